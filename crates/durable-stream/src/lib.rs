@@ -1,0 +1,1 @@
+//! A client for Durable Streams: append-only, replayable logs over HTTP

@@ -1,0 +1,2 @@
+//! threadkeep
+fn main() {}

@@ -1,0 +1,2 @@
+//! The desktop application's entry point.
+fn main() { threadkeep_desktop::run(); }
