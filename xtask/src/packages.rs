@@ -1,0 +1,128 @@
+//! System packages: what Tauri needs to build, and what the tests drive the window with.
+//!
+//! On Debian and Ubuntu they are installed through apt, as root or by sudo; without either, the
+//! exact line to run is printed. Elsewhere the README says what is needed and nothing is tried.
+
+use crate::step::{Failure, on_path, skip, step};
+use std::process::{Command, Stdio};
+
+/// What building the app needs.
+const BUILD: &[&str] = &[
+    "build-essential",
+    "pkg-config",
+    "libwebkit2gtk-4.1-dev",
+    "librsvg2-dev",
+    "libayatana-appindicator3-dev",
+];
+/// What showing it without a display needs.
+const HEADLESS: &[&str] = &["xvfb", "xauth"];
+/// What saving a picture of a display needs.
+const SCREENSHOT: &[&str] = &["imagemagick"];
+/// What the window tests need: a driver, a private bus, a keychain.
+const TEST: &[&str] = &["webkit2gtk-driver", "dbus", "gnome-keyring", "procps"];
+
+/// What the packages are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To build the app.
+    Build,
+    /// To show it where there is no display.
+    Headless,
+    /// To save a picture of the window.
+    Screenshot,
+    /// To run the window tests.
+    Test,
+}
+
+/// Installs what is missing for `needs`.
+///
+/// # Errors
+/// When something is missing that cannot be installed from here; the text says what to run.
+pub(crate) fn ensure(needs: &[Need]) -> Result<(), Failure> {
+    node()?;
+    if !cfg!(target_os = "linux") {
+        skip("System packages", "see the README for what Tauri needs on this system");
+        return Ok(());
+    }
+    let wanted: Vec<&str> = needs
+        .iter()
+        .flat_map(|need| match need {
+            Need::Build => BUILD,
+            Need::Headless => HEADLESS,
+            Need::Screenshot => SCREENSHOT,
+            Need::Test => TEST,
+        })
+        .copied()
+        .collect();
+    if !on_path("dpkg-query") {
+        println!(
+            "── System packages: this is not Debian or Ubuntu; make sure that the equivalents of \
+             these are installed: {}",
+            wanted.join(" ")
+        );
+        return Ok(());
+    }
+    let missing: Vec<&str> = wanted.into_iter().filter(|package| !installed(package)).collect();
+    if missing.is_empty() {
+        skip("System packages", "all are installed");
+        return Ok(());
+    }
+    let line = format!("apt-get update && apt-get install -y {}", missing.join(" "));
+    let Some(prefix) = privilege() else {
+        return Err(format!(
+            "these system packages are missing and there is neither root nor sudo here. \
+             Have someone run this, then try again:\n\n    sudo sh -c '{line}'\n"
+        ));
+    };
+    let mut update = elevated(prefix);
+    step("System packages: refresh the list", update.args(["apt-get", "update", "-qq"]))?;
+    let mut install = elevated(prefix);
+    install.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq"]);
+    install.args(&missing).stdout(Stdio::null());
+    step(
+        &format!("System packages: install {} (about a minute)", missing.join(" ")),
+        &mut install,
+    )
+}
+
+fn node() -> Result<(), Failure> {
+    let output = Command::new("node").arg("--version").output().map_err(|_| {
+        "Node.js is missing: install Node 20 or newer (nodejs.org or your package system), then try \
+         again"
+            .to_owned()
+    })?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok());
+    match major {
+        Some(20_u32..) => Ok(()),
+        _ => Err(format!("Node.js {version} is too old: install Node 20 or newer, then try again")),
+    }
+}
+
+fn installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["-W", "-f=${Status}", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
+}
+
+/// How to run something as root: nothing in front, `sudo`, or not at all.
+pub(crate) fn privilege() -> Option<&'static [&'static str]> {
+    let id = Command::new("id").arg("-u").output().ok()?;
+    if id.stdout.trim_ascii() == b"0" {
+        Some(&[])
+    } else if on_path("sudo") {
+        Some(&["sudo"])
+    } else {
+        None
+    }
+}
+
+/// A command that runs as root; its arguments start with the program.
+pub(crate) fn elevated(prefix: &[&str]) -> Command {
+    match prefix.first() {
+        Some(sudo) => Command::new(sudo),
+        None => Command::new("env"),
+    }
+}

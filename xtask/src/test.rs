@@ -1,0 +1,158 @@
+//! `cargo xtask test`: everything that has to hold, cheapest first.
+
+use crate::packages::{self, Need};
+use crate::step::{Failure, cargo, root, skip, step, target_dir};
+use crate::xvfb::Xvfb;
+use crate::{bundle, ui};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// What was asked for.
+#[derive(Default)]
+pub(crate) struct Options {
+    fast: bool,
+    soak: bool,
+    bundle: bool,
+}
+
+impl Options {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// When an option is unknown.
+    pub(crate) fn parse<'a>(arguments: &mut dyn Iterator<Item = &'a str>) -> Result<Self, Failure> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument {
+                "--fast" => options.fast = true,
+                "--soak" => options.soak = true,
+                "--bundle" => options.bundle = true,
+                other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the tests.
+///
+/// # Errors
+/// The first step that fails.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let started = Instant::now();
+    if options.soak {
+        prepare_window()?;
+        return window(&["--ignored", "soak", "--nocapture"]);
+    }
+    if options.bundle {
+        return installed();
+    }
+    packages::ensure(&[])?;
+    step("Rust format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    ui::install()?;
+    for script in ["check", "lint", "test"] {
+        step(&format!("UI {script}"), &mut ui::npm(&["run", "--silent", script]))?;
+    }
+    interop_install()?;
+    let light = ["--workspace", "--exclude", "threadkeep-desktop"];
+    step(
+        "Rust lints (everything but the window)",
+        cargo(&["clippy"]).args(light).args(["--all-targets", "--", "-D", "warnings"]),
+    )?;
+    step("Rust tests (everything but the window)", cargo(&["test"]).args(light))?;
+    types_unchanged()?;
+    step(
+        "Rust documentation",
+        cargo(&["doc", "--no-deps"]).args(light).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    if options.fast {
+        println!("── All fast tests passed in {:.0} s", started.elapsed().as_secs_f32());
+        return Ok(());
+    }
+    prepare_window()?;
+    step(
+        "Rust lints (the window's host)",
+        &mut cargo(&["clippy", "-p", "threadkeep-desktop", "--all-targets", "--", "-D", "warnings"]),
+    )?;
+    window(&[])?;
+    println!("── All tests passed in {:.0} s", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// Writes the TypeScript types anew.
+///
+/// # Errors
+/// When a crate does not compile.
+pub(crate) fn regenerate_types() -> Result<(), Failure> {
+    step(
+        "Generate the TypeScript types",
+        &mut cargo(&["test", "-q", "-p", "session-protocol", "-p", "session-core", "export_bindings"]),
+    )
+}
+
+/// The tests above have just written the types: a difference to what is committed is a failure.
+fn types_unchanged() -> Result<(), Failure> {
+    if !root().join(".git").exists() {
+        skip("TypeScript types are the committed ones", "this is not a git checkout");
+        return Ok(());
+    }
+    step(
+        "TypeScript types are the committed ones",
+        Command::new("git")
+            .args(["diff", "--exit-code", "--stat", "--", "ui/src/ipc/bindings"])
+            .current_dir(root()),
+    )
+    .map_err(|error| format!("{error}\ncommit what `cargo xtask types` wrote"))
+}
+
+/// Everything the window tests need: packages, the page, binaries.
+fn prepare_window() -> Result<(), Failure> {
+    packages::ensure(&[Need::Build, Need::Headless, Need::Test])?;
+    ui::install()?;
+    ui::build()?;
+    interop_install()?;
+    step("Build the headless binary", &mut cargo(&["build", "-p", "threadkeep-cli"]))
+}
+
+/// Runs the window tests on a display of their own.
+fn window(arguments: &[&str]) -> Result<(), Failure> {
+    let display = Xvfb::start()?;
+    println!("── The window tests run on a display of their own ({})", display.display);
+    let mut test = cargo(&["test", "-p", "threadkeep-desktop", "--"]);
+    test.args(["--test-threads", "2"]).args(arguments);
+    test.env("DISPLAY", &display.display).env("GDK_BACKEND", "x11");
+    test.env("THREADKEEP_CLI", target_dir().join("debug/threadkeep"));
+    step("Window tests (a real window, driven as a person would)", &mut test)
+}
+
+/// Installs the published packages that the tests read and write streams with.
+fn interop_install() -> Result<(), Failure> {
+    let folder = root().join("tests/interop");
+    let lock = folder.join("package-lock.json");
+    let installed = folder.join("node_modules/.package-lock.json");
+    let newer = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
+    if newer(&installed) > newer(&lock) {
+        skip("Upstream's packages for the tests", "they are installed");
+        return Ok(());
+    }
+    step("Upstream's packages for the tests", &mut ui::npm_in(&folder, &["ci", "--no-fund", "--no-audit"]))
+}
+
+/// Builds the packages, installs the .deb by apt and does the main job in the installed app.
+fn installed() -> Result<(), Failure> {
+    packages::ensure(&[Need::Build, Need::Headless, Need::Test])?;
+    bundle::run()?;
+    let deb = bundle::package("deb")?;
+    let prefix = packages::privilege().ok_or("installing the .deb needs root or sudo")?;
+    let mut install = packages::elevated(prefix);
+    install.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--reinstall"]);
+    step("Install the .deb", install.arg(&deb))?;
+    prepare_window()?;
+    let display = Xvfb::start()?;
+    let mut test = cargo(&["test", "-p", "threadkeep-desktop", "--", "--test-threads", "1"]);
+    test.args(["main_job"]).env("DISPLAY", &display.display).env("GDK_BACKEND", "x11");
+    test.env("THREADKEEP_APP", "/usr/bin/threadkeep-desktop");
+    test.env("THREADKEEP_CLI", target_dir().join("debug/threadkeep"));
+    step("The installed app does the main job", &mut test)
+}
