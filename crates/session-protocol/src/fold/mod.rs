@@ -1,0 +1,31 @@
+//! The fold: from the items of a stream to the collections of a session.
+//!
+//! # Design
+//!
+//! **Messages** are folded one by one. A `MessageFold` holds the message, what it needs to go on
+//! (open text segments, open tool calls) and the log of its chunks. A chunk whose sequence number is
+//! greater than all before is folded alone and costs O(its own bytes) (L12). A chunk that is late,
+//! changed or deleted refolds that one message from its log; a repeated chunk that is equal after
+//! the merge is nothing at all (L3).
+//!
+//! **Signals** (answers to approvals, tool results) may stand in any message, before or after what
+//! they answer, so they are matched by id over the whole session, here, not in the message. They are
+//! small and always in memory; messages need not be.
+//!
+//! **Memory.** Only messages that change must be in memory. [`SessionFold::evict`] drops one, and
+//! when a later item needs it again the [`MessageLoader`] brings its log back. Everything else that
+//! must survive is in [`FoldState`]: rows of small collections, exported as they change
+//! ([`ChangeSet::rows`]), so that one commit costs what it changed.
+//!
+//! **Order.** A message's place is the position of its first item in the stream. Positions are
+//! counted here, per session, and are part of the state.
+
+mod change;
+mod loader;
+mod session;
+mod state;
+
+pub use change::{ChangeSet, LogEntry, MessageChange};
+pub use loader::{MessageLoader, StoredBrief, StoredMessage};
+pub use session::SessionFold;
+pub use state::{Collection, FoldState, StateRow};

@@ -1,0 +1,171 @@
+//! What a person asks for. An intent is durable before it is sent and leaves only by its echo.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+use uuid::Uuid;
+
+/// One wish of a person, aimed at one session.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Intent {
+    /// Make the session and register its agents.
+    CreateSession {
+        /// The agents to register.
+        agents: Vec<AgentSpec>,
+        /// The session's title.
+        title: Option<String>,
+    },
+    /// Say something. `message_id` is the idempotency key and the id of the message (L7).
+    SendMessage {
+        /// The message's id, minted by the sender.
+        message_id: Uuid,
+        /// What is said.
+        text: String,
+    },
+    /// Answer an approval.
+    RespondApproval {
+        /// The approval's id.
+        approval_id: String,
+        /// Yes or no.
+        approved: bool,
+    },
+    /// Give the result of a tool that runs at the client.
+    ToolResult {
+        /// The call.
+        tool_call_id: String,
+        /// Its result.
+        output: Value,
+        /// Why it failed, when it did.
+        error: Option<String>,
+    },
+    /// Stop one generation, or all of them.
+    Stop {
+        /// The message to stop; `None` stops all.
+        message_id: Option<String>,
+    },
+    /// Give the session a title.
+    Rename {
+        /// The new title.
+        title: String,
+    },
+    /// Delete the session.
+    DeleteSession,
+}
+
+impl fmt::Debug for Intent {
+    // L11: texts, titles and outputs are a person's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateSession { agents, .. } => {
+                f.debug_struct("CreateSession").field("agents", agents).finish_non_exhaustive()
+            }
+            Self::SendMessage { message_id, text } => f
+                .debug_struct("SendMessage")
+                .field("message_id", message_id)
+                .field("bytes", &text.len())
+                .finish(),
+            Self::RespondApproval { approval_id, approved } => f
+                .debug_struct("RespondApproval")
+                .field("approval_id", approval_id)
+                .field("approved", approved)
+                .finish(),
+            Self::ToolResult { tool_call_id, .. } => f
+                .debug_struct("ToolResult")
+                .field("tool_call_id", tool_call_id)
+                .finish_non_exhaustive(),
+            Self::Stop { message_id } => {
+                f.debug_struct("Stop").field("message_id", message_id).finish()
+            }
+            Self::Rename { .. } => f.write_str("Rename"),
+            Self::DeleteSession => f.write_str("DeleteSession"),
+        }
+    }
+}
+
+/// What an agent reacts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Triggers {
+    /// Every message. The only kind ever raised is a person's, so this equals `UserMessages`.
+    All,
+    /// Messages of people.
+    UserMessages,
+}
+
+/// An agent as it is registered, with what never enters the stream (method, headers, body).
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct AgentSpec {
+    /// The agent's id.
+    pub id: String,
+    /// Its display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub name: Option<String>,
+    /// A URL, or `builtin:demo` / `builtin:model`.
+    pub endpoint: String,
+    /// The HTTP method; only `POST` exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub method: Option<String>,
+    /// Headers to send, secrets among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, as = "Option<std::collections::HashMap<String, String>>")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// What it reacts to; absent means messages of people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub triggers: Option<Triggers>,
+    /// Fields merged into every request body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub body_template: Option<Value>,
+}
+
+impl fmt::Debug for AgentSpec {
+    // L11: headers and body hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentSpec")
+            .field("id", &self.id)
+            .field("triggers", &self.triggers)
+            .field("headers", &self.headers.as_ref().map(BTreeMap::len))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_an_agent_spec_hides_headers() {
+        let spec = AgentSpec {
+            id: "a".into(),
+            name: None,
+            endpoint: "https://h/?key=hush".into(),
+            method: None,
+            headers: Some([("authorization".to_owned(), "Bearer hush".to_owned())].into()),
+            triggers: Some(Triggers::All),
+            body_template: Some(serde_json::json!({"k": "hush"})),
+        };
+        assert!(!format!("{spec:?}").contains("hush"));
+    }
+
+    #[test]
+    fn an_intent_keeps_its_shape_on_disk() {
+        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into() };
+        let json = serde_json::to_value(&intent).expect("serialises");
+        assert_eq!(
+            json,
+            serde_json::json!({"type": "sendMessage",
+                "messageId": "00000000-0000-0000-0000-000000000000", "text": "hi"})
+        );
+        assert!(!format!("{intent:?}").contains("hi\""));
+    }
+}

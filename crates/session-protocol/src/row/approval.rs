@@ -1,0 +1,57 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+
+/// How an approval stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub enum ApprovalStatus {
+    /// Nobody has answered and the call has neither run nor been refused.
+    Pending,
+    /// Answered with yes, or the call ran without a recorded answer.
+    Approved,
+    /// Answered with no, or the call was refused.
+    Denied,
+}
+
+/// A request of an agent to be allowed a tool call.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Approval {
+    /// The id an answer names. An interrupt's id when the request was an interrupt.
+    pub id: String,
+    /// The call that waits.
+    pub tool_call_id: String,
+    /// The message that holds the request; an answer is best written there.
+    pub message_id: String,
+    /// The tool's name, empty when unknown.
+    pub tool_name: String,
+    /// The call's arguments as far as the request names them.
+    pub input: Option<Value>,
+    /// Pending, approved or denied. The first answer wins.
+    pub status: ApprovalStatus,
+    /// The actor whose message asks.
+    pub requested_by: Option<String>,
+    /// When it was asked, as on the wire.
+    pub requested_at: Option<String>,
+    /// The actor who answered.
+    pub responded_by: Option<String>,
+    /// When it was answered, as on the wire.
+    pub responded_at: Option<String>,
+}
+
+impl fmt::Debug for Approval {
+    // L11: the input is a person's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Approval")
+            .field("id", &self.id)
+            .field("tool_call_id", &self.tool_call_id)
+            .field("message_id", &self.message_id)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

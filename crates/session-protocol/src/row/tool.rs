@@ -1,0 +1,100 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+
+/// How far a tool call is. The states of all dialects as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub enum ToolState {
+    /// Named, no argument yet.
+    Started,
+    /// Arguments are arriving.
+    Streaming,
+    /// Arguments are complete.
+    Ready,
+    /// Waits for a person's approval.
+    Waiting,
+    /// Approved, has not run yet.
+    Answered,
+    /// Has a result.
+    Done,
+    /// Failed.
+    Failed,
+    /// A person said no.
+    Denied,
+}
+
+/// The approval of a call, as shown on the call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct PartApproval {
+    /// The id an answer names.
+    pub id: String,
+    /// The answer, `None` while nobody has answered.
+    pub approved: Option<bool>,
+    /// Who answered.
+    pub responded_by: Option<String>,
+}
+
+/// A tool call inside a message.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ToolCallPart {
+    /// The call's id.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The argument text so far; JSON when complete.
+    pub arguments: String,
+    /// The parsed arguments, once complete and valid.
+    pub input: Option<Value>,
+    /// How far it is.
+    pub state: ToolState,
+    /// The result.
+    pub output: Option<Value>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its approval, when one was asked for.
+    pub approval: Option<PartApproval>,
+}
+
+impl fmt::Debug for ToolCallPart {
+    // L11: arguments and results are a person's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolCallPart")
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .field("approval", &self.approval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A row of the tool call collection: a call and where it is.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ToolCall {
+    /// The call.
+    #[serde(flatten)]
+    pub call: ToolCallPart,
+    /// The message that holds it.
+    pub message_id: String,
+    /// The actor of that message.
+    pub actor_id: Option<String>,
+    /// That message's `createdAt`.
+    pub created_at: Option<String>,
+}
+
+impl fmt::Debug for ToolCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolCall")
+            .field("call", &self.call)
+            .field("message_id", &self.message_id)
+            .finish_non_exhaustive()
+    }
+}
