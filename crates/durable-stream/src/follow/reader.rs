@@ -1,0 +1,528 @@
+//! The reader behind [`Follow`](super::Follow): one step at a time, each of which either brings news or fails.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use super::{Batch, FollowOptions, FollowState, Live, OnState};
+use crate::body::Framing;
+use crate::error::{Error, StreamUrl};
+use crate::handle::StreamHandle;
+use crate::nudge::{Nudge, Pulse};
+use crate::offset::Offset;
+use crate::pairing::{Pairing, PairingError};
+use crate::retry::RetryPolicy;
+use crate::sse::{SseDecoder, SseEvent};
+use crate::transport::{Request, Response, uncompressed};
+use crate::wire::media_type;
+
+/// An event stream that lived this long was worth opening, whatever it brought.
+const WORTHWHILE: Duration = Duration::from_secs(1);
+
+/// After this many event streams in a row that were not, long polls take over.
+const MAX_WORTHLESS: u32 = 3;
+
+/// Long polls answered faster than this without news are not polls that waited.
+const INSTANT: Duration = Duration::from_millis(50);
+
+/// How many instant empty answers in a row are taken without a pause.
+const MAX_INSTANT: u32 = 3;
+
+/// Where the next batch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    CatchUp,
+    Sse,
+    LongPoll,
+}
+
+impl Mode {
+    fn query(self) -> Option<&'static str> {
+        match self {
+            Self::CatchUp => None,
+            Self::Sse => Some("sse"),
+            Self::LongPoll => Some("long-poll"),
+        }
+    }
+}
+
+/// An open event stream.
+struct Events {
+    response: Response,
+    decoder: SseDecoder,
+    pairing: Pairing,
+    decoded: Vec<SseEvent>,
+    opened: Instant,
+    /// A control event has come.
+    spoke: bool,
+    /// The offset has moved.
+    moved: bool,
+}
+
+impl Events {
+    fn was_worthwhile(&self) -> bool {
+        self.moved || self.opened.elapsed() >= WORTHWHILE
+    }
+}
+
+pub(super) struct Reader {
+    stream: StreamHandle,
+    live: Live,
+    retry: RetryPolicy,
+    on_state: Option<OnState>,
+    nudges: [Nudge; 2],
+    /// How often each nudge had been given when the current attempt began.
+    pulses: [Pulse; 2],
+
+    mode: Mode,
+    offset: Offset,
+    cursor: Option<String>,
+    /// The reader has said that it is up to date.
+    up_to_date: bool,
+    framing: Option<Framing>,
+    events: Option<Events>,
+    ready: VecDeque<Batch>,
+    ended: bool,
+
+    state: Option<FollowState>,
+    failures: u32,
+    worthless: u32,
+    instant: u32,
+    /// Event streams do not get through here.
+    polls_only: bool,
+}
+
+impl Reader {
+    pub(super) fn new(stream: StreamHandle, options: FollowOptions, nudge: Nudge) -> Self {
+        let nudges = [stream.client.nudge().clone(), nudge];
+        Self {
+            retry: options.retry.unwrap_or(*stream.client.follow_retry()),
+            stream,
+            live: options.live,
+            on_state: options.on_state,
+            pulses: [nudges[0].pulse(), nudges[1].pulse()],
+            nudges,
+            mode: Mode::CatchUp,
+            offset: options.from,
+            cursor: options.cursor,
+            up_to_date: false,
+            framing: None,
+            events: None,
+            ready: VecDeque::new(),
+            ended: false,
+            state: None,
+            failures: 0,
+            worthless: 0,
+            instant: 0,
+            polls_only: options.live == Live::LongPoll,
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Result<Batch, Error>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Some(Ok(batch));
+            }
+            if self.ended {
+                return None;
+            }
+            // A batch that is ready was decoded before the failure, and its offset is already ours.
+            if let Err(error) = self.step().await
+                && let Err(error) = self.recover(error).await
+            {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Error> {
+        self.pulses = [self.nudges[0].pulse(), self.nudges[1].pulse()];
+        let nudges = self.nudges.clone();
+        let [client, own] = self.pulses;
+        tokio::select! {
+            done = self.advance() => done,
+            () = nudges[0].reconnected(client) => { self.reconnect(); Ok(()) }
+            () = nudges[1].reconnected(own) => { self.reconnect(); Ok(()) }
+        }
+    }
+
+    /// Starts over from the last offset. What an open event stream had not committed comes again.
+    fn reconnect(&mut self) {
+        self.events = None;
+        self.mode = Mode::CatchUp;
+    }
+
+    async fn advance(&mut self) -> Result<(), Error> {
+        match self.mode {
+            Mode::CatchUp => self.catch_up().await,
+            Mode::Sse if self.events.is_none() => self.open_events().await,
+            Mode::Sse => self.read_events().await,
+            Mode::LongPoll => self.poll().await,
+        }
+    }
+
+    /// Waits until the next attempt, or gives the error back when there is to be none.
+    async fn recover(&mut self, error: Error) -> Result<(), Error> {
+        let events = self.events.take();
+        if !error.is_retryable() {
+            return Err(error);
+        }
+        if self.mode == Mode::Sse {
+            if events.is_some_and(|events| events.was_worthwhile()) {
+                self.progress();
+                self.worthless = 0;
+            } else {
+                self.worthless += 1;
+                self.polls_only |= self.live == Live::Auto && self.worthless >= MAX_WORTHLESS;
+            }
+        }
+        let Some(delay) = self.retry.delay(self.failures, error.retry_after()) else {
+            return Err(error);
+        };
+        self.failures += 1;
+        self.mode = Mode::CatchUp;
+        self.tell(FollowState::Retrying {
+            attempt: self.failures,
+            delay,
+            at: SystemTime::now() + delay,
+            cause_code: error.code(),
+            status: error.status(),
+        });
+        tracing::debug!(
+            code = error.code(),
+            attempt = self.failures,
+            ?delay,
+            "reader will try again"
+        );
+        let [client, own] = self.pulses;
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = self.nudges[0].woken(client) => {}
+            () = self.nudges[1].woken(own) => {}
+        }
+        self.tell(FollowState::Connecting);
+        Ok(())
+    }
+
+    fn progress(&mut self) {
+        self.failures = 0;
+    }
+
+    fn tell(&mut self, state: FollowState) {
+        if self.state.as_ref() != Some(&state) {
+            if let Some(hear) = &self.on_state {
+                hear(state.clone());
+            }
+            self.state = Some(state);
+        }
+    }
+
+    async fn get(&self, mode: Mode) -> Result<Response, Error> {
+        let timeouts = self.stream.client.timeouts();
+        let mut request = self.stream.request(Method::GET, HeaderMap::new(), None);
+        self.address(&mut request, mode);
+        match mode {
+            Mode::CatchUp => {}
+            Mode::LongPoll => request.wait = timeouts.long_poll,
+            Mode::Sse => {
+                request.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+                uncompressed(&mut request.headers);
+            }
+        }
+        self.stream.client.send_once(&request).await
+    }
+
+    /// Sets the query. Its keys are in order, so that caches see one address for one request.
+    fn address(&self, request: &mut Request, mode: Mode) {
+        let mut query: Vec<(String, String)> = request
+            .url
+            .query_pairs()
+            .filter(|(key, _)| !matches!(&**key, "offset" | "live" | "cursor"))
+            .map(|(key, value)| (key.into_owned(), value.into_owned()))
+            .collect();
+        query.push(("offset".to_owned(), self.offset.to_string()));
+        if let Some(live) = mode.query() {
+            query.push(("live".to_owned(), live.to_owned()));
+            query.extend(self.cursor.clone().map(|cursor| ("cursor".to_owned(), cursor)));
+        }
+        query.sort();
+        request.url.query_pairs_mut().clear().extend_pairs(query);
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        if self.state.is_none() {
+            self.tell(FollowState::Connecting);
+        }
+        let response = self.get(Mode::CatchUp).await?;
+        if !self.up_to_date {
+            self.tell(FollowState::CatchingUp);
+        }
+        let answer = self.take(response).await?;
+        let stuck = answer.next_offset.as_ref().is_none_or(|next| *next == self.offset);
+        if stuck && !answer.items.is_empty() && !answer.closed {
+            return Err(self.protocol("the offset does not move on"));
+        }
+        // A proxy may have dropped the header that says so, but there is nothing more to read.
+        let up_to_date = answer.up_to_date || stuck;
+        let closed = answer.closed;
+        self.deliver(Batch { up_to_date: up_to_date || closed, ..self.batch(answer)? });
+        if up_to_date && !closed {
+            match self.live {
+                Live::No => self.ended = true,
+                Live::LongPoll => self.mode = Mode::LongPoll,
+                Live::Auto | Live::Sse if self.polls_only => self.mode = Mode::LongPoll,
+                Live::Auto | Live::Sse => self.mode = Mode::Sse,
+            }
+            if self.mode == Mode::LongPoll {
+                self.tell(FollowState::Live);
+            }
+        }
+        Ok(())
+    }
+
+    async fn poll(&mut self) -> Result<(), Error> {
+        let asked = Instant::now();
+        let response = self.get(Mode::LongPoll).await?;
+        let answer = self.take(response).await?;
+        let stuck = answer.next_offset.as_ref().is_none_or(|next| *next == self.offset);
+        if stuck && !answer.items.is_empty() && !answer.closed {
+            return Err(self.protocol("the offset does not move on"));
+        }
+        self.progress();
+        self.tell(FollowState::Live);
+        let waited = asked.elapsed() >= INSTANT || !stuck || answer.closed;
+        // A poll that ended without data has waited at the end of the stream.
+        let up_to_date = answer.up_to_date || answer.items.is_empty();
+        self.deliver(Batch { up_to_date, ..self.batch(answer)? });
+        if waited {
+            self.instant = 0;
+        } else {
+            self.instant += 1;
+            if let Some(over) = self.instant.checked_sub(MAX_INSTANT) {
+                sleep(RetryPolicy::forever().delay(over, None).unwrap_or_default()).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_events(&mut self) -> Result<(), Error> {
+        let may_poll = self.live == Live::Auto;
+        let response = match self.get(Mode::Sse).await {
+            Ok(response) => response,
+            Err(error)
+                if may_poll
+                    && matches!(error.status(), Some(400 | 405 | 406 | 415 | 501 | 505)) =>
+            {
+                self.give_up_events();
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let reply = response.reply();
+        let is_events =
+            reply.content_type().map(media_type).as_deref() == Some("text/event-stream");
+        if !is_events {
+            if may_poll {
+                self.give_up_events();
+                return Ok(());
+            }
+            return Err(self.protocol("it is not an event stream"));
+        }
+        let limits = self.stream.client.limits();
+        let framing = self.framing.unwrap_or(Framing::Bytes);
+        self.events = Some(Events {
+            decoder: SseDecoder::new(limits.sse_line, limits.sse_event),
+            pairing: Pairing::new(framing, reply.is_base64_sse(), limits.sse_event),
+            response,
+            decoded: Vec::new(),
+            opened: Instant::now(),
+            spoke: false,
+            moved: false,
+        });
+        Ok(())
+    }
+
+    fn give_up_events(&mut self) {
+        tracing::debug!("event streams do not get through, polling instead");
+        self.polls_only = true;
+        self.mode = Mode::LongPoll;
+    }
+
+    /// Reads one piece of the event stream and delivers what it completes, as one batch.
+    async fn read_events(&mut self) -> Result<(), Error> {
+        let timeouts = *self.stream.client.timeouts();
+        let Some(events) = &mut self.events else { return Ok(()) };
+        let first = self.live == Live::Auto && !events.spoke;
+        let idle = if first { timeouts.sse_first_event } else { timeouts.sse_idle };
+        let piece = match events.response.piece(idle).await {
+            Err(Error::Timeout { .. }) if first => {
+                self.events = None;
+                self.give_up_events();
+                return Ok(());
+            }
+            piece => piece?,
+        };
+        let Some(piece) = piece else {
+            let url = events.response.url().clone();
+            if events.was_worthwhile() {
+                self.events = None;
+                self.worthless = 0;
+                self.progress();
+                return Ok(());
+            }
+            return Err(Error::Interrupted { url, source: None });
+        };
+        self.decode(&piece)
+    }
+
+    fn decode(&mut self, piece: &[u8]) -> Result<(), Error> {
+        let Some(mut events) = self.events.take() else { return Ok(()) };
+        let url = events.response.url().clone();
+        let mut decoded = std::mem::take(&mut events.decoded);
+        let fed = events.decoder.feed(piece, &mut decoded);
+        let mut news: Option<Batch> = None;
+        let mut failed = None;
+        for event in decoded.drain(..) {
+            let pair = match events.pairing.event(&event) {
+                Ok(Some(pair)) => pair,
+                Ok(None) => continue,
+                Err(PairingError::Sse(source)) => {
+                    failed = Some(Error::Sse { url: url.clone(), source });
+                    break;
+                }
+                Err(PairingError::Body(source)) => {
+                    failed = Some(Error::Body { url: url.clone(), source });
+                    break;
+                }
+            };
+            events.spoke = true;
+            let before = news.as_ref().map_or(&self.offset, |batch| &batch.next_offset);
+            let moved = *before != pair.control.next_offset;
+            events.moved |= moved;
+            let closed = pair.control.closed;
+            let batch = news.get_or_insert_with(|| Batch {
+                items: Vec::new(),
+                next_offset: self.offset.clone(),
+                cursor: self.cursor.clone(),
+                up_to_date: false,
+                closed: false,
+            });
+            // Data that does not move the offset was sent before: something on the way repeated it.
+            if moved {
+                batch.items.extend(pair.items);
+            }
+            batch.next_offset = pair.control.next_offset;
+            batch.cursor = pair.control.cursor.or(batch.cursor.take());
+            batch.up_to_date = pair.control.up_to_date || closed;
+            batch.closed = closed;
+            if closed {
+                break;
+            }
+        }
+        events.decoded = decoded;
+        if events.moved {
+            self.progress();
+            self.worthless = 0;
+        }
+        let spoke = events.spoke;
+        self.events = Some(events);
+        if let Some(batch) = news {
+            self.deliver(batch);
+        }
+        if spoke && !self.ended {
+            self.tell(FollowState::Live);
+        }
+        match (failed, fed) {
+            (Some(error), _) if !self.ended => Err(error),
+            (None, Err(source)) if !self.ended => Err(Error::Sse { url, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads an answer that is not an event stream.
+    async fn take(&mut self, response: Response) -> Result<Answer, Error> {
+        let client = &self.stream.client;
+        let status = response.status();
+        let reply = response.reply();
+        if let Some(content_type) = reply.content_type()
+            && status != StatusCode::NO_CONTENT
+        {
+            self.framing = Some(Framing::of(content_type));
+        }
+        let mut answer = Answer {
+            items: Vec::new(),
+            next_offset: reply.next_offset(),
+            cursor: reply.cursor(),
+            up_to_date: reply.up_to_date(),
+            closed: reply.closed(),
+        };
+        let url = response.url().clone();
+        let body = response.body(client.limits().body, client.timeouts().idle).await?;
+        if status != StatusCode::NO_CONTENT {
+            let framing = self.framing.unwrap_or(Framing::Bytes);
+            framing
+                .split(&body, &mut answer.items)
+                .map_err(|source| Error::Body { url, source })?;
+        }
+        Ok(answer)
+    }
+
+    fn batch(&self, answer: Answer) -> Result<Batch, Error> {
+        let next_offset = match answer.next_offset {
+            Some(next) if matches!(next, Offset::At(_)) => next,
+            Some(_) => return Err(self.protocol("its next offset is not a place")),
+            // Without items nothing has moved, so that a proxy may lose the header.
+            None if answer.items.is_empty() && matches!(self.offset, Offset::At(_)) => {
+                self.offset.clone()
+            }
+            None => return Err(self.protocol("it has no next offset")),
+        };
+        Ok(Batch {
+            items: answer.items,
+            next_offset,
+            cursor: answer.cursor.or_else(|| self.cursor.clone()),
+            up_to_date: answer.up_to_date || answer.closed,
+            closed: answer.closed,
+        })
+    }
+
+    /// Commits a batch: offset, cursor and items together. What brings no news is not handed out.
+    fn deliver(&mut self, batch: Batch) {
+        let news = !batch.items.is_empty()
+            || batch.next_offset != self.offset
+            || batch.closed
+            || batch.up_to_date && !self.up_to_date;
+        if batch.next_offset != self.offset {
+            self.progress();
+        }
+        self.offset.clone_from(&batch.next_offset);
+        self.cursor.clone_from(&batch.cursor);
+        self.up_to_date = batch.up_to_date;
+        // L10: only this ends a reader that follows.
+        self.ended |= batch.closed;
+        if self.ended {
+            self.events = None;
+        }
+        if news {
+            self.ready.push_back(batch);
+        }
+    }
+
+    fn protocol(&self, reason: &'static str) -> Error {
+        Error::Protocol { reason, url: StreamUrl::from(self.stream.url()) }
+    }
+}
+
+/// An answer that is not an event stream.
+struct Answer {
+    items: Vec<Bytes>,
+    next_offset: Option<Offset>,
+    cursor: Option<String>,
+    up_to_date: bool,
+    closed: bool,
+}

@@ -1,0 +1,311 @@
+//! Writing so that every item is stored exactly once, however often requests have to be repeated.
+//!
+//! A producer collects items into batches, numbers the batches, and keeps several under way. The server stores a
+//! number once and in order (PROTOCOL.md §5.2.1), so a batch whose answer was lost is sent again, byte for byte the
+//! same, until its fate is known. Where a fate cannot be known, the producer stops and says so: it never guesses.
+//!
+//! One task owns the numbering; handles send it items (`task`). A batch that came before its predecessor waits
+//! for it and is sent again; one that is too large for the server is halved; a producer that was replaced claims the
+//! next epoch if it may.
+
+mod batch;
+mod task;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::append::Closed;
+use crate::error::Error;
+use crate::handle::StreamHandle;
+use crate::offset::Offset;
+use crate::retry::RetryPolicy;
+use crate::wire::{MAX_PRODUCER_NUMBER, header_value};
+use batch::{Body, Item};
+use task::{Command, Task};
+
+/// How a producer works.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use durable_stream::ProducerOptions;
+///
+/// let options = ProducerOptions { linger: Duration::ZERO, ..ProducerOptions::new("importer-3") };
+/// assert!(options.validate().is_ok());
+/// assert!(ProducerOptions::new("").validate().is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// Who writes: the same across restarts, of one writer only.
+    pub id: String,
+    /// Which run of the writer. Start each run with a greater one, or with the same and the right `first_seq`.
+    pub epoch: u64,
+    /// The number of the first batch: 0 in a new epoch, else that of the [`Position`] the last run ended with.
+    pub first_seq: u64,
+    /// When the server knows a later epoch, take the one after it rather than fail. For writers that cannot
+    /// remember their epoch. It shuts out whoever holds the id now.
+    ///
+    /// A batch that may have been stored before the refusal is not sent again under the new epoch, since it could be
+    /// stored twice: the producer fails with [`Error::Fenced`] then.
+    pub auto_claim: bool,
+    /// The content type of the stream. Default `application/json`.
+    pub content_type: String,
+    /// The greatest body of one batch; a single item may be larger. Default 1 MiB.
+    pub max_batch_bytes: usize,
+    /// The greatest number of items in one batch. Default 1,000.
+    pub max_batch_items: usize,
+    /// How long an item may wait for others to share its batch. Default 5 ms.
+    pub linger: Duration,
+    /// How many batches may be under way at once. Default 5.
+    pub max_in_flight: usize,
+    /// How many bytes of items may wait for their answer before [`Producer::append`] waits. Default 16 MiB.
+    pub max_pending_bytes: usize,
+    /// How a batch is retried. `None`: as the client retries requests.
+    pub retry: Option<RetryPolicy>,
+}
+
+impl ProducerOptions {
+    /// The defaults for a producer of this name, at the start of epoch 0.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            epoch: 0,
+            first_seq: 0,
+            auto_claim: false,
+            content_type: "application/json".to_owned(),
+            max_batch_bytes: 1 << 20,
+            max_batch_items: 1000,
+            linger: Duration::from_millis(5),
+            max_in_flight: 5,
+            max_pending_bytes: 16 << 20,
+            retry: None,
+        }
+    }
+
+    /// Whether a producer can work so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if the id is empty or not allowed in a header, a number is greater than 2⁵³ − 1, or a
+    /// limit is zero.
+    pub fn validate(&self) -> Result<(), Error> {
+        let invalid = |what, reason| Err(Error::InvalidInput { what, reason });
+        if self.id.is_empty() {
+            return invalid("producer id", "it must not be empty");
+        }
+        header_value("producer id", &self.id)?;
+        header_value("content type", &self.content_type)?;
+        if self.epoch > MAX_PRODUCER_NUMBER || self.first_seq > MAX_PRODUCER_NUMBER {
+            return invalid("producer", "epoch and sequence must be at most 2^53 - 1");
+        }
+        if self.max_batch_bytes == 0 || self.max_batch_items == 0 {
+            return invalid("producer", "a batch must have room for something");
+        }
+        if self.max_in_flight == 0 || self.max_pending_bytes == 0 {
+            return invalid("producer", "there must be room for something under way");
+        }
+        Ok(())
+    }
+}
+
+/// Where a producer stands: what to start the next one with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The epoch it wrote in.
+    pub epoch: u64,
+    /// The number its next batch would have had.
+    pub next_seq: u64,
+}
+
+/// An item that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The end of the stream after the item's batch.
+    pub next_offset: Option<Offset>,
+    /// The batch had been stored by an attempt whose answer was lost.
+    pub duplicate: bool,
+    /// The epoch of the batch.
+    pub epoch: u64,
+    /// The number of the batch.
+    pub seq: u64,
+}
+
+/// The fate of one item, to be awaited. Dropping it changes nothing about the item.
+#[derive(Debug)]
+#[must_use = "an item is stored only when its receipt has come"]
+pub struct Pending {
+    receipt: oneshot::Receiver<Result<Receipt, Error>>,
+}
+
+impl Future for Pending {
+    type Output = Result<Receipt, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receipt).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(stopped())))
+    }
+}
+
+/// Writes items in order and exactly once. A clone is the same producer.
+///
+/// When the last clone is dropped, what was appended is still sent, in the background, as long as the runtime lives;
+/// [`detach`](Self::detach) or [`close`](Self::close) waits for it.
+#[derive(Clone)]
+pub struct Producer {
+    commands: mpsc::UnboundedSender<Command>,
+    room: Arc<Semaphore>,
+    max_room: u32,
+    json: bool,
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
+
+impl StreamHandle {
+    /// Starts a producer, whose task runs until all its clones are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if the options do not [validate](ProducerOptions::validate).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use durable_stream::{Bytes, ProducerOptions};
+    ///
+    /// let producer = stream.producer(ProducerOptions::new("importer-3"))?;
+    /// for number in 0..10_000 {
+    ///     let _ = producer.append(Bytes::from(format!("{{\"n\":{number}}}"))).await?;
+    /// }
+    /// producer.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn producer(&self, options: ProducerOptions) -> Result<Producer, Error> {
+        options.validate()?;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let max_room = u32::try_from(options.max_pending_bytes.min(Semaphore::MAX_PERMITS))
+            .unwrap_or(u32::MAX);
+        let body = Body::of(&options.content_type);
+        let producer = Producer {
+            commands,
+            room: Arc::new(Semaphore::new(max_room as usize)),
+            max_room,
+            json: body == Body::JsonArray,
+        };
+        tokio::spawn(Task::new(self.clone(), options, body, inbox).run());
+        Ok(producer)
+    }
+}
+
+impl Producer {
+    /// Takes an item to be stored after all items appended before. For a JSON stream it is one JSON value.
+    ///
+    /// Waits only while too many bytes are under way. The item is stored when the [`Pending`] says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if the item is empty or not valid JSON; then it has no effect on other items.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is given up while it waits the item was not taken.
+    pub async fn append(&self, item: impl Into<Bytes>) -> Result<Pending, Error> {
+        let bytes = item.into();
+        self.check(&bytes)?;
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.max_room);
+        let room = Arc::clone(&self.room).acquire_many_owned(size).await;
+        let room = room.expect("the semaphore is never closed");
+        let (answer, receipt) = oneshot::channel();
+        self.send(Command::Append(Item { bytes, answer, _room: Some(room) }))?;
+        Ok(Pending { receipt })
+    }
+
+    /// Waits until everything appended before is stored.
+    ///
+    /// # Errors
+    ///
+    /// The error that stopped the producer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the items are sent all the same.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.ask(Command::Flush).await
+    }
+
+    /// Waits until everything appended before is stored and closes the stream, in one step with `last` if there is
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// The error that stopped the producer; [`Error::StreamClosed`] if another closed the stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// The stream is closed all the same.
+    pub async fn close(&self, last: Option<Bytes>) -> Result<Closed, Error> {
+        if let Some(bytes) = &last {
+            self.check(bytes)?;
+        }
+        self.ask(|reply| Command::Close { last, reply }).await
+    }
+
+    /// Waits until everything appended before is stored and ends the producer without closing the stream.
+    ///
+    /// # Errors
+    ///
+    /// The error that stopped the producer.
+    ///
+    /// # Cancel safety
+    ///
+    /// The producer ends all the same.
+    pub async fn detach(&self) -> Result<Position, Error> {
+        self.ask(Command::Detach).await
+    }
+
+    fn check(&self, bytes: &Bytes) -> Result<(), Error> {
+        let invalid = |reason| Err(Error::InvalidInput { what: "item", reason });
+        if bytes.is_empty() {
+            return invalid("it must not be empty");
+        }
+        if self.json && serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_err() {
+            return invalid("it is not one JSON value");
+        }
+        Ok(())
+    }
+
+    fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).map_err(|_| stopped())
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply))?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn stopped() -> Error {
+    Error::ProducerStopped { code: "ended" }
+}
