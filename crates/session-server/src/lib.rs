@@ -1,1 +1,45 @@
-//! The session server: writes the streams, runs agents, checks who may do what
+//! The session server: the only appender of session streams.
+//!
+//! It keeps no truth in memory. A session is one Durable Stream (`/v1/stream/sessions/{id}`, readable by any
+//! Durable Streams client); everything the server must know to write to it (sequence numbers, runs, open approvals,
+//! registered agents) is rebuilt from that stream and from a small database of its own, which holds only what must not
+//! be in the stream: agents' headers, and which runs were planned or under way.
+//!
+//! ```text
+//! routes ─▶ session (one task each: ledger, runs) ─▶ batch ─▶ store, then stream ─▶ replies, runs
+//!                ▲                                                                      │
+//!                └───────────────────────── chunks of agents ◀──────────────────────────┘
+//! ```
+//!
+//! - One task owns a session's state (law L5); a route sends it a closure and gets the answer when everything that the
+//!   closure wrote is in the stream.
+//! - While one append is under way, further events gather in the next batch, so an agent is never slowed to one
+//!   round trip per token.
+//! - Every run ends in the log: finished, failed, stopped, or interrupted by a restart.
+//!
+//! Start one with [`start`]; [`RunningServer::base_url`] is what a client needs.
+
+mod agent;
+mod config;
+mod error;
+mod event;
+mod guard;
+mod history;
+mod ledger;
+mod problem;
+mod routes;
+mod server;
+mod session;
+mod sessions;
+mod ssrf;
+mod store;
+mod streams;
+mod terminal;
+mod turns;
+
+pub use config::{
+    Auth, BoxFuture, BuiltinAgents, ModelConfig, ModelSettings, Secret, ServerConfig,
+    StreamsBackend,
+};
+pub use error::ServerError;
+pub use server::{RunningServer, start};

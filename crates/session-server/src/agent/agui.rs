@@ -1,0 +1,194 @@
+//! The AG-UI chunks that the built-in agents write.
+//!
+//! Text and reasoning use the durable message's id as their AG-UI id, so that older readers, which start a new message
+//! at every new id, keep all turns of a run in one.
+
+use serde_json::{Value, json};
+
+use super::RunRequest;
+use crate::turns::{RunSink, Stopped};
+
+/// What is open in the message right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    None,
+    Text,
+    Reasoning,
+}
+
+/// An approval to ask for.
+pub(crate) struct AskFor {
+    pub(crate) tool_call_id: String,
+    pub(crate) tool_name: String,
+    pub(crate) input: Value,
+}
+
+impl AskFor {
+    /// The approval's id, by upstream's convention.
+    pub(crate) fn approval_id(&self) -> String {
+        format!("approval_{}", self.tool_call_id)
+    }
+}
+
+/// Writes one run as AG-UI events, keeping track of what is open.
+pub(crate) struct Writer {
+    out: RunSink,
+    thread_id: String,
+    run_id: String,
+    message_id: String,
+    section: Section,
+    started: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(request: &RunRequest, out: RunSink) -> Self {
+        Self {
+            out,
+            thread_id: request.session_id.clone(),
+            run_id: request.plan.run_id.clone(),
+            message_id: request.plan.message_id.clone(),
+            section: Section::None,
+            started: false,
+        }
+    }
+
+    /// Begins the run. Does nothing the second time.
+    pub(crate) async fn start(&mut self) -> Result<(), Stopped> {
+        if self.started {
+            return Ok(());
+        }
+        self.started = true;
+        let chunk =
+            json!({"type": "RUN_STARTED", "threadId": self.thread_id, "runId": self.run_id});
+        self.out.emit(&chunk).await
+    }
+
+    async fn enter(&mut self, section: Section) -> Result<(), Stopped> {
+        if self.section == section {
+            return Ok(());
+        }
+        let id = &self.message_id;
+        let end = match self.section {
+            Section::None => None,
+            Section::Text => Some(json!({"type": "TEXT_MESSAGE_END", "messageId": id})),
+            Section::Reasoning => Some(json!({"type": "REASONING_MESSAGE_END", "messageId": id})),
+        };
+        let start = match section {
+            Section::None => None,
+            Section::Text => {
+                Some(json!({"type": "TEXT_MESSAGE_START", "messageId": id, "role": "assistant"}))
+            }
+            Section::Reasoning => Some(
+                json!({"type": "REASONING_MESSAGE_START", "messageId": id, "role": "reasoning"}),
+            ),
+        };
+        self.section = section;
+        for chunk in [end, start].into_iter().flatten() {
+            self.out.emit(&chunk).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn text(&mut self, delta: &str) -> Result<(), Stopped> {
+        self.enter(Section::Text).await?;
+        let id = &self.message_id;
+        self.out
+            .emit(&json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": id, "delta": delta}))
+            .await
+    }
+
+    pub(crate) async fn reasoning(&mut self, delta: &str) -> Result<(), Stopped> {
+        self.enter(Section::Reasoning).await?;
+        let id = &self.message_id;
+        self.out
+            .emit(&json!({"type": "REASONING_MESSAGE_CONTENT", "messageId": id, "delta": delta}))
+            .await
+    }
+
+    pub(crate) async fn tool_start(&mut self, id: &str, name: &str) -> Result<(), Stopped> {
+        self.enter(Section::None).await?;
+        self.out
+            .emit(&json!({
+                "type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": name,
+                "toolName": name, "parentMessageId": self.message_id,
+            }))
+            .await
+    }
+
+    pub(crate) async fn tool_args(&mut self, id: &str, delta: &str) -> Result<(), Stopped> {
+        self.out.emit(&json!({"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": delta})).await
+    }
+
+    pub(crate) async fn tool_end(&mut self, id: &str) -> Result<(), Stopped> {
+        self.out.emit(&json!({"type": "TOOL_CALL_END", "toolCallId": id})).await
+    }
+
+    /// The result of a tool; `failed` marks it as an error.
+    pub(crate) async fn tool_result(
+        &mut self,
+        id: &str,
+        content: &str,
+        failed: bool,
+    ) -> Result<(), Stopped> {
+        self.enter(Section::None).await?;
+        let mut chunk = json!({
+            "type": "TOOL_CALL_RESULT", "messageId": self.message_id, "toolCallId": id,
+            "content": content, "role": "tool",
+        });
+        if failed {
+            chunk["state"] = "output-error".into();
+        }
+        self.out.emit(&chunk).await
+    }
+
+    /// Asks for approvals and ends the run until they are answered. Written both as the custom event that older
+    /// readers know and as the run's interrupts.
+    pub(crate) async fn ask_and_finish(
+        &mut self,
+        asks: &[AskFor],
+        usage: Option<Value>,
+    ) -> Result<(), Stopped> {
+        self.enter(Section::None).await?;
+        let mut interrupts = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let id = ask.approval_id();
+            let value = json!({
+                "toolCallId": ask.tool_call_id, "toolName": ask.tool_name, "input": ask.input,
+                "approval": {"id": id, "needsApproval": true},
+            });
+            self.out
+                .emit(&json!({"type": "CUSTOM", "name": "approval-requested", "value": value}))
+                .await?;
+            interrupts.push(json!({
+                "id": id, "reason": "approval_required", "toolCallId": ask.tool_call_id,
+                "metadata": {"kind": "approval"},
+            }));
+        }
+        let mut chunk = json!({
+            "type": "RUN_FINISHED", "threadId": self.thread_id, "runId": self.run_id,
+            "finishReason": "tool_calls",
+            "outcome": {"type": "interrupt", "interrupts": interrupts},
+        });
+        if let Some(usage) = usage {
+            chunk["usage"] = usage;
+        }
+        self.out.emit(&chunk).await
+    }
+
+    /// Ends the run.
+    pub(crate) async fn finish(
+        &mut self,
+        reason: &str,
+        usage: Option<Value>,
+    ) -> Result<(), Stopped> {
+        self.enter(Section::None).await?;
+        let mut chunk = json!({
+            "type": "RUN_FINISHED", "threadId": self.thread_id, "runId": self.run_id,
+            "finishReason": reason,
+        });
+        if let Some(usage) = usage {
+            chunk["usage"] = usage;
+        }
+        self.out.emit(&chunk).await
+    }
+}

@@ -1,0 +1,224 @@
+//! The demo agent: shows everything a session can do, without key or network.
+//!
+//! - A greeting gets a short answer.
+//! - A message with the word "long" gets a long one; a number in it says how many chunks.
+//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    Agent, RunRequest,
+    agui::{AskFor, Writer},
+};
+use crate::turns::{Answer, Cause, RunEnd, RunSink, Stopped};
+
+const LONG_DEFAULT: usize = 400;
+const LONG_MAX: usize = 100_000;
+
+const REASONING: &str = "The person wants to see how a durable session works. I will explain it in a few lines, \
+    look at the clock, and then try something that needs permission.";
+
+const ANSWER: &str = "# A durable session\n\n\
+    Everything you see is in **one stream**: this text, my reasoning, the tools I call and what you decide. \
+    Close the window in the middle of a word, and the rest is here when you come back.\n\n\
+    - Text arrives *in pieces* and is kept as pieces.\n\
+    - Tools show what they were given and what they returned.\n\
+    - Some tools wait for your approval.\n\n\
+    ```rust\n\
+    fn main() {\n    println!(\"still here\");\n}\n\
+    ```\n\n\
+    | What | Where it lives |\n\
+    | --- | --- |\n\
+    | Messages | in the stream |\n\
+    | Approvals | in the stream |\n\
+    | Your draft | on this machine |\n\n\
+    First, the time:\n";
+
+/// The agent at `builtin:demo`.
+pub(crate) struct Demo {
+    pace: Duration,
+}
+
+impl Demo {
+    pub(crate) fn new(pace: Duration) -> Self {
+        Self { pace }
+    }
+
+    async fn pause(&self) {
+        if self.pace.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.pace).await;
+        }
+    }
+
+    async fn say(&self, writer: &mut Writer, text: &str) -> Result<(), Stopped> {
+        for piece in pieces(text) {
+            writer.text(piece).await?;
+            self.pause().await;
+        }
+        Ok(())
+    }
+
+    async fn think(&self, writer: &mut Writer, text: &str) -> Result<(), Stopped> {
+        for piece in pieces(text) {
+            writer.reasoning(piece).await?;
+            self.pause().await;
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        writer: &mut Writer,
+        id: &str,
+        name: &str,
+        input: &Value,
+    ) -> Result<(), Stopped> {
+        writer.tool_start(id, name).await?;
+        for piece in pieces(&input.to_string()) {
+            writer.tool_args(id, piece).await?;
+            self.pause().await;
+        }
+        writer.tool_end(id).await
+    }
+
+    async fn turn(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
+        writer.start().await?;
+        let text = request.history.last_user_text().to_lowercase();
+        if let Some(chunks) = long(&text) {
+            for n in 1..=chunks {
+                let end = if n % 20 == 0 { "\n\n" } else { " " };
+                writer.text(&format!("word {n}{end}")).await?;
+                self.pause().await;
+            }
+            return writer.finish("stop", None).await;
+        }
+        if is_greeting(&text) {
+            self.say(
+                writer,
+                "Hello! I am the demo agent. Ask me anything to see tools and an approval.",
+            )
+            .await?;
+            return writer.finish("stop", None).await;
+        }
+        self.think(writer, REASONING).await?;
+        self.say(writer, ANSWER).await?;
+        let run = &request.plan.run_id;
+        let clock = format!("call_clock_{run}");
+        self.call(writer, &clock, "clock", &json!({"zone": "UTC"})).await?;
+        let now = json!({"time": jiff::Timestamp::now().to_string()}).to_string();
+        writer.tool_result(&clock, &now, false).await?;
+        self.say(
+            writer,
+            "That worked without asking. The next tool would delete a file, so I need your approval.",
+        )
+        .await?;
+        let ask = AskFor {
+            tool_call_id: format!("call_delete_{run}"),
+            tool_name: "delete_file".to_owned(),
+            input: json!({"path": "/tmp/threadkeep-demo.txt"}),
+        };
+        self.call(writer, &ask.tool_call_id, &ask.tool_name, &ask.input).await?;
+        writer.ask_and_finish(&[ask], None).await
+    }
+
+    async fn go_on(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
+        writer.start().await?;
+        for answer in &request.answers {
+            let Answer::Approval { tool_call_id: Some(call), approved, .. } = answer else {
+                continue;
+            };
+            if *approved {
+                let result = json!({"deleted": true, "note": "a demo: no file was touched"});
+                writer.tool_result(call, &result.to_string(), false).await?;
+                self.say(
+                    writer,
+                    "Thank you. The file is **deleted** (not really: this is a demo, and nothing was touched).",
+                )
+                .await?;
+            } else {
+                self.say(writer, "All right, you said **no**, so the file stays where it is.")
+                    .await?;
+            }
+        }
+        writer.finish("stop", None).await
+    }
+}
+
+#[async_trait]
+impl Agent for Demo {
+    async fn run(&self, request: RunRequest, out: RunSink) -> RunEnd {
+        let mut writer = Writer::new(&request, out);
+        // Being stopped is no failure: the session has written so already.
+        let _stopped = match request.plan.cause {
+            Cause::Message { .. } => self.turn(&request, &mut writer).await,
+            Cause::Answers { .. } => self.go_on(&request, &mut writer).await,
+        };
+        RunEnd::Finished
+    }
+}
+
+/// How many chunks a message asks for with the word "long".
+fn long(text: &str) -> Option<usize> {
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| word == "long").then_some(())?;
+    let number = text.split(|c: char| !c.is_ascii_digit()).find_map(|n| n.parse::<usize>().ok());
+    Some(number.unwrap_or(LONG_DEFAULT).clamp(1, LONG_MAX))
+}
+
+fn is_greeting(text: &str) -> bool {
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.len() <= 3
+        && matches!(
+            words.first(),
+            Some(&("hello" | "hi" | "hey" | "hallo" | "thanks" | "thank" | "bye" | "ping"))
+        )
+}
+
+/// Cuts text after spaces and line ends, about two words to a piece.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let at = rest
+            .char_indices()
+            .find(|(at, c)| *at >= 6 && c.is_whitespace())
+            .map_or(rest.len(), |(at, c)| at + c.len_utf8());
+        let (piece, left) = rest.split_at(at);
+        rest = left;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_says_how_many_chunks() {
+        assert_eq!(long("a long 40 please"), Some(40));
+        assert_eq!(long("long"), Some(LONG_DEFAULT));
+        assert_eq!(long("along the way"), None);
+    }
+
+    #[test]
+    fn only_short_greetings_are_greetings() {
+        assert!(is_greeting("hello!"));
+        assert!(is_greeting("hi there"));
+        assert!(!is_greeting("hello, please delete all of my files"));
+        assert!(!is_greeting("what is this"));
+    }
+
+    #[test]
+    fn pieces_are_the_whole_text() {
+        assert_eq!(pieces(ANSWER).collect::<String>(), ANSWER);
+        assert!(pieces(ANSWER).count() > 50);
+    }
+}

@@ -1,0 +1,133 @@
+//! What a server is started with.
+
+use std::{
+    fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+};
+
+use url::Url;
+
+/// A boxed future, so that [`ModelSettings`] stays object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A key or token. Never shown by `Debug` (law L11).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a key or token.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that sends or compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)") // L11
+    }
+}
+
+/// Where the session streams live.
+#[derive(Debug, Clone)]
+pub enum StreamsBackend {
+    /// In this process, on disk under `data_dir/streams`.
+    Embedded,
+    /// In another Durable Streams server. The stream of a session is `{url}/sessions/{id}`.
+    Remote(Url),
+}
+
+/// Who may use the server.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// Anybody who can connect. Only allowed on a loopback address; requests by web pages of other origins are refused.
+    None,
+    /// Whoever sends `Authorization: Bearer <token>`.
+    Token(Secret),
+}
+
+/// Where the model agent sends its requests.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    /// Base URL of an OpenAI-compatible API, with its version: `http://127.0.0.1:11434/v1`.
+    pub base_url: Url,
+    /// The model's name as that API knows it.
+    pub model: String,
+    /// The API key, where one is needed.
+    pub api_key: Option<Secret>,
+}
+
+/// Gives the model agent its settings at the start of each run, so that a change needs no restart.
+pub trait ModelSettings: Send + Sync {
+    /// The settings now, or one sentence saying what is missing and what to do.
+    fn load(&self) -> BoxFuture<'_, Result<ModelConfig, String>>;
+}
+
+impl ModelSettings for ModelConfig {
+    fn load(&self) -> BoxFuture<'_, Result<ModelConfig, String>> {
+        let config = self.clone();
+        Box::pin(async move { Ok(config) })
+    }
+}
+
+/// Agents that run inside the server.
+#[derive(Clone)]
+pub struct BuiltinAgents {
+    /// `builtin:demo`, which needs neither key nor network.
+    pub demo: bool,
+    /// `builtin:model`, any OpenAI-compatible endpoint.
+    pub model: Option<Arc<dyn ModelSettings>>,
+}
+
+impl fmt::Debug for BuiltinAgents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuiltinAgents")
+            .field("demo", &self.demo)
+            .field("model", &self.model.is_some())
+            .finish()
+    }
+}
+
+/// Everything [`start`](crate::start) needs. Begin with [`ServerConfig::new`] and change fields.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder for streams and the server's own database. Made if absent (mode 0700).
+    pub data_dir: PathBuf,
+    /// Where the streams live.
+    pub streams: StreamsBackend,
+    /// Who may use the server.
+    pub auth: Auth,
+    /// Origins (scheme, host, port) of webhook agents that may be reached although they are private.
+    pub allowed_agent_origins: Vec<Url>,
+    /// Lets webhook agents have any address, also private ones.
+    pub allow_private_agents: bool,
+    /// Origins of web pages that may call the server (CORS), such as `http://localhost:5173`; `*` for any, which
+    /// needs [`Auth::Token`]. Empty: no other origin.
+    pub allowed_origins: Vec<String>,
+    /// Agents that run inside the server.
+    pub agents: BuiltinAgents,
+    /// How long the demo agent waits between two chunks.
+    pub demo_pace: Duration,
+}
+
+impl ServerConfig {
+    /// A server on a free loopback port with embedded streams, no auth and the demo agent.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: data_dir.into(),
+            streams: StreamsBackend::Embedded,
+            auth: Auth::None,
+            allowed_agent_origins: Vec::new(),
+            allow_private_agents: false,
+            allowed_origins: Vec::new(),
+            agents: BuiltinAgents { demo: true, model: None },
+            demo_pace: Duration::from_millis(15),
+        }
+    }
+}

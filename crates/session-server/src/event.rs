@@ -1,0 +1,134 @@
+//! The items that the server appends: STATE-PROTOCOL §4 change events of types `chunk`, `presence` and `agent`.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Who wrote a row, as a message role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    User,
+    Assistant,
+    System,
+}
+
+/// One row of a message, before it has its sequence number.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub(crate) message_id: &'a str,
+    pub(crate) actor_id: &'a str,
+    pub(crate) role: Role,
+    /// JSON text of the inner chunk, as the agent sent it.
+    pub(crate) chunk: &'a str,
+    pub(crate) txid: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChunkValue<'a> {
+    message_id: &'a str,
+    actor_id: &'a str,
+    role: Role,
+    chunk: &'a str,
+    seq: u64,
+    created_at: &'a str,
+}
+
+#[derive(Serialize)]
+struct Headers<'a> {
+    operation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txid: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Change<'a, T> {
+    r#type: &'static str,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<T>,
+    headers: Headers<'a>,
+}
+
+fn encode<T: Serialize>(change: &Change<'_, T>) -> Bytes {
+    Bytes::from(serde_json::to_vec(change).expect("maps with string keys always serialise"))
+}
+
+/// A `chunk` row: key `<messageId>:<seq>`.
+pub(crate) fn chunk(row: Row<'_>, seq: u64, created_at: &str) -> Bytes {
+    encode(&Change {
+        r#type: "chunk",
+        key: &format!("{}:{seq}", row.message_id),
+        value: Some(ChunkValue {
+            message_id: row.message_id,
+            actor_id: row.actor_id,
+            role: row.role,
+            chunk: row.chunk,
+            seq,
+            created_at,
+        }),
+        headers: Headers { operation: "insert", txid: row.txid },
+    })
+}
+
+/// An `upsert` of an agent or a presence row. Always the complete row: readers merge, older ones replace.
+pub(crate) fn upsert(kind: &'static str, key: &str, value: &Value) -> Bytes {
+    encode(&Change {
+        r#type: kind,
+        key,
+        value: Some(value),
+        headers: Headers { operation: "upsert", txid: None },
+    })
+}
+
+/// A `delete` of any row.
+pub(crate) fn delete(kind: &'static str, key: &str) -> Bytes {
+    encode::<()>(&Change {
+        r#type: kind,
+        key,
+        value: None,
+        headers: Headers { operation: "delete", txid: None },
+    })
+}
+
+/// Now, as the wire has it: RFC 3339 in UTC with milliseconds.
+pub(crate) fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_a_chunk_row_as_upstream_does() {
+        let row = Row {
+            message_id: "a1",
+            actor_id: "kermit",
+            role: Role::Assistant,
+            chunk: r#"{"type":"done"}"#,
+            txid: None,
+        };
+        let text = chunk(row, 3, "2026-03-01T10:00:03.000Z");
+        assert_eq!(
+            text,
+            r#"{"type":"chunk","key":"a1:3","value":{"messageId":"a1","actorId":"kermit","role":"assistant","chunk":"{\"type\":\"done\"}","seq":3,"createdAt":"2026-03-01T10:00:03.000Z"},"headers":{"operation":"insert"}}"#
+        );
+    }
+
+    #[test]
+    fn a_delete_has_no_value() {
+        assert_eq!(
+            delete("agent", "k"),
+            r#"{"type":"agent","key":"k","headers":{"operation":"delete"}}"#
+        );
+    }
+
+    #[test]
+    fn time_has_milliseconds_and_a_zone() {
+        let text = now();
+        assert_eq!(text.len(), 24, "{text}");
+        assert!(text.ends_with('Z'));
+    }
+}

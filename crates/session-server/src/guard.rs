@@ -1,0 +1,171 @@
+//! Who is let in: bearer token, Host, Origin and CORS.
+//!
+//! Without a token, being able to connect is the only credential, and a web page in a browser on this machine can
+//! connect. So such a server answers only requests that name a loopback host (a page that re-binds its own name to
+//! 127.0.0.1 sends its own name) and refuses every `Origin` that is not its own or listed.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use subtle::ConstantTimeEq;
+use url::{Host, Url};
+
+use crate::{config::Auth, problem::Problem};
+
+/// What a page may read of an answer besides the body.
+const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, \
+    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Content-Type, Cache-Control, ETag, \
+    Location, Retry-After";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const HEADERS: &str = "Content-Type, Authorization, X-Actor-Id, X-Actor-Type, X-Session-Id, \
+    If-None-Match, Last-Event-ID, Accept";
+
+/// The rules, decided once at start.
+pub(crate) struct Guard {
+    auth: Auth,
+    origins: Vec<String>,
+}
+
+impl Guard {
+    pub(crate) fn new(auth: Auth, origins: Vec<String>) -> Self {
+        let origins = origins
+            .into_iter()
+            .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
+            .collect();
+        Self { auth, origins }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.auth, Auth::None)
+    }
+
+    fn allows_origin(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+        let Ok(origin) = origin.to_str() else { return false };
+        let origin = origin.to_ascii_lowercase();
+        if self.origins.iter().any(|allowed| *allowed == origin || allowed == "*") {
+            return true;
+        }
+        // Its own pages: same host and port as asked for.
+        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        own.is_some_and(|host| origin == format!("http://{}", host.to_ascii_lowercase()))
+    }
+
+    fn allows_token(&self, headers: &HeaderMap) -> bool {
+        let Auth::Token(token) = &self.auth else { return true };
+        let sent = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| {
+                let (scheme, token) = value.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            })
+            .unwrap_or_default();
+        token.expose().as_bytes().ct_eq(sent.as_bytes()).into()
+    }
+}
+
+/// The middleware in front of every route.
+pub(crate) async fn check(
+    State(guard): State<std::sync::Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).cloned();
+    let allowed = origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, headers));
+
+    if guard.is_open() {
+        let host = request
+            .uri()
+            .authority()
+            .map(ToString::to_string)
+            .or_else(|| Some(headers.get(header::HOST)?.to_str().ok()?.to_owned()));
+        if !host.as_deref().is_some_and(is_loopback_host) {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "HOST_REFUSED",
+                "This server answers only to loopback host names",
+            )
+            .into_response();
+        }
+        if origin.is_some() && !allowed {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "ORIGIN_REFUSED",
+                "Web pages of this origin may not use this server",
+            )
+            .into_response();
+        }
+    }
+
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response() // a preflight never carries a token
+    } else if is_health(request.uri().path()) || guard.allows_token(headers) {
+        next.run(request).await
+    } else {
+        let mut response =
+            Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "A valid token is needed")
+                .into_response();
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+    };
+    cors(response.headers_mut(), origin.filter(|_| allowed));
+    response
+}
+
+fn is_health(path: &str) -> bool {
+    path == "/health" || path.starts_with("/health/") || path == "/healthz" || path == "/readyz"
+}
+
+/// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.
+fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    for name in [
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    ] {
+        headers.remove(name); // the embedded stream router has its own idea
+    }
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+}
+
+/// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
+fn is_loopback_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    match Url::parse(&format!("http://{authority}/")).ok().as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_loopback() {
+        for host in ["localhost", "localhost:4000", "127.0.0.1:1", "127.9.9.9", "[::1]:80"] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "", "0.0.0.0", "a b"] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+}

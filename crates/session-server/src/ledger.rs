@@ -1,0 +1,530 @@
+//! What the server must know about a session to write to it: an index of the stream without its text.
+//!
+//! Rebuilt from the stream whenever a session is opened and kept up by the same function for every event that the
+//! server appends, so that memory and stream cannot drift. It answers: which sequence number is next, which message
+//! holds this approval or tool call, is it answered, does this message still run, which agents are registered. Whole
+//! messages with their text are folded elsewhere, and only when an agent needs its history.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{event::Role, terminal::Dialect};
+
+/// Whether a message is still being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    /// An agent writes to it, or did when its server was killed.
+    Open,
+    /// The run ended by itself.
+    Finished,
+    /// Somebody stopped it.
+    Stopped,
+    /// The run failed.
+    Failed,
+}
+
+/// An approval or a client tool result that the agent has not been told yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum AnswerRef {
+    Approval(String),
+    ToolCall(String),
+}
+
+/// One message, without its text.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) position: u64,
+    pub(crate) role: Role,
+    pub(crate) actor_id: String,
+    pub(crate) next_seq: u64,
+    /// Rows that exist; a message whose last row is deleted is gone.
+    rows: u64,
+    pub(crate) dialect: Option<Dialect>,
+    pub(crate) lifecycle: Lifecycle,
+    /// The last run said that it waits for tools.
+    wants_tools: bool,
+    asks: Vec<String>,
+    calls: Vec<String>,
+    pub(crate) undelivered: Vec<AnswerRef>,
+    /// The run of the last `RUN_STARTED`.
+    pub(crate) last_run: Option<String>,
+}
+
+/// An approval request and its answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ask {
+    pub(crate) message_id: Option<String>,
+    pub(crate) tool_call_id: Option<String>,
+    pub(crate) approved: Option<bool>,
+}
+
+/// A tool call and whether it has a result.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Call {
+    pub(crate) message_id: Option<String>,
+    /// Fingerprint of the result, to tell a retry from a contradiction.
+    pub(crate) result: Option<u64>,
+    /// The agent said that the client must run it.
+    client: bool,
+    asked: bool,
+    /// The interrupt's id, which a resumed agent expects instead of the call's.
+    pub(crate) interrupt_id: Option<String>,
+}
+
+/// The index of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    items: u64,
+    messages: HashMap<String, Entry>,
+    asks: HashMap<String, Ask>,
+    calls: HashMap<String, Call>,
+    agents: BTreeMap<String, Value>,
+    presence: BTreeMap<String, Value>,
+    txids: HashMap<String, String>,
+    title: Option<String>,
+    /// Registration order of agents.
+    agent_order: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, default)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Option<ItemHeaders<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ItemHeaders<'a> {
+    #[serde(borrow, default)]
+    operation: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    control: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    txid: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChunkRow<'a> {
+    #[serde(borrow)]
+    message_id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    actor_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(borrow)]
+    chunk: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ChunkType<'a> {
+    #[serde(borrow, default)]
+    r#type: Cow<'a, str>,
+}
+
+impl Ledger {
+    /// Takes one item of the stream, in stream order. Items that mean nothing to the server change nothing (L9).
+    pub(crate) fn apply(&mut self, item: &[u8]) {
+        self.items += 1;
+        let Ok(item) = serde_json::from_slice::<Item<'_>>(item) else { return };
+        let Some(headers) = item.headers else { return };
+        if headers.control.as_deref() == Some("reset") {
+            *self = Self { items: self.items, ..Self::default() };
+            return;
+        }
+        let (Some(kind), Some(key)) = (item.r#type, item.key) else { return };
+        let delete = match headers.operation.as_deref() {
+            Some("insert" | "update" | "upsert") => false,
+            Some("delete") => true,
+            _ => return,
+        };
+        match (&*kind, delete, item.value) {
+            ("chunk", false, Some(value)) => {
+                if let Ok(row) = serde_json::from_str::<ChunkRow<'_>>(value.get()) {
+                    self.chunk(&key, &row, headers.txid.as_deref());
+                }
+            }
+            ("chunk", true, _) => self.delete_chunk(&key),
+            ("agent", false, Some(value)) => {
+                if !self.agents.contains_key(&*key) {
+                    self.agent_order.push(key.clone().into_owned());
+                }
+                merge(&mut self.agents, &key, value);
+            }
+            ("agent", true, _) => {
+                self.agents.remove(&*key);
+                self.agent_order.retain(|id| *id != key);
+            }
+            ("presence", false, Some(value)) => merge(&mut self.presence, &key, value),
+            ("presence", true, _) => {
+                self.presence.remove(&*key);
+            }
+            _ => {}
+        }
+    }
+
+    fn chunk(&mut self, key: &str, row: &ChunkRow<'_>, txid: Option<&str>) {
+        if let Some(txid) = txid {
+            self.txids.insert(txid.to_owned(), row.message_id.clone().into_owned());
+        }
+        let seq = key.rsplit_once(':').and_then(|(_, seq)| seq.parse::<u64>().ok()).unwrap_or(0);
+        let kind = serde_json::from_str::<ChunkType<'_>>(&row.chunk)
+            .map(|chunk| chunk.r#type.into_owned())
+            .unwrap_or_default();
+        let role = row.role.unwrap_or(Role::Assistant);
+        let position = self.items;
+        let entry =
+            self.messages.entry(row.message_id.clone().into_owned()).or_insert_with(|| Entry {
+                position,
+                role,
+                actor_id: row.actor_id.as_deref().unwrap_or_default().to_owned(),
+                next_seq: 0,
+                rows: 0,
+                dialect: None,
+                lifecycle: Lifecycle::Finished,
+                wants_tools: false,
+                asks: Vec::new(),
+                calls: Vec::new(),
+                undelivered: Vec::new(),
+                last_run: None,
+            });
+        if seq >= entry.next_seq {
+            entry.rows += 1;
+            entry.next_seq = seq + 1;
+        }
+        // Deltas are most of a session and say nothing more than "open": they are not parsed any further.
+        if matches!(
+            &*kind,
+            "TEXT_MESSAGE_CONTENT"
+                | "TOOL_CALL_ARGS"
+                | "REASONING_MESSAGE_CONTENT"
+                | "content"
+                | "thinking"
+                | "text-delta"
+                | "reasoning-delta"
+                | "tool-input-delta"
+        ) && role == entry.role
+        {
+            entry.lifecycle = Lifecycle::Open;
+            entry.undelivered.clear();
+            entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
+            return;
+        }
+        let Ok(chunk) = serde_json::from_str::<Value>(&row.chunk) else { return };
+        // Answers are written into the assistant's message by somebody else: role `user`.
+        let answer = role == Role::User && entry.role == Role::Assistant;
+        let signal = matches!(
+            &*kind,
+            "approval-response" | "tool-approval" | "tool-result" | "config" | "control"
+        );
+        if !answer && !signal {
+            entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
+            entry.undelivered.clear();
+            if kind == "RUN_STARTED" {
+                entry.last_run = text(&chunk, "runId");
+            }
+            if let Some(lifecycle) = lifecycle_after(&kind) {
+                entry.lifecycle = lifecycle;
+            }
+            if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {
+                entry.wants_tools = finish_reason(&chunk)
+                    .is_some_and(|reason| matches!(reason, "tool_calls" | "tool-calls"));
+            }
+        } else if kind == "stop" || kind == "abort" {
+            entry.lifecycle = Lifecycle::Stopped;
+        }
+        self.asks_and_calls(&row.message_id, &kind, &chunk, answer || signal);
+    }
+
+    fn asks_and_calls(&mut self, message_id: &str, kind: &str, chunk: &Value, by_client: bool) {
+        match kind {
+            "config" => {
+                if let Some(title) = text(chunk, "title") {
+                    self.title = Some(title);
+                }
+            }
+            "approval-requested" => {
+                if let Some(id) = chunk.pointer("/approval/id").and_then(Value::as_str) {
+                    self.ask(message_id, id, text(chunk, "toolCallId"));
+                }
+            }
+            "tool-approval-request" => {
+                if let Some(id) = text(chunk, "approvalId") {
+                    self.ask(message_id, &id, text(chunk, "toolCallId"));
+                }
+            }
+            "CUSTOM" => {
+                let value = chunk.get("value").or_else(|| chunk.get("data"));
+                if chunk.get("name").and_then(Value::as_str) == Some("approval-requested")
+                    && let Some(value) = value
+                    && let Some(id) = value.pointer("/approval/id").and_then(Value::as_str)
+                {
+                    self.ask(message_id, id, text(value, "toolCallId"));
+                }
+            }
+            "RUN_FINISHED" => self.interrupts(message_id, chunk),
+            "approval-response" | "tool-approval" => {
+                if let (Some(id), Some(approved)) =
+                    (text(chunk, "approvalId"), chunk.get("approved").and_then(Value::as_bool))
+                {
+                    self.answer(id, approved);
+                }
+            }
+            "TOOL_CALL_START" | "tool-input-start" | "tool-input-available" => {
+                if let Some(id) = text(chunk, "toolCallId") {
+                    self.call(message_id, &id);
+                }
+            }
+            "tool_call" => {
+                if let Some(id) = chunk.pointer("/toolCall/id").and_then(Value::as_str) {
+                    self.call(message_id, id);
+                }
+            }
+            "TOOL_CALL_RESULT" | "tool_result" => {
+                self.result(message_id, chunk, (chunk.get("content"), None), by_client);
+            }
+            "TOOL_CALL_END" => {
+                if let Some(result) = chunk.get("result") {
+                    self.result(message_id, chunk, (Some(result), None), by_client);
+                }
+            }
+            "tool-output-available" => {
+                self.result(message_id, chunk, (chunk.get("output"), None), by_client);
+            }
+            "tool-output-error" => {
+                self.result(message_id, chunk, (None, chunk.get("errorText")), by_client);
+            }
+            "tool-output-denied" => self.result(message_id, chunk, (None, None), by_client),
+            "tool-result" => {
+                self.result(message_id, chunk, (chunk.get("output"), chunk.get("error")), true);
+            }
+            _ => {}
+        }
+    }
+
+    fn interrupts(&mut self, message_id: &str, chunk: &Value) {
+        let interrupts = chunk.pointer("/outcome/interrupts").and_then(Value::as_array);
+        for interrupt in interrupts.into_iter().flatten() {
+            let Some(id) = text(interrupt, "id") else { continue };
+            let call = text(interrupt, "toolCallId");
+            let reason = interrupt.get("reason").and_then(Value::as_str).unwrap_or_default();
+            let kind = interrupt.pointer("/metadata/kind").and_then(Value::as_str);
+            let kind = kind.unwrap_or_default();
+            if kind == "approval" || reason == "approval_required" {
+                self.ask(message_id, &id, call);
+            } else if let Some(call) = call
+                && (kind == "client_tool" || reason == "client_tool_input")
+            {
+                self.call(message_id, &call);
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.client = true;
+                    call.interrupt_id = Some(id);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, message_id: &str, id: &str, tool_call_id: Option<String>) {
+        let ask = self.asks.entry(id.to_owned()).or_default();
+        if ask.message_id.is_none() {
+            ask.message_id = Some(message_id.to_owned());
+            if let Some(entry) = self.messages.get_mut(message_id) {
+                entry.asks.push(id.to_owned());
+            }
+        }
+        if let Some(call) = tool_call_id {
+            ask.tool_call_id = Some(call.clone());
+            self.call(message_id, &call);
+            if let Some(call) = self.calls.get_mut(&call) {
+                call.asked = true;
+            }
+        }
+    }
+
+    /// The first answer wins.
+    fn answer(&mut self, id: String, approved: bool) {
+        let ask = self.asks.entry(id.clone()).or_default();
+        if ask.approved.is_some() {
+            return;
+        }
+        ask.approved = Some(approved);
+        if let Some(entry) = ask.message_id.as_ref().and_then(|id| self.messages.get_mut(id)) {
+            entry.undelivered.push(AnswerRef::Approval(id));
+        }
+    }
+
+    fn call(&mut self, message_id: &str, id: &str) {
+        let call = self.calls.entry(id.to_owned()).or_default();
+        if call.message_id.is_none() {
+            call.message_id = Some(message_id.to_owned());
+            if let Some(entry) = self.messages.get_mut(message_id) {
+                entry.calls.push(id.to_owned());
+            }
+        }
+    }
+
+    /// A result of a tool call. One that a client found must still be told to the agent.
+    fn result(
+        &mut self,
+        row_id: &str,
+        chunk: &Value,
+        (output, error): (Option<&Value>, Option<&Value>),
+        by_client: bool,
+    ) {
+        let Some(id) = text(chunk, "toolCallId") else { return };
+        let call = self.calls.entry(id.clone()).or_default();
+        if call.result.is_none() {
+            call.result = Some(fingerprint(output, error));
+        }
+        if !by_client {
+            return;
+        }
+        let owner = call.message_id.clone().unwrap_or_else(|| row_id.to_owned());
+        if let Some(entry) = self.messages.get_mut(&owner) {
+            let answer = AnswerRef::ToolCall(id);
+            if !entry.undelivered.contains(&answer) {
+                entry.undelivered.push(answer);
+            }
+        }
+    }
+
+    fn delete_chunk(&mut self, key: &str) {
+        let Some((message_id, _)) = key.rsplit_once(':') else { return };
+        let Some(entry) = self.messages.get_mut(message_id) else { return };
+        entry.rows = entry.rows.saturating_sub(1);
+        if entry.rows > 0 {
+            return;
+        }
+        let Some(entry) = self.messages.remove(message_id) else { return };
+        for id in entry.asks {
+            self.asks.remove(&id);
+        }
+        for id in entry.calls {
+            self.calls.remove(&id);
+        }
+        self.txids.retain(|_, owner| owner != message_id);
+    }
+
+    /// The message with this id.
+    pub(crate) fn message(&self, id: &str) -> Option<&Entry> {
+        self.messages.get(id)
+    }
+
+    /// All messages, in no order.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        self.messages.iter()
+    }
+
+    /// The next sequence number of a message: one after the highest in the stream.
+    pub(crate) fn next_seq(&self, message_id: &str) -> u64 {
+        self.messages.get(message_id).map_or(0, |entry| entry.next_seq)
+    }
+
+    /// The approval with this id, when its request is in the stream.
+    pub(crate) fn approval(&self, id: &str) -> Option<&Ask> {
+        self.asks.get(id).filter(|ask| ask.message_id.is_some())
+    }
+
+    /// The tool call with this id, when it is in the stream.
+    pub(crate) fn tool_call(&self, id: &str) -> Option<&Call> {
+        self.calls.get(id).filter(|call| call.message_id.is_some())
+    }
+
+    /// Whether a message still waits for a person: an open approval, or a tool that the client must run.
+    pub(crate) fn is_waiting(&self, message_id: &str) -> bool {
+        let Some(entry) = self.messages.get(message_id) else { return false };
+        let approvals = entry.asks.iter().filter_map(|id| self.asks.get(id)).any(|ask| {
+            let done = ask.tool_call_id.as_ref().and_then(|id| self.calls.get(id));
+            ask.approved.is_none() && done.is_none_or(|call| call.result.is_none())
+        });
+        approvals
+            || entry.calls.iter().filter_map(|id| self.calls.get(id)).any(|call| {
+                call.result.is_none() && (call.client || (entry.wants_tools && !call.asked))
+            })
+    }
+
+    /// Registered agents, in the order of their registration: `(agentId, public fields)`.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.agent_order.iter().filter_map(|id| self.agents.get_key_value(id))
+    }
+
+    /// The public fields of an agent.
+    pub(crate) fn agent(&self, id: &str) -> Option<&Value> {
+        self.agents.get(id)
+    }
+
+    /// The title last given to the session.
+    pub(crate) fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// Presence rows by key.
+    pub(crate) fn presence(&self) -> &BTreeMap<String, Value> {
+        &self.presence
+    }
+
+    /// The message that a client's transaction id was written with.
+    pub(crate) fn by_txid(&self, txid: &str) -> Option<&str> {
+        self.txids.get(txid).map(String::as_str)
+    }
+}
+
+/// Compares two results of a tool call without keeping them.
+pub(crate) fn fingerprint(output: Option<&Value>, error: Option<&Value>) -> u64 {
+    fn plain(value: Option<&Value>) -> String {
+        match value {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    let error = plain(error);
+    if error.is_empty() { plain(output) } else { error }.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn finish_reason(chunk: &Value) -> Option<&str> {
+    chunk
+        .get("finishReason")
+        .or_else(|| chunk.pointer("/metadata/tanstack/finishReason"))
+        .and_then(Value::as_str)
+}
+
+/// What a chunk that an agent wrote says about its message; `None` for chunks that say nothing.
+fn lifecycle_after(kind: &str) -> Option<Lifecycle> {
+    Some(match kind {
+        "RUN_FINISHED" | "done" | "finish" | "message-end" | "whole-message" | "user-message"
+        | "message" => Lifecycle::Finished,
+        "stop" | "abort" => Lifecycle::Stopped,
+        "RUN_ERROR" | "error" => Lifecycle::Failed,
+        "STATE_SNAPSHOT" | "STATE_DELTA" | "message-metadata" | "" => return None,
+        _ => Lifecycle::Open,
+    })
+}
+
+/// Readers merge rows shallowly, so the server does too.
+fn merge(rows: &mut BTreeMap<String, Value>, key: &str, value: &RawValue) {
+    let Ok(Value::Object(fields)) = serde_json::from_str(value.get()) else { return };
+    match rows.get_mut(key) {
+        Some(Value::Object(row)) => row.extend(fields),
+        _ => {
+            rows.insert(key.to_owned(), Value::Object(fields));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Errors of the HTTP API: upstream's `{error, details?}` with the fields of RFC 9457 beside them.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{store::StoreError, streams::StreamError};
+
+/// An answer that is not a success. Texts never carry what a person wrote (L11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    error: &'static str,
+    details: Option<String>,
+}
+
+impl Problem {
+    pub(crate) const fn new(status: StatusCode, code: &'static str, error: &'static str) -> Self {
+        Self { status, code, error, details: None }
+    }
+
+    #[must_use]
+    pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// The same refusal under another code and title.
+    #[must_use]
+    pub(crate) fn titled(mut self, code: &'static str, error: &'static str) -> Self {
+        self.code = code;
+        self.error = error;
+        self
+    }
+
+    pub(crate) fn bad_request(details: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "Invalid request body")
+            .details(details)
+    }
+
+    pub(crate) const fn session_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
+    }
+
+    pub(crate) const fn not_found(code: &'static str, error: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, error)
+    }
+
+    pub(crate) const fn conflict(code: &'static str, error: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, error)
+    }
+
+    /// Trying again later may succeed.
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE)
+    }
+
+    pub(crate) const fn shutting_down() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "The server is shutting down")
+    }
+}
+
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Self {
+        let details = error.to_string();
+        match error {
+            StreamError::NotFound => Self::session_not_found(),
+            StreamError::Gone => {
+                Self::new(StatusCode::GONE, "SESSION_GONE", "Session gone").details(details)
+            }
+            StreamError::Closed => {
+                Self::conflict("SESSION_CLOSED", "Session closed").details(details)
+            }
+            StreamError::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "NO_SPACE",
+                "The stream server is out of space",
+            )
+            .details(details),
+            StreamError::TooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Event too large")
+                    .details(details)
+            }
+            StreamError::Fenced => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "FENCED", "Another writer took over")
+                    .details(details)
+            }
+            StreamError::Unavailable(_) | StreamError::Refused(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "STREAM_UNAVAILABLE",
+                "The stream server is not available",
+            )
+            .details(details),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the server's own database failed");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "STORE_UNAVAILABLE",
+            "The server's own database is not available",
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "error": self.error,
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.details.as_deref().unwrap_or(self.error),
+            "code": self.code,
+        });
+        if let (Some(details), Some(fields)) = (self.details, body.as_object_mut()) {
+            fields.insert("details".to_owned(), details.into());
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,103 @@
+//! Registering agents. Their headers go in and never come out.
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+    response::Response,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use session_protocol::AgentSpec;
+
+use super::{App, Body, Param, SessionId, is_id, no_content};
+use crate::{problem::Problem, sessions::Open};
+
+#[derive(Deserialize)]
+pub(super) struct Register {
+    agents: Vec<AgentSpec>,
+}
+
+/// The agent named in the path.
+pub(super) struct AgentId(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Param(id) = Param::read(parts, state, "agent").await?;
+        Ok(Self(id))
+    }
+}
+
+/// Agents that may be called: known built-in ones and webhooks whose address is allowed.
+pub(super) fn checked(app: &App, agents: Vec<AgentSpec>) -> Result<Vec<AgentSpec>, Problem> {
+    for spec in &agents {
+        if !is_id(&spec.id) {
+            return Err(Problem::bad_request("agents: an id has 1 to 256 bytes and no slash"));
+        }
+        if spec.method.as_deref().is_some_and(|method| method != "POST") {
+            return Err(Problem::bad_request("agents: the method can only be POST"));
+        }
+        if spec.body_template.as_ref().is_some_and(|template| !template.is_object()) {
+            return Err(Problem::bad_request("agents: bodyTemplate must be an object"));
+        }
+        app.sessions.shared().agents.check(spec)?;
+    }
+    Ok(agents)
+}
+
+pub(super) async fn register(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Body(body): Body<Register>,
+) -> Result<Json<Value>, Problem> {
+    let agents = checked(&app, body.agents)?;
+    app.sessions
+        .with(&session, Open::Create, move |session| {
+            session.register(agents);
+            Ok(())
+        })
+        .await?;
+    Ok(Json(json!({"success": true})))
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+) -> Result<Json<Value>, Problem> {
+    let agents = app
+        .sessions
+        .with(&session, Open::Existing, |session| {
+            let agents = session.ledger().agents().map(|(id, fields)| {
+                let mut agent = fields.clone();
+                if let Some(agent) = agent.as_object_mut() {
+                    agent.remove("agentId");
+                    agent.shift_insert(0, "id".to_owned(), id.clone().into());
+                }
+                agent
+            });
+            Ok(agents.collect::<Vec<_>>())
+        })
+        .await?;
+    Ok(Json(json!({"agents": agents})))
+}
+
+pub(super) async fn unregister(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    AgentId(agent): AgentId,
+) -> Result<Response, Problem> {
+    let removed = app
+        .sessions
+        .with(&session, Open::Existing, move |session| {
+            session.unregister(&agent);
+            Ok(())
+        })
+        .await;
+    match removed {
+        Ok(()) => Ok(no_content()),
+        Err(problem) if problem == Problem::session_not_found() => Ok(no_content()),
+        Err(problem) => Err(problem),
+    }
+}

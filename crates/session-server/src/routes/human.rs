@@ -1,0 +1,112 @@
+//! What people decide for agents: approvals, results of tools that run at the client, answers to questions.
+
+use axum::{
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, request::Parts},
+    response::Response,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{App, Body, Param, SessionId, actor, no_content, uuid};
+use crate::{problem::Problem, session::NewToolResult, sessions::Open};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Decide {
+    approved: bool,
+    #[serde(default)]
+    actor_id: Option<String>,
+    #[serde(default)]
+    txid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ToolResult {
+    tool_call_id: String,
+    #[serde(default)]
+    output: Value,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    actor_id: Option<String>,
+    #[serde(default)]
+    txid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answers {
+    answers: Value,
+    #[serde(default)]
+    actor_id: Option<String>,
+}
+
+/// The approval or tool use named in the path.
+pub(super) struct Asked(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let found = match Param::read(parts, state, "approval").await {
+            Ok(found) => Ok(found),
+            Err(_) => Param::read(parts, state, "tool_use").await,
+        };
+        found.map(|Param(id)| Self(id))
+    }
+}
+
+pub(super) async fn approval(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Asked(approval): Asked,
+    headers: HeaderMap,
+    Body(body): Body<Decide>,
+) -> Result<Response, Problem> {
+    let actor = actor(body.actor_id, &headers)?;
+    let txid = uuid("txid", body.txid)?;
+    app.sessions
+        .with(&session, Open::Existing, move |session| {
+            session.respond(&approval, body.approved, &actor, txid.as_deref())
+        })
+        .await?;
+    Ok(no_content())
+}
+
+pub(super) async fn tool_result(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<ToolResult>,
+) -> Result<Response, Problem> {
+    let new = NewToolResult {
+        tool_call_id: body.tool_call_id,
+        output: body.output,
+        error: body.error,
+        actor_id: actor(body.actor_id, &headers)?,
+        txid: uuid("txid", body.txid)?,
+    };
+    app.sessions.with(&session, Open::Existing, move |session| session.tool_result(&new)).await?;
+    Ok(no_content())
+}
+
+/// Answers to an agent's questions are the result of the tool that asked them.
+pub(super) async fn answers(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Asked(tool_use): Asked,
+    headers: HeaderMap,
+    Body(body): Body<Answers>,
+) -> Result<Response, Problem> {
+    let new = NewToolResult {
+        tool_call_id: tool_use,
+        output: json!({"answers": body.answers}),
+        error: None,
+        actor_id: actor(body.actor_id, &headers)?,
+        txid: None,
+    };
+    app.sessions.with(&session, Open::Existing, move |session| session.tool_result(&new)).await?;
+    Ok(no_content())
+}

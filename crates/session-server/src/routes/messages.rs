@@ -1,0 +1,116 @@
+//! Saying something, and stopping those who answer.
+
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use session_protocol::AgentSpec;
+
+use super::{App, Body, SessionId, actor, agents, no_content, uuid};
+use crate::{event::Role, problem::Problem, session::NewMessage, sessions::Open};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Send {
+    #[serde(default)]
+    message_id: Option<String>,
+    content: String,
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(default)]
+    actor_id: Option<String>,
+    #[serde(default)]
+    agent: Option<AgentSpec>,
+    #[serde(default)]
+    txid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Regenerate {
+    /// The message to answer again; upstream never used it.
+    #[serde(default)]
+    from_message_id: Option<String>,
+    content: String,
+    #[serde(default)]
+    actor_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stop {
+    #[serde(default)]
+    message_id: Option<String>,
+    #[serde(default)]
+    actor_id: Option<String>,
+}
+
+pub(super) async fn send(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Send>,
+) -> Result<Json<Value>, Problem> {
+    let new = NewMessage {
+        message_id: uuid("messageId", body.message_id)?,
+        content: body.content,
+        role: body.role.unwrap_or(Role::User),
+        actor_id: actor(body.actor_id, &headers)?,
+        agent: agents::checked(&app, body.agent.into_iter().collect())?.pop(),
+        txid: uuid("txid", body.txid)?,
+    };
+    let message_id = app.sessions.with(&session, Open::Create, |session| session.send(new)).await?;
+    Ok(Json(json!({"messageId": message_id})))
+}
+
+/// Upstream answers when the whole generation is over; ours when it is sure to happen.
+pub(super) async fn regenerate(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Regenerate>,
+) -> Result<Json<Value>, Problem> {
+    let actor_id = actor(body.actor_id, &headers)?;
+    app.sessions
+        .with(&session, Open::Existing, move |session| {
+            if session.ledger().agents().next().is_none() {
+                return Err(Problem::bad_request("no agent is registered")
+                    .titled("NO_AGENTS", "No agents registered for regeneration"));
+            }
+            if let Some(from) = &body.from_message_id
+                && session.ledger().message(from).is_none()
+            {
+                return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
+            }
+            session.send(NewMessage {
+                message_id: None,
+                content: body.content,
+                role: Role::User,
+                actor_id,
+                agent: None,
+                txid: None,
+            })
+        })
+        .await?;
+    Ok(Json(json!({"success": true})))
+}
+
+pub(super) async fn stop(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Stop>,
+) -> Result<Response, Problem> {
+    let actor = actor(body.actor_id, &headers)?;
+    let stopped = app
+        .sessions
+        .with(&session, Open::Existing, move |session| {
+            Ok(session.stop(body.message_id.as_deref(), &actor))
+        })
+        .await;
+    match stopped {
+        // Nothing runs in a session that does not exist.
+        Ok(_) => Ok(no_content()),
+        Err(problem) if problem == Problem::session_not_found() => Ok(no_content()),
+        Err(problem) => Err(problem),
+    }
+}

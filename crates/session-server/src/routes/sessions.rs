@@ -1,0 +1,112 @@
+//! Making, listing, renaming and deleting sessions.
+
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use session_protocol::AgentSpec;
+
+use super::{App, Body, SessionId, actor, agents, no_content};
+use crate::{
+    problem::Problem,
+    sessions::Open,
+    streams::{MOUNT, stream_name},
+};
+
+const MAX_TITLE: usize = 512;
+
+/// Upstream ignores the body; ours may name the session and its agents at once.
+#[derive(Deserialize)]
+pub(super) struct Create {
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    agents: Vec<AgentSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rename {
+    title: String,
+    #[serde(default)]
+    actor_id: Option<String>,
+}
+
+fn described(session_id: &str) -> Json<Value> {
+    let url = format!("{MOUNT}/{}", stream_name(session_id));
+    Json(json!({"sessionId": session_id, "streamUrl": url}))
+}
+
+fn title(text: &str) -> Result<String, Problem> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MAX_TITLE {
+        return Err(Problem::bad_request(format!("title: expected 1 to {MAX_TITLE} bytes")));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let sessions = app.sessions.shared().store.sessions().await?;
+    Ok(Json(json!({"sessions": sessions})))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Create>,
+) -> Result<Json<Value>, Problem> {
+    let actor = actor(None, &headers)?;
+    let title = body.title.as_deref().map(title).transpose()?;
+    let agents = agents::checked(&app, body.agents)?;
+    app.sessions
+        .with(&session, Open::Create, move |session| {
+            session.register(agents);
+            if let Some(title) = title
+                && session.ledger().title() != Some(&title)
+            {
+                session.rename(&title, &actor);
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(described(&session))
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+) -> Result<Json<Value>, Problem> {
+    if app.sessions.shared().streams.exists(&stream_name(&session)).await? {
+        Ok(described(&session))
+    } else {
+        Err(Problem::session_not_found())
+    }
+}
+
+pub(super) async fn rename(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Rename>,
+) -> Result<Json<Value>, Problem> {
+    let actor = actor(body.actor_id, &headers)?;
+    let title = title(&body.title)?;
+    let answer = json!({"sessionId": session, "title": title});
+    app.sessions
+        .with(&session, Open::Existing, move |session| {
+            if session.ledger().title() != Some(&title) {
+                session.rename(&title, &actor);
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(Json(answer))
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+) -> Result<Response, Problem> {
+    app.sessions.delete(&session).await?;
+    Ok(no_content())
+}

@@ -1,0 +1,207 @@
+//! Starting and stopping a server.
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use crate::{
+    agent::Agents,
+    config::{Auth, ServerConfig, StreamsBackend},
+    error::ServerError,
+    guard::Guard,
+    routes,
+    sessions::{Sessions, Shared},
+    store::{Op, Store},
+    streams::{Embedded, Remote, Streams},
+};
+
+/// How long open requests may take to end after [`RunningServer::shutdown`].
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A server that serves until it is shut down or dropped.
+#[derive(Debug)]
+pub struct RunningServer {
+    /// The address it listens on.
+    pub addr: SocketAddr,
+    stop: CancellationToken,
+    done: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl RunningServer {
+    /// The URL for clients, such as `http://127.0.0.1:4000`.
+    pub fn base_url(&self) -> Url {
+        let mut addr = self.addr;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(match addr {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        Url::parse(&format!("http://{addr}/")).expect("a socket address makes a valid URL")
+    }
+
+    /// Stops: no new requests, runs end in the log as interrupted, then everything is closed. Takes at most a few
+    /// seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the server stopping by itself.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Some(done) = self.done.take() {
+            done.await.ok();
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Starts a session server and returns when it accepts requests.
+///
+/// # Errors
+///
+/// [`ServerError`] says in one sentence what to do: the port is taken, the folder cannot be used, or the
+/// configuration would be unsafe.
+///
+/// # Cancel safety
+///
+/// Dropping the future starts nothing.
+pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
+    let open = matches!(config.auth, Auth::None);
+    if open && !config.listen.ip().is_loopback() {
+        return Err(ServerError::OpenToTheNetwork(config.listen));
+    }
+    if open && config.allowed_origins.iter().any(|origin| origin == "*") {
+        return Err(ServerError::AnyOriginWithoutToken);
+    }
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
+            _ => ServerError::Bind { addr: config.listen, source },
+        })?;
+    let addr = listener
+        .local_addr()
+        .map_err(|source| ServerError::Bind { addr: config.listen, source })?;
+
+    let lock = data_dir(&config.data_dir)?;
+    let store = Store::open(&config.data_dir)?;
+    let stop = CancellationToken::new();
+    // Readers of streams must end before the sessions do: a long poll would hold the shutdown up.
+    let stop_readers = stop.child_token();
+    let streams: Arc<dyn Streams> = match &config.streams {
+        StreamsBackend::Embedded => {
+            let path = config.data_dir.join("streams");
+            let folder = path.clone();
+            let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, stop_readers))
+                .await
+                .unwrap_or_else(|_| Err("opening them crashed".to_owned()));
+            Arc::new(opened.map_err(|reason| ServerError::Streams { path, reason })?)
+        }
+        StreamsBackend::Remote(url) => Arc::new(Remote::new(url)?),
+    };
+    let instance =
+        store.instance().await.map_err(|error| ServerError::StoreFailed(error.to_string()))?;
+    let shared = Arc::new(Shared {
+        streams,
+        store,
+        agents: Agents::new(&config)?,
+        instance,
+        shutdown_runs: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let sessions = Sessions::new(Arc::clone(&shared));
+    let guard = Arc::new(Guard::new(config.auth.clone(), config.allowed_origins.clone()));
+    let app = routes::router(sessions.clone(), guard, &config);
+
+    shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
+    let stopping = stop.clone();
+    let done = tokio::spawn(async move {
+        let _lock = lock;
+        let stopped = stopping.clone();
+        let serve = axum::serve(listener, app)
+            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let drained = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            served = serve => if let Err(error) = served {
+                tracing::error!(%error, "the server ended");
+            },
+            () = drained => tracing::warn!("some requests did not end in time"),
+        }
+        sessions.shutdown().await;
+        shared.shutdown_runs.cancel();
+        shared.tasks.close();
+        if tokio::time::timeout(DRAIN, shared.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+    });
+    tracing::info!(%addr, "session server listens");
+    Ok(RunningServer { addr, stop, done: Some(done) })
+}
+
+/// Makes the folder, readable by its owner only, and takes its lock: two servers would write the same sessions.
+fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
+    let failed = |source| ServerError::DataDir { path: path.to_owned(), source };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(failed)?;
+    let lock = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join("server.lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(ServerError::DataDirInUse(path.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Lists sessions that the database does not know, and ends or continues what the last server left over.
+async fn recover(sessions: Sessions, stop: CancellationToken) {
+    let work = async {
+        let shared = sessions.shared();
+        let known: Vec<String> = match shared.store.sessions().await {
+            Ok(rows) => rows.into_iter().map(|row| row.session_id).collect(),
+            Err(error) => return tracing::error!(%error, "the list of sessions cannot be read"),
+        };
+        let mut unfinished = shared.store.sessions_with_runs().await.unwrap_or_default();
+        if let Ok(Some(listed)) = shared.streams.list().await {
+            for stream in listed {
+                if known.contains(&stream.session_id) {
+                    continue;
+                }
+                let add =
+                    Op::AddSession { session_id: stream.session_id.clone(), at: stream.created_at };
+                let touch = Op::Touch {
+                    session_id: stream.session_id.clone(),
+                    at: stream.last_activity_at,
+                };
+                if let Err(error) = shared.store.apply(vec![add, touch]).await {
+                    tracing::error!(%error, "a session could not be listed");
+                }
+                unfinished.push(stream.session_id);
+            }
+        }
+        for session_id in unfinished {
+            if let Err(problem) = sessions.recover(&session_id).await {
+                tracing::warn!(?problem, "a session could not be recovered");
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}

@@ -1,0 +1,439 @@
+//! The tasks of the open sessions.
+//!
+//! A session is opened by the first intent for it and closed when nothing happened for a while. Its task takes jobs
+//! (closures over [`Session`]), output of runs, and finished commits, one at a time. A commit is: database changes,
+//! append, database changes. While one is under way everything else gathers in the next batch; a batch of agent
+//! output waits at most [`LINGER`] for company, one that somebody waits for not at all.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    agent::Agents,
+    event,
+    problem::Problem,
+    session::{Batch, Session, Waiter},
+    store::{Op, Store},
+    streams::{Stamp, StreamError, Streams, stream_name},
+    turns::{self, Start},
+};
+
+/// No chunk waits longer than this for the batch it is in (plus the append before it).
+const LINGER: Duration = Duration::from_millis(4);
+/// Chunks that may wait for a commit before agents are held back.
+const MAX_WAITING: usize = 4096;
+/// Bytes of one append.
+const MAX_APPEND: usize = 1 << 20;
+/// A session without runs and jobs is closed after this.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub(crate) streams: Arc<dyn Streams>,
+    pub(crate) store: Store,
+    pub(crate) agents: Agents,
+    /// This server as a producer of streams.
+    pub(crate) instance: String,
+    /// Ends runs, before the sessions themselves end.
+    pub(crate) shutdown_runs: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Whether a job may make a session that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    Existing,
+    Create,
+}
+
+type Work = Box<dyn FnOnce(Result<&mut Session, Problem>) + Send>;
+
+enum Job {
+    Do { open: Open, work: Work },
+    Delete { done: oneshot::Sender<Result<(), Problem>> },
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+/// The open sessions.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    shared: Arc<Shared>,
+    open: Arc<Mutex<HashMap<String, mpsc::UnboundedSender<Job>>>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, open: Arc::default() }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Runs `work` on the session's task. Its answer is given when everything it wrote is in the stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the work done or not done as a whole.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        session_id: &str,
+        open: Open,
+        work: impl FnOnce(&mut Session) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |session| {
+            let result = session.and_then(|session| Ok((work(session)?, session)));
+            match result {
+                Err(problem) => drop(answer.send(Err(problem))),
+                Ok((value, session)) => session.batch.waiters.push(Box::new(move |committed| {
+                    answer.send(committed.map(|()| value)).ok();
+                })),
+            }
+        });
+        self.submit(session_id, Job::Do { open, work });
+        answered.await.unwrap_or_else(|_| Err(Problem::shutting_down()))
+    }
+
+    /// Opens the session so that what a crash left over is ended or goes on.
+    pub(crate) async fn recover(&self, session_id: &str) -> Result<(), Problem> {
+        self.with(session_id, Open::Existing, |_| Ok(())).await
+    }
+
+    /// Stops the session's runs and deletes its stream and everything the server knows of it.
+    pub(crate) async fn delete(&self, session_id: &str) -> Result<(), Problem> {
+        let (done, deleted) = oneshot::channel();
+        self.submit(session_id, Job::Delete { done });
+        deleted.await.unwrap_or_else(|_| Err(Problem::shutting_down()))
+    }
+
+    /// Ends every run in the log and every session task.
+    pub(crate) async fn shutdown(&self) {
+        let open: Vec<_> = self.lock().drain().map(|(_, task)| task).collect();
+        let mut ends = Vec::new();
+        for task in open {
+            let (done, ended) = oneshot::channel();
+            if task.send(Job::Shutdown { done }).is_ok() {
+                ends.push(ended);
+            }
+        }
+        for ended in ends {
+            ended.await.ok();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Job>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(&self, session_id: &str, mut job: Job) {
+        let mut open = self.lock();
+        loop {
+            let task = open.entry(session_id.to_owned()).or_insert_with(|| {
+                let (to, jobs) = mpsc::unbounded_channel();
+                let task = Task {
+                    id: session_id.to_owned(),
+                    sessions: self.clone(),
+                    shared: Arc::clone(&self.shared),
+                };
+                self.shared.tasks.spawn(task.run(jobs));
+                to
+            });
+            match task.send(job) {
+                Ok(()) => return,
+                // The task ended between its last look at the queue and now.
+                Err(mpsc::error::SendError(back)) => {
+                    job = back;
+                    open.remove(session_id);
+                }
+            }
+        }
+    }
+}
+
+struct Task {
+    id: String,
+    sessions: Sessions,
+    shared: Arc<Shared>,
+}
+
+type Commit = BoxFuture<'static, Result<(), Problem>>;
+
+/// A batch on its way, and what happens when it arrived.
+struct UnderWay {
+    commit: Commit,
+    waiters: Vec<Waiter>,
+    starts: Vec<Start>,
+}
+
+/// Why a session's loop ended.
+enum Ended {
+    Idle,
+    /// A commit failed: memory is ahead of the stream and must be read again.
+    Failed,
+    Deleted,
+    Shutdown(oneshot::Sender<()>),
+}
+
+impl Task {
+    async fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        let ended = self.serve(&mut jobs).await;
+        jobs.close();
+        {
+            let mut open = self.sessions.lock();
+            // Only this task's own entry: a newer one is not closed.
+            if open.get(&self.id).is_some_and(mpsc::UnboundedSender::is_closed) {
+                open.remove(&self.id);
+            }
+        }
+        if let Ended::Shutdown(done) = ended {
+            done.send(()).ok();
+            return; // jobs that are left are dropped, which answers them
+        }
+        // Jobs that came in meanwhile belong to the next task of this session.
+        while let Ok(job) = jobs.try_recv() {
+            self.sessions.submit(&self.id, job);
+        }
+    }
+
+    async fn serve(&self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Ended {
+        let mut loaded = match self.load().await {
+            Ok(loaded) => loaded,
+            Err(problem) => return refuse(jobs, &problem),
+        };
+        let (runs, mut outputs) = mpsc::channel(1024);
+        let mut under_way: Option<UnderWay> = None;
+        let mut last_commit = Instant::now();
+        loop {
+            let mut due = None;
+            if let (None, Some(loaded)) = (&under_way, &mut loaded)
+                && !loaded.session.batch.is_empty()
+            {
+                let batch = &loaded.session.batch;
+                let at = last_commit + LINGER;
+                let now = !batch.waiters.is_empty() || !batch.starts.is_empty();
+                if now || at <= Instant::now() {
+                    under_way = Some(self.commit(loaded));
+                    last_commit = Instant::now();
+                } else {
+                    due = Some(at);
+                }
+            }
+            let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
+            let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
+            tokio::select! {
+                biased;
+                committed = async {
+                    match &mut under_way {
+                        Some(under_way) => (&mut under_way.commit).await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    let Some(UnderWay { waiters, starts, .. }) = under_way.take() else { continue };
+                    for waiter in waiters {
+                        waiter(committed.clone());
+                    }
+                    if let Err(problem) = committed {
+                        tracing::warn!(?problem, "a session's events could not be written");
+                        return self.fail(loaded, &problem);
+                    }
+                    for start in starts {
+                        turns::spawn(&self.shared, &self.id, start, runs.clone());
+                    }
+                }
+                job = jobs.recv() => match job {
+                    None => return Ended::Idle,
+                    Some(Job::Do { open, work }) => {
+                        if loaded.is_none() && open == Open::Create {
+                            match self.create().await {
+                                Ok(created) => loaded = Some(created),
+                                Err(problem) => {
+                                    work(Err(problem));
+                                    continue;
+                                }
+                            }
+                        }
+                        match &mut loaded {
+                            Some(loaded) => work(Ok(&mut loaded.session)),
+                            None => work(Err(Problem::session_not_found())),
+                        }
+                    }
+                    Some(Job::Delete { done }) => {
+                        if let Some(under_way) = under_way {
+                            let committed = under_way.commit.await;
+                            under_way.waiters.into_iter().for_each(|w| w(committed.clone()));
+                        }
+                        if let Some(loaded) = loaded {
+                            loaded.session.abandon(&Problem::session_not_found());
+                        }
+                        done.send(self.delete().await).ok();
+                        return Ended::Deleted;
+                    }
+                    Some(Job::Shutdown { done }) => {
+                        self.last_commit(loaded, under_way).await;
+                        return Ended::Shutdown(done);
+                    }
+                },
+                Some(output) = outputs.recv(), if room => {
+                    if let Some(loaded) = &mut loaded {
+                        loaded.session.output(output);
+                        while loaded.session.batch.events.len() < MAX_WAITING
+                            && let Ok(output) = outputs.try_recv()
+                        {
+                            loaded.session.output(output);
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(due.unwrap_or(last_commit)), if due.is_some() => {}
+                () = tokio::time::sleep(IDLE), if idle => return Ended::Idle,
+            }
+        }
+    }
+
+    /// The session as it is in the stream, or `None` when there is none.
+    async fn load(&self) -> Result<Option<Loaded>, Problem> {
+        match self.shared.streams.read(&stream_name(&self.id)).await {
+            Ok(items) => self.open(&items).await.map(Some),
+            Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create(&self) -> Result<Loaded, Problem> {
+        let name = stream_name(&self.id);
+        let new = self.shared.streams.create(&name).await?;
+        let items = if new { Vec::new() } else { self.shared.streams.read(&name).await? };
+        self.open(&items).await
+    }
+
+    async fn open(&self, items: &[bytes::Bytes]) -> Result<Loaded, Problem> {
+        let store = &self.shared.store;
+        let epoch = store.next_epoch(&self.id).await?;
+        let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
+        store.apply(vec![add]).await?;
+        let specs = store.agents(&self.id).await?;
+        let runs = store.runs(&self.id).await?;
+        let title = store.title(&self.id).await?;
+        let mut session = Session::open(&self.id, Arc::clone(&self.shared), items, specs, runs);
+        session.keep_title(title.as_deref());
+        let stamp = Stamp { id: self.shared.instance.clone(), epoch, seq: 0 };
+        Ok(Loaded { session, stamp })
+    }
+
+    fn commit(&self, loaded: &mut Loaded) -> UnderWay {
+        let Batch { before, events, after, starts, waiters } =
+            std::mem::take(&mut loaded.session.batch);
+        let groups: Vec<_> = split(events)
+            .into_iter()
+            .map(|events| {
+                let stamp = loaded.stamp.clone();
+                loaded.stamp.seq += 1;
+                (events, stamp)
+            })
+            .collect();
+        let shared = Arc::clone(&self.shared);
+        let name = stream_name(&self.id);
+        let commit = Box::pin(async move {
+            shared.store.apply(before).await?;
+            for (events, stamp) in groups {
+                shared.streams.append(&name, events, &stamp).await?;
+            }
+            shared.store.apply(after).await?;
+            Ok(())
+        });
+        UnderWay { commit, waiters, starts }
+    }
+
+    async fn delete(&self) -> Result<(), Problem> {
+        self.shared.streams.delete(&stream_name(&self.id)).await?;
+        let forget = Op::ForgetSession { session_id: self.id.clone() };
+        self.shared.store.apply(vec![forget]).await?;
+        Ok(())
+    }
+
+    /// Throws the state away. Runs that were under way are ended in the log once the stream can be written again.
+    fn fail(&self, loaded: Option<Loaded>, problem: &Problem) -> Ended {
+        if loaded.is_some_and(|loaded| loaded.session.abandon(problem)) {
+            let sessions = self.sessions.clone();
+            let id = self.id.clone();
+            let stop = self.shared.shutdown_runs.clone();
+            self.shared.tasks.spawn(async move {
+                let mut wait = Duration::from_secs(1);
+                loop {
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    match sessions.recover(&id).await {
+                        Err(problem) if problem.is_temporary() => {
+                            wait = (wait * 2).min(Duration::from_secs(30));
+                        }
+                        _ => return,
+                    }
+                }
+            });
+        }
+        Ended::Failed
+    }
+
+    async fn last_commit(&self, loaded: Option<Loaded>, under_way: Option<UnderWay>) {
+        if let Some(under_way) = under_way {
+            let committed = under_way.commit.await;
+            under_way.waiters.into_iter().for_each(|waiter| waiter(committed.clone()));
+            if committed.is_err() {
+                return;
+            }
+        }
+        if let Some(mut loaded) = loaded {
+            loaded.session.interrupt_all();
+            let last = self.commit(&mut loaded);
+            let committed = last.commit.await;
+            last.waiters.into_iter().for_each(|waiter| waiter(committed.clone()));
+        }
+    }
+}
+
+struct Loaded {
+    session: Session,
+    stamp: Stamp,
+}
+
+/// Answers all waiting jobs with the same refusal.
+fn refuse(jobs: &mut mpsc::UnboundedReceiver<Job>, problem: &Problem) -> Ended {
+    jobs.close();
+    while let Ok(job) = jobs.try_recv() {
+        match job {
+            Job::Do { work, .. } => work(Err(problem.clone())),
+            Job::Delete { done } => drop(done.send(Err(problem.clone()))),
+            Job::Shutdown { done } => return Ended::Shutdown(done),
+        }
+    }
+    Ended::Failed
+}
+
+/// Cuts a large batch into appends that stream servers with body limits take. Order is kept.
+fn split(events: Vec<bytes::Bytes>) -> Vec<Vec<bytes::Bytes>> {
+    let mut groups: Vec<Vec<bytes::Bytes>> = Vec::new();
+    let mut size = usize::MAX;
+    for event in events {
+        if size.saturating_add(event.len()) > MAX_APPEND {
+            groups.push(Vec::new());
+            size = 0;
+        }
+        size += event.len();
+        if let Some(group) = groups.last_mut() {
+            group.push(event);
+        }
+    }
+    groups
+}

@@ -1,0 +1,1 @@
+//! Which addresses webhook agents may have.

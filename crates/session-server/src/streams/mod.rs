@@ -1,0 +1,82 @@
+//! The streams behind the sessions: in this process, or in another Durable Streams server.
+
+mod embedded;
+mod remote;
+
+use async_trait::async_trait;
+use axum::{body::Body, http::Request, response::Response};
+use bytes::Bytes;
+
+pub(crate) use embedded::Embedded;
+pub(crate) use remote::Remote;
+
+/// Where the public read route is mounted, here and in every Durable Streams server.
+pub(crate) const MOUNT: &str = "/v1/stream";
+
+/// The stream of a session, below the mount.
+pub(crate) fn stream_name(session_id: &str) -> String {
+    format!("sessions/{session_id}")
+}
+
+/// Marks an append so that repeating it stores nothing twice (PROTOCOL: idempotent producers).
+#[derive(Debug, Clone)]
+pub(crate) struct Stamp {
+    pub(crate) id: String,
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
+/// Why a stream operation failed. Texts carry no content of streams (L11).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StreamError {
+    #[error("the stream does not exist")]
+    NotFound,
+    #[error("the stream was deleted and its name is still held by forks")]
+    Gone,
+    #[error("the stream is closed")]
+    Closed,
+    #[error("another writer took over this session")]
+    Fenced,
+    #[error("the stream server has no space left")]
+    Full,
+    #[error("an event is too large for the stream server")]
+    TooLarge,
+    #[error("the stream server is not available: {0}")]
+    Unavailable(String),
+    #[error("the stream server refused: {0}")]
+    Refused(String),
+}
+
+/// One stream as listed by the storage.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) session_id: String,
+    pub(crate) created_at: String,
+    pub(crate) last_activity_at: String,
+}
+
+/// A place where streams live. All names are without the mount, such as `sessions/abc`.
+#[async_trait]
+pub(crate) trait Streams: Send + Sync {
+    /// Makes sure that the stream exists. True when it is new.
+    async fn create(&self, name: &str) -> Result<bool, StreamError>;
+
+    /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing twice.
+    async fn append(&self, name: &str, items: Vec<Bytes>, stamp: &Stamp)
+    -> Result<(), StreamError>;
+
+    /// All items of the stream, oldest first.
+    async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError>;
+
+    /// Whether the stream exists.
+    async fn exists(&self, name: &str) -> Result<bool, StreamError>;
+
+    /// Deletes the stream; no error when there is none.
+    async fn delete(&self, name: &str) -> Result<(), StreamError>;
+
+    /// Every session stream, when the place can say so.
+    async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError>;
+
+    /// Answers a public GET or HEAD of `/v1/stream/…` with all headers of the protocol.
+    async fn serve(&self, request: Request<Body>) -> Response;
+}

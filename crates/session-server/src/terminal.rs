@@ -1,0 +1,133 @@
+//! How a message is ended and answered, in the dialect its agent wrote.
+
+use serde_json::{Value, json};
+
+/// The language of the chunks inside a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// TanStack AI before AG-UI: `content`, `tool_call`, `done`.
+    Legacy,
+    /// AG-UI: `TEXT_MESSAGE_CONTENT`, `RUN_FINISHED`.
+    AgUi,
+    /// AI SDK UI message stream: `text-delta`, `finish`.
+    AiSdk,
+}
+
+impl Dialect {
+    /// The dialect a chunk type belongs to; `None` when several have it or none.
+    pub(crate) fn of(kind: &str) -> Option<Self> {
+        match kind {
+            "content" | "thinking" | "tool_call" | "tool_result" | "approval-requested"
+            | "done" => Some(Self::Legacy),
+            "start"
+            | "start-step"
+            | "finish-step"
+            | "finish"
+            | "text-start"
+            | "text-delta"
+            | "text-end"
+            | "reasoning-start"
+            | "reasoning-delta"
+            | "reasoning-end"
+            | "tool-input-start"
+            | "tool-input-delta"
+            | "tool-input-available"
+            | "tool-input-error"
+            | "tool-approval-request"
+            | "tool-output-available"
+            | "tool-output-error"
+            | "tool-output-denied"
+            | "source-url"
+            | "source-document"
+            | "file" => Some(Self::AiSdk),
+            _ if !kind.is_empty()
+                && kind
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit()) =>
+            {
+                Some(Self::AgUi)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The chunk that ends a run whose agent just stopped sending.
+pub(crate) fn finished(dialect: Dialect, session_id: &str, run_id: &str) -> Value {
+    match dialect {
+        Dialect::Legacy => json!({"type": "done", "finishReason": null}),
+        Dialect::AgUi => json!({
+            "type": "RUN_FINISHED", "threadId": session_id, "runId": run_id,
+            "metadata": {"tanstack": {"finishReason": null}},
+        }),
+        Dialect::AiSdk => json!({"type": "finish"}),
+    }
+}
+
+/// The chunks that end a run which failed. The message is shown to people, the code is for programs.
+pub(crate) fn failed(dialect: Dialect, run_id: &str, code: &str, message: &str) -> Vec<Value> {
+    match dialect {
+        Dialect::Legacy => {
+            vec![json!({"type": "error", "error": {"message": message, "code": code}})]
+        }
+        Dialect::AgUi => {
+            vec![json!({"type": "RUN_ERROR", "runId": run_id, "message": message, "code": code})]
+        }
+        Dialect::AiSdk => vec![
+            json!({"type": "error", "errorText": message, "code": code}),
+            json!({"type": "finish", "finishReason": "error"}),
+        ],
+    }
+}
+
+/// The chunk that ends a run which a person stopped.
+pub(crate) fn stopped(dialect: Dialect, by: &str) -> Value {
+    match dialect {
+        Dialect::Legacy | Dialect::AgUi => json!({"type": "stop", "reason": "aborted", "by": by}),
+        Dialect::AiSdk => json!({"type": "abort", "reason": "aborted", "by": by}),
+    }
+}
+
+/// The chunks that carry a tool result which a client found, for old and new readers of the dialect.
+pub(crate) fn tool_result(
+    dialect: Dialect,
+    message_id: &str,
+    tool_call_id: &str,
+    output: &Value,
+    error: Option<&str>,
+) -> Vec<Value> {
+    let content = match (error, output) {
+        (Some(error), _) => error.to_owned(),
+        (None, Value::String(text)) => text.clone(),
+        (None, other) => other.to_string(),
+    };
+    match dialect {
+        Dialect::Legacy => {
+            vec![json!({"type": "tool_result", "toolCallId": tool_call_id, "content": content})]
+        }
+        Dialect::AgUi => {
+            let end = json!({
+                "type": "TOOL_CALL_END", "toolCallId": tool_call_id, "result": content,
+            });
+            let mut result = json!({
+                "type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": tool_call_id,
+                "content": content, "role": "tool",
+            });
+            if error.is_some() {
+                result["state"] = "output-error".into();
+            }
+            vec![end, result]
+        }
+        Dialect::AiSdk => {
+            let output = match error {
+                Some(text) => json!({
+                    "type": "tool-output-error", "toolCallId": tool_call_id, "errorText": text,
+                }),
+                None => json!({
+                    "type": "tool-output-available", "toolCallId": tool_call_id, "output": output,
+                }),
+            };
+            vec![output]
+        }
+    }
+}

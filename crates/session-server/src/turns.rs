@@ -1,0 +1,198 @@
+//! Turns: one run of one agent, from its trigger to a terminal event.
+//!
+//! A run is planned in the database in the same step that writes its cause (a message, an answer), marked as started
+//! just before its agent is called, and forgotten when its terminal event is in the stream. After a crash this tells
+//! three cases apart: the cause never reached the stream (forget the plan), the agent was never called (call it now),
+//! the agent was under way (end the run as interrupted: calling it twice might act twice).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use session_protocol::{AgentSpec, Triggers};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{agent::RunRequest, history, sessions::Shared, store::Op};
+
+/// The four fields of an agent that everybody may see; all that is ever in a stream or an answer.
+pub(crate) fn public_fields(spec: &AgentSpec) -> Value {
+    let mut fields = Map::new();
+    fields.insert("agentId".into(), spec.id.clone().into());
+    if let Some(name) = &spec.name {
+        fields.insert("name".into(), name.clone().into());
+    }
+    fields.insert("endpoint".into(), spec.endpoint.clone().into());
+    let triggers = match spec.triggers {
+        Some(Triggers::All) => "all",
+        Some(Triggers::UserMessages) | None => "user-messages",
+    };
+    fields.insert("triggers".into(), triggers.into());
+    Value::Object(fields)
+}
+
+/// What is left of an agent whose secrets are lost: its public fields from the stream.
+pub(crate) fn from_public_fields(id: &str, fields: &Value) -> Option<AgentSpec> {
+    let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(AgentSpec {
+        id: id.to_owned(),
+        name: text("name"),
+        endpoint: text("endpoint")?,
+        method: None,
+        headers: None,
+        triggers: match text("triggers").as_deref() {
+            Some("all") => Some(Triggers::All),
+            _ => None,
+        },
+        body_template: None,
+    })
+}
+
+/// Why a run starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum Cause {
+    /// Somebody wrote a message.
+    Message { id: String },
+    /// Everything that the agent's last run asked for was answered.
+    Answers { parent_run_id: Option<String> },
+}
+
+/// A run, before and while it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunPlan {
+    pub(crate) run_id: String,
+    /// The durable message that the agent's chunks go into.
+    pub(crate) message_id: String,
+    pub(crate) agent_id: String,
+    pub(crate) cause: Cause,
+}
+
+/// How a run ended, as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunEnd {
+    /// The agent has nothing more to say.
+    Finished,
+    /// The agent failed. The message is shown to people and holds no secrets.
+    Failed { code: String, message: String },
+}
+
+impl RunEnd {
+    pub(crate) fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Failed { code: code.into(), message: message.into() }
+    }
+}
+
+/// What a run sends to its session.
+pub(crate) struct RunOutput {
+    pub(crate) run_id: String,
+    pub(crate) what: Output,
+}
+
+/// A chunk or the end.
+pub(crate) enum Output {
+    /// JSON text of one chunk, as it came.
+    Chunk(String),
+    End(RunEnd),
+}
+
+/// The run was stopped: write no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+/// Where an agent writes its chunks.
+#[derive(Clone)]
+pub(crate) struct RunSink {
+    run_id: String,
+    to: mpsc::Sender<RunOutput>,
+    cancel: CancellationToken,
+}
+
+impl RunSink {
+    /// Writes one chunk. Waits only when the session is thousands of chunks behind.
+    pub(crate) async fn emit(&self, chunk: &Value) -> Result<(), Stopped> {
+        self.emit_text(chunk.to_string()).await
+    }
+
+    /// Writes one chunk given as JSON text, unchanged.
+    pub(crate) async fn emit_text(&self, chunk: String) -> Result<(), Stopped> {
+        let output = RunOutput { run_id: self.run_id.clone(), what: Output::Chunk(chunk) };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Stopped),
+            sent = self.to.send(output) => sent.map_err(|_| Stopped),
+        }
+    }
+}
+
+/// An answer that a resumed agent is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Answer {
+    Approval { id: String, tool_call_id: Option<String>, approved: bool },
+    ToolResult { tool_call_id: String, interrupt_id: Option<String> },
+}
+
+/// A run about to start, with all that its task needs.
+pub(crate) struct Start {
+    pub(crate) plan: RunPlan,
+    pub(crate) spec: Option<AgentSpec>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Starts the task of a run. Its end is always sent, also when the agent panics.
+pub(crate) fn spawn(
+    shared: &Arc<Shared>,
+    session_id: &str,
+    start: Start,
+    to: mpsc::Sender<RunOutput>,
+) {
+    let shared_for_run = Arc::clone(shared);
+    let session_id = session_id.to_owned();
+    shared.tasks.spawn(async move {
+        let run_id = start.plan.run_id.clone();
+        let cancel = start.cancel.clone();
+        let sink = RunSink { run_id: run_id.clone(), to: to.clone(), cancel: cancel.clone() };
+        let mut task =
+            tokio::spawn(async move { drive(&shared_for_run, session_id, start, sink).await });
+        let end = tokio::select! {
+            () = cancel.cancelled() => {
+                task.abort();
+                return;
+            }
+            end = &mut task => end.unwrap_or_else(|_| {
+                RunEnd::failed("agent_crashed", "The agent ended unexpectedly. Try again.")
+            }),
+        };
+        // The session may be gone; then its next opening ends the run.
+        to.send(RunOutput { run_id, what: Output::End(end) }).await.ok();
+    });
+}
+
+async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
+    let Start { plan, spec, answers, .. } = start;
+    let Some(spec) = spec else {
+        return RunEnd::failed("agent_unknown", "This agent is not registered any more.");
+    };
+    let started = Op::StartRun { run_id: plan.run_id.clone() };
+    if let Err(error) = shared.store.apply(vec![started]).await {
+        tracing::error!(%error, "a run could not be marked as started");
+        return RunEnd::failed("store_unavailable", "The server's database failed. Try again.");
+    }
+    let history = match history::load(&*shared.streams, &session_id).await {
+        Ok(history) => history,
+        Err(error) => {
+            tracing::error!(%error, "a session's history could not be read");
+            return RunEnd::failed(
+                "history_unavailable",
+                "The session could not be read. Try again.",
+            );
+        }
+    };
+    let agent = match shared.agents.find(&spec) {
+        Ok(agent) => agent,
+        Err(end) => return end,
+    };
+    let request = RunRequest { session_id, plan, spec, answers, history };
+    agent.run(request, sink).await
+}
