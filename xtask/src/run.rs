@@ -66,7 +66,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     step("Build the app (the first time takes 5 to 15 minutes)", &mut cargo(&build))?;
 
     let profile = if options.release { "release" } else { "debug" };
-    let mut app = Command::new(target_dir().join(profile).join("threadkeep-desktop"));
+    let binary = format!("threadkeep-desktop{}", std::env::consts::EXE_SUFFIX);
+    let mut app = Command::new(target_dir().join(profile).join(binary));
     app.current_dir(root());
     let display = if headless {
         let display = Xvfb::start()?;
