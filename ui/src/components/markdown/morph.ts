@@ -1,0 +1,47 @@
+/**
+ * Makes `target`'s children equal to `next`, touching only what differs.
+ *
+ * The open end of a growing text is built anew each frame, and is mostly what it was: text that only grew gets the new
+ * end appended, so that a selection, a scrolled code block and the layout of everything before it stay.
+ */
+export function morphChildren(target: Node, next: Node[]): void {
+  const flat = next.flatMap((node) => (node instanceof DocumentFragment ? Array.from(node.childNodes) : [node]));
+  let current = target.firstChild;
+  for (const wanted of flat) {
+    if (current === null) {
+      target.appendChild(wanted);
+      continue;
+    }
+    const following: ChildNode | null = current.nextSibling;
+    if (!morphNode(current, wanted)) target.replaceChild(wanted, current);
+    current = following;
+  }
+  while (current !== null) {
+    const following: ChildNode | null = current.nextSibling;
+    current.remove();
+    current = following;
+  }
+}
+
+/** True when `current` could be made like `wanted`. */
+function morphNode(current: Node, wanted: Node): boolean {
+  if (current instanceof Text && wanted instanceof Text) {
+    const [old, now] = [current.data, wanted.data];
+    if (old === now) return true;
+    if (now.startsWith(old)) current.appendData(now.slice(old.length));
+    else current.data = now;
+    return true;
+  }
+  if (!(current instanceof HTMLElement) || !(wanted instanceof HTMLElement)) return false;
+  if (current.nodeName !== wanted.nodeName || !sameAttributes(current, wanted)) return false;
+  morphChildren(current, Array.from(wanted.childNodes));
+  return true;
+}
+
+function sameAttributes(a: Element, b: Element): boolean {
+  if (a.attributes.length !== b.attributes.length) return false;
+  for (const { name, value } of Array.from(a.attributes)) {
+    if (b.getAttribute(name) !== value) return false;
+  }
+  return true;
+}

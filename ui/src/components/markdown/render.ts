@@ -1,0 +1,312 @@
+import type { Token, Tokens } from 'marked';
+
+import { highlightLater } from './highlight';
+import { allowedUrl, hostOf } from './urls';
+
+/**
+ * Marked's tokens as DOM.
+ *
+ * Safe by construction: elements are created by name from the fixed set below and text goes in as text. Nothing here
+ * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, an image as a link that says so.
+ */
+export function renderBlocks(tokens: Token[]): Node[] {
+  const nodes: Node[] = [];
+  for (const token of tokens) {
+    const node = renderBlock(token);
+    if (node !== null) nodes.push(node);
+  }
+  return nodes;
+}
+
+export function renderBlock(token: Token): Node | null {
+  switch (token.type) {
+    case 'space':
+    case 'def':
+      return null;
+    case 'heading': {
+      const { depth, tokens } = token as Tokens.Heading;
+      // A message is not a page: its headings begin below the window's own.
+      const heading = element('h' + String(Math.min(6, depth + 2)), 'md-heading');
+      heading.dataset['depth'] = String(depth);
+      heading.append(...renderInlines(tokens));
+      return heading;
+    }
+    case 'paragraph': {
+      const paragraph = element('p');
+      paragraph.append(...renderInlines((token as Tokens.Paragraph).tokens));
+      return paragraph;
+    }
+    case 'code': {
+      const { text, lang } = token as Tokens.Code;
+      const block = codeBlock(lang ?? '');
+      block.setText(text);
+      block.finish();
+      return block.root;
+    }
+    case 'blockquote': {
+      const quote = element('blockquote');
+      quote.append(...renderBlocks((token as Tokens.Blockquote).tokens));
+      return quote;
+    }
+    case 'list': {
+      const { root, items } = listShell(token as Tokens.List);
+      items.append(...renderListItems(token as Tokens.List));
+      return root;
+    }
+    case 'table': {
+      const shell = tableShell(token as Tokens.Table);
+      shell.body.append(...renderTableRows(token as Tokens.Table));
+      return shell.root;
+    }
+    case 'hr':
+      return element('hr');
+    case 'html': {
+      const paragraph = element('p', 'md-html');
+      paragraph.textContent = token.raw.trimEnd();
+      return paragraph;
+    }
+    case 'text': {
+      // The content of a tight list item.
+      const span = document.createDocumentFragment();
+      const { tokens, text } = token as Tokens.Text;
+      if (tokens === undefined) span.append(unescapeEntities(text));
+      else span.append(...renderInlines(tokens));
+      return span;
+    }
+    default: {
+      const paragraph = element('p');
+      paragraph.textContent = token.raw;
+      return paragraph;
+    }
+  }
+}
+
+function renderInlines(tokens: Token[]): Node[] {
+  return tokens.map(renderInline);
+}
+
+function renderInline(token: Token): Node {
+  switch (token.type) {
+    case 'strong':
+    case 'em':
+    case 'del': {
+      const node = element(token.type);
+      node.append(...renderInlines((token as Tokens.Strong).tokens));
+      return node;
+    }
+    case 'codespan': {
+      const code = element('code');
+      code.textContent = (token as Tokens.Codespan).text;
+      return code;
+    }
+    case 'br':
+      return element('br');
+    case 'link': {
+      const { href, tokens } = token as Tokens.Link;
+      return link(href, renderInlines(tokens));
+    }
+    case 'image': {
+      const { href, text } = token as Tokens.Image;
+      const label = text === '' ? 'Image' : `Image: ${text}`;
+      const node = link(href, [document.createTextNode(label)]);
+      if (node instanceof HTMLElement) node.classList.add('md-image');
+      return node;
+    }
+    case 'escape':
+      return document.createTextNode((token as Tokens.Escape).text);
+    case 'checkbox': {
+      const box = element('span', 'md-check');
+      const checked = (token as Tokens.Checkbox).checked;
+      box.textContent = checked ? '☑' : '☐';
+      box.setAttribute('role', 'img');
+      box.setAttribute('aria-label', checked ? 'Done' : 'To do');
+      return box;
+    }
+    case 'text': {
+      const { tokens, text } = token as Tokens.Text;
+      if (tokens === undefined) return document.createTextNode(unescapeEntities(text));
+      const fragment = document.createDocumentFragment();
+      fragment.append(...renderInlines(tokens));
+      return fragment;
+    }
+    default:
+      return document.createTextNode(token.raw);
+  }
+}
+
+function link(href: string, children: Node[]): Node {
+  const url = allowedUrl(href);
+  if (url === null) {
+    const dead = element('span', 'md-dead-link');
+    dead.title = `This address is not opened: ${href}`;
+    dead.append(...children);
+    return dead;
+  }
+  const anchor = document.createElement('a');
+  anchor.href = url;
+  anchor.rel = 'noreferrer noopener';
+  anchor.title = url;
+  anchor.append(...children);
+  // Where a link really goes is said when its text claims to be an address itself and lies.
+  const text = anchor.textContent.trim();
+  if (/^(https?:\/\/|www\.)/i.test(text) && hostOf(text.replace(/^www\./i, 'https://www.')) !== hostOf(url)) {
+    anchor.append(` (${hostOf(url)})`);
+  }
+  return anchor;
+}
+
+/** The empty list and where its items go. */
+export function listShell(list: Tokens.List): { root: HTMLElement; items: HTMLElement } {
+  const root = element(list.ordered ? 'ol' : 'ul');
+  if (root instanceof HTMLOListElement && typeof list.start === 'number' && list.start !== 1) root.start = list.start;
+  return { root, items: root };
+}
+
+export function renderListItems(list: Tokens.List, from = 0, to = list.items.length): HTMLElement[] {
+  return list.items.slice(from, to).map((item) => {
+    const node = element('li');
+    if (item.task) node.classList.add('md-task');
+    node.append(...renderBlocksOrInlines(item.tokens));
+    return node;
+  });
+}
+
+function renderBlocksOrInlines(tokens: Token[]): Node[] {
+  return tokens.flatMap((token) => {
+    const node = token.type === 'checkbox' ? renderInline(token) : renderBlock(token);
+    return node === null ? [] : [node];
+  });
+}
+
+/** The table with its head, and the body its rows go into. */
+export function tableShell(table: Tokens.Table): { root: HTMLElement; body: HTMLElement } {
+  const root = element('div', 'md-table');
+  // Wide tables scroll in their own box, which must be reachable by keyboard.
+  root.tabIndex = 0;
+  root.setAttribute('role', 'region');
+  root.setAttribute('aria-label', 'Table');
+  const inner = element('table');
+  const head = element('thead');
+  const row = element('tr');
+  table.header.forEach((cell) => {
+    row.append(tableCell('th', cell));
+  });
+  head.append(row);
+  const body = element('tbody');
+  inner.append(head, body);
+  root.append(inner);
+  return { root, body };
+}
+
+export function renderTableRows(table: Tokens.Table, from = 0, to = table.rows.length): HTMLElement[] {
+  return table.rows.slice(from, to).map((cells) => {
+    const row = element('tr');
+    for (const cell of cells) row.append(tableCell('td', cell));
+    return row;
+  });
+}
+
+function tableCell(name: 'th' | 'td', cell: Tokens.TableCell): HTMLElement {
+  const node = element(name);
+  if (cell.align !== null) node.dataset['align'] = cell.align;
+  node.append(...renderInlines(cell.tokens));
+  return node;
+}
+
+/** A code block that can grow line by line at the cost of what is new. */
+export interface CodeBlock {
+  readonly root: HTMLElement;
+  setText(text: string): void;
+  /** Appends text that may hold any number of line breaks. */
+  append(text: string): void;
+  /** The block is whole: it may be highlighted. */
+  finish(): void;
+}
+
+export function codeBlock(info: string): CodeBlock {
+  const language = info.trim().split(/\s+/)[0] ?? '';
+  const root = element('figure', 'md-code');
+  const bar = element('figcaption');
+  const label = element('span');
+  label.textContent = language === '' ? 'text' : language;
+  const copy = document.createElement('button');
+  copy.type = 'button';
+  copy.className = 'md-copy';
+  copy.dataset['action'] = 'copy-code';
+  copy.textContent = 'Copy';
+  bar.append(label, copy);
+  const pre = element('pre');
+  pre.tabIndex = 0;
+  const code = element('code');
+  pre.append(code);
+  root.append(bar, pre);
+
+  let open: Text | null = null;
+  const startLine = (): Text => {
+    const line = element('span', 'md-line');
+    open = document.createTextNode('');
+    line.append(open);
+    code.append(line);
+    return open;
+  };
+
+  return {
+    root,
+    setText(text) {
+      code.replaceChildren();
+      open = null;
+      this.append(text);
+    },
+    append(text) {
+      let from = 0;
+      for (;;) {
+        const line: Text = open ?? startLine();
+        const end = text.indexOf('\n', from);
+        if (end === -1) {
+          if (from < text.length) line.appendData(text.slice(from));
+          return;
+        }
+        // The break stays in the line, so that copying a selection keeps it.
+        line.appendData(text.slice(from, end + 1));
+        open = null;
+        from = end + 1;
+        if (from === text.length) return;
+      }
+    },
+    finish() {
+      if (language !== '') highlightLater(code, language);
+    },
+  };
+}
+
+export function element(name: string, className = ''): HTMLElement {
+  const node = document.createElement(name);
+  if (className !== '') node.className = className;
+  return node;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  amp: '&',
+  lt: '<',
+  gt: '>',
+  quot: '"',
+  apos: "'",
+  nbsp: '\u00a0',
+  hellip: '…',
+  mdash: '—',
+  ndash: '–',
+  copy: '©',
+  rarr: '→',
+  larr: '←',
+  times: '×',
+};
+
+/** Markdown's character references. Only the ones people write; others are shown as written. */
+function unescapeEntities(text: string): string {
+  if (!text.includes('&')) return text;
+  return text.replace(/&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-z]{2,6}));/g, (whole, decimal, hex, name) => {
+    if (typeof name === 'string') return ENTITIES[name] ?? whole;
+    const code = typeof decimal === 'string' ? Number.parseInt(decimal, 10) : Number.parseInt(String(hex), 16);
+    return code > 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? String.fromCodePoint(code) : '\ufffd';
+  });
+}

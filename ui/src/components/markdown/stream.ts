@@ -1,0 +1,381 @@
+import { Lexer, type Links, type Token, type Tokens } from 'marked';
+
+import {
+  codeBlock,
+  listShell,
+  renderBlocks,
+  renderListItems,
+  renderTableRows,
+  tableShell,
+  type CodeBlock,
+} from './render';
+import { morphChildren } from './morph';
+
+/** Lists and tables longer than this are frozen item by item. */
+const LONG = 12;
+
+/**
+ * A growing markdown text on screen, at the cost of what is new.
+ *
+ * Finished blocks are frozen: their DOM is never looked at again and their source is forgotten. Only the open end, the
+ * last block, is lexed again. Three kinds of block grow so long that this would not do, and have a way of their own:
+ *
+ * - a **fence** takes its lines as they come, with no lexer, until the closing fence;
+ * - a **list** freezes all but its last two items;
+ * - a **table** freezes all but its last two rows.
+ *
+ * What freezing may get wrong (a list that turns out loose, a link whose definition comes later) is put right by
+ * {@link close}, which lexes the whole once.
+ */
+export class MarkdownStream {
+  readonly #root: HTMLElement;
+  /** Holds the nodes of the open end; always the last child of the root while the text is open. */
+  readonly #tail: HTMLElement;
+  /** The whole text, kept as pieces: it is joined only for {@link close}. */
+  #pieces: string[] = [];
+  /** Source that is not frozen. */
+  #source = '';
+  #links: Links = {};
+  #fence: Fence | null = null;
+  #grown: GrownList | GrownTable | null = null;
+  /** Something was frozen that the end of the text may prove wrong. */
+  #approximate = false;
+  #closed = false;
+
+  constructor(root: HTMLElement) {
+    this.#root = root;
+    this.#tail = document.createElement('div');
+    this.#tail.className = 'md-tail';
+    root.append(this.#tail);
+  }
+
+  /** Starts over with `text`. */
+  reset(text: string): void {
+    this.#pieces = [];
+    this.#source = '';
+    this.#links = {};
+    this.#fence = null;
+    this.#grown = null;
+    this.#approximate = false;
+    this.#closed = false;
+    this.#tail.replaceChildren();
+    this.#root.replaceChildren(this.#tail);
+    this.append(text);
+  }
+
+  append(text: string): void {
+    if (text === '') return;
+    if (this.#closed) {
+      // A message may go on after it was complete.
+      this.reset(this.#pieces.join('') + text);
+      return;
+    }
+    this.#pieces.push(text);
+    if (this.#fence === null) {
+      this.#source += text;
+      this.#update();
+      return;
+    }
+    const rest = this.#fence.append(text);
+    if (rest !== null) this.#leaveFence(rest);
+  }
+
+  /** The text is whole. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const whole = this.#pieces.join('');
+    this.#pieces = [whole];
+    if (this.#approximate || Object.keys(this.#links).length > 0) {
+      this.#fence = null;
+      this.#root.replaceChildren(...renderBlocks(new Lexer().lex(whole)));
+      return;
+    }
+    if (this.#fence !== null) {
+      this.#fence.close();
+      this.#fence = null;
+      this.#tail.remove();
+      return;
+    }
+    const nodes = renderBlocks(this.#lex(this.#source));
+    this.#tail.remove();
+    this.#root.append(...nodes);
+    this.#source = '';
+  }
+
+  #lex(source: string): Token[] {
+    const lexer = new Lexer();
+    lexer.tokens.links = { ...this.#links };
+    const tokens = lexer.lex(source);
+    this.#links = lexer.tokens.links;
+    return tokens;
+  }
+
+  #update(): void {
+    if (this.#grown !== null) {
+      const source = this.#grown.update(this.#source, (text) => this.#lex(text));
+      if (source !== null) {
+        this.#source = source;
+        return;
+      }
+      this.#freeze(this.#grown.finish());
+      this.#source = this.#grown.pending;
+      this.#grown = null;
+    }
+
+    const tokens = this.#lex(this.#source);
+    const last = lastBlock(tokens);
+    if (last > 0 && mayFreezeBefore(tokens, last)) {
+      this.#freeze(renderBlocks(tokens.slice(0, last)));
+      this.#source = tokens.slice(last).map((token) => token.raw).join('');
+      tokens.splice(0, last);
+    }
+
+    const open = tokens[lastBlock(tokens)];
+    if (open?.type === 'code' && this.#enterFence(open as Tokens.Code)) return;
+    if (open !== undefined && tokens.length <= 2) {
+      if (open.type === 'list' && (open as Tokens.List).items.length > LONG) {
+        this.#grown = new GrownList(open as Tokens.List, this.#source, this.#tail);
+        this.#source = this.#grown.pending;
+        this.#approximate = true;
+        return;
+      }
+      if (open.type === 'table' && (open as Tokens.Table).rows.length > LONG) {
+        this.#grown = new GrownTable(open as Tokens.Table, this.#source, this.#tail);
+        this.#source = this.#grown.pending;
+        return;
+      }
+    }
+    morphChildren(this.#tail, renderBlocks(tokens));
+  }
+
+  #freeze(nodes: Node[]): void {
+    for (const node of nodes) this.#root.insertBefore(node, this.#tail);
+  }
+
+  /** Goes over to taking lines, if the open block is a fence that has not been closed. */
+  #enterFence(code: Tokens.Code): boolean {
+    const opening = /^( {0,3})(`{3,}|~{3,})([^\n]*)\n/.exec(code.raw);
+    const marker = opening?.[2];
+    if (opening === null || marker === undefined || isClosed(code.raw, marker)) return false;
+    const fence = new Fence(marker, opening[1]?.length ?? 0, (opening[3] ?? '').trim());
+    this.#tail.replaceChildren(fence.root);
+    this.#fence = fence;
+    const start = this.#source.indexOf(code.raw);
+    const rest = fence.append(this.#source.slice(start + opening[0].length));
+    this.#source = '';
+    if (rest !== null) this.#leaveFence(rest);
+    return true;
+  }
+
+  #leaveFence(rest: string): void {
+    const fence = this.#fence;
+    this.#fence = null;
+    if (fence !== null) this.#freeze([fence.root]);
+    fence?.close();
+    this.#tail.replaceChildren();
+    this.#source = rest;
+    if (rest !== '') this.#update();
+  }
+}
+
+/** An open fence: its complete lines are shown, a line that may yet turn out to be the closing one is held back. */
+class Fence {
+  readonly #block: CodeBlock;
+  readonly #marker: string;
+  readonly #indent: number;
+  #held = '';
+  #lineStart = true;
+
+  constructor(marker: string, indent: number, info: string) {
+    this.#marker = marker;
+    this.#indent = indent;
+    this.#block = codeBlock(info);
+  }
+
+  get root(): HTMLElement {
+    return this.#block.root;
+  }
+
+  /** Null while the fence is open, else what comes after it. */
+  append(text: string): string | null {
+    let rest = this.#held + text;
+    this.#held = '';
+    while (rest !== '') {
+      const end = rest.indexOf('\n');
+      const line = end === -1 ? rest : rest.slice(0, end + 1);
+      if (this.#lineStart) {
+        if (end === -1 && this.#mayClose(line)) {
+          this.#held = line;
+          return null;
+        }
+        if (end !== -1 && this.#closes(line)) return rest.slice(end + 1);
+      }
+      this.#block.append(this.#lineStart ? this.#outdent(line) : line);
+      this.#lineStart = end !== -1;
+      if (end === -1) return null;
+      rest = rest.slice(end + 1);
+    }
+    return null;
+  }
+
+  close(): void {
+    if (this.#held !== '' && !this.#closes(this.#held)) this.#block.append(this.#held);
+    this.#held = '';
+    this.#block.finish();
+  }
+
+  #closes(line: string): boolean {
+    const text = line.trim();
+    return text.length >= this.#marker.length && text === (this.#marker[0] ?? '`').repeat(text.length) && !/^ {4}/.test(line);
+  }
+
+  /** Whether more letters could make this a closing line. */
+  #mayClose(line: string): boolean {
+    const mark = this.#marker[0] ?? '`';
+    return /^ {0,3}$/.test(line) || new RegExp(`^ {0,3}\\${mark}+[ \\t]*$`).test(line);
+  }
+
+  #outdent(line: string): string {
+    let cut = 0;
+    while (cut < this.#indent && line[cut] === ' ') cut += 1;
+    return line.slice(cut);
+  }
+}
+
+/** A long list of which only the last two items are still source. */
+class GrownList {
+  readonly #root: HTMLElement;
+  readonly #ordered: boolean;
+  readonly #open: HTMLElement[] = [];
+  pending: string;
+
+  constructor(list: Tokens.List, source: string, tail: HTMLElement) {
+    const { root } = listShell(list);
+    this.#root = root;
+    this.#ordered = list.ordered;
+    this.pending = source;
+    tail.replaceChildren(root);
+    this.#take(list, source);
+  }
+
+  /** The source that is left, or null when the list is over. */
+  update(source: string, lex: (source: string) => Token[]): string | null {
+    this.pending = source;
+    const tokens = lex(source).filter((token) => token.type !== 'space');
+    const [first, ...others] = tokens;
+    if (first?.type !== 'list' || (first as Tokens.List).ordered !== this.#ordered) return null;
+    if (others.length > 0) {
+      for (const node of this.#open.splice(0)) node.remove();
+      this.#root.append(...renderListItems(first as Tokens.List));
+      this.pending = source.slice(source.indexOf(first.raw) + first.raw.length);
+      return null;
+    }
+    this.#take(first as Tokens.List, source);
+    return this.pending;
+  }
+
+  finish(): Node[] {
+    this.#open.length = 0;
+    return [this.#root];
+  }
+
+  #take(list: Tokens.List, source: string): void {
+    const frozen = Math.max(0, list.items.length - 2);
+    const nodes = renderListItems(list);
+    // The open items are morphed where they are; the rest is appended.
+    const holder = document.createElement('div');
+    holder.append(...this.#open);
+    morphChildren(holder, nodes);
+    const items = Array.from(holder.children) as HTMLElement[];
+    this.#root.append(...items);
+    this.#open.splice(0, this.#open.length, ...items.slice(frozen));
+    let cut = source.indexOf(list.raw);
+    for (const item of list.items.slice(0, frozen)) cut += item.raw.length;
+    this.pending = source.slice(cut);
+  }
+}
+
+/** A long table of which only the head and the last two rows are still source. */
+class GrownTable {
+  readonly #root: HTMLElement;
+  readonly #body: HTMLElement;
+  readonly #head: string;
+  #open: HTMLElement[] = [];
+  pending = '';
+
+  constructor(table: Tokens.Table, source: string, tail: HTMLElement) {
+    const { root, body } = tableShell(table);
+    this.#root = root;
+    this.#body = body;
+    const lines = source.slice(source.indexOf(table.raw)).split('\n');
+    this.#head = lines.slice(0, 2).join('\n') + '\n';
+    tail.replaceChildren(root);
+    this.#take(table, lines.slice(2).join('\n'));
+  }
+
+  update(source: string, lex: (source: string) => Token[]): string | null {
+    this.pending = source;
+    const tokens = lex(this.#head + source).filter((token) => token.type !== 'space');
+    const [first, ...others] = tokens;
+    if (first?.type !== 'table') return null;
+    if (others.length > 0) {
+      this.#show(first as Tokens.Table);
+      this.pending = (this.#head + source).slice(first.raw.length);
+      return null;
+    }
+    this.#take(first as Tokens.Table, source);
+    return this.pending;
+  }
+
+  finish(): Node[] {
+    this.#open = [];
+    return [this.#root];
+  }
+
+  #show(table: Tokens.Table): HTMLElement[] {
+    for (const node of this.#open) node.remove();
+    const rows = renderTableRows(table);
+    this.#body.append(...rows);
+    return rows;
+  }
+
+  #take(table: Tokens.Table, rowsSource: string): void {
+    const rows = this.#show(table);
+    const frozen = Math.max(0, rows.length - 2);
+    this.#open = rows.slice(frozen);
+    this.pending = rowsSource.split('\n').slice(frozen).join('\n');
+  }
+}
+
+/** The index of the last token that is more than blank lines, or -1. */
+function lastBlock(tokens: Token[]): number {
+  for (let index = tokens.length - 1; index >= 0; index -= 1) {
+    if (tokens[index]?.type !== 'space') return index;
+  }
+  return -1;
+}
+
+/**
+ * Whether what comes before token `last` is sure to stay as it is.
+ *
+ * A list may go on after a blank line, and its next marker is at first read as a paragraph ("-", "12"): wait for more.
+ */
+function mayFreezeBefore(tokens: Token[], last: number): boolean {
+  const before = tokens.slice(0, last).findLast((token) => token.type !== 'space');
+  if (before?.type !== 'list' && before?.type !== 'blockquote') return true;
+  const raw = tokens[last]?.raw ?? '';
+  return raw.includes('\n') || raw.trim().length > 10 || !/^[\s\d.)*+>-]*$/.test(raw);
+}
+
+function isClosed(raw: string, marker: string): boolean {
+  const lines = raw.trimEnd().split('\n');
+  const last = lines.at(-1)?.trim() ?? '';
+  return lines.length > 1 && last.length >= marker.length && last === (marker[0] ?? '`').repeat(last.length);
+}
+
+/** A whole text at once. */
+export function renderMarkdown(text: string): Node[] {
+  return renderBlocks(new Lexer().lex(text));
+}
+

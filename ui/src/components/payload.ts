@@ -1,0 +1,65 @@
+/** One argument of a tool call, ready to be shown whole. */
+export interface Field {
+  name: string | null;
+  text: string;
+}
+
+/** Keys that say best what a call is about, in order. */
+const TELLING = ['command', 'cmd', 'path', 'file', 'filename', 'url', 'query', 'pattern', 'title', 'name', 'text'];
+
+/** The arguments of a call as fields, nothing left out. Text in another form (unfinished JSON) is one nameless field. */
+export function fieldsOf(input: unknown, raw: string): Field[] {
+  const value = input ?? parse(raw);
+  if (value === undefined || value === null) return raw.trim() === '' ? [] : [{ name: null, text: raw }];
+  if (typeof value !== 'object' || Array.isArray(value)) return [{ name: null, text: textOf(value) }];
+  return Object.entries(value).map(([name, field]) => ({ name, text: textOf(field) }));
+}
+
+/** A value as text: strings as they are, everything else as indented JSON. */
+export function textOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return JSON.stringify(value, null, 2) ?? 'null';
+}
+
+/** What a call is about, on one line. */
+export function summaryOf(input: unknown, raw: string, longest = 72): string {
+  const value = input ?? parse(raw);
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    const entries = Object.entries(value);
+    if (entries.length === 0) return '';
+    const known = TELLING.flatMap((key) => entries.filter(([name]) => name === key));
+    const [, telling] = known[0] ?? entries[0] ?? ['', ''];
+    return clip(typeof telling === 'string' ? telling : JSON.stringify(telling), longest);
+  }
+  return clip(value === undefined || value === null ? raw : textOf(value), longest);
+}
+
+function clip(text: string, longest: number): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
+}
+
+function parse(raw: string): unknown {
+  try {
+    return JSON.parse(raw);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Splits text into what can be read and what hides: control letters, direction marks and letters without width, which
+ * make a command look like another one. A card that asks for consent names them.
+ */
+export function revealHidden(text: string): { text: string; hidden: boolean }[] {
+  const pieces: { text: string; hidden: boolean }[] = [];
+  let from = 0;
+  // eslint-disable-next-line no-control-regex -- finding control letters is the point
+  for (const match of text.matchAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g)) {
+    if (match.index > from) pieces.push({ text: text.slice(from, match.index), hidden: false });
+    pieces.push({ text: `U+${match[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`, hidden: true });
+    from = match.index + match[0].length;
+  }
+  if (from < text.length) pieces.push({ text: text.slice(from), hidden: false });
+  return pieces;
+}

@@ -1,0 +1,78 @@
+import type {
+  AgentSpec,
+  Bootstrap,
+  FeedBatch,
+  ModelCheck,
+  Page,
+  SessionView,
+  Settings,
+} from './contract';
+
+/**
+ * What the window may ask of its host: one method per command, nothing else.
+ *
+ * Two implementations: {@link file://./tauri.ts} talks to the app, {@link file://./scripted/backend.ts} plays a session
+ * in a plain browser. A method that fails rejects with a {@link BackendError}.
+ */
+export interface Backend {
+  /** What was put in the page before it loaded; null where the page must ask by {@link Backend.bootstrap}. */
+  readonly boot: Bootstrap | null;
+  bootstrap(): Promise<Bootstrap>;
+
+  /** Waits (20 s at most) until there is something after `after`, and returns all of it. One call at a time. */
+  nextDiffs(epoch: number, after: number): Promise<FeedBatch>;
+  /** Calls `wake` when there may be something to pull although nobody is pulling. */
+  onWake(wake: () => void): void;
+  /** Calls `open` when the person asked for a session from outside the window, as by a notification. */
+  onOpenSession(open: (sessionId: string) => void): void;
+
+  /** Says which session is on screen; the feed then begins with its items. */
+  showSession(sessionId: string | null): Promise<void>;
+  openSession(sessionId: string): Promise<SessionView>;
+  pageBefore(sessionId: string, before: string, limit: number): Promise<Page>;
+
+  createSession(title: string | null, agents: AgentSpec[]): Promise<string>;
+  renameSession(sessionId: string, title: string): Promise<void>;
+  deleteSession(sessionId: string): Promise<void>;
+
+  /** Durable when it resolves: the message is in the outbox, whatever happens next. */
+  sendMessage(sessionId: string, text: string): Promise<string>;
+  respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void>;
+  stopRun(sessionId: string): Promise<void>;
+  retryEntry(entryId: string): Promise<void>;
+  discardEntry(entryId: string): Promise<void>;
+  saveDraft(sessionId: string, text: string): Promise<void>;
+  markRead(sessionId: string): Promise<void>;
+  /** Ends every waiting back-off: try to connect now. */
+  reconnect(): Promise<void>;
+
+  getSettings(): Promise<Settings>;
+  setSettings(settings: Settings): Promise<void>;
+  /** Writes the model's key to the OS keychain, or removes it. There is no way to read it back. */
+  setModelKey(key: string | null): Promise<void>;
+  checkModel(): Promise<ModelCheck>;
+
+  /** Opens a link in the person's browser; never in this window. */
+  openExternal(url: string): Promise<void>;
+}
+
+/** A failure as the host reports it: a code to decide on, a sentence to show. */
+export class BackendError extends Error {
+  override readonly name = 'BackendError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+
+  /** Turns whatever a promise was rejected with into a {@link BackendError}. */
+  static from(cause: unknown): BackendError {
+    if (cause instanceof BackendError) return cause;
+    if (typeof cause === 'object' && cause !== null) {
+      const { code, message } = cause as { code?: unknown; message?: unknown };
+      if (typeof message === 'string') return new BackendError(typeof code === 'string' ? code : 'unknown', message);
+    }
+    return new BackendError('unknown', typeof cause === 'string' ? cause : 'Something went wrong. Try again.');
+  }
+}

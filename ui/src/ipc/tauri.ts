@@ -1,0 +1,127 @@
+import { invoke } from '@tauri-apps/api/core';
+import { listen } from '@tauri-apps/api/event';
+
+import { BackendError, type Backend } from './backend';
+import type {
+  AgentSpec,
+  Bootstrap,
+  FeedBatch,
+  ModelCheck,
+  Page,
+  SessionView,
+  Settings,
+} from './contract';
+
+declare global {
+  interface Window {
+    /** Written by the host's initialization script, before any script of the page runs. */
+    readonly __THREADKEEP__?: Bootstrap;
+  }
+}
+
+async function call<T>(command: string, args?: Record<string, unknown>): Promise<T> {
+  try {
+    return await invoke<T>(command, args);
+  } catch (cause) {
+    throw BackendError.from(cause);
+  }
+}
+
+/** The host, reached by Tauri commands. Payload comes by command only; events carry no data worth the name. */
+export class TauriBackend implements Backend {
+  readonly boot: Bootstrap | null = window.__THREADKEEP__ ?? null;
+
+  bootstrap(): Promise<Bootstrap> {
+    return call('bootstrap');
+  }
+
+  nextDiffs(epoch: number, after: number): Promise<FeedBatch> {
+    return call('next_diffs', { epoch, after });
+  }
+
+  onWake(wake: () => void): void {
+    void listen('feed', wake);
+  }
+
+  onOpenSession(open: (sessionId: string) => void): void {
+    void listen<{ sessionId: string }>('open-session', (event) => {
+      open(event.payload.sessionId);
+    });
+  }
+
+  showSession(sessionId: string | null): Promise<void> {
+    return call('show_session', { sessionId });
+  }
+
+  openSession(sessionId: string): Promise<SessionView> {
+    return call('open_session', { sessionId });
+  }
+
+  pageBefore(sessionId: string, before: string, limit: number): Promise<Page> {
+    return call('page_before', { sessionId, before, limit });
+  }
+
+  createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
+    return call('create_session', { title, agents });
+  }
+
+  renameSession(sessionId: string, title: string): Promise<void> {
+    return call('rename_session', { sessionId, title });
+  }
+
+  deleteSession(sessionId: string): Promise<void> {
+    return call('delete_session', { sessionId });
+  }
+
+  sendMessage(sessionId: string, text: string): Promise<string> {
+    return call('send_message', { sessionId, text });
+  }
+
+  respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
+    return call('respond_approval', { sessionId, approvalId, approved });
+  }
+
+  stopRun(sessionId: string): Promise<void> {
+    return call('stop_run', { sessionId });
+  }
+
+  retryEntry(entryId: string): Promise<void> {
+    return call('retry_entry', { entryId });
+  }
+
+  discardEntry(entryId: string): Promise<void> {
+    return call('discard_entry', { entryId });
+  }
+
+  saveDraft(sessionId: string, text: string): Promise<void> {
+    return call('save_draft', { sessionId, text });
+  }
+
+  markRead(sessionId: string): Promise<void> {
+    return call('mark_read', { sessionId });
+  }
+
+  reconnect(): Promise<void> {
+    return call('reconnect');
+  }
+
+  getSettings(): Promise<Settings> {
+    return call('get_settings');
+  }
+
+  setSettings(settings: Settings): Promise<void> {
+    return call('set_settings', { settings });
+  }
+
+  setModelKey(key: string | null): Promise<void> {
+    return call('set_model_key', { key });
+  }
+
+  checkModel(): Promise<ModelCheck> {
+    return call('check_model');
+  }
+
+  openExternal(url: string): Promise<void> {
+    return call('open_external', { url });
+  }
+}

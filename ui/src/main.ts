@@ -1,0 +1,50 @@
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/markdown.css';
+
+import { mount } from 'svelte';
+
+import type { Backend } from './ipc/backend';
+import type { Bootstrap } from './ipc/contract';
+import { TauriBackend } from './ipc/tauri';
+import { AppState } from './state/app.svelte';
+import App from './views/App.svelte';
+
+function show(backend: Backend, boot: Bootstrap): void {
+  const target = document.getElementById('app');
+  if (target === null) throw new Error('index.html has an element #app');
+  const app = new AppState(backend, boot);
+  mount(App, { target, props: { app } });
+  app.start();
+}
+
+/** What is left to say when the host does not answer at all. */
+function fail(cause: unknown): void {
+  console.error(cause);
+  const note = document.createElement('p');
+  note.setAttribute('role', 'alert');
+  note.className = 'start-failure';
+  note.textContent = `Threadkeep could not start its window. Close it and start again. (${String(
+    cause instanceof Error ? cause.message : cause,
+  )})`;
+  document.getElementById('app')?.replaceChildren(note);
+}
+
+if (__SCRIPTED__ && !('__TAURI_INTERNALS__' in window)) {
+  import('./ipc/scripted/backend')
+    .then(async ({ ScriptedBackend }) => {
+      const backend = new ScriptedBackend(new URLSearchParams(location.search).get('scene') ?? 'chat');
+      show(backend, await backend.bootstrap());
+    })
+    .catch(fail);
+} else {
+  const backend = new TauriBackend();
+  // The first paint waits for nothing: what to draw is in the page already.
+  if (backend.boot === null) {
+    backend.bootstrap().then((boot) => {
+      show(backend, boot);
+    }, fail);
+  } else {
+    show(backend, backend.boot);
+  }
+}

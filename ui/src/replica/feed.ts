@@ -1,0 +1,54 @@
+import type { FeedBatch } from '../ipc/contract';
+
+/** What to do with a batch. */
+export type Verdict =
+  /** It follows what we have: apply its changes. */
+  | 'apply'
+  /** It starts over: drop everything, then apply. */
+  | 'restart'
+  /** It is a repetition, or nothing happened: ignore it. */
+  | 'ignore'
+  /** Something in between is missing: pull again from the start. */
+  | 'gap';
+
+/**
+ * Where this page is in the host's feed of changes.
+ *
+ * Sending the cursor back is the acknowledgement; a read takes nothing away, so that a lost reply costs one more pull.
+ */
+export class FeedCursor {
+  epoch: number;
+  after: number;
+
+  constructor(epoch: number, after: number) {
+    this.epoch = epoch;
+    this.after = after;
+  }
+
+  /** Decides about a batch and moves on. */
+  take(batch: FeedBatch): Verdict {
+    if (batch.reset) {
+      this.epoch = batch.epoch;
+      this.after = batch.to;
+      return 'restart';
+    }
+    if (batch.epoch !== this.epoch) {
+      this.lose();
+      return 'gap';
+    }
+    if (batch.to <= this.after) return 'ignore';
+    // Later: changes are missing. Earlier: part of it is known already, and a diff must not be applied twice.
+    if (batch.from !== this.after) {
+      this.lose();
+      return 'gap';
+    }
+    this.after = batch.to;
+    return 'apply';
+  }
+
+  /** Asks for everything anew at the next pull: another epoch than the host's own is answered with a reset. */
+  lose(): void {
+    this.epoch = this.epoch === 0 ? 1 : 0;
+    this.after = 0;
+  }
+}

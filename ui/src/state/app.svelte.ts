@@ -1,0 +1,401 @@
+import { SvelteMap } from 'svelte/reactivity';
+
+import { BackendError, type Backend } from '../ipc/backend';
+import type {
+  Approval,
+  Bootstrap,
+  FeedBatch,
+  FeedChange,
+  Notice,
+  SessionMeta,
+  SessionSummary,
+  Settings,
+  WaitingApproval,
+} from '../ipc/contract';
+import { agentSpec, type AgentKind } from './agents';
+import { Announcer } from './announcer.svelte';
+import { Clock } from './clock.svelte';
+import { ComposerState } from './composer.svelte';
+import { FeedLoop } from './feed';
+import { readStored, writeStored } from './stored';
+import { TranscriptState } from './transcript.svelte';
+
+/** A decision given and not yet seen in the log. */
+export interface Deciding {
+  approved: boolean;
+  /** When it was given, ms. */
+  since: number;
+  error: string | null;
+}
+
+/** Something on screen that another part of the window asks to be shown. */
+export interface Target {
+  messageId: string;
+  approvalId: string;
+}
+
+/** Transcripts kept besides the one on screen, so that going back shows rows at once. */
+const KEPT_TRANSCRIPTS = 6;
+const TOAST_MS = 4_000;
+
+/**
+ * What the window shows. It holds no truth: everything here came from the host, or is asked of it.
+ */
+export class AppState {
+  readonly backend: Backend;
+  readonly composer: ComposerState;
+  readonly announcer = new Announcer();
+  readonly clock = new Clock();
+
+  sessions = $state.raw<SessionSummary[]>([]);
+  approvals = $state.raw<WaitingApproval[]>([]);
+  notices = $state.raw<Notice[]>([]);
+  settings = $state.raw<Settings>() as Settings;
+
+  /** The session on screen; null for one that is about to be made. */
+  currentId = $state<string | null>(null);
+  transcript = $state.raw<TranscriptState | null>(null);
+  meta = $state.raw<SessionMeta | null>(null);
+  openError = $state<string | null>(null);
+
+  newAgent = $state<AgentKind>('demo');
+  sidebarOpen = $state(readStored('sidebar', true));
+  dialog = $state<'settings' | 'delete' | null>(null);
+  toast = $state<string | null>(null);
+  target = $state.raw<Target | null>(null);
+  /** The window has the person's attention. */
+  focused = $state(document.hasFocus());
+  readonly deciding = new SvelteMap<string, Deciding>();
+  /** What was folded or unfolded by hand, by a key of the view that draws it. */
+  readonly folds = new SvelteMap<string, boolean>();
+  /** Counts own messages sent: the transcript goes to its end. */
+  sent = $state(0);
+
+  readonly #transcripts = new Map<string, TranscriptState>();
+  readonly #feed: FeedLoop;
+  #toastTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(backend: Backend, boot: Bootstrap) {
+    this.backend = backend;
+    this.composer = new ComposerState(backend);
+    this.sessions = boot.sessions;
+    this.approvals = boot.approvals;
+    this.notices = boot.notices;
+    this.settings = boot.settings;
+    this.newAgent = boot.settings.defaultAgent;
+    if (boot.open === null) {
+      this.composer.open(null, null);
+    } else {
+      const { sessionId, meta, draft } = boot.open;
+      this.currentId = sessionId;
+      this.meta = meta;
+      this.transcript = new TranscriptState(backend, sessionId);
+      this.transcript.show(boot.open, true);
+      this.#transcripts.set(sessionId, this.transcript);
+      this.composer.open(sessionId, draft?.text ?? null);
+    }
+    this.#feed = new FeedLoop(backend, this, boot);
+    backend.onOpenSession((sessionId) => {
+      void this.open(sessionId);
+    });
+  }
+
+  /** Starts pulling. Called once the first paint is on its way. */
+  start(): void {
+    this.#feed.start();
+    this.#run(this.backend.showSession(this.currentId));
+    window.addEventListener('focus', () => {
+      this.focused = true;
+      this.#nudge();
+    });
+    window.addEventListener('online', () => {
+      this.#nudge();
+    });
+    window.addEventListener('pagehide', () => {
+      this.composer.flush();
+    });
+    window.addEventListener('blur', () => {
+      this.focused = false;
+      this.composer.flush();
+    });
+  }
+
+  // What is on screen
+
+  readonly current: SessionSummary | null = $derived(
+    this.sessions.find((session) => session.id === this.currentId) ?? null,
+  );
+
+  readonly title: string = $derived(this.meta?.title || this.current?.title || 'New session');
+
+  readonly running: boolean = $derived((this.meta?.activeGenerations.length ?? 0) > 0);
+
+  /** What is sent now waits for a connection. */
+  readonly offline: boolean = $derived(
+    this.meta !== null && ['offline', 'retrying', 'refused'].includes(this.meta.connection.state),
+  );
+
+  /** Approvals over all sessions that still want an answer from here. */
+  readonly needsYou: WaitingApproval[] = $derived(
+    this.approvals.filter(({ approval }) => {
+      const deciding = this.deciding.get(approval.id);
+      return deciding === undefined || deciding.error !== null;
+    }),
+  );
+
+  agentName(actorId: string | null): string {
+    const agents = this.meta?.agents ?? [];
+    const agent = agents.find(({ agentId }) => agentId === actorId) ?? (actorId === null ? agents[0] : undefined);
+    return agent?.name ?? agent?.agentId ?? this.personName(actorId) ?? 'Agent';
+  }
+
+  personName(actorId: string | null): string | null {
+    if (actorId === null) return null;
+    return this.meta?.presence.find((one) => one.actorId === actorId)?.name ?? actorId;
+  }
+
+  // Going places
+
+  async open(sessionId: string): Promise<void> {
+    if (sessionId === this.currentId) return;
+    this.composer.open(sessionId, this.sessions.find(({ id }) => id === sessionId)?.draft ?? null);
+    this.currentId = sessionId;
+    this.meta = null;
+    this.openError = null;
+    this.target = null;
+    const transcript = this.#transcripts.get(sessionId) ?? new TranscriptState(this.backend, sessionId);
+    transcript.unsync();
+    this.#transcripts.delete(sessionId);
+    this.#transcripts.set(sessionId, transcript);
+    this.transcript = transcript;
+    for (const id of this.#transcripts.keys()) {
+      if (this.#transcripts.size <= KEPT_TRANSCRIPTS) break;
+      this.#transcripts.delete(id);
+    }
+    this.#run(this.backend.showSession(sessionId));
+    try {
+      const view = await this.backend.openSession(sessionId);
+      transcript.show(view, false);
+      if (this.currentId !== sessionId) return;
+      this.meta ??= view.meta;
+      if (view.draft !== null) this.composer.offer(sessionId, view.draft.text);
+    } catch (cause) {
+      if (this.currentId === sessionId) this.openError = BackendError.from(cause).message;
+    }
+  }
+
+  /** An empty session, which comes to be with its first message. */
+  newSession(): void {
+    this.composer.open(null, null);
+    this.currentId = null;
+    this.transcript = null;
+    this.meta = null;
+    this.openError = null;
+    this.target = null;
+    this.newAgent = this.settings.defaultAgent;
+    this.#run(this.backend.showSession(null));
+  }
+
+  async goToApproval(waiting: WaitingApproval): Promise<void> {
+    await this.open(waiting.sessionId);
+    if (this.currentId !== waiting.sessionId) return;
+    this.target = { messageId: waiting.approval.messageId, approvalId: waiting.approval.id };
+  }
+
+  toggleSidebar(): void {
+    this.sidebarOpen = !this.sidebarOpen;
+    writeStored('sidebar', this.sidebarOpen);
+  }
+
+  // Doing things
+
+  /** Sends what the composer holds. The text stays there until the outbox has it. */
+  async send(): Promise<void> {
+    const { composer } = this;
+    const text = composer.text;
+    if (text.trim() === '' || composer.sending) return;
+    composer.sending = true;
+    composer.error = null;
+    try {
+      let sessionId = this.currentId;
+      if (sessionId === null) {
+        sessionId = await this.backend.createSession(titleFor(text), [agentSpec(this.newAgent, this.settings)]);
+        await this.backend.sendMessage(sessionId, text);
+        if (this.currentId === null) {
+          composer.clear();
+          await this.open(sessionId);
+        }
+      } else {
+        await this.backend.sendMessage(sessionId, text);
+        if (this.currentId === sessionId && composer.text === text) composer.clear();
+      }
+      this.sent += 1;
+    } catch (cause) {
+      composer.error = BackendError.from(cause).message;
+    } finally {
+      composer.sending = false;
+    }
+  }
+
+  async respond(approvalId: string, approved: boolean): Promise<void> {
+    const sessionId = this.currentId;
+    if (sessionId === null) return;
+    this.deciding.set(approvalId, { approved, since: Date.now(), error: null });
+    try {
+      await this.backend.respondApproval(sessionId, approvalId, approved);
+    } catch (cause) {
+      this.deciding.set(approvalId, { approved, since: Date.now(), error: BackendError.from(cause).message });
+    }
+  }
+
+  stop(): void {
+    if (this.currentId !== null) this.#run(this.backend.stopRun(this.currentId));
+  }
+
+  rename(title: string): void {
+    const sessionId = this.currentId;
+    if (sessionId === null || title.trim() === '' || title === this.title) return;
+    if (this.meta !== null) this.meta = { ...this.meta, title: title.trim() };
+    this.#run(this.backend.renameSession(sessionId, title.trim()));
+  }
+
+  async deleteCurrent(): Promise<void> {
+    const sessionId = this.currentId;
+    if (sessionId === null) return;
+    try {
+      await this.backend.deleteSession(sessionId);
+      this.#transcripts.delete(sessionId);
+      this.sessions = this.sessions.filter(({ id }) => id !== sessionId);
+      if (this.currentId === sessionId) this.newSession();
+    } catch (cause) {
+      this.say(BackendError.from(cause).message);
+    }
+  }
+
+  retry(entryId: string): void {
+    this.#run(this.backend.retryEntry(entryId));
+  }
+
+  discard(entryId: string): void {
+    this.#run(this.backend.discardEntry(entryId));
+  }
+
+  reconnect(): void {
+    this.#run(this.backend.reconnect());
+  }
+
+  markRead(): void {
+    if (this.current !== null && this.current.unread > 0) this.#run(this.backend.markRead(this.current.id));
+  }
+
+  async saveSettings(settings: Settings): Promise<void> {
+    await this.backend.setSettings(settings);
+    this.settings = await this.backend.getSettings();
+    if (this.currentId === null) this.newAgent = this.settings.defaultAgent;
+  }
+
+  async saveModelKey(key: string | null): Promise<void> {
+    await this.backend.setModelKey(key);
+    this.settings = await this.backend.getSettings();
+  }
+
+  dismiss(notice: Notice): void {
+    this.notices = this.notices.filter((one) => one !== notice);
+  }
+
+  async openLink(url: string): Promise<void> {
+    try {
+      await this.backend.openExternal(url);
+    } catch {
+      await this.copy(url, 'The link could not be opened, so it was copied.');
+    }
+  }
+
+  async copy(text: string, said = 'Copied'): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.say(said);
+    } catch {
+      this.say('The clipboard could not be used.');
+    }
+  }
+
+  /** A short line that goes by itself. */
+  say(text: string): void {
+    this.toast = text;
+    clearTimeout(this.#toastTimer);
+    this.#toastTimer = setTimeout(() => {
+      this.toast = null;
+    }, TOAST_MS);
+  }
+
+  // The feed
+
+  restart(): void {
+    this.transcript?.unsync();
+  }
+
+  apply(batch: FeedBatch): boolean {
+    let fits = true;
+    for (const change of batch.changes) fits = this.#change(change) && fits;
+    return fits;
+  }
+
+  #change(change: FeedChange): boolean {
+    switch (change.type) {
+      case 'sessions':
+        this.sessions = change.sessions;
+        return true;
+      case 'approvals':
+        this.#approvals(change.approvals);
+        return true;
+      case 'meta':
+        if (change.meta.sessionId === this.currentId) this.#meta(change.meta);
+        return true;
+      case 'diff':
+        if (change.sessionId !== this.transcript?.sessionId) return true;
+        return this.transcript.apply(change.diff);
+      case 'notice':
+        this.notices = [...this.notices.filter(({ code }) => code !== change.notice.code), change.notice];
+        return true;
+    }
+  }
+
+  #meta(meta: SessionMeta): void {
+    const before = this.meta;
+    this.meta = meta;
+    if (before === null) return;
+    const was = before.activeGenerations.length > 0;
+    const is = meta.activeGenerations.length > 0;
+    if (!was && is) this.announcer.say('Agent is responding');
+    if (was && !is && meta.pendingApprovals.length === 0) this.announcer.say('Response complete');
+  }
+
+  #approvals(approvals: WaitingApproval[]): void {
+    const known = new Set(this.approvals.map(({ approval }) => approval.id));
+    this.approvals = approvals;
+    const fresh = approvals.find(({ approval }) => !known.has(approval.id));
+    if (fresh !== undefined) this.announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
+  }
+
+  #nudge(): void {
+    const state = this.meta?.connection.state;
+    if (state === 'offline' || state === 'retrying') this.reconnect();
+  }
+
+  #run(promise: Promise<unknown>): void {
+    promise.catch((cause: unknown) => {
+      this.say(BackendError.from(cause).message);
+    });
+  }
+}
+
+export function toolOf(approval: Approval): string {
+  return approval.toolName === '' ? 'a tool' : approval.toolName;
+}
+
+/** A session's first name: the first line of its first message. */
+function titleFor(text: string): string {
+  const line = text.trim().split('\n', 1)[0] ?? '';
+  return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
+}

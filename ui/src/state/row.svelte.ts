@@ -1,0 +1,126 @@
+import type { Item, ItemMeta, Part } from '../ipc/contract';
+
+/** Where growing text is drawn: an element that takes appends. */
+export interface TextSink {
+  reset(text: string): void;
+  append(text: string): void;
+  close(): void;
+}
+
+/**
+ * One part of a message.
+ *
+ * Its value is state; growing text is not: what is appended goes to the sinks, past the reactive graph, so that a token
+ * costs its own length and not the message's.
+ */
+export class PartCell {
+  value = $state.raw<Part>({ type: 'text', text: '' });
+  /** Nothing more is expected in this part. */
+  closed = $state(false);
+  readonly #sinks = new Set<TextSink>();
+
+  constructor(value: Part, closed: boolean) {
+    this.value = value;
+    this.closed = closed;
+  }
+
+  get text(): string {
+    const { value } = this;
+    return value.type === 'text' || value.type === 'reasoning' ? value.text : '';
+  }
+
+  /** Gives `sink` the text so far, and what comes. Returns how to end it. */
+  attach(sink: TextSink): () => void {
+    sink.reset(this.text);
+    if (this.closed) sink.close();
+    this.#sinks.add(sink);
+    return () => this.#sinks.delete(sink);
+  }
+
+  /** The replica has appended `text` to `value`, which is this part as it holds it. */
+  grew(value: Part, text: string): void {
+    if (value.type === 'text' || value.type === 'reasoning') {
+      for (const sink of this.#sinks) sink.append(text);
+    } else {
+      // A new object, since the replica changes its own in place.
+      this.value = { ...value };
+    }
+  }
+
+  set(value: Part): void {
+    const before = this.text;
+    const same = this.value.type === value.type && (value.type === 'text' || value.type === 'reasoning');
+    if (!same) {
+      this.value = value;
+      return;
+    }
+    this.value = value;
+    if (value.text === before) return;
+    for (const sink of this.#sinks) {
+      if (before !== '' && value.text.startsWith(before)) sink.append(value.text.slice(before.length));
+      else sink.reset(value.text);
+    }
+  }
+
+  setClosed(closed: boolean): void {
+    if (closed === this.closed) return;
+    this.closed = closed;
+    if (closed) for (const sink of this.#sinks) sink.close();
+  }
+}
+
+/** One message on screen. Lives as long as its item does, whatever the diffs that change it. */
+export class Row {
+  readonly id: string;
+  meta = $state.raw<ItemMeta>() as ItemMeta;
+  parts = $state.raw<PartCell[]>([]);
+
+  constructor(item: Item) {
+    this.id = item.id;
+    this.meta = metaOf(item);
+    this.parts = item.parts.map((part, index) => new PartCell(part, isClosed(item, index)));
+  }
+
+  /** Takes the item's whole present content. */
+  set(item: Item): void {
+    this.meta = metaOf(item);
+    const cells = this.parts.slice(0, item.parts.length);
+    item.parts.forEach((part, index) => {
+      const cell = cells[index];
+      if (cell === undefined) cells.push(new PartCell(part, isClosed(item, index)));
+      else cell.set(part);
+    });
+    this.parts = cells;
+    this.#close(item);
+  }
+
+  setMeta(item: Item): void {
+    this.meta = metaOf(item);
+    this.#close(item);
+  }
+
+  setPart(item: Item, index: number): void {
+    const part = item.parts[index];
+    if (part === undefined) return;
+    const cell = this.parts[index];
+    if (cell === undefined) this.parts = [...this.parts, new PartCell(part, isClosed(item, index))];
+    else cell.set(part);
+    this.#close(item);
+  }
+
+  #close(item: Item): void {
+    this.parts.forEach((cell, index) => {
+      cell.setClosed(isClosed(item, index));
+    });
+  }
+}
+
+function isClosed(item: Item, index: number): boolean {
+  return item.isComplete || index < item.parts.length - 1;
+}
+
+function metaOf(item: Item): ItemMeta {
+  const meta: ItemMeta & { parts?: unknown } = { ...item };
+  delete meta.parts;
+  return meta;
+}
