@@ -250,7 +250,7 @@ mod tests {
         let mut decoder = SseDecoder::new(8, 10);
         decoder.feed(b"data: 12\ndata: 3", &mut events).unwrap();
         assert_eq!(
-            decoder.feed(b"\ndata:4567\ndata:89\n", &mut events),
+            decoder.feed(b"\ndata:456\ndata:78\n", &mut events),
             Err(SseError::EventTooLong { limit: 10 })
         );
         assert!(events.is_empty());

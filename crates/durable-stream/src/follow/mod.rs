@@ -64,7 +64,8 @@ impl fmt::Debug for Batch {
 pub enum Live {
     /// Not at all: the stream of batches ends.
     No,
-    /// By an event stream, or by long polls where that is refused or held back on the way.
+    /// By an event stream, or by long polls where that is refused or held back on the way, and for `text/*`, which
+    /// an event stream does not carry byte for byte (line ends and leading spaces).
     #[default]
     Auto,
     /// By an event stream only.

@@ -92,7 +92,7 @@ pub(super) struct Reader {
     failures: u32,
     worthless: u32,
     instant: u32,
-    /// Event streams do not get through here.
+    /// Event streams do not get through here, or would not be exact.
     polls_only: bool,
 }
 
@@ -453,6 +453,10 @@ impl Reader {
             && status != StatusCode::NO_CONTENT
         {
             self.framing = Some(Framing::of(content_type));
+            // An event stream carries text by lines: it loses which line ends they had, and servers that write
+            // `data:` without a space after it lose a space at the start of each.
+            self.polls_only |=
+                self.live == Live::Auto && media_type(content_type).starts_with("text/");
         }
         let mut answer = Answer {
             items: Vec::new(),

@@ -67,6 +67,8 @@ struct Flight {
     items: Vec<Item>,
     body: Bytes,
     closes: bool,
+    /// It was sent when all before it were stored: a gap is not a matter of order then.
+    alone: bool,
     stage: Stage,
 }
 
@@ -293,7 +295,8 @@ impl Task {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.post(seq, body.clone(), closes);
-        self.window.push_back(Flight { seq, items, body, closes, stage: Stage::Sent });
+        let alone = self.window.is_empty();
+        self.window.push_back(Flight { seq, items, body, closes, alone, stage: Stage::Sent });
     }
 
     fn post(&self, seq: u64, body: Bytes, closes: bool) {
@@ -330,11 +333,11 @@ impl Task {
         let Some(index) = self.window.iter().position(|flight| flight.seq == seq) else {
             return;
         };
-        let is_first = index == 0;
-        let divisible = self.window[index].items.len() > 1;
+        let flight = &self.window[index];
+        let (alone, divisible) = (flight.alone, flight.items.len() > 1);
         let stage = match outcome {
             Ok((appended, _)) => Stage::Stored(appended),
-            Err((Error::SequenceGap { expected, .. }, _)) if !is_first && expected < seq => {
+            Err((Error::SequenceGap { expected, .. }, _)) if !alone && expected < seq => {
                 Stage::Overtook
             }
             Err((Error::TooLarge { .. }, _)) if divisible => {
@@ -383,6 +386,7 @@ impl Task {
             && matches!(first.stage, Stage::Overtook)
         {
             first.stage = Stage::Sent;
+            first.alone = true;
             let (seq, body, closes) = (first.seq, first.body.clone(), first.closes);
             self.post(seq, body, closes);
         }
