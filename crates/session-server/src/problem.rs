@@ -54,6 +54,14 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, error)
     }
 
+    pub(crate) const fn bad_gateway() -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "STREAM_SERVER_UNREACHABLE",
+            "Failed to proxy stream request",
+        )
+    }
+
     /// Trying again later may succeed.
     pub(crate) fn is_temporary(&self) -> bool {
         matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE)

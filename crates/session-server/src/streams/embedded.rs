@@ -154,7 +154,8 @@ impl Streams for Embedded {
         Ok(Some(listed))
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response {
+    async fn serve(&self, mut request: Request<Body>) -> Response {
+        request.extensions_mut().clear(); // our router's path parameters are not theirs
         match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

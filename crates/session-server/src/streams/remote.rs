@@ -1,49 +1,171 @@
 //! Streams in another Durable Streams server.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use axum::{body::Body, http::Request, response::Response};
-use bytes::Bytes;
+use axum::{
+    body::Body,
+    http::{Request, header},
+    response::{IntoResponse, Response},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use durable_stream::{
+    AppendOptions, Client, CreateOptions, Error, Live, Offset, ProducerStamp, RetryPolicy,
+    StreamHandle,
+};
+use futures::StreamExt;
 use url::Url;
 
-use super::{Listed, Stamp, StreamError, Streams};
-use crate::error::ServerError;
+use super::{Listed, MOUNT, Stamp, StreamError, Streams};
+use crate::{error::ServerError, problem::Problem};
+
+/// A long poll or an event stream is cut by its server long before.
+const READ_IDLE: Duration = Duration::from_secs(120);
+
+/// Request headers of a reader that mean something to a stream server.
+const FORWARDED: [header::HeaderName; 4] =
+    [header::ACCEPT, header::IF_NONE_MATCH, header::CACHE_CONTROL, header::USER_AGENT];
 
 /// Streams reached by HTTP.
-pub(crate) struct Remote {}
+pub(crate) struct Remote {
+    base: Url,
+    client: Client,
+    /// For readers: answers are passed on as they come, with the server's own status and headers.
+    pass: reqwest::Client,
+}
 
 impl Remote {
+    /// Streams below `url`, such as `http://streams.internal:4437/v1/stream`.
     pub(crate) fn new(url: &Url) -> Result<Self, ServerError> {
-        Err(ServerError::StreamsUrl(url.clone()))
+        if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+            return Err(ServerError::StreamsUrl(url.clone()));
+        }
+        let bad = |_| ServerError::StreamsUrl(url.clone());
+        let retry =
+            RetryPolicy::new(Some(5), Duration::from_millis(100), Duration::from_secs(2), 2.0)
+                .map_err(bad)?;
+        let client = Client::builder().retry(retry).follow_retry(retry).build().map_err(bad)?;
+        let pass = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(READ_IDLE)
+            .build()
+            .map_err(ServerError::HttpClient)?;
+        Ok(Self { base: url.clone(), client, pass })
+    }
+
+    fn url(&self, name: &str) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(name.split('/'));
+        }
+        url
+    }
+
+    fn stream(&self, name: &str) -> StreamHandle {
+        self.client.stream(self.url(name))
+    }
+}
+
+impl From<Error> for StreamError {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::NotFound { .. } => Self::NotFound,
+            Error::Gone { .. } => Self::Gone,
+            Error::StreamClosed { .. } => Self::Closed,
+            Error::Fenced { .. } => Self::Fenced,
+            Error::TooLarge { .. } => Self::TooLarge,
+            Error::Unavailable { status: 507, .. } => Self::Full,
+            _ if error.is_retryable() => Self::Unavailable(error.code().to_owned()),
+            _ => Self::Refused(error.code().to_owned()),
+        }
     }
 }
 
 #[async_trait]
 impl Streams for Remote {
-    async fn create(&self, _name: &str) -> Result<bool, StreamError> {
-        Err(StreamError::NotFound)
+    async fn create(&self, name: &str) -> Result<bool, StreamError> {
+        Ok(self.stream(name).create(CreateOptions::json()).await?.is_new)
     }
 
-    async fn append(&self, _: &str, _: Vec<Bytes>, _: &Stamp) -> Result<(), StreamError> {
-        Err(StreamError::NotFound)
+    async fn append(
+        &self,
+        name: &str,
+        items: Vec<Bytes>,
+        stamp: &Stamp,
+    ) -> Result<(), StreamError> {
+        let mut body = BytesMut::with_capacity(items.iter().map(|item| item.len() + 1).sum());
+        for (n, item) in items.iter().enumerate() {
+            body.put_u8(if n == 0 { b'[' } else { b',' });
+            body.put_slice(item);
+        }
+        body.put_u8(b']');
+        let stamp = ProducerStamp { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
+        let options = AppendOptions::content_type("application/json").stamped(stamp);
+        self.stream(name).append(body.freeze(), options).await?;
+        Ok(())
     }
 
-    async fn read(&self, _name: &str) -> Result<Vec<Bytes>, StreamError> {
-        Err(StreamError::NotFound)
+    async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError> {
+        let mut items = Vec::new();
+        let batches = self.stream(name).follow(Offset::Beginning, Live::No);
+        futures::pin_mut!(batches);
+        while let Some(batch) = batches.next().await {
+            items.append(&mut batch?.items);
+        }
+        Ok(items)
     }
 
-    async fn exists(&self, _name: &str) -> Result<bool, StreamError> {
-        Err(StreamError::NotFound)
+    async fn exists(&self, name: &str) -> Result<bool, StreamError> {
+        match self.stream(name).head().await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. } | Error::Gone { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    async fn delete(&self, _name: &str) -> Result<(), StreamError> {
-        Err(StreamError::NotFound)
+    async fn delete(&self, name: &str) -> Result<(), StreamError> {
+        match self.stream(name).delete().await {
+            Ok(()) | Err(Error::NotFound { .. } | Error::Gone { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError> {
-        Ok(None)
+        Ok(None) // the protocol has no listing
     }
 
-    async fn serve(&self, _request: Request<Body>) -> Response {
-        Response::default()
+    async fn serve(&self, request: Request<Body>) -> Response {
+        let path = request.uri().path();
+        let name = path.strip_prefix(MOUNT).unwrap_or(path).trim_start_matches('/');
+        let mut url = self.base.clone();
+        // The path is taken as it came, percent escapes included.
+        url.set_path(&format!("{}/{name}", self.base.path().trim_end_matches('/')));
+        url.set_query(request.uri().query());
+        let mut forward = self.pass.request(request.method().clone(), url);
+        for name in FORWARDED {
+            if let Some(value) = request.headers().get(&name) {
+                forward = forward.header(name, value);
+            }
+        }
+        let Ok(answer) = forward.send().await else {
+            return Problem::bad_gateway().into_response();
+        };
+        let mut response = Response::builder().status(answer.status());
+        for (name, value) in answer.headers() {
+            let hop = matches!(
+                name.as_str(),
+                "connection"
+                    | "transfer-encoding"
+                    | "keep-alive"
+                    | "content-encoding"
+                    | "content-length"
+            );
+            if !hop {
+                response = response.header(name, value);
+            }
+        }
+        response
+            .body(Body::from_stream(answer.bytes_stream()))
+            .unwrap_or_else(|_| Problem::bad_gateway().into_response())
     }
 }
