@@ -54,7 +54,6 @@ function parse(raw: string): unknown {
 export function revealHidden(text: string): { text: string; hidden: boolean }[] {
   const pieces: { text: string; hidden: boolean }[] = [];
   let from = 0;
-  // eslint-disable-next-line no-control-regex -- finding control letters is the point
   for (const match of text.matchAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g)) {
     if (match.index > from) pieces.push({ text: text.slice(from, match.index), hidden: false });
     pieces.push({ text: `U+${match[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`, hidden: true });

@@ -1,0 +1,576 @@
+import type { Backend } from '../backend';
+import { BackendError } from '../backend';
+import type {
+  AgentSpec,
+  Approval,
+  Bootstrap,
+  Diff,
+  FeedBatch,
+  FeedChange,
+  Item,
+  ItemMeta,
+  ModelCheck,
+  Page,
+  Part,
+  SessionMeta,
+  SessionSummary,
+  SessionView,
+  Settings,
+  WaitingApproval,
+} from '../contract';
+import { AFTER_APPROVAL, AFTER_DENIAL, ANSWER, call, item, newId, text, THINKING } from './content';
+import { applyScene, type SceneName } from './scenes';
+
+/** Items a session is opened with; the rest comes by paging. */
+const WINDOW = 60;
+/** The pace of the scripted agent: letters per chunk, ms between chunks. */
+const CHUNK = 9;
+const PACE = 24;
+
+export interface ScriptedSession {
+  summary: SessionSummary;
+  items: Item[];
+  /** Index in `items` of the first one the feed knows. */
+  base: number;
+  meta: SessionMeta;
+  draft: string | null;
+  abort: AbortController | null;
+}
+
+/**
+ * A host in the page: sessions in memory and a demo agent that answers by a script.
+ *
+ * It speaks the same protocol as the real one, batches, cursors and resets included, so that the whole window can be
+ * worked on and tested in a browser.
+ */
+export class ScriptedBackend implements Backend {
+  readonly boot: Bootstrap | null = null;
+  readonly sessions = new Map<string, ScriptedSession>();
+  readonly notices: Bootstrap['notices'] = [];
+  settings: Settings = {
+    modelBaseUrl: '',
+    modelName: '',
+    hasModelKey: false,
+    defaultAgent: 'demo',
+    webhookUrl: '',
+    serverUrl: null,
+    userName: 'Ana',
+    notifications: true,
+  };
+  /** The session to open with. */
+  first: string | null = null;
+  /** False where nothing reaches the server. */
+  online = true;
+  keychain = true;
+  pace = PACE;
+
+  readonly #epoch = 1 + Math.floor(Math.random() * 1_000_000);
+  #queue: { seq: number; change: FeedChange }[] = [];
+  #to = 0;
+  #shown: string | null = null;
+  #waiting: (() => void)[] = [];
+
+  constructor(scene: string) {
+    applyScene(this, scene as SceneName);
+  }
+
+  bootstrap(): Promise<Bootstrap> {
+    this.#shown = this.first;
+    const open = this.first === null ? null : this.sessions.get(this.first);
+    return Promise.resolve({
+      epoch: this.#epoch,
+      to: this.#to,
+      sessions: this.#summaries(),
+      approvals: this.#approvals(),
+      open: open === null || open === undefined ? null : { sessionId: open.summary.id, ...this.#view(open) },
+      settings: this.settings,
+      notices: this.notices,
+      platform: 'linux',
+    });
+  }
+
+  async nextDiffs(epoch: number, after: number): Promise<FeedBatch> {
+    if (epoch !== this.#epoch) return this.#resetBatch();
+    if (this.#to <= after) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 20_000);
+        this.#waiting.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    await pause(16);
+    const oldest = this.#queue[0]?.seq ?? this.#to + 1;
+    if (after + 1 < oldest && after < this.#to) return this.#resetBatch();
+    const entries = this.#queue.filter(({ seq }) => seq > after);
+    return { epoch, from: after, to: this.#to, reset: false, changes: entries.map(({ change }) => structuredClone(change)) };
+  }
+
+  onWake(): void {
+    // This host never loses a reader.
+  }
+
+  onOpenSession(): void {
+    // There are no notifications to click.
+  }
+
+  showSession(sessionId: string | null): Promise<void> {
+    this.#shown = sessionId;
+    const session = sessionId === null ? undefined : this.sessions.get(sessionId);
+    if (session !== undefined) {
+      session.base = Math.max(0, session.items.length - WINDOW);
+      this.#publish({ type: 'meta', meta: session.meta });
+      this.#publish({ type: 'diff', sessionId: session.summary.id, diff: this.#reset(session) });
+    }
+    return Promise.resolve();
+  }
+
+  async openSession(sessionId: string): Promise<SessionView> {
+    await pause(4);
+    return structuredClone(this.#view(this.#get(sessionId)));
+  }
+
+  async pageBefore(sessionId: string, before: string, limit: number): Promise<Page> {
+    await pause(30);
+    const { items } = this.#get(sessionId);
+    const at = items.findIndex(({ id }) => id === before);
+    const start = Math.max(0, at - limit);
+    return structuredClone({ items: items.slice(start, Math.max(0, at)), hasMoreBefore: start > 0 });
+  }
+
+  createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
+    const session = this.add(title ?? 'New session', [], Date.now());
+    session.meta.agents = agents.map((agent) => ({
+      agentId: agent.id,
+      name: agent.name ?? agent.id,
+      endpoint: agent.endpoint,
+      triggers: agent.triggers ?? null,
+      model: null,
+    }));
+    this.#listChanged();
+    return Promise.resolve(session.summary.id);
+  }
+
+  renameSession(sessionId: string, title: string): Promise<void> {
+    const session = this.#get(sessionId);
+    session.meta.title = title;
+    session.summary.title = title;
+    this.#changed(session);
+    return Promise.resolve();
+  }
+
+  deleteSession(sessionId: string): Promise<void> {
+    this.sessions.delete(sessionId);
+    this.#listChanged();
+    return Promise.resolve();
+  }
+
+  sendMessage(sessionId: string, value: string): Promise<string> {
+    const session = this.#get(sessionId);
+    const entryId = newId('entry');
+    const message = item('user', [text(value)], Date.now(), {
+      delivery: { state: 'queued', entryId, reason: null },
+    });
+    this.#insert(session, message);
+    if (!this.online) session.meta.queued += 1;
+    this.#changed(session);
+    if (this.online) void this.#deliver(session, message, value);
+    return Promise.resolve(entryId);
+  }
+
+  async respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
+    const session = this.#get(sessionId);
+    if (!this.online) return;
+    await pause(250);
+    const message = session.items.find(({ parts }) => parts.some((part) => approvalOf(part)?.id === approvalId));
+    const index = message?.parts.findIndex((part) => approvalOf(part)?.id === approvalId) ?? -1;
+    const part = message?.parts[index];
+    if (message === undefined || part?.type !== 'tool-call') throw new BackendError('not-found', 'This request is gone.');
+    session.meta.pendingApprovals = session.meta.pendingApprovals.filter(({ id }) => id !== approvalId);
+    this.#part(session, message, index, {
+      ...part,
+      state: approved ? 'done' : 'denied',
+      output: approved ? { deleted: true } : null,
+      approval: { id: approvalId, approved, respondedBy: 'ana' },
+    });
+    this.#publish({ type: 'approvals', approvals: this.#approvals() });
+    session.abort = new AbortController();
+    this.#running(session, message);
+    await this.#speak(session, message, approved ? AFTER_APPROVAL : AFTER_DENIAL, 'text', session.abort.signal);
+    this.#finish(session, message);
+  }
+
+  stopRun(sessionId: string): Promise<void> {
+    this.#get(sessionId).abort?.abort();
+    return Promise.resolve();
+  }
+
+  retryEntry(entryId: string): Promise<void> {
+    for (const session of this.sessions.values()) {
+      const message = session.items.find(({ delivery }) => delivery?.entryId === entryId);
+      if (message === undefined) continue;
+      this.#meta(session, message, { delivery: { state: 'queued', entryId, reason: null } });
+      if (this.online) void this.#deliver(session, message, 'again');
+    }
+    return Promise.resolve();
+  }
+
+  discardEntry(entryId: string): Promise<void> {
+    for (const session of this.sessions.values()) {
+      const at = session.items.findIndex(({ delivery }) => delivery?.entryId === entryId);
+      if (at === -1) continue;
+      this.#publish({ type: 'diff', sessionId: session.summary.id, diff: { op: 'remove', index: at - session.base } });
+      session.items.splice(at, 1);
+      session.meta.queued = Math.max(0, session.meta.queued - 1);
+      this.#changed(session);
+    }
+    return Promise.resolve();
+  }
+
+  saveDraft(sessionId: string, value: string): Promise<void> {
+    const session = this.#get(sessionId);
+    session.draft = value;
+    session.summary.draft = value === '' ? null : value;
+    this.#listChanged();
+    return Promise.resolve();
+  }
+
+  markRead(sessionId: string): Promise<void> {
+    this.#get(sessionId).summary.unread = 0;
+    this.#listChanged();
+    return Promise.resolve();
+  }
+
+  async reconnect(): Promise<void> {
+    if (this.online) return;
+    for (const session of this.sessions.values()) {
+      session.meta.connection = { ...session.meta.connection, state: 'connecting' };
+      this.#changed(session);
+    }
+    await pause(1_200);
+    this.online = true;
+    for (const session of this.sessions.values()) {
+      session.meta.connection = { state: 'live', code: null, message: null, retryAt: null, syncedAt: new Date().toISOString() };
+      session.meta.queued = 0;
+      this.#changed(session);
+      for (const message of session.items) {
+        if (message.delivery?.state === 'queued') void this.#deliver(session, message, textOf(message));
+      }
+    }
+  }
+
+  getSettings(): Promise<Settings> {
+    return Promise.resolve({ ...this.settings });
+  }
+
+  setSettings(settings: Settings): Promise<void> {
+    this.settings = { ...settings, hasModelKey: this.settings.hasModelKey };
+    return Promise.resolve();
+  }
+
+  async setModelKey(key: string | null): Promise<void> {
+    await pause(200);
+    if (!this.keychain) {
+      throw new BackendError(
+        'keychain-unavailable',
+        'No keychain is running on this computer, so the key was not stored. Start a Secret Service such as gnome-keyring and try again.',
+      );
+    }
+    this.settings = { ...this.settings, hasModelKey: key !== null };
+  }
+
+  async checkModel(): Promise<ModelCheck> {
+    await pause(700);
+    return this.settings.modelBaseUrl.includes('localhost')
+      ? { ok: true, message: `${this.settings.modelName} answered in 0.7 s.` }
+      : { ok: false, message: 'The server answered 401: the key was refused. Check the key.' };
+  }
+
+  openExternal(url: string): Promise<void> {
+    window.open(url, '_blank', 'noreferrer');
+    return Promise.resolve();
+  }
+
+  // For scenes
+
+  add(title: string, items: Item[], at: number, more: Partial<SessionSummary> = {}): ScriptedSession {
+    const id = newId('session');
+    const pending = items.flatMap((message) => message.parts.flatMap((part) => pendingOf(message, part)));
+    const session: ScriptedSession = {
+      summary: {
+        id,
+        title,
+        createdAt: new Date(at).toISOString(),
+        lastActivityAt: new Date(at).toISOString(),
+        preview: items.length === 0 ? null : textOf(items.at(-1)).split('\n')[0]?.slice(0, 120) || null,
+        state: pending.length > 0 ? 'approval' : 'idle',
+        unread: 0,
+        pendingApprovals: pending.length,
+        draft: null,
+        ...more,
+      },
+      items,
+      base: Math.max(0, items.length - WINDOW),
+      meta: {
+        sessionId: id,
+        title,
+        connection: { state: 'live', code: null, message: null, retryAt: null, syncedAt: new Date(at).toISOString() },
+        agents: [{ agentId: 'demo', name: 'Demo agent', endpoint: 'builtin:demo', triggers: 'user-messages', model: null }],
+        presence: [
+          {
+            actorId: 'ana',
+            actorType: 'user',
+            name: 'Ana',
+            deviceIds: ['desktop'],
+            deviceCount: 1,
+            status: 'online',
+            lastSeenAt: null,
+          },
+        ],
+        pendingApprovals: pending,
+        activeGenerations: [],
+        stats: {
+          sessionId: id,
+          messageCount: items.length,
+          userMessageCount: 0,
+          assistantMessageCount: 0,
+          toolCallCount: 0,
+          approvalCount: pending.length,
+          totalTokens: 0,
+          promptTokens: 0,
+          completionTokens: 0,
+          activeGenerationCount: 0,
+          firstMessageAt: null,
+          lastMessageAt: null,
+        },
+        skipped: 0,
+        queued: items.filter(({ delivery }) => delivery?.state === 'queued').length,
+        notice: null,
+        readOnly: false,
+      },
+      draft: more.draft ?? null,
+      abort: null,
+    };
+    this.sessions.set(id, session);
+    return session;
+  }
+
+  // The agent
+
+  async #deliver(session: ScriptedSession, message: Item, value: string): Promise<void> {
+    const entryId = message.delivery?.entryId ?? '';
+    await pause(120);
+    this.#meta(session, message, { delivery: { state: 'sending', entryId, reason: null } });
+    await pause(180);
+    this.#meta(session, message, { delivery: null });
+    await this.#answer(session, value);
+  }
+
+  async #answer(session: ScriptedSession, value: string): Promise<void> {
+    await pause(400);
+    const answer = item('assistant', [], Date.now(), { isComplete: false });
+    const abort = new AbortController();
+    session.abort = abort;
+    this.#insert(session, answer);
+    this.#running(session, answer);
+    const long = /\blong\b(?:\s+(\d+))?/i.exec(value);
+    if (long !== null) {
+      const count = Number(long[1] ?? 200);
+      const pieces = ['Counting, one line per step.\n\n'];
+      for (let at = 1; at <= count; at += 1) pieces.push(`${String(at)}. Step ${String(at)} of ${String(count)} is **done** and \`recorded\`.\n`);
+      await this.#speak(session, answer, pieces.join(''), 'text', abort.signal);
+    } else if (/^(hi|hello|hey)\b/i.test(value.trim())) {
+      await this.#speak(session, answer, 'Hello! I am the **demo agent**. I live in this app, need no key and no network.', 'text', abort.signal);
+    } else {
+      await this.#speak(session, answer, THINKING, 'reasoning', abort.signal);
+      await this.#tool(session, answer, abort.signal);
+      await this.#speak(session, answer, ANSWER, 'text', abort.signal);
+      if (!abort.signal.aborted) {
+        this.#ask(session, answer);
+        return;
+      }
+    }
+    this.#finish(session, answer);
+  }
+
+  async #speak(session: ScriptedSession, message: Item, value: string, kind: 'text' | 'reasoning', signal: AbortSignal): Promise<void> {
+    const index = message.parts.length;
+    for (let at = 0; at < value.length && !signal.aborted; at += CHUNK) {
+      const piece = value.slice(at, at + CHUNK);
+      if (at === 0) this.#part(session, message, index, { type: kind, text: piece });
+      else this.#patch(session, message, index, piece);
+      await pause(this.pace);
+    }
+  }
+
+  async #tool(session: ScriptedSession, message: Item, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const index = message.parts.length;
+    const running = call('clock', { zone: 'Europe/Zagreb' }, { state: 'ready' });
+    this.#part(session, message, index, running);
+    await pause(700);
+    if (running.type === 'tool-call') {
+      this.#part(session, message, index, { ...running, state: 'done', output: new Date().toISOString() });
+    }
+  }
+
+  #ask(session: ScriptedSession, message: Item): void {
+    const part = call(
+      'delete_file',
+      { path: 'notes/old-draft.md', recursive: false },
+      { state: 'waiting', approval: { id: newId('approval'), approved: null, respondedBy: null } },
+    );
+    this.#part(session, message, message.parts.length, part);
+    session.meta.pendingApprovals = [...session.meta.pendingApprovals, ...pendingOf(message, part)];
+    session.meta.activeGenerations = [];
+    session.summary.state = 'approval';
+    this.#changed(session);
+    this.#publish({ type: 'approvals', approvals: this.#approvals() });
+  }
+
+  #running(session: ScriptedSession, message: Item): void {
+    session.meta.activeGenerations = [
+      { messageId: message.id, actorId: message.actorId, startedAt: message.createdAt, lastChunkAt: message.createdAt, lastChunkSeq: 0 },
+    ];
+    session.summary.state = 'running';
+    this.#changed(session);
+  }
+
+  #finish(session: ScriptedSession, message: Item): void {
+    const stopped = session.abort?.signal.aborted === true ? { by: 'ana', reason: 'aborted' } : null;
+    this.#meta(session, message, { isComplete: true, stopped, finishReason: 'stop' });
+    session.abort = null;
+    session.meta.activeGenerations = [];
+    session.summary.state = 'idle';
+    session.summary.preview = textOf(message).split('\n')[0] ?? null;
+    session.summary.lastActivityAt = new Date().toISOString();
+    if (this.#shown !== session.summary.id) session.summary.unread += 1;
+    this.#changed(session);
+  }
+
+  // Changes
+
+  #insert(session: ScriptedSession, message: Item): void {
+    session.items.push(message);
+    session.summary.lastActivityAt = message.createdAt;
+    this.#diff(session, { op: 'insert', index: session.items.length - 1 - session.base, item: message });
+  }
+
+  #part(session: ScriptedSession, message: Item, part: number, value: Part): void {
+    message.parts[part] = value;
+    this.#diff(session, { op: 'part', index: this.#index(session, message), id: message.id, part, value });
+  }
+
+  #patch(session: ScriptedSession, message: Item, part: number, piece: string): void {
+    const target = message.parts[part];
+    if (target?.type === 'text' || target?.type === 'reasoning') target.text += piece;
+    this.#diff(session, { op: 'patch', index: this.#index(session, message), id: message.id, part, text: piece });
+  }
+
+  #meta(session: ScriptedSession, message: Item, change: Partial<ItemMeta>): void {
+    Object.assign(message, change);
+    const meta: ItemMeta & { parts?: unknown } = { ...message };
+    delete meta.parts;
+    this.#diff(session, { op: 'meta', index: this.#index(session, message), id: message.id, item: meta });
+  }
+
+  #index(session: ScriptedSession, message: Item): number {
+    return session.items.indexOf(message) - session.base;
+  }
+
+  #diff(session: ScriptedSession, diff: Diff): void {
+    if (this.#shown === session.summary.id) this.#publish({ type: 'diff', sessionId: session.summary.id, diff });
+  }
+
+  #changed(session: ScriptedSession): void {
+    if (this.#shown === session.summary.id) this.#publish({ type: 'meta', meta: session.meta });
+    this.#listChanged();
+  }
+
+  #listChanged(): void {
+    this.#publish({ type: 'sessions', sessions: this.#summaries() });
+  }
+
+  #publish(change: FeedChange): void {
+    this.#to += 1;
+    this.#queue.push({ seq: this.#to, change: structuredClone(change) });
+    if (this.#queue.length > 2_000) this.#queue = this.#queue.slice(-1_000);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  #resetBatch(): FeedBatch {
+    const changes: FeedChange[] = [
+      { type: 'sessions', sessions: this.#summaries() },
+      { type: 'approvals', approvals: this.#approvals() },
+    ];
+    const shown = this.#shown === null ? undefined : this.sessions.get(this.#shown);
+    if (shown !== undefined) {
+      changes.push({ type: 'meta', meta: shown.meta }, { type: 'diff', sessionId: shown.summary.id, diff: this.#reset(shown) });
+    }
+    return { epoch: this.#epoch, from: 0, to: this.#to, reset: true, changes: structuredClone(changes) };
+  }
+
+  #reset(session: ScriptedSession): Diff {
+    return { op: 'reset', items: session.items.slice(session.base), hasMoreBefore: session.base > 0 };
+  }
+
+  #view(session: ScriptedSession): SessionView {
+    return {
+      items: structuredClone(session.items.slice(session.base)),
+      hasMoreBefore: session.base > 0,
+      meta: structuredClone(session.meta),
+      draft: session.draft === null ? null : { text: session.draft },
+    };
+  }
+
+  #summaries(): SessionSummary[] {
+    return Array.from(this.sessions.values(), ({ summary, meta }) => ({
+      ...summary,
+      pendingApprovals: meta.pendingApprovals.length,
+    }));
+  }
+
+  #approvals(): WaitingApproval[] {
+    return Array.from(this.sessions.values()).flatMap(({ summary, meta }) =>
+      meta.pendingApprovals.map((approval) => ({ sessionId: summary.id, sessionTitle: summary.title, approval })),
+    );
+  }
+
+  #get(sessionId: string): ScriptedSession {
+    const session = this.sessions.get(sessionId);
+    if (session === undefined) throw new BackendError('not-found', 'This session is not on this computer.');
+    return session;
+  }
+}
+
+function approvalOf(part: Part): { id: string; approved: boolean | null } | null {
+  return part.type === 'tool-call' ? part.approval : null;
+}
+
+function pendingOf(message: Item, part: Part): Approval[] {
+  const approval = approvalOf(part);
+  if (part.type !== 'tool-call' || approval === null || approval.approved !== null) return [];
+  return [
+    {
+      id: approval.id,
+      toolCallId: part.id,
+      messageId: message.id,
+      toolName: part.name,
+      input: part.input,
+      status: 'pending',
+      requestedBy: message.actorId,
+      requestedAt: message.createdAt,
+      respondedBy: null,
+      respondedAt: null,
+    },
+  ];
+}
+
+function textOf(message: Item | undefined): string {
+  return message?.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n') ?? '';
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
