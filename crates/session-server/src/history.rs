@@ -1,5 +1,6 @@
 //! What was said in a session so far, for agents: folded from the stream at the start of each run.
 
+use serde_json::Value;
 use session_protocol::{Message, Part, Role, SessionFold, ToolCallPart};
 
 use crate::streams::{StreamError, Streams, stream_name};
@@ -39,4 +40,58 @@ impl History {
             _ => None,
         })
     }
+}
+
+/// One turn of an assistant's message: what it said, then the tools it called.
+#[derive(Debug, Default)]
+pub(crate) struct Turn<'a> {
+    pub(crate) text: String,
+    pub(crate) calls: Vec<&'a ToolCallPart>,
+}
+
+/// Cuts an assistant's message into turns: text after a tool call belongs to the next one.
+pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
+    let mut turns = Vec::new();
+    let mut turn = Turn::default();
+    for part in &message.parts {
+        match part {
+            Part::Text { text } if !text.is_empty() => {
+                if !turn.calls.is_empty() {
+                    turns.push(std::mem::take(&mut turn));
+                }
+                if !turn.text.is_empty() {
+                    turn.text.push_str("\n\n");
+                }
+                turn.text.push_str(text);
+            }
+            Part::ToolCall(call) => turn.calls.push(call),
+            _ => {}
+        }
+    }
+    if !turn.text.is_empty() || !turn.calls.is_empty() {
+        turns.push(turn);
+    }
+    turns
+}
+
+/// The arguments of a call as JSON text; what a broken stream left is replaced by `{}`.
+pub(crate) fn arguments(call: &ToolCallPart) -> String {
+    if serde_json::from_str::<Value>(&call.arguments).is_ok() {
+        return call.arguments.clone();
+    }
+    call.input.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string)
+}
+
+/// What a tool returned, as text; a refusal counts as a result. `None` while nothing is known.
+pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
+    if let Some(error) = &call.error {
+        return Some(error.clone());
+    }
+    match &call.output {
+        Some(Value::String(text)) => return Some(text.clone()),
+        Some(other) => return Some(other.to_string()),
+        None => {}
+    }
+    let denied = call.approval.as_ref().is_some_and(|approval| approval.approved == Some(false));
+    denied.then(|| "The user denied this tool call.".to_owned())
 }

@@ -1,1 +1,241 @@
 //! Which addresses webhook agents may have.
+//!
+//! Whoever may register an agent can make the server send requests, so an agent's URL must not reach what only the
+//! server can reach: this machine, the local network, a cloud's metadata address. The URL is checked when the agent is
+//! registered; every connection checks the addresses its name resolves to, and every redirect is checked like a new
+//! URL. Origins that the operator lists are exempt and are called by a client of their own that follows redirects only
+//! to such origins.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::{
+    Client,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect,
+};
+use url::{Host, Origin, Url};
+
+use crate::error::ServerError;
+
+const REDIRECTS: usize = 5;
+const CONNECT: Duration = Duration::from_secs(10);
+/// Between two pieces of an answer; models think long.
+const READ: Duration = Duration::from_secs(600);
+
+/// Why an agent's URL is refused. The text says what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("an agent's endpoint must be an http or https URL")]
+    Scheme,
+    #[error("put credentials into the agent's headers, not into its URL")]
+    Credentials,
+    #[error(
+        "this address is not public; start the server with --allow-agent-origin to allow its origin"
+    )]
+    Private,
+}
+
+/// The rules, and the HTTP clients that keep them.
+pub(crate) struct Outbound {
+    allowed: Vec<Origin>,
+    allow_private: bool,
+    guarded: Client,
+    trusted: Client,
+}
+
+impl Outbound {
+    pub(crate) fn new(allowed: &[Url], allow_private: bool) -> Result<Self, ServerError> {
+        let allowed: Vec<Origin> = allowed.iter().map(Url::origin).collect();
+        let guarded = client()
+            .dns_resolver(Arc::new(PublicOnly))
+            .redirect(redirects(|url| public_url(url).is_ok()))
+            .build()
+            .map_err(ServerError::HttpClient)?;
+        let origins = allowed.clone();
+        let trusted = client()
+            .redirect(redirects(move |url| allow_private || origins.contains(&url.origin())))
+            .build()
+            .map_err(ServerError::HttpClient)?;
+        Ok(Self { allowed, allow_private, guarded, trusted })
+    }
+
+    /// The URL of an agent, when it may be called.
+    pub(crate) fn check(&self, endpoint: &str) -> Result<Url, Refused> {
+        let url = Url::parse(endpoint).map_err(|_| Refused::Scheme)?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(Refused::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refused::Credentials);
+        }
+        if !self.trusts(&url) {
+            public_url(&url)?;
+        }
+        Ok(url)
+    }
+
+    /// The client to call a checked URL with.
+    pub(crate) fn client(&self, url: &Url) -> &Client {
+        if self.trusts(url) { &self.trusted } else { &self.guarded }
+    }
+
+    fn trusts(&self, url: &Url) -> bool {
+        self.allow_private || self.allowed.contains(&url.origin())
+    }
+}
+
+/// No proxy: it would resolve names itself, past our resolver.
+fn client() -> reqwest::ClientBuilder {
+    Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(READ)
+}
+
+fn redirects(allowed: impl Fn(&Url) -> bool + Send + Sync + 'static) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
+        let scheme = attempt.url().scheme();
+        if attempt.previous().len() > REDIRECTS {
+            attempt.error("too many redirects")
+        } else if matches!(scheme, "http" | "https") && allowed(attempt.url()) {
+            attempt.follow()
+        } else {
+            attempt.error(Refused::Private)
+        }
+    })
+}
+
+/// Literal addresses never reach a resolver, so the URL itself is looked at first. The URL parser has already turned
+/// `0x7f000001`, `2130706433` and `127.1` into 127.0.0.1.
+fn public_url(url: &Url) -> Result<(), Refused> {
+    let public = match url.host() {
+        Some(Host::Ipv4(ip)) => is_public(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => is_public(IpAddr::V6(ip)),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name != "localhost" && !name.ends_with(".localhost") && !name.is_empty()
+        }
+        None => false,
+    };
+    if public { Ok(()) } else { Err(Refused::Private) }
+}
+
+/// Whether an address is on the public internet.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    !(ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || a == 0
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && (c == 0 || c == 2))
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (b == 18 || b == 19))
+        || ip.is_documentation()
+        || a >= 224)
+}
+
+/// Only 2000::/3, without the ranges that hide an IPv4 address (6to4, Teredo) or are for documentation.
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [first, second, ..] = ip.segments();
+    (first & 0xe000) == 0x2000
+        && first != 0x2002
+        && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+        && first != 0x3fff
+}
+
+/// Resolves a name only when all of its addresses are public: with one private address among public ones, which one is
+/// connected to would be up to whoever owns the name.
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addrs: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if addrs.is_empty() || !addrs.iter().all(|addr| is_public(addr.ip())) {
+                return Err(Refused::Private.into());
+            }
+            Ok(Box::new(addrs.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(endpoint: &str) -> Result<Url, Refused> {
+        Outbound::new(&[], false).unwrap().check(endpoint)
+    }
+
+    #[test]
+    fn refuses_every_spelling_of_a_private_address() {
+        for host in [
+            "127.0.0.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "0x7f000001",
+            "2130706433",
+            "127.1",
+            "0177.0.0.1",
+            "169.254.169.254",
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "[fe80::1]",
+            "[fd00::1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[2001::1]",
+            "[::]",
+        ] {
+            let url = format!("http://{host}:8080/agent");
+            assert_eq!(check(&url), Err(Refused::Private), "{url}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_web_address() {
+        for url in ["file:///etc/passwd", "ftp://example.com", "agent", "", "http://"] {
+            assert_eq!(check(url), Err(Refused::Scheme), "{url}");
+        }
+        assert_eq!(check("https://u:p@example.com/"), Err(Refused::Credentials));
+    }
+
+    #[test]
+    fn allows_public_addresses_and_listed_origins() {
+        for url in ["https://example.com/agent", "http://1.1.1.1/", "http://[2606:4700::1111]/"] {
+            assert!(check(url).is_ok(), "{url}");
+        }
+        let listed = Url::parse("http://127.0.0.1:3002").unwrap();
+        let outbound = Outbound::new(&[listed], false).unwrap();
+        assert!(outbound.check("http://127.0.0.1:3002/api/chat").is_ok());
+        assert_eq!(outbound.check("http://127.0.0.1:3003/").unwrap_err(), Refused::Private);
+        assert_eq!(outbound.check("https://127.0.0.1:3002/").unwrap_err(), Refused::Private);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_this_machine_is_not_connected() {
+        let resolved = PublicOnly.resolve("localhost".parse().unwrap()).await;
+        assert!(resolved.is_err());
+    }
+}

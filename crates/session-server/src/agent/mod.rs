@@ -1,7 +1,12 @@
 //! Agents: whatever answers in a session.
 
 mod agui;
+mod completions;
 mod demo;
+mod lines;
+mod model;
+mod tools;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -13,6 +18,7 @@ use crate::{
     error::ServerError,
     history::History,
     problem::Problem,
+    ssrf::Outbound,
     turns::{Answer, RunEnd, RunPlan, RunSink},
 };
 
@@ -37,34 +43,63 @@ pub(crate) trait Agent: Send + Sync {
     async fn run(&self, request: RunRequest, out: RunSink) -> RunEnd;
 }
 
-/// The endpoint of the demo agent.
-pub(crate) const DEMO: &str = "builtin:demo";
-/// The endpoint of the model agent.
-pub(crate) const MODEL: &str = "builtin:model";
+/// Endpoints of agents inside the server begin with this.
+const BUILTIN: &str = "builtin:";
+const DEMO: &str = "builtin:demo";
+const MODEL: &str = "builtin:model";
 
 /// The agents this server can run.
 pub(crate) struct Agents {
     demo: Option<Arc<dyn Agent>>,
+    model: Option<Arc<dyn Agent>>,
+    webhook: Arc<webhook::Webhook>,
 }
 
 impl Agents {
     pub(crate) fn new(config: &ServerConfig) -> Result<Self, ServerError> {
         let demo = Arc::new(demo::Demo::new(config.demo_pace)) as Arc<dyn Agent>;
-        Ok(Self { demo: config.agents.demo.then_some(demo) })
+        let model = match &config.agents.model {
+            Some(settings) => {
+                let notes = config.data_dir.join("notes");
+                let model = model::Model::new(Arc::clone(settings), notes)?;
+                Some(Arc::new(model) as Arc<dyn Agent>)
+            }
+            None => None,
+        };
+        let outbound = Outbound::new(&config.allowed_agent_origins, config.allow_private_agents)?;
+        Ok(Self {
+            demo: config.agents.demo.then_some(demo),
+            model,
+            webhook: Arc::new(webhook::Webhook::new(outbound)),
+        })
     }
 
     /// Whether a client may register this agent.
-    pub(crate) fn check(&self, _spec: &AgentSpec) -> Result<(), Problem> {
-        Ok(())
+    pub(crate) fn check(&self, spec: &AgentSpec) -> Result<(), Problem> {
+        let refused = |details: String| {
+            Err(Problem::bad_request(details).titled("AGENT_REFUSED", "Invalid agent endpoint"))
+        };
+        match spec.endpoint.as_str() {
+            DEMO if self.demo.is_none() => refused("the demo agent is switched off here".into()),
+            MODEL if self.model.is_none() => {
+                refused("no model is configured on this server".into())
+            }
+            DEMO | MODEL => Ok(()),
+            other if other.starts_with(BUILTIN) => refused("there is no such agent".into()),
+            other => match self.webhook.outbound().check(other) {
+                Ok(_) => Ok(()),
+                Err(refusal) => refused(refusal.to_string()),
+            },
+        }
     }
 
     /// The agent behind a spec's endpoint.
     pub(crate) fn find(&self, spec: &AgentSpec) -> Result<Arc<dyn Agent>, RunEnd> {
+        let off = || RunEnd::failed("agent_disabled", "This agent is switched off on this server.");
         match spec.endpoint.as_str() {
-            DEMO => self.demo.clone().ok_or_else(|| {
-                RunEnd::failed("agent_disabled", "The demo agent is switched off on this server.")
-            }),
-            _ => Err(RunEnd::failed("agent_unknown", "This server has no such agent.")),
+            DEMO => self.demo.clone().ok_or_else(off),
+            MODEL => self.model.clone().ok_or_else(off),
+            _ => Ok(Arc::clone(&self.webhook) as Arc<dyn Agent>),
         }
     }
 }

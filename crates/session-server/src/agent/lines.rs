@@ -1,0 +1,198 @@
+//! Cuts an agent's answer into chunks: Server-Sent Events, JSON lines, or a mixture.
+//!
+//! More is accepted than the SSE standard has, because agents in the wild send more: `data:` with or without a space,
+//! one JSON object per line without a field name, `[DONE]`, CRLF, and a last line without an end. A payload spread
+//! over several `data:` lines is joined. What is not a JSON object is counted and dropped (L9).
+
+/// Bytes of one chunk. A row of a stream cannot be split, so a longer one is refused.
+const MAX_CHUNK: usize = 4 << 20;
+
+/// A chunk is longer than a row can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// The decoder. Feed it bytes as they come; any split gives the same chunks.
+#[derive(Default)]
+pub(crate) struct Lines {
+    /// The line that is not ended yet.
+    line: Vec<u8>,
+    /// The last byte was a CR: a following LF belongs to it.
+    after_cr: bool,
+    /// `data:` lines that do not make an object yet.
+    data: String,
+    chunks: Vec<String>,
+    dropped: u64,
+}
+
+impl Lines {
+    /// Takes bytes and gives the chunks that they completed.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
+        let mut rest = bytes;
+        while let Some(&first) = rest.first() {
+            if std::mem::take(&mut self.after_cr) && first == b'\n' {
+                rest = &rest[1..];
+                continue;
+            }
+            let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
+            let (part, ended) = match end {
+                Some(at) => (&rest[..at], true),
+                None => (rest, false),
+            };
+            if self.line.len() + part.len() + self.data.len() > MAX_CHUNK {
+                return Err(TooLong);
+            }
+            self.line.extend_from_slice(part);
+            if !ended {
+                break;
+            }
+            self.after_cr = rest.get(part.len()) == Some(&b'\r');
+            rest = &rest[part.len() + 1..];
+            let line = std::mem::take(&mut self.line);
+            self.end_of_line(&line);
+        }
+        Ok(std::mem::take(&mut self.chunks))
+    }
+
+    /// The answer is over: gives what an unended last line holds.
+    pub(crate) fn finish(&mut self) -> Vec<String> {
+        let line = std::mem::take(&mut self.line);
+        self.end_of_line(&line);
+        self.drop_data();
+        std::mem::take(&mut self.chunks)
+    }
+
+    /// Payloads that were no JSON object.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn end_of_line(&mut self, line: &[u8]) {
+        let Ok(line) = std::str::from_utf8(line) else {
+            self.dropped += 1;
+            return;
+        };
+        let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+        let trimmed = line.trim();
+        if trimmed.is_empty() {
+            self.drop_data(); // the end of an event
+        } else if trimmed.starts_with('{') {
+            self.drop_data();
+            self.payload(trimmed);
+        } else if let Some(data) = trimmed.strip_prefix("data:") {
+            self.data_line(data.trim());
+        } else if !is_field(trimmed) {
+            self.dropped += 1;
+        }
+    }
+
+    fn data_line(&mut self, data: &str) {
+        if data == "[DONE]" || data.is_empty() {
+            return;
+        }
+        if self.data.is_empty() {
+            if is_object(data) {
+                self.chunks.push(data.to_owned());
+            } else {
+                self.data.push_str(data);
+            }
+            return;
+        }
+        // An object of its own means that what came before was rubbish, not its beginning.
+        if is_object(data) {
+            self.drop_data();
+            self.chunks.push(data.to_owned());
+            return;
+        }
+        self.data.push('\n');
+        self.data.push_str(data);
+        if is_object(&self.data) {
+            self.chunks.push(std::mem::take(&mut self.data));
+        }
+    }
+
+    fn payload(&mut self, text: &str) {
+        if is_object(text) {
+            self.chunks.push(text.to_owned());
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn drop_data(&mut self) {
+        if !std::mem::take(&mut self.data).is_empty() {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// Comments and the fields of SSE that carry nothing for us.
+fn is_field(line: &str) -> bool {
+    line == "[DONE]"
+        || ["event:", "id:", "retry:", ":"].iter().any(|field| line.starts_with(field))
+        || ["event", "id", "retry", "data"].contains(&line)
+}
+
+fn is_object(text: &str) -> bool {
+    text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: &[u8]) -> Vec<String> {
+        let mut lines = Lines::default();
+        let mut chunks = lines.push(bytes).unwrap();
+        chunks.extend(lines.finish());
+        chunks
+    }
+
+    #[test]
+    fn reads_data_with_and_without_a_space_json_lines_and_the_rest() {
+        let text = "event: x\nid: 1\n: ping\ndata: {\"a\":1}\n\ndata:{\"b\":2}\r\n\r\n{\"c\":3}\n\
+                    data: [DONE]\n\ndata: not json\n\n[1]\n\"text\"\n{\"d\":4}";
+        let expected = [r#"{"a":1}"#, r#"{"b":2}"#, r#"{"c":3}"#, r#"{"d":4}"#];
+        assert_eq!(all(text.as_bytes()), expected);
+    }
+
+    #[test]
+    fn joins_a_payload_of_several_data_lines() {
+        let text = "data: {\"a\":\ndata: 1}\n\ndata: {\"bad\":\n\ndata: {\"b\":2}\n\n";
+        assert_eq!(all(text.as_bytes()), ["{\"a\":\n1}", "{\"b\":2}"]);
+    }
+
+    #[test]
+    fn any_split_of_the_bytes_gives_the_same_chunks() {
+        let text =
+            "data: {\"a\":\"zażółć 🎈\"}\r\n\r\ndata:{\"b\":2}\r\r{\"c\":3}\n\n\ndata: {\"d\":4}";
+        let whole = all(text.as_bytes());
+        assert_eq!(whole.len(), 4);
+        for cut in 1..text.len() {
+            let mut lines = Lines::default();
+            let mut chunks = lines.push(&text.as_bytes()[..cut]).unwrap();
+            chunks.extend(lines.push(&text.as_bytes()[cut..]).unwrap());
+            chunks.extend(lines.finish());
+            assert_eq!(chunks, whole, "cut at {cut}");
+        }
+        let mut lines = Lines::default();
+        let mut chunks = Vec::new();
+        for byte in text.as_bytes() {
+            chunks.extend(lines.push(&[*byte]).unwrap());
+        }
+        chunks.extend(lines.finish());
+        assert_eq!(chunks, whole);
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_at_last() {
+        let mut lines = Lines::default();
+        let piece = vec![b'x'; 1 << 20];
+        let refused = (0..8).find_map(|_| lines.push(&piece).err());
+        assert_eq!(refused, Some(TooLong));
+    }
+
+    #[test]
+    fn bad_utf8_costs_one_line() {
+        assert_eq!(all(b"data: {\"a\":\"\xff\"}\n\ndata: {\"b\":1}\n\n"), [r#"{"b":1}"#]);
+    }
+}

@@ -1,0 +1,204 @@
+//! Webhook agents: any URL that answers with chunks.
+//!
+//! The request is upstream's (`messages`, `stream: true`, over the agent's body template) and AG-UI's `RunAgentInput`
+//! at once, with the whole conversation. The answer's chunks are written as they came, in whatever dialect.
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use reqwest::{StatusCode, header};
+use serde_json::{Map, Value, json};
+use session_protocol::{Message, Role, ToolCallPart};
+
+use super::{Agent, RunRequest, lines::Lines};
+use crate::{
+    history,
+    ssrf::Outbound,
+    turns::{Answer, Cause, RunEnd, RunSink},
+};
+
+/// Agents behind URLs.
+pub(crate) struct Webhook {
+    outbound: Outbound,
+}
+
+impl Webhook {
+    pub(crate) fn new(outbound: Outbound) -> Self {
+        Self { outbound }
+    }
+
+    pub(crate) fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+}
+
+#[async_trait]
+impl Agent for Webhook {
+    async fn run(&self, request: RunRequest, out: RunSink) -> RunEnd {
+        let url = match self.outbound.check(&request.spec.endpoint) {
+            Ok(url) => url,
+            Err(refused) => return RunEnd::failed("agent_refused", refused.to_string()),
+        };
+        let mut call = self
+            .outbound
+            .client(&url)
+            .post(url)
+            .header(header::ACCEPT, "text/event-stream, application/x-ndjson, application/json")
+            .json(&body(&request));
+        for (name, value) in request.spec.headers.iter().flatten() {
+            call = call.header(name, value);
+        }
+        let response = match call.send().await {
+            Ok(response) => response,
+            Err(error) => return unreachable(&error),
+        };
+        let status = response.status();
+        if status == StatusCode::NO_CONTENT {
+            return RunEnd::Finished; // the agent declines: no message appears
+        }
+        if !status.is_success() {
+            return RunEnd::failed(
+                format!("agent_http_{}", status.as_u16()),
+                format!("The agent answered with status {}.", status.as_u16()),
+            );
+        }
+        let mut lines = Lines::default();
+        let mut bytes = response.bytes_stream();
+        while let Some(piece) = bytes.next().await {
+            let Ok(piece) = piece else {
+                return RunEnd::failed(
+                    "agent_disconnected",
+                    "The connection to the agent broke before it was done.",
+                );
+            };
+            let Ok(chunks) = lines.push(&piece) else {
+                return RunEnd::failed(
+                    "chunk_too_large",
+                    "The agent sent a chunk that is too large.",
+                );
+            };
+            for chunk in chunks {
+                if out.emit_text(chunk).await.is_err() {
+                    return RunEnd::Finished;
+                }
+            }
+        }
+        for chunk in lines.finish() {
+            if out.emit_text(chunk).await.is_err() {
+                return RunEnd::Finished;
+            }
+        }
+        if lines.dropped() > 0 {
+            tracing::warn!(
+                dropped = lines.dropped(),
+                "an agent sent payloads that are no JSON objects"
+            );
+        }
+        RunEnd::Finished
+    }
+}
+
+fn unreachable(error: &reqwest::Error) -> RunEnd {
+    if error.is_builder() {
+        RunEnd::failed("agent_misconfigured", "The agent's headers cannot be sent.")
+    } else if error.is_redirect() {
+        RunEnd::failed("agent_refused", "The agent redirected to an address that is not allowed.")
+    } else if error.is_timeout() {
+        RunEnd::failed("agent_timeout", "The agent did not answer in time.")
+    } else {
+        RunEnd::failed("agent_unreachable", "The agent could not be reached.")
+    }
+}
+
+/// The request body. Our fields win over the template's.
+fn body(request: &RunRequest) -> Value {
+    let mut body = match &request.spec.body_template {
+        Some(Value::Object(template)) => template.clone(),
+        _ => Map::new(),
+    };
+    let mut put = |key: &str, value: Value| {
+        body.insert(key.to_owned(), value);
+    };
+    put("threadId", request.session_id.clone().into());
+    put("runId", request.plan.run_id.clone().into());
+    put("state", json!({}));
+    put("messages", messages(request).into());
+    put("tools", json!([]));
+    put("context", json!([]));
+    put("forwardedProps", json!({}));
+    put("stream", true.into());
+    if let Cause::Answers { parent_run_id } = &request.plan.cause {
+        if let Some(parent) = parent_run_id {
+            put("parentRunId", parent.clone().into());
+        }
+        let resume = request.answers.iter().map(|answer| resumed(answer, request));
+        put("resume", resume.collect());
+    }
+    Value::Object(body)
+}
+
+fn resumed(answer: &Answer, request: &RunRequest) -> Value {
+    match answer {
+        Answer::Approval { id, approved, .. } => json!({
+            "interruptId": id, "status": "resolved", "payload": {"approved": approved},
+        }),
+        Answer::ToolResult { tool_call_id, interrupt_id } => {
+            let call = request
+                .history
+                .tool_calls(&request.plan.message_id)
+                .find(|call| call.id == *tool_call_id);
+            let payload = match call {
+                Some(ToolCallPart { error: Some(error), .. }) => json!({"error": error}),
+                Some(call) => call.output.clone().unwrap_or(Value::Null),
+                None => Value::Null,
+            };
+            json!({
+                "interruptId": interrupt_id.as_ref().unwrap_or(tool_call_id),
+                "status": "resolved",
+                "payload": payload,
+                "toolCallId": tool_call_id,
+            })
+        }
+    }
+}
+
+/// The conversation as AG-UI messages: tool calls on the assistant's message, results as messages of role `tool`.
+fn messages(request: &RunRequest) -> Vec<Value> {
+    request.history.messages.iter().flat_map(said).collect()
+}
+
+fn said(message: &Message) -> Vec<Value> {
+    let role = match message.role {
+        Role::User => "user",
+        Role::System => "system",
+        Role::Assistant => return turns(message),
+    };
+    vec![json!({"id": message.id, "role": role, "content": message.plain_text()})]
+}
+
+fn turns(message: &Message) -> Vec<Value> {
+    let mut out = Vec::new();
+    for (n, turn) in history::turns(message).into_iter().enumerate() {
+        // The first turn has the durable id, so that agents can match it.
+        let id = if n == 0 { message.id.clone() } else { format!("{}-{n}", message.id) };
+        let mut said = json!({"id": id, "role": "assistant", "content": turn.text});
+        if !turn.calls.is_empty() {
+            let calls = turn.calls.iter().map(|call| {
+                json!({
+                    "id": call.id, "type": "function",
+                    "function": {"name": call.name, "arguments": history::arguments(call)},
+                })
+            });
+            said["toolCalls"] = calls.collect();
+        }
+        out.push(said);
+        for call in turn.calls {
+            if let Some(content) = history::result_text(call) {
+                out.push(json!({
+                    "id": format!("{}-result", call.id), "role": "tool", "toolCallId": call.id,
+                    "content": content,
+                }));
+            }
+        }
+    }
+    out
+}
