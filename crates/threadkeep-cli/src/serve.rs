@@ -1,10 +1,172 @@
-//! Placeholder until this command is built.
+//! `threadkeep serve`: a session server until Ctrl-C.
+
+use std::{
+    env,
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use clap::{CommandFactory, ValueEnum, error::ErrorKind};
+use session_server::{Auth, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend};
+use url::Url;
+
+const TOKEN: &str = "THREADKEEP_TOKEN";
+const MODEL_KEY: &str = "THREADKEEP_MODEL_KEY";
+
+/// Who may use the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AuthMode {
+    /// Anybody on this machine (loopback addresses only).
+    None,
+    /// Whoever sends the token as `Authorization: Bearer …`.
+    Token,
+}
 
 /// The command's arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+#[command(
+    long_about = "Run a session server until Ctrl-C.\n\n\
+    Sessions are kept in the data folder; start again with the same folder to go on. The server prints its URL on \
+    standard output when it is ready, and logs to standard error (set RUST_LOG=debug for more). Logs never hold what \
+    people write.",
+    after_long_help = "Examples:\n  \
+    threadkeep serve\n  \
+    threadkeep serve --data-dir ~/sessions --model-url http://127.0.0.1:11434/v1 --model llama3.2\n  \
+    THREADKEEP_TOKEN=$(openssl rand -hex 32) threadkeep serve --auth token --listen 0.0.0.0:4000\n\n\
+    Environment:\n  \
+    THREADKEEP_TOKEN      the token of --auth token (or use --token-file)\n  \
+    THREADKEEP_MODEL_KEY  the API key of the model's server, if it needs one"
+)]
+pub(crate) struct Args {
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+
+    /// Folder for sessions and the server's own database; made if it is not there.
+    #[arg(long, default_value = "threadkeep-data", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// Keep the streams in this Durable Streams server instead of the data folder.
+    #[arg(long, value_name = "URL")]
+    streams_url: Option<Url>,
+
+    /// Who may use the server.
+    #[arg(long, value_enum, default_value_t = AuthMode::None)]
+    auth: AuthMode,
+
+    /// File that holds the token of `--auth token`.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
+    #[arg(long, value_name = "URL")]
+    allow_agent_origin: Vec<Url>,
+
+    /// Let web pages of this origin use the server (CORS), e.g. http://localhost:5173. Repeatable.
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+
+    /// OpenAI-compatible endpoint of the model agent, e.g. http://127.0.0.1:11434/v1.
+    #[arg(long, value_name = "URL", requires = "model")]
+    model_url: Option<Url>,
+
+    /// Name of the model.
+    #[arg(long, value_name = "NAME", requires = "model_url")]
+    model: Option<String>,
+}
 
 /// Runs the command.
-pub(crate) async fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this command is not built yet")
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    logs();
+    let config = config(args)?;
+    let server = match session_server::start(config).await {
+        Ok(server) => server,
+        Err(
+            error @ ServerError::OpenToTheNetwork(_) | error @ ServerError::AnyOriginWithoutToken,
+        ) => usage(&format!("{error} (--auth token)")),
+        Err(error) => return Err(error.into()),
+    };
+    let url = server.base_url();
+    let mut stdout = std::io::stdout().lock();
+    // Whoever started us may not read on; that is no reason to stop.
+    writeln!(stdout, "listening on {}", url.as_str().trim_end_matches('/')).ok();
+    stdout.flush().ok();
+    drop(stdout);
+
+    stop_signal().await;
+    tracing::info!("stopping: runs under way are ended in the log");
+    tokio::select! {
+        () = server.shutdown() => {}
+        () = stop_signal() => tracing::warn!("stopped at once"),
+    }
+    Ok(())
+}
+
+fn config(args: Args) -> anyhow::Result<ServerConfig> {
+    let mut config = ServerConfig::new(args.data_dir);
+    config.listen = args.listen;
+    config.allowed_agent_origins = args.allow_agent_origin;
+    config.allowed_origins = args.allow_origin;
+    if let Some(url) = args.streams_url {
+        config.streams = StreamsBackend::Remote(url);
+    }
+    config.auth = match (args.auth, args.token_file) {
+        (AuthMode::None, None) => Auth::None,
+        (AuthMode::None, Some(_)) => usage("--token-file needs --auth token"),
+        (AuthMode::Token, file) => Auth::Token(token(file.as_deref())?),
+    };
+    if let (Some(base_url), Some(model)) = (args.model_url, args.model) {
+        let api_key = env::var(MODEL_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
+        config.agents.model = Some(Arc::new(ModelConfig { base_url, model, api_key }));
+    }
+    Ok(config)
+}
+
+fn token(file: Option<&Path>) -> anyhow::Result<Secret> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the token file {}", path.display()))?,
+        None => env::var(TOKEN).unwrap_or_default(),
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        usage("--auth token needs a token: set THREADKEEP_TOKEN or give --token-file FILE");
+    }
+    Ok(Secret::new(text))
+}
+
+/// Wrong usage: one line with the command's help hint, exit code 2.
+fn usage(message: &str) -> ! {
+    crate::Cli::command().error(ErrorKind::ValueValidation, message).exit()
+}
+
+fn logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new("warn,session_server=info,threadkeep=info")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init()
+        .ok(); // a subscriber is there already: keep it
+}
+
+/// Ctrl-C, or the signal by which service managers stop a program.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    tokio::signal::ctrl_c().await.ok();
 }
