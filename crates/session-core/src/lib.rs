@@ -1,1 +1,46 @@
-//! The engine of a durable AI session: follows a stream, keeps its rows on disk, publishes diffs
+//! The engine of a durable AI session: follows a stream, keeps its rows on disk, publishes diffs.
+//!
+//! ```text
+//!  stream ─▶ fold ─▶ view ─▶ diffs ─▶ feed ─▶ a window
+//!               └──▶ store (SQLite)
+//!  a person ─▶ outbox (durable first) ─▶ session server ─▶ stream
+//! ```
+//!
+//! [`Engine`] is the whole of it: open it, tell it where the server is, ask it for a [`Feed`] for
+//! each window. It works without a server: what is stored can be read, what is written waits in the
+//! outbox.
+//!
+//! The laws that are upheld here, and where: L1 and L2 in the store's commits, L3 in the folding of
+//! repeated batches, L4 in the feed's queue, L5 in a session's task, L6 in the outbox, L7 in the
+//! view, L10 and L14 in the line to a stream, L11 everywhere, L12 in all that happens per token, L13
+//! in the opening of a session.
+
+mod clock;
+mod config;
+mod connection;
+mod diff;
+mod endpoint;
+mod engine;
+mod error;
+mod feed;
+mod hub;
+mod item;
+mod outbox;
+mod session;
+mod shared;
+mod store;
+mod summary;
+mod view;
+
+pub use config::{Actor, CreateSession, EngineConfig};
+pub use diff::{Diff, Misfit};
+pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
+pub use engine::Engine;
+pub use error::{EngineError, Notice};
+pub use feed::{Feed, FeedBatch, FeedChange};
+pub use hub::ServerStatus;
+pub use item::{Delivery, DeliveryState, Item, ItemMeta};
+pub use summary::{
+    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionState,
+    SessionSummary, SessionView, WaitingApproval,
+};

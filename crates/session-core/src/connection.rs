@@ -1,0 +1,59 @@
+//! The server the engine talks to now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durable_stream::Client;
+use reqwest::RequestBuilder;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+use crate::endpoint::Endpoint;
+
+/// A server, with the clients that talk to it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connected {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) http: reqwest::Client,
+    pub(crate) streams: Client,
+    /// Counts the calls of `connect`: a new number means to start over.
+    pub(crate) generation: u64,
+}
+
+impl Connected {
+    /// The clients for a server. Fails only when the platform's TLS set-up is broken.
+    pub(crate) fn new(endpoint: Endpoint, generation: u64) -> Result<Self, String> {
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(10))
+                .user_agent(concat!("threadkeep/", env!("CARGO_PKG_VERSION")))
+        };
+        let http = builder().build().map_err(|error| error.to_string())?;
+        let token = Arc::clone(&endpoint.token);
+        let streams = Client::builder()
+            .http_builder(builder())
+            .header_provider(move || {
+                let mut headers = HeaderMap::new();
+                if let Some(value) = token.token().as_ref().and_then(bearer) {
+                    headers.insert(AUTHORIZATION, value);
+                }
+                headers
+            })
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { endpoint, http, streams, generation })
+    }
+}
+
+fn bearer(token: &crate::endpoint::Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Adds the token, if there is one.
+pub(crate) fn authorize(request: RequestBuilder, endpoint: &Endpoint) -> RequestBuilder {
+    match endpoint.token.token().as_ref().and_then(bearer) {
+        Some(value) => request.header(AUTHORIZATION, value),
+        None => request,
+    }
+}

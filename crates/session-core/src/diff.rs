@@ -1,0 +1,195 @@
+//! A diff: one edit to a list of items. Folding all diffs since a `Reset` gives the list (L4).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use session_protocol::Part;
+use ts_rs::TS;
+
+use crate::item::{Item, ItemMeta};
+
+/// One edit. `index` counts from the first item of the last `Reset`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum Diff {
+    /// Drop everything and start with these.
+    Reset {
+        /// The last items, oldest first.
+        items: Vec<Item>,
+        /// Older ones can be had by paging.
+        has_more_before: bool,
+    },
+    /// A new item.
+    Insert {
+        /// Where it goes.
+        #[ts(type = "number")]
+        index: usize,
+        /// The item.
+        item: Box<Item>,
+    },
+    /// An item as a whole.
+    Set {
+        /// Where it is.
+        #[ts(type = "number")]
+        index: usize,
+        /// What it is now.
+        item: Box<Item>,
+    },
+    /// An item went away.
+    Remove {
+        /// Where it was.
+        #[ts(type = "number")]
+        index: usize,
+    },
+    /// Text was added to the end of a text or reasoning part, of a tool call's arguments, or of a
+    /// structured output's raw text.
+    Patch {
+        /// Which item.
+        #[ts(type = "number")]
+        index: usize,
+        /// Its id, to check by.
+        id: String,
+        /// Which part.
+        #[ts(type = "number")]
+        part: usize,
+        /// Only the new text.
+        text: String,
+    },
+    /// A part as a whole; a new one when `part` is the number of parts.
+    Part {
+        /// Which item.
+        #[ts(type = "number")]
+        index: usize,
+        /// Its id, to check by.
+        id: String,
+        /// Which part.
+        #[ts(type = "number")]
+        part: usize,
+        /// What it is now.
+        value: Box<Part>,
+    },
+    /// Everything of an item but its parts.
+    Meta {
+        /// Which item.
+        #[ts(type = "number")]
+        index: usize,
+        /// Its id, to check by.
+        id: String,
+        /// What it is now.
+        item: Box<ItemMeta>,
+    },
+}
+
+impl fmt::Debug for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset { items, .. } => write!(f, "Reset({} items)", items.len()),
+            Self::Insert { index, item } => write!(f, "Insert({index}, {})", item.id),
+            Self::Set { index, item } => write!(f, "Set({index}, {})", item.id),
+            Self::Remove { index } => write!(f, "Remove({index})"),
+            Self::Patch { index, part, text, .. } => {
+                write!(f, "Patch({index}, part {part}, {} bytes)", text.len())
+            }
+            Self::Part { index, part, .. } => write!(f, "Part({index}, part {part})"),
+            Self::Meta { index, .. } => write!(f, "Meta({index})"),
+        }
+    }
+}
+
+/// A diff that does not fit the list it was applied to: the reader missed something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("diff does not fit the list: {0}")]
+pub struct Misfit(&'static str);
+
+/// The text that `Patch` adds to: of a text or reasoning part, a tool call's arguments, or the raw
+/// text of a structured output.
+pub(crate) fn patch_target(part: &mut Part) -> Option<&mut String> {
+    match part {
+        Part::Text { text } | Part::Reasoning { text } => Some(text),
+        Part::ToolCall(call) => Some(&mut call.arguments),
+        Part::StructuredOutput { raw, .. } => Some(raw),
+        Part::File(_) | Part::Source(_) | Part::Data { .. } | Part::StepStart => None,
+    }
+}
+
+impl Diff {
+    /// Applies the edit, as a reader does.
+    ///
+    /// # Errors
+    /// When the index or the id does not fit; the list is unchanged then.
+    pub fn apply(self, items: &mut Vec<Item>) -> Result<(), Misfit> {
+        fn at<'a>(items: &'a mut [Item], index: usize, id: &str) -> Result<&'a mut Item, Misfit> {
+            let item = items.get_mut(index).ok_or(Misfit("no such index"))?;
+            if item.id == id { Ok(item) } else { Err(Misfit("another id")) }
+        }
+        match self {
+            Self::Reset { items: new, .. } => *items = new,
+            Self::Insert { index, item } => {
+                if index > items.len() {
+                    return Err(Misfit("insert past the end"));
+                }
+                items.insert(index, *item);
+            }
+            Self::Set { index, item } => {
+                *items.get_mut(index).ok_or(Misfit("no such index"))? = *item;
+            }
+            Self::Remove { index } => {
+                if index >= items.len() {
+                    return Err(Misfit("no such index"));
+                }
+                items.remove(index);
+            }
+            Self::Patch { index, id, part, text } => {
+                let item = at(items, index, &id)?;
+                let part = item.parts.get_mut(part).ok_or(Misfit("no such part"))?;
+                patch_target(part).ok_or(Misfit("part has no text"))?.push_str(&text);
+            }
+            Self::Part { index, id, part, value } => {
+                let item = at(items, index, &id)?;
+                if part == item.parts.len() {
+                    item.parts.push(*value);
+                } else {
+                    *item.parts.get_mut(part).ok_or(Misfit("no such part"))? = *value;
+                }
+            }
+            Self::Meta { index, id, item: meta } => at(items, index, &id)?.meta = *meta,
+        }
+        Ok(())
+    }
+
+    /// About how many bytes the diff takes in a queue.
+    pub(crate) fn weight(&self) -> usize {
+        fn part(part: &Part) -> usize {
+            128 + match part {
+                Part::Text { text } | Part::Reasoning { text } => text.len(),
+                Part::ToolCall(call) => {
+                    call.arguments.len()
+                        + call.input.as_ref().map_or(0, json)
+                        + call.output.as_ref().map_or(0, json)
+                }
+                _ => 512,
+            }
+        }
+        fn json(value: &serde_json::Value) -> usize {
+            use serde_json::Value;
+            16 + match value {
+                Value::String(text) => text.len(),
+                Value::Array(values) => values.iter().map(json).sum(),
+                Value::Object(fields) => fields.iter().map(|(k, v)| k.len() + json(v)).sum(),
+                Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            }
+        }
+        fn item(item: &Item) -> usize {
+            256 + item.parts.iter().map(part).sum::<usize>()
+        }
+        match self {
+            Self::Reset { items, .. } => items.iter().map(item).sum(),
+            Self::Insert { item: value, .. } | Self::Set { item: value, .. } => item(value),
+            Self::Remove { .. } => 32,
+            Self::Patch { text, .. } => 96 + text.len(),
+            Self::Part { value, .. } => part(value),
+            Self::Meta { .. } => 256,
+        }
+    }
+}

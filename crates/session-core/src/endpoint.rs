@@ -1,0 +1,110 @@
+//! Where the session server is and how the engine proves who it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+/// A token or key. `Debug` does not show it (L11).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself; take care where it goes.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Gives the token for each request, so that a renewed one is used at once. Must not block: read
+/// the keychain beforehand.
+pub trait TokenProvider: Send + Sync {
+    /// The token to send as `Authorization: Bearer …`; `None` sends no such header.
+    fn token(&self) -> Option<Secret>;
+}
+
+impl<F> TokenProvider for F
+where
+    F: Fn() -> Option<Secret> + Send + Sync,
+{
+    fn token(&self) -> Option<Secret> {
+        self()
+    }
+}
+
+/// A server that asks for no token.
+#[derive(Debug, Clone, Copy)]
+pub struct NoToken;
+
+impl TokenProvider for NoToken {
+    fn token(&self) -> Option<Secret> {
+        None
+    }
+}
+
+/// A session server.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Its base, e.g. `http://127.0.0.1:4000/`.
+    pub base_url: Url,
+    /// Who we are to it.
+    pub token: Arc<dyn TokenProvider>,
+}
+
+impl Endpoint {
+    /// A server that asks for no token.
+    pub fn open(base_url: Url) -> Self {
+        Self { base_url, token: Arc::new(NoToken) }
+    }
+
+    /// The URL of a path below the base, given as segments; each is escaped.
+    pub(crate) fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base_url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("base_url", &self.base_url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_joined_below_the_base_and_escaped() {
+        for base in ["http://h:1/api", "http://h:1/api/", "http://h:1/api?x=1#y"] {
+            let endpoint = Endpoint::open(Url::parse(base).unwrap());
+            assert_eq!(
+                endpoint.url(&["v1", "sessions", "a/b c"]).as_str(),
+                "http://h:1/api/v1/sessions/a%2Fb%20c"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert!(!format!("{:?}", Secret::new("hunter2")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,411 @@
+//! The engine as the host holds it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rand::RngExt;
+use session_protocol::Intent;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::config::{CreateSession, EngineConfig};
+use crate::connection::Connected;
+use crate::endpoint::Endpoint;
+use crate::error::{EngineError, Notice};
+use crate::feed::{Feed, Sources};
+use crate::hub::{self, ServerStatus};
+use crate::session::{Command, SessionHandle};
+use crate::shared::Shared;
+use crate::store::{Repair, Store, outbox, sessions};
+use crate::summary::{Page, SessionSummary, SessionView, WaitingApproval};
+use crate::view::PAGE;
+
+/// The engine: everything a person's sessions need on this machine. A clone is another handle to
+/// the same engine; dropping the last one stops it at once, [`Engine::close`] first writes what is
+/// not on the disk yet.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// Dropped with the last handle.
+struct Inner {
+    shared: Arc<Shared>,
+    status: watch::Receiver<ServerStatus>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.cancel.cancel();
+        self.shared.store.close();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("data_dir", &self.inner.shared.config.data_dir).finish()
+    }
+}
+
+impl Engine {
+    /// Opens the database in `config.data_dir` and starts the engine, without any network. A
+    /// damaged database, or one of a newer version, is set aside (renamed) and reported by
+    /// [`Engine::notices`]; sessions come back from the server.
+    ///
+    /// Must be called inside a Tokio runtime, on which the engine's tasks then run.
+    ///
+    /// # Errors
+    /// [`EngineError::InUse`] when another process has the directory open, [`EngineError::Store`]
+    /// when the directory cannot be used.
+    pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
+        let (store, repair) = Store::open(&config.data_dir)?;
+        let (events, queue) = hub::events();
+        let shared = Arc::new(Shared::new(config, store, events));
+        if let Some(repair) = repair {
+            shared.notify(repair_notice(&repair));
+        }
+        let status = hub::start(&shared, queue)?;
+        Ok(Self { inner: Arc::new(Inner { shared, status }) })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    fn session(&self, id: &str) -> Result<SessionHandle, EngineError> {
+        self.shared().session(id)
+    }
+
+    /// Talks to this server from now on; `None` goes offline. May be called again at any time, for
+    /// instance when the server came back on another port.
+    ///
+    /// # Errors
+    /// When this machine's TLS set-up cannot be used.
+    pub fn connect(&self, endpoint: Option<Endpoint>) -> Result<(), EngineError> {
+        let generation = self.shared().connected.borrow().as_ref().map_or(1, |c| c.generation + 1);
+        let connected =
+            match endpoint {
+                Some(endpoint) => Some(Connected::new(endpoint, generation).map_err(|_| {
+                    EngineError::NotPossible("TLS cannot be set up on this system.")
+                })?),
+                None => None,
+            };
+        self.shared().connected.send_replace(connected);
+        Ok(())
+    }
+
+    /// How the server as a whole stands.
+    pub fn server_status(&self) -> watch::Receiver<ServerStatus> {
+        self.inner.status.clone()
+    }
+
+    /// What the person should know since the start, e.g. that the database was rebuilt.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.shared().notices()
+    }
+
+    /// All sessions, the most recently active first.
+    pub fn sessions(&self) -> Vec<SessionSummary> {
+        self.shared().summaries.borrow().as_ref().clone()
+    }
+
+    /// The approvals that wait, over all sessions, the oldest first.
+    pub fn approvals(&self) -> watch::Receiver<Arc<Vec<WaitingApproval>>> {
+        self.shared().approvals.subscribe()
+    }
+
+    /// A feed for one window.
+    pub fn feed(&self) -> Feed {
+        // Fits a JavaScript number; differs after a restart, so that old cursors are known.
+        let epoch = u64::from(rand::rng().random::<u32>()) + 1;
+        let shared = Arc::downgrade(self.shared());
+        let attach = move |id: &str, feed| {
+            if let Some(shared) = shared.upgrade()
+                && let Ok(session) = shared.session(id)
+            {
+                session.tell(Command::Attach(feed));
+            }
+        };
+        let feed = Feed::new(
+            epoch,
+            Sources {
+                sessions: self.shared().summaries.subscribe(),
+                approvals: self.shared().approvals.subscribe(),
+                attach: Box::new(attach),
+            },
+        );
+        self.shared().add_feed(feed.shared());
+        for notice in self.notices() {
+            feed.notify(notice);
+        }
+        feed
+    }
+
+    /// Makes a session: at once here, on the server when it can be reached. Answers with its id.
+    ///
+    /// # Errors
+    /// When it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// The session is made or not made as a whole.
+    pub async fn create_session(&self, session: CreateSession) -> Result<String, EngineError> {
+        self.create_session_as(Uuid::new_v4(), session).await
+    }
+
+    /// As [`Engine::create_session`], with an id that the caller made, so that asking twice makes
+    /// one session.
+    ///
+    /// # Errors
+    /// When it cannot be saved.
+    pub async fn create_session_as(
+        &self,
+        id: Uuid,
+        session: CreateSession,
+    ) -> Result<String, EngineError> {
+        let id = id.to_string();
+        let new = id.clone();
+        let now = crate::clock::now_text();
+        self.shared()
+            .store
+            .write(move |tx| {
+                sessions::ensure(tx, &new)?;
+                tx.execute(
+                    "UPDATE sessions SET created_at = ?2, last_activity = ?2
+                     WHERE id = ?1 AND created_at IS NULL",
+                    [&new, &now],
+                )
+            })
+            .await?;
+        let intent = Intent::CreateSession { agents: session.agents, title: session.title };
+        // The session's id makes a second call find the first one's entry.
+        self.enqueue(&id, id.clone(), intent).await?;
+        Ok(id)
+    }
+
+    /// Opens a session as it is in memory and on the disk, without any network (L13): its last 60
+    /// items and everything around them.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSession`].
+    pub async fn open_session(&self, id: &str) -> Result<SessionView, EngineError> {
+        self.session(id)?.ask(|reply| Command::Open { limit: PAGE, reply }).await
+    }
+
+    /// The items before one, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSession`].
+    pub async fn page_before(
+        &self,
+        id: &str,
+        before_item_id: &str,
+        limit: usize,
+    ) -> Result<Page, EngineError> {
+        let before = before_item_id.to_owned();
+        let limit = limit.clamp(1, 500);
+        self.session(id)?.ask(|reply| Command::PageBefore { before, limit, reply }).await
+    }
+
+    /// Says something. It is on the disk when this returns, and is shown and sent from then on.
+    /// Answers with the entry's id, which is also the message's and the item's (L7).
+    ///
+    /// # Errors
+    /// When there is no text, no such session, or it cannot be saved.
+    pub async fn send_message(&self, id: &str, text: &str) -> Result<String, EngineError> {
+        self.send_message_as(id, Uuid::new_v4(), text).await
+    }
+
+    /// As [`Engine::send_message`], with an id that the caller made, so that asking twice says it
+    /// once.
+    ///
+    /// # Errors
+    /// When there is no text, no such session, or it cannot be saved.
+    pub async fn send_message_as(
+        &self,
+        id: &str,
+        message_id: Uuid,
+        text: &str,
+    ) -> Result<String, EngineError> {
+        if text.trim().is_empty() {
+            return Err(EngineError::NotPossible(
+                "There is nothing to send. Write something first.",
+            ));
+        }
+        let intent = Intent::SendMessage { message_id, text: text.to_owned() };
+        self.enqueue(id, message_id.to_string(), intent).await
+    }
+
+    /// Answers an approval. On the disk when this returns.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn respond_approval(
+        &self,
+        id: &str,
+        approval_id: &str,
+        approved: bool,
+    ) -> Result<String, EngineError> {
+        let intent = Intent::RespondApproval { approval_id: approval_id.to_owned(), approved };
+        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
+    }
+
+    /// Gives the result of a tool that ran here. On the disk when this returns.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn send_tool_result(
+        &self,
+        id: &str,
+        tool_call_id: &str,
+        output: serde_json::Value,
+        error: Option<String>,
+    ) -> Result<String, EngineError> {
+        let tool_call_id = tool_call_id.to_owned();
+        let intent = Intent::ToolResult { tool_call_id, output, error };
+        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
+    }
+
+    /// Stops the answer that is being written.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPossible`] when nothing is running.
+    pub async fn stop(&self, id: &str) -> Result<String, EngineError> {
+        self.session(id)?.ask(|reply| Command::Stop { reply }).await
+    }
+
+    /// Gives a session another title.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn rename_session(&self, id: &str, title: &str) -> Result<String, EngineError> {
+        let title = title.trim().to_owned();
+        if title.is_empty() {
+            return Err(EngineError::NotPossible("A title needs at least one letter."));
+        }
+        self.enqueue(id, Uuid::new_v4().to_string(), Intent::Rename { title }).await
+    }
+
+    /// Deletes a session here at once, and on the server when it can be reached.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn delete_session(&self, id: &str) -> Result<(), EngineError> {
+        self.session(id)?.ask(|reply| Command::Delete { reply }).await
+    }
+
+    async fn enqueue(
+        &self,
+        session: &str,
+        entry_id: String,
+        intent: Intent,
+    ) -> Result<String, EngineError> {
+        self.session(session)?.ask(|reply| Command::Enqueue { entry_id, intent, reply }).await
+    }
+
+    fn session_of_entry(&self, entry_id: &str) -> Result<SessionHandle, EngineError> {
+        let session = self
+            .shared()
+            .store
+            .read(|connection| outbox::session_of(connection, entry_id))?
+            .ok_or(EngineError::UnknownEntry)?;
+        self.session(&session)
+    }
+
+    /// Tries an outbox entry again, also one that was refused.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownEntry`].
+    pub async fn retry_entry(&self, entry_id: &str) -> Result<(), EngineError> {
+        let entry = entry_id.to_owned();
+        self.session_of_entry(entry_id)?
+            .ask(|reply| Command::Retry { entry_id: entry, text: None, reply })
+            .await
+    }
+
+    /// Changes the text of a message that was not delivered, and tries it again.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownEntry`]; [`EngineError::NotPossible`] when the server may have it.
+    pub async fn edit_entry(&self, entry_id: &str, text: &str) -> Result<(), EngineError> {
+        let (entry, text) = (entry_id.to_owned(), Some(text.to_owned()));
+        self.session_of_entry(entry_id)?
+            .ask(|reply| Command::Retry { entry_id: entry, text, reply })
+            .await
+    }
+
+    /// Takes an entry out of the outbox; it is not sent, unless it already was.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownEntry`].
+    pub async fn discard_entry(&self, entry_id: &str) -> Result<(), EngineError> {
+        let entry = entry_id.to_owned();
+        self.session_of_entry(entry_id)?
+            .ask(|reply| Command::Discard { entry_id: entry, reply })
+            .await
+    }
+
+    /// Keeps unsent text; empty text forgets it.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn save_draft(&self, id: &str, text: &str) -> Result<(), EngineError> {
+        let text = text.to_owned();
+        self.session(id)?.ask(|reply| Command::SaveDraft { text, reply }).await
+    }
+
+    /// Everything in the session so far was seen.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn mark_read(&self, id: &str) -> Result<(), EngineError> {
+        self.session(id)?.ask(|reply| Command::MarkRead { reply }).await
+    }
+
+    /// Whatever waits is tried now: the machine woke up, the network changed, the window has the
+    /// focus, the person pressed "Retry now".
+    pub fn nudge(&self) {
+        if let Some(connected) = self.shared().connected.borrow().as_ref() {
+            connected.streams.nudge().wake();
+        }
+        self.shared().succeeded();
+        for session in self.shared().running() {
+            session.tell(Command::Nudge);
+        }
+        let _ = self.shared().hub.send(hub::HubEvent::Nudge);
+    }
+
+    /// Writes everything that is not on the disk yet and stops.
+    pub async fn close(self) {
+        for session in self.shared().running() {
+            let (done, closed) = oneshot::channel();
+            session.tell(Command::Close { done });
+            // A task that has ended drops `done`.
+            let _ = closed.await;
+        }
+        self.shared().cancel.cancel();
+        self.shared().store.close();
+    }
+}
+
+fn repair_notice(repair: &Repair) -> Notice {
+    let file = repair.set_aside.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let (code, what) = if repair.newer {
+        ("database-newer", "The local database was written by a newer version of Threadkeep")
+    } else {
+        ("database-damaged", "The local database was damaged")
+    };
+    let message = format!(
+        "{what}. It was kept as {file} and a new one was made; sessions are read again from the server."
+    );
+    Notice { code: code.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn handles_can_be_shared_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<super::Engine>();
+        check::<crate::Feed>();
+    }
+}

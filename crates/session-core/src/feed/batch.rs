@@ -1,0 +1,62 @@
+//! What a window gets for one pull.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::diff::Diff;
+use crate::error::Notice;
+use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
+
+/// One change. States come whole and replace what the window had; diffs edit the shown session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum FeedChange {
+    /// The list of sessions.
+    Sessions {
+        /// All of them, the most recent first.
+        sessions: Vec<SessionSummary>,
+    },
+    /// The approvals that wait, over all sessions.
+    Approvals {
+        /// All of them, the oldest first.
+        approvals: Vec<WaitingApproval>,
+    },
+    /// Everything of the shown session but its messages.
+    Meta {
+        /// What it is now.
+        meta: Box<SessionMeta>,
+    },
+    /// An edit to the shown session's items.
+    Diff {
+        /// The session.
+        session_id: String,
+        /// The edit.
+        diff: Diff,
+    },
+    /// Something to tell the person.
+    Notice {
+        /// What.
+        notice: Notice,
+    },
+}
+
+/// Everything since the number the window asked after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct FeedBatch {
+    /// Which run of the feed the numbers belong to; pass it on with the next pull.
+    #[ts(type = "number")]
+    pub epoch: u64,
+    /// The number asked after.
+    #[ts(type = "number")]
+    pub from: u64,
+    /// The number to ask after next.
+    #[ts(type = "number")]
+    pub to: u64,
+    /// Drop all state first: the changes start with everything.
+    pub reset: bool,
+    /// What changed, in order.
+    pub changes: Vec<FeedChange>,
+}

@@ -1,0 +1,242 @@
+//! The feed as the host holds it: waiting, pacing, and asking the shown session for its items.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::batch::{FeedBatch, FeedChange};
+use super::queue::{Answer, Edit, Queue, Read};
+use crate::diff::Diff;
+use crate::error::Notice;
+use crate::store::lock;
+use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
+
+/// How long a pull waits for something to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The shortest time between two batches: one frame.
+const FRAME: Duration = Duration::from_millis(16);
+/// About how many bytes of diffs wait for a reader before they become a `Reset`.
+const CAP: usize = 1024 * 1024;
+
+/// Where a feed reads the states from that it does not queue.
+pub(crate) struct Sources {
+    pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
+    pub(crate) approvals: watch::Receiver<Arc<Vec<WaitingApproval>>>,
+    /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
+    pub(crate) attach: Box<dyn Fn(&str, Arc<FeedShared>) + Send + Sync>,
+}
+
+/// What the engine and the window's [`Feed`] share.
+pub(crate) struct FeedShared {
+    sources: Sources,
+    state: Mutex<State>,
+    /// The newest number; wakes a waiting pull and the host.
+    newest: watch::Sender<u64>,
+}
+
+struct State {
+    queue: Queue,
+    shown: Option<String>,
+    meta: Option<Arc<SessionMeta>>,
+    last_batch: Option<Instant>,
+}
+
+/// One window's feed. Dropping it ends it.
+pub struct Feed {
+    shared: Arc<FeedShared>,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("newest", &*self.shared.newest.borrow()).finish()
+    }
+}
+
+impl Feed {
+    pub(crate) fn new(epoch: u64, sources: Sources) -> Self {
+        let queue = Queue::new(epoch, CAP);
+        let (newest, _) = watch::channel(queue.seq());
+        Self {
+            shared: Arc::new(FeedShared {
+                sources,
+                state: Mutex::new(State { queue, shown: None, meta: None, last_batch: None }),
+                newest,
+            }),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<FeedShared> {
+        &self.shared
+    }
+
+    /// The number that says which run of the feed this is. Pass it to [`Feed::next`].
+    pub fn epoch(&self) -> u64 {
+        lock(&self.shared.state).queue.epoch()
+    }
+
+    /// The newest number of the feed.
+    pub fn newest(&self) -> u64 {
+        *self.shared.newest.borrow()
+    }
+
+    /// The session this window shows.
+    pub fn shown(&self) -> Option<String> {
+        lock(&self.shared.state).shown.clone()
+    }
+
+    /// Shows another session, or none. Its items come through the feed, a `Reset` first; so does
+    /// the `Reset` when the same session is shown again.
+    pub fn show(&self, session_id: Option<String>) {
+        let newest = {
+            let mut state = lock(&self.shared.state);
+            state.shown.clone_from(&session_id);
+            state.meta = None;
+            state.queue.show(session_id.is_some());
+            state.queue.seq()
+        };
+        self.shared.newest.send_replace(newest);
+        if let Some(id) = session_id {
+            (self.shared.sources.attach)(&id, Arc::clone(&self.shared));
+        }
+    }
+
+    /// Tells this window something.
+    pub fn notify(&self, notice: Notice) {
+        self.shared.edit(|state| state.queue.push_notice(notice));
+    }
+
+    /// A receiver that changes with every new number. The host wakes a window that is not pulling
+    /// when it changes.
+    pub fn ready(&self) -> watch::Receiver<u64> {
+        self.shared.newest.subscribe()
+    }
+
+    /// Everything since `after`, merged into one batch. Waits at most 20 s for something to happen
+    /// and then answers with an empty batch; answers at most once in 16 ms. Asking again after the
+    /// same number gives at least the same changes; asking after a number lets go of everything up
+    /// to it. Another epoch, or a number the feed has let go of, gives a batch with `reset` set
+    /// that starts with the whole state.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the next call with the same number gives what this one would have given.
+    pub async fn next(&self, epoch: u64, after: u64) -> FeedBatch {
+        let mut newest = self.shared.newest.subscribe();
+        let deadline = Instant::now() + PATIENCE;
+        let earliest = lock(&self.shared.state).last_batch.map(|at| at + FRAME);
+        if let Some(earliest) = earliest {
+            tokio::time::sleep_until(earliest).await;
+        }
+        loop {
+            newest.borrow_and_update();
+            if let Some(batch) = self.shared.try_read(epoch, after) {
+                return batch;
+            }
+            if tokio::time::timeout_at(deadline, newest.changed()).await.is_err() {
+                let epoch = self.epoch();
+                return FeedBatch { epoch, from: after, to: after, reset: false, changes: vec![] };
+            }
+        }
+    }
+}
+
+impl FeedShared {
+    fn edit<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let (value, newest) = {
+            let mut state = lock(&self.state);
+            let value = change(&mut state);
+            (value, state.queue.seq())
+        };
+        self.newest.send_if_modified(|known| {
+            let changed = *known != newest;
+            // Two writers may come here in the other order than they wrote.
+            *known = newest.max(*known);
+            changed
+        });
+        value
+    }
+
+    fn try_read(self: &Arc<Self>, epoch: u64, after: u64) -> Option<FeedBatch> {
+        let mut attach = None;
+        let batch = {
+            let mut state = lock(&self.state);
+            match state.queue.read(epoch, after) {
+                Answer::Wait => None,
+                Answer::NeedsReset => {
+                    attach.clone_from(&state.shown);
+                    None
+                }
+                Answer::Ready(read) => {
+                    state.last_batch = Some(Instant::now());
+                    Some(self.batch(&state, after, read))
+                }
+            }
+        };
+        if let Some(id) = attach {
+            (self.sources.attach)(&id, Arc::clone(self));
+        }
+        batch
+    }
+
+    fn batch(&self, state: &State, after: u64, read: Read) -> FeedBatch {
+        let mut changes = Vec::new();
+        if read.sessions {
+            let sessions = self.sources.sessions.borrow().as_ref().clone();
+            changes.push(FeedChange::Sessions { sessions });
+        }
+        if read.approvals {
+            let approvals = self.sources.approvals.borrow().as_ref().clone();
+            changes.push(FeedChange::Approvals { approvals });
+        }
+        if read.meta
+            && let Some(meta) = &state.meta
+        {
+            changes.push(FeedChange::Meta { meta: Box::new(meta.as_ref().clone()) });
+        }
+        let session_id = state.shown.as_deref().unwrap_or_default();
+        changes.extend(read.edits.into_iter().map(|edit| match edit {
+            Edit::Diff(diff) => FeedChange::Diff { session_id: session_id.to_owned(), diff },
+            Edit::Notice(notice) => FeedChange::Notice { notice },
+        }));
+        let epoch = state.queue.epoch();
+        FeedBatch { epoch, from: after, to: read.to, reset: read.reset, changes }
+    }
+
+    /// Takes a diff of a session. `false`: this feed wants no more of them until it is attached
+    /// again.
+    pub(crate) fn push_diff(&self, session_id: &str, diff: Diff) -> bool {
+        self.edit(|state| state.shown.as_deref() == Some(session_id) && state.queue.push_diff(diff))
+    }
+
+    /// Takes the shown session's meta.
+    pub(crate) fn set_meta(&self, session_id: &str, meta: &Arc<SessionMeta>) {
+        self.edit(|state| {
+            if state.shown.as_deref() == Some(session_id) {
+                state.meta = Some(Arc::clone(meta));
+                state.queue.meta_changed();
+            }
+        });
+    }
+
+    /// Whether this feed shows the session.
+    pub(crate) fn shows(&self, session_id: &str) -> bool {
+        lock(&self.state).shown.as_deref() == Some(session_id)
+    }
+
+    /// The list of sessions changed.
+    pub(crate) fn sessions_changed(&self) {
+        self.edit(|state| state.queue.sessions_changed());
+    }
+
+    /// The approvals that wait changed.
+    pub(crate) fn approvals_changed(&self) {
+        self.edit(|state| state.queue.approvals_changed());
+    }
+
+    /// Something to tell the person.
+    pub(crate) fn push_notice(&self, notice: &Notice) {
+        self.edit(|state| state.queue.push_notice(notice.clone()));
+    }
+}

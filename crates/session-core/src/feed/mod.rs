@@ -1,0 +1,20 @@
+//! The feed: what one window is told, in the order it happened.
+//!
+//! A window pulls: it says the last number it has, and gets everything since as one batch, or waits
+//! for something to happen. Reading takes nothing away; the number it asks after is what it
+//! acknowledges. A window that asks after a number the queue has already let go of, or with
+//! another epoch, is told to start over.
+//!
+//! Two kinds of changes travel in a feed. *States* (the list of sessions, approvals that wait, a
+//! session's meta) are not queued: the feed remembers when each last changed and reads the present
+//! value when it hands out a batch. *Edits* (diffs and notices) are queued, patches to the same part
+//! merge while nobody has read them, and a queue that grows past its cap drops its diffs for one
+//! `Reset`, asked for when somebody reads again (L4: never a gap).
+
+mod batch;
+mod handle;
+mod queue;
+
+pub use batch::{FeedBatch, FeedChange};
+pub use handle::Feed;
+pub(crate) use handle::{FeedShared, Sources};

@@ -1,0 +1,345 @@
+//! The hub's task.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use session_protocol::Approval;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::listing::{self, Failure, Listed};
+use super::{HubEvent, ServerStatus};
+use crate::error::{EngineError, Notice};
+use crate::session::Command;
+use crate::shared::Shared;
+use crate::store::{StoreError, drafts, messages, outbox, sessions};
+use crate::summary::{Connection, ConnectionState, SessionState, SessionSummary, WaitingApproval};
+
+/// How many of the most recent sessions are followed in the background.
+const FOLLOWED: usize = 20;
+/// How often the server's list is fetched.
+const LIST_EVERY: Duration = Duration::from_secs(15);
+/// How soon after a failure the server is asked again.
+const RETRY_AFTER: Duration = Duration::from_secs(3);
+/// Changes are gathered this long before they are published.
+const GATHER: Duration = Duration::from_millis(40);
+
+struct Known {
+    summary: SessionSummary,
+    approvals: Vec<Approval>,
+    wanted: bool,
+    followed: bool,
+}
+
+pub(super) struct Hub {
+    shared: Arc<Shared>,
+    status: watch::Sender<ServerStatus>,
+    known: HashMap<String, Known>,
+    /// Deleted by the person, whatever the server still lists.
+    deleted: HashSet<String>,
+    publish_at: Option<Instant>,
+    list_at: Instant,
+    listing: Option<BoxFuture<'static, Result<Vec<Listed>, Failure>>>,
+}
+
+impl Hub {
+    /// The hub as the store has it.
+    pub(super) fn restore(
+        shared: &Arc<Shared>,
+        status: watch::Sender<ServerStatus>,
+    ) -> Result<Self, EngineError> {
+        let me = shared.actor().id.clone();
+        let (rows, drafts, busy) = shared.store.read(|connection| {
+            let mut rows = Vec::new();
+            for row in sessions::all(connection)? {
+                let unread = messages::unread(connection, row.key, row.read_position, &me)?;
+                rows.push((row, unread));
+            }
+            let drafts: HashMap<String, String> = drafts::all(connection)?
+                .into_iter()
+                .map(|(session, text, _)| (session, text))
+                .collect();
+            let busy: HashSet<String> =
+                outbox::all(connection)?.into_iter().map(|entry| entry.session).collect();
+            Ok((rows, drafts, busy))
+        })?;
+        let mut hub = Self {
+            shared: Arc::clone(shared),
+            status,
+            known: HashMap::new(),
+            deleted: HashSet::new(),
+            publish_at: None,
+            list_at: Instant::now(),
+            listing: None,
+        };
+        for (row, unread) in rows {
+            let wanted = busy.contains(&row.id);
+            if row.deleted {
+                hub.deleted.insert(row.id.clone());
+                if wanted {
+                    // The server has still to be told.
+                    shared.session(&row.id)?;
+                }
+                continue;
+            }
+            let state = SessionState::from_stored(&row.state);
+            let summary = SessionSummary {
+                title: row.title.unwrap_or_else(|| UNTITLED.to_owned()),
+                created_at: row.created_at,
+                last_activity_at: row.last_activity,
+                preview: row.preview,
+                state,
+                unread,
+                pending_approvals: u32::from(state == SessionState::Approval),
+                draft: drafts.get(&row.id).cloned(),
+                id: row.id.clone(),
+            };
+            // An approval that waits is shown whatever the session's age.
+            let wanted = wanted || state == SessionState::Approval;
+            hub.known.insert(row.id, Known { summary, approvals: vec![], wanted, followed: false });
+        }
+        hub.publish();
+        Ok(hub)
+    }
+
+    pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<HubEvent>) {
+        let shared = Arc::clone(&self.shared);
+        let mut connected = shared.connected.subscribe();
+        self.follow_recent();
+        loop {
+            let far = Instant::now() + Duration::from_secs(3600);
+            let publish_at = self.publish_at.unwrap_or(far);
+            let list_at = if self.listing.is_some() { far } else { self.list_at };
+            tokio::select! {
+                biased;
+                () = shared.cancel.cancelled() => return,
+                event = events.recv() => match event {
+                    Some(event) => self.hear(event),
+                    None => return,
+                },
+                changed = connected.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.listing = None;
+                    self.list_at = Instant::now();
+                    let state = match *connected.borrow_and_update() {
+                        Some(_) => ConnectionState::Connecting,
+                        None => ConnectionState::Offline,
+                    };
+                    self.set_status(Connection { state, ..Connection::default() });
+                }
+                result = async {
+                    match &mut self.listing {
+                        Some(listing) => listing.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    self.listing = None;
+                    self.listed(result).await;
+                }
+                () = tokio::time::sleep_until(publish_at) => {
+                    self.publish();
+                    self.follow_recent();
+                }
+                () = tokio::time::sleep_until(list_at) => self.ask_list(),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: HubEvent) {
+        match event {
+            HubEvent::Session(report) => {
+                let id = report.summary.id.clone();
+                if self.deleted.contains(&id) {
+                    return;
+                }
+                let followed = self.known.get(&id).is_some_and(|known| known.followed);
+                let known = Known {
+                    summary: report.summary,
+                    approvals: report.approvals,
+                    wanted: report.wanted,
+                    followed,
+                };
+                self.known.insert(id, known);
+            }
+            HubEvent::Deleted(id) => {
+                self.known.remove(&id);
+                self.deleted.insert(id);
+            }
+            HubEvent::Nudge => {
+                self.list_at = Instant::now();
+                return;
+            }
+        }
+        self.publish_soon();
+    }
+
+    fn publish_soon(&mut self) {
+        self.publish_at.get_or_insert_with(|| Instant::now() + GATHER);
+    }
+
+    /// Makes the lists anew and tells every window.
+    fn publish(&mut self) {
+        self.publish_at = None;
+        let mut summaries: Vec<SessionSummary> =
+            self.known.values().map(|known| known.summary.clone()).collect();
+        summaries.sort_by(|a, b| recency(b).cmp(recency(a)).then_with(|| a.id.cmp(&b.id)));
+        let mut approvals: Vec<WaitingApproval> = self
+            .known
+            .values()
+            .flat_map(|known| {
+                known.approvals.iter().map(|approval| WaitingApproval {
+                    session_id: known.summary.id.clone(),
+                    session_title: known.summary.title.clone(),
+                    approval: approval.clone(),
+                })
+            })
+            .collect();
+        approvals.sort_by(|a, b| {
+            let key = |w: &WaitingApproval| (w.approval.requested_at.clone(), w.session_id.clone());
+            key(a).cmp(&key(b))
+        });
+        let sessions_changed = replace(&self.shared.summaries, summaries);
+        let approvals_changed = replace(&self.shared.approvals, approvals);
+        for feed in self.shared.feeds() {
+            if sessions_changed {
+                feed.sessions_changed();
+            }
+            if approvals_changed {
+                feed.approvals_changed();
+            }
+        }
+    }
+
+    /// Follows the recent sessions and those that are wanted, and no others.
+    fn follow_recent(&mut self) {
+        let recent: Vec<String> =
+            self.shared.summaries.borrow().iter().map(|summary| summary.id.clone()).collect();
+        for (n, id) in recent.into_iter().enumerate() {
+            let Some(known) = self.known.get_mut(&id) else { continue };
+            let follow = n < FOLLOWED || known.wanted;
+            if follow == known.followed {
+                continue;
+            }
+            known.followed = follow;
+            if follow {
+                match self.shared.session(&id) {
+                    Ok(session) => session.tell(Command::Follow(true)),
+                    Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
+                }
+            } else if let Some(session) = self.shared.running_session(&id) {
+                session.tell(Command::Follow(false));
+            }
+        }
+    }
+
+    fn ask_list(&mut self) {
+        self.list_at = Instant::now() + LIST_EVERY;
+        let connected = self.shared.connected.borrow().clone();
+        self.listing =
+            connected.map(|connected| async move { listing::fetch(&connected).await }.boxed());
+    }
+
+    async fn listed(&mut self, result: Result<Vec<Listed>, Failure>) {
+        let sessions = match result {
+            Ok(sessions) => sessions,
+            Err(failure) => {
+                self.list_at = Instant::now() + RETRY_AFTER;
+                self.set_status(listing::describe(failure));
+                return;
+            }
+        };
+        if self.status.borrow().state != ConnectionState::Live {
+            // Whatever waited for the server may try now.
+            self.shared.succeeded();
+        }
+        self.set_status(Connection {
+            state: ConnectionState::Live,
+            synced_at: Some(crate::clock::now_text()),
+            ..Connection::default()
+        });
+        let new: Vec<Listed> = sessions
+            .into_iter()
+            .filter(|listed| {
+                !self.known.contains_key(&listed.session_id)
+                    && !self.deleted.contains(&listed.session_id)
+            })
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        if let Err(error) = self.adopt(new).await {
+            tracing::warn!(%error, "the server's list could not be saved");
+        }
+    }
+
+    /// Takes over sessions that others made.
+    async fn adopt(&mut self, new: Vec<Listed>) -> Result<(), StoreError> {
+        for listed in &new {
+            let summary = SessionSummary {
+                id: listed.session_id.clone(),
+                title: listed.title.clone().unwrap_or_else(|| UNTITLED.to_owned()),
+                created_at: listed.created_at.clone(),
+                last_activity_at: listed.last_activity_at.clone().or(listed.created_at.clone()),
+                preview: None,
+                state: SessionState::Idle,
+                unread: 0,
+                pending_approvals: 0,
+                draft: None,
+            };
+            let known = Known { summary, approvals: vec![], wanted: false, followed: false };
+            self.known.insert(listed.session_id.clone(), known);
+        }
+        self.shared
+            .store
+            .write(move |tx| {
+                new.iter().try_for_each(|listed| {
+                    sessions::merge_listed(
+                        tx,
+                        &listed.session_id,
+                        listed.title.as_deref(),
+                        listed.created_at.as_deref(),
+                        listed.last_activity_at.as_deref().or(listed.created_at.as_deref()),
+                    )
+                })
+            })
+            .await?;
+        self.publish();
+        self.follow_recent();
+        Ok(())
+    }
+
+    /// Tells the windows when the server as a whole cannot be used, once for each cause.
+    fn set_status(&mut self, status: ServerStatus) {
+        let before = self.status.send_replace(status.clone());
+        if before.code == status.code {
+            return;
+        }
+        if let Some(code) = &before.code {
+            self.shared.settle(code);
+        }
+        if let (Some(code), Some(message)) = (status.code, status.message) {
+            self.shared.notify(Notice { code, message });
+        }
+    }
+}
+
+/// What a session without title and messages is called.
+pub(crate) const UNTITLED: &str = "New session";
+
+fn recency(summary: &SessionSummary) -> &str {
+    summary.last_activity_at.as_deref().or(summary.created_at.as_deref()).unwrap_or_default()
+}
+
+fn replace<T: PartialEq>(watch: &watch::Sender<Arc<Vec<T>>>, value: Vec<T>) -> bool {
+    watch.send_if_modified(|old| {
+        let changed = **old != value;
+        if changed {
+            *old = Arc::new(value);
+        }
+        changed
+    })
+}

@@ -1,0 +1,123 @@
+//! An item: one row of the transcript, as the window gets it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use session_protocol::{FinishReason, Message, MessageError, Part, Role, Stopped};
+use ts_rs::TS;
+
+/// One message of the transcript: folded from the stream, or a local echo of what waits in the
+/// outbox. It keeps its id from one to the other (L7).
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Item {
+    /// The durable message id.
+    pub id: String,
+    /// Everything but the parts.
+    #[serde(flatten)]
+    pub meta: ItemMeta,
+    /// What it says, in order.
+    pub parts: Vec<Part>,
+}
+
+/// Everything of an item but its id and parts.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ItemMeta {
+    /// Whose side it is on.
+    pub role: Role,
+    /// Who wrote it.
+    pub actor_id: Option<String>,
+    /// When, RFC 3339.
+    pub created_at: Option<String>,
+    /// Whether more may come.
+    pub is_complete: bool,
+    /// Why it failed.
+    pub error: Option<MessageError>,
+    /// By whom it was stopped.
+    pub stopped: Option<Stopped>,
+    /// Why the model ended.
+    pub finish_reason: Option<FinishReason>,
+    /// A chunk is missing in the middle.
+    pub has_gap: bool,
+    /// How far a message of this person's own has got; `null` once the stream has it.
+    pub delivery: Option<Delivery>,
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Item").field("id", &self.id).field("parts", &self.parts.len()).finish()
+    }
+}
+
+impl fmt::Debug for ItemMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ItemMeta")
+            .field("role", &self.role)
+            .field("is_complete", &self.is_complete)
+            .field("delivery", &self.delivery)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an outbox entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum DeliveryState {
+    /// Saved here, waiting for its turn or for the server.
+    Queued,
+    /// On its way.
+    Sending,
+    /// The server has it; the stream has not shown it yet.
+    Sent,
+    /// Refused for good; waits for the person.
+    Wedged,
+}
+
+/// How far a local message has got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Delivery {
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// The outbox entry, to retry, edit or discard it by.
+    pub entry_id: String,
+    /// Why it was refused, or why it still waits; one sentence.
+    pub reason: Option<String>,
+}
+
+impl Item {
+    /// The item of a folded message.
+    pub fn from_message(message: &Message) -> Self {
+        let meta = ItemMeta::from_message(message);
+        Self { id: message.id.clone(), meta, parts: message.parts.clone() }
+    }
+}
+
+impl ItemMeta {
+    /// The flags of a folded message.
+    pub fn from_message(message: &Message) -> Self {
+        Self {
+            role: message.role,
+            actor_id: message.actor_id.clone(),
+            created_at: message.created_at.clone(),
+            is_complete: message.is_complete,
+            error: message.error.clone(),
+            stopped: message.stopped.clone(),
+            finish_reason: message.finish_reason.clone(),
+            has_gap: message.has_gap,
+            delivery: None,
+        }
+    }
+}
+
+impl From<Message> for Item {
+    fn from(message: Message) -> Self {
+        let meta = ItemMeta::from_message(&message);
+        Self { id: message.id, meta, parts: message.parts }
+    }
+}

@@ -1,0 +1,31 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The wait after `attempts` failures, doubled each time and spread over its upper half, so that
+/// many clients do not come back at the same moment. `floor` is what the server asked for.
+pub(super) fn wait(attempts: u32, floor: Option<Duration>) -> Duration {
+    let doubled = FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST);
+    let spread = rand::rng().random_range(0.5..1.0);
+    doubled.mul_f64(spread).max(floor.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_minute_and_never_undercut_the_server() {
+        for attempts in 1..40 {
+            let wait = wait(attempts, None);
+            assert!(wait >= FIRST / 2 && wait <= LONGEST);
+        }
+        assert!(wait(20, None) >= LONGEST / 2);
+        assert!(wait(1, Some(Duration::from_secs(90))) >= Duration::from_secs(90));
+    }
+}

@@ -1,0 +1,450 @@
+//! The entries of one session, in memory as on the disk.
+
+use std::time::Duration;
+
+use session_protocol::{Intent, Part, Role};
+use tokio::time::Instant;
+
+use super::backoff;
+use crate::item::{Delivery, DeliveryState, Item, ItemMeta};
+use crate::store::OutboxRow;
+use crate::summary::{OutboxItem, OutboxKind};
+
+/// How long the stream may take to show what the server has accepted before it is sent again.
+const ECHO_PATIENCE: Duration = Duration::from_secs(15);
+
+/// One wish and how far it has got. No `Debug`: it holds the person's text (L11).
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) intent: Intent,
+    pub(crate) created_at: String,
+    state: State,
+    /// Why it still waits, for the person.
+    reason: Option<String>,
+    attempts: u32,
+    /// How often the server accepted it without an echo.
+    accepted: u32,
+}
+
+enum State {
+    Queued { not_before: Option<Instant> },
+    Sending,
+    Sent { at: Instant },
+    Wedged,
+}
+
+impl Entry {
+    /// A new wish.
+    pub(crate) fn new(id: String, intent: Intent, created_at: String) -> Self {
+        let state = State::Queued { not_before: None };
+        Self { id, intent, created_at, state, reason: None, attempts: 0, accepted: 0 }
+    }
+
+    /// An entry as it was stored; `None` when it cannot be understood (a newer version wrote it).
+    pub(crate) fn restore(row: OutboxRow) -> Option<Self> {
+        let intent = serde_json::from_str(&row.intent).ok()?;
+        let mut entry = Self::new(row.id, intent, row.created_at);
+        if let Some(reason) = row.wedged {
+            entry.state = State::Wedged;
+            entry.reason = Some(reason);
+        }
+        Some(entry)
+    }
+
+    /// How it is stored.
+    pub(crate) fn row(&self, session: &str) -> OutboxRow {
+        let wedged = matches!(self.state, State::Wedged);
+        OutboxRow {
+            id: self.id.clone(),
+            session: session.to_owned(),
+            intent: serde_json::to_string(&self.intent).expect("an intent is plain data"),
+            created_at: self.created_at.clone(),
+            wedged: wedged.then(|| self.reason.clone().unwrap_or_default()),
+        }
+    }
+
+    /// The id of the message it makes, if it makes one.
+    pub(crate) fn message_id(&self) -> Option<String> {
+        match &self.intent {
+            Intent::SendMessage { message_id, .. } => Some(message_id.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Its local echo as an item (L7: the id is the message's).
+    pub(crate) fn item(&self, actor: &str) -> Option<Item> {
+        let Intent::SendMessage { message_id, text } = &self.intent else { return None };
+        Some(Item {
+            id: message_id.to_string(),
+            meta: ItemMeta {
+                role: Role::User,
+                actor_id: Some(actor.to_owned()),
+                created_at: Some(self.created_at.clone()),
+                is_complete: true,
+                error: None,
+                stopped: None,
+                finish_reason: None,
+                has_gap: false,
+                delivery: Some(self.delivery()),
+            },
+            parts: vec![Part::Text { text: text.clone() }],
+        })
+    }
+
+    /// Whether a request for it is under way.
+    pub(crate) fn is_sending(&self) -> bool {
+        matches!(self.state, State::Sending)
+    }
+
+    /// How far it has got, for its item.
+    pub(crate) fn delivery(&self) -> Delivery {
+        Delivery { state: self.state(), entry_id: self.id.clone(), reason: self.reason.clone() }
+    }
+
+    /// How long its echo may take, longer each time that it was accepted.
+    fn patience(&self) -> Duration {
+        ECHO_PATIENCE * (1 << self.accepted.saturating_sub(1).min(5))
+    }
+
+    fn state(&self) -> DeliveryState {
+        match self.state {
+            State::Queued { .. } => DeliveryState::Queued,
+            State::Sending => DeliveryState::Sending,
+            State::Sent { .. } => DeliveryState::Sent,
+            State::Wedged => DeliveryState::Wedged,
+        }
+    }
+
+    fn summary(&self) -> OutboxItem {
+        let (approval_id, approved) = match &self.intent {
+            Intent::RespondApproval { approval_id, approved } => {
+                (Some(approval_id.clone()), Some(*approved))
+            }
+            _ => (None, None),
+        };
+        OutboxItem {
+            entry_id: self.id.clone(),
+            kind: kind(&self.intent),
+            state: self.state(),
+            reason: self.reason.clone(),
+            approval_id,
+            approved,
+            created_at: self.created_at.clone(),
+        }
+    }
+}
+
+fn kind(intent: &Intent) -> OutboxKind {
+    match intent {
+        Intent::CreateSession { .. } => OutboxKind::CreateSession,
+        Intent::SendMessage { .. } => OutboxKind::SendMessage,
+        Intent::RespondApproval { .. } => OutboxKind::RespondApproval,
+        Intent::ToolResult { .. } => OutboxKind::ToolResult,
+        Intent::Stop { .. } => OutboxKind::Stop,
+        Intent::Rename { .. } => OutboxKind::Rename,
+        Intent::DeleteSession => OutboxKind::DeleteSession,
+    }
+}
+
+/// The text a message intent says.
+pub(crate) fn text_of(intent: &Intent) -> Option<&str> {
+    match intent {
+        Intent::SendMessage { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+/// The entries of one session, the oldest first.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    entries: Vec<Entry>,
+}
+
+impl Outbox {
+    /// The entries as they were stored, in order.
+    pub(crate) fn restore(rows: Vec<OutboxRow>) -> Self {
+        let entries = rows
+            .into_iter()
+            .filter_map(|row| {
+                let id = row.id.clone();
+                let entry = Entry::restore(row);
+                if entry.is_none() {
+                    // It stays on the disk, for a version that understands it.
+                    tracing::warn!(%id, "an outbox entry could not be understood");
+                }
+                entry
+            })
+            .collect();
+        Self { entries }
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
+    }
+
+    /// What the window shows of it.
+    pub(crate) fn summary(&self) -> Vec<OutboxItem> {
+        self.entries.iter().map(Entry::summary).collect()
+    }
+
+    /// Whether something is on its way or waits for its turn (not for the person).
+    pub(crate) fn is_busy(&self) -> bool {
+        self.entries.iter().any(|entry| !matches!(entry.state, State::Wedged))
+    }
+
+    /// Whether the session still has to be made on the server.
+    pub(crate) fn makes_session(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.intent, Intent::CreateSession { .. }))
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// The entry to send now: the first that the server does not have, unless it must wait.
+    pub(crate) fn due(&self, now: Instant) -> Option<&Entry> {
+        let entry = self.first_unsent()?;
+        match entry.state {
+            State::Queued { not_before } => not_before.is_none_or(|at| at <= now).then_some(entry),
+            State::Sending | State::Sent { .. } | State::Wedged => None,
+        }
+    }
+
+    fn first_unsent(&self) -> Option<&Entry> {
+        for entry in &self.entries {
+            match entry.state {
+                State::Sent { .. } => {}
+                State::Wedged if matches!(entry.intent, Intent::CreateSession { .. }) => {
+                    return None;
+                }
+                State::Wedged => {}
+                State::Queued { .. } | State::Sending => return Some(entry),
+            }
+        }
+        None
+    }
+
+    /// When [`Outbox::due`] or [`Outbox::resend_unechoed`] may next have something.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        let retry = self.first_unsent().and_then(|entry| match entry.state {
+            State::Queued { not_before } => not_before,
+            _ => None,
+        });
+        let echo = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry.state {
+                State::Sent { at } => Some(at + entry.patience()),
+                _ => None,
+            })
+            .min();
+        [retry, echo].into_iter().flatten().min()
+    }
+
+    /// Sends again what the server accepted and the stream has not shown for too long. Answers the
+    /// entries for which that is pointless: what they wanted to stop had ended by itself.
+    pub(crate) fn resend_unechoed(&mut self, now: Instant) -> Vec<String> {
+        let mut pointless = Vec::new();
+        for entry in &mut self.entries {
+            if !matches!(entry.state, State::Sent { at } if at + entry.patience() <= now) {
+                continue;
+            }
+            if entry.accepted >= 2 && matches!(entry.intent, Intent::Stop { .. }) {
+                pointless.push(entry.id.clone());
+            } else {
+                entry.state = State::Queued { not_before: None };
+            }
+        }
+        pointless
+    }
+
+    /// No more waiting: the network is back, the machine woke up, or something else got through.
+    pub(crate) fn nudge(&mut self) {
+        for entry in &mut self.entries {
+            if let State::Queued { not_before } = &mut entry.state {
+                *not_before = None;
+            }
+        }
+    }
+
+    pub(crate) fn sending(&mut self, id: &str) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.state = State::Sending;
+        }
+    }
+
+    /// The server has it. It stays until its echo is seen (L6).
+    pub(crate) fn sent(&mut self, id: &str, now: Instant) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.state = State::Sent { at: now };
+            entry.reason = None;
+            entry.attempts = 0;
+            entry.accepted = entry.accepted.saturating_add(1);
+        }
+    }
+
+    /// It may succeed later.
+    pub(crate) fn failed(
+        &mut self,
+        id: &str,
+        reason: String,
+        floor: Option<Duration>,
+        now: Instant,
+    ) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.attempts = entry.attempts.saturating_add(1);
+            let not_before = Some(now + backoff::wait(entry.attempts, floor));
+            entry.state = State::Queued { not_before };
+            entry.reason = Some(reason);
+        }
+    }
+
+    /// It was interrupted, e.g. by another server being chosen: try again at once.
+    pub(crate) fn requeue_sending(&mut self) {
+        for entry in &mut self.entries {
+            if matches!(entry.state, State::Sending) {
+                entry.state = State::Queued { not_before: None };
+            }
+        }
+    }
+
+    /// It was refused for good; the person decides.
+    pub(crate) fn wedge(&mut self, id: &str, reason: String) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.state = State::Wedged;
+            entry.reason = Some(reason);
+        }
+    }
+
+    /// The person wants it tried again, perhaps with another intent.
+    pub(crate) fn retry(&mut self, id: &str, intent: Option<Intent>) -> Option<&Entry> {
+        let entry = self.get_mut(id)?;
+        if let Some(intent) = intent {
+            entry.intent = intent;
+        }
+        entry.state = State::Queued { not_before: None };
+        entry.reason = None;
+        entry.attempts = 0;
+        Some(entry)
+    }
+
+    /// Whether the server may have it already, so that it cannot be changed any more.
+    pub(crate) fn may_be_delivered(&self, id: &str) -> bool {
+        self.get(id).is_some_and(|entry| {
+            matches!(entry.state, State::Sending | State::Sent { .. }) || entry.attempts > 0
+        })
+    }
+
+    /// Takes an entry out: its echo was seen, or the person discarded it (L6).
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.id == id)?;
+        Some(self.entries.remove(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str) -> Entry {
+        let intent =
+            Intent::SendMessage { message_id: uuid::Uuid::new_v4(), text: "hello".to_owned() };
+        Entry::new(id.to_owned(), intent, "2026-01-01T00:00:00Z".to_owned())
+    }
+
+    fn due(outbox: &Outbox, now: Instant) -> Option<&str> {
+        outbox.due(now).map(|entry| entry.id.as_str())
+    }
+
+    #[test]
+    fn entries_leave_one_after_the_other() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        outbox.push(message("b"));
+        assert_eq!(due(&outbox, now), Some("a"));
+        outbox.sending("a");
+        assert_eq!(due(&outbox, now), None, "b waits while a is on its way");
+        outbox.sent("a", now);
+        assert_eq!(due(&outbox, now), Some("b"));
+        assert_eq!(outbox.len(), 2, "sent is not gone: only the echo takes it out");
+    }
+
+    #[test]
+    fn a_failure_holds_back_what_follows_until_its_wait_is_over_or_a_nudge() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        outbox.push(message("b"));
+        outbox.sending("a");
+        outbox.failed("a", "no connection".to_owned(), None, now);
+        assert_eq!(due(&outbox, now), None);
+        let wake = outbox.wake_at().expect("it will be tried again");
+        assert_eq!(due(&outbox, wake), Some("a"));
+        outbox.nudge();
+        assert_eq!(due(&outbox, now), Some("a"));
+    }
+
+    #[test]
+    fn a_refused_entry_is_passed_over_and_waits_for_the_person() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        outbox.push(message("b"));
+        outbox.wedge("a", "too large".to_owned());
+        assert_eq!(due(&outbox, now), Some("b"));
+        outbox.retry("a", None);
+        assert_eq!(due(&outbox, now), Some("a"));
+    }
+
+    #[test]
+    fn nothing_goes_before_the_session_exists() {
+        let mut outbox = Outbox::default();
+        let intent = Intent::CreateSession { agents: vec![], title: None };
+        outbox.push(Entry::new("c".to_owned(), intent, String::new()));
+        outbox.push(message("a"));
+        outbox.wedge("c", "not allowed".to_owned());
+        assert_eq!(due(&outbox, Instant::now()), None);
+    }
+
+    #[test]
+    fn what_was_sent_is_sent_again_when_its_echo_stays_away() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        outbox.sending("a");
+        outbox.sent("a", now);
+        assert!(outbox.resend_unechoed(now).is_empty());
+        assert_eq!(due(&outbox, now), None);
+        let later = outbox.wake_at().expect("it looks again");
+        assert!(outbox.resend_unechoed(later).is_empty());
+        assert_eq!(due(&outbox, later), Some("a"));
+    }
+
+    #[test]
+    fn a_stored_entry_comes_back_as_it_was() {
+        let mut entry = message("a");
+        entry.state = State::Wedged;
+        entry.reason = Some("too large".to_owned());
+        let back = Entry::restore(entry.row("s")).expect("it was written by us");
+        assert_eq!(back.intent, entry.intent);
+        assert_eq!(back.delivery().reason.as_deref(), Some("too large"));
+        assert_eq!(back.delivery().state, DeliveryState::Wedged);
+    }
+}

@@ -1,0 +1,26 @@
+//! The outbox of one session: what the person asked for, in order, until the stream shows it.
+//!
+//! An entry is on the disk before the person is told that it is accepted, and it leaves only when
+//! its echo is read from the stream, in the same transaction as that batch, or by the person's hand
+//! (L6). A 200 from the server only makes it *sent*: if the echo does not come, it is sent again,
+//! which is harmless, because every intent carries the id it is recognised by.
+//!
+//! ```text
+//!            ┌──────────── temporary failure, backoff ───────────┐
+//!            ▼                                                    │
+//! queued ─▶ sending ─▶ sent ─▶ (echo: gone)                       │
+//!   ▲          └──────────────────────────────────────────────────┘
+//!   │          └─▶ wedged: refused for good, with the reason; the person retries,
+//!   └────────────── edits or discards
+//! ```
+//!
+//! Entries leave one after the other: the next is sent only when the server has the one before it.
+//! A wedged entry is passed over, except the one that makes the session, without which nothing else
+//! makes sense. What goes wrong on the way is judged in [`send`].
+
+mod backoff;
+mod entry;
+mod send;
+
+pub(crate) use entry::{Entry, Outbox, text_of};
+pub(crate) use send::{Outcome, Sender};

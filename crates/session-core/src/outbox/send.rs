@@ -1,0 +1,222 @@
+//! Sending one entry, and what its answer means.
+//!
+//! Every request carries the id by which the server knows it again (`messageId`, the approval's id,
+//! `txid`), so that sending twice is the same as sending once. The routes are those of the session
+//! proxy that sessions on Durable Streams grew up with.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use session_protocol::Intent;
+
+use crate::config::Actor;
+use crate::connection::{Connected, authorize};
+
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of an answer is read to find the reason in it.
+const REASON_BYTES: usize = 16 * 1024;
+/// How much of a reason is shown.
+const REASON_CHARS: usize = 300;
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The server has it.
+    Accepted,
+    /// Not now: no connection, or the server is in trouble.
+    Later { reason: String, floor: Option<Duration> },
+    /// The server does not know who we are: nothing is sent until that changes.
+    Refused { reason: String },
+    /// The server will never take this.
+    Wedged { reason: String },
+}
+
+/// Sends entries of one session to one server.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    pub(crate) connected: Connected,
+    pub(crate) session: String,
+    pub(crate) actor: Actor,
+}
+
+impl Sender {
+    /// Sends one intent; `txid` is the entry's id.
+    ///
+    /// # Cancel safety
+    /// The server may or may not have it: send it again.
+    pub(crate) async fn send(&self, intent: &Intent, txid: &str) -> Outcome {
+        for request in self.requests(intent, txid) {
+            match self.once(request, intent).await {
+                Outcome::Accepted => {}
+                outcome => return outcome,
+            }
+        }
+        Outcome::Accepted
+    }
+
+    fn requests(&self, intent: &Intent, txid: &str) -> Vec<RequestBuilder> {
+        let actor = &self.actor.id;
+        match intent {
+            Intent::CreateSession { agents, title } => {
+                let body = match title {
+                    Some(title) => json!({ "title": title }),
+                    None => json!({}),
+                };
+                let mut requests = vec![self.request(Method::PUT, &[]).json(&body)];
+                if !agents.is_empty() {
+                    let body = json!({ "agents": agents });
+                    requests.push(self.request(Method::POST, &["agents"]).json(&body));
+                }
+                requests
+            }
+            Intent::SendMessage { message_id, text } => {
+                let body = json!({
+                    "messageId": message_id, "content": text, "role": "user",
+                    "actorId": actor, "actorType": "user", "txid": txid,
+                });
+                vec![self.request(Method::POST, &["messages"]).json(&body)]
+            }
+            Intent::RespondApproval { approval_id, approved } => {
+                let body = json!({ "approved": approved, "txid": txid });
+                vec![self.request(Method::POST, &["approvals", approval_id]).json(&body)]
+            }
+            Intent::ToolResult { tool_call_id, output, error } => {
+                let body = json!({
+                    "toolCallId": tool_call_id, "output": output, "error": error, "txid": txid,
+                });
+                vec![self.request(Method::POST, &["tool-results"]).json(&body)]
+            }
+            Intent::Stop { message_id } => {
+                let body = json!({ "messageId": message_id, "txid": txid });
+                vec![self.request(Method::POST, &["stop"]).json(&body)]
+            }
+            Intent::Rename { title } => {
+                let body = json!({ "title": title, "txid": txid });
+                vec![self.request(Method::PATCH, &[]).json(&body)]
+            }
+            Intent::DeleteSession => vec![self.request(Method::DELETE, &[])],
+        }
+    }
+
+    fn request(&self, method: Method, rest: &[&str]) -> RequestBuilder {
+        let mut path = vec!["v1", "sessions", self.session.as_str()];
+        path.extend(rest);
+        let url = self.connected.endpoint.url(&path);
+        let request = self.connected.http.request(method, url).timeout(TIMEOUT);
+        authorize(request, &self.connected.endpoint)
+            .header("x-actor-id", &self.actor.id)
+            .header("x-actor-type", "user")
+    }
+
+    async fn once(&self, request: RequestBuilder, intent: &Intent) -> Outcome {
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_builder() => {
+                return Outcome::Wedged {
+                    reason: "This could not be put into a request. Edit it and try again."
+                        .to_owned(),
+                };
+            }
+            Err(_) => {
+                return Outcome::Later {
+                    reason: "The server cannot be reached. This is sent when it can.".to_owned(),
+                    floor: None,
+                };
+            }
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Outcome::Accepted;
+        }
+        let floor = retry_after(&response);
+        judge(status, floor, intent, reason(response).await)
+    }
+}
+
+/// What a status that is not a success means for an entry.
+fn judge(
+    status: StatusCode,
+    floor: Option<Duration>,
+    intent: &Intent,
+    said: Option<String>,
+) -> Outcome {
+    match status {
+        // Deleted already is deleted.
+        StatusCode::NOT_FOUND | StatusCode::GONE if matches!(intent, Intent::DeleteSession) => {
+            Outcome::Accepted
+        }
+        StatusCode::UNAUTHORIZED => Outcome::Refused {
+            reason: "The server refuses the token. Check it in the settings; this is sent then."
+                .to_owned(),
+        },
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            later(status, floor)
+        }
+        _ if status.is_client_error() || status.is_redirection() => Outcome::Wedged {
+            reason: said.unwrap_or_else(|| format!("The server refused this (HTTP {status}).")),
+        },
+        _ => later(status, floor),
+    }
+}
+
+fn later(status: StatusCode, floor: Option<Duration>) -> Outcome {
+    let reason = format!(
+        "The server cannot take this now (HTTP {}). It is tried again by itself.",
+        status.as_u16()
+    );
+    Outcome::Later { reason, floor }
+}
+
+/// `Retry-After` in seconds; a date is not worth the trouble here.
+fn retry_after(response: &reqwest::Response) -> Option<Duration> {
+    let value = response.headers().get("retry-after")?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The sentence a server put into its answer, shortened: `message`, `details` or `error`.
+async fn reason(mut response: reqwest::Response) -> Option<String> {
+    let mut body = Vec::new();
+    while body.len() < REASON_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    let value: Value = serde_json::from_slice(&body).ok()?;
+    let sentence =
+        ["message", "detail", "error"].iter().find_map(|key| match value.get(key)? {
+            Value::String(text) if !text.trim().is_empty() => Some(text.trim()),
+            Value::Object(inner) => inner.get("message")?.as_str(),
+            _ => None,
+        })?;
+    Some(sentence.chars().take(REASON_CHARS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u16, intent: &Intent) -> Outcome {
+        judge(StatusCode::from_u16(status).unwrap(), None, intent, None)
+    }
+
+    #[test]
+    fn a_status_says_whether_to_try_again() {
+        let stop = Intent::Stop { message_id: None };
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert!(matches!(outcome(status, &stop), Outcome::Later { .. }), "{status}");
+        }
+        for status in [400, 403, 404, 409, 410, 413, 422] {
+            assert!(matches!(outcome(status, &stop), Outcome::Wedged { .. }), "{status}");
+        }
+        assert!(matches!(outcome(401, &stop), Outcome::Refused { .. }));
+    }
+
+    #[test]
+    fn deleting_what_is_not_there_is_done() {
+        assert_eq!(outcome(404, &Intent::DeleteSession), Outcome::Accepted);
+        assert_eq!(outcome(410, &Intent::DeleteSession), Outcome::Accepted);
+    }
+}

@@ -1,0 +1,306 @@
+//! One batch of the stream: fold, view, outbox, what to write.
+
+use durable_stream::{Batch, Offset};
+use session_protocol::{ApprovalStatus, ChangeSet, Intent, MessageChange, Part, Role};
+use tokio::time::Instant;
+
+use super::publish::{shorten, title_from};
+use super::restore::Session;
+use crate::diff::Diff;
+use crate::item::{Item, ItemMeta};
+use crate::store::messages;
+use crate::view::{Unfit, View};
+
+/// How much of a message is shown in the list of sessions.
+const PREVIEW_CHARS: usize = 120;
+
+impl Session {
+    /// Takes in a batch. Taking it in again changes nothing (L3).
+    pub(super) fn take_in(&mut self, batch: &Batch, now: Instant) {
+        if self.came_back_shorter(&batch.next_offset) {
+            // The stream was made anew, or restored from an older copy.
+            self.line.hang_up();
+            self.read_again();
+            return;
+        }
+        if let Some(unconfirmed) = &mut self.unconfirmed {
+            for item in &batch.items {
+                if let Some(id) = message_of(item) {
+                    unconfirmed.remove(&id);
+                }
+            }
+        }
+        let mut loader = self.persist.loader(&self.shared.store, self.key);
+        let mut changes = self.fold.apply(&batch.items, &mut loader);
+        let urgent = self.note(&changes);
+        let diffs = self.show(&changes);
+        self.persist.gather(&mut changes);
+        self.head.offset = Some(batch.next_offset.to_string());
+        self.head.remote = true;
+        self.head.closed |= batch.closed;
+        let now_text = crate::clock::now_text();
+        if batch.up_to_date || batch.closed {
+            self.head.synced_at = Some(now_text.clone());
+        }
+        if !batch.items.is_empty() || batch.closed {
+            self.persist.touch_head();
+        }
+        let before = self.line.connection().state;
+        self.line.arrived(batch.up_to_date, batch.closed, &now_text);
+        self.published.dirty |= before != self.line.connection().state;
+        if batch.up_to_date || batch.closed {
+            self.compare();
+        }
+        self.send_diffs(diffs);
+        let echoed = self.echoes(&changes);
+        self.persist.schedule(now, urgent || echoed || batch.closed);
+    }
+
+    /// Whether the stream ends before the place that was reached: offsets grow (PROTOCOL,
+    /// "Offsets": lexicographically sortable).
+    fn came_back_shorter(&self, next: &Offset) -> bool {
+        match (&self.head.offset, next) {
+            (Some(ours), Offset::At(theirs)) => self.unconfirmed.is_none() && theirs < ours,
+            _ => false,
+        }
+    }
+
+    /// Reads the stream from its start, into what is known already: equal items change nothing,
+    /// and nothing local is dropped (L14).
+    pub(super) fn read_again(&mut self) {
+        let stored = self
+            .shared
+            .store
+            .read(|connection| messages::ids(connection, self.key))
+            .unwrap_or_default();
+        let in_memory = self.fold.messages().map(|message| message.id.clone());
+        self.unconfirmed = Some(stored.into_iter().chain(in_memory).collect());
+        self.head.offset = None;
+        self.persist.touch_head();
+    }
+
+    /// After reading again: says whether this is still the stream that the session came from.
+    fn compare(&mut self) {
+        let Some(missing) = self.unconfirmed.take() else { return };
+        if missing.is_empty() {
+            return;
+        }
+        self.head.notice = Some(format!(
+            "The stream on the server is not the one this session was read from. {} of the \
+             messages here are not on the server; they are kept.",
+            missing.len()
+        ));
+        self.persist.touch_head();
+        self.published.dirty = true;
+    }
+
+    /// Keeps title, preview and the like up to date. Answers whether to write at once.
+    fn note(&mut self, changes: &ChangeSet) -> bool {
+        let mut urgent = changes.reset || !changes.approvals.is_empty() || changes.agents_changed;
+        for change in &changes.messages {
+            let structural = match change {
+                MessageChange::AppendText { .. } | MessageChange::SetPart { .. } => false,
+                MessageChange::Inserted { .. } => {
+                    self.unread_stale = true;
+                    true
+                }
+                MessageChange::Meta { .. }
+                | MessageChange::Replaced { .. }
+                | MessageChange::Removed { .. } => true,
+            };
+            if !structural {
+                continue;
+            }
+            let Some(message) = self.fold.message(change.id()).filter(|message| !message.hidden)
+            else {
+                continue;
+            };
+            if self.head.created_at.is_none() {
+                self.head.created_at.clone_from(&message.created_at);
+            }
+            let at = message.last_chunk_at.as_ref().or(message.created_at.as_ref());
+            if at > self.head.last_activity.as_ref() {
+                self.head.last_activity = at.cloned();
+            }
+            if message.is_complete {
+                urgent = true;
+                self.last_failed = message.error.is_some();
+                let text = message.plain_text();
+                if let Some(line) = text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+                    self.head.preview = Some(shorten(line, PREVIEW_CHARS));
+                }
+                if self.head.title.is_none() && message.role == Role::User {
+                    self.head.title = title_from(&text);
+                }
+            } else {
+                self.last_failed = false;
+            }
+            self.published.dirty = true;
+        }
+        if changes.meta_changed
+            && let Some(title) = self.fold.title()
+        {
+            self.head.title = Some(title.to_owned());
+        }
+        self.published.dirty |= changes.reset
+            || !changes.approvals.is_empty()
+            || !changes.removed_approvals.is_empty()
+            || changes.presence_changed
+            || changes.agents_changed
+            || changes.active_changed
+            || changes.stats_changed
+            || changes.meta_changed
+            || changes.skipped > 0;
+        urgent
+    }
+
+    /// Brings the view up to date. Costs what changed (L12).
+    fn show(&mut self, changes: &ChangeSet) -> Vec<Diff> {
+        if changes.reset && self.view.take().is_some() {
+            // Everything is another: each feed starts over.
+            self.ensure_view();
+            return self
+                .view
+                .as_mut()
+                .map(|view| rebase(view, &mut self.viewers))
+                .into_iter()
+                .collect();
+        }
+        let Some(view) = &mut self.view else { return Vec::new() };
+        let mut diffs = Vec::new();
+        for change in &changes.messages {
+            let id = change.id();
+            let Some(message) = self.fold.message(id).filter(|message| !message.hidden) else {
+                view.remove(id, &mut diffs);
+                continue;
+            };
+            let fits = match change {
+                MessageChange::Inserted { .. } | MessageChange::Replaced { .. } => {
+                    view.insert_remote(message.position, Item::from_message(message), &mut diffs);
+                    Ok(())
+                }
+                MessageChange::AppendText { part, text, .. } => {
+                    view.append_text(id, *part, text.clone(), &mut diffs)
+                }
+                MessageChange::SetPart { part, .. } => match message.parts.get(*part) {
+                    Some(value) => view.set_part(id, *part, value.clone(), &mut diffs),
+                    None => Err(Unfit),
+                },
+                MessageChange::Meta { .. } => {
+                    if !view.set_meta(id, ItemMeta::from_message(message), &mut diffs) {
+                        // It was hidden until now.
+                        view.insert_remote(
+                            message.position,
+                            Item::from_message(message),
+                            &mut diffs,
+                        );
+                    }
+                    Ok(())
+                }
+                MessageChange::Removed { .. } => {
+                    view.remove(id, &mut diffs);
+                    Ok(())
+                }
+            };
+            if fits == Err(Unfit) {
+                view.replace(Item::from_message(message), &mut diffs);
+            }
+        }
+        diffs
+    }
+
+    /// Takes the entries out of the outbox whose echo is in this batch (L6). Answers whether there
+    /// were any.
+    fn echoes(&mut self, changes: &ChangeSet) -> bool {
+        if self.outbox.is_empty() {
+            return false;
+        }
+        let echoed: Vec<String> = self
+            .outbox
+            .iter()
+            .filter(|entry| {
+                changes.txids.contains(&entry.id)
+                    || entry
+                        .message_id()
+                        .is_some_and(|id| changes.messages.iter().any(|change| change.id() == id))
+                    || self.is_fulfilled(&entry.intent)
+            })
+            .map(|entry| entry.id.clone())
+            .collect();
+        for id in &echoed {
+            self.leave(id);
+            self.persist.echo(id.clone());
+        }
+        !echoed.is_empty()
+    }
+
+    /// Whether the stream already shows what an intent asks for.
+    fn is_fulfilled(&self, intent: &Intent) -> bool {
+        match intent {
+            Intent::CreateSession { agents, title } => {
+                let registered = self.fold.agents();
+                agents.iter().all(|spec| registered.iter().any(|agent| agent.agent_id == spec.id))
+                    && (title.is_none() || self.fold.title().is_some())
+            }
+            // Also when somebody else answered first: the first answer wins.
+            Intent::RespondApproval { approval_id, .. } => self
+                .fold
+                .approval(approval_id)
+                .is_some_and(|approval| approval.status != ApprovalStatus::Pending),
+            Intent::ToolResult { tool_call_id, .. } => self.has_result(tool_call_id),
+            Intent::Stop { message_id: Some(id) } => {
+                !self.fold.incomplete().iter().any(|active| active.message_id == *id)
+            }
+            Intent::Stop { message_id: None } => self.fold.incomplete().is_empty(),
+            Intent::Rename { title } => self.fold.title() == Some(title),
+            // Recognised by the message's id; deletion has no echo but the server's answer.
+            Intent::SendMessage { .. } | Intent::DeleteSession => false,
+        }
+    }
+
+    fn has_result(&self, tool_call_id: &str) -> bool {
+        let owner = self.fold.tool_call_owner(tool_call_id).and_then(|id| self.fold.message(id));
+        owner.into_iter().flat_map(|message| &message.parts).any(|part| match part {
+            Part::ToolCall(call) => {
+                call.id == tool_call_id && (call.output.is_some() || call.error.is_some())
+            }
+            _ => false,
+        })
+    }
+
+    /// An entry leaves the outbox; its local echo goes, unless the message took its place.
+    pub(super) fn leave(&mut self, entry_id: &str) {
+        let Some(entry) = self.outbox.remove(entry_id) else { return };
+        self.published.dirty = true;
+        if let Some(id) = entry.message_id()
+            && let Some(view) = &mut self.view
+        {
+            let mut diffs = Vec::new();
+            view.remove_local(&id, &mut diffs);
+            self.send_diffs(diffs);
+        }
+    }
+}
+
+/// The message that an item of the stream is about.
+fn message_of(item: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Item {
+        value: Value,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Value {
+        message_id: String,
+    }
+    serde_json::from_slice::<Item>(item).ok().map(|item| item.value.message_id)
+}
+
+/// Begins every reader's list anew.
+fn rebase(view: &mut View, viewers: &mut [super::publish::Viewer]) -> Diff {
+    let (base, reset) = view.reset();
+    for viewer in viewers {
+        viewer.base = base;
+    }
+    reset
+}

@@ -1,0 +1,259 @@
+//! The line to a session's stream: opening it, what its failures mean, and the words for it.
+//!
+//! | what happens | what the line does |
+//! | --- | --- |
+//! | no connection, 5xx, 429 | the reader tries again by itself; shown as retrying |
+//! | 401, 403 | waits for another token or server, asks again once a minute |
+//! | 404, and the session waits to be made | waits for that |
+//! | 404, 410 otherwise | *gone*: everything local is kept and marked (L14); asks again once a minute |
+//! | 400 | the offset is of another stream: reads from the start and compares (L14) |
+//! | closed | ends for good (L10) |
+//! | anything else | asks again every half minute |
+
+use std::time::Duration;
+
+use durable_stream::{Batch, Error, Follow, FollowOptions, FollowState, Live, Nudge, Offset};
+use futures::StreamExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::connection::Connected;
+use crate::summary::{Connection, ConnectionState};
+
+/// How long to wait before asking a server again that refused or does not know the session.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// The same for an answer that makes no sense.
+const ASK_STRANGER: Duration = Duration::from_secs(30);
+/// The same for a session that is just being made.
+const ASK_NEW: Duration = Duration::from_secs(2);
+
+/// What came over the line.
+pub(super) enum Arrival {
+    Batch(Batch),
+    /// The reader does something else: see [`Line::hear`].
+    State,
+    Failed(Error),
+    /// The reader ended without a word, which it does only after the stream was closed.
+    Ended,
+}
+
+/// The line of one session.
+pub(super) struct Line {
+    /// Whether the hub wants the session followed.
+    pub(super) wanted: bool,
+    reader: Option<Follow>,
+    nudge: Nudge,
+    states: watch::Receiver<FollowState>,
+    hear: watch::Sender<FollowState>,
+    retry_at: Option<Instant>,
+    closed: bool,
+    connection: Connection,
+}
+
+impl Line {
+    /// A line that is not open yet. `synced_at`: when the session was last up to date.
+    pub(super) fn new(closed: bool, synced_at: Option<String>) -> Self {
+        let (hear, states) = watch::channel(FollowState::Connecting);
+        let state = if closed { ConnectionState::Closed } else { ConnectionState::Offline };
+        Self {
+            wanted: false,
+            reader: None,
+            nudge: Nudge::new(),
+            states,
+            hear,
+            retry_at: None,
+            closed,
+            connection: Connection { state, synced_at, ..Connection::default() },
+        }
+    }
+
+    /// How it stands, for the window.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether everything was read at some point of this connection.
+    pub(super) fn is_live(&self) -> bool {
+        self.connection.state == ConnectionState::Live
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether [`Line::open`] may be called: nothing is read, and nothing is waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.reader.is_none() && self.retry_at.is_none()
+    }
+
+    /// Starts reading from `offset`, if it should and can.
+    pub(super) fn open(&mut self, connected: Option<&Connected>, id: &str, offset: Option<&str>) {
+        if self.reader.is_some() || self.closed || !self.wanted {
+            return;
+        }
+        let Some(connected) = connected else { return };
+        let url = connected.endpoint.url(&["v1", "stream", "sessions", id]);
+        let from = offset.map_or(Offset::Beginning, Offset::from);
+        self.hear.send_replace(FollowState::Connecting);
+        self.states.mark_unchanged();
+        let hear = self.hear.clone();
+        let options = FollowOptions::new(from, Live::Auto)
+            .nudge(self.nudge.clone())
+            // A state that was heard twice is not news.
+            .on_state(move |state| {
+                hear.send_if_modified(|known| {
+                    let news = *known != state;
+                    if news {
+                        *known = state;
+                    }
+                    news
+                });
+            });
+        self.reader = Some(connected.streams.stream(url).follow_with(options));
+        self.retry_at = None;
+        self.set(ConnectionState::Connecting, None, None, None);
+    }
+
+    /// Stops reading; [`Line::open`] goes on.
+    pub(super) fn hang_up(&mut self) {
+        self.reader = None;
+        self.retry_at = None;
+        if !self.closed {
+            self.set(ConnectionState::Offline, None, None, None);
+        }
+    }
+
+    /// Whatever waits is tried now. Answers whether the line should be opened.
+    pub(super) fn nudge(&mut self) -> bool {
+        self.nudge.wake();
+        self.reader.is_none() && self.retry_at.take().is_some()
+    }
+
+    /// When to call [`Line::due`].
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether it is time to open the line again.
+    pub(super) fn due(&mut self, now: Instant) -> bool {
+        let due = self.retry_at.is_some_and(|at| at <= now);
+        if due {
+            self.retry_at = None;
+        }
+        due
+    }
+
+    /// The next thing that comes; for ever when nothing is read.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn next(&mut self) -> Arrival {
+        let Self { reader: Some(reader), states, .. } = self else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            // The sender lives as long as the line.
+            _ = states.changed() => Arrival::State,
+            batch = reader.next() => match batch {
+                Some(Ok(batch)) => Arrival::Batch(batch),
+                Some(Err(error)) => Arrival::Failed(error),
+                None => Arrival::Ended,
+            },
+        }
+    }
+
+    /// Takes note of what the reader does. Answers whether the window should know.
+    pub(super) fn hear(&mut self) -> bool {
+        let state = self.states.borrow_and_update().clone();
+        if self.reader.is_none() {
+            return false;
+        }
+        let before = self.connection.clone();
+        match state {
+            // A reconnect of a moment is no news to a person who was up to date.
+            FollowState::Connecting | FollowState::CatchingUp if self.is_live() => {}
+            FollowState::Connecting => self.set(ConnectionState::Connecting, None, None, None),
+            FollowState::CatchingUp => self.set(ConnectionState::CatchingUp, None, None, None),
+            FollowState::Retrying { at, cause_code, status, .. } => {
+                let retry_at = jiff::Timestamp::try_from(at).ok().map(|at| format!("{at:.3}"));
+                let message = match status {
+                    Some(status) => format!(
+                        "The server has a problem (HTTP {status}). It is asked again by itself."
+                    ),
+                    None => "The server cannot be reached. It is tried again by itself.".to_owned(),
+                };
+                let state = ConnectionState::Retrying;
+                self.set(state, Some(cause_code), Some(message), retry_at);
+            }
+            // Said by `arrived`, when the last batch was folded.
+            _ => {}
+        }
+        before != self.connection
+    }
+
+    /// A batch was folded.
+    pub(super) fn arrived(&mut self, up_to_date: bool, closed: bool, now_text: &str) {
+        if closed {
+            self.closed = true;
+            self.reader = None;
+            self.set(
+                ConnectionState::Closed,
+                Some("stream-closed"),
+                Some("This session is closed. It can be read, not written.".to_owned()),
+                None,
+            );
+        } else if up_to_date {
+            self.set(ConnectionState::Live, None, None, None);
+        } else if !self.is_live() {
+            self.set(ConnectionState::CatchingUp, None, None, None);
+        }
+        if up_to_date || closed {
+            self.connection.synced_at = Some(now_text.to_owned());
+        }
+    }
+
+    /// The reader gave up. `awaited`: the session waits to be made on the server.
+    pub(super) fn failed(&mut self, error: &Error, awaited: bool, now: Instant) {
+        self.reader = None;
+        let (state, wait, message): (_, _, &str) = match error {
+            Error::NotFound { .. } if awaited => {
+                (ConnectionState::Connecting, ASK_NEW, "This session is being made on the server.")
+            }
+            Error::NotFound { .. } | Error::Gone { .. } => (
+                ConnectionState::Gone,
+                ASK_AGAIN,
+                "The server does not have this session any more. What is here is kept.",
+            ),
+            Error::Unauthorized { .. } => (
+                ConnectionState::Refused,
+                ASK_AGAIN,
+                "The server refuses the token. Check the server and token in the settings.",
+            ),
+            Error::Forbidden { .. } => (
+                ConnectionState::Refused,
+                ASK_AGAIN,
+                "You are not allowed to read this session. Ask its owner for access.",
+            ),
+            _ => (
+                ConnectionState::Retrying,
+                ASK_STRANGER,
+                "The server's answer cannot be understood. Check its address in the settings.",
+            ),
+        };
+        self.retry_at = Some(now + wait);
+        self.set(state, Some(error.code()), Some(message.to_owned()), None);
+    }
+
+    fn set(
+        &mut self,
+        state: ConnectionState,
+        code: Option<&str>,
+        message: Option<String>,
+        retry_at: Option<String>,
+    ) {
+        let synced_at = self.connection.synced_at.take();
+        let code = code.map(str::to_owned);
+        self.connection = Connection { state, code, message, retry_at, synced_at };
+    }
+}

@@ -1,0 +1,77 @@
+//! How the rest of the engine talks to a session's task.
+
+use std::sync::Arc;
+
+use session_protocol::Intent;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::EngineError;
+use crate::feed::FeedShared;
+use crate::summary::{Page, SessionView};
+
+/// Where a command's answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// What a session's task is asked to do.
+pub(crate) enum Command {
+    /// The last items, from memory and store (L13).
+    Open { limit: usize, reply: Reply<SessionView> },
+    /// The items before one.
+    PageBefore { before: String, limit: usize, reply: Reply<Page> },
+    /// Send this feed a `Reset` and everything from then on.
+    Attach(Arc<FeedShared>),
+    /// Put an intent in the outbox; answers with the entry when it is on the disk.
+    Enqueue { entry_id: String, intent: Intent, reply: Reply<String> },
+    /// Send an entry again, perhaps with another text.
+    Retry { entry_id: String, text: Option<String>, reply: Reply<()> },
+    /// Take an entry out of the outbox.
+    Discard { entry_id: String, reply: Reply<()> },
+    /// Stop what runs now.
+    Stop { reply: Reply<String> },
+    /// Keep unsent text.
+    SaveDraft { text: String, reply: Reply<()> },
+    /// Everything so far was seen.
+    MarkRead { reply: Reply<()> },
+    /// Delete the session here, and on the server when it can be reached.
+    Delete { reply: Reply<()> },
+    /// Follow the stream, or stop following it.
+    Follow(bool),
+    /// Try now whatever waits.
+    Nudge,
+    /// Write everything and end.
+    Close { done: oneshot::Sender<()> },
+}
+
+/// A session's task, from outside.
+#[derive(Clone)]
+pub(crate) struct SessionHandle {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl SessionHandle {
+    /// A handle and the queue its task reads.
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
+        let (commands, queue) = mpsc::unbounded_channel();
+        (Self { commands }, queue)
+    }
+
+    /// Sends a command that needs no answer. A task that has ended ignores it.
+    pub(crate) fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(command(reply));
+        answer.await.unwrap_or(Err(EngineError::Closed))
+    }
+
+    /// Whether the task has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+}

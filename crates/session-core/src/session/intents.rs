@@ -1,0 +1,377 @@
+//! What the person asks of a session: into the outbox, and from it to the server.
+
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use session_protocol::Intent;
+use tokio::time::Instant;
+
+use super::handle::Reply;
+use super::restore::Session;
+use crate::error::EngineError;
+use crate::hub::HubEvent;
+use crate::outbox::{Entry, Outcome, Sender, text_of};
+use crate::store::{StoreError, drafts, outbox, sessions};
+use crate::summary::Draft;
+
+/// A local write that was handed to the writer thread; what happens when it is on the disk.
+pub(super) type Pending = BoxFuture<'static, Saved>;
+
+/// A local write that has ended.
+pub(super) enum Saved {
+    Entry {
+        entry: Box<Entry>,
+        result: Result<(), StoreError>,
+        reply: Reply<String>,
+    },
+    Retried {
+        entry_id: String,
+        intent: Option<Intent>,
+        result: Result<(), StoreError>,
+        reply: Reply<()>,
+    },
+    Discarded {
+        entry_id: String,
+        result: Result<(), StoreError>,
+        reply: Reply<()>,
+    },
+    Draft {
+        draft: Option<Draft>,
+        result: Result<(), StoreError>,
+        reply: Reply<()>,
+    },
+    Read {
+        position: u64,
+        result: Result<(), StoreError>,
+        reply: Reply<()>,
+    },
+    Deleted {
+        entry: Box<Entry>,
+        result: Result<(), StoreError>,
+        reply: Reply<()>,
+    },
+}
+
+/// An answer that nobody waits for any more is no problem.
+fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
+    let _ = reply.send(result);
+}
+
+impl Session {
+    /// Puts an intent in the outbox: on the disk first, then shown and sent.
+    pub(super) fn enqueue(
+        &mut self,
+        entry_id: String,
+        intent: Intent,
+        reply: Reply<String>,
+    ) -> Option<Pending> {
+        if let Some(known) = self.same(&entry_id, &intent) {
+            answer(reply, Ok(known));
+            return None;
+        }
+        if self.deleted {
+            answer(reply, Err(EngineError::UnknownSession));
+            return None;
+        }
+        if self.line.is_closed() {
+            let why = "This session is closed; nothing can be sent to it any more.";
+            answer(reply, Err(EngineError::NotPossible(why)));
+            return None;
+        }
+        let entry = Entry::new(entry_id, intent, crate::clock::now_text());
+        let row = entry.row(&self.id);
+        // What is sent is no longer a draft.
+        let sent = text_of(&entry.intent).map(str::to_owned);
+        let draft = self.draft.as_ref().filter(|draft| sent.as_deref() == Some(&draft.text));
+        let spent = draft.is_some();
+        let session = self.id.clone();
+        let saved = self.shared.store.write_durable(move |tx| {
+            outbox::insert(tx, &row)?;
+            if spent {
+                drafts::save(tx, &session, "", "")?;
+            }
+            Ok(())
+        });
+        if spent {
+            self.draft = None;
+        }
+        let entry = Box::new(entry);
+        Some(async move { Saved::Entry { entry, result: saved.await, reply } }.boxed())
+    }
+
+    /// An entry that asks for the same already.
+    fn same(&self, entry_id: &str, intent: &Intent) -> Option<String> {
+        let same = self.outbox.iter().find(|entry| match (&entry.intent, intent) {
+            (
+                Intent::RespondApproval { approval_id: one, approved: a },
+                Intent::RespondApproval { approval_id: other, approved: b },
+            ) => one == other && a == b,
+            (Intent::Stop { message_id: one }, Intent::Stop { message_id: other }) => one == other,
+            _ => entry.id == entry_id,
+        });
+        same.map(|entry| entry.id.clone())
+    }
+
+    /// What to stop now.
+    pub(super) fn stoppable(&self) -> Result<Intent, EngineError> {
+        let active = self.fold.incomplete();
+        match active.as_slice() {
+            [] => Err(EngineError::NotPossible("Nothing is running in this session.")),
+            [one] => Ok(Intent::Stop { message_id: Some(one.message_id.clone()) }),
+            _ => Ok(Intent::Stop { message_id: None }),
+        }
+    }
+
+    /// The person wants an entry sent again, perhaps with another text.
+    pub(super) fn retry(
+        &mut self,
+        entry_id: String,
+        text: Option<String>,
+        reply: Reply<()>,
+    ) -> Option<Pending> {
+        let Some(entry) = self.outbox.get(&entry_id) else {
+            answer(reply, Err(EngineError::UnknownEntry));
+            return None;
+        };
+        let intent = match (&entry.intent, text) {
+            (_, None) => None,
+            (Intent::SendMessage { message_id, .. }, Some(text)) => {
+                Some(Intent::SendMessage { message_id: *message_id, text })
+            }
+            (_, Some(_)) => {
+                let why = "Only messages can be edited.";
+                answer(reply, Err(EngineError::NotPossible(why)));
+                return None;
+            }
+        };
+        if intent.is_some() && self.outbox.may_be_delivered(&entry_id) {
+            let why = "The server may have this message already, so it cannot be edited.";
+            answer(reply, Err(EngineError::NotPossible(why)));
+            return None;
+        }
+        let stored = serde_json::to_string(intent.as_ref().unwrap_or(&entry.intent))
+            .expect("an intent is plain data");
+        let id = entry_id.clone();
+        let saved = self.shared.store.write_durable(move |tx| outbox::set_intent(tx, &id, &stored));
+        Some(async move { Saved::Retried { entry_id, intent, result: saved.await, reply } }.boxed())
+    }
+
+    /// The person takes an entry back.
+    pub(super) fn discard(&mut self, entry_id: String, reply: Reply<()>) -> Option<Pending> {
+        if self.outbox.get(&entry_id).is_none() {
+            answer(reply, Err(EngineError::UnknownEntry));
+            return None;
+        }
+        let id = entry_id.clone();
+        let saved = self.shared.store.write_durable(move |tx| outbox::remove(tx, &id));
+        Some(async move { Saved::Discarded { entry_id, result: saved.await, reply } }.boxed())
+    }
+
+    /// Keeps unsent text.
+    pub(super) fn save_draft(&mut self, text: String, reply: Reply<()>) -> Pending {
+        let saved_at = crate::clock::now_text();
+        let draft = Draft { text, saved_at };
+        let (session, row) = (self.id.clone(), draft.clone());
+        let saved = self
+            .shared
+            .store
+            .write_durable(move |tx| drafts::save(tx, &session, &row.text, &row.saved_at));
+        let draft = (!draft.text.is_empty()).then_some(draft);
+        async move { Saved::Draft { draft, result: saved.await, reply } }.boxed()
+    }
+
+    /// Everything so far was seen.
+    pub(super) fn mark_read(&mut self, reply: Reply<()>) -> Option<Pending> {
+        let position = self.fold.position();
+        if self.unread == 0 && !self.unread_stale && self.read_position >= position {
+            answer(reply, Ok(()));
+            return None;
+        }
+        let key = self.key;
+        let saved = self.shared.store.write(move |tx| sessions::mark_read(tx, key, position));
+        Some(async move { Saved::Read { position, result: saved.await, reply } }.boxed())
+    }
+
+    /// Deletes what is here; the server is told by an outbox entry.
+    pub(super) fn delete(&mut self, reply: Reply<()>) -> Option<Pending> {
+        if self.deleted {
+            answer(reply, Ok(()));
+            return None;
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        let entry = Entry::new(id, Intent::DeleteSession, crate::clock::now_text());
+        let row = entry.row(&self.id);
+        let (key, session) = (self.key, self.id.clone());
+        let saved = self.shared.store.write_durable(move |tx| {
+            tx.execute("DELETE FROM outbox WHERE session = ?1", [&session])?;
+            tx.execute("DELETE FROM drafts WHERE session = ?1", [&session])?;
+            sessions::delete(tx, key)?;
+            outbox::insert(tx, &row)
+        });
+        let entry = Box::new(entry);
+        Some(async move { Saved::Deleted { entry, result: saved.await, reply } }.boxed())
+    }
+
+    /// A local write has ended.
+    pub(super) fn saved(&mut self, saved: Saved) {
+        self.published.dirty = true;
+        match saved {
+            Saved::Entry { entry, result, reply } => {
+                let id = entry.id.clone();
+                if result.is_ok() && self.same(&id, &entry.intent).is_none() {
+                    self.entered(*entry);
+                }
+                answer(reply, result.map(|()| id).map_err(EngineError::from));
+            }
+            Saved::Retried { entry_id, intent, result, reply } => {
+                if result.is_ok() {
+                    self.refused = false;
+                    self.outbox.retry(&entry_id, intent);
+                    self.redraw(&entry_id);
+                }
+                answer(reply, result.map_err(EngineError::from));
+            }
+            Saved::Discarded { entry_id, result, reply } => {
+                if result.is_ok() {
+                    self.leave(&entry_id);
+                }
+                answer(reply, result.map_err(EngineError::from));
+            }
+            Saved::Draft { draft, result, reply } => {
+                if result.is_ok() {
+                    self.draft = draft;
+                }
+                answer(reply, result.map_err(EngineError::from));
+            }
+            Saved::Read { position, result, reply } => {
+                if result.is_ok() {
+                    self.read_position = self.read_position.max(position);
+                    self.unread = 0;
+                    self.unread_stale = self.fold.position() > position;
+                }
+                answer(reply, result.map_err(EngineError::from));
+            }
+            Saved::Deleted { entry, result, reply } => {
+                if result.is_ok() {
+                    self.be_deleted(*entry);
+                }
+                answer(reply, result.map_err(EngineError::from));
+            }
+        }
+    }
+
+    fn entered(&mut self, entry: Entry) {
+        if let Some(item) = entry.item(&self.shared.actor().id) {
+            let mut diffs = Vec::new();
+            if let Some(view) = &mut self.view {
+                view.insert_local(item, &mut diffs);
+            }
+            self.send_diffs(diffs);
+        }
+        if text_of(&entry.intent).is_some() {
+            self.head.last_activity = Some(entry.created_at.clone());
+            self.persist.touch_head();
+        }
+        self.outbox.push(entry);
+        self.persist.schedule(Instant::now(), false);
+    }
+
+    fn be_deleted(&mut self, entry: Entry) {
+        self.deleted = true;
+        self.line.hang_up();
+        self.line.wanted = false;
+        let ids: Vec<String> = self.outbox.iter().map(|entry| entry.id.clone()).collect();
+        for id in ids {
+            self.outbox.remove(&id);
+        }
+        self.outbox.push(entry);
+        self.viewers.clear();
+        self.view = None;
+        let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
+    }
+
+    /// The item of an entry shows how far it has got.
+    fn redraw(&mut self, entry_id: &str) {
+        self.published.dirty = true;
+        let actor = &self.shared.actor().id;
+        let Some(item) = self.outbox.get(entry_id).and_then(|entry| entry.item(actor)) else {
+            return;
+        };
+        let mut diffs = Vec::new();
+        if let Some(view) = &mut self.view {
+            view.redraw_local(item, &mut diffs);
+        }
+        self.send_diffs(diffs);
+    }
+
+    /// The next request, if it is time for one.
+    pub(super) fn next_request(
+        &mut self,
+        now: Instant,
+    ) -> Option<BoxFuture<'static, (String, Outcome)>> {
+        if self.refused {
+            return None;
+        }
+        let connected = self.shared.connected.borrow().clone()?;
+        if self.line.is_live() {
+            for id in self.outbox.resend_unechoed(now) {
+                let reason = "This had ended by itself. There was nothing to stop.".to_owned();
+                self.wedge(&id, reason);
+            }
+        }
+        let entry = self.outbox.due(now)?;
+        let (id, intent) = (entry.id.clone(), entry.intent.clone());
+        let sender =
+            Sender { connected, session: self.id.clone(), actor: self.shared.actor().clone() };
+        self.outbox.sending(&id);
+        self.redraw(&id);
+        Some(
+            async move {
+                let outcome = sender.send(&intent, &id).await;
+                (id, outcome)
+            }
+            .boxed(),
+        )
+    }
+
+    /// A request was answered, or was not.
+    pub(super) fn sent(&mut self, entry_id: &str, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Accepted => {
+                self.shared.succeeded();
+                let intent = self.outbox.get(entry_id).map(|entry| entry.intent.clone());
+                self.outbox.sent(entry_id, now);
+                match intent {
+                    Some(Intent::CreateSession { .. }) => {
+                        self.head.remote = true;
+                        self.persist.touch_head();
+                        self.persist.schedule(now, true);
+                        self.line.nudge();
+                    }
+                    Some(Intent::DeleteSession) => {
+                        // Its stream is gone with it: there will be no other echo.
+                        self.outbox.remove(entry_id);
+                        let id = self.id.clone();
+                        drop(self.shared.store.write_durable(move |tx| sessions::forget(tx, &id)));
+                    }
+                    _ => {}
+                }
+            }
+            Outcome::Later { reason, floor } => self.outbox.failed(entry_id, reason, floor, now),
+            Outcome::Refused { reason } => {
+                self.refused = true;
+                self.outbox.failed(entry_id, reason, Some(Duration::from_secs(60)), now);
+            }
+            Outcome::Wedged { reason } => self.wedge(entry_id, reason),
+        }
+        self.redraw(entry_id);
+    }
+
+    fn wedge(&mut self, entry_id: &str, reason: String) {
+        let (id, stored) = (entry_id.to_owned(), reason.clone());
+        // If this cannot be saved, the server refuses it again after the next start.
+        drop(self.shared.store.write(move |tx| outbox::set_wedged(tx, &id, Some(&stored))));
+        self.outbox.wedge(entry_id, reason);
+        self.redraw(entry_id);
+    }
+}

@@ -1,0 +1,26 @@
+//! A session: one task owns its state, others send it messages (L5).
+//!
+//! ```text
+//! store ─▶ restore ─▶ ┌────────────── task ──────────────┐
+//! stream ─▶ batch ──▶ │ fold ─▶ view ─▶ diffs ─────────▶ │ ─▶ feeds
+//! person ─▶ command ▶ │ outbox ─▶ one request at a time  │ ─▶ server
+//!                     │ pending changes ─▶ commit ─────▶ │ ─▶ writer thread
+//!                     └──────────────────────────────────┘ ─▶ hub (summary, approvals)
+//! ```
+//!
+//! What a batch changes is shown at once and written a little later ([`persist`]): rows, log,
+//! offset and echoed outbox entries together (L2). A process that dies in between reads the same
+//! batch again from the stored offset, which is the same as reading it once (L3).
+
+mod apply;
+mod follow;
+mod handle;
+mod intents;
+mod opening;
+mod persist;
+mod publish;
+mod restore;
+mod task;
+
+pub(crate) use handle::{Command, SessionHandle};
+pub(crate) use task::spawn;

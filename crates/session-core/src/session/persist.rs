@@ -1,0 +1,381 @@
+//! Write-behind: what changed is gathered and committed a little later, in one transaction (L2).
+//!
+//! While an answer streams there is a commit every [`LINGER`], never one for each token; what a
+//! person must not lose sight of (an answer's end, an approval, an echo) is committed at once. One
+//! commit is under way at a time; what changes meanwhile waits for the next. A commit that fails,
+//! because the disk is full, is kept and tried again: the session goes on being shown.
+//!
+//! A message's raw log is appended as segments, in proportion to what came. Its folded row is
+//! rewritten only when it has grown by half since it was last written, and marked stale in between
+//! (L12): whoever reads a stale row folds the segments instead.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_protocol::fold::{Collection, LogEntry};
+use session_protocol::{ChangeSet, Message, MessageChange, MessageLoader, Role, StoredMessage};
+use tokio::time::Instant;
+
+use crate::store::{
+    Commit, MessageWrite, SessionHead, SessionKey, Store, StoreError, Written, messages, sessions,
+};
+
+/// How long changes are gathered while an answer streams.
+pub(super) const LINGER: Duration = Duration::from_millis(250);
+/// So many bytes of log are not gathered any longer.
+const FULL: usize = 512 * 1024;
+/// With so many bytes waiting for the disk, the stream is not read on.
+const OVERFULL: usize = 8 * 1024 * 1024;
+/// How long to wait after a failed commit.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What has changed since the last commit.
+#[derive(Default)]
+struct Pending {
+    reset: bool,
+    removed: BTreeSet<String>,
+    dirty: BTreeSet<String>,
+    log: BTreeMap<String, Vec<String>>,
+    rows: BTreeMap<(Collection, String), Option<String>>,
+    echoed: Vec<String>,
+    /// The session's own row changed.
+    head: bool,
+    bytes: usize,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        !self.reset
+            && !self.head
+            && self.removed.is_empty()
+            && self.dirty.is_empty()
+            && self.log.is_empty()
+            && self.rows.is_empty()
+            && self.echoed.is_empty()
+    }
+}
+
+/// The commit under way.
+struct Flight {
+    commit: Arc<Commit>,
+    done: Option<Written<()>>,
+}
+
+/// The changes that wait for the disk.
+pub(super) struct Persist {
+    pending: Pending,
+    due: Option<Instant>,
+    flight: Option<Flight>,
+    retry_at: Option<Instant>,
+    number: u64,
+}
+
+/// How a message in memory is stored.
+struct RowState {
+    /// Bytes of its row.
+    written: usize,
+    /// Bytes of log since.
+    since: usize,
+    hidden: bool,
+    complete: bool,
+}
+
+/// How the messages in memory are stored.
+#[derive(Default)]
+pub(super) struct Rows(HashMap<String, RowState>);
+
+impl Persist {
+    /// `number` is that of the last commit that is stored.
+    pub(super) fn new(number: u64) -> Self {
+        Self { pending: Pending::default(), due: None, flight: None, retry_at: None, number }
+    }
+
+    /// Takes in what a batch changed.
+    pub(super) fn gather(&mut self, changes: &mut ChangeSet) {
+        let pending = &mut self.pending;
+        if changes.reset {
+            let echoed = std::mem::take(&mut pending.echoed);
+            *pending = Pending { reset: true, echoed, ..Pending::default() };
+        }
+        for id in changes.removed.drain(..) {
+            pending.log.remove(&id);
+            pending.dirty.remove(&id);
+            pending.removed.insert(id);
+        }
+        for change in &changes.messages {
+            match change {
+                MessageChange::Removed { id } => {
+                    pending.dirty.remove(id);
+                }
+                other => {
+                    if !pending.dirty.contains(other.id()) {
+                        pending.dirty.insert(other.id().to_owned());
+                    }
+                }
+            }
+        }
+        for LogEntry { message_id, raw } in changes.log.drain(..) {
+            pending.bytes += raw.len();
+            // A chunk that shows nothing still belongs to its message's log.
+            pending.log.entry(message_id).or_default().push(raw);
+        }
+        for row in changes.rows.drain(..) {
+            pending.rows.insert((row.collection, row.key), row.json);
+        }
+    }
+
+    /// The session's own row (offset, title, …) changed.
+    pub(super) fn touch_head(&mut self) {
+        self.pending.head = true;
+    }
+
+    /// An outbox entry's echo was seen: it leaves with the batch that showed it (L2, L6).
+    pub(super) fn echo(&mut self, entry_id: String) {
+        self.pending.echoed.push(entry_id);
+    }
+
+    /// Asks for a commit: at once, or when the changes have lingered.
+    pub(super) fn schedule(&mut self, now: Instant, at_once: bool) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let due = if at_once || self.pending.bytes >= FULL { now } else { now + LINGER };
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// Whether so much waits for the disk that the stream should not be read on.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.pending.bytes >= OVERFULL
+    }
+
+    /// When [`Persist::take`] has something next.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        match &self.flight {
+            None => self.due,
+            Some(_) => self.retry_at,
+        }
+    }
+
+    /// Whether everything is on the disk.
+    pub(super) fn is_clean(&self) -> bool {
+        self.flight.is_none() && self.pending.is_empty()
+    }
+
+    /// Starts the commit that is due. `message` gives the messages in memory.
+    pub(super) fn start<'a>(
+        &mut self,
+        store: &Store,
+        key: SessionKey,
+        head: &SessionHead,
+        rows: &mut Rows,
+        message: impl Fn(&str) -> Option<&'a Message>,
+    ) {
+        if let Some(flight) = &mut self.flight {
+            if flight.done.is_none() {
+                self.retry_at = None;
+                flight.done = Some(store.commit(Arc::clone(&flight.commit)));
+            }
+            return;
+        }
+        self.due = None;
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return;
+        }
+        if pending.reset {
+            rows.0.clear();
+        }
+        for id in &pending.removed {
+            rows.0.remove(id);
+        }
+        self.number += 1;
+        let messages = pending
+            .dirty
+            .iter()
+            .filter_map(|id| {
+                let log = pending.log.get(id).map_or(0, |log| log.iter().map(String::len).sum());
+                rows.write(message(id)?, log)
+            })
+            .collect();
+        let commit = Arc::new(Commit {
+            session: key,
+            number: self.number,
+            head: head.clone(),
+            reset: pending.reset,
+            removed: pending.removed.into_iter().collect(),
+            messages,
+            segments: pending
+                .log
+                .into_iter()
+                .map(|(id, log)| (id, format!("[{}]", log.join(","))))
+                .collect(),
+            rows: pending
+                .rows
+                .into_iter()
+                .map(|((collection, key), json)| (collection.name(), key, json))
+                .collect(),
+            echoed: pending.echoed,
+        });
+        let done = Some(store.commit(Arc::clone(&commit)));
+        self.flight = Some(Flight { commit, done });
+    }
+
+    /// Waits for the commit under way; for ever when there is none.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn finished(&mut self) -> Result<(), StoreError> {
+        match self.flight.as_mut().and_then(|flight| flight.done.as_mut()) {
+            Some(done) => done.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes note of how the commit under way ended. Answers the ids whose rows it wrote.
+    pub(super) fn settle(&mut self, result: &Result<(), StoreError>, now: Instant) -> Vec<String> {
+        match result {
+            Ok(()) => {
+                self.retry_at = None;
+                let flight = self.flight.take();
+                let commit = flight.as_ref().map(|flight| &flight.commit.messages);
+                commit.into_iter().flatten().map(|message| message.id.clone()).collect()
+            }
+            Err(_) => {
+                if let Some(flight) = &mut self.flight {
+                    flight.done = None;
+                }
+                self.retry_at = Some(now + RETRY);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether a message has changes that are not on the disk.
+    pub(super) fn is_dirty(&self, id: &str) -> bool {
+        self.pending.dirty.contains(id)
+            || self.pending.log.contains_key(id)
+            || self
+                .flight
+                .as_ref()
+                .is_some_and(|flight| flight.commit.messages.iter().any(|message| message.id == id))
+    }
+
+    /// Whether the stored row of a message must not be shown, because it was deleted since.
+    pub(super) fn hides(&self, id: &str) -> bool {
+        let flight = self.flight.as_ref().map(|flight| &flight.commit);
+        self.pending.reset
+            || self.pending.removed.contains(id)
+            || flight.is_some_and(|commit| {
+                commit.reset || commit.removed.iter().any(|removed| removed == id)
+            })
+    }
+
+    /// Gives messages back to the fold: what is stored, and what is not stored yet.
+    pub(super) fn loader<'a>(&'a self, store: &'a Store, key: SessionKey) -> Loader<'a> {
+        Loader { persist: self, store, key }
+    }
+}
+
+impl Rows {
+    fn write(&mut self, message: &Message, log: usize) -> Option<MessageWrite> {
+        let known = self.0.get_mut(&message.id);
+        let rewrite = match &known {
+            None => true,
+            Some(row) => {
+                row.hidden != message.hidden
+                    || row.complete != message.is_complete
+                    || message.is_complete
+                    || (row.since + log) * 2 >= row.written
+            }
+        };
+        let row = if rewrite {
+            match serde_json::to_string(message) {
+                Ok(row) => Some(row),
+                Err(error) => {
+                    tracing::error!(%error, "a message could not be written as JSON");
+                    return None;
+                }
+            }
+        } else {
+            None
+        };
+        let since = known.map_or(0, |row| row.since) + log;
+        let written = row.as_ref().map(String::len);
+        let state = RowState {
+            written: written.or(self.0.get(&message.id).map(|row| row.written)).unwrap_or(0),
+            since: if written.is_some() { 0 } else { since },
+            hidden: message.hidden,
+            complete: message.is_complete,
+        };
+        self.0.insert(message.id.clone(), state);
+        Some(MessageWrite {
+            id: message.id.clone(),
+            position: message.position,
+            hidden: message.hidden,
+            role: match message.role {
+                Role::User => "user",
+                Role::Assistant => "assistant",
+                Role::System => "system",
+            },
+            actor: message.actor_id.clone(),
+            row,
+        })
+    }
+
+    /// The message is no longer in memory.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+}
+
+/// Gives the fold back what left its memory.
+pub(super) struct Loader<'a> {
+    persist: &'a Persist,
+    store: &'a Store,
+    key: SessionKey,
+}
+
+impl MessageLoader for Loader<'_> {
+    fn load(&mut self, id: &str) -> Option<StoredMessage> {
+        let read = self.store.read(|connection| {
+            let commits = sessions::commits(connection, self.key)?;
+            Ok((commits, messages::segments(connection, self.key, id)?))
+        });
+        let (commits, segments) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "a message could not be read back");
+                return None;
+            }
+        };
+        let mut log = Vec::new();
+        for segment in segments {
+            extend(&mut log, &segment);
+        }
+        // The commit under way may or may not be what was just read.
+        let flight = self.persist.flight.as_ref().map(|flight| &flight.commit);
+        if let Some(commit) = flight.filter(|commit| commit.number > commits) {
+            if commit.reset || commit.removed.iter().any(|removed| removed == id) {
+                log.clear();
+            }
+            for (_, segment) in commit.segments.iter().filter(|(message, _)| message == id) {
+                extend(&mut log, segment.as_bytes());
+            }
+        }
+        let pending = &self.persist.pending;
+        if pending.reset || pending.removed.contains(id) {
+            log.clear();
+        }
+        log.extend(pending.log.get(id).into_iter().flatten().cloned());
+        (!log.is_empty()).then_some(StoredMessage { log })
+    }
+}
+
+/// A segment is a JSON array of raw entries.
+fn extend(log: &mut Vec<String>, segment: &[u8]) {
+    match serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(segment) {
+        Ok(entries) => log.extend(entries.into_iter().map(|entry| entry.get().to_owned())),
+        Err(error) => tracing::error!(%error, "a stored segment is not a JSON array"),
+    }
+}

@@ -1,0 +1,241 @@
+//! Telling others: diffs and meta to the feeds, summary and approvals to the hub.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::restore::Session;
+use crate::diff::Diff;
+use crate::feed::FeedShared;
+use crate::hub::{HubEvent, SessionReport, UNTITLED};
+use crate::item::DeliveryState;
+use crate::outbox::text_of;
+use crate::summary::{SessionMeta, SessionState, SessionSummary};
+use crate::view::Base;
+use session_protocol::Intent;
+
+/// How often things are looked at that go out of date by themselves: an answer that stopped
+/// coming, a person who left without a word.
+const TICK: Duration = Duration::from_secs(5);
+/// How long a title made from a message may be.
+const TITLE_CHARS: usize = 60;
+
+/// A feed that shows the session.
+pub(super) struct Viewer {
+    pub(super) feed: Weak<FeedShared>,
+    pub(super) base: Base,
+}
+
+impl Session {
+    /// Sends a feed a `Reset`, the meta, and every diff from now on.
+    pub(super) fn attach(&mut self, feed: &Arc<FeedShared>) {
+        if !feed.shows(&self.id) {
+            return;
+        }
+        self.ensure_view();
+        let Some(view) = &self.view else { return };
+        let (base, reset) = view.reset();
+        self.viewers.retain(|viewer| !viewer.feed.ptr_eq(&Arc::downgrade(feed)));
+        if feed.push_diff(&self.id, reset) {
+            self.viewers.push(Viewer { feed: Arc::downgrade(feed), base });
+        }
+        self.published.dirty = true;
+        let meta = self.meta();
+        feed.set_meta(&self.id, &meta);
+        self.published.meta = Some(meta);
+    }
+
+    /// Hands diffs of the view to every feed that shows the session.
+    pub(super) fn send_diffs(&mut self, diffs: Vec<Diff>) {
+        let Some((last, rest)) = self.viewers.split_last_mut() else { return };
+        let mut gone = false;
+        for diff in diffs {
+            for viewer in rest.iter_mut() {
+                gone |= !viewer.push(&self.id, diff.clone());
+            }
+            gone |= !last.push(&self.id, diff);
+        }
+        if gone {
+            self.drop_viewers();
+        }
+    }
+
+    /// Forgets feeds that show something else by now, and the view when none is left.
+    pub(super) fn drop_viewers(&mut self) {
+        let id = &self.id;
+        let before = self.viewers.len();
+        self.viewers.retain(|viewer| {
+            !viewer.done() && viewer.feed.upgrade().is_some_and(|feed| feed.shows(id))
+        });
+        if self.viewers.is_empty() {
+            self.view = None;
+        }
+        self.published.dirty |= before != self.viewers.len();
+    }
+
+    /// Tells what has changed since the last time. Costs nothing when nothing did.
+    pub(super) fn publish(&mut self, now: Instant) {
+        if self.published.tick.is_some_and(|tick| tick <= now) {
+            self.published.tick = None;
+            self.published.dirty = true;
+            self.drop_viewers();
+        }
+        if !std::mem::take(&mut self.published.dirty) || self.deleted {
+            return;
+        }
+        let meta = self.meta();
+        let fades = !meta.active_generations.is_empty()
+            || !meta.presence.is_empty()
+            || !self.viewers.is_empty();
+        self.published.tick = fades.then(|| now + TICK);
+        self.report(&meta);
+        if self.published.meta.as_deref() != Some(&meta) {
+            for viewer in &self.viewers {
+                if let Some(feed) = viewer.feed.upgrade() {
+                    feed.set_meta(&self.id, &meta);
+                }
+            }
+            self.published.meta = Some(meta);
+        }
+    }
+
+    fn report(&mut self, meta: &SessionMeta) {
+        let state = self.state(meta);
+        if self.head.state != state.as_str() {
+            self.head.state = state.as_str().to_owned();
+            self.persist.touch_head();
+        }
+        let report = SessionReport {
+            summary: SessionSummary {
+                id: self.id.clone(),
+                title: meta.title.clone(),
+                created_at: self.head.created_at.clone(),
+                last_activity_at: self.head.last_activity.clone(),
+                preview: self.head.preview.clone(),
+                state,
+                unread: self.unread,
+                pending_approvals: u32::try_from(meta.pending_approvals.len()).unwrap_or(u32::MAX),
+                draft: self.draft.as_ref().map(|draft| draft.text.clone()),
+            },
+            approvals: meta.pending_approvals.clone(),
+            wanted: !self.viewers.is_empty()
+                || self.outbox.is_busy()
+                || !meta.pending_approvals.is_empty(),
+        };
+        if self.published.report.as_ref() != Some(&report) {
+            let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));
+            self.published.report = Some(report);
+        }
+    }
+
+    fn state(&self, meta: &SessionMeta) -> SessionState {
+        let undelivered = |state| {
+            matches!(state, DeliveryState::Queued | DeliveryState::Sending | DeliveryState::Wedged)
+        };
+        if !meta.pending_approvals.is_empty() {
+            SessionState::Approval
+        } else if !meta.active_generations.is_empty() {
+            SessionState::Running
+        } else if meta.outbox.iter().any(|entry| undelivered(entry.state)) {
+            SessionState::Sending
+        } else if self.last_failed {
+            SessionState::Failed
+        } else {
+            SessionState::Idle
+        }
+    }
+
+    /// Everything but the messages, as it is now.
+    pub(super) fn meta(&self) -> Arc<SessionMeta> {
+        let now = crate::clock::now();
+        let outbox = self.outbox.summary();
+        Arc::new(SessionMeta {
+            session_id: self.id.clone(),
+            title: self.title(),
+            connection: self.line.connection().clone(),
+            agents: self.fold.agents(),
+            presence: self.fold.presence(now),
+            pending_approvals: self.fold.pending_approvals(),
+            active_generations: self.fold.active_generations(now),
+            stats: self.fold.stats(now),
+            skipped: self.fold.skipped(),
+            queued: u32::try_from(self.outbox.len()).unwrap_or(u32::MAX),
+            outbox,
+            notice: self.head.notice.clone(),
+            read_only: self.line.is_closed(),
+        })
+    }
+
+    fn title(&self) -> String {
+        let asked = self.outbox.iter().rev().find_map(|entry| match &entry.intent {
+            Intent::Rename { title } | Intent::CreateSession { title: Some(title), .. } => {
+                Some(title.as_str())
+            }
+            _ => None,
+        });
+        if let Some(title) = asked.or_else(|| self.fold.title()).or(self.head.title.as_deref()) {
+            return title.to_owned();
+        }
+        let said = self.outbox.iter().find_map(|entry| text_of(&entry.intent));
+        said.and_then(title_from).unwrap_or_else(|| UNTITLED.to_owned())
+    }
+}
+
+impl Viewer {
+    /// Answers whether the feed wants more.
+    fn push(&mut self, id: &str, diff: Diff) -> bool {
+        let Some(feed) = self.feed.upgrade() else { return false };
+        match self.base.translate(diff) {
+            Some(diff) => {
+                let more = feed.push_diff(id, diff);
+                if !more {
+                    // It asks again when somebody reads.
+                    self.feed = Weak::new();
+                }
+                more
+            }
+            None => true,
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.feed.strong_count() == 0
+    }
+}
+
+/// A title from what somebody said: the first line that says something, shortened.
+pub(super) fn title_from(text: &str) -> Option<String> {
+    let line = text
+        .lines()
+        .map(|line| line.trim().trim_start_matches(['#', '>', '*', '-', ' ']))
+        .find(|line| !line.is_empty())?;
+    Some(shorten(line, TITLE_CHARS))
+}
+
+/// The first `limit` characters, cut at a word where one is near.
+pub(super) fn shorten(line: &str, limit: usize) -> String {
+    let mut chars = line.char_indices();
+    let Some((cut, _)) = chars.nth(limit) else { return line.to_owned() };
+    let head = &line[..cut];
+    let head = match head.rfind(' ') {
+        Some(space) if space > cut / 2 => &head[..space],
+        _ => head,
+    };
+    format!("{}…", head.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_the_first_line_that_says_something() {
+        assert_eq!(title_from("\n\n## Hello there\nmore").as_deref(), Some("Hello there"));
+        assert_eq!(title_from("   \n"), None);
+        let long = "word ".repeat(40);
+        let title = title_from(&long).expect("it says something");
+        assert!(title.chars().count() <= TITLE_CHARS + 1 && title.ends_with("word…"), "{title}");
+        assert_eq!(title_from(&"é".repeat(100)).map(|t| t.chars().count()), Some(TITLE_CHARS + 1));
+    }
+}

@@ -1,0 +1,309 @@
+//! The loop of a session's task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durable_stream::Error;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::follow::Arrival;
+use super::handle::{Command, SessionHandle};
+use super::intents::Pending;
+use super::restore::Session;
+use crate::error::{EngineError, Notice};
+use crate::outbox::Outcome;
+use crate::shared::Shared;
+use crate::store::{StoreError, messages};
+
+/// Restores a session and starts its task.
+pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
+    let session = Session::restore(shared, id)?;
+    let (handle, commands) = SessionHandle::new();
+    let task = Task { session, commands, saving: FuturesOrdered::new(), sending: None };
+    tokio::spawn(task.run());
+    Ok(handle)
+}
+
+struct Task {
+    session: Session,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// Local writes under way; they end in the order they were asked for.
+    saving: FuturesOrdered<Pending>,
+    /// The request under way: one at a time (FIFO).
+    sending: Option<BoxFuture<'static, (String, Outcome)>>,
+}
+
+/// Waits for a future that may not be there.
+async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Task {
+    async fn run(mut self) {
+        let shared = Arc::clone(&self.session.shared);
+        let mut connected = shared.connected.subscribe();
+        let mut success = shared.success.subscribe();
+        let mut generation = connected.borrow_and_update().as_ref().map(|c| c.generation);
+        loop {
+            let now = Instant::now();
+            self.begin(now);
+            self.session.publish(now);
+            if self.session.deleted && self.session.outbox.is_empty() && self.saving.is_empty() {
+                return;
+            }
+            let wake_at = self.wake_at().unwrap_or(now + Duration::from_secs(3600));
+            let session = &mut self.session;
+            let may_read = !session.persist.is_overfull();
+            tokio::select! {
+                biased;
+                () = shared.cancel.cancelled() => return,
+                command = self.commands.recv() => match command {
+                    Some(Command::Close { done }) => return self.close(done).await,
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                result = session.persist.finished() => session.committed(&result),
+                Some(saved) = self.saving.next(), if !self.saving.is_empty() => {
+                    session.saved(saved);
+                }
+                (id, outcome) = maybe(&mut self.sending) => {
+                    self.sending = None;
+                    session.sent(&id, outcome, Instant::now());
+                }
+                changed = connected.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let new = connected.borrow_and_update().as_ref().map(|c| c.generation);
+                    if new != generation {
+                        generation = new;
+                        self.reconnect();
+                    }
+                }
+                changed = success.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    session.outbox.nudge();
+                }
+                arrival = session.line.next(), if may_read => session.arrived(arrival),
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Starts whatever is due: reading, a request, a commit.
+    fn begin(&mut self, now: Instant) {
+        let session = &mut self.session;
+        session.line.due(now);
+        if session.line.is_idle() && session.line.wanted && !session.deleted {
+            let connected = session.shared.connected.borrow().clone();
+            let offset = session.head.offset.clone();
+            let before = session.line.connection().clone();
+            session.line.open(connected.as_ref(), &session.id, offset.as_deref());
+            session.published.dirty |= before != *session.line.connection();
+        }
+        if self.sending.is_none() {
+            self.sending = session.next_request(now);
+        }
+        if session.persist.wake_at().is_some_and(|at| at <= now) {
+            session.start_commit();
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let session = &self.session;
+        let outbox = if self.sending.is_none() { session.outbox.wake_at() } else { None };
+        [session.persist.wake_at(), session.line.wake_at(), session.published.tick, outbox]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Another server, or none, or another token.
+    fn reconnect(&mut self) {
+        let session = &mut self.session;
+        self.sending = None;
+        session.refused = false;
+        session.outbox.requeue_sending();
+        session.outbox.nudge();
+        session.line.hang_up();
+        session.published.dirty = true;
+    }
+
+    fn obey(&mut self, command: Command) {
+        let session = &mut self.session;
+        let pending = match command {
+            Command::Open { limit, reply } => {
+                let _ = reply.send(session.opened(limit));
+                None
+            }
+            Command::PageBefore { before, limit, reply } => {
+                let _ = reply.send(session.page_before(&before, limit));
+                None
+            }
+            Command::Attach(feed) => {
+                session.attach(&feed);
+                None
+            }
+            Command::Enqueue { entry_id, intent, reply } => {
+                session.enqueue(entry_id, intent, reply)
+            }
+            Command::Stop { reply } => match session.stoppable() {
+                Ok(intent) => session.enqueue(uuid::Uuid::new_v4().to_string(), intent, reply),
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                    None
+                }
+            },
+            Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
+            Command::Discard { entry_id, reply } => {
+                let pending = session.discard(entry_id.clone(), reply);
+                if session.outbox.get(&entry_id).is_some_and(crate::outbox::Entry::is_sending) {
+                    // The request under way is given up; what it does can no longer be known.
+                    self.sending = None;
+                }
+                pending
+            }
+            Command::SaveDraft { text, reply } => Some(session.save_draft(text, reply)),
+            Command::MarkRead { reply } => session.mark_read(reply),
+            Command::Delete { reply } => session.delete(reply),
+            Command::Follow(wanted) => {
+                session.line.wanted = wanted;
+                if !wanted {
+                    session.line.hang_up();
+                    session.published.dirty = true;
+                }
+                None
+            }
+            Command::Nudge => {
+                session.refused = false;
+                session.outbox.nudge();
+                session.line.nudge();
+                None
+            }
+            // Handled by the loop.
+            Command::Close { .. } => None,
+        };
+        self.saving.extend(pending);
+    }
+
+    /// Writes everything and ends.
+    async fn close(mut self, done: oneshot::Sender<()>) {
+        while let Some(saved) = self.saving.next().await {
+            self.session.saved(saved);
+        }
+        self.session.line.hang_up();
+        while !self.session.persist.is_clean() {
+            self.session.start_commit();
+            let result = self.session.persist.finished().await;
+            self.session.committed(&result);
+            if result.is_err() {
+                // The stream still has what could not be written.
+                break;
+            }
+        }
+        let _ = done.send(());
+    }
+}
+
+impl Session {
+    fn arrived(&mut self, arrival: Arrival) {
+        let now = Instant::now();
+        match arrival {
+            Arrival::Batch(batch) => {
+                if self.refused {
+                    self.refused = false;
+                    self.outbox.nudge();
+                }
+                self.take_in(&batch, now);
+            }
+            Arrival::Failed(Error::BadRequest { .. }) if self.head.offset.is_some() => {
+                // The offset is of another stream: compare from the start (L14).
+                self.line.hang_up();
+                self.read_again();
+            }
+            Arrival::Failed(error) => {
+                let awaited = self.outbox.makes_session() || !self.head.remote;
+                self.line.failed(&error, awaited, now);
+                self.published.dirty = true;
+            }
+            Arrival::State => self.published.dirty |= self.line.hear(),
+            Arrival::Ended => self.line.hang_up(),
+        }
+    }
+
+    /// Hands what has changed to the writer thread.
+    fn start_commit(&mut self) {
+        let fold = &self.fold;
+        let (store, rows) = (&self.shared.store, &mut self.rows);
+        self.persist.start(store, self.key, &self.head, rows, |id| fold.message(id));
+    }
+
+    fn committed(&mut self, result: &Result<(), StoreError>) {
+        let written = self.persist.settle(result, Instant::now());
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut self.store_trouble) {
+                    self.shared.settle("disk");
+                }
+                // What is complete and on the disk need not stay in memory.
+                for id in written {
+                    let complete = self.fold.message(&id).is_none_or(|m| m.is_complete || m.hidden);
+                    if complete && !self.persist.is_dirty(&id) {
+                        self.fold.evict(&id);
+                        self.rows.forget(&id);
+                    }
+                }
+                self.fold.release_logs();
+                self.persist.schedule(Instant::now(), false);
+                if std::mem::take(&mut self.unread_stale) {
+                    self.count_unread();
+                }
+            }
+            Err(error) => self.store_failed(error),
+        }
+    }
+
+    fn count_unread(&mut self) {
+        let me = self.shared.actor().id.clone();
+        let counted = self
+            .shared
+            .store
+            .read(|connection| messages::unread(connection, self.key, self.read_position, &me));
+        match counted {
+            Ok(unread) => {
+                self.published.dirty |= unread != self.unread;
+                self.unread = unread;
+            }
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// The database failed: say so once, and go on showing.
+    pub(super) fn store_failed(&mut self, error: &StoreError) {
+        if matches!(error, StoreError::Closed) || std::mem::replace(&mut self.store_trouble, true) {
+            return;
+        }
+        tracing::error!(%error, session = self.id, "the database failed");
+        let message = if error.is_damage() {
+            self.shared.store.mark_damaged();
+            "The local database is damaged. It is rebuilt from the server at the next start; \
+             please restart Threadkeep."
+        } else if error.is_disk_full() {
+            "The disk is full. Nothing is lost, but nothing new is kept on this machine until there \
+             is space again."
+        } else {
+            "The local database cannot be written. Nothing is lost, but nothing new is kept on this \
+             machine until it can."
+        };
+        self.shared.notify(Notice { code: "disk".to_owned(), message: message.to_owned() });
+    }
+}

@@ -1,0 +1,110 @@
+//! Tables `messages` and `segments`: folded messages, and the raw log they were folded from.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::SessionKey;
+use super::sessions::as_sql;
+
+/// A message as stored. `row` is the message as JSON.
+pub(crate) struct StoredRow {
+    pub(crate) id: String,
+    pub(crate) position: u64,
+    /// `row` is older than the segments: fold the message from them instead.
+    pub(crate) stale: bool,
+    pub(crate) row: String,
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
+    Ok(StoredRow {
+        id: row.get(0)?,
+        position: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+        stale: row.get(2)?,
+        row: row.get(3)?,
+    })
+}
+
+/// The last `limit` shown messages before `before` (a position), oldest first, and whether there
+/// are more. Costs in proportion to `limit`, not to the session (L13).
+pub(crate) fn page(
+    connection: &Connection,
+    session: SessionKey,
+    before: Option<u64>,
+    limit: usize,
+) -> rusqlite::Result<(Vec<StoredRow>, bool)> {
+    let before = before.map_or(i64::MAX, as_sql);
+    let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let mut rows: Vec<StoredRow> = connection
+        .prepare_cached(
+            "SELECT id, position, stale, row FROM messages
+             WHERE session = ?1 AND hidden = 0 AND position < ?2
+             ORDER BY position DESC LIMIT ?3",
+        )?
+        .query_map(params![session.0, before, wanted], from_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    rows.reverse();
+    Ok((rows, more))
+}
+
+/// One message's position and whether its row is stale.
+pub(crate) fn find(
+    connection: &Connection,
+    session: SessionKey,
+    id: &str,
+) -> rusqlite::Result<Option<StoredRow>> {
+    connection
+        .prepare_cached(
+            "SELECT id, position, stale, row FROM messages WHERE session = ?1 AND id = ?2",
+        )?
+        .query_row(params![session.0, id], from_row)
+        .optional()
+}
+
+/// A message's segments in order. Each is a JSON array of raw log entries.
+pub(crate) fn segments(
+    connection: &Connection,
+    session: SessionKey,
+    id: &str,
+) -> rusqlite::Result<Vec<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT log FROM segments WHERE session = ?1 AND message = ?2 ORDER BY n")?
+        .query_map(params![session.0, id], |row| row.get(0))?
+        .collect()
+}
+
+/// How many shown messages by others lie at `position` or later, counted up to 1,000.
+pub(crate) fn unread(
+    connection: &Connection,
+    session: SessionKey,
+    position: u64,
+    me: &str,
+) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM (
+               SELECT 1 FROM messages
+               WHERE session = ?1 AND hidden = 0 AND position >= ?2 AND coalesce(actor, '') <> ?3
+               LIMIT 1000)",
+        )?
+        .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
+}
+
+/// Every message id of a session.
+pub(crate) fn ids(connection: &Connection, session: SessionKey) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT id FROM messages WHERE session = ?1")?
+        .query_map([session.0], |row| row.get(0))?
+        .collect()
+}
+
+/// The rows of all small collections, as `(collection, key, json)`.
+pub(crate) fn state_rows(
+    connection: &Connection,
+    session: SessionKey,
+) -> rusqlite::Result<Vec<(String, String, String)>> {
+    connection
+        .prepare_cached("SELECT collection, key, json FROM rows WHERE session = ?1")?
+        .query_map([session.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! Opening the file: lock, migrations, and setting a useless file aside.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+use super::outbox::OutboxRow;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+const FILE: &str = "threadkeep.db";
+const LOCK: &str = "threadkeep.lock";
+
+/// How long to wait for another engine in this directory to finish closing.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What had to be done to open the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Repair {
+    /// Where the old file was put.
+    pub(crate) set_aside: PathBuf,
+    /// Whether it was written by a newer version (otherwise it was damaged).
+    pub(crate) newer: bool,
+}
+
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) lock: File,
+    pub(super) repair: Option<Repair>,
+}
+
+pub(super) fn open(dir: &Path) -> Result<Opened, StoreError> {
+    std::fs::create_dir_all(dir)?;
+    let lock = lock_dir(dir)?;
+    let path = dir.join(FILE);
+    let mark = damage_mark(&path);
+    let attempt = if mark.exists() { Err(Unusable::Damaged) } else { attempt(&path) };
+    let (connection, repair) = match attempt {
+        Ok(connection) => (connection, None),
+        Err(Unusable::Other(error)) => return Err(error),
+        Err(unusable) => {
+            let newer = matches!(unusable, Unusable::Newer);
+            let kept = if newer { Kept::default() } else { salvage(&path) };
+            let set_aside = set_aside(&path, if newer { "newer" } else { "damaged" })?;
+            if mark.exists() {
+                std::fs::remove_file(&mark)?;
+            }
+            let connection = match attempt_fresh(&path) {
+                Ok(connection) => connection,
+                Err(Unusable::Other(error)) => return Err(error),
+                Err(Unusable::Damaged | Unusable::Newer) => {
+                    return Err(std::io::Error::other("a new database could not be made").into());
+                }
+            };
+            carry_over(&connection, &kept)?;
+            (connection, Some(Repair { set_aside, newer }))
+        }
+    };
+    Ok(Opened { connection, path, lock, repair })
+}
+
+/// The empty file whose presence says that the database was seen to be damaged while in use.
+pub(super) fn damage_mark(path: &Path) -> PathBuf {
+    path.with_extension("db.is-damaged")
+}
+
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+fn lock_dir(dir: &Path) -> Result<File, StoreError> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+}
+
+enum Unusable {
+    Damaged,
+    Newer,
+    Other(StoreError),
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        if error.is_damage() { Self::Damaged } else { Self::Other(error) }
+    }
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+fn attempt(path: &Path) -> Result<Connection, Unusable> {
+    if path.is_dir() {
+        return Err(Unusable::Damaged);
+    }
+    attempt_fresh(path)
+}
+
+fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    // The first statement that touches the file: a file that is no database fails here.
+    let schema: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let runner = embedded::migrations::runner();
+    let ours = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let ours = i64::from(ours);
+    if schema > ours {
+        return Err(Unusable::Newer);
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
+    if schema < ours {
+        runner.run(&mut connection).map_err(StoreError::from)?;
+        connection.pragma_update(None, "user_version", ours)?;
+    }
+    // Everything that is read at every start must be readable.
+    for table in ["sessions", "messages", "segments", "rows", "outbox", "drafts"] {
+        connection.query_row(&format!("SELECT 1 FROM {table} LIMIT 1"), [], |_| Ok(())).or_else(
+            |error| match error {
+                rusqlite::Error::QueryReturnedNoRows => Ok(()),
+                // A missing table: the file is a database, but not one of ours.
+                rusqlite::Error::SqliteFailure(..)
+                    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown) =>
+                {
+                    Err(Unusable::Damaged)
+                }
+                error => Err(error.into()),
+            },
+        )?;
+    }
+    super::sessions::all(&connection)?;
+    super::outbox::all(&connection)?;
+    super::drafts::all(&connection)?;
+    Ok(connection)
+}
+
+/// Renames the database and its side files, and answers the new name of the main one.
+fn set_aside(path: &Path, why: &str) -> Result<PathBuf, StoreError> {
+    let stamp = crate::clock::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let mut n = 0;
+    let target = loop {
+        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
+        let name = format!("{FILE}.{why}-{stamp}{suffix}");
+        let candidate = path.with_file_name(name);
+        if !candidate.exists() {
+            break candidate;
+        }
+        n += 1;
+    };
+    std::fs::rename(path, &target)?;
+    for side in ["-wal", "-shm"] {
+        let with_side = |path: &Path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(side);
+            PathBuf::from(name)
+        };
+        match std::fs::rename(with_side(path), with_side(&target)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(target)
+}
+
+/// What exists nowhere else and may still be readable in a damaged file.
+#[derive(Default)]
+struct Kept {
+    outbox: Vec<OutboxRow>,
+    drafts: Vec<(String, String, String)>,
+}
+
+fn salvage(path: &Path) -> Kept {
+    let Ok(connection) = reader(path) else { return Kept::default() };
+    Kept {
+        outbox: super::outbox::all(&connection).unwrap_or_default(),
+        drafts: super::drafts::all(&connection).unwrap_or_default(),
+    }
+}
+
+fn carry_over(connection: &Connection, kept: &Kept) -> Result<(), StoreError> {
+    for row in &kept.outbox {
+        super::outbox::insert(connection, row)?;
+        super::sessions::ensure(connection, &row.session)?;
+    }
+    for (session, text, saved_at) in &kept.drafts {
+        super::drafts::save(connection, session, text, saved_at)?;
+        super::sessions::ensure(connection, session)?;
+    }
+    Ok(())
+}

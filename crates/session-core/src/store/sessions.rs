@@ -1,0 +1,142 @@
+//! Table `sessions`: one row for each session this person knows.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// The database's own number of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey(pub(crate) i64);
+
+/// A session as stored.
+#[derive(Clone)]
+pub(crate) struct SessionRow {
+    pub(crate) key: SessionKey,
+    pub(crate) id: String,
+    pub(crate) title: Option<String>,
+    pub(crate) created_at: Option<String>,
+    pub(crate) last_activity: Option<String>,
+    pub(crate) preview: Option<String>,
+    pub(crate) state: String,
+    pub(crate) offset: Option<String>,
+    pub(crate) synced_at: Option<String>,
+    pub(crate) closed: bool,
+    pub(crate) notice: Option<String>,
+    pub(crate) remote: bool,
+    pub(crate) deleted: bool,
+    pub(crate) read_position: u64,
+    pub(crate) commits: u64,
+}
+
+const COLUMNS: &str = "n, id, title, created_at, last_activity, preview, state, stream_offset, \
+                       synced_at, closed, notice, remote, deleted, read_position, commits";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    Ok(SessionRow {
+        key: SessionKey(row.get(0)?),
+        id: row.get(1)?,
+        title: row.get(2)?,
+        created_at: row.get(3)?,
+        last_activity: row.get(4)?,
+        preview: row.get(5)?,
+        state: row.get(6)?,
+        offset: row.get(7)?,
+        synced_at: row.get(8)?,
+        closed: row.get(9)?,
+        notice: row.get(10)?,
+        remote: row.get(11)?,
+        deleted: row.get(12)?,
+        read_position: u64::try_from(row.get::<_, i64>(13)?).unwrap_or(0),
+        commits: u64::try_from(row.get::<_, i64>(14)?).unwrap_or(0),
+    })
+}
+
+/// All sessions, the most recently active first.
+pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<SessionRow>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM sessions ORDER BY coalesce(last_activity, created_at) DESC, n DESC"
+    );
+    connection.prepare_cached(&sql)?.query_map([], from_row)?.collect()
+}
+
+/// One session.
+pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<SessionRow>> {
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id], from_row).optional()
+}
+
+/// Makes the row if it is not there.
+pub(crate) fn ensure(connection: &Connection, id: &str) -> rusqlite::Result<SessionKey> {
+    connection
+        .prepare_cached("INSERT INTO sessions (id) VALUES (?1) ON CONFLICT (id) DO NOTHING")?
+        .execute([id])?;
+    connection
+        .prepare_cached("SELECT n FROM sessions WHERE id = ?1")?
+        .query_row([id], |row| row.get(0).map(SessionKey))
+}
+
+/// Takes over what the server's list says; local knowledge from the stream wins.
+pub(crate) fn merge_listed(
+    connection: &Connection,
+    id: &str,
+    title: Option<&str>,
+    created_at: Option<&str>,
+    last_activity: Option<&str>,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sessions (id, title, created_at, last_activity, remote)
+             VALUES (?1, ?2, ?3, ?4, 1)
+             ON CONFLICT (id) DO UPDATE SET
+               title = coalesce(title, excluded.title),
+               created_at = coalesce(created_at, excluded.created_at),
+               last_activity = max(coalesce(last_activity, ''), coalesce(excluded.last_activity, '')),
+               remote = 1",
+        )?
+        .execute(params![id, title, created_at, last_activity])?;
+    Ok(())
+}
+
+/// Remembers up to where the person has read.
+pub(crate) fn mark_read(
+    connection: &Connection,
+    key: SessionKey,
+    position: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE sessions SET read_position = max(read_position, ?2) WHERE n = ?1")?
+        .execute(params![key.0, as_sql(position)])?;
+    Ok(())
+}
+
+/// Marks a session as deleted by the person and drops its rows.
+pub(crate) fn delete(connection: &Connection, key: SessionKey) -> rusqlite::Result<()> {
+    for table in ["messages", "segments", "rows"] {
+        connection.execute(&format!("DELETE FROM {table} WHERE session = ?1"), [key.0])?;
+    }
+    connection.execute(
+        "UPDATE sessions SET deleted = 1, title = NULL, preview = NULL, stream_offset = NULL
+         WHERE n = ?1",
+        [key.0],
+    )?;
+    Ok(())
+}
+
+/// The number of the last commit that is stored.
+pub(crate) fn commits(connection: &Connection, key: SessionKey) -> rusqlite::Result<u64> {
+    let commits: i64 = connection
+        .prepare_cached("SELECT commits FROM sessions WHERE n = ?1")?
+        .query_row([key.0], |row| row.get(0))?;
+    Ok(u64::try_from(commits).unwrap_or(0))
+}
+
+/// Forgets a session for good: the server has deleted it too.
+pub(crate) fn forget(connection: &Connection, id: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM outbox WHERE session = ?1", [id])?;
+    connection.execute("DELETE FROM drafts WHERE session = ?1", [id])?;
+    connection.execute("DELETE FROM sessions WHERE id = ?1", [id])?;
+    Ok(())
+}
+
+/// SQLite's integers are signed.
+pub(crate) fn as_sql(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,246 @@
+//! What the window shows around a transcript: the list of sessions, a session's state and
+//! connection, approvals that wait.
+
+use serde::{Deserialize, Serialize};
+use session_protocol::{ActiveGeneration, Agent, Approval, Presence, SessionStats};
+use ts_rs::TS;
+
+use crate::item::{DeliveryState, Item};
+
+/// One row of the list of sessions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SessionSummary {
+    /// The session's id.
+    pub id: String,
+    /// Its title, else how its first message begins.
+    pub title: String,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
+    /// When something last happened in it, RFC 3339.
+    pub last_activity_at: Option<String>,
+    /// The beginning of the last complete message.
+    pub preview: Option<String>,
+    /// What it is doing.
+    pub state: SessionState,
+    /// Messages by others that this person has not seen.
+    pub unread: u32,
+    /// Approvals that wait.
+    pub pending_approvals: u32,
+    /// Unsent text.
+    pub draft: Option<String>,
+}
+
+/// What a session is doing, the most urgent first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum SessionState {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// An agent is answering.
+    Running,
+    /// An agent waits for a person's decision.
+    Approval,
+    /// The last answer failed.
+    Failed,
+    /// Something of this person's own is not delivered yet.
+    Sending,
+}
+
+impl SessionState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Approval => "approval",
+            Self::Failed => "failed",
+            Self::Sending => "sending",
+        }
+    }
+
+    pub(crate) fn from_stored(text: &str) -> Self {
+        match text {
+            "running" => Self::Running,
+            "approval" => Self::Approval,
+            "failed" => Self::Failed,
+            "sending" => Self::Sending,
+            _ => Self::Idle,
+        }
+    }
+}
+
+/// How a session's connection stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum ConnectionState {
+    /// There is no server to talk to, or this session is not followed.
+    #[default]
+    Offline,
+    /// Asking for the first time.
+    Connecting,
+    /// Reading what happened meanwhile.
+    CatchingUp,
+    /// Up to date, and told of every change.
+    Live,
+    /// The server cannot be reached; asking again by itself.
+    Retrying,
+    /// The server refuses this person.
+    Refused,
+    /// The server does not have this session any more; what is here is kept.
+    Gone,
+    /// The stream was closed; it will not change any more.
+    Closed,
+}
+
+/// A session's connection, with words for the person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Connection {
+    /// How it stands.
+    pub state: ConnectionState,
+    /// A stable word for the cause.
+    pub code: Option<String>,
+    /// One sentence for the person.
+    pub message: Option<String>,
+    /// When it will be tried again, RFC 3339.
+    pub retry_at: Option<String>,
+    /// When it was last up to date, RFC 3339.
+    pub synced_at: Option<String>,
+}
+
+/// Something of this person's own that the stream has not shown yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct OutboxItem {
+    /// The entry, to retry or discard it by.
+    pub entry_id: String,
+    /// What was asked for.
+    pub kind: OutboxKind,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Why it was refused, or why it still waits; one sentence.
+    pub reason: Option<String>,
+    /// For an answer: the approval.
+    pub approval_id: Option<String>,
+    /// For an answer: what was decided.
+    pub approved: Option<bool>,
+    /// When the person asked, RFC 3339.
+    pub created_at: String,
+}
+
+/// The kinds of outbox entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum OutboxKind {
+    /// Make the session and register its agents.
+    CreateSession,
+    /// A message.
+    SendMessage,
+    /// An answer to an approval.
+    RespondApproval,
+    /// A tool's result.
+    ToolResult,
+    /// Stop a run.
+    Stop,
+    /// A new title.
+    Rename,
+    /// Delete the session.
+    DeleteSession,
+}
+
+/// Everything about a session but its messages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SessionMeta {
+    /// The session's id.
+    pub session_id: String,
+    /// Its title, else how its first message begins.
+    pub title: String,
+    /// The connection to its stream.
+    pub connection: Connection,
+    /// Registered agents.
+    pub agents: Vec<Agent>,
+    /// Who is there.
+    pub presence: Vec<Presence>,
+    /// Approvals that wait.
+    pub pending_approvals: Vec<Approval>,
+    /// Answers being written.
+    pub active_generations: Vec<ActiveGeneration>,
+    /// Counts and tokens.
+    pub stats: SessionStats,
+    /// Items of the stream that could not be understood.
+    #[ts(type = "number")]
+    pub skipped: u64,
+    /// How many entries wait in the outbox.
+    pub queued: u32,
+    /// The entries that wait in the outbox, in order.
+    pub outbox: Vec<OutboxItem>,
+    /// A remark that stays, e.g. that the stream came back different.
+    pub notice: Option<String>,
+    /// Nothing can be sent: the stream is closed.
+    pub read_only: bool,
+}
+
+/// An approval that waits, with the session it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct WaitingApproval {
+    /// The session.
+    pub session_id: String,
+    /// Its title.
+    pub session_title: String,
+    /// The approval.
+    pub approval: Approval,
+}
+
+/// Unsent text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Draft {
+    /// The text.
+    pub text: String,
+    /// When it was saved, RFC 3339.
+    pub saved_at: String,
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("saved_at", &self.saved_at).finish_non_exhaustive()
+    }
+}
+
+/// A session as it opens: the last items and everything around them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SessionView {
+    /// The last items, oldest first.
+    pub items: Vec<Item>,
+    /// Older ones can be had by [`Page`].
+    pub has_more_before: bool,
+    /// Everything but the messages.
+    pub meta: SessionMeta,
+    /// Unsent text.
+    pub draft: Option<Draft>,
+}
+
+/// Older items.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Page {
+    /// The items, oldest first.
+    pub items: Vec<Item>,
+    /// There are older ones still.
+    pub has_more_before: bool,
+}
