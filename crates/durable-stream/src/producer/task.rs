@@ -104,6 +104,8 @@ pub(super) struct Task {
     sending: FuturesUnordered<BoxFuture<'static, (u64, Outcome)>>,
     /// Nothing new is sent until all answers are in and the rest is numbered anew.
     replanning: bool,
+    /// The producer has closed the stream.
+    closed: Option<Closed>,
     /// The code of the error that ended the producer, and the error itself until somebody has taken it.
     failed: Option<&'static str>,
     unclaimed: Option<Error>,
@@ -139,6 +141,7 @@ impl Task {
             window: VecDeque::new(),
             sending: FuturesUnordered::new(),
             replanning: false,
+            closed: None,
             failed: None,
             unclaimed: None,
         }
@@ -196,6 +199,9 @@ impl Task {
             }
             Command::Flush(reply) => self.waiting.push_back((self.appended, Then::Flushed(reply))),
             Command::Detach(reply) => self.waiting.push_back((self.appended, Then::Detach(reply))),
+            Command::Close { reply, .. } if self.closed.is_some() => {
+                let _ = reply.send(self.closed.clone().ok_or_else(super::stopped));
+            }
             Command::Close { reply, .. } if self.failed.is_some() || self.close.is_some() => {
                 let error = self.failure();
                 if let Err(Err(error)) = reply.send(Err(error)) {
@@ -213,7 +219,8 @@ impl Task {
                 break;
             }
             let Some((_, then)) = self.waiting.pop_front() else { break };
-            let failure = self.failed.map(|_| self.failure());
+            let failed = self.failed.is_some() && self.closed.is_none();
+            let failure = failed.then(|| self.failure());
             let (unheard, ends) = match then {
                 Then::Flushed(reply) => {
                     (reply.send(failure.map_or(Ok(()), Err)).err().and_then(Result::err), false)
@@ -375,7 +382,9 @@ impl Task {
             if flight.closes
                 && let Some((_, reply)) = self.close.take()
             {
-                let _ = reply.send(Ok(Closed { next_offset: receipt.next_offset }));
+                let closed = Closed { next_offset: receipt.next_offset };
+                self.closed = Some(closed.clone());
+                let _ = reply.send(Ok(closed));
                 self.failed = Some("stream-closed");
             }
         }

@@ -20,11 +20,11 @@ const PARALLEL: usize = 16;
 
 fn patient() -> Client {
     let mut timeouts = Timeouts::default();
-    timeouts.headers = Duration::from_millis(400);
-    timeouts.long_poll = Duration::from_millis(400);
-    timeouts.idle = Duration::from_millis(400);
-    timeouts.sse_idle = Duration::from_millis(400);
-    timeouts.sse_first_event = Duration::from_millis(300);
+    timeouts.headers = Duration::from_millis(250);
+    timeouts.long_poll = Duration::from_millis(250);
+    timeouts.idle = Duration::from_millis(250);
+    timeouts.sse_idle = Duration::from_millis(250);
+    timeouts.sse_first_event = Duration::from_millis(200);
     eager().timeouts(timeouts).build().unwrap()
 }
 
@@ -125,7 +125,7 @@ async fn under_any_faults_each_item_is_written_once_and_read_once_in_order() {
     let number = |name| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let seeds = match number("DURABLE_STREAM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("DURABLE_STREAM_SEEDS").unwrap_or(80),
+        None => 0..number("DURABLE_STREAM_SEEDS").unwrap_or(48),
     };
     let shared = Arc::new((Server::start().await, patient()));
     futures::stream::iter(seeds)
