@@ -46,7 +46,8 @@ export default ts.config(
         'error',
         { selector: 'ExportDefaultDeclaration', message: 'Named exports only.' },
         {
-          selector: "MemberExpression[property.name=/^(innerHTML|outerHTML|insertAdjacentHTML)$/]",
+          selector:
+            'AssignmentExpression > MemberExpression.left[property.name=/^(inner|outer)HTML$/], CallExpression > MemberExpression[property.name=/^(insertAdjacentHTML|setHTMLUnsafe|setHTML)$/]',
           message: 'Build elements; nothing in this window is made from HTML strings.',
         },
       ],

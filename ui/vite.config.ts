@@ -38,6 +38,8 @@ export default defineConfig(({ mode }) => ({
   resolve: process.env['VITEST'] === undefined ? {} : { conditions: ['browser'] },
   test: {
     include: ['src/**/*.test.ts'],
-    environment: 'happy-dom',
+    // Tests that need a page say so in their first line.
+    environment: 'node',
+    pool: 'threads',
   },
 }));

@@ -1,4 +1,4 @@
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const dayOfYear = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: 'long' });
@@ -23,12 +23,13 @@ export function fullTime(at: number): string {
   return full.format(at);
 }
 
-/** How long ago, in the fewest letters: "now", "5m", "3h", "Tue", "4 Mar". */
+/** How long ago, in the fewest letters: "now", "5m", "3h", yesterday's "14:02", "Tue", "4 Mar". */
 export function age(at: number, now: number): string {
   const passed = now - at;
   if (passed < MINUTE) return 'now';
   if (passed < HOUR) return `${String(Math.floor(passed / MINUTE))}m`;
   if (daysBetween(at, now) === 0) return `${String(Math.floor(passed / HOUR))}h`;
+  if (daysBetween(at, now) === 1) return timeOfDay(at);
   if (daysBetween(at, now) < 7) return weekday.format(at).slice(0, 3);
   return day.format(at);
 }
@@ -70,4 +71,9 @@ export function duration(ms: number): string {
 
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
+}
+
+/** A past moment in a sentence: "14:02", or "Tuesday 14:02". */
+export function whenWas(at: number, now: number): string {
+  return daysBetween(at, now) === 0 ? timeOfDay(at) : `${dayName(at, now)}, ${timeOfDay(at)}`;
 }

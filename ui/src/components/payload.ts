@@ -1,3 +1,6 @@
+/** Letters that hide: controls, direction marks, and letters without width. */
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
 /** One argument of a tool call, ready to be shown whole. */
 export interface Field {
   name: string | null;
@@ -35,7 +38,7 @@ export function summaryOf(input: unknown, raw: string, longest = 72): string {
 }
 
 function clip(text: string, longest: number): string {
-  const line = text.replace(/\s+/g, ' ').trim();
+  const line = text.replace(/\s+/g, ' ').replace(HIDDEN, '\ufffd').trim();
   return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
 }
 
@@ -54,7 +57,7 @@ function parse(raw: string): unknown {
 export function revealHidden(text: string): { text: string; hidden: boolean }[] {
   const pieces: { text: string; hidden: boolean }[] = [];
   let from = 0;
-  for (const match of text.matchAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g)) {
+  for (const match of text.matchAll(HIDDEN)) {
     if (match.index > from) pieces.push({ text: text.slice(from, match.index), hidden: false });
     pieces.push({ text: `U+${match[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`, hidden: true });
     from = match.index + match[0].length;

@@ -59,7 +59,10 @@ export class AppState {
   openError = $state<string | null>(null);
 
   newAgent = $state<AgentKind>('demo');
-  sidebarOpen = $state(readStored('sidebar', true));
+  /** Where the window is too narrow for a sidebar beside the log, it is a drawer over it. */
+  narrow = $state(false);
+  #sidebarWanted = $state(readStored('sidebar', true));
+  #drawerOpen = $state(false);
   dialog = $state<'settings' | 'delete' | null>(null);
   toast = $state<string | null>(null);
   target = $state.raw<Target | null>(null);
@@ -94,6 +97,11 @@ export class AppState {
       this.#transcripts.set(sessionId, this.transcript);
       this.composer.open(sessionId, draft?.text ?? null);
     }
+    const narrow = window.matchMedia('(max-width: 760px)');
+    this.narrow = narrow.matches;
+    narrow.addEventListener('change', () => {
+      this.narrow = narrow.matches;
+    });
     this.#feed = new FeedLoop(backend, this, boot);
     backend.onOpenSession((sessionId) => {
       void this.open(sessionId);
@@ -118,6 +126,11 @@ export class AppState {
       this.focused = false;
       this.composer.flush();
     });
+  }
+
+  /** Ends the pulling, for a window that goes. */
+  stopFeed(): void {
+    this.#feed.stop();
   }
 
   // What is on screen
@@ -157,6 +170,7 @@ export class AppState {
   // Going places
 
   async open(sessionId: string): Promise<void> {
+    this.#drawerOpen = false;
     if (sessionId === this.currentId) return;
     this.composer.open(sessionId, this.sessions.find(({ id }) => id === sessionId)?.draft ?? null);
     this.currentId = sessionId;
@@ -186,6 +200,7 @@ export class AppState {
 
   /** An empty session, which comes to be with its first message. */
   newSession(): void {
+    this.#drawerOpen = false;
     this.composer.open(null, null);
     this.currentId = null;
     this.transcript = null;
@@ -202,9 +217,17 @@ export class AppState {
     this.target = { messageId: waiting.approval.messageId, approvalId: waiting.approval.id };
   }
 
+  get sidebarOpen(): boolean {
+    return this.narrow ? this.#drawerOpen : this.#sidebarWanted;
+  }
+
   toggleSidebar(): void {
-    this.sidebarOpen = !this.sidebarOpen;
-    writeStored('sidebar', this.sidebarOpen);
+    if (this.narrow) {
+      this.#drawerOpen = !this.#drawerOpen;
+      return;
+    }
+    this.#sidebarWanted = !this.#sidebarWanted;
+    writeStored('sidebar', this.#sidebarWanted);
   }
 
   // Doing things

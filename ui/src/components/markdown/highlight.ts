@@ -4,11 +4,23 @@ const LONGEST = 40_000;
 const queue: { code: HTMLElement; language: string }[] = [];
 let running = false;
 
+/** Has every code block in `root` coloured that has a language and was not coloured yet. `root` may be one itself. */
+export function highlightIn(root: HTMLElement): void {
+  const blocks = root.matches('.md-code') ? [root] : Array.from(root.querySelectorAll<HTMLElement>('.md-code'));
+  for (const block of blocks) {
+    const { language, coloured } = block.dataset;
+    const code = block.querySelector('code');
+    if (language === undefined || language === '' || coloured !== undefined || code === null) continue;
+    block.dataset['coloured'] = '';
+    highlightLater(code, language);
+  }
+}
+
 /**
  * Colours a finished code block some time soon, one block per turn of the event loop, so that typing and scrolling go
  * first. The highlighter is loaded with the first block that wants it.
  */
-export function highlightLater(code: HTMLElement, language: string): void {
+function highlightLater(code: HTMLElement, language: string): void {
   if (code.textContent.length > LONGEST) return;
   queue.push({ code, language });
   if (running) return;

@@ -1,6 +1,5 @@
 import type { Token, Tokens } from 'marked';
 
-import { highlightLater } from './highlight';
 import { allowedUrl, hostOf } from './urls';
 
 /**
@@ -39,8 +38,7 @@ export function renderBlock(token: Token): Node | null {
     case 'code': {
       const { text, lang } = token as Tokens.Code;
       const block = codeBlock(lang ?? '');
-      block.setText(text);
-      block.finish();
+      block.append(text);
       return block.root;
     }
     case 'blockquote': {
@@ -216,16 +214,14 @@ function tableCell(name: 'th' | 'td', cell: Tokens.TableCell): HTMLElement {
 /** A code block that can grow line by line at the cost of what is new. */
 export interface CodeBlock {
   readonly root: HTMLElement;
-  setText(text: string): void;
   /** Appends text that may hold any number of line breaks. */
   append(text: string): void;
-  /** The block is whole: it may be highlighted. */
-  finish(): void;
 }
 
 export function codeBlock(info: string): CodeBlock {
   const language = info.trim().split(/\s+/)[0] ?? '';
   const root = element('figure', 'md-code');
+  root.dataset['language'] = language;
   const bar = element('figcaption');
   const label = element('span');
   label.textContent = language === '' ? 'text' : language;
@@ -252,11 +248,6 @@ export function codeBlock(info: string): CodeBlock {
 
   return {
     root,
-    setText(text) {
-      code.replaceChildren();
-      open = null;
-      this.append(text);
-    },
     append(text) {
       let from = 0;
       for (;;) {
@@ -272,9 +263,6 @@ export function codeBlock(info: string): CodeBlock {
         from = end + 1;
         if (from === text.length) return;
       }
-    },
-    finish() {
-      if (language !== '') highlightLater(code, language);
     },
   };
 }

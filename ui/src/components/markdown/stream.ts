@@ -1,5 +1,6 @@
 import { Lexer, type Links, type Token, type Tokens } from 'marked';
 
+import { highlightIn } from './highlight';
 import {
   codeBlock,
   listShell,
@@ -63,7 +64,9 @@ export class MarkdownStream {
     this.append(text);
   }
 
-  append(text: string): void {
+  append(added: string): void {
+    // Line breaks are \n here; positions in the source must be those the lexer counts.
+    const text = added.replaceAll('\r', '');
     if (text === '') return;
     if (this.#closed) {
       // A message may go on after it was complete.
@@ -86,20 +89,17 @@ export class MarkdownStream {
     this.#closed = true;
     const whole = this.#pieces.join('');
     this.#pieces = [whole];
-    if (this.#approximate || Object.keys(this.#links).length > 0) {
-      this.#fence = null;
-      this.#root.replaceChildren(...renderBlocks(new Lexer().lex(whole)));
-      return;
-    }
-    if (this.#fence !== null) {
-      this.#fence.close();
-      this.#fence = null;
-      this.#tail.remove();
-      return;
-    }
-    const nodes = renderBlocks(this.#lex(this.#source));
+    if (this.#fence !== null) this.#fence.close();
+    else if (this.#grown === null) morphChildren(this.#tail, renderBlocks(this.#lex(this.#source)));
+    // The tail's own element goes; what it holds stays where it is.
+    this.#freeze(Array.from(this.#tail.childNodes));
     this.#tail.remove();
-    this.#root.append(...nodes);
+    if (this.#approximate || Object.keys(this.#links).length > 0) {
+      morphChildren(this.#root, renderBlocks(new Lexer().lex(whole)));
+    }
+    this.#fence = null;
+    this.#grown = null;
+    highlightIn(this.#root);
     this.#source = '';
   }
 
@@ -124,11 +124,14 @@ export class MarkdownStream {
     }
 
     const tokens = this.#lex(this.#source);
-    const last = lastBlock(tokens);
-    if (last > 0 && mayFreezeBefore(tokens, last)) {
-      this.#freeze(renderBlocks(tokens.slice(0, last)));
-      this.#source = tokens.slice(last).map((token) => token.raw).join('');
-      tokens.splice(0, last);
+    const last = firstOpen(tokens);
+    const cut = last > 0 && mayFreezeBefore(tokens, last) ? positionOf(tokens, last, this.#source) : 0;
+    if (cut > 0) {
+      const done = flatten(renderBlocks(tokens.splice(0, last)));
+      this.#source = this.#source.slice(cut);
+      // Drawn where they stand, then moved as they are.
+      morphChildren(this.#tail, [...done, ...renderBlocks(tokens)]);
+      this.#freeze(Array.from(this.#tail.childNodes).slice(0, done.length));
     }
 
     const open = tokens[lastBlock(tokens)];
@@ -146,11 +149,14 @@ export class MarkdownStream {
         return;
       }
     }
-    morphChildren(this.#tail, renderBlocks(tokens));
+    if (cut === 0) morphChildren(this.#tail, renderBlocks(tokens));
   }
 
   #freeze(nodes: Node[]): void {
-    for (const node of nodes) this.#root.insertBefore(node, this.#tail);
+    for (const node of nodes) {
+      this.#root.insertBefore(node, this.#tail);
+      if (node instanceof HTMLElement) highlightIn(node);
+    }
   }
 
   /** Goes over to taking lines, if the open block is a fence that has not been closed. */
@@ -171,8 +177,8 @@ export class MarkdownStream {
   #leaveFence(rest: string): void {
     const fence = this.#fence;
     this.#fence = null;
-    if (fence !== null) this.#freeze([fence.root]);
     fence?.close();
+    if (fence !== null) this.#freeze([fence.root]);
     this.#tail.replaceChildren();
     this.#source = rest;
     if (rest !== '') this.#update();
@@ -222,7 +228,6 @@ class Fence {
   close(): void {
     if (this.#held !== '' && !this.#closes(this.#held)) this.#block.append(this.#held);
     this.#held = '';
-    this.#block.finish();
   }
 
   #closes(line: string): boolean {
@@ -268,7 +273,7 @@ class GrownList {
     if (others.length > 0) {
       for (const node of this.#open.splice(0)) node.remove();
       this.#root.append(...renderListItems(first as Tokens.List));
-      this.pending = source.slice(source.indexOf(first.raw) + first.raw.length);
+      this.pending = source.slice(positionOf(tokens, 1, source));
       return null;
     }
     this.#take(first as Tokens.List, source);
@@ -290,9 +295,7 @@ class GrownList {
     const items = Array.from(holder.children) as HTMLElement[];
     this.#root.append(...items);
     this.#open.splice(0, this.#open.length, ...items.slice(frozen));
-    let cut = source.indexOf(list.raw);
-    for (const item of list.items.slice(0, frozen)) cut += item.raw.length;
-    this.pending = source.slice(cut);
+    this.pending = source.slice(positionOf(list.items, frozen, source));
   }
 }
 
@@ -348,6 +351,37 @@ class GrownTable {
   }
 }
 
+/** The index of the first token that more text may change, or the number of tokens where none is left open. */
+function firstOpen(tokens: Token[]): number {
+  const last = lastBlock(tokens);
+  const token = tokens[last];
+  // A fence that was closed, with its line ended, is whole.
+  if (token?.type === 'code' && last < tokens.length - 1) {
+    const marker = /^ {0,3}(`{3,}|~{3,})/.exec(token.raw)?.[1];
+    if (marker !== undefined && isClosed(token.raw, marker)) return tokens.length;
+  }
+  return last;
+}
+
+/**
+ * Where token `index` begins in `source`; 0 when that cannot be told. Tokens do not always hold all of their source
+ * (the lexer drops blank ends of lists), so each is looked for behind the one before.
+ */
+function positionOf(tokens: readonly { raw: string }[], index: number, source: string): number {
+  let from = 0;
+  for (const [at, { raw }] of tokens.entries()) {
+    const start = source.indexOf(raw, from);
+    if (start === -1) return 0;
+    if (at === index) return start;
+    from = start + raw.length;
+  }
+  return from;
+}
+
+function flatten(nodes: Node[]): Node[] {
+  return nodes.flatMap((node) => (node instanceof DocumentFragment ? Array.from(node.childNodes) : [node]));
+}
+
 /** The index of the last token that is more than blank lines, or -1. */
 function lastBlock(tokens: Token[]): number {
   for (let index = tokens.length - 1; index >= 0; index -= 1) {
@@ -362,6 +396,7 @@ function lastBlock(tokens: Token[]): number {
  * A list may go on after a blank line, and its next marker is at first read as a paragraph ("-", "12"): wait for more.
  */
 function mayFreezeBefore(tokens: Token[], last: number): boolean {
+  if (last === tokens.length) return true;
   const before = tokens.slice(0, last).findLast((token) => token.type !== 'space');
   if (before?.type !== 'list' && before?.type !== 'blockquote') return true;
   const raw = tokens[last]?.raw ?? '';

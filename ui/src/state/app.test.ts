@@ -1,0 +1,161 @@
+// @vitest-environment happy-dom
+import { flushSync } from 'svelte';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import type { FeedBatch } from '../ipc/contract';
+import { ScriptedBackend } from '../ipc/scripted/backend';
+import { AppState } from './app.svelte';
+
+async function start(scene: string): Promise<{ backend: ScriptedBackend; app: AppState }> {
+  const backend = new ScriptedBackend(scene);
+  backend.pace = 0;
+  const app = new AppState(backend, await backend.bootstrap());
+  app.start();
+  return { backend, app };
+}
+
+function texts(app: AppState): string[] {
+  return (app.transcript?.rows ?? []).map((row) => row.parts.map(({ text }) => text).join(''));
+}
+
+beforeEach(() => {
+  localStorage.clear();
+});
+
+const running: AppState[] = [];
+
+afterEach(() => {
+  for (const app of running.splice(0)) app.stopFeed();
+});
+
+async function started(scene: string): Promise<{ backend: ScriptedBackend; app: AppState }> {
+  const result = await start(scene);
+  running.push(result.app);
+  return result;
+}
+
+describe('the window’s state', () => {
+  it('has the open session’s rows before anything is awaited', async () => {
+    const backend = new ScriptedBackend('chat');
+    const boot = await backend.bootstrap();
+    const app = new AppState(backend, boot);
+    expect(app.transcript?.rows.length).toBe(boot.open?.items.length);
+    expect(app.title).toBe('How does reading it back work?');
+  });
+
+  it('makes a session of the first message and streams the answer', async () => {
+    const { app } = await started('first');
+    app.composer.type('Hello there');
+    await app.send();
+    expect(app.composer.text).toBe('');
+    expect(app.currentId).not.toBeNull();
+    await vi.waitFor(() => {
+      expect(app.transcript?.rows).toHaveLength(2);
+      expect(app.transcript?.rows[1]?.meta.isComplete).toBe(true);
+    }, 4_000);
+    expect(texts(app)).toEqual(['Hello there', 'Hello! I am the **demo agent**. I live in this app, need no key and no network.']);
+    expect(app.running).toBe(false);
+    expect(app.announcer.text.trim()).toBe('Response complete');
+  });
+
+  it('shows an approval as decided only when the log says so', async () => {
+    const { app } = await started('approval');
+    const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
+    if (waiting === undefined) throw new Error('the scene has an approval');
+    const { id } = waiting.approval;
+    const responded = app.respond(id, true);
+    expect(app.deciding.get(id)?.approved).toBe(true);
+    expect(app.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
+    await responded;
+    await vi.waitFor(() => {
+      const part = app.transcript?.rows.at(-1)?.parts[0]?.value;
+      expect(part?.type === 'tool-call' && part.approval?.approved).toBe(true);
+      expect(app.transcript?.rows.at(-1)?.meta.isComplete).toBe(true);
+    }, 4_000);
+  });
+
+  it('keeps the text and says why when sending fails', async () => {
+    const { backend, app } = await started('chat');
+    backend.sendMessage = () => Promise.reject({ code: 'disk-full', message: 'The disk is full. Free some space and send again.' });
+    app.composer.type('important');
+    await app.send();
+    expect(app.composer.text).toBe('important');
+    expect(app.composer.error).toBe('The disk is full. Free some space and send again.');
+  });
+
+  it('keeps each session’s draft apart and saves it', async () => {
+    const { backend, app } = await started('chat');
+    const [first, second] = app.sessions.map(({ id }) => id);
+    if (first === undefined || second === undefined) throw new Error('the scene has sessions');
+    app.composer.type('for the first');
+    await app.open(second);
+    expect(app.composer.text).toBe('');
+    expect(backend.sessions.get(first)?.draft).toBe('for the first');
+    await app.open(first);
+    expect(app.composer.text).toBe('for the first');
+  });
+
+  it('asks for everything anew after a batch that does not fit, and is right again', async () => {
+    const { backend, app } = await started('chat');
+    const sessionId = app.currentId ?? '';
+    const before = texts(app);
+    const real = backend.nextDiffs.bind(backend);
+    let broken = false;
+    const asked: number[] = [];
+    backend.nextDiffs = async (epoch, after): Promise<FeedBatch> => {
+      asked.push(epoch);
+      const batch = await real(epoch, after);
+      if (broken || batch.reset) return batch;
+      broken = true;
+      return { ...batch, changes: [{ type: 'diff', sessionId, diff: { op: 'patch', index: 0, id: 'nobody', part: 0, text: '?' } }] };
+    };
+    await backend.renameSession(sessionId, 'Taken by the pull that was waiting');
+    await vi.waitFor(() => {
+      expect(asked).toHaveLength(1);
+    });
+    await backend.renameSession(sessionId, 'Renamed');
+    await vi.waitFor(() => {
+      expect(app.title).toBe('Renamed');
+    });
+    expect(new Set(asked).size).toBe(2);
+    expect(texts(app)).toEqual(before);
+  });
+
+  it('goes on pulling after the host failed to answer', async () => {
+    const { backend, app } = await started('chat');
+    const real = backend.nextDiffs.bind(backend);
+    const errors = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    let failures = 0;
+    backend.nextDiffs = (epoch, after): Promise<FeedBatch> => {
+      failures += 1;
+      return failures === 1 ? Promise.reject(new Error('gone')) : real(epoch, after);
+    };
+    await backend.renameSession(app.currentId ?? '', 'One');
+    await backend.renameSession(app.currentId ?? '', 'Two');
+    await vi.waitFor(() => {
+      expect(failures).toBeGreaterThan(1);
+      expect(app.title).toBe('Two');
+    }, 4_000);
+    errors.mockRestore();
+  });
+
+  it('fetches older pages in front of the rows', async () => {
+    const { app } = await started('many');
+    const first = app.transcript?.rows[0]?.id;
+    await app.transcript?.loadBefore();
+    expect(app.transcript?.rows.findIndex(({ id }) => id === first)).toBe(50);
+    expect(app.transcript?.hasMoreBefore).toBe(true);
+  });
+
+  it('keeps a row’s identity through a reset', async () => {
+    const { backend, app } = await started('chat');
+    const row = app.transcript?.rows[0];
+    await backend.showSession(app.currentId);
+    await backend.renameSession(app.currentId ?? '', 'After');
+    await vi.waitFor(() => {
+      expect(app.title).toBe('After');
+    });
+    flushSync();
+    expect(app.transcript?.rows[0]).toBe(row);
+  });
+});
