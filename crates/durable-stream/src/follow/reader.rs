@@ -75,8 +75,10 @@ pub(super) struct Reader {
     retry: RetryPolicy,
     on_state: Option<OnState>,
     nudges: [Nudge; 2],
-    /// How often each nudge had been given when the current attempt began.
+    /// How often each nudge had been given when the current step began: a later wake ends the wait after it.
     pulses: [Pulse; 2],
+    /// The same when the current connection was sought: a later reconnect leaves it.
+    connected: [Pulse; 2],
 
     mode: Mode,
     offset: Offset,
@@ -105,6 +107,7 @@ impl Reader {
             live: options.live,
             on_state: options.on_state,
             pulses: [nudges[0].pulse(), nudges[1].pulse()],
+            connected: [nudges[0].pulse(), nudges[1].pulse()],
             nudges,
             mode: Mode::CatchUp,
             offset: options.from,
@@ -141,9 +144,9 @@ impl Reader {
     }
 
     async fn step(&mut self) -> Result<(), Error> {
-        self.pulses = [self.nudges[0].pulse(), self.nudges[1].pulse()];
+        self.pulses = self.given();
         let nudges = self.nudges.clone();
-        let [client, own] = self.pulses;
+        let [client, own] = self.connected;
         tokio::select! {
             done = self.advance() => done,
             () = nudges[0].reconnected(client) => { self.reconnect(); Ok(()) }
@@ -151,8 +154,13 @@ impl Reader {
         }
     }
 
+    fn given(&self) -> [Pulse; 2] {
+        [self.nudges[0].pulse(), self.nudges[1].pulse()]
+    }
+
     /// Starts over from the last offset. What an open event stream had not committed comes again.
     fn reconnect(&mut self) {
+        self.connected = self.given();
         self.events = None;
         self.mode = Mode::CatchUp;
     }
@@ -205,6 +213,7 @@ impl Reader {
             () = self.nudges[0].woken(client) => {}
             () = self.nudges[1].woken(own) => {}
         }
+        self.connected = self.given();
         self.tell(FollowState::Connecting);
         Ok(())
     }

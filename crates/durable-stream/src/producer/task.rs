@@ -149,10 +149,11 @@ impl Task {
 
     pub(super) async fn run(mut self) {
         loop {
+            // First what may fail, then the answers: a failure settles everything.
+            self.launch();
             if self.answer_waiting() {
                 return;
             }
-            self.launch();
             if self.orphaned && self.is_idle() {
                 return;
             }
