@@ -108,7 +108,7 @@ impl ItemMeta {
             is_complete: message.is_complete,
             error: message.error.clone(),
             stopped: message.stopped.clone(),
-            finish_reason: message.finish_reason.clone(),
+            finish_reason: message.finish_reason,
             has_gap: message.has_gap,
             delivery: None,
         }

@@ -1,10 +1,90 @@
-//! Placeholder until this command is built.
+//! `threadkeep approve`: decide about a tool call that waits.
+
+use anyhow::{anyhow, bail};
+use clap::ArgGroup;
+use durable_stream::{Live, Offset};
+use futures::TryStreamExt;
+use reqwest::Method;
+use serde_json::json;
+use session_protocol::{Approval, ApprovalStatus, SessionFold};
+use uuid::Uuid;
+
+use crate::send::remote::{Remote, ServerArgs};
+use crate::tail::clean;
 
 /// The command's arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+#[command(
+    group = ArgGroup::new("which").required(true).args(["approval_id", "first"]),
+    long_about = "Approve or deny a tool call that waits.\n\n\
+    An agent that wants to use a tool which needs permission waits until somebody decides; then it goes on. \
+    `threadkeep tail` shows what waits, with its id.",
+    after_long_help = "Examples:\n  \
+    threadkeep approve first-steps --first\n  \
+    threadkeep approve first-steps approval_call_7 --deny\n\n\
+    Environment:\n  \
+    THREADKEEP_TOKEN  the server's token, if it asks for one"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+
+    /// The session's name.
+    session: String,
+
+    /// The approval's id, as `tail` shows it.
+    approval_id: Option<String>,
+
+    /// Decide about the one that waits longest.
+    #[arg(long)]
+    first: bool,
+
+    /// Say no instead of yes.
+    #[arg(long)]
+    deny: bool,
+}
 
 /// Runs the command.
-pub(crate) async fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this command is not built yet")
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let remote = Remote::new(args.server, &args.session)?;
+    remote.check().await?;
+    let session = read(&remote).await?;
+    let approval =
+        match &args.approval_id {
+            Some(id) => find(&session, id)?,
+            None => session.pending_approvals().into_iter().next().ok_or_else(|| {
+                anyhow!("nothing waits for an approval in session {}", args.session)
+            })?,
+        };
+    let body = json!({ "approved": !args.deny, "txid": Uuid::new_v4() });
+    remote.send(remote.request(Method::POST, &["approvals", &approval.id]).json(&body)).await?;
+    let word = if args.deny { "Denied" } else { "Approved" };
+    println!("{word} {} ({})", clean(&approval.tool_name), clean(&approval.id));
+    Ok(())
+}
+
+fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
+    let Some(approval) = session.approval(id) else {
+        let waiting: Vec<String> =
+            session.pending_approvals().into_iter().map(|approval| clean(&approval.id)).collect();
+        match waiting.as_slice() {
+            [] => bail!("there is no approval {id}, and nothing waits"),
+            ids => bail!("there is no approval {id}; waiting: {}", ids.join(", ")),
+        }
+    };
+    match approval.status {
+        ApprovalStatus::Pending => Ok(approval),
+        ApprovalStatus::Approved => bail!("{id} was approved already"),
+        ApprovalStatus::Denied => bail!("{id} was denied already"),
+    }
+}
+
+/// The session as it is now.
+async fn read(remote: &Remote) -> anyhow::Result<SessionFold> {
+    let mut fold = SessionFold::new(remote.session());
+    let mut batches = remote.stream().follow(Offset::Beginning, Live::No);
+    while let Some(batch) = batches.try_next().await.map_err(|error| remote.stream_error(&error))? {
+        fold.apply(&batch.items, &mut ());
+    }
+    Ok(fold)
 }

@@ -21,12 +21,15 @@ const FRAME: Duration = Duration::from_millis(16);
 /// About how many bytes of diffs wait for a reader before they become a `Reset`.
 const CAP: usize = 1024 * 1024;
 
+/// Asks the session with this id to serve a feed.
+pub(crate) type Attach = Box<dyn Fn(&str, Arc<FeedShared>) + Send + Sync>;
+
 /// Where a feed reads the states from that it does not queue.
 pub(crate) struct Sources {
     pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
     pub(crate) approvals: watch::Receiver<Arc<Vec<WaitingApproval>>>,
     /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
-    pub(crate) attach: Box<dyn Fn(&str, Arc<FeedShared>) + Send + Sync>,
+    pub(crate) attach: Attach,
 }
 
 /// What the engine and the window's [`Feed`] share.

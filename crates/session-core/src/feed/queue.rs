@@ -256,3 +256,6 @@ impl Queue {
         self.floor = self.floor.max(after);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ impl Session {
         for row in rows {
             if !self.persist.hides(&row.id)
                 && self.fold.message(&row.id).is_none()
-                && let Some(message) = self.message_of(row)
+                && let Some(message) = self.message_of(&row)
                 && !message.hidden
             {
                 window.insert(message.position, message.into());
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// A stored message: from its row, or folded from its log when the row is behind.
-    fn message_of(&mut self, row: StoredRow) -> Option<Message> {
+    fn message_of(&mut self, row: &StoredRow) -> Option<Message> {
         if !row.stale {
             match serde_json::from_str(&row.row) {
                 Ok(message) => return Some(message),
