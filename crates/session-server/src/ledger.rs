@@ -39,7 +39,6 @@ pub(crate) enum AnswerRef {
 /// One message, without its text.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(crate) position: u64,
     pub(crate) role: Role,
     pub(crate) actor_id: String,
     pub(crate) next_seq: u64,
@@ -88,6 +87,7 @@ pub(crate) struct Ledger {
     presence: BTreeMap<String, Value>,
     txids: HashMap<String, String>,
     title: Option<String>,
+    origin: Option<Value>,
     /// Registration order of agents.
     agent_order: Vec<String>,
 }
@@ -183,10 +183,8 @@ impl Ledger {
             .map(|chunk| chunk.r#type.into_owned())
             .unwrap_or_default();
         let role = row.role.unwrap_or(Role::Assistant);
-        let position = self.items;
         let entry =
             self.messages.entry(row.message_id.clone().into_owned()).or_insert_with(|| Entry {
-                position,
                 role,
                 actor_id: row.actor_id.as_deref().unwrap_or_default().to_owned(),
                 next_seq: 0,
@@ -252,6 +250,9 @@ impl Ledger {
             "config" => {
                 if let Some(title) = text(chunk, "title") {
                     self.title = Some(title);
+                }
+                if let Some(origin) = chunk.get("forkedFrom") {
+                    self.origin = Some(origin.clone());
                 }
             }
             "approval-requested" => {
@@ -467,6 +468,11 @@ impl Ledger {
     /// The title last given to the session.
     pub(crate) fn title(&self) -> Option<&str> {
         self.title.as_deref()
+    }
+
+    /// The session that this one is a copy of.
+    pub(crate) fn origin(&self) -> Option<&Value> {
+        self.origin.as_ref()
     }
 
     /// Presence rows by key.

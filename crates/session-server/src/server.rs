@@ -98,6 +98,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         StreamsBackend::Embedded => {
             let path = config.data_dir.join("streams");
             let folder = path.clone();
+            private_folder(&path)
+                .map_err(|source| ServerError::DataDir { path: path.clone(), source })?;
             let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, stop_readers))
                 .await
                 .unwrap_or_else(|_| Err("opening them crashed".to_owned()));
@@ -117,7 +119,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     });
     let sessions = Sessions::new(Arc::clone(&shared));
     let guard = Arc::new(Guard::new(config.auth.clone(), config.allowed_origins.clone()));
-    let app = routes::router(sessions.clone(), guard, &config);
+    let app = routes::router(sessions.clone(), guard);
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
     let stopping = stop.clone();
@@ -147,14 +149,19 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     Ok(RunningServer { addr, stop, done: Some(done) })
 }
 
-/// Makes the folder, readable by its owner only, and takes its lock: two servers would write the same sessions.
-fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
-    let failed = |source| ServerError::DataDir { path: path.to_owned(), source };
+/// Makes a folder, where it is new readable by its owner only.
+fn private_folder(path: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(failed)?;
+    builder.create(path)
+}
+
+/// Makes the folder, readable by its owner only, and takes its lock: two servers would write the same sessions.
+fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
+    let failed = |source| ServerError::DataDir { path: path.to_owned(), source };
+    private_folder(path).map_err(failed)?;
     let lock = fs::OpenOptions::new()
         .create(true)
         .truncate(false)

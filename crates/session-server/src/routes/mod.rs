@@ -6,6 +6,7 @@ mod agents;
 mod human;
 mod info;
 mod messages;
+mod room;
 mod sessions;
 mod stream;
 
@@ -23,7 +24,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{config::ServerConfig, guard, guard::Guard, problem::Problem, sessions::Sessions};
+use crate::{guard, guard::Guard, problem::Problem, sessions::Sessions};
 
 /// Bytes of a request body. A message of four million letters is not a message.
 const MAX_BODY: usize = 4 << 20;
@@ -36,7 +37,7 @@ pub(crate) struct App {
 }
 
 /// All routes behind the guard.
-pub(crate) fn router(sessions: Sessions, guard: Arc<Guard>, _config: &ServerConfig) -> Router {
+pub(crate) fn router(sessions: Sessions, guard: Arc<Guard>) -> Router {
     let app = App { sessions };
     Router::new()
         .route("/", get(info::about))
@@ -61,6 +62,13 @@ pub(crate) fn router(sessions: Sessions, guard: Arc<Guard>, _config: &ServerConf
         .route("/v1/sessions/{session}/tool-results", post(human::tool_result))
         .route("/v1/sessions/{session}/approvals/{approval}", post(human::approval))
         .route("/v1/sessions/{session}/answers/{tool_use}", post(human::answers))
+        .route("/v1/sessions/{session}/login", post(room::login))
+        .route("/v1/sessions/{session}/logout", post(room::logout))
+        .route("/v1/sessions/{session}/reset", post(room::reset))
+        .route("/v1/sessions/{session}/fork", post(room::fork))
+        .route("/v1/sessions/{session}/chunks", post(room::chunk))
+        .route("/v1/sessions/{session}/chunks/batch", post(room::chunks))
+        .route("/v1/sessions/{session}/generations/finish", post(room::finish))
         .route("/v1/stream/sessions/{session}", get(stream::read))
         .fallback(|| async { Problem::not_found("NOT_FOUND", "Not found") })
         .method_not_allowed_fallback(|| async {

@@ -156,6 +156,9 @@ impl Streams for Embedded {
 
     async fn serve(&self, mut request: Request<Body>) -> Response {
         request.extensions_mut().clear(); // our router's path parameters are not theirs
+        // Their proxy rules want a peer; ours have been applied already.
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
         match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -1,6 +1,7 @@
 //! The server as its clients see it: real HTTP on a free port.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, reason = "test code")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod flow;
 mod rig;

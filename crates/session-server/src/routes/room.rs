@@ -1,0 +1,238 @@
+//! Presence, clearing a session, copying it, and chunks of agents that run elsewhere.
+
+use axum::{Json, extract::State, http::HeaderMap};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use session_protocol::AgentSpec;
+use uuid::Uuid;
+
+use super::{App, Body, MAX_ID, SessionId, actor, agents, uuid};
+use crate::{
+    event::Role,
+    problem::Problem,
+    session::{Origin, RawChunk, up_to},
+    sessions::Open,
+    streams::stream_name,
+};
+
+/// Chunks of one batch.
+const MAX_BATCH: usize = 4096;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Login {
+    actor_id: String,
+    device_id: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    default_agents: Vec<AgentSpec>,
+}
+
+/// Sent by `sendBeacon` as `text/plain`: the body is read as JSON whatever its type says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Logout {
+    actor_id: String,
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    all_devices: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reset {
+    #[serde(default)]
+    clear_presence: bool,
+    #[serde(default)]
+    actor_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Fork {
+    #[serde(default)]
+    at_message_id: Option<String>,
+    #[serde(default)]
+    new_session_id: Option<String>,
+    #[serde(default)]
+    actor_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Chunk {
+    message_id: String,
+    actor_id: String,
+    #[serde(default)]
+    role: Option<Role>,
+    chunk: Value,
+    #[serde(default)]
+    txid: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Chunks {
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Finish {}
+
+fn id(field: &'static str, value: &str) -> Result<(), Problem> {
+    if value.is_empty() || value.len() > MAX_ID {
+        return Err(Problem::bad_request(format!("{field}: expected 1 to {MAX_ID} bytes")));
+    }
+    Ok(())
+}
+
+pub(super) async fn login(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Body(body): Body<Login>,
+) -> Result<Json<Value>, Problem> {
+    id("actorId", &body.actor_id)?;
+    id("deviceId", &body.device_id)?;
+    let agents = agents::checked(&app, body.default_agents)?;
+    let answer = json!({
+        "success": true, "actorId": body.actor_id, "deviceId": body.device_id, "status": "online",
+    });
+    app.sessions
+        .with(&session, Open::Create, move |session| {
+            if session.ledger().agents().next().is_none() {
+                session.register(agents);
+            }
+            session.log_in(&body.actor_id, &body.device_id, body.name.as_deref());
+            Ok(())
+        })
+        .await?;
+    Ok(Json(answer))
+}
+
+pub(super) async fn logout(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Body(body): Body<Logout>,
+) -> Result<Json<Value>, Problem> {
+    id("actorId", &body.actor_id)?;
+    let device = match (&body.device_id, body.all_devices) {
+        (_, true) => None,
+        (Some(device), false) => {
+            id("deviceId", device)?;
+            Some(device.clone())
+        }
+        (None, false) => return Err(Problem::bad_request("deviceId or allDevices is needed")),
+    };
+    let actor = body.actor_id.clone();
+    let count = app
+        .sessions
+        .with(&session, Open::Existing, move |session| {
+            Ok(session.log_out(&actor, device.as_deref()))
+        })
+        .await?;
+    Ok(Json(json!({
+        "success": true, "actorId": body.actor_id, "deviceId": body.device_id, "status": "offline",
+        "devicesLoggedOut": count,
+    })))
+}
+
+pub(super) async fn reset(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Reset>,
+) -> Result<Json<Value>, Problem> {
+    let actor = actor(body.actor_id, &headers)?;
+    app.sessions
+        .with(&session, Open::Existing, move |session| {
+            session.clear(body.clear_presence, &actor);
+            Ok(())
+        })
+        .await?;
+    Ok(Json(json!({"success": true, "sessionId": session, "message": "Session reset"})))
+}
+
+/// Copies the events: the embedded stream server cannot fork inside a batch.
+pub(super) async fn fork(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    headers: HeaderMap,
+    Body(body): Body<Fork>,
+) -> Result<(axum::http::StatusCode, Json<Value>), Problem> {
+    let actor_id = actor(body.actor_id, &headers)?;
+    let new = uuid("newSessionId", body.new_session_id)?;
+    let new = new.unwrap_or_else(|| Uuid::new_v4().to_string());
+    if new == session {
+        return Err(Problem::bad_request("newSessionId is the session itself"));
+    }
+    // Everything written so far is in the stream when this is answered.
+    let agents =
+        app.sessions.with(&session, Open::Existing, |session| Ok(session.registered())).await?;
+    let items = app.sessions.shared().streams.read(&stream_name(&session)).await?;
+    let items = up_to(items, body.at_message_id.as_deref())?;
+    let origin = Origin { session_id: session, message_id: body.at_message_id, actor_id };
+    app.sessions
+        .with(&new, Open::Create, move |session| session.adopt(items, agents, &origin))
+        .await?;
+    let answer = Json(json!({"sessionId": new, "offset": "-1"}));
+    Ok((axum::http::StatusCode::CREATED, answer))
+}
+
+fn raw(chunk: Chunk) -> Result<RawChunk, Problem> {
+    id("messageId", &chunk.message_id)?;
+    id("actorId", &chunk.actor_id)?;
+    Ok(RawChunk {
+        message_id: chunk.message_id,
+        actor_id: chunk.actor_id,
+        role: chunk.role.unwrap_or(Role::Assistant),
+        chunk: chunk.chunk,
+        txid: uuid("txid", chunk.txid)?,
+    })
+}
+
+async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<Value>, Problem> {
+    let count = chunks.len();
+    app.sessions
+        .with(session, Open::Existing, move |session| {
+            if chunks.iter().any(|raw| raw.chunk.get("type").and_then(Value::as_str).is_none()) {
+                return Err(Problem::bad_request("chunk: expected an object with a type"));
+            }
+            chunks.iter().try_for_each(|raw| session.write_raw(raw))
+        })
+        .await?;
+    Ok(Json(json!({"ok": true, "count": count})))
+}
+
+pub(super) async fn chunk(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Body(body): Body<Chunk>,
+) -> Result<Json<Value>, Problem> {
+    write(&app, &session, vec![raw(body)?]).await
+}
+
+pub(super) async fn chunks(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Body(body): Body<Chunks>,
+) -> Result<Json<Value>, Problem> {
+    let chunks = body.chunks.into_iter().map(raw).collect::<Result<Vec<_>, _>>()?;
+    let one = chunks.windows(2).all(|pair| pair[0].message_id == pair[1].message_id);
+    if chunks.is_empty() || chunks.len() > MAX_BATCH || !one {
+        return Err(Problem::bad_request(format!(
+            "chunks: expected 1 to {MAX_BATCH} chunks of one message"
+        )));
+    }
+    write(&app, &session, chunks).await
+}
+
+/// Everything is written when it is answered, so there is nothing to flush.
+pub(super) async fn finish(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    Body(_): Body<Finish>,
+) -> Result<Json<Value>, Problem> {
+    app.sessions.with(&session, Open::Existing, |_| Ok(())).await?;
+    Ok(Json(json!({"ok": true})))
+}

@@ -1,0 +1,198 @@
+//! What people ask of agents: messages, answers, stopping.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{NewMessage, NewToolResult, Session};
+use crate::{
+    event::{self, Role, Row},
+    ledger::fingerprint,
+    problem::Problem,
+    store::Op,
+    terminal,
+    turns::{Cause, RunPlan},
+};
+
+impl Session {
+    /// Writes a message and starts the agents that listen. Repeating it changes nothing; gives the message's id.
+    pub(crate) fn send(&mut self, new: NewMessage) -> Result<String, Problem> {
+        let known = new.txid.as_deref().and_then(|txid| self.ledger.by_txid(txid));
+        if new.message_id.is_none()
+            && let Some(known) = known
+        {
+            return Ok(known.to_owned());
+        }
+        let message_id = new.message_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        if let Some(entry) = self.ledger.message(&message_id) {
+            if entry.role == Role::Assistant && new.role != Role::Assistant {
+                return Err(Problem::conflict("MESSAGE_EXISTS", "An agent has this message id"));
+            }
+            return Ok(message_id); // the first answer again, and no second run
+        }
+        self.write_message(&message_id, &new.content, new.role, &new.actor_id, new.txid.as_deref());
+        if new.role != Role::User {
+            return Ok(message_id);
+        }
+        let mut agents: Vec<String> = self
+            .ledger
+            .agents()
+            .filter(|(_, fields)| {
+                matches!(
+                    fields.get("triggers").and_then(Value::as_str),
+                    None | Some("all" | "user-messages")
+                )
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        if let Some(spec) = new.agent {
+            if !agents.contains(&spec.id) {
+                agents.push(spec.id.clone());
+            }
+            let session_id = self.id.clone();
+            self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: true });
+            self.specs.insert(spec.id.clone(), spec);
+        }
+        for agent_id in agents {
+            self.plan(RunPlan {
+                run_id: Uuid::now_v7().to_string(),
+                message_id: Uuid::new_v4().to_string(),
+                agent_id,
+                cause: Cause::Message { id: message_id.clone() },
+            });
+        }
+        Ok(message_id)
+    }
+
+    fn write_message(
+        &mut self,
+        message_id: &str,
+        content: &str,
+        role: Role,
+        actor_id: &str,
+        txid: Option<&str>,
+    ) {
+        let chunk = json!({
+            "type": "whole-message",
+            "message": {
+                "id": message_id,
+                "role": role,
+                "parts": [{"type": "text", "content": content}],
+                "createdAt": event::now(),
+            },
+        });
+        self.push_row(Row { message_id, actor_id, role, chunk: &chunk.to_string(), txid });
+        self.touch();
+    }
+
+    /// Answers an approval in the message that holds the request. The first answer wins.
+    pub(crate) fn respond(
+        &mut self,
+        approval_id: &str,
+        approved: bool,
+        actor_id: &str,
+        txid: Option<&str>,
+    ) -> Result<(), Problem> {
+        let Some(ask) = self.ledger.approval(approval_id) else {
+            return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
+        };
+        if let Some(first) = ask.approved {
+            return if first == approved {
+                Ok(())
+            } else {
+                Err(Problem::conflict("ALREADY_ANSWERED", "The approval was answered otherwise"))
+            };
+        }
+        let Some(message_id) = ask.message_id.clone() else {
+            return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
+        };
+        let chunk =
+            json!({"type": "approval-response", "approvalId": approval_id, "approved": approved});
+        self.push_row(Row {
+            message_id: &message_id,
+            actor_id,
+            role: Role::User,
+            chunk: &chunk.to_string(),
+            txid,
+        });
+        self.touch();
+        self.go_on(&message_id);
+        Ok(())
+    }
+
+    /// Writes a tool's result into the message that holds the call. A different second result is refused.
+    pub(crate) fn tool_result(&mut self, new: &NewToolResult) -> Result<(), Problem> {
+        let Some(call) = self.ledger.tool_call(&new.tool_call_id) else {
+            return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
+        };
+        if let Some(first) = call.result {
+            let error = new.error.clone().map(Value::from);
+            return if first == fingerprint(Some(&new.output), error.as_ref()) {
+                Ok(())
+            } else {
+                Err(Problem::conflict("ALREADY_ANSWERED", "The tool call has another result"))
+            };
+        }
+        let Some(message_id) = call.message_id.clone() else {
+            return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
+        };
+        let dialect = self.dialect(&message_id);
+        let chunks = terminal::tool_result(
+            dialect,
+            &message_id,
+            &new.tool_call_id,
+            &new.output,
+            new.error.as_deref(),
+        );
+        for (n, chunk) in chunks.iter().enumerate() {
+            self.push_row(Row {
+                message_id: &message_id,
+                actor_id: &new.actor_id,
+                role: Role::User,
+                chunk: &chunk.to_string(),
+                txid: new.txid.as_deref().filter(|_| n == 0),
+            });
+        }
+        self.touch();
+        self.go_on(&message_id);
+        Ok(())
+    }
+
+    /// Stops the run that writes `message_id`, or every run of the session. Says how many were stopped.
+    pub(crate) fn stop(&mut self, message_id: Option<&str>, actor_id: &str) -> usize {
+        let stopped: Vec<String> = self
+            .runs
+            .iter()
+            .filter(|(_, live)| message_id.is_none_or(|id| id == live.plan.message_id))
+            .map(|(run_id, _)| run_id.clone())
+            .collect();
+        if message_id.is_none() {
+            for plan in std::mem::take(&mut self.queued) {
+                self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+            }
+        }
+        for run_id in &stopped {
+            let Some(live) = self.runs.remove(run_id) else { continue };
+            live.cancel.cancel();
+            self.batch.starts.retain(|start| start.plan.run_id != *run_id);
+            if self.ledger.message(&live.plan.message_id).is_none() {
+                // The message is the agent's, whoever stopped it before its first word.
+                let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run_id});
+                self.push_agent_chunk(&live.plan, &chunk);
+            }
+            let chunk = terminal::stopped(self.dialect(&live.plan.message_id), actor_id);
+            self.push_row(Row {
+                message_id: &live.plan.message_id,
+                actor_id,
+                role: Role::Assistant,
+                chunk: &chunk.to_string(),
+                txid: None,
+            });
+            self.batch.after.push(Op::DropRun { run_id: run_id.clone() });
+        }
+        if !stopped.is_empty() {
+            self.touch();
+            self.start_queued();
+        }
+        stopped.len()
+    }
+}

@@ -1,0 +1,180 @@
+//! One session's state and what each intent does to it.
+//!
+//! Everything here is synchronous: a method checks an intent against the [`Ledger`], and either refuses it or puts
+//! events, database changes and run starts into the current [`Batch`]. The task in `sessions` commits batches.
+//! State is ahead of the stream by what is not committed; when a commit fails the whole state is thrown away and read
+//! again from the stream (L1).
+
+mod intents;
+mod room;
+mod runs;
+
+pub(crate) use room::{Origin, RawChunk, up_to};
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use session_protocol::AgentSpec;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    event::{self, Role, Row},
+    ledger::Ledger,
+    problem::Problem,
+    sessions::Shared,
+    store::{Op, StoredRun},
+    terminal::Dialect,
+    turns::{RunPlan, Start},
+};
+
+/// Told when the batch is in the stream, or why it is not.
+pub(crate) type Waiter = Box<dyn FnOnce(Result<(), Problem>) + Send>;
+
+/// What the next commit writes, and what happens after it.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Database changes that must be there before the events are.
+    pub(crate) before: Vec<Op>,
+    pub(crate) events: Vec<Bytes>,
+    /// Database changes that may only happen when the events are there.
+    pub(crate) after: Vec<Op>,
+    pub(crate) starts: Vec<Start>,
+    pub(crate) waiters: Vec<Waiter>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.before.is_empty()
+            && self.events.is_empty()
+            && self.after.is_empty()
+            && self.starts.is_empty()
+            && self.waiters.is_empty()
+    }
+}
+
+struct Live {
+    plan: RunPlan,
+    cancel: CancellationToken,
+    /// The agent wrote something in this run.
+    wrote: bool,
+}
+
+/// A message that a client posts.
+pub(crate) struct NewMessage {
+    pub(crate) message_id: Option<String>,
+    pub(crate) content: String,
+    pub(crate) role: Role,
+    pub(crate) actor_id: String,
+    pub(crate) agent: Option<AgentSpec>,
+    pub(crate) txid: Option<String>,
+}
+
+/// A tool result that a client posts.
+pub(crate) struct NewToolResult {
+    pub(crate) tool_call_id: String,
+    pub(crate) output: Value,
+    pub(crate) error: Option<String>,
+    pub(crate) actor_id: String,
+    pub(crate) txid: Option<String>,
+}
+
+/// The state of one session, owned by its task (L5).
+pub(crate) struct Session {
+    id: String,
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    specs: HashMap<String, AgentSpec>,
+    runs: HashMap<String, Live>,
+    /// Runs that wait until their agent is free.
+    queued: VecDeque<RunPlan>,
+    pub(crate) batch: Batch,
+}
+
+impl Session {
+    /// Rebuilds a session from its stream and the server's database, then ends or starts what a crash left over.
+    pub(crate) fn open(
+        id: &str,
+        shared: Arc<Shared>,
+        items: &[Bytes],
+        specs: Vec<AgentSpec>,
+        runs: Vec<StoredRun>,
+    ) -> Self {
+        let mut ledger = Ledger::default();
+        for item in items {
+            ledger.apply(item);
+        }
+        let mut session = Self {
+            id: id.to_owned(),
+            shared,
+            ledger,
+            specs: specs.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
+            runs: HashMap::new(),
+            queued: VecDeque::new(),
+            batch: Batch::default(),
+        };
+        session.recover(runs);
+        session
+    }
+
+    /// Brings a title that only the stream knows into the list of sessions.
+    pub(crate) fn keep_title(&mut self, listed: Option<&str>) {
+        if let (None, Some(title)) = (listed, self.ledger.title()) {
+            let op = Op::Title { session_id: self.id.clone(), title: title.to_owned() };
+            self.batch.after.push(op);
+        }
+    }
+
+    /// Gives the state up: stops its runs and answers whoever waits. Says whether a run was under way.
+    pub(crate) fn abandon(self, problem: &Problem) -> bool {
+        for live in self.runs.values() {
+            live.cancel.cancel();
+        }
+        for waiter in self.batch.waiters {
+            waiter(Err(problem.clone()));
+        }
+        !self.runs.is_empty() || !self.queued.is_empty()
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// No agent runs and none is about to.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.runs.is_empty() && self.queued.is_empty() && self.batch.is_empty()
+    }
+
+    fn push(&mut self, item: Bytes) {
+        self.ledger.apply(&item);
+        self.batch.events.push(item);
+    }
+
+    fn push_row(&mut self, row: Row<'_>) {
+        let item = event::chunk(row, self.ledger.next_seq(row.message_id), &event::now());
+        self.push(item);
+    }
+
+    fn push_agent_chunk(&mut self, plan: &RunPlan, chunk: &Value) {
+        self.push_row(Row {
+            message_id: &plan.message_id,
+            actor_id: &plan.agent_id,
+            role: Role::Assistant,
+            chunk: &chunk.to_string(),
+            txid: None,
+        });
+    }
+
+    fn touch(&mut self) {
+        let op = Op::Touch { session_id: self.id.clone(), at: event::now() };
+        self.batch.after.push(op);
+    }
+
+    fn dialect(&self, message_id: &str) -> Dialect {
+        let known = self.ledger.message(message_id).and_then(|entry| entry.dialect);
+        known.unwrap_or(Dialect::AgUi)
+    }
+}

@@ -1,0 +1,227 @@
+//! Planning, starting, ending and recovering runs.
+
+use std::collections::VecDeque;
+
+use session_protocol::AgentSpec;
+use uuid::Uuid;
+
+use super::{Live, Session};
+use crate::{
+    event::{Role, Row},
+    ledger::{AnswerRef, Lifecycle},
+    store::{Op, StoredRun},
+    terminal,
+    turns::{self, Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
+};
+
+impl Session {
+    pub(super) fn plan(&mut self, plan: RunPlan) {
+        let session_id = self.id.clone();
+        self.batch.before.push(Op::PlanRun { session_id, plan: plan.clone() });
+        self.queued.push_back(plan);
+        self.start_queued();
+    }
+
+    /// Starts every queued run whose agent is free: an agent does one thing at a time in a session.
+    pub(super) fn start_queued(&mut self) {
+        let mut still = VecDeque::new();
+        for plan in std::mem::take(&mut self.queued) {
+            let busy = self.runs.values().any(|live| live.plan.agent_id == plan.agent_id);
+            if busy { still.push_back(plan) } else { self.start(plan) }
+        }
+        self.queued = still;
+    }
+
+    fn start(&mut self, plan: RunPlan) {
+        let cancel = self.shared.shutdown_runs.child_token();
+        let answers = match &plan.cause {
+            Cause::Message { .. } => Vec::new(),
+            Cause::Answers { .. } => self.answers(&plan.message_id),
+        };
+        let spec = self.spec(&plan.agent_id);
+        let live = Live { plan: plan.clone(), cancel: cancel.clone(), wrote: false };
+        self.runs.insert(plan.run_id.clone(), live);
+        self.batch.starts.push(Start { plan, spec, answers, cancel });
+    }
+
+    pub(super) fn spec(&self, agent_id: &str) -> Option<AgentSpec> {
+        let known = self.specs.get(agent_id).cloned();
+        known.or_else(|| turns::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
+    }
+
+    fn answers(&self, message_id: &str) -> Vec<Answer> {
+        let undelivered =
+            self.ledger.message(message_id).map(|entry| &entry.undelivered[..]).unwrap_or_default();
+        undelivered
+            .iter()
+            .filter_map(|answer| match answer {
+                AnswerRef::Approval(id) => {
+                    let ask = self.ledger.approval(id)?;
+                    Some(Answer::Approval {
+                        id: id.clone(),
+                        tool_call_id: ask.tool_call_id.clone(),
+                        approved: ask.approved?,
+                    })
+                }
+                AnswerRef::ToolCall(id) => Some(Answer::ToolResult {
+                    tool_call_id: id.clone(),
+                    interrupt_id: self.ledger.tool_call(id)?.interrupt_id.clone(),
+                }),
+            })
+            .collect()
+    }
+
+    /// Lets the run of a message go on when everything it asked for is answered.
+    pub(super) fn go_on(&mut self, message_id: &str) {
+        let Some(entry) = self.ledger.message(message_id) else { return };
+        let busy = self.runs.values().any(|live| live.plan.message_id == message_id)
+            || self.queued.iter().any(|plan| plan.message_id == message_id);
+        if busy
+            || entry.undelivered.is_empty()
+            || entry.lifecycle != Lifecycle::Finished
+            || self.ledger.is_waiting(message_id)
+            || self.spec(&entry.actor_id).is_none()
+        {
+            return;
+        }
+        let plan = RunPlan {
+            run_id: Uuid::now_v7().to_string(),
+            message_id: message_id.to_owned(),
+            agent_id: entry.actor_id.clone(),
+            cause: Cause::Answers { parent_run_id: entry.last_run.clone() },
+        };
+        self.plan(plan);
+    }
+
+    /// Takes what a run sent. Output of runs that were stopped is dropped.
+    pub(crate) fn output(&mut self, output: RunOutput) {
+        match output.what {
+            Output::Chunk(chunk) => {
+                let Some(live) = self.runs.get_mut(&output.run_id) else { return };
+                live.wrote = true;
+                let (message_id, actor_id) =
+                    (live.plan.message_id.clone(), live.plan.agent_id.clone());
+                self.push_row(Row {
+                    message_id: &message_id,
+                    actor_id: &actor_id,
+                    role: Role::Assistant,
+                    chunk: &chunk,
+                    txid: None,
+                });
+            }
+            Output::End(end) => {
+                if let Some(live) = self.runs.remove(&output.run_id) {
+                    self.end(&live.plan, live.wrote, &end);
+                }
+            }
+        }
+    }
+
+    /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
+    fn end(&mut self, plan: &RunPlan, wrote: bool, end: &RunEnd) {
+        let open = wrote
+            && self
+                .ledger
+                .message(&plan.message_id)
+                .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
+        let dialect = self.dialect(&plan.message_id);
+        match end {
+            RunEnd::Finished if open => {
+                let chunk = terminal::finished(dialect, &self.id, &plan.run_id);
+                self.push_agent_chunk(plan, &chunk);
+            }
+            RunEnd::Finished => {}
+            RunEnd::Failed { code, message } => {
+                if open || !wrote {
+                    for chunk in terminal::failed(dialect, &plan.run_id, code, message) {
+                        self.push_agent_chunk(plan, &chunk);
+                    }
+                }
+            }
+        }
+        self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
+        self.touch();
+        self.go_on(&plan.message_id);
+        self.start_queued();
+    }
+
+    /// Ends all runs because the server stops; the log says so at once instead of after the next start.
+    pub(crate) fn interrupt_all(&mut self) {
+        let runs = std::mem::take(&mut self.runs);
+        self.batch.starts.clear();
+        for live in runs.into_values() {
+            live.cancel.cancel();
+            self.interrupt(&live.plan);
+        }
+    }
+
+    pub(super) fn interrupt(&mut self, plan: &RunPlan) {
+        let message =
+            "The server stopped in the middle of this run. Send the message again to retry.";
+        let dialect = self.dialect(&plan.message_id);
+        for chunk in terminal::failed(dialect, &plan.run_id, "interrupted", message) {
+            self.push_agent_chunk(plan, &chunk);
+        }
+        self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
+        self.touch();
+    }
+
+    pub(super) fn recover(&mut self, runs: Vec<StoredRun>) {
+        let mut known = Vec::new();
+        for StoredRun { plan, started } in runs {
+            known.push(plan.message_id.clone());
+            let open = self
+                .ledger
+                .message(&plan.message_id)
+                .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
+            let caused = match &plan.cause {
+                Cause::Message { id } => self.ledger.message(id).is_some(),
+                Cause::Answers { .. } => self
+                    .ledger
+                    .message(&plan.message_id)
+                    .is_some_and(|entry| !entry.undelivered.is_empty()),
+            };
+            if started {
+                let silent = match &plan.cause {
+                    Cause::Message { .. } => self.ledger.message(&plan.message_id).is_none(),
+                    Cause::Answers { .. } => caused,
+                };
+                if open || (silent && caused) {
+                    self.interrupt(&plan);
+                } else {
+                    self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+                }
+            } else if caused {
+                self.queued.push_back(plan);
+            } else {
+                self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+            }
+        }
+        // The database may have been lost: an agent of this session that still seems to write, does not.
+        let orphans = self.unfinished(|session, message_id, agent_id| {
+            !known.iter().any(|id| id == message_id) && session.ledger.agent(agent_id).is_some()
+        });
+        for plan in &orphans {
+            self.interrupt(plan);
+        }
+        self.start_queued();
+    }
+
+    /// Messages that look as if an agent were writing them, of those that `whose(message, agent)` picks.
+    pub(super) fn unfinished(&self, whose: impl Fn(&Self, &str, &str) -> bool) -> Vec<RunPlan> {
+        self.ledger
+            .messages()
+            .filter(|(id, entry)| {
+                entry.lifecycle == Lifecycle::Open
+                    && entry.role == Role::Assistant
+                    && whose(self, id, &entry.actor_id)
+            })
+            .map(|(id, entry)| RunPlan {
+                run_id: entry.last_run.clone().unwrap_or_else(|| Uuid::now_v7().to_string()),
+                message_id: id.clone(),
+                agent_id: entry.actor_id.clone(),
+                cause: Cause::Answers { parent_run_id: None },
+            })
+            .collect()
+    }
+}
