@@ -1,10 +1,13 @@
 //! The collections of a whole log at once, as `threadkeep materialize` prints them.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::fold::SessionFold;
-use crate::row::{ActiveGeneration, Agent, Approval, Message, Presence, SessionStats, ToolCall};
+use crate::row::{
+    ActiveGeneration, Agent, Approval, Message, Presence, SessionStats, ToolCall, parse_time,
+};
 
 /// Every collection of a session.
 #[derive(Debug, Serialize)]
@@ -32,14 +35,13 @@ pub struct MaterializedSession {
     pub skipped: u64,
 }
 
-/// Folds a whole log.
+/// Folds a whole log. The clock is the newest `createdAt` in it.
 pub fn materialize(items: &[Value]) -> MaterializedSession {
     let mut fold = SessionFold::new("");
-    let raw: Vec<String> = items.iter().map(Value::to_string).collect();
-    fold.apply(raw, &mut ());
-    let now = jiff::Timestamp::UNIX_EPOCH;
+    fold.apply(items.iter().map(Value::to_string), &mut ());
+    let now = items.iter().filter_map(created_at).max().unwrap_or(Timestamp::UNIX_EPOCH);
     MaterializedSession {
-        messages: fold.messages().filter(|m| !m.hidden).cloned().collect(),
+        messages: fold.messages().filter(|m| !m.hidden).map(shown).collect(),
         hidden_messages: fold.messages().filter(|m| m.hidden).map(|m| m.id.clone()).collect(),
         tool_calls: fold.tool_calls(),
         approvals: fold.approvals(),
@@ -50,4 +52,15 @@ pub fn materialize(items: &[Value]) -> MaterializedSession {
         session_stats: fold.stats(now),
         skipped: fold.skipped(),
     }
+}
+
+/// The message under the id upstream shows.
+fn shown(message: &Message) -> Message {
+    Message { id: message.shown_id().to_owned(), inner_id: None, ..message.clone() }
+}
+
+/// The time of an item: of its row, or of the row it is.
+fn created_at(item: &Value) -> Option<Timestamp> {
+    let at = item.get("value").and_then(|value| value.get("createdAt"));
+    parse_time(at.or_else(|| item.get("createdAt"))?.as_str()?)
 }

@@ -1,1 +1,254 @@
+//! Translating each dialect of inner chunks into the operations of the message fold.
+//!
+//! The dialect is decided per chunk: each module takes the chunk types it knows and leaves the rest.
+//! Names that two dialects share are told apart by their fields (`text-delta`, `error`).
 
+pub(crate) mod agui;
+pub(crate) mod aisdk;
+pub(crate) mod electric;
+pub(crate) mod legacy;
+pub(crate) mod proxy;
+pub(crate) mod snapshot;
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::event::{Str, lenient_value};
+use crate::fold::message::Step;
+use crate::row::{FinishReason, Usage};
+use crate::text::{Delta, json_text};
+
+/// An inner chunk: its type and the raw JSON of the fields any dialect reads.
+///
+/// Fields stay raw until a dialect asks for them, so that a field of an unexpected type costs only
+/// itself, and unread ones cost nothing but the scan.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Inner<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(crate) kind: Str<'a>,
+    #[serde(borrow, default)]
+    pub(crate) id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) text_delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) message_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) parent_message_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) role: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) messages: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) tool_call_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) tool_call_name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) tool_name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) tool_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) input_text_delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) answers: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) approval: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) approval_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) approved: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) transient: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) step_name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) step_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) outcome: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) message_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) error_text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) timestamp: Option<&'a RawValue>,
+    #[serde(skip)]
+    pub(crate) raw: &'a str,
+}
+
+impl<'a> Inner<'a> {
+    /// Reads an inner chunk; `None` when it is not an object with a type.
+    pub(crate) fn parse(raw: &'a str) -> Option<Self> {
+        let mut inner: Self = serde_json::from_str(raw).ok()?;
+        inner.raw = raw;
+        Some(inner)
+    }
+
+    /// The type.
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind.0
+    }
+
+    /// All of it as a value.
+    pub(crate) fn whole(&self) -> Option<Value> {
+        lenient_value(self.raw)
+    }
+}
+
+/// A field's text.
+pub(crate) fn text(field: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    field.and_then(|raw| json_text(raw.get()))
+}
+
+/// A field's text, also when it was written as a number.
+pub(crate) fn id(field: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let raw = field?.get();
+    json_text(raw)
+        .or_else(|| raw.starts_with(|c: char| c.is_ascii_digit()).then_some(Cow::Borrowed(raw)))
+        .filter(|id| !id.is_empty())
+}
+
+/// A field's text as a delta.
+pub(crate) fn delta(field: Option<&RawValue>) -> Option<Delta<'_>> {
+    field.and_then(|raw| Delta::from_json(raw.get()))
+}
+
+/// A field's value; `null` counts as absent.
+pub(crate) fn value(field: Option<&RawValue>) -> Option<Value> {
+    let raw = field?.get();
+    if raw == "null" { None } else { lenient_value(raw) }
+}
+
+/// A field that is `true`.
+pub(crate) fn is_true(field: Option<&RawValue>) -> bool {
+    field.is_some_and(|raw| raw.get() == "true")
+}
+
+/// A string that holds JSON is that JSON, any other string is itself: how results are written.
+pub(crate) fn parse_result(value: Value) -> Value {
+    match value {
+        Value::String(text) => lenient_value(&text).unwrap_or(Value::String(text)),
+        other => other,
+    }
+}
+
+/// The error a result's value names.
+pub(crate) fn result_error(output: &Value) -> String {
+    match output {
+        Value::String(text) => text.clone(),
+        Value::Object(map) => match map.get("error") {
+            Some(Value::String(text)) => text.clone(),
+            _ => "Tool execution failed".to_owned(),
+        },
+        _ => "Tool execution failed".to_owned(),
+    }
+}
+
+/// `metadata.tanstack`, where today's wire keeps what AG-UI has no field for.
+pub(crate) fn tanstack(metadata: Option<&RawValue>) -> Option<serde_json::Map<String, Value>> {
+    match value(metadata)? {
+        Value::Object(mut map) => match map.remove("tanstack")? {
+            Value::Object(tanstack) => Some(tanstack),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The finish reason behind all its spellings; `null` is none.
+pub(crate) fn finish_reason(word: &str) -> FinishReason {
+    match word {
+        "stop" | "end_turn" => FinishReason::Stop,
+        "length" | "max_tokens" => FinishReason::Length,
+        "content_filter" | "content-filter" => FinishReason::ContentFilter,
+        "tool_calls" | "tool-calls" => FinishReason::ToolCalls,
+        "error" => FinishReason::Error,
+        _ => FinishReason::Other,
+    }
+}
+
+/// Tokens in any of the shapes they are written in; `None` when there are none.
+pub(crate) fn usage(value: &Value) -> Option<Usage> {
+    match value {
+        Value::Array(items) => {
+            let mut sum = None;
+            for one in items.iter().filter_map(usage) {
+                sum.get_or_insert_with(Usage::default).add(one);
+            }
+            sum
+        }
+        Value::Object(map) => {
+            let number = |names: &[&str]| {
+                names.iter().find_map(|name| match map.get(*name) {
+                    Some(Value::Number(n)) => n.as_u64().or_else(|| {
+                        let float = n.as_f64().filter(|f| *f >= 0.0)?;
+                        #[expect(
+                            clippy::cast_possible_truncation,
+                            clippy::cast_sign_loss,
+                            reason = "checked above; saturates"
+                        )]
+                        Some(float as u64)
+                    }),
+                    _ => None,
+                })
+            };
+            let prompt = number(&["promptTokens", "prompt_tokens", "inputTokens", "input_tokens"]);
+            let completion =
+                number(&["completionTokens", "completion_tokens", "outputTokens", "output_tokens"]);
+            let total = number(&["totalTokens", "total_tokens"]);
+            if prompt.is_none() && completion.is_none() && total.is_none() {
+                return None;
+            }
+            let (prompt, completion) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+            Some(Usage {
+                prompt_tokens: prompt,
+                completion_tokens: completion,
+                total_tokens: total.unwrap_or_else(|| prompt.saturating_add(completion)),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Folds one inner chunk. An unknown one has no effect, also not on completion.
+pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
+    if inner.kind().starts_with(|c: char| c.is_ascii_uppercase()) {
+        agui::fold(inner, step);
+    } else if !(proxy::fold(inner, step) || legacy::fold(inner, step)) {
+        aisdk::fold(inner, step);
+    }
+}

@@ -20,10 +20,19 @@
 //! **Order.** A message's place is the position of its first item in the stream. Positions are
 //! counted here, per session, and are part of the state.
 
+mod apply;
+mod bare;
 mod change;
 mod loader;
+mod log;
+pub(crate) mod message;
+mod presence;
+mod restore;
 mod session;
+mod signals;
 mod state;
+mod totals;
+mod track;
 
 pub use change::{ChangeSet, LogEntry, MessageChange};
 pub use loader::{MessageLoader, StoredBrief, StoredMessage};

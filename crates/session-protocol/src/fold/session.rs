@@ -1,17 +1,65 @@
-//! The fold of a whole session.
+//! The fold of a whole session: its collections and how they are read.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
-use super::{ChangeSet, FoldState, MessageLoader};
+use super::apply::Run;
+use super::bare::Bare;
+use super::message::MessageFold;
+use super::presence::{Device, everyone};
+use super::signals::Signals;
+use super::totals::Totals;
+use super::{ChangeSet, MessageLoader};
 use crate::row::{
-    ActiveGeneration, Agent, Approval, Message, Presence, PresenceRow, SessionStats, ToolCall,
+    ActiveGeneration, Agent, Approval, ApprovalStatus, Message, Part, Presence, PresenceRow,
+    PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
 };
 
+/// Where an approval stands among the others: position, message, call.
+pub(crate) type ApprovalKey = (u64, String, String);
+
 /// The fold of one session: feed it the items of the stream, read its collections.
+///
+/// ```
+/// use session_protocol::SessionFold;
+///
+/// let mut fold = SessionFold::new("chat");
+/// let item = r#"{"type":"chunk","key":"u1:0","value":{"messageId":"u1","actorId":"alice",
+///     "role":"user","seq":0,"createdAt":"2026-01-01T10:00:00Z",
+///     "chunk":"{\"type\":\"whole-message\",\"message\":{\"id\":\"u1\",\"role\":\"user\",\"parts\":[{\"type\":\"text\",\"content\":\"Hi\"}]}}"},
+///     "headers":{"operation":"insert"}}"#;
+/// let changes = fold.apply([item], &mut ());
+/// assert_eq!(changes.messages.len(), 1);
+/// assert_eq!(fold.message("u1").map(|m| m.plain_text()).as_deref(), Some("Hi"));
+/// ```
 #[derive(Default)]
 pub struct SessionFold {
-    session_id: String,
-    messages: Vec<Message>,
+    pub(super) session_id: String,
+    pub(super) messages: HashMap<String, MessageFold>,
+    /// Messages in memory by position.
+    pub(super) order: BTreeMap<u64, String>,
+    pub(super) signals: Signals,
+    pub(super) approvals: BTreeMap<ApprovalKey, Approval>,
+    pub(super) active: BTreeMap<String, ActiveGeneration>,
+    pub(super) devices: BTreeMap<String, Device>,
+    pub(super) agents: BTreeMap<String, Map<String, Value>>,
+    /// Rows of entity streams: `type/key` to message.
+    pub(super) entities: HashMap<String, String>,
+    /// Chunk keys that do not name their message.
+    pub(super) strays: HashMap<String, String>,
+    pub(super) totals: Totals,
+    pub(super) settings: Map<String, Value>,
+    pub(super) bare: Bare,
+    /// Position of the next item.
+    pub(super) next: u64,
+    pub(super) malformed: u64,
+    /// Stored log entries before this position are void: the session was reset there.
+    pub(super) floor: u64,
+    /// The same per message, until the store has deleted them.
+    pub(super) dead: HashMap<String, u64>,
 }
 
 impl SessionFold {
@@ -20,135 +68,210 @@ impl SessionFold {
         Self { session_id: session_id.to_owned(), ..Self::default() }
     }
 
-    /// A session that goes on from a stored state. Its messages are loaded when they are needed.
-    pub fn restore(session_id: &str, _state: &FoldState) -> Self {
-        Self::new(session_id)
-    }
-
-    /// Everything but the messages.
-    pub fn state(&self) -> FoldState {
-        FoldState::new()
-    }
-
     /// The session's id.
     pub fn session_id(&self) -> &str {
         &self.session_id
     }
 
     /// Folds items in stream order and says what changed. Never fails (L9).
-    pub fn apply<I>(&mut self, items: I, _loader: &mut dyn MessageLoader) -> ChangeSet
+    ///
+    /// Messages that are not in memory are brought back through `loader` when an item needs them.
+    pub fn apply<I>(&mut self, items: I, loader: &mut dyn MessageLoader) -> ChangeSet
     where
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let mut changes = ChangeSet::default();
+        let mut run = Run::new(self, loader);
         for item in items {
-            let _ = item.as_ref();
-            changes.items += 1;
+            run.item(item.as_ref());
         }
-        changes
+        run.finish()
     }
 
     /// A message that is in memory.
     pub fn message(&self, id: &str) -> Option<&Message> {
-        self.messages.iter().find(|m| m.id == id)
+        self.messages.get(id).map(|fold| &fold.message)
     }
 
     /// The messages in memory, by position. Hidden ones are among them.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter()
+        self.order.values().filter_map(|id| self.message(id))
     }
 
-    /// A message, brought into memory when it is not there.
-    pub fn load(&mut self, id: &str, _loader: &mut dyn MessageLoader) -> Option<&Message> {
+    /// A message, brought into memory when it is not there; `None` when there is none.
+    pub fn load(&mut self, id: &str, loader: &mut dyn MessageLoader) -> Option<&Message> {
+        Run::new(self, loader).bring(id);
         self.message(id)
     }
 
     /// Drops a message from memory. Its log must be known to the loader.
-    pub fn evict(&mut self, _id: &str) {}
+    pub fn evict(&mut self, id: &str) {
+        if let Some(fold) = self.messages.remove(id) {
+            self.order.remove(&fold.message.position);
+        }
+    }
 
     /// Drops the logs of all messages in memory, keeping the messages. From now on the loader must
-    /// know every entry that left in a change set so far. Call it after each commit.
-    pub fn release_logs(&mut self) {}
+    /// know every entry that left in a change set so far, and nothing of what was removed. Call it
+    /// after each commit, so that a message streaming for hours holds its text once.
+    pub fn release_logs(&mut self) {
+        for fold in self.messages.values_mut() {
+            fold.log.release();
+        }
+        self.dead.clear();
+    }
 
     /// The sequence number to write next into a message: one more than the greatest so far.
-    pub fn next_seq(&mut self, _message_id: &str, _loader: &mut dyn MessageLoader) -> u64 {
-        0
+    pub fn next_seq(&mut self, message_id: &str, loader: &mut dyn MessageLoader) -> u64 {
+        Run::new(self, loader).bring(message_id);
+        self.messages
+            .get(message_id)
+            .and_then(MessageFold::last_seq)
+            .and_then(|last| u64::try_from(last).ok())
+            .map_or(0, |last| last.saturating_add(1))
     }
 
     /// All approvals, oldest request first.
     pub fn approvals(&self) -> Vec<Approval> {
-        Vec::new()
+        self.approvals.values().cloned().collect()
     }
 
     /// Approvals nobody has answered, oldest first.
     pub fn pending_approvals(&self) -> Vec<Approval> {
-        Vec::new()
+        let pending = |approval: &&Approval| approval.status == ApprovalStatus::Pending;
+        self.approvals.values().filter(pending).cloned().collect()
     }
 
     /// One approval by its id; the newest when several requests have the same id.
-    pub fn approval(&self, _approval_id: &str) -> Option<Approval> {
-        None
+    pub fn approval(&self, approval_id: &str) -> Option<Approval> {
+        let site = self.signals.requests_of(approval_id).last()?;
+        self.approvals.get(&(site.pos, site.message.clone(), site.call.clone())).cloned()
     }
 
     /// The tool calls of the messages in memory, in order.
     pub fn tool_calls(&self) -> Vec<ToolCall> {
-        Vec::new()
+        self.messages()
+            .flat_map(|message| {
+                message.parts.iter().filter_map(move |part| match part {
+                    Part::ToolCall(call) => Some(ToolCall {
+                        call: call.clone(),
+                        message_id: message.id.clone(),
+                        actor_id: message.actor_id.clone(),
+                        created_at: message.created_at.clone(),
+                    }),
+                    _ => None,
+                })
+            })
+            .collect()
     }
 
     /// The message that holds a call, also when it is not in memory; the newest when several do.
-    pub fn tool_call_owner(&self, _tool_call_id: &str) -> Option<&str> {
-        None
+    pub fn tool_call_owner(&self, tool_call_id: &str) -> Option<&str> {
+        self.signals.calls_of(tool_call_id).last().map(|site| site.message.as_str())
     }
 
     /// Messages being generated: incomplete and with a chunk less than
-    /// [`crate::row::STALE_AFTER_SECONDS`] before `now`.
-    pub fn active_generations(&self, _now: Timestamp) -> Vec<ActiveGeneration> {
-        Vec::new()
+    /// [`STALE_AFTER_SECONDS`] before `now`. A chunk without a time counts as recent.
+    pub fn active_generations(&self, now: Timestamp) -> Vec<ActiveGeneration> {
+        self.active.values().filter(|active| is_fresh(active, now)).cloned().collect()
     }
 
     /// Messages that are incomplete, however long ago their last chunk came.
     pub fn incomplete(&self) -> Vec<ActiveGeneration> {
-        Vec::new()
+        self.active.values().cloned().collect()
     }
 
     /// Actors with at least one device online at `now`.
-    pub fn presence(&self, _now: Timestamp) -> Vec<Presence> {
-        Vec::new()
+    pub fn presence(&self, now: Timestamp) -> Vec<Presence> {
+        let mut all = everyone(&self.devices, now);
+        all.retain(|actor| actor.status == PresenceStatus::Online);
+        all
     }
 
     /// All actors ever seen, with those that are away or offline at `now`.
-    pub fn everyone(&self, _now: Timestamp) -> Vec<Presence> {
-        Vec::new()
+    pub fn everyone(&self, now: Timestamp) -> Vec<Presence> {
+        everyone(&self.devices, now)
     }
 
     /// Presence as the stream has it: a row per device.
     pub fn presence_rows(&self) -> Vec<PresenceRow> {
-        Vec::new()
+        self.devices.iter().map(|(key, device)| device.row(key)).collect()
     }
 
     /// The registered agents, by id.
     pub fn agents(&self) -> Vec<Agent> {
-        Vec::new()
+        self.agents
+            .iter()
+            .map(|(id, value)| {
+                let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+                Agent {
+                    agent_id: id.clone(),
+                    name: text("name"),
+                    endpoint: text("endpoint"),
+                    triggers: text("triggers"),
+                    model: text("model"),
+                }
+            })
+            .collect()
     }
 
     /// Figures of the session at `now`.
-    pub fn stats(&self, _now: Timestamp) -> SessionStats {
-        SessionStats { session_id: self.session_id.clone(), ..SessionStats::default() }
+    pub fn stats(&self, now: Timestamp) -> SessionStats {
+        let active = self.active.values().filter(|active| is_fresh(active, now)).count();
+        self.totals.stats(&self.session_id, self.approvals.len() as u64, active as u64)
     }
 
     /// The title somebody gave the session (`config.title`), else `None`.
     pub fn title(&self) -> Option<&str> {
-        None
+        self.settings.get("title").and_then(Value::as_str).filter(|title| !title.is_empty())
+    }
+
+    /// The settings written into the session (`config` chunks), merged.
+    pub fn settings(&self) -> &Map<String, Value> {
+        &self.settings
     }
 
     /// How many items were malformed or unusable and left out, ever.
     pub fn skipped(&self) -> u64 {
-        0
+        self.malformed.saturating_add(self.totals.bad)
     }
 
-    /// How many items were applied, ever: the position the next item gets.
+    /// How many positions were given out: the position the next item gets.
     pub fn position(&self) -> u64 {
-        0
+        self.next
+    }
+
+    /// Ids of the messages in memory, by position.
+    pub fn loaded(&self) -> impl Iterator<Item = &str> {
+        self.order.values().map(String::as_str)
+    }
+
+    /// True while nothing was ever applied but repetitions and noise.
+    pub fn is_empty(&self) -> bool {
+        self.totals.messages == 0 && self.agents.is_empty() && self.devices.is_empty()
+    }
+
+    pub(super) fn ids_in_memory(&self) -> HashSet<String> {
+        self.messages.keys().cloned().collect()
+    }
+}
+
+/// True when a generation's last chunk is recent.
+fn is_fresh(active: &ActiveGeneration, now: Timestamp) -> bool {
+    match active.last_chunk_at.as_deref().and_then(parse_time) {
+        Some(last) => now.as_second() - last.as_second() < STALE_AFTER_SECONDS,
+        None => true,
+    }
+}
+
+impl fmt::Debug for SessionFold {
+    // L11: counts, not contents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionFold")
+            .field("session_id", &self.session_id)
+            .field("messages", &self.messages.len())
+            .field("approvals", &self.approvals.len())
+            .field("position", &self.next)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,321 @@
+//! AG-UI events as TanStack AI writes them, today's forms and the old ones.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Inner, delta, finish_reason, id, parse_result, result_error, tanstack, text, usage, value,
+};
+use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind, Step};
+use crate::row::{FinishReason, MessageError, Part, Role};
+
+/// Folds an event; unknown ones have no effect.
+pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
+    match inner.kind() {
+        "TEXT_MESSAGE_CONTENT" => {
+            step.reopen();
+            if let Some(delta) = delta(inner.delta)
+                && step.structured_text(&delta)
+            {
+                return;
+            }
+            step.text(
+                &SegmentKey::text_id(inner.message_id),
+                delta(inner.delta),
+                delta(inner.content),
+            );
+        }
+        "TOOL_CALL_ARGS" => {
+            if let (Some(call_id), Some(delta)) = (id(inner.tool_call_id), delta(inner.delta)) {
+                step.reopen();
+                step.tool_arguments(&call_id, &delta);
+            }
+        }
+        "REASONING_MESSAGE_CONTENT" | "REASONING_MESSAGE_CHUNK" => {
+            step.reopen();
+            step.saw_reasoning();
+            let key = match step.thinking_step() {
+                Some(name) => SegmentKey::Step(Cow::Owned(name.to_owned())),
+                None => SegmentKey::text_id(inner.message_id),
+            };
+            step.reasoning(&key, delta(inner.delta), None);
+        }
+        "THINKING_TEXT_MESSAGE_CONTENT" => {
+            step.reopen();
+            step.saw_reasoning();
+            let key = match step.thinking_step() {
+                Some(name) => SegmentKey::Step(Cow::Owned(name.to_owned())),
+                None => SegmentKey::Thinking,
+            };
+            step.reasoning(&key, delta(inner.delta), delta(inner.content));
+        }
+        // A new block of thinking is a new part.
+        "THINKING_TEXT_MESSAGE_START" | "THINKING_START" => {
+            step.reopen();
+            step.close_segment(&SegmentKey::Thinking);
+        }
+        "TEXT_MESSAGE_START" => {
+            step.begin_message(id(inner.message_id).as_deref());
+            if let Some(role) = bare_role(inner) {
+                step.set_bare_role(role);
+            }
+        }
+        "TEXT_MESSAGE_END" => step.end_bare_message(),
+        // START, CONTENT and END in one; only the first of a row of chunks needs the id.
+        "TEXT_MESSAGE_CHUNK" => {
+            step.reopen();
+            if let Some(message_id) = id(inner.message_id)
+                && step.chunk_text() != Some(message_id.as_ref())
+            {
+                step.begin_message(Some(&message_id));
+                step.set_chunk_text(&message_id);
+                if let Some(role) = bare_role(inner) {
+                    step.set_bare_role(role);
+                }
+            }
+            let key = match step.chunk_text() {
+                Some(message_id) => SegmentKey::Id(Cow::Owned(message_id.to_owned())),
+                None => SegmentKey::Legacy,
+            };
+            step.text(&key, delta(inner.delta), None);
+        }
+        "TOOL_CALL_START" => {
+            let Some(call_id) = id(inner.tool_call_id) else { return };
+            step.reopen();
+            step.tool_start(&call_id, &tool_name(inner));
+        }
+        "TOOL_CALL_CHUNK" => {
+            let call_id = match id(inner.tool_call_id) {
+                Some(call_id) => call_id.into_owned(),
+                None => match step.chunk_call() {
+                    Some(call_id) => call_id.to_owned(),
+                    None => return,
+                },
+            };
+            step.reopen();
+            step.tool_start(&call_id, &tool_name(inner));
+            step.set_chunk_call(&call_id);
+            if let Some(delta) = delta(inner.delta) {
+                step.tool_arguments(&call_id, &delta);
+            }
+        }
+        "TOOL_CALL_END" => tool_end(inner, step),
+        "TOOL_CALL_RESULT" => tool_result(inner, step),
+        "STEP_STARTED" => {
+            step.reopen();
+            step.set_thinking_step(id(inner.step_name).or_else(|| id(inner.step_id)).as_deref());
+        }
+        "STEP_FINISHED" => step_finished(inner, step),
+        "RUN_STARTED" => {
+            step.run_started();
+            if let Some(Value::Object(input)) = value(inner.input) {
+                resumed(&input, step);
+            }
+        }
+        "RUN_FINISHED" => run_finished(inner, step),
+        "RUN_ERROR" => {
+            let nested = match value(inner.error) {
+                Some(Value::Object(map)) => super::legacy::error_object(&map),
+                Some(Value::String(message)) => MessageError { message, code: None },
+                _ => MessageError { message: String::new(), code: None },
+            };
+            let message = text(inner.message).filter(|m| !m.is_empty());
+            step.structured_failed();
+            step.complete_open_calls();
+            step.fail(MessageError {
+                message: message.map_or(nested.message, Cow::into_owned),
+                code: id(inner.code).map(Cow::into_owned).or(nested.code),
+            });
+        }
+        "MESSAGES_SNAPSHOT" => {
+            if let Some(Value::Array(messages)) = value(inner.messages) {
+                super::snapshot::messages(&messages, step);
+            }
+        }
+        "CUSTOM" => custom(inner, step),
+        // They say nothing that is shown; but a generation that writes them is alive.
+        "REASONING_START" | "REASONING_MESSAGE_START" | "STATE_SNAPSHOT" | "STATE_DELTA" => {
+            step.reopen();
+        }
+        _ => {}
+    }
+}
+
+fn bare_role(inner: &Inner<'_>) -> Option<Role> {
+    match text(inner.role)?.as_ref() {
+        "user" => Some(Role::User),
+        "system" => Some(Role::System),
+        _ => Some(Role::Assistant),
+    }
+}
+
+fn tool_name<'a>(inner: &Inner<'a>) -> Cow<'a, str> {
+    text(inner.tool_call_name)
+        .filter(|name| !name.is_empty())
+        .or_else(|| text(inner.tool_name))
+        .unwrap_or_default()
+}
+
+fn tool_end(inner: &Inner<'_>, step: &mut Step<'_>) {
+    let Some(call_id) = id(inner.tool_call_id) else { return };
+    let input = value(inner.input)
+        .or_else(|| tanstack(inner.metadata).and_then(|mut extra| extra.shift_remove("input")));
+    step.tool_ready(&call_id, input);
+    // Up to 0.38 the result came here; a `TOOL_CALL_RESULT` beats it.
+    if let Some(result) = value(inner.result) {
+        let failed = text(inner.state).as_deref() == Some("output-error");
+        let output = parse_result(result);
+        let error = failed.then(|| result_error(&output));
+        step.end_result(&call_id, Outcome::new(step.position(), Some(output), error));
+    }
+}
+
+fn tool_result(inner: &Inner<'_>, step: &mut Step<'_>) {
+    let Some(call_id) = id(inner.tool_call_id) else { return };
+    let output = parse_result(value(inner.content).unwrap_or(Value::Null));
+    let failed = matches!(text(inner.state).as_deref(), Some("output-error" | "error"))
+        || text(inner.error).is_some_and(|error| !error.is_empty())
+        || tanstack(inner.metadata)
+            .and_then(|extra| extra.get("state")?.as_str().map(|s| s == "output-error"))
+            .unwrap_or(false);
+    let error = failed.then(|| {
+        text(inner.error)
+            .filter(|error| !error.is_empty())
+            .map_or_else(|| result_error(&output), Cow::into_owned)
+    });
+    step.result(&call_id, Outcome::new(step.position(), Some(output), error));
+}
+
+/// Up to 0.38 the thinking text came with the end of the step.
+fn step_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
+    if !step.has_reasoning() && (inner.delta.is_some() || inner.content.is_some()) {
+        let name = id(inner.step_id)
+            .or_else(|| id(inner.step_name))
+            .map(Cow::into_owned)
+            .or_else(|| step.thinking_step().map(str::to_owned));
+        let key = name.map_or(SegmentKey::Thinking, |name| SegmentKey::Step(Cow::Owned(name)));
+        step.reopen();
+        step.reasoning(&key, delta(inner.delta), delta(inner.content));
+    } else {
+        step.set_thinking_step(None);
+    }
+}
+
+fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
+    step.complete_open_calls();
+    let extra = tanstack(inner.metadata);
+    let usage_found = value(inner.usage)
+        .as_ref()
+        .and_then(usage)
+        .or_else(|| extra.as_ref().and_then(|extra| extra.get("usage")).and_then(usage));
+    if let Some(usage) = usage_found {
+        step.add_usage(usage);
+    }
+    let mut interrupted = false;
+    if let Some(Value::Object(outcome)) = value(inner.outcome)
+        && outcome.get("type").and_then(Value::as_str) == Some("interrupt")
+        && let Some(Value::Array(interrupts)) = outcome.get("interrupts")
+    {
+        interrupted = true;
+        for interrupt in interrupts.iter().filter_map(Value::as_object) {
+            ask(interrupt, step);
+        }
+    }
+    let reason = text(inner.finish_reason).or_else(|| {
+        let reason = extra.as_ref()?.get("finishReason")?.as_str()?;
+        Some(Cow::Owned(reason.to_owned()))
+    });
+    let reason = reason.as_deref().map(finish_reason);
+    if reason != Some(FinishReason::ToolCalls) || interrupted {
+        step.structured_failed();
+        step.drop_blank_tail();
+    }
+    step.finish(reason);
+}
+
+/// An interrupt that waits for an approval; its id is the approval's id.
+fn ask(interrupt: &Map<String, Value>, step: &mut Step<'_>) {
+    let string = |name: &str| interrupt.get(name).and_then(Value::as_str);
+    let metadata = interrupt.get("metadata").and_then(Value::as_object);
+    let kind = metadata.and_then(|m| m.get("kind")).and_then(Value::as_str);
+    if kind != Some("approval") && string("reason") != Some("approval_required") {
+        return;
+    }
+    let (Some(approval_id), Some(call_id)) = (string("id"), string("toolCallId")) else { return };
+    let name = metadata.and_then(|m| m.get("toolName")).and_then(Value::as_str);
+    let input = metadata.and_then(|m| m.get("input")).cloned();
+    step.request(call_id, Request::new(approval_id, name.map(Cow::Borrowed), input));
+}
+
+/// The answers a continuing run starts with.
+fn resumed(input: &Map<String, Value>, step: &mut Step<'_>) {
+    let Some(Value::Array(answers)) = input.get("resume") else { return };
+    for answer in answers.iter().filter_map(Value::as_object) {
+        let Some(interrupt) = answer.get("interruptId").and_then(Value::as_str) else { continue };
+        let resolved = answer.get("status").and_then(Value::as_str) == Some("resolved");
+        let approved = match answer.get("payload") {
+            Some(Value::Bool(approved)) => *approved,
+            Some(Value::Object(payload)) => match payload.get("approved") {
+                Some(Value::Bool(approved)) => *approved,
+                // The result of a client tool, not an answer.
+                _ => continue,
+            },
+            _ if resolved => continue,
+            _ => false,
+        };
+        step.side_signal(SignalKind::Answer {
+            approval: interrupt.to_owned(),
+            approved: approved && resolved,
+        });
+    }
+}
+
+fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
+    let Some(name) = text(inner.name) else { return };
+    // Until 0.9 the payload was called `data`.
+    let payload = value(inner.value).or_else(|| value(inner.data));
+    let Some(Value::Object(payload)) = payload else { return };
+    let string = |name: &str| payload.get(name).and_then(Value::as_str);
+    match name.as_ref() {
+        "approval-requested" => {
+            let approval = payload.get("approval").and_then(Value::as_object);
+            let approval_id = approval.and_then(|a| a.get("id")).and_then(Value::as_str);
+            if let (Some(call_id), Some(approval_id)) = (string("toolCallId"), approval_id) {
+                let name = string("toolName").map(Cow::Borrowed);
+                step.request(
+                    call_id,
+                    Request::new(approval_id, name, payload.get("input").cloned()),
+                );
+            }
+        }
+        "structured-output.start" => {
+            step.reopen();
+            step.structured_started();
+        }
+        "structured-output.complete" => {
+            step.reopen();
+            step.structured_complete(
+                payload.get("object").cloned().unwrap_or(Value::Null),
+                string("raw"),
+            );
+        }
+        "ui-resource" => {
+            step.reopen();
+            step.push_part(Part::Data {
+                name: "ui-resource".to_owned(),
+                id: string("toolCallId").map(str::to_owned),
+                data: Value::Object(payload),
+            });
+        }
+        // A client tool's input; the call itself has it already, or gets it here.
+        "tool-input-available" => {
+            if let Some(call_id) = string("toolCallId")
+                && step.has_call(call_id)
+            {
+                step.tool_input_hint(call_id, payload.get("input"));
+            }
+        }
+        _ => {}
+    }
+}

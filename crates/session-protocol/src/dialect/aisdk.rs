@@ -1,0 +1,204 @@
+//! AI SDK UI message chunks: `start`, `text-delta`, `tool-input-available`, `finish`, …
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{Inner, delta, finish_reason, id, is_true, text, usage, value};
+use crate::fold::message::{Outcome, Request, SegmentKey, Step};
+use crate::row::{FilePart, MessageError, Part, SourceKind, SourcePart, Stopped};
+
+/// True for the chunk types of this dialect.
+pub(crate) fn is_chunk_type(kind: &str) -> bool {
+    matches!(
+        kind,
+        "start"
+            | "start-step"
+            | "finish-step"
+            | "text-start"
+            | "text-delta"
+            | "text-end"
+            | "reasoning-start"
+            | "reasoning-delta"
+            | "reasoning-end"
+            | "reasoning"
+            | "tool-input-start"
+            | "tool-input-delta"
+            | "tool-input-available"
+            | "tool-input-error"
+            | "tool-approval-request"
+            | "tool-output-available"
+            | "tool-output-error"
+            | "tool-output-denied"
+            | "source-url"
+            | "source-document"
+            | "file"
+            | "message-metadata"
+            | "finish"
+            | "abort"
+            | "error"
+    ) || kind.starts_with("data-")
+}
+
+/// Folds a chunk of this dialect; false when it is none.
+pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
+    match inner.kind() {
+        "start" => {
+            step.run_started();
+            metadata(inner, step);
+        }
+        "start-step" => {
+            step.reopen();
+            step.push_part(Part::StepStart);
+        }
+        "finish-step" => step.forget_segments(),
+        "text-start" => {
+            step.reopen();
+            step.begin_text(&SegmentKey::text_id(inner.id));
+        }
+        "text-delta" => {
+            step.reopen();
+            step.text_by_id(&SegmentKey::text_id(inner.id), delta(inner.delta));
+        }
+        "text-end" | "reasoning-end" => {}
+        "reasoning-start" => {
+            step.reopen();
+            step.begin_reasoning(&SegmentKey::text_id(inner.id));
+        }
+        "reasoning-delta" | "reasoning" => {
+            step.reopen();
+            let delta = delta(inner.delta).or_else(|| delta(inner.content));
+            step.reasoning(&SegmentKey::text_id(inner.id), delta, None);
+        }
+        "source-url" | "source-document" => {
+            step.reopen();
+            if let Some(Value::Object(map)) = inner.whole() {
+                step.push_part(Part::Source(source(&map)));
+            }
+        }
+        "file" => {
+            step.reopen();
+            if let Some(Value::Object(map)) = inner.whole()
+                && let Some(file) = file(&map)
+            {
+                step.push_part(Part::File(file));
+            }
+        }
+        "message-metadata" => metadata(inner, step),
+        "finish" => {
+            metadata(inner, step);
+            step.finish(text(inner.finish_reason).as_deref().map(finish_reason));
+        }
+        "abort" => step.stop(Stopped {
+            by: step.foreign_actor(),
+            reason: Some(text(inner.reason).map_or_else(|| "aborted".to_owned(), Cow::into_owned)),
+        }),
+        "error" => step.fail(MessageError {
+            message: text(inner.error_text).unwrap_or_default().into_owned(),
+            code: None,
+        }),
+        kind if kind.starts_with("data-") => {
+            if !is_true(inner.transient) {
+                step.reopen();
+                step.data(
+                    kind.trim_start_matches("data-"),
+                    id(inner.id).as_deref(),
+                    value(inner.data).unwrap_or(Value::Null),
+                );
+            }
+        }
+        kind if kind.starts_with("tool-") => return tool(inner, step),
+        _ => return false,
+    }
+    true
+}
+
+fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
+    let Some(call_id) = id(inner.tool_call_id) else {
+        return is_chunk_type(inner.kind());
+    };
+    let name = text(inner.tool_name).unwrap_or_default();
+    match inner.kind() {
+        "tool-input-start" => {
+            step.reopen();
+            step.tool_start(&call_id, &name);
+        }
+        "tool-input-delta" => {
+            step.reopen();
+            if let Some(delta) = delta(inner.input_text_delta) {
+                step.tool_arguments(&call_id, &delta);
+            }
+        }
+        // Legacy TanStack writes the same after `done`; there the call is known and nothing reopens.
+        "tool-input-available" => {
+            if !step.has_call(&call_id) {
+                step.reopen();
+                step.tool_start(&call_id, &name);
+            }
+            step.tool_ready(&call_id, value(inner.input));
+        }
+        "tool-input-error" => {
+            if !step.has_call(&call_id) {
+                step.reopen();
+                step.tool_start(&call_id, &name);
+            }
+            step.tool_ready(&call_id, value(inner.input));
+            let error = text(inner.error_text).unwrap_or_default().into_owned();
+            step.result(&call_id, Outcome::new(step.position(), None, Some(error)));
+        }
+        "tool-approval-request" => {
+            if let Some(approval_id) = id(inner.approval_id) {
+                step.request(&call_id, Request::new(&approval_id, text(inner.tool_name), None));
+            }
+        }
+        "tool-output-available" => {
+            let output = value(inner.output).unwrap_or(Value::Null);
+            step.result(&call_id, Outcome::new(step.position(), Some(output), None));
+        }
+        "tool-output-error" => {
+            let error = text(inner.error_text).unwrap_or_default().into_owned();
+            step.result(&call_id, Outcome::new(step.position(), None, Some(error)));
+        }
+        "tool-output-denied" => step.tool_denied(&call_id),
+        _ => return false,
+    }
+    true
+}
+
+/// Tokens hide in the message metadata.
+fn metadata(inner: &Inner<'_>, step: &mut Step<'_>) {
+    let Some(Value::Object(map)) = value(inner.message_metadata) else { return };
+    let found = ["usage", "totalUsage"].iter().find_map(|name| map.get(*name).and_then(usage));
+    if let Some(found) = found {
+        step.set_metadata_usage(found);
+    }
+}
+
+fn string(map: &serde_json::Map<String, Value>, name: &str) -> Option<String> {
+    map.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// A source part or chunk, both have the same fields.
+pub(crate) fn source(map: &serde_json::Map<String, Value>) -> SourcePart {
+    let kind = match map.get("type").and_then(Value::as_str) {
+        Some("source-document") => SourceKind::Document,
+        _ => SourceKind::Url,
+    };
+    SourcePart {
+        kind,
+        id: string(map, "sourceId").unwrap_or_default(),
+        url: string(map, "url"),
+        title: string(map, "title"),
+        media_type: string(map, "mediaType"),
+        filename: string(map, "filename"),
+    }
+}
+
+/// A file part or chunk, both have the same fields.
+pub(crate) fn file(map: &serde_json::Map<String, Value>) -> Option<FilePart> {
+    Some(FilePart {
+        url: string(map, "url")?,
+        media_type: string(map, "mediaType").or_else(|| string(map, "mimeType")),
+        filename: string(map, "filename").or_else(|| string(map, "name")),
+    })
+}

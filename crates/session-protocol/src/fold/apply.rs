@@ -1,0 +1,884 @@
+//! One application of items to a session.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::mem;
+
+use serde_json::Value;
+
+use super::log::{
+    EntryKind, LiveRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
+    position_as_seq, split_entity,
+};
+use super::message::{IndexEvent, MessageFold, RowBody, RowContext, Weight};
+use super::session::{ApprovalKey, SessionFold};
+use super::signals::{Affected, Site};
+use super::track::Tracker;
+use super::{ChangeSet, Collection, LogEntry, MessageLoader};
+use crate::dialect::{self, Inner, electric};
+use crate::event::{
+    BareEvent, ChunkEvent, ChunkFields, Control, Event, Operation, RowEvent, decode, split_key,
+};
+use crate::row::{ActiveGeneration, Approval, ApprovalStatus, ToolState};
+
+/// The work in progress.
+pub(crate) struct Run<'a> {
+    pub(super) fold: &'a mut SessionFold,
+    pub(super) loader: &'a mut dyn MessageLoader,
+    pub(super) tracker: Tracker,
+    out: ChangeSet,
+    log: Vec<LogEntry>,
+    /// Log entries before this index belong to a message that was removed since.
+    void: HashMap<String, usize>,
+    /// Messages to refold at the end.
+    dirty: BTreeSet<String>,
+    rows: BTreeSet<(Collection, String)>,
+    active_rows: HashSet<String>,
+    all_rows: bool,
+    approvals: BTreeSet<ApprovalKey>,
+    tool_calls: BTreeSet<String>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(fold: &'a mut SessionFold, loader: &'a mut dyn MessageLoader) -> Self {
+        Self {
+            fold,
+            loader,
+            tracker: Tracker::default(),
+            out: ChangeSet::default(),
+            log: Vec::new(),
+            void: HashMap::new(),
+            dirty: BTreeSet::new(),
+            rows: BTreeSet::new(),
+            active_rows: HashSet::new(),
+            all_rows: false,
+            approvals: BTreeSet::new(),
+            tool_calls: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the position of the next item.
+    pub(super) fn next_position(&mut self) -> u64 {
+        let pos = self.fold.next;
+        self.fold.next = pos.saturating_add(1);
+        pos
+    }
+
+    /// Applies one item.
+    pub(super) fn item(&mut self, item: &[u8]) {
+        let pos = self.next_position();
+        self.out.items += 1;
+        let event = decode(item);
+        if let Some(txid) = event.txid() {
+            self.out.txids.push(txid.to_owned());
+        }
+        match event {
+            Event::Chunk(chunk) => self.chunk(&chunk, pos),
+            Event::Presence(row) => self.presence(&row),
+            Event::Agent(row) => self.agent(&row),
+            Event::Entity(row) => self.entity(&row, pos),
+            Event::Control(Control::Reset) => self.reset(pos),
+            Event::Control(_) | Event::Other(_) => {}
+            Event::Bare(bare) => self.bare(&bare, pos),
+            Event::Malformed { .. } => {
+                self.fold.malformed = self.fold.malformed.saturating_add(1);
+                self.out.skipped += 1;
+            }
+        }
+    }
+
+    /// Marks a row of the state as changed.
+    pub(super) fn mark(&mut self, collection: Collection, key: impl Into<String>) {
+        self.rows.insert((collection, key.into()));
+    }
+
+    // Messages.
+
+    /// Brings a message into memory; false when there is none.
+    pub(super) fn bring(&mut self, id: &str) -> bool {
+        if self.fold.messages.contains_key(id) {
+            return true;
+        }
+        let Some(stored) = self.loader.load(id) else { return false };
+        let floor = self.floor(id);
+        let mut log = RowLog::stored();
+        let Some(first) = log.build_index(&stored.log, id, floor) else { return false };
+        if log.is_empty() {
+            return false;
+        }
+        let mut message = MessageFold::new(id, first, log);
+        refold(&mut message, first);
+        // What it did to the session is in the state already.
+        message.take_outbox();
+        message.counted = message.weight();
+        message.counted_at = shown_time(&message);
+        self.fold.order.insert(first, id.to_owned());
+        self.fold.messages.insert(id.to_owned(), message);
+        self.connect(id, &mut Tracker::off());
+        if let Some(message) = self.fold.messages.get_mut(id) {
+            message.take_outbox();
+        }
+        true
+    }
+
+    fn floor(&self, id: &str) -> u64 {
+        self.fold.dead.get(id).copied().unwrap_or(0).max(self.fold.floor)
+    }
+
+    /// Gives the calls of a message what is known of them elsewhere.
+    fn connect(&mut self, id: &str, tracker: &mut Tracker) {
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        let calls: Vec<(String, Option<String>)> = message
+            .calls()
+            .map(|(call, state)| {
+                (call.clone(), state.request.as_ref().map(|request| request.approval.clone()))
+            })
+            .collect();
+        for (call, approval) in calls {
+            let outcome = self.fold.signals.outcome(&call, id);
+            message.set_foreign(&call, outcome, tracker);
+            if let Some(approval) = approval {
+                let answer = self.fold.signals.answer(&approval, id, &call);
+                message.set_answer(&call, answer, tracker);
+            }
+        }
+    }
+
+    /// A message in memory, or a new one.
+    fn bring_or_create(&mut self, id: &str, pos: u64) {
+        if self.bring(id) {
+            return;
+        }
+        self.fold.messages.insert(id.to_owned(), MessageFold::new(id, pos, RowLog::default()));
+        self.fold.order.insert(pos, id.to_owned());
+        self.tracker.inserted(id);
+    }
+
+    fn build_index(&mut self, id: &str) {
+        let floor = self.floor(id);
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        if message.log.is_indexed() {
+            return;
+        }
+        let stored = if message.log.needs_stored() {
+            self.loader.load(id).map(|stored| stored.log).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        message.log.build_index(&stored, id, floor);
+    }
+
+    fn keep(&mut self, id: &str, raw: String) {
+        self.log.push(LogEntry { message_id: id.to_owned(), raw });
+    }
+
+    fn chunk(&mut self, event: &ChunkEvent<'_>, pos: u64) {
+        let id = match self.fold.strays.get(event.key.as_ref()) {
+            Some(id) => id.clone(),
+            None => event.message_id().to_owned(),
+        };
+        if event.operation == Operation::Delete {
+            self.delete_chunk(event, &id, pos);
+            return;
+        }
+        let Some(raw) = event.raw else { return };
+        let fields = &event.fields;
+        let seq = event.seq();
+        self.bring_or_create(&id, pos);
+        let row_id = RowId::of_chunk(&event.key, &id, seq);
+        let Some(message) = self.fold.messages.get_mut(&id) else { return };
+        let usual = matches!(row_id, RowId::Seq(_));
+        if !usual && !message.odd {
+            message.odd = true;
+        }
+        if !usual && split_key(&event.key).0 != id && !self.fold.strays.contains_key(&*event.key) {
+            self.fold.strays.insert(event.key.to_string(), id.clone());
+            self.rows.insert((Collection::Meta, "strays".to_owned()));
+        }
+        // L12: a row that cannot be there yet is folded alone, whatever the message's size.
+        let entry = entry(pos, EntryKind::Chunk, Some(&event.key), Some(raw));
+        if usual && !message.odd && !message.dirty && message.is_new_seq(seq) {
+            message.log.push(entry.clone(), row_id, seq, pos, raw);
+            let context = RowContext {
+                pos,
+                seq,
+                actor: fields.actor_id.as_deref(),
+                role: fields.role,
+                created_at: fields.created_at.as_deref(),
+            };
+            let body = match fields.chunk.as_deref() {
+                Some(chunk) => RowBody::Chunk(chunk),
+                None => RowBody::Nothing,
+            };
+            message.fold_row(&context, &body, &mut self.tracker);
+            self.keep(&id, entry);
+            self.settle(&id);
+            return;
+        }
+        self.build_index(&id);
+        let Some(message) = self.fold.messages.get_mut(&id) else { return };
+        let row_id = message.log.chunk_id(&event.key, &id, fields.seq.or(split_key(&event.key).1));
+        let upsert = message.log.upsert(row_id.clone(), seq, pos, raw);
+        self.after_upsert(&id, upsert, &row_id, entry);
+    }
+
+    /// A row went into the index: note it, fold it now when it is last, else refold later.
+    fn after_upsert(&mut self, id: &str, upsert: Upsert, row_id: &RowId, entry: String) {
+        if upsert == Upsert::Same {
+            return;
+        }
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        message.log.push_indexed(entry.clone());
+        let last = message
+            .log
+            .row(row_id)
+            .filter(|row| {
+                upsert == Upsert::New && !message.dirty && message.is_after(row.seq, row.pos)
+            })
+            .cloned();
+        match last {
+            Some(row) => fold_live(message, row_id, &row, &mut self.tracker),
+            None => {
+                message.dirty = true;
+                self.dirty.insert(id.to_owned());
+            }
+        }
+        self.keep(id, entry);
+        self.settle(id);
+    }
+
+    fn delete_chunk(&mut self, event: &ChunkEvent<'_>, id: &str, pos: u64) {
+        if !self.bring(id) {
+            return;
+        }
+        self.build_index(id);
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        let row_id = message.log.chunk_id(&event.key, id, split_key(&event.key).1);
+        if message.log.delete(&row_id) {
+            self.fold.strays.remove(&*event.key);
+            self.deleted(id, &event.key, pos);
+        }
+    }
+
+    fn deleted(&mut self, id: &str, key: &str, pos: u64) {
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        if message.log.is_empty() {
+            self.remove(id, pos);
+            return;
+        }
+        let entry = entry(pos, EntryKind::Delete, Some(key), None);
+        message.log.push_indexed(entry.clone());
+        message.dirty = true;
+        self.dirty.insert(id.to_owned());
+        self.keep(id, entry);
+    }
+
+    /// The last row of a message is gone.
+    pub(super) fn remove(&mut self, id: &str, pos: u64) {
+        let affected = self.withdraw(id);
+        let Some(message) = self.fold.messages.remove(id) else { return };
+        self.fold.order.remove(&message.message.position);
+        self.fold.totals.replace(message.counted, Weight::default());
+        // What was left out of it stays counted.
+        self.fold.malformed = self.fold.malformed.saturating_add(message.counted.bad);
+        self.fold.totals.replace_time(message.counted_at.as_deref(), None);
+        if self.fold.active.remove(id).is_some() {
+            self.active_rows.insert(id.to_owned());
+            self.out.active_changed = true;
+        }
+        self.fold.dead.insert(id.to_owned(), pos.saturating_add(1));
+        self.dirty.remove(id);
+        self.void.insert(id.to_owned(), self.log.len());
+        self.out.removed.push(id.to_owned());
+        self.out.stats_changed = true;
+        self.tracker.removed(id);
+        self.resolve(affected);
+    }
+
+    /// After a message changed: match what it said, count what it is.
+    fn settle(&mut self, id: &str) {
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        if message.dirty {
+            return;
+        }
+        let events = message.take_outbox();
+        if !events.is_empty() {
+            let affected = self.register(id, events);
+            self.resolve(affected);
+        }
+        self.count(id);
+    }
+
+    /// Notes calls, requests and signals of a message; says what may have changed elsewhere.
+    fn register(&mut self, id: &str, events: Vec<IndexEvent>) -> Vec<Affected> {
+        let mut affected = Vec::new();
+        for event in events {
+            match event {
+                IndexEvent::Call(call) => {
+                    let Some(pos) = self.call_position(id, &call) else { continue };
+                    let site = Site { pos, message: id.to_owned(), call: call.clone() };
+                    if self.fold.signals.add_call(site) {
+                        self.mark(Collection::Calls, row_key(id, &call));
+                    }
+                    if self.fold.signals.has_results(&call) {
+                        affected.push(Affected::Call(call.clone()));
+                    }
+                    self.tool_calls.insert(call);
+                }
+                IndexEvent::Request(call) => {
+                    let request = self.fold.messages.get(id).and_then(|m| m.call(&call));
+                    let Some(request) = request.and_then(|call| call.request.as_ref()) else {
+                        continue;
+                    };
+                    let (approval, pos) = (request.approval.clone(), request.pos);
+                    self.drop_requests(id, &call, Some(&approval));
+                    let site = Site { pos, message: id.to_owned(), call: call.clone() };
+                    self.fold.signals.add_request(&approval, site);
+                    if self.fold.signals.has_answers(&approval) {
+                        affected.push(Affected::Approval(approval));
+                    }
+                    self.update_approval(id, &call);
+                }
+                IndexEvent::Touched(call) => {
+                    let known = self.fold.messages.get(id).is_some_and(|m| m.call(&call).is_some());
+                    if known {
+                        self.update_approval(id, &call);
+                    } else {
+                        self.drop_requests(id, &call, None);
+                        if self.fold.signals.remove_call(&call, id) {
+                            self.mark(Collection::Calls, row_key(id, &call));
+                            affected.push(Affected::Call(call.clone()));
+                        }
+                    }
+                    self.tool_calls.insert(call);
+                }
+                IndexEvent::Signal(signal) => {
+                    self.mark(Collection::Signals, signal_key((signal.pos, signal.nth)));
+                    affected.push(self.fold.signals.add(signal));
+                }
+            }
+        }
+        affected
+    }
+
+    fn call_position(&self, id: &str, call: &str) -> Option<u64> {
+        Some(self.fold.messages.get(id)?.call(call)?.pos)
+    }
+
+    /// Forgets the requests of a call, but for the one of this approval id at its present place.
+    fn drop_requests(&mut self, id: &str, call: &str, but: Option<&str>) {
+        let place =
+            but.and_then(|_| Some(self.fold.messages.get(id)?.call(call)?.request.as_ref()?.pos));
+        let gone: Vec<ApprovalKey> = self
+            .fold
+            .approvals
+            .iter()
+            .filter(|((pos, message, c), approval)| {
+                message == id
+                    && c == call
+                    && (but != Some(approval.id.as_str()) || place != Some(*pos))
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            if let Some(approval) = self.fold.approvals.remove(&key) {
+                self.fold.signals.remove_request(&approval.id, id, call);
+                self.mark(Collection::Requests, row_key(id, call));
+                self.approvals.remove(&key);
+                self.out.removed_approvals.push(approval.id);
+                self.out.stats_changed = true;
+            }
+        }
+    }
+
+    /// Forgets all calls, requests and signals of a message; says what may have changed elsewhere.
+    fn withdraw(&mut self, id: &str) -> Vec<Affected> {
+        let mut affected = Vec::new();
+        let Some(message) = self.fold.messages.get(id) else { return affected };
+        let calls: Vec<String> = message.calls().map(|(call, _)| call.clone()).collect();
+        let given = message.given().to_vec();
+        for call in calls {
+            self.drop_requests(id, &call, None);
+            if self.fold.signals.remove_call(&call, id) {
+                self.mark(Collection::Calls, row_key(id, &call));
+            }
+            if self.fold.signals.has_results(&call) {
+                affected.push(Affected::Call(call.clone()));
+            }
+            self.tool_calls.insert(call);
+        }
+        for at in given {
+            if let Some(what) = self.fold.signals.remove(at) {
+                self.mark(Collection::Signals, signal_key(at));
+                affected.push(what);
+            }
+        }
+        affected
+    }
+
+    /// Gives calls and requests what the index now says.
+    fn resolve(&mut self, affected: Vec<Affected>) {
+        for what in affected {
+            match what {
+                Affected::Call(call) => {
+                    let sites = self.fold.signals.calls_of(&call).to_vec();
+                    for site in sites {
+                        let outcome = self.fold.signals.outcome(&call, &site.message);
+                        self.change(&site.message, &call, |message, tracker| {
+                            message.set_foreign(&call, outcome, tracker);
+                        });
+                    }
+                }
+                Affected::Approval(approval) => {
+                    let sites = self.fold.signals.requests_of(&approval).to_vec();
+                    for site in sites {
+                        let answer = self.fold.signals.answer(&approval, &site.message, &site.call);
+                        self.change(&site.message, &site.call, |message, tracker| {
+                            message.set_answer(&site.call, answer, tracker);
+                        });
+                    }
+                }
+                Affected::Config => {
+                    let settings = self.fold.signals.settings();
+                    if settings != self.fold.settings {
+                        self.fold.settings = settings;
+                        self.out.meta_changed = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Changes a call of another message, which may have to be brought first.
+    fn change(&mut self, id: &str, call: &str, with: impl FnOnce(&mut MessageFold, &mut Tracker)) {
+        let was_here = self.fold.messages.contains_key(id);
+        if !self.bring(id) {
+            return;
+        }
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        if message.dirty {
+            // The refold at the end looks again.
+            return;
+        }
+        if !was_here {
+            // It was folded with the index as it is now; what the reader has may be older.
+            if let Some(call) = message.call(call) {
+                self.tracker.set_part(id, call.part);
+            }
+            self.update_approval(id, call);
+            self.tool_calls.insert(call.to_owned());
+            return;
+        }
+        with(message, &mut self.tracker);
+        let events = message.take_outbox();
+        let affected = self.register(id, events);
+        debug_assert!(affected.is_empty(), "a call's result never says anything new");
+    }
+
+    /// Brings the approval of a call up to date.
+    fn update_approval(&mut self, id: &str, call: &str) {
+        let Some(message) = self.fold.messages.get(id) else { return };
+        let Some(approval) = approval_of(message, call) else { return };
+        let key = (approval.1, id.to_owned(), call.to_owned());
+        let approval = approval.0;
+        match self.fold.approvals.get(&key) {
+            Some(old) if *old == approval => return,
+            Some(_) => {}
+            None => self.out.stats_changed = true,
+        }
+        self.fold.approvals.insert(key.clone(), approval);
+        self.mark(Collection::Requests, row_key(id, call));
+        self.approvals.insert(key);
+    }
+
+    /// Counts a message for what it is now.
+    fn count(&mut self, id: &str) {
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        let weight = message.weight();
+        if weight != message.counted {
+            let old = mem::replace(&mut message.counted, weight);
+            self.fold.totals.replace(old, weight);
+            self.out.stats_changed = true;
+            if weight.bad > old.bad {
+                self.out.skipped += weight.bad - old.bad;
+            }
+        }
+        let time =
+            if message.message.hidden { None } else { message.message.created_at.as_deref() };
+        if time != message.counted_at.as_deref() {
+            let time = time.map(str::to_owned);
+            let old = mem::replace(&mut message.counted_at, time.clone());
+            self.fold.totals.replace_time(old.as_deref(), time.as_deref());
+            self.out.stats_changed = true;
+        }
+        let message = &message.message;
+        if message.is_complete || message.hidden {
+            if self.fold.active.remove(id).is_some() {
+                self.active_rows.insert(id.to_owned());
+                self.out.active_changed = true;
+                self.out.stats_changed = true;
+            }
+            return;
+        }
+        let seq = self.fold.messages.get(id).and_then(MessageFold::last_seq).unwrap_or(0);
+        let seq = u64::try_from(seq).unwrap_or(0);
+        let Some(message) = self.fold.messages.get(id).map(|fold| &fold.message) else { return };
+        match self.fold.active.get_mut(id) {
+            Some(active) => {
+                active.last_chunk_seq = seq;
+                active.actor_id.clone_from(&message.actor_id);
+                active.started_at.clone_from(&message.created_at);
+                active.last_chunk_at.clone_from(&message.last_chunk_at);
+            }
+            None => {
+                self.fold.active.insert(
+                    id.to_owned(),
+                    ActiveGeneration {
+                        message_id: id.to_owned(),
+                        actor_id: message.actor_id.clone(),
+                        started_at: message.created_at.clone(),
+                        last_chunk_at: message.last_chunk_at.clone(),
+                        last_chunk_seq: seq,
+                    },
+                );
+                self.out.active_changed = true;
+                self.out.stats_changed = true;
+            }
+        }
+        if !self.active_rows.contains(id) {
+            self.active_rows.insert(id.to_owned());
+        }
+    }
+
+    // Other rows.
+
+    fn presence(&mut self, row: &RowEvent<'_>) {
+        let key = row.key.as_ref();
+        let changed = match row.value {
+            None => self.fold.devices.remove(key).is_some(),
+            Some(raw) => self.fold.devices.entry(key.to_owned()).or_default().merge(raw.get()),
+        };
+        if changed {
+            self.mark(Collection::Presence, key);
+            self.out.presence_changed = true;
+        }
+    }
+
+    fn agent(&mut self, row: &RowEvent<'_>) {
+        let key = row.key.as_ref();
+        let changed = match row.value {
+            None => self.fold.agents.remove(key).is_some(),
+            Some(raw) => match object(raw.get()) {
+                Some(value) => {
+                    let new = !self.fold.agents.contains_key(key);
+                    let agent = self.fold.agents.entry(key.to_owned()).or_default();
+                    merge_into(agent, value) || new
+                }
+                None => false,
+            },
+        };
+        if changed {
+            self.mark(Collection::Agents, key);
+            self.out.agents_changed = true;
+        }
+    }
+
+    fn entity(&mut self, row: &RowEvent<'_>, pos: u64) {
+        let name = entity_key(&row.type_, &row.key);
+        let known = self.fold.entities.get(&name).cloned();
+        if row.operation == Operation::Delete {
+            let Some(id) = known else { return };
+            if self.bring(&id) {
+                self.build_index(&id);
+                let Some(message) = self.fold.messages.get_mut(&id) else { return };
+                if message.log.delete(&RowId::Entity(name.clone())) {
+                    self.fold.entities.remove(&name);
+                    self.mark(Collection::Entities, &*name);
+                    self.deleted(&id, &name, pos);
+                }
+            }
+            return;
+        }
+        let Some(raw) = row.value.map(|raw| raw.get()) else { return };
+        let Some(value) = object(raw) else { return };
+        let id = match known {
+            Some(id) => id,
+            None => match electric::message_of(&row.type_, &row.key, &value) {
+                Some(id) => id.into_owned(),
+                // A type of the same name in some other program's state.
+                None => return,
+            },
+        };
+        if electric::is_updated(&row.type_) && !self.fold.entities.contains_key(&name) {
+            self.fold.entities.insert(name.clone(), id.clone());
+            self.mark(Collection::Entities, &*name);
+        }
+        self.bring_or_create(&id, pos);
+        self.build_index(&id);
+        let Some(message) = self.fold.messages.get_mut(&id) else { return };
+        message.bare = true;
+        message.log.keep_index();
+        let row_id = RowId::Entity(name.clone());
+        let upsert = message.log.upsert(row_id.clone(), position_as_seq(pos), pos, raw);
+        let entry = entry(pos, EntryKind::Entity, Some(&name), Some(raw));
+        self.after_upsert(&id, upsert, &row_id, entry);
+    }
+
+    fn reset(&mut self, pos: u64) {
+        let fold = &mut *self.fold;
+        *fold = SessionFold {
+            session_id: mem::take(&mut fold.session_id),
+            next: fold.next,
+            malformed: fold.malformed.saturating_add(fold.totals.bad),
+            floor: pos.saturating_add(1),
+            ..SessionFold::default()
+        };
+        self.out = ChangeSet {
+            reset: true,
+            txids: mem::take(&mut self.out.txids),
+            skipped: self.out.skipped,
+            items: self.out.items,
+            presence_changed: true,
+            agents_changed: true,
+            active_changed: true,
+            stats_changed: true,
+            meta_changed: true,
+            ..ChangeSet::default()
+        };
+        self.tracker = Tracker::default();
+        self.log.clear();
+        self.void.clear();
+        self.dirty.clear();
+        self.rows.clear();
+        self.active_rows.clear();
+        self.approvals.clear();
+        self.tool_calls.clear();
+        self.all_rows = true;
+    }
+
+    /// Folds a bare event into the message it belongs to.
+    pub(super) fn bare_chunk(&mut self, id: &str, raw: &str, at: Option<&str>, pos: u64) {
+        self.bring_or_create(id, pos);
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        message.bare = true;
+        let entry = entry(pos, EntryKind::Bare, None, Some(raw));
+        let seq = position_as_seq(pos);
+        message.log.push(entry.clone(), RowId::Pos(pos), seq, pos, raw);
+        if message.dirty {
+            self.keep(id, entry);
+            return;
+        }
+        let context = RowContext { pos, seq, actor: None, role: None, created_at: at };
+        message.fold_row(&context, &RowBody::Chunk(raw), &mut self.tracker);
+        self.keep(id, entry);
+        self.settle(id);
+    }
+
+    fn bare(&mut self, event: &BareEvent<'_>, pos: u64) {
+        match event {
+            BareEvent::Agui(raw) => self.agui(raw, pos),
+            BareEvent::Numbered { seq, chunk } => {
+                if self.fold.bare.accept(*seq) {
+                    self.agui(chunk, pos);
+                }
+            }
+            BareEvent::AiSdk(raw) => self.aisdk(raw, pos),
+        }
+    }
+
+    /// Refolds what is out of order, completes the figures and hands out the changes.
+    pub(super) fn finish(mut self) -> ChangeSet {
+        while let Some(id) = self.dirty.pop_first() {
+            self.refold(&id);
+        }
+        if self.fold.totals.stale {
+            self.recount_times();
+        }
+        for id in mem::take(&mut self.active_rows) {
+            self.mark(Collection::Active, id);
+        }
+        let Self {
+            fold, tracker, mut out, log, void, rows, all_rows, approvals, tool_calls, ..
+        } = self;
+        out.messages = tracker.into_changes();
+        out.log = if void.is_empty() {
+            log
+        } else {
+            log.into_iter()
+                .enumerate()
+                .filter(|(at, entry)| void.get(&entry.message_id).is_none_or(|void| at >= void))
+                .map(|(_, entry)| entry)
+                .collect()
+        };
+        out.approvals =
+            approvals.iter().filter_map(|key| fold.approvals.get(key).cloned()).collect();
+        out.removed_approvals.retain(|id| {
+            !fold.signals.requests_of(id).iter().any(|site| {
+                fold.approvals.contains_key(&(site.pos, site.message.clone(), site.call.clone()))
+            })
+        });
+        out.tool_calls = tool_calls.into_iter().collect();
+        out.rows = if all_rows { fold.all_rows() } else { fold.changed_rows(rows) };
+        out
+    }
+
+    fn refold(&mut self, id: &str) {
+        self.build_index(id);
+        let mut affected = self.withdraw(id);
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        let position = message.message.position;
+        let before = message.message.clone();
+        refold(message, position);
+        let events = message.take_outbox();
+        affected.extend(self.register(id, events));
+        let mut tracker = Tracker::off();
+        self.connect(id, &mut tracker);
+        if let Some(message) = self.fold.messages.get_mut(id) {
+            let events = message.take_outbox();
+            self.register(id, events);
+        }
+        self.resolve(affected);
+        if self.fold.message(id) != Some(&before) {
+            self.tracker.replaced(id);
+        }
+        self.count(id);
+    }
+
+    /// The oldest or newest message is gone: look at all of them again.
+    fn recount_times(&mut self) {
+        let here = self.fold.ids_in_memory();
+        self.fold.totals.forget_times();
+        for brief in self.loader.briefs() {
+            let void = self.floor(&brief.id) > brief.position;
+            if brief.hidden || void || here.contains(&brief.id) {
+                continue;
+            }
+            if let Some(time) = &brief.created_at {
+                self.fold.totals.see(time);
+            }
+        }
+        for message in self.fold.messages.values() {
+            if let Some(time) = &message.counted_at {
+                self.fold.totals.see(time);
+            }
+        }
+        self.out.stats_changed = true;
+    }
+}
+
+/// The key of a row about a call in a message.
+pub(super) fn row_key(message: &str, call: &str) -> String {
+    format!("{}/{message}/{call}", message.len())
+}
+
+/// The key of a signal's row.
+pub(super) fn signal_key((pos, nth): (u64, u32)) -> String {
+    format!("{pos}.{nth}")
+}
+
+/// The time a message counts with.
+fn shown_time(message: &MessageFold) -> Option<String> {
+    if message.message.hidden { None } else { message.message.created_at.clone() }
+}
+
+/// Folds a message anew from its rows.
+fn refold(message: &mut MessageFold, position: u64) {
+    message.restart(position);
+    let mut tracker = Tracker::off();
+    for (id, row) in message.log.sorted() {
+        match &id {
+            RowId::Seq(_) => {}
+            RowId::Pos(_) => message.bare = true,
+            RowId::Entity(_) => {
+                message.bare = true;
+                message.log.keep_index();
+            }
+            RowId::Key(_) => message.odd = true,
+        }
+        fold_live(message, &id, &row, &mut tracker);
+    }
+}
+
+/// Folds one row of the index.
+fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut Tracker) {
+    match id {
+        RowId::Seq(_) | RowId::Key(_) => {
+            let fields = ChunkFields::parse(&row.raw).unwrap_or_default();
+            let context = RowContext {
+                pos: row.pos,
+                seq: row.seq,
+                actor: fields.actor_id.as_deref(),
+                role: fields.role,
+                created_at: fields.created_at.as_deref(),
+            };
+            let body = match fields.chunk.as_deref() {
+                Some(chunk) => RowBody::Chunk(chunk),
+                None => RowBody::Nothing,
+            };
+            message.fold_row(&context, &body, tracker);
+        }
+        RowId::Entity(name) => {
+            let Some((type_, key)) = split_entity(name) else { return };
+            let Some(value) = object(&row.raw) else { return };
+            let context = RowContext {
+                pos: row.pos,
+                seq: row.seq,
+                actor: None,
+                role: None,
+                created_at: electric::time(&value),
+            };
+            message.fold_row(&context, &RowBody::Entity { type_, key, value: &value }, tracker);
+        }
+        RowId::Pos(_) => {
+            let at = Inner::parse(&row.raw).and_then(|inner| bare_time(&inner));
+            let context = RowContext {
+                pos: row.pos,
+                seq: row.seq,
+                actor: None,
+                role: None,
+                created_at: at.as_deref(),
+            };
+            message.fold_row(&context, &RowBody::Chunk(&row.raw), tracker);
+        }
+    }
+}
+
+/// The time of a bare event: milliseconds, where they can be meant.
+pub(super) fn bare_time(inner: &Inner<'_>) -> Option<String> {
+    let millis = dialect::value(inner.timestamp).as_ref().and_then(Value::as_i64)?;
+    if millis < 100_000_000_000 {
+        return None;
+    }
+    jiff::Timestamp::from_millisecond(millis).ok().map(|at| at.to_string())
+}
+
+/// The approval of a call and the position of its request.
+fn approval_of(message: &MessageFold, call_id: &str) -> Option<(Approval, u64)> {
+    let call = message.call(call_id)?;
+    let part = message.call_part(call_id)?;
+    let request = call.request.as_ref()?;
+    // Pending is: no answer, no result, and no denial.
+    let status = match (&call.answer, part.state) {
+        (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
+        (Some(_), _) | (None, ToolState::Denied) => ApprovalStatus::Denied,
+        (None, ToolState::Done | ToolState::Failed) => ApprovalStatus::Approved,
+        (None, _) => ApprovalStatus::Pending,
+    };
+    let name = if part.name.is_empty() {
+        request.name.clone().unwrap_or_default()
+    } else {
+        part.name.clone()
+    };
+    let approval = Approval {
+        id: request.approval.clone(),
+        tool_call_id: call_id.to_owned(),
+        message_id: message.message.id.clone(),
+        tool_name: name,
+        input: request.input.clone().or_else(|| part.input.clone()),
+        status,
+        requested_by: request.by.clone(),
+        requested_at: request.at.clone(),
+        responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
+        responded_at: call.answer.as_ref().and_then(|answer| answer.at.clone()),
+    };
+    Some((approval, request.pos))
+}

@@ -1,0 +1,1323 @@
+//! The fold of one message: the few operations all dialects are translated to.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::log::RowLog;
+use super::track::Tracker;
+use crate::dialect::{self, Inner, electric};
+use crate::event::lenient_value;
+use crate::row::{
+    FinishReason, Message, MessageError, Part, PartApproval, Role, Stopped, StructuredStatus,
+    ToolCallPart, ToolState, Usage,
+};
+use crate::text::Delta;
+
+/// Which open text or reasoning a delta belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentKey<'a> {
+    /// The one text of a dialect without ids.
+    Legacy,
+    /// The one thinking block of events without ids.
+    Thinking,
+    /// Named by the dialect's own id.
+    Id(Cow<'a, str>),
+    /// Named by a step.
+    Step(Cow<'a, str>),
+}
+
+impl<'a> SegmentKey<'a> {
+    /// The key of a field that holds an id, or the nameless one.
+    pub(crate) fn text_id(field: Option<&'a RawValue>) -> Self {
+        dialect::id(field).map_or(Self::Legacy, Self::Id)
+    }
+
+    fn into_owned(self) -> SegmentKey<'static> {
+        match self {
+            Self::Legacy => SegmentKey::Legacy,
+            Self::Thinking => SegmentKey::Thinking,
+            Self::Id(id) => SegmentKey::Id(Cow::Owned(id.into_owned())),
+            Self::Step(id) => SegmentKey::Step(Cow::Owned(id.into_owned())),
+        }
+    }
+}
+
+/// An open part that text still goes to.
+struct Segment {
+    key: SegmentKey<'static>,
+    part: usize,
+    /// Half a character that waits for its other half.
+    half: Option<u16>,
+    /// How much of the writer's cumulative text stands before this part, once known.
+    base: Option<usize>,
+    /// Text goes to this part whatever came between (AI SDK ids).
+    pinned: bool,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pos: u64,
+    output: Option<Value>,
+    error: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn new(pos: u64, output: Option<Value>, error: Option<String>) -> Self {
+        Self { pos, output, error }
+    }
+}
+
+/// A person's answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) approved: bool,
+    pub(crate) by: Option<String>,
+    pub(crate) at: Option<String>,
+}
+
+/// A call's request for approval.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) approval: String,
+    pub(crate) name: Option<String>,
+    pub(crate) input: Option<Value>,
+    pub(crate) pos: u64,
+    pub(crate) by: Option<String>,
+    pub(crate) at: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn new(approval: &str, name: Option<Cow<'_, str>>, input: Option<Value>) -> Self {
+        Self {
+            approval: approval.to_owned(),
+            name: name.map(Cow::into_owned).filter(|name| !name.is_empty()),
+            input,
+            pos: 0,
+            by: None,
+            at: None,
+        }
+    }
+}
+
+/// What is known of a call beside its part.
+pub(crate) struct Call {
+    pub(crate) part: usize,
+    pub(crate) pos: u64,
+    half: Option<u16>,
+    ready: bool,
+    denied: bool,
+    result: Option<Outcome>,
+    end_result: Option<Outcome>,
+    foreign: Option<Outcome>,
+    pub(crate) request: Option<Request>,
+    pub(crate) answer: Option<Answer>,
+}
+
+/// A signal: something said in one message about another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "lowercase")]
+pub(crate) enum SignalKind {
+    /// The result of a call.
+    Result {
+        call: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The answer to an approval.
+    Answer { approval: String, approved: bool },
+    /// Settings of the session.
+    Config { settings: Map<String, Value> },
+}
+
+/// A signal with where and who.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Signal {
+    #[serde(rename = "p")]
+    pub(crate) pos: u64,
+    #[serde(rename = "n")]
+    pub(crate) nth: u32,
+    #[serde(rename = "m")]
+    pub(crate) message: String,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<String>,
+    #[serde(flatten)]
+    pub(crate) kind: SignalKind,
+}
+
+impl Signal {
+    /// The outcome a result signal stands for.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match &self.kind {
+            SignalKind::Result { output, error, .. } => {
+                Some(Outcome::new(self.pos, output.clone(), error.clone()))
+            }
+            SignalKind::Answer { .. } | SignalKind::Config { .. } => None,
+        }
+    }
+}
+
+/// What the session must know of what a row did.
+pub(crate) enum IndexEvent {
+    /// A call is new.
+    Call(String),
+    /// A call's request is new.
+    Request(String),
+    /// A call with a request changed.
+    Touched(String),
+    /// A signal was given.
+    Signal(Signal),
+}
+
+/// A row on its way into the fold.
+pub(crate) struct RowContext<'a> {
+    /// Position of the row's item.
+    pub(crate) pos: u64,
+    /// The row's place in the message.
+    pub(crate) seq: i64,
+    pub(crate) actor: Option<&'a str>,
+    pub(crate) role: Option<Role>,
+    pub(crate) created_at: Option<&'a str>,
+}
+
+/// What a row holds.
+pub(crate) enum RowBody<'a> {
+    /// JSON text of an inner chunk.
+    Chunk(&'a str),
+    /// The merged row of an entity stream.
+    Entity { type_: &'a str, key: &'a str, value: &'a Map<String, Value> },
+    /// A row without a chunk.
+    Nothing,
+}
+
+/// The state of the fold that is not in the message itself.
+#[derive(Default)]
+struct Scratch {
+    texts: Vec<Segment>,
+    thoughts: Vec<Segment>,
+    /// Text parts closed by something after them: the cumulative text so far.
+    closed: Vec<usize>,
+    calls: HashMap<String, Call>,
+    /// Calls whose arguments are not complete.
+    open_calls: Vec<String>,
+    data: HashMap<(String, Option<String>), usize>,
+    thinking_step: Option<String>,
+    saw_reasoning: bool,
+    structured: Option<usize>,
+    structured_half: Option<u16>,
+    structuring: bool,
+    /// The AG-UI message the parts from `group_start` on belong to.
+    group: Option<String>,
+    group_start: usize,
+    chunk_text: Option<String>,
+    chunk_call: Option<String>,
+    /// Calls before a snapshot replaced the parts.
+    earlier: HashMap<String, (Call, ToolCallPart)>,
+    whole: bool,
+    content: bool,
+    signals: bool,
+    terminal: bool,
+    locked: Option<bool>,
+    force_hidden: bool,
+    meta_dirty: bool,
+    rows: u64,
+    distinct: u64,
+    last: Option<(i64, u64)>,
+    last_seq: Option<i64>,
+    usage_sum: Option<Usage>,
+    usage_metadata: Option<Usage>,
+    nth: u32,
+    given: Vec<(u64, u32)>,
+    bad: u64,
+    outbox: Vec<IndexEvent>,
+}
+
+/// What a message counts for in the statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) shown: bool,
+    pub(crate) role: Role,
+    pub(crate) calls: u64,
+    pub(crate) usage: Usage,
+    pub(crate) bad: u64,
+}
+
+/// One message being folded.
+pub(crate) struct MessageFold {
+    pub(crate) message: Message,
+    pub(crate) log: RowLog,
+    /// Bare streams name roles in events and have no gaps.
+    pub(crate) bare: bool,
+    /// What the statistics count for it now.
+    pub(crate) counted: Weight,
+    /// The `createdAt` the statistics count for it now.
+    pub(crate) counted_at: Option<String>,
+    /// Set when it must be refolded before it is read.
+    pub(crate) dirty: bool,
+    /// Set when a row has a key that is not `<messageId>:<seq>`.
+    pub(crate) odd: bool,
+    scratch: Scratch,
+}
+
+impl MessageFold {
+    pub(crate) fn new(id: &str, position: u64, log: RowLog) -> Self {
+        Self {
+            message: Message::new(id, position),
+            log,
+            bare: false,
+            counted: Weight::default(),
+            counted_at: None,
+            dirty: false,
+            odd: false,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Forgets everything folded, keeps identity, log and what is counted.
+    pub(crate) fn restart(&mut self, position: u64) {
+        self.message = Message::new(std::mem::take(&mut self.message.id), position);
+        self.scratch = Scratch::default();
+        self.dirty = false;
+    }
+
+    /// True when a row with this number comes after all rows so far.
+    pub(crate) fn is_after(&self, seq: i64, pos: u64) -> bool {
+        self.scratch.last.is_none_or(|last| (seq, pos) > last)
+    }
+
+    /// True when a row with this sequence number cannot exist yet.
+    pub(crate) fn is_new_seq(&self, seq: i64) -> bool {
+        self.scratch.last_seq.is_none_or(|last| seq > last)
+    }
+
+    pub(crate) fn last_seq(&self) -> Option<i64> {
+        self.scratch.last_seq
+    }
+
+    pub(crate) fn weight(&self) -> Weight {
+        Weight {
+            shown: !self.message.hidden,
+            role: self.message.role,
+            calls: self.scratch.calls.len() as u64,
+            usage: self.message.usage.unwrap_or_default(),
+            bad: self.scratch.bad,
+        }
+    }
+
+    pub(crate) fn call(&self, call_id: &str) -> Option<&Call> {
+        self.scratch.calls.get(call_id)
+    }
+
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&String, &Call)> {
+        self.scratch.calls.iter()
+    }
+
+    /// The signals this message gave.
+    pub(crate) fn given(&self) -> &[(u64, u32)] {
+        &self.scratch.given
+    }
+
+    pub(crate) fn take_outbox(&mut self) -> Vec<IndexEvent> {
+        std::mem::take(&mut self.scratch.outbox)
+    }
+
+    pub(crate) fn call_part(&self, call_id: &str) -> Option<&ToolCallPart> {
+        match self.message.parts.get(self.scratch.calls.get(call_id)?.part) {
+            Some(Part::ToolCall(part)) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// Gives a call the result found in another message.
+    pub(crate) fn set_foreign(
+        &mut self,
+        call_id: &str,
+        outcome: Option<Outcome>,
+        tracker: &mut Tracker,
+    ) {
+        if let Some(call) = self.scratch.calls.get_mut(call_id)
+            && call.foreign != outcome
+        {
+            call.foreign = outcome;
+            self.refresh_call(call_id, tracker);
+        }
+    }
+
+    /// Gives a call the answer found anywhere.
+    pub(crate) fn set_answer(
+        &mut self,
+        call_id: &str,
+        answer: Option<Answer>,
+        tracker: &mut Tracker,
+    ) {
+        if let Some(call) = self.scratch.calls.get_mut(call_id)
+            && call.answer != answer
+        {
+            call.answer = answer;
+            self.refresh_call(call_id, tracker);
+        }
+    }
+
+    /// Folds one row that comes after all rows so far.
+    pub(crate) fn fold_row(
+        &mut self,
+        row: &RowContext<'_>,
+        body: &RowBody<'_>,
+        tracker: &mut Tracker,
+    ) {
+        let first = self.scratch.rows == 0;
+        self.scratch.rows += 1;
+        if self.scratch.last_seq != Some(row.seq) {
+            self.scratch.distinct += 1;
+        }
+        self.scratch.last = Some((row.seq, row.pos));
+        self.scratch.last_seq = Some(row.seq);
+        self.scratch.nth = 0;
+        if first {
+            self.message.actor_id = row.actor.map(str::to_owned);
+            self.message.role = row.role.unwrap_or_default();
+            self.message.created_at = row.created_at.map(str::to_owned);
+            self.scratch.meta_dirty = true;
+        }
+        if let Some(at) = row.created_at {
+            match &mut self.message.last_chunk_at {
+                Some(last) if last.as_str() < at => at.clone_into(last),
+                Some(_) => {}
+                None => self.message.last_chunk_at = Some(at.to_owned()),
+            }
+        }
+        match body {
+            RowBody::Chunk(chunk) => self.fold_chunk(row, chunk, tracker),
+            RowBody::Entity { type_, key, value } => {
+                let mut step = Step { fold: self, row, tracker };
+                electric::fold(type_, key, value, &mut step);
+            }
+            RowBody::Nothing => self.scratch.bad += 1,
+        }
+        self.settle(tracker);
+    }
+
+    fn fold_chunk(&mut self, row: &RowContext<'_>, chunk: &str, tracker: &mut Tracker) {
+        if let Some(inner) = Inner::parse(chunk) {
+            self.fold_inner(row, &inner, tracker);
+            return;
+        }
+        // Twice the same field, or a text that is no JSON at all.
+        let repaired = match lenient_value(chunk) {
+            Some(value @ Value::Object(_)) => value.to_string(),
+            _ => {
+                self.scratch.bad += 1;
+                return;
+            }
+        };
+        match Inner::parse(&repaired) {
+            Some(inner) => self.fold_inner(row, &inner, tracker),
+            None => self.scratch.bad += 1,
+        }
+    }
+
+    fn fold_inner(&mut self, row: &RowContext<'_>, inner: &Inner<'_>, tracker: &mut Tracker) {
+        // After a whole message only signals count: that is all its first row leaves to be said.
+        if self.scratch.whole && !is_signal_kind(inner.kind()) {
+            return;
+        }
+        let mut step = Step { fold: self, row, tracker };
+        dialect::fold(inner, &mut step);
+    }
+
+    /// Brings the derived flags up to date after a row.
+    fn settle(&mut self, tracker: &mut Tracker) {
+        let scratch = &mut self.scratch;
+        let hidden = scratch.force_hidden || (scratch.signals && !scratch.content);
+        let complete = match scratch.locked {
+            Some(complete) => complete,
+            None => hidden || scratch.terminal,
+        };
+        let gap = !self.bare
+            && scratch.last_seq.is_some_and(|last| {
+                u64::try_from(last).is_ok_and(|last| last.saturating_add(1) != scratch.distinct)
+            });
+        let message = &mut self.message;
+        if message.hidden != hidden || message.is_complete != complete || message.has_gap != gap {
+            message.hidden = hidden;
+            message.is_complete = complete;
+            message.has_gap = gap;
+            scratch.meta_dirty = true;
+        }
+        if scratch.meta_dirty {
+            scratch.meta_dirty = false;
+            tracker.meta(&message.id);
+        }
+    }
+
+    /// Recomputes a call's part from what is known of the call.
+    fn refresh_call(&mut self, call_id: &str, tracker: &mut Tracker) {
+        let Some(call) = self.scratch.calls.get(call_id) else { return };
+        let Some(Part::ToolCall(part)) = self.message.parts.get_mut(call.part) else { return };
+        let own = call.result.as_ref().or(call.end_result.as_ref());
+        let outcome = match (own, call.foreign.as_ref()) {
+            (Some(own), Some(foreign)) => Some(if own.pos > foreign.pos { own } else { foreign }),
+            (own, foreign) => own.or(foreign),
+        };
+        let answered = call.answer.as_ref().map(|answer| answer.approved);
+        let state = if call.denied || answered == Some(false) {
+            ToolState::Denied
+        } else if let Some(outcome) = outcome {
+            if outcome.error.is_some() { ToolState::Failed } else { ToolState::Done }
+        } else if call.request.is_some() {
+            if answered == Some(true) { ToolState::Answered } else { ToolState::Waiting }
+        } else if call.ready {
+            ToolState::Ready
+        } else if part.arguments.is_empty() {
+            ToolState::Started
+        } else {
+            ToolState::Streaming
+        };
+        let approval = call.request.as_ref().map(|request| PartApproval {
+            id: request.approval.clone(),
+            approved: answered,
+            responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
+        });
+        let (output, error) = match outcome {
+            Some(outcome) => (outcome.output.as_ref(), outcome.error.as_ref()),
+            None => (None, None),
+        };
+        if part.state == state
+            && part.approval == approval
+            && part.output.as_ref() == output
+            && part.error.as_ref() == error
+        {
+            return;
+        }
+        part.state = state;
+        part.approval = approval;
+        part.output = output.cloned();
+        part.error = error.cloned();
+        tracker.set_part(&self.message.id, call.part);
+        self.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
+    }
+}
+
+fn is_signal_kind(kind: &str) -> bool {
+    matches!(
+        kind,
+        "approval-response"
+            | "tool-approval"
+            | "tool-result"
+            | "tool_result"
+            | "TOOL_CALL_RESULT"
+            | "tool-output-available"
+            | "tool-output-error"
+            | "tool-output-denied"
+    )
+}
+
+/// One row meeting one message: what the dialects call.
+pub(crate) struct Step<'a> {
+    fold: &'a mut MessageFold,
+    row: &'a RowContext<'a>,
+    tracker: &'a mut Tracker,
+}
+
+impl Step<'_> {
+    /// Position of the row.
+    pub(crate) fn position(&self) -> u64 {
+        self.row.pos
+    }
+
+    /// The row's actor when it is not the message's.
+    pub(crate) fn foreign_actor(&self) -> Option<String> {
+        self.row
+            .actor
+            .filter(|actor| self.fold.message.actor_id.as_deref() != Some(actor))
+            .map(str::to_owned)
+    }
+
+    // Lifecycle.
+
+    /// The message goes on: what ended it is superseded.
+    pub(crate) fn reopen(&mut self) {
+        let scratch = &mut self.fold.scratch;
+        scratch.content = true;
+        if scratch.terminal {
+            scratch.terminal = false;
+            scratch.meta_dirty = true;
+            self.fold.message.stopped = None;
+            self.fold.message.finish_reason = None;
+        }
+    }
+
+    /// A run starts.
+    pub(crate) fn run_started(&mut self) {
+        self.reopen();
+        if self.fold.message.error.take().is_some() {
+            self.fold.scratch.meta_dirty = true;
+        }
+    }
+
+    fn end(&mut self) {
+        self.fold.scratch.terminal = true;
+        self.fold.scratch.meta_dirty = true;
+    }
+
+    /// It ended well.
+    pub(crate) fn finish(&mut self, reason: Option<FinishReason>) {
+        self.end();
+        if reason.is_some() {
+            self.fold.message.finish_reason = reason;
+        }
+    }
+
+    /// It failed.
+    pub(crate) fn fail(&mut self, error: MessageError) {
+        self.end();
+        self.fold.message.error = Some(error);
+        self.fold.message.finish_reason = Some(FinishReason::Error);
+    }
+
+    /// Somebody stopped it.
+    pub(crate) fn stop(&mut self, stopped: Stopped) {
+        self.end();
+        self.fold.message.stopped = Some(stopped);
+    }
+
+    /// An entity's status says whether it is complete, whatever else comes.
+    pub(crate) fn lock(&mut self, complete: bool) {
+        self.fold.scratch.content = true;
+        self.fold.scratch.locked = Some(complete);
+    }
+
+    /// It is never shown.
+    pub(crate) fn hide(&mut self) {
+        self.fold.scratch.force_hidden = true;
+    }
+
+    pub(crate) fn set_role(&mut self, role: Role) {
+        if self.fold.message.role != role {
+            self.fold.message.role = role;
+            self.fold.scratch.meta_dirty = true;
+        }
+    }
+
+    /// The role in an event counts only where rows do not have one.
+    pub(crate) fn set_bare_role(&mut self, role: Role) {
+        if self.fold.bare {
+            self.set_role(role);
+        }
+    }
+
+    pub(crate) fn set_actor(&mut self, actor: &str) {
+        self.fold.message.actor_id = Some(actor.to_owned());
+        self.fold.scratch.meta_dirty = true;
+    }
+
+    /// The end of a text completes a person's message in a bare stream: nothing else will.
+    pub(crate) fn end_bare_message(&mut self) {
+        if self.fold.bare && self.fold.message.role != Role::Assistant {
+            self.finish(None);
+        }
+    }
+
+    // Tokens.
+
+    pub(crate) fn add_usage(&mut self, usage: Usage) {
+        self.fold.scratch.usage_sum.get_or_insert_default().add(usage);
+        self.sum_usage();
+    }
+
+    /// Metadata is merged, so the last usage in it counts.
+    pub(crate) fn set_metadata_usage(&mut self, usage: Usage) {
+        self.fold.scratch.usage_metadata = Some(usage);
+        self.sum_usage();
+    }
+
+    fn sum_usage(&mut self) {
+        let mut usage = self.fold.scratch.usage_sum.unwrap_or_default();
+        usage.add(self.fold.scratch.usage_metadata.unwrap_or_default());
+        self.fold.message.usage = Some(usage);
+        self.fold.scratch.meta_dirty = true;
+    }
+
+    // Text and reasoning.
+
+    fn text_of(&mut self, part: usize) -> Option<&mut String> {
+        match self.fold.message.parts.get_mut(part) {
+            Some(Part::Text { text } | Part::Reasoning { text }) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn append(&mut self, part: usize, half: &mut Option<u16>, delta: &Delta<'_>) {
+        let Some(text) = self.text_of(part) else { return };
+        let from = text.len();
+        delta.append_to(text, half);
+        // Reborrowed apart from the tracker.
+        if let Some(Part::Text { text } | Part::Reasoning { text }) =
+            self.fold.message.parts.get(part)
+        {
+            self.tracker.append(&self.fold.message.id, part, &text[from..]);
+        }
+    }
+
+    /// Appends a new part and says so.
+    pub(crate) fn push_part(&mut self, part: Part) {
+        self.fold.scratch.content = true;
+        self.fold.message.parts.push(part);
+        self.tracker.set_part(&self.fold.message.id, self.fold.message.parts.len() - 1);
+    }
+
+    fn part_count(&self) -> usize {
+        self.fold.message.parts.len()
+    }
+
+    /// A new AG-UI message begins inside this one.
+    pub(crate) fn begin_message(&mut self, id: Option<&str>) {
+        self.reopen();
+        let parts = self.part_count();
+        let scratch = &mut self.fold.scratch;
+        scratch.chunk_text = None;
+        if let Some(id) = id
+            && scratch.group.as_deref() != Some(id)
+        {
+            // The first one takes over what came before it.
+            if scratch.group.is_some() {
+                scratch.group_start = parts;
+            }
+            scratch.group = Some(id.to_owned());
+        }
+    }
+
+    /// Text for the open segment of `key`, or for a new one.
+    ///
+    /// A call, or another part that came after the segment's, closes it: the next delta opens a new
+    /// part with only the new text. `content` (everything so far) counts only when there is no delta.
+    pub(crate) fn text(
+        &mut self,
+        key: &SegmentKey<'_>,
+        delta: Option<Delta<'_>>,
+        content: Option<Delta<'_>>,
+    ) {
+        self.fold.scratch.content = true;
+        let interrupted = !matches!(self.fold.message.parts.last(), Some(Part::Text { .. }) | None);
+        let mut at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
+        if let Some(open) = at
+            && interrupted
+            && !self.fold.scratch.texts[open].pinned
+        {
+            let segment = self.fold.scratch.texts.remove(open);
+            self.fold.scratch.closed.push(segment.part);
+            at = None;
+        }
+        if let Some(delta) = delta.filter(|delta| !delta.is_empty()) {
+            let at = at.unwrap_or_else(|| self.open_text(key, false));
+            let (part, mut half) = self.segment(at);
+            self.append(part, &mut half, &delta);
+            self.fold.scratch.texts[at].half = half;
+        } else if let Some(content) = content.filter(|content| !content.is_empty()) {
+            self.cumulative_text(key, at, &content.into_text());
+        }
+    }
+
+    fn segment(&self, at: usize) -> (usize, Option<u16>) {
+        let segment = &self.fold.scratch.texts[at];
+        (segment.part, segment.half)
+    }
+
+    fn open_text(&mut self, key: &SegmentKey<'_>, pinned: bool) -> usize {
+        self.push_part(Part::Text { text: String::new() });
+        let part = self.part_count() - 1;
+        let texts = &mut self.fold.scratch.texts;
+        texts.push(Segment { key: key.clone().into_owned(), part, half: None, base: None, pinned });
+        texts.len() - 1
+    }
+
+    /// The writer sent everything so far: take what is new of it.
+    fn cumulative_text(&mut self, key: &SegmentKey<'_>, at: Option<usize>, content: &str) {
+        let base = match at.and_then(|at| self.fold.scratch.texts[at].base) {
+            Some(base) => base,
+            None => self.cumulative_base(content),
+        };
+        let rest = content.get(base..).unwrap_or(content);
+        if at.is_none() && rest.is_empty() {
+            return;
+        }
+        let at = at.unwrap_or_else(|| self.open_text(key, false));
+        self.fold.scratch.texts[at].base = Some(base);
+        let (part, mut half) = self.segment(at);
+        let Some(text) = self.text_of(part) else { return };
+        let new = if let Some(new) = rest.strip_prefix(text.as_str()) {
+            new
+        } else if text.starts_with(rest) {
+            return;
+        } else {
+            rest
+        };
+        let new = Delta::whole(new);
+        self.append(part, &mut half, &new);
+        self.fold.scratch.texts[at].half = half;
+    }
+
+    /// How much of a cumulative text stands in the parts that are closed.
+    fn cumulative_base(&mut self, content: &str) -> usize {
+        let mut rest = content;
+        for part in &self.fold.scratch.closed {
+            let Some(Part::Text { text }) = self.fold.message.parts.get(*part) else { continue };
+            match rest.strip_prefix(text.as_str()) {
+                Some(after) => rest = after,
+                None => {
+                    self.fold.scratch.closed.clear();
+                    return 0;
+                }
+            }
+        }
+        content.len() - rest.len()
+    }
+
+    /// Opens a text part of its own (AI SDK: parts are keyed by id).
+    pub(crate) fn begin_text(&mut self, key: &SegmentKey<'_>) {
+        self.fold.scratch.texts.retain(|segment| segment.key != *key);
+        self.open_text(key, true);
+    }
+
+    /// Text for the part of this id, wherever it is.
+    pub(crate) fn text_by_id(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
+        let Some(delta) = delta.filter(|delta| !delta.is_empty()) else { return };
+        let at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
+        let at = at.unwrap_or_else(|| self.open_text(key, true));
+        let (part, mut half) = self.segment(at);
+        self.append(part, &mut half, &delta);
+        self.fold.scratch.texts[at].half = half;
+    }
+
+    /// Text that goes on under this key belongs to the last part, when that is text.
+    pub(crate) fn resume_text(&mut self, key: &SegmentKey<'_>) {
+        if matches!(self.fold.message.parts.last(), Some(Part::Text { .. })) {
+            let part = self.part_count() - 1;
+            self.fold.scratch.texts.push(Segment {
+                key: key.clone().into_owned(),
+                part,
+                half: None,
+                base: None,
+                pinned: false,
+            });
+        }
+        if let SegmentKey::Id(id) = key {
+            self.fold.scratch.group = Some(id.clone().into_owned());
+        }
+    }
+
+    /// Forgets which parts text and reasoning ids stand for.
+    pub(crate) fn forget_segments(&mut self) {
+        self.fold.scratch.texts.clear();
+        self.fold.scratch.thoughts.clear();
+    }
+
+    /// Opens a reasoning part of its own.
+    pub(crate) fn begin_reasoning(&mut self, key: &SegmentKey<'_>) {
+        self.close_segment(key);
+        self.open_reasoning(key);
+    }
+
+    /// The next reasoning under this key is a new part.
+    pub(crate) fn close_segment(&mut self, key: &SegmentKey<'_>) {
+        self.fold.scratch.thoughts.retain(|segment| segment.key != *key);
+    }
+
+    fn open_reasoning(&mut self, key: &SegmentKey<'_>) -> usize {
+        self.push_part(Part::Reasoning { text: String::new() });
+        let part = self.part_count() - 1;
+        let thoughts = &mut self.fold.scratch.thoughts;
+        thoughts.push(Segment {
+            key: key.clone().into_owned(),
+            part,
+            half: None,
+            base: None,
+            pinned: true,
+        });
+        thoughts.len() - 1
+    }
+
+    /// Reasoning for the part of `key`, which stays where it began.
+    pub(crate) fn reasoning(
+        &mut self,
+        key: &SegmentKey<'_>,
+        delta: Option<Delta<'_>>,
+        content: Option<Delta<'_>>,
+    ) {
+        self.fold.scratch.content = true;
+        let delta = delta.filter(|delta| !delta.is_empty());
+        let content = content.filter(|content| !content.is_empty());
+        if delta.is_none() && content.is_none() {
+            return;
+        }
+        let at = self.fold.scratch.thoughts.iter().position(|segment| segment.key == *key);
+        let at = at.unwrap_or_else(|| self.open_reasoning(key));
+        let (part, mut half) = {
+            let segment = &self.fold.scratch.thoughts[at];
+            (segment.part, segment.half)
+        };
+        if let Some(delta) = delta {
+            self.append(part, &mut half, &delta);
+        } else if let Some(content) = content {
+            let content = content.into_text();
+            let Some(text) = self.text_of(part) else { return };
+            let new = if let Some(new) = content.strip_prefix(text.as_str()) {
+                new
+            } else if text.starts_with(content.as_ref()) {
+                return;
+            } else {
+                &content
+            };
+            let new = Delta::whole(new);
+            self.append(part, &mut half, &new);
+        }
+        self.fold.scratch.thoughts[at].half = half;
+    }
+
+    pub(crate) fn thinking_step(&self) -> Option<&str> {
+        self.fold.scratch.thinking_step.as_deref()
+    }
+
+    pub(crate) fn set_thinking_step(&mut self, step: Option<&str>) {
+        self.fold.scratch.thinking_step = step.map(str::to_owned);
+    }
+
+    pub(crate) fn saw_reasoning(&mut self) {
+        self.fold.scratch.saw_reasoning = true;
+    }
+
+    pub(crate) fn has_reasoning(&self) -> bool {
+        self.fold.scratch.saw_reasoning
+    }
+
+    pub(crate) fn chunk_text(&self) -> Option<&str> {
+        self.fold.scratch.chunk_text.as_deref()
+    }
+
+    pub(crate) fn set_chunk_text(&mut self, id: &str) {
+        self.fold.scratch.chunk_text = Some(id.to_owned());
+    }
+
+    pub(crate) fn chunk_call(&self) -> Option<&str> {
+        self.fold.scratch.chunk_call.as_deref()
+    }
+
+    pub(crate) fn set_chunk_call(&mut self, id: &str) {
+        if self.chunk_call() != Some(id) {
+            self.fold.scratch.chunk_call = Some(id.to_owned());
+        }
+    }
+
+    /// Models sometimes end with a message of nothing but blank lines; it is not shown.
+    pub(crate) fn drop_blank_tail(&mut self) {
+        let start = self.fold.scratch.group_start;
+        let message = &mut self.fold.message;
+        let Some(tail) = message.parts.get(start..) else { return };
+        let blank = |part: &Part| matches!(part, Part::Text { text } if text.trim().is_empty());
+        if message.role != Role::Assistant || tail.is_empty() || !tail.iter().all(blank) {
+            return;
+        }
+        message.parts.truncate(start);
+        self.fold.scratch.texts.retain(|segment| segment.part < start);
+        self.fold.scratch.closed.retain(|part| *part < start);
+        self.tracker.replaced(&self.fold.message.id);
+    }
+
+    // Data and structured output.
+
+    /// A data part; the same name and id replace it.
+    pub(crate) fn data(&mut self, name: &str, id: Option<&str>, data: Value) {
+        let key = (name.to_owned(), id.map(str::to_owned));
+        let at = id.and_then(|_| self.fold.scratch.data.get(&key).copied());
+        let part = Part::Data { name: name.to_owned(), id: id.map(str::to_owned), data };
+        match at {
+            Some(at) => {
+                if self.fold.message.parts.get(at) != Some(&part) {
+                    self.fold.message.parts[at] = part;
+                    self.tracker.set_part(&self.fold.message.id, at);
+                }
+            }
+            None => {
+                self.push_part(part);
+                let at = self.part_count() - 1;
+                self.fold.scratch.data.insert(key, at);
+            }
+        }
+    }
+
+    /// The text that follows is a structured output.
+    pub(crate) fn structured_started(&mut self) {
+        self.fold.scratch.structuring = true;
+        self.fold.scratch.structured = None;
+    }
+
+    /// Takes text for the structured output that is being written; false when there is none.
+    pub(crate) fn structured_text(&mut self, delta: &Delta<'_>) -> bool {
+        if !self.fold.scratch.structuring {
+            return false;
+        }
+        let at = self.structured_part();
+        let mut half = self.fold.scratch.structured_half;
+        if let Some(Part::StructuredOutput { raw, .. }) = self.fold.message.parts.get_mut(at) {
+            let from = raw.len();
+            delta.append_to(raw, &mut half);
+            self.tracker.append(&self.fold.message.id, at, &raw[from..]);
+        }
+        self.fold.scratch.structured_half = half;
+        true
+    }
+
+    fn structured_part(&mut self) -> usize {
+        if let Some(at) = self.fold.scratch.structured {
+            return at;
+        }
+        self.push_part(Part::StructuredOutput {
+            status: StructuredStatus::Streaming,
+            raw: String::new(),
+            object: None,
+        });
+        let at = self.part_count() - 1;
+        self.fold.scratch.structured = Some(at);
+        at
+    }
+
+    /// The structured output is there.
+    pub(crate) fn structured_complete(&mut self, value: Value, text: Option<&str>) {
+        let at = self.structured_part();
+        self.fold.scratch.structuring = false;
+        self.fold.scratch.structured = None;
+        if let Some(Part::StructuredOutput { status, raw, object }) =
+            self.fold.message.parts.get_mut(at)
+        {
+            *status = StructuredStatus::Complete;
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                text.clone_into(raw);
+            } else if raw.is_empty() {
+                *raw = value.to_string();
+            }
+            *object = Some(value);
+            self.tracker.set_part(&self.fold.message.id, at);
+        }
+    }
+
+    /// It ended without its object.
+    pub(crate) fn structured_failed(&mut self) {
+        if !std::mem::take(&mut self.fold.scratch.structuring) {
+            return;
+        }
+        if let Some(at) = self.fold.scratch.structured.take()
+            && let Some(Part::StructuredOutput { status, .. }) = self.fold.message.parts.get_mut(at)
+        {
+            *status = StructuredStatus::Error;
+            self.tracker.set_part(&self.fold.message.id, at);
+        }
+    }
+
+    // Tool calls.
+
+    pub(crate) fn has_call(&self, call_id: &str) -> bool {
+        self.fold.scratch.calls.contains_key(call_id)
+    }
+
+    /// A call; a second start of the same call can only name it.
+    pub(crate) fn tool_start(&mut self, call_id: &str, name: &str) {
+        if let Some(call) = self.fold.scratch.calls.get(call_id) {
+            let at = call.part;
+            if !name.is_empty()
+                && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at)
+                && part.name.is_empty()
+            {
+                name.clone_into(&mut part.name);
+                self.tracker.set_part(&self.fold.message.id, at);
+                self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
+            }
+            return;
+        }
+        let scratch = &mut self.fold.scratch;
+        let mut closed = Vec::new();
+        scratch.texts.retain(|segment| {
+            if !segment.pinned {
+                closed.push(segment.part);
+            }
+            segment.pinned
+        });
+        scratch.closed.extend(closed);
+        self.push_part(Part::ToolCall(ToolCallPart {
+            id: call_id.to_owned(),
+            name: name.to_owned(),
+            arguments: String::new(),
+            input: None,
+            state: ToolState::Started,
+            output: None,
+            error: None,
+            approval: None,
+        }));
+        self.insert_call(call_id);
+    }
+
+    fn insert_call(&mut self, call_id: &str) {
+        let part = self.part_count() - 1;
+        let scratch = &mut self.fold.scratch;
+        scratch.calls.insert(
+            call_id.to_owned(),
+            Call {
+                part,
+                pos: self.row.pos,
+                half: None,
+                ready: false,
+                denied: false,
+                result: None,
+                end_result: None,
+                foreign: None,
+                request: None,
+                answer: None,
+            },
+        );
+        scratch.open_calls.push(call_id.to_owned());
+        scratch.outbox.push(IndexEvent::Call(call_id.to_owned()));
+    }
+
+    /// Argument text; for an unknown call it is dropped.
+    pub(crate) fn tool_arguments(&mut self, call_id: &str, delta: &Delta<'_>) {
+        if delta.is_empty() {
+            return;
+        }
+        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
+        let at = call.part;
+        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
+        let from = part.arguments.len();
+        delta.append_to(&mut part.arguments, &mut call.half);
+        if call.ready {
+            // Arguments after they were complete: read them again at the end.
+            call.ready = false;
+            part.input = None;
+            self.fold.scratch.open_calls.push(call_id.to_owned());
+            self.tracker.set_part(&self.fold.message.id, at);
+            self.fold.refresh_call(call_id, self.tracker);
+        } else if from == 0 {
+            self.tracker.set_part(&self.fold.message.id, at);
+            self.fold.refresh_call(call_id, self.tracker);
+        } else {
+            self.tracker.append(&self.fold.message.id, at, &part.arguments[from..]);
+        }
+    }
+
+    /// The arguments are complete; `input` is their value when the writer says it.
+    pub(crate) fn tool_ready(&mut self, call_id: &str, input: Option<Value>) {
+        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
+        if call.ready && input.is_none() {
+            return;
+        }
+        call.ready = true;
+        let at = call.part;
+        self.fold.scratch.open_calls.retain(|open| open != call_id);
+        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
+        if let Some(input) = &input
+            && part.arguments.is_empty()
+        {
+            part.arguments = input.to_string();
+        }
+        part.input = input.or_else(|| serde_json::from_str(&part.arguments).ok());
+        self.tracker.set_part(&self.fold.message.id, at);
+        self.fold.refresh_call(call_id, self.tracker);
+        self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
+    }
+
+    /// Somebody mentions a call's input; it counts when the call has none.
+    pub(crate) fn tool_input_hint(&mut self, call_id: &str, input: Option<&Value>) {
+        let has_input = self.fold.call_part(call_id).is_some_and(|part| part.input.is_some());
+        if !has_input && let Some(input) = input.filter(|input| !input.is_null()) {
+            self.tool_ready(call_id, Some(input.clone()));
+        }
+    }
+
+    /// Whatever ends a turn completes the arguments of its calls.
+    pub(crate) fn complete_open_calls(&mut self) {
+        for call_id in std::mem::take(&mut self.fold.scratch.open_calls) {
+            self.tool_ready(&call_id, None);
+        }
+    }
+
+    /// A call's result: of a call of this message, else of one elsewhere.
+    pub(crate) fn result(&mut self, call_id: &str, outcome: Outcome) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
+            call.result = Some(outcome);
+            self.fold.refresh_call(call_id, self.tracker);
+        } else {
+            self.signal(SignalKind::Result {
+                call: call_id.to_owned(),
+                output: outcome.output,
+                error: outcome.error,
+            });
+        }
+    }
+
+    /// The result on the end of a call, which any other result beats.
+    pub(crate) fn end_result(&mut self, call_id: &str, outcome: Outcome) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
+            call.end_result = Some(outcome);
+            self.fold.refresh_call(call_id, self.tracker);
+        } else {
+            self.result(call_id, outcome);
+        }
+    }
+
+    /// The call was refused.
+    pub(crate) fn tool_denied(&mut self, call_id: &str) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
+            call.denied = true;
+            self.fold.refresh_call(call_id, self.tracker);
+        } else {
+            self.mark_signal();
+        }
+    }
+
+    /// The call waits for a person. A request for a call nobody announced announces it.
+    pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
+        if !self.has_call(call_id) {
+            self.fold.scratch.content = true;
+            self.tool_start(call_id, request.name.as_deref().unwrap_or_default());
+            if request.input.is_some() {
+                self.tool_ready(call_id, request.input.clone());
+            }
+        }
+        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
+        if call.request.as_ref().is_some_and(|old| old.approval == request.approval) {
+            return;
+        }
+        request.pos = self.row.pos;
+        request.by =
+            self.row.actor.map(str::to_owned).or_else(|| self.fold.message.actor_id.clone());
+        request.at = self.row.created_at.map(str::to_owned);
+        call.request = Some(request);
+        call.answer = None;
+        self.fold.refresh_call(call_id, self.tracker);
+        self.fold.scratch.outbox.push(IndexEvent::Request(call_id.to_owned()));
+    }
+
+    // Signals.
+
+    /// The message carries a signal.
+    pub(crate) fn mark_signal(&mut self) {
+        self.fold.scratch.signals = true;
+    }
+
+    /// A signal for the session to match.
+    pub(crate) fn signal(&mut self, kind: SignalKind) {
+        self.mark_signal();
+        self.side_signal(kind);
+    }
+
+    /// A signal inside something else: the message is not one for it.
+    pub(crate) fn side_signal(&mut self, kind: SignalKind) {
+        let nth = self.fold.scratch.nth;
+        self.fold.scratch.nth += 1;
+        self.fold.scratch.given.push((self.row.pos, nth));
+        self.fold.scratch.outbox.push(IndexEvent::Signal(Signal {
+            pos: self.row.pos,
+            nth,
+            message: self.fold.message.id.clone(),
+            by: self.row.actor.map(str::to_owned),
+            at: self.row.created_at.map(str::to_owned),
+            kind,
+        }));
+    }
+
+    // Whole messages and snapshots.
+
+    /// Begins a message that is in one row; false when this message already has contents.
+    pub(crate) fn begin_whole(
+        &mut self,
+        id: Option<&str>,
+        role: Option<Role>,
+        created_at: Option<&str>,
+    ) -> bool {
+        if self.fold.scratch.whole || !self.fold.message.parts.is_empty() {
+            return false;
+        }
+        self.fold.scratch.content = true;
+        self.fold.scratch.meta_dirty = true;
+        let message = &mut self.fold.message;
+        message.inner_id = id.filter(|id| !id.is_empty() && *id != message.id).map(str::to_owned);
+        if let Some(role) = role {
+            message.role = role;
+        }
+        // A time that is none (the name of a shell variable was seen) counts for nothing.
+        if let Some(at) = created_at.filter(|at| crate::row::parse_time(at).is_some()) {
+            message.created_at = Some(at.to_owned());
+        }
+        true
+    }
+
+    /// Ends it: a whole message is complete.
+    pub(crate) fn end_whole(&mut self) {
+        self.fold.scratch.whole = true;
+        self.end();
+    }
+
+    /// Drops the parts for those of a snapshot.
+    pub(crate) fn replace_parts(&mut self) {
+        self.reopen();
+        let parts = std::mem::take(&mut self.fold.message.parts);
+        let scratch = &mut self.fold.scratch;
+        scratch.texts.clear();
+        scratch.thoughts.clear();
+        scratch.closed.clear();
+        scratch.open_calls.clear();
+        scratch.data.clear();
+        scratch.structured = None;
+        scratch.structuring = false;
+        scratch.group = None;
+        scratch.group_start = 0;
+        for (id, call) in std::mem::take(&mut scratch.calls) {
+            if let Some(Part::ToolCall(part)) = parts.get(call.part) {
+                let part = part.clone();
+                scratch.earlier.insert(id, (call, part));
+            }
+        }
+        self.tracker.replaced(&self.fold.message.id);
+    }
+
+    /// Takes over a call from before the snapshot that the snapshot only names.
+    pub(crate) fn adopt_call(&mut self, call_id: &str) {
+        let Some((call, part)) = self.fold.scratch.earlier.remove(call_id) else { return };
+        let (pos, ready) = (call.pos, call.ready);
+        self.push_part(Part::ToolCall(part));
+        self.insert_call(call_id);
+        if let Some(new) = self.fold.scratch.calls.get_mut(call_id) {
+            let part = new.part;
+            *new = Call { part, ..call };
+            new.pos = pos;
+        }
+        if ready {
+            self.fold.scratch.open_calls.retain(|open| open != call_id);
+        }
+    }
+
+    /// What was known of calls before the snapshot still holds where the snapshot is poorer.
+    pub(crate) fn adopt_earlier_calls(&mut self) {
+        for (call_id, (old, _)) in std::mem::take(&mut self.fold.scratch.earlier) {
+            if let Some(call) = self.fold.scratch.calls.get_mut(&call_id) {
+                call.pos = old.pos;
+                call.denied |= old.denied;
+                call.result = call.result.take().or(old.result);
+                call.end_result = old.end_result;
+                call.foreign = old.foreign;
+                call.request = call.request.take().or(old.request);
+                call.answer = old.answer;
+                self.fold.refresh_call(&call_id, self.tracker);
+            } else {
+                // The session forgets it when it looks for it.
+                self.fold.scratch.outbox.push(IndexEvent::Touched(call_id));
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Writing the state of a fold as rows, and going on from them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::apply::{row_key, signal_key};
+use super::bare::Bare;
+use super::message::Signal;
+use super::presence::Device;
+use super::session::SessionFold;
+use super::signals::Site;
+use super::totals::Totals;
+use super::{Collection, FoldState, StateRow};
+use crate::row::{ActiveGeneration, Approval};
+
+/// The counters, one row.
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Meta {
+    next: u64,
+    malformed: u64,
+    totals: Totals,
+    bare: Bare,
+    strays: HashMap<String, String>,
+}
+
+/// A request and where it stands.
+#[derive(Serialize, Deserialize)]
+struct RequestRow {
+    #[serde(flatten)]
+    site: Site,
+    #[serde(rename = "a")]
+    approval: Approval,
+}
+
+const META: &str = "meta";
+
+/// State that cannot be written is state we do not have; our own types always can.
+fn json(value: &impl Serialize) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
+
+impl SessionFold {
+    /// A session that goes on from a stored state. Its messages are loaded when they are needed.
+    /// Rows that cannot be read are left out.
+    pub fn restore(session_id: &str, state: &FoldState) -> Self {
+        fn each<'s, T: Deserialize<'s>>(
+            state: &'s FoldState,
+            collection: Collection,
+        ) -> impl Iterator<Item = (&'s str, T)> {
+            state
+                .rows(collection)
+                .filter_map(|(key, json)| Some((key, serde_json::from_str(json).ok()?)))
+        }
+        let mut fold = Self::new(session_id);
+        if let Some((_, meta)) = each::<Meta>(state, Collection::Meta).next() {
+            fold.next = meta.next;
+            fold.malformed = meta.malformed;
+            fold.totals = meta.totals;
+            fold.bare = meta.bare;
+            fold.strays = meta.strays;
+        }
+        for (_, site) in each::<Site>(state, Collection::Calls) {
+            fold.signals.add_call(site);
+        }
+        for (_, row) in each::<RequestRow>(state, Collection::Requests) {
+            let RequestRow { site, approval } = row;
+            let key = (site.pos, site.message.clone(), site.call.clone());
+            fold.signals.add_request(&approval.id, site);
+            fold.approvals.insert(key, approval);
+        }
+        for (_, signal) in each::<Signal>(state, Collection::Signals) {
+            fold.signals.add(signal);
+        }
+        fold.settings = fold.signals.settings();
+        for (key, active) in each::<ActiveGeneration>(state, Collection::Active) {
+            fold.active.insert(key.to_owned(), active);
+        }
+        for (key, device) in each::<Device>(state, Collection::Presence) {
+            fold.devices.insert(key.to_owned(), device);
+        }
+        for (key, agent) in each::<Map<String, Value>>(state, Collection::Agents) {
+            fold.agents.insert(key.to_owned(), agent);
+        }
+        for (key, message) in each::<String>(state, Collection::Entities) {
+            fold.entities.insert(key.to_owned(), message);
+        }
+        fold
+    }
+
+    /// Everything but the messages.
+    pub fn state(&self) -> FoldState {
+        self.all_rows().into_iter().collect()
+    }
+
+    fn meta(&self) -> StateRow {
+        let meta = Meta {
+            next: self.next,
+            malformed: self.malformed,
+            totals: self.totals.clone(),
+            bare: self.bare.clone(),
+            strays: self.strays.clone(),
+        };
+        StateRow { collection: Collection::Meta, key: META.to_owned(), json: json(&meta) }
+    }
+
+    /// All rows of the state.
+    pub(super) fn all_rows(&self) -> Vec<StateRow> {
+        let mut keys = BTreeSet::new();
+        let mut add = |collection, key: String| keys.insert((collection, key));
+        for site in self.signals.all_calls() {
+            add(Collection::Calls, row_key(&site.message, &site.call));
+        }
+        for (_, site) in self.signals.all_requests() {
+            add(Collection::Requests, row_key(&site.message, &site.call));
+        }
+        for signal in self.signals.all() {
+            add(Collection::Signals, signal_key((signal.pos, signal.nth)));
+        }
+        for id in self.active.keys() {
+            add(Collection::Active, id.clone());
+        }
+        for key in self.devices.keys() {
+            add(Collection::Presence, key.clone());
+        }
+        for key in self.agents.keys() {
+            add(Collection::Agents, key.clone());
+        }
+        for key in self.entities.keys() {
+            add(Collection::Entities, key.clone());
+        }
+        self.changed_rows(keys)
+    }
+
+    /// The named rows as they are now, and the counters.
+    pub(super) fn changed_rows(&self, keys: BTreeSet<(Collection, String)>) -> Vec<StateRow> {
+        let mut rows = vec![self.meta()];
+        rows.extend(keys.into_iter().filter(|(c, _)| *c != Collection::Meta).map(
+            |(collection, key)| {
+                let json = self.row(collection, &key);
+                StateRow { collection, key, json }
+            },
+        ));
+        rows
+    }
+
+    fn row(&self, collection: Collection, key: &str) -> Option<String> {
+        match collection {
+            Collection::Meta => None,
+            Collection::Calls => {
+                let (message, call) = split_row_key(key)?;
+                let sites = self.signals.calls_of(call);
+                json(sites.iter().find(|site| site.message == message)?)
+            }
+            Collection::Requests => {
+                let (message, call) = split_row_key(key)?;
+                let ((pos, _, _), approval) =
+                    self.approvals.iter().find(|((_, m, c), _)| m == message && c == call)?;
+                let site = Site { pos: *pos, message: message.to_owned(), call: call.to_owned() };
+                json(&RequestRow { site, approval: approval.clone() })
+            }
+            Collection::Signals => {
+                let (pos, nth) = key.split_once('.')?;
+                json(self.signals.get((pos.parse().ok()?, nth.parse().ok()?))?)
+            }
+            Collection::Active => json(self.active.get(key)?),
+            Collection::Presence => json(self.devices.get(key)?),
+            Collection::Agents => json(self.agents.get(key)?),
+            Collection::Entities => json(self.entities.get(key)?),
+        }
+    }
+}
+
+/// Message and call of a row's key: the length of the message id stands before it.
+fn split_row_key(key: &str) -> Option<(&str, &str)> {
+    let (len, rest) = key.split_once('/')?;
+    let len: usize = len.parse().ok()?;
+    let message = rest.get(..len)?;
+    let call = rest.get(len..)?.strip_prefix('/')?;
+    Some((message, call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_key_holds_ids_with_slashes() {
+        assert_eq!(split_row_key(&row_key("a/b", "c/d")), Some(("a/b", "c/d")));
+        assert_eq!(split_row_key(&row_key("", "")), Some(("", "")));
+        assert_eq!(split_row_key("x"), None);
+    }
+}

@@ -1,0 +1,312 @@
+//! Matching answers and results with what they answer, by id, over the whole session.
+//!
+//! The same call id can occur in several messages (some models count from `call_0` every time), and an
+//! answer can arrive before its request. So a signal belongs to the newest call of its id that stood in
+//! the stream before it, or, when none did, to the first that comes after. That depends on positions
+//! only, never on the order of discovery, so any split of the log gives the same (L3).
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::log::merge_into;
+use super::message::{Answer, Outcome, Signal, SignalKind};
+
+/// A place in the session: a call, or the request of a call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Site {
+    #[serde(rename = "p")]
+    pub(crate) pos: u64,
+    #[serde(rename = "m")]
+    pub(crate) message: String,
+    #[serde(rename = "c")]
+    pub(crate) call: String,
+}
+
+type SignalAt = (u64, u32);
+
+/// Everything that is matched by id.
+#[derive(Default)]
+pub(crate) struct Signals {
+    calls: HashMap<String, Vec<Site>>,
+    requests: HashMap<String, Vec<Site>>,
+    results: HashMap<String, BTreeMap<SignalAt, Signal>>,
+    answers: HashMap<String, BTreeMap<SignalAt, Signal>>,
+    configs: BTreeMap<SignalAt, Signal>,
+    places: HashMap<SignalAt, Place>,
+}
+
+enum Place {
+    Result(String),
+    Answer(String),
+    Config,
+}
+
+/// What a change of the index may have changed elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Affected {
+    /// Calls of this id.
+    Call(String),
+    /// Requests of this approval id.
+    Approval(String),
+    /// The settings.
+    Config,
+}
+
+fn insert_site(sites: &mut HashMap<String, Vec<Site>>, id: &str, site: Site) -> bool {
+    let list = match sites.get_mut(id) {
+        Some(list) => list,
+        None => sites.entry(id.to_owned()).or_default(),
+    };
+    if let Some(old) = list.iter().position(|s| s.message == site.message && s.call == site.call) {
+        if list[old] == site {
+            return false;
+        }
+        list.remove(old);
+    }
+    let at = list.partition_point(|s| *s < site);
+    list.insert(at, site);
+    true
+}
+
+fn remove_site(
+    sites: &mut HashMap<String, Vec<Site>>,
+    id: &str,
+    message: &str,
+    call: &str,
+) -> bool {
+    let Some(list) = sites.get_mut(id) else { return false };
+    let before = list.len();
+    list.retain(|site| site.message != message || site.call != call);
+    let removed = list.len() != before;
+    if list.is_empty() {
+        sites.remove(id);
+    }
+    removed
+}
+
+impl Signals {
+    /// Notes a call; true when it was not noted there.
+    pub(crate) fn add_call(&mut self, site: Site) -> bool {
+        let id = site.call.clone();
+        insert_site(&mut self.calls, &id, site)
+    }
+
+    /// Forgets a call.
+    pub(crate) fn remove_call(&mut self, call: &str, message: &str) -> bool {
+        remove_site(&mut self.calls, call, message, call)
+    }
+
+    /// Notes a request; true when it was not noted there.
+    pub(crate) fn add_request(&mut self, approval: &str, site: Site) -> bool {
+        insert_site(&mut self.requests, approval, site)
+    }
+
+    /// Forgets a request.
+    pub(crate) fn remove_request(&mut self, approval: &str, message: &str, call: &str) -> bool {
+        remove_site(&mut self.requests, approval, message, call)
+    }
+
+    /// Notes a signal and says what it may have changed.
+    pub(crate) fn add(&mut self, signal: Signal) -> Affected {
+        let at = (signal.pos, signal.nth);
+        match &signal.kind {
+            SignalKind::Result { call, .. } => {
+                let call = call.clone();
+                self.places.insert(at, Place::Result(call.clone()));
+                self.results.entry(call.clone()).or_default().insert(at, signal);
+                Affected::Call(call)
+            }
+            SignalKind::Answer { approval, .. } => {
+                let approval = approval.clone();
+                self.places.insert(at, Place::Answer(approval.clone()));
+                self.answers.entry(approval.clone()).or_default().insert(at, signal);
+                Affected::Approval(approval)
+            }
+            SignalKind::Config { .. } => {
+                self.places.insert(at, Place::Config);
+                self.configs.insert(at, signal);
+                Affected::Config
+            }
+        }
+    }
+
+    /// Forgets a signal and says what that may have changed.
+    pub(crate) fn remove(&mut self, at: SignalAt) -> Option<Affected> {
+        fn take(map: &mut HashMap<String, BTreeMap<SignalAt, Signal>>, id: &str, at: SignalAt) {
+            if let Some(list) = map.get_mut(id) {
+                list.remove(&at);
+                if list.is_empty() {
+                    map.remove(id);
+                }
+            }
+        }
+        Some(match self.places.remove(&at)? {
+            Place::Result(call) => {
+                take(&mut self.results, &call, at);
+                Affected::Call(call)
+            }
+            Place::Answer(approval) => {
+                take(&mut self.answers, &approval, at);
+                Affected::Approval(approval)
+            }
+            Place::Config => {
+                self.configs.remove(&at);
+                Affected::Config
+            }
+        })
+    }
+
+    /// The signal at a place.
+    pub(crate) fn get(&self, at: SignalAt) -> Option<&Signal> {
+        match self.places.get(&at)? {
+            Place::Result(call) => self.results.get(call)?.get(&at),
+            Place::Answer(approval) => self.answers.get(approval)?.get(&at),
+            Place::Config => self.configs.get(&at),
+        }
+    }
+
+    /// True when somebody said something about a call of this id.
+    pub(crate) fn has_results(&self, call: &str) -> bool {
+        self.results.contains_key(call)
+    }
+
+    /// True when somebody answered an approval of this id.
+    pub(crate) fn has_answers(&self, approval: &str) -> bool {
+        self.answers.contains_key(approval)
+    }
+
+    /// The calls of an id, oldest first.
+    pub(crate) fn calls_of(&self, call: &str) -> &[Site] {
+        self.calls.get(call).map_or(&[], Vec::as_slice)
+    }
+
+    /// The requests of an approval id, oldest first.
+    pub(crate) fn requests_of(&self, approval: &str) -> &[Site] {
+        self.requests.get(approval).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every noted call.
+    pub(crate) fn all_calls(&self) -> impl Iterator<Item = &Site> {
+        self.calls.values().flatten()
+    }
+
+    /// Every noted request with its approval id.
+    pub(crate) fn all_requests(&self) -> impl Iterator<Item = (&str, &Site)> {
+        self.requests
+            .iter()
+            .flat_map(|(approval, sites)| sites.iter().map(move |site| (approval.as_str(), site)))
+    }
+
+    /// Every signal.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Signal> {
+        self.results
+            .values()
+            .flat_map(BTreeMap::values)
+            .chain(self.answers.values().flat_map(BTreeMap::values))
+            .chain(self.configs.values())
+    }
+
+    /// The result that others gave to the call of this id in this message: the newest that says
+    /// anything.
+    pub(crate) fn outcome(&self, call: &str, message: &str) -> Option<Outcome> {
+        let results = self.results.get(call)?;
+        let (from, to) = window(self.calls_of(call), message, call)?;
+        let mut last = None;
+        for (_, signal) in results.range((from, 0)..) {
+            if to.is_some_and(|to| signal.pos >= to) {
+                break;
+            }
+            let says = matches!(
+                &signal.kind,
+                SignalKind::Result { output, error, .. } if output.is_some() || error.is_some()
+            );
+            if says || last.is_none() {
+                last = Some(signal);
+            }
+        }
+        last.and_then(Signal::outcome)
+    }
+
+    /// The answer to the request of this id in this message: the first wins.
+    pub(crate) fn answer(&self, approval: &str, message: &str, call: &str) -> Option<Answer> {
+        let answers = self.answers.get(approval)?;
+        let (from, to) = window(self.requests_of(approval), message, call)?;
+        let (_, signal) = answers.range((from, 0)..).next()?;
+        if to.is_some_and(|to| signal.pos >= to) {
+            return None;
+        }
+        match &signal.kind {
+            SignalKind::Answer { approved, .. } => {
+                Some(Answer { approved: *approved, by: signal.by.clone(), at: signal.at.clone() })
+            }
+            SignalKind::Result { .. } | SignalKind::Config { .. } => None,
+        }
+    }
+
+    /// The settings of the session: later ones win field by field.
+    pub(crate) fn settings(&self) -> Map<String, Value> {
+        let mut all = Map::new();
+        for signal in self.configs.values() {
+            if let SignalKind::Config { settings } = &signal.kind {
+                merge_into(&mut all, settings.clone());
+            }
+        }
+        all
+    }
+}
+
+/// The positions whose signals belong to a site: from itself (the first: from the start) to the next.
+fn window(sites: &[Site], message: &str, call: &str) -> Option<(u64, Option<u64>)> {
+    let at = sites.iter().position(|site| site.message == message && site.call == call)?;
+    let from = if at == 0 { 0 } else { sites[at].pos };
+    Some((from, sites.get(at + 1).map(|next| next.pos)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(pos: u64, message: &str) -> Site {
+        Site { pos, message: message.into(), call: "c".into() }
+    }
+
+    fn answer(pos: u64, approved: bool) -> Signal {
+        Signal {
+            pos,
+            nth: 0,
+            message: "s".into(),
+            by: None,
+            at: None,
+            kind: SignalKind::Answer { approval: "a".into(), approved },
+        }
+    }
+
+    #[test]
+    fn the_first_answer_wins() {
+        let mut signals = Signals::default();
+        signals.add_request("a", site(5, "m"));
+        signals.add(answer(9, false));
+        signals.add(answer(7, true));
+        assert!(signals.answer("a", "m", "c").is_some_and(|a| a.approved));
+    }
+
+    #[test]
+    fn an_answer_before_its_request_counts() {
+        let mut signals = Signals::default();
+        signals.add(answer(1, true));
+        signals.add_request("a", site(5, "m"));
+        assert!(signals.answer("a", "m", "c").is_some_and(|a| a.approved));
+    }
+
+    #[test]
+    fn a_used_up_id_that_comes_again_waits_again() {
+        let mut signals = Signals::default();
+        signals.add_request("a", site(5, "m1"));
+        signals.add(answer(6, true));
+        signals.add_request("a", site(8, "m2"));
+        assert!(signals.answer("a", "m1", "c").is_some());
+        assert_eq!(signals.answer("a", "m2", "c"), None);
+    }
+}
