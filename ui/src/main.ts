@@ -16,6 +16,8 @@ function show(backend: Backend, boot: Bootstrap): void {
   const app = new AppState(backend, boot);
   mount(App, { target, props: { app } });
   app.start();
+  // Two frames: the first draws, the second comes after it was shown.
+  requestAnimationFrame(() => requestAnimationFrame(() => { backend.painted(); }));
 }
 
 /** What is left to say when the host does not answer at all. */

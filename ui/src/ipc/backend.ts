@@ -26,6 +26,9 @@ export interface Backend {
   /** Calls `open` when the person asked for a session from outside the window, as by a notification. */
   onOpenSession(open: (sessionId: string) => void): void;
 
+  /** Tells the host that the first rows are on the screen. */
+  painted(): void;
+
   /** Says which session is on screen; the feed then begins with its items. */
   showSession(sessionId: string | null): Promise<void>;
   openSession(sessionId: string): Promise<SessionView>;
@@ -47,13 +50,16 @@ export interface Backend {
   reconnect(): Promise<void>;
 
   getSettings(): Promise<Settings>;
-  setSettings(settings: Settings): Promise<void>;
+  /** Resolves with the settings as they are now. */
+  setSettings(settings: Settings): Promise<Settings>;
   /** Writes the model's key to the OS keychain, or removes it. There is no way to read it back. */
   setModelKey(key: string | null): Promise<void>;
+  /** The same for the token of a session server elsewhere. */
+  setServerToken(token: string | null): Promise<void>;
   checkModel(): Promise<ModelCheck>;
 
   /** Opens a link in the person's browser; never in this window. */
-  openExternal(url: string): Promise<void>;
+  openLink(url: string): Promise<void>;
 }
 
 /** A failure as the host reports it: a code to decide on, a sentence to show. */

@@ -49,6 +49,12 @@ export class TauriBackend implements Backend {
     });
   }
 
+  painted(): void {
+    call('painted').catch(() => {
+      // Only a host that waits for it has the command.
+    });
+  }
+
   showSession(sessionId: string | null): Promise<void> {
     return call('show_session', { sessionId });
   }
@@ -62,7 +68,7 @@ export class TauriBackend implements Backend {
   }
 
   createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
-    return call('create_session', { title, agents });
+    return call('create_session', { id: crypto.randomUUID(), title, agents });
   }
 
   renameSession(sessionId: string, title: string): Promise<void> {
@@ -74,7 +80,8 @@ export class TauriBackend implements Backend {
   }
 
   sendMessage(sessionId: string, text: string): Promise<string> {
-    return call('send_message', { sessionId, text });
+    // The id makes a repeated call say it once: a reply that was lost makes the web view ask again.
+    return call('send_message', { sessionId, messageId: crypto.randomUUID(), text });
   }
 
   respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
@@ -109,7 +116,7 @@ export class TauriBackend implements Backend {
     return call('get_settings');
   }
 
-  setSettings(settings: Settings): Promise<void> {
+  setSettings(settings: Settings): Promise<Settings> {
     return call('set_settings', { settings });
   }
 
@@ -117,11 +124,15 @@ export class TauriBackend implements Backend {
     return call('set_model_key', { key });
   }
 
+  setServerToken(token: string | null): Promise<void> {
+    return call('set_server_token', { token });
+  }
+
   checkModel(): Promise<ModelCheck> {
     return call('check_model');
   }
 
-  openExternal(url: string): Promise<void> {
-    return call('open_external', { url });
+  openLink(url: string): Promise<void> {
+    return call('open_link', { url });
   }
 }

@@ -20,7 +20,8 @@ function item(id: string, parts: Part[] = [{ type: 'text', text: id }]): Item {
 }
 
 function metaOf(source: Item, change: Partial<ItemMeta>): ItemMeta {
-  const meta: ItemMeta & { parts?: unknown } = { ...source, ...change };
+  const meta: ItemMeta & { id?: unknown; parts?: unknown } = { ...source, ...change };
+  delete meta.id;
   delete meta.parts;
   return meta;
 }

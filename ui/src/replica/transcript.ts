@@ -1,4 +1,4 @@
-import type { Diff, Item, ItemMeta, Part } from '../ipc/contract';
+import type { Diff, Item, Part } from '../ipc/contract';
 
 /** What one diff did to the rows on screen, so that a reader need not look for it. `at` counts displayed rows. */
 export type Effect =
@@ -74,7 +74,7 @@ export class TranscriptReplica {
         const item = this.items[at];
         if (item === undefined) return { kind: 'stale' };
         // In place: a row may hold this very object.
-        Object.assign(item, withoutParts(diff.item));
+        Object.assign(item, diff.item);
         return { kind: 'meta', at };
       }
     }
@@ -163,8 +163,3 @@ function appendText(part: Part, text: string): boolean {
   }
 }
 
-function withoutParts(meta: ItemMeta): ItemMeta {
-  const copy: ItemMeta & { parts?: unknown } = { ...meta };
-  delete copy.parts;
-  return copy;
-}

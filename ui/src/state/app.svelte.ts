@@ -21,11 +21,12 @@ import { readStored, writeStored } from './stored';
 import { TranscriptState } from './transcript.svelte';
 
 /** A decision given and not yet seen in the log. */
-export interface Deciding {
+export interface Decision {
   approved: boolean;
-  /** When it was given, ms. */
-  since: number;
-  error: string | null;
+  /** Why it was not taken; null while it is on its way. */
+  refused: string | null;
+  /** The outbox entry, to try again or let go of. */
+  entryId: string | null;
 }
 
 /** Something on screen that another part of the window asks to be shown. */
@@ -68,7 +69,8 @@ export class AppState {
   target = $state.raw<Target | null>(null);
   /** The window has the person's attention. */
   focused = $state(document.hasFocus());
-  readonly deciding = new SvelteMap<string, Deciding>();
+  /** Decisions the outbox has not reported yet, by approval. */
+  readonly #decided = new SvelteMap<string, Decision>();
   /** What was folded or unfolded by hand, by a key of the view that draws it. */
   readonly folds = new SvelteMap<string, boolean>();
   /** Counts own messages sent: the transcript goes to its end. */
@@ -151,10 +153,18 @@ export class AppState {
   /** Approvals over all sessions that still want an answer from here. */
   readonly needsYou: WaitingApproval[] = $derived(
     this.approvals.filter(({ approval }) => {
-      const deciding = this.deciding.get(approval.id);
-      return deciding === undefined || deciding.error !== null;
+      const decision = this.decisionOn(approval.id);
+      return decision === null || decision.refused !== null;
     }),
   );
+
+  /** What the person decided about an approval, as far as the log does not say it yet. */
+  decisionOn(approvalId: string): Decision | null {
+    const entry = this.meta?.outbox.find((one) => one.approvalId === approvalId);
+    if (entry === undefined) return this.#decided.get(approvalId) ?? null;
+    const refused = entry.state === 'wedged' ? (entry.reason ?? 'The server refused the answer.') : null;
+    return { approved: entry.approved === true, refused, entryId: entry.entryId };
+  }
 
   agentName(actorId: string | null): string {
     const agents = this.meta?.agents ?? [];
@@ -263,11 +273,14 @@ export class AppState {
   async respond(approvalId: string, approved: boolean): Promise<void> {
     const sessionId = this.currentId;
     if (sessionId === null) return;
-    this.deciding.set(approvalId, { approved, since: Date.now(), error: null });
+    // A refused answer makes room for a new one.
+    const before = this.decisionOn(approvalId);
+    this.#decided.set(approvalId, { approved, refused: null, entryId: null });
     try {
+      if (before?.entryId !== null && before?.entryId !== undefined) await this.backend.discardEntry(before.entryId);
       await this.backend.respondApproval(sessionId, approvalId, approved);
     } catch (cause) {
-      this.deciding.set(approvalId, { approved, since: Date.now(), error: BackendError.from(cause).message });
+      this.#decided.set(approvalId, { approved, refused: BackendError.from(cause).message, entryId: null });
     }
   }
 
@@ -312,8 +325,7 @@ export class AppState {
   }
 
   async saveSettings(settings: Settings): Promise<void> {
-    await this.backend.setSettings(settings);
-    this.settings = await this.backend.getSettings();
+    this.settings = await this.backend.setSettings(settings);
     if (this.currentId === null) this.newAgent = this.settings.defaultAgent;
   }
 
@@ -322,13 +334,28 @@ export class AppState {
     this.settings = await this.backend.getSettings();
   }
 
+  async saveServerToken(token: string | null): Promise<void> {
+    await this.backend.setServerToken(token);
+    this.settings = await this.backend.getSettings();
+  }
+
+  /** The first paint knows nothing of the keychain; who opens the settings wants to know. */
+  openSettings(): void {
+    this.dialog = 'settings';
+    this.#run(
+      this.backend.getSettings().then((settings) => {
+        this.settings = settings;
+      }),
+    );
+  }
+
   dismiss(notice: Notice): void {
     this.notices = this.notices.filter((one) => one !== notice);
   }
 
   async openLink(url: string): Promise<void> {
     try {
-      await this.backend.openExternal(url);
+      await this.backend.openLink(url);
     } catch {
       await this.copy(url, 'The link could not be opened, so it was copied.');
     }
@@ -387,6 +414,8 @@ export class AppState {
   #meta(meta: SessionMeta): void {
     const before = this.meta;
     this.meta = meta;
+    // From here on the outbox tells.
+    for (const { approvalId } of meta.outbox) if (approvalId !== null) this.#decided.delete(approvalId);
     if (before === null) return;
     const was = before.activeGenerations.length > 0;
     const is = meta.activeGenerations.length > 0;

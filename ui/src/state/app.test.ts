@@ -64,7 +64,7 @@ describe('the window’s state', () => {
     if (waiting === undefined) throw new Error('the scene has an approval');
     const { id } = waiting.approval;
     const responded = app.respond(id, true);
-    expect(app.deciding.get(id)?.approved).toBe(true);
+    expect(app.decisionOn(id)?.approved).toBe(true);
     expect(app.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
     await responded;
     await vi.waitFor(() => {

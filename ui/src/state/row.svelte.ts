@@ -120,7 +120,8 @@ function isClosed(item: Item, index: number): boolean {
 }
 
 function metaOf(item: Item): ItemMeta {
-  const meta: ItemMeta & { parts?: unknown } = { ...item };
+  const meta: ItemMeta & { id?: unknown; parts?: unknown } = { ...item };
+  delete meta.id;
   delete meta.parts;
   return meta;
 }

@@ -10,6 +10,7 @@ import type {
   Item,
   ItemMeta,
   ModelCheck,
+  OutboxItem,
   Page,
   Part,
   SessionMeta,
@@ -34,6 +35,8 @@ export interface ScriptedSession {
   base: number;
   meta: SessionMeta;
   draft: string | null;
+  /** Answers to approvals that wait to be sent. */
+  answers: OutboxItem[];
   abort: AbortController | null;
 }
 
@@ -54,6 +57,7 @@ export class ScriptedBackend implements Backend {
     defaultAgent: 'demo',
     webhookUrl: '',
     serverUrl: null,
+    hasServerToken: false,
     userName: 'Ana',
     notifications: true,
   };
@@ -115,6 +119,10 @@ export class ScriptedBackend implements Backend {
     // There are no notifications to click.
   }
 
+  painted(): void {
+    // Nobody waits for it in a browser.
+  }
+
   showSession(sessionId: string | null): Promise<void> {
     this.#shown = sessionId;
     const session = sessionId === null ? undefined : this.sessions.get(sessionId);
@@ -173,16 +181,33 @@ export class ScriptedBackend implements Backend {
       delivery: { state: 'queued', entryId, reason: null },
     });
     this.#insert(session, message);
-    if (!this.online) session.meta.queued += 1;
     this.#changed(session);
     if (this.online) void this.#deliver(session, message, value);
     return Promise.resolve(entryId);
   }
 
-  async respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
+  respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
     const session = this.#get(sessionId);
-    if (!this.online) return;
-    await pause(250);
+    const entry: OutboxItem = {
+      entryId: newId('entry'),
+      kind: 'respondApproval',
+      state: 'queued',
+      reason: null,
+      approvalId,
+      approved,
+      createdAt: new Date().toISOString(),
+    };
+    session.answers = [...session.answers, entry];
+    this.#changed(session);
+    if (this.online) void this.#decide(session, entry);
+    return Promise.resolve();
+  }
+
+  async #decide(session: ScriptedSession, entry: OutboxItem): Promise<void> {
+    const { approvalId, approved } = entry;
+    if (approvalId === null || approved === null) return;
+    await pause(this.pace * 10);
+    session.answers = session.answers.filter((one) => one !== entry);
     const message = session.items.find(({ parts }) => parts.some((part) => approvalOf(part)?.id === approvalId));
     const index = message?.parts.findIndex((part) => approvalOf(part)?.id === approvalId) ?? -1;
     const part = message?.parts[index];
@@ -222,7 +247,10 @@ export class ScriptedBackend implements Backend {
       if (at === -1) continue;
       this.#publish({ type: 'diff', sessionId: session.summary.id, diff: { op: 'remove', index: at - session.base } });
       session.items.splice(at, 1);
-      session.meta.queued = Math.max(0, session.meta.queued - 1);
+      this.#changed(session);
+    }
+    for (const session of this.sessions.values()) {
+      session.answers = session.answers.filter((one) => one.entryId !== entryId);
       this.#changed(session);
     }
     return Promise.resolve();
@@ -252,8 +280,8 @@ export class ScriptedBackend implements Backend {
     this.online = true;
     for (const session of this.sessions.values()) {
       session.meta.connection = { state: 'live', code: null, message: null, retryAt: null, syncedAt: new Date().toISOString() };
-      session.meta.queued = 0;
       this.#changed(session);
+      for (const entry of session.answers) void this.#decide(session, entry);
       for (const message of session.items) {
         if (message.delivery?.state === 'queued') void this.#deliver(session, message, textOf(message));
       }
@@ -264,9 +292,10 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve({ ...this.settings });
   }
 
-  setSettings(settings: Settings): Promise<void> {
-    this.settings = { ...settings, hasModelKey: this.settings.hasModelKey };
-    return Promise.resolve();
+  setSettings(settings: Settings): Promise<Settings> {
+    const { hasModelKey, hasServerToken } = this.settings;
+    this.settings = { ...settings, hasModelKey, hasServerToken };
+    return this.getSettings();
   }
 
   async setModelKey(key: string | null): Promise<void> {
@@ -280,6 +309,11 @@ export class ScriptedBackend implements Backend {
     this.settings = { ...this.settings, hasModelKey: key !== null };
   }
 
+  setServerToken(token: string | null): Promise<void> {
+    this.settings = { ...this.settings, hasServerToken: token !== null };
+    return Promise.resolve();
+  }
+
   async checkModel(): Promise<ModelCheck> {
     await pause(700);
     return this.settings.modelBaseUrl.includes('localhost')
@@ -287,7 +321,7 @@ export class ScriptedBackend implements Backend {
       : { ok: false, message: 'The server answered 401: the key was refused. Check the key.' };
   }
 
-  openExternal(url: string): Promise<void> {
+  openLink(url: string): Promise<void> {
     window.open(url, '_blank', 'noreferrer');
     return Promise.resolve();
   }
@@ -345,15 +379,38 @@ export class ScriptedBackend implements Backend {
           lastMessageAt: null,
         },
         skipped: 0,
-        queued: items.filter(({ delivery }) => delivery?.state === 'queued').length,
+        queued: 0,
+        outbox: [],
         notice: null,
         readOnly: false,
       },
       draft: more.draft ?? null,
+      answers: [],
       abort: null,
     };
+    this.settleOutbox(session);
     this.sessions.set(id, session);
     return session;
+  }
+
+  settleOutbox(session: ScriptedSession): void {
+    const messages = session.items.flatMap(({ delivery, createdAt }): OutboxItem[] =>
+      delivery === null
+        ? []
+        : [
+            {
+              entryId: delivery.entryId,
+              kind: 'sendMessage',
+              state: delivery.state,
+              reason: delivery.reason,
+              approvalId: null,
+              approved: null,
+              createdAt: createdAt ?? '',
+            },
+          ],
+    );
+    session.meta.outbox = [...messages, ...session.answers];
+    session.meta.queued = session.meta.outbox.length;
   }
 
   // The agent
@@ -470,7 +527,8 @@ export class ScriptedBackend implements Backend {
 
   #meta(session: ScriptedSession, message: Item, change: Partial<ItemMeta>): void {
     Object.assign(message, change);
-    const meta: ItemMeta & { parts?: unknown } = { ...message };
+    const meta: ItemMeta & { id?: unknown; parts?: unknown } = { ...message };
+    delete meta.id;
     delete meta.parts;
     this.#diff(session, { op: 'meta', index: this.#index(session, message), id: message.id, item: meta });
   }
@@ -484,6 +542,7 @@ export class ScriptedBackend implements Backend {
   }
 
   #changed(session: ScriptedSession): void {
+    this.settleOutbox(session);
     if (this.#shown === session.summary.id) this.#publish({ type: 'meta', meta: session.meta });
     this.#listChanged();
   }
@@ -520,7 +579,7 @@ export class ScriptedBackend implements Backend {
       items: structuredClone(session.items.slice(session.base)),
       hasMoreBefore: session.base > 0,
       meta: structuredClone(session.meta),
-      draft: session.draft === null ? null : { text: session.draft },
+      draft: session.draft === null ? null : { text: session.draft, savedAt: new Date().toISOString() },
     };
   }
 
