@@ -336,9 +336,13 @@ impl Ledger {
         }
     }
 
+    /// Agents number their approvals anew in every run: a request in another message is a new one.
     fn ask(&mut self, message_id: &str, id: &str, tool_call_id: Option<String>) {
         let ask = self.asks.entry(id.to_owned()).or_default();
-        if ask.message_id.is_none() {
+        if ask.message_id.as_deref() != Some(message_id) {
+            if ask.message_id.is_some() {
+                *ask = Ask::default();
+            }
             ask.message_id = Some(message_id.to_owned());
             if let Some(entry) = self.messages.get_mut(message_id) {
                 entry.asks.push(id.to_owned());
@@ -365,9 +369,13 @@ impl Ledger {
         }
     }
 
+    /// As with approvals, the same id in another message is another call.
     fn call(&mut self, message_id: &str, id: &str) {
         let call = self.calls.entry(id.to_owned()).or_default();
-        if call.message_id.is_none() {
+        if call.message_id.as_deref() != Some(message_id) {
+            if call.message_id.is_some() {
+                *call = Call::default();
+            }
             call.message_id = Some(message_id.to_owned());
             if let Some(entry) = self.messages.get_mut(message_id) {
                 entry.calls.push(id.to_owned());
@@ -445,12 +453,16 @@ impl Ledger {
     /// Whether a message still waits for a person: an open approval, or a tool that the client must run.
     pub(crate) fn is_waiting(&self, message_id: &str) -> bool {
         let Some(entry) = self.messages.get(message_id) else { return false };
-        let approvals = entry.asks.iter().filter_map(|id| self.asks.get(id)).any(|ask| {
-            let done = ask.tool_call_id.as_ref().and_then(|id| self.calls.get(id));
-            ask.approved.is_none() && done.is_none_or(|call| call.result.is_none())
+        let own = |owner: &Option<String>| owner.as_deref() == Some(message_id);
+        let asks = entry.asks.iter().filter_map(|id| self.asks.get(id));
+        let approvals = asks.filter(|ask| own(&ask.message_id)).any(|ask| {
+            let call = ask.tool_call_id.as_ref().and_then(|id| self.calls.get(id));
+            ask.approved.is_none() && call.is_none_or(|call| call.result.is_none())
         });
+        let calls = entry.calls.iter().filter_map(|id| self.calls.get(id));
+        let mut calls = calls.filter(|call| own(&call.message_id));
         approvals
-            || entry.calls.iter().filter_map(|id| self.calls.get(id)).any(|call| {
+            || calls.any(|call| {
                 call.result.is_none() && (call.client || (entry.wants_tools && !call.asked))
             })
     }
@@ -532,5 +544,129 @@ fn merge(rows: &mut BTreeMap<String, Value>, key: &str, value: &RawValue) {
         _ => {
             rows.insert(key.to_owned(), Value::Object(fields));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::{self, Row};
+
+    fn ledger(rows: &[(&str, Role, Value)]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (message_id, role, chunk) in rows {
+            let chunk = chunk.to_string();
+            let row =
+                Row { message_id, actor_id: "x", role: *role, chunk: &chunk, txid: Some(&chunk) };
+            let seq = ledger.next_seq(message_id);
+            ledger.apply(&event::chunk(row, seq, "2026-01-01T00:00:00.000Z"));
+        }
+        ledger
+    }
+
+    fn asked(message_id: &'static str) -> [(&'static str, Role, Value); 2] {
+        let value = json!({"toolCallId": "c", "approval": {"id": "a"}});
+        [
+            (
+                message_id,
+                Role::Assistant,
+                json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),
+            ),
+            (
+                message_id,
+                Role::Assistant,
+                json!({"type": "RUN_FINISHED", "finishReason": "tool_calls", "outcome": {"interrupts":
+                    [{"id": "a", "reason": "approval_required", "toolCallId": "c"}]}}),
+            ),
+        ]
+    }
+
+    fn answered(approved: bool) -> (&'static str, Role, Value) {
+        let answer = json!({"type": "approval-response", "approvalId": "a", "approved": approved});
+        ("m", Role::User, answer)
+    }
+
+    #[test]
+    fn a_message_waits_until_its_approval_is_answered() {
+        let mut rows = asked("m").to_vec();
+        assert!(ledger(&rows).is_waiting("m"));
+        rows.push(answered(true));
+        let after = ledger(&rows);
+        assert!(!after.is_waiting("m"));
+        let entry = after.message("m").unwrap();
+        assert_eq!(entry.undelivered, [AnswerRef::Approval("a".into())]);
+        assert_eq!((entry.lifecycle, entry.next_seq), (Lifecycle::Finished, 3));
+        // The first answer wins.
+        rows.push(answered(false));
+        assert_eq!(ledger(&rows).approval("a").unwrap().approved, Some(true));
+        // What the agent says next means that it was told.
+        rows.push(("m", Role::Assistant, json!({"type": "RUN_STARTED", "runId": "r"})));
+        assert!(ledger(&rows).message("m").unwrap().undelivered.is_empty());
+    }
+
+    #[test]
+    fn the_same_id_asked_in_another_message_is_another_request() {
+        let mut rows = asked("m").to_vec();
+        rows.push(answered(false));
+        rows.extend(asked("n"));
+        let ledger = ledger(&rows);
+        assert!(ledger.is_waiting("n"));
+        assert!(!ledger.is_waiting("m"));
+        assert_eq!(ledger.approval("a").unwrap().approved, None);
+    }
+
+    #[test]
+    fn malformed_and_unknown_items_change_nothing() {
+        let mut ledger = ledger(&asked("m"));
+        for item in [
+            "",
+            "null",
+            "7",
+            "[]",
+            "{}",
+            r#"{"headers":null}"#,
+            r#"{"type":"chunk","key":"m:9","headers":{"operation":"insert"}}"#,
+            r#"{"type":"chunk","key":"m:9","value":5,"headers":{"operation":"insert"}}"#,
+            r#"{"type":"RUN_STARTED"}"#,
+            r#"{"type":"new","key":"k","value":{},"headers":{"operation":"insert"}}"#,
+            r#"{"type":"chunk","key":"m:9","value":{},"headers":{"operation":"frobnicate"}}"#,
+        ] {
+            ledger.apply(item.as_bytes());
+        }
+        assert_eq!(ledger.next_seq("m"), 2);
+        assert!(ledger.is_waiting("m"));
+    }
+
+    #[test]
+    fn a_reset_forgets_everything_and_deletes_forget_a_message() {
+        let mut reset = ledger(&asked("m"));
+        reset.apply(br#"{"headers":{"control":"reset"}}"#);
+        assert!(reset.message("m").is_none() && reset.approval("a").is_none());
+
+        let mut deleted = ledger(&asked("m"));
+        for seq in 0..2 {
+            assert!(deleted.message("m").is_some());
+            deleted.apply(&event::delete("chunk", &format!("m:{seq}")));
+        }
+        assert!(deleted.message("m").is_none() && deleted.approval("a").is_none());
+        assert_eq!(deleted.next_seq("m"), 0);
+    }
+
+    #[test]
+    fn sequence_numbers_go_on_after_the_highest() {
+        let mut ledger = Ledger::default();
+        for seq in [4, 2] {
+            let row = Row {
+                message_id: "a:b",
+                actor_id: "x",
+                role: Role::Assistant,
+                chunk: "not json",
+                txid: None,
+            };
+            ledger.apply(&event::chunk(row, seq, "now"));
+        }
+        assert_eq!(ledger.next_seq("a:b"), 5);
     }
 }

@@ -138,9 +138,9 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
             },
             () = drained => tracing::warn!("some requests did not end in time"),
         }
+        shared.tasks.close();
         sessions.shutdown().await;
         shared.shutdown_runs.cancel();
-        shared.tasks.close();
         if tokio::time::timeout(DRAIN, shared.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }

@@ -139,6 +139,9 @@ impl Sessions {
     fn submit(&self, session_id: &str, mut job: Job) {
         let mut open = self.lock();
         loop {
+            if self.shared.tasks.is_closed() && !open.contains_key(session_id) {
+                return; // dropping the job answers it
+            }
             let task = open.entry(session_id.to_owned()).or_insert_with(|| {
                 let (to, jobs) = mpsc::unbounded_channel();
                 let task = Task {

@@ -78,7 +78,7 @@ impl Session {
             || self.queued.iter().any(|plan| plan.message_id == message_id);
         if busy
             || entry.undelivered.is_empty()
-            || entry.lifecycle != Lifecycle::Finished
+            || entry.lifecycle == Lifecycle::Open
             || self.ledger.is_waiting(message_id)
             || self.spec(&entry.actor_id).is_none()
         {

@@ -3,5 +3,13 @@
 #![allow(missing_docs, unreachable_pub, reason = "test code")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod fake;
 mod flow;
+mod guard;
+mod model;
+mod remote;
+mod restart;
 mod rig;
+mod room;
+mod stop;
+mod webhook;

@@ -1,0 +1,159 @@
+//! Who is let in, and what bad requests are told.
+
+use reqwest::Method;
+use serde_json::json;
+use session_server::{Auth, Secret, ServerConfig, ServerError, start};
+
+use crate::rig::{Rig, answer};
+
+#[tokio::test]
+async fn web_pages_cannot_use_a_server_without_a_token() {
+    let rig = Rig::with(|config| {
+        config.allowed_origins = vec!["http://localhost:5173".to_owned()];
+    })
+    .await;
+    let host = |host: &str| rig.request(Method::GET, "/v1/sessions").header("host", host);
+    assert_eq!(answer(host("evil.example")).await.0, 403, "a re-bound name");
+    assert_eq!(answer(host("localhost")).await.0, 200);
+    let origin = |origin: &str| {
+        rig.request(Method::POST, "/v1/sessions/s/messages")
+            .header("origin", origin)
+            .header("content-type", "text/plain")
+            .body(json!({"content": "x"}).to_string())
+    };
+    for bad in ["http://evil.example", "null", "http://localhost:5174", "https://localhost:5173"] {
+        assert_eq!(answer(origin(bad)).await.0, 403, "{bad}");
+    }
+    assert_eq!(rig.get("/v1/sessions/s").await.0, 404, "nothing was written");
+    assert_eq!(answer(origin("http://localhost:5173")).await.0, 200);
+    assert_eq!(answer(origin(&rig.base)).await.0, 200, "its own page");
+}
+
+#[tokio::test]
+async fn listed_origins_get_cors_and_others_do_not() {
+    let rig = Rig::with(|config| {
+        config.auth = Auth::Token(Secret::new("t0ken"));
+        config.allowed_origins = vec!["https://app.example".to_owned()];
+    })
+    .await;
+    let preflight = |origin: &str| {
+        rig.request(Method::OPTIONS, "/v1/stream/sessions/s")
+            .header("origin", origin)
+            .header("access-control-request-method", "GET")
+            .send()
+    };
+    let allowed = preflight("https://app.example").await.unwrap();
+    assert_eq!(allowed.status(), 204);
+    let headers = allowed.headers();
+    assert_eq!(headers["access-control-allow-origin"], "https://app.example");
+    assert!(headers["access-control-expose-headers"].to_str().unwrap().contains("Stream-Closed"));
+    assert!(headers.get("access-control-allow-credentials").is_none());
+    let other = preflight("https://evil.example").await.unwrap();
+    assert!(other.headers().get("access-control-allow-origin").is_none());
+    // The embedded stream router does not add its own.
+    let read = rig
+        .request(Method::GET, "/v1/stream/sessions/s")
+        .bearer_auth("t0ken")
+        .header("origin", "https://evil.example");
+    let read = read.send().await.unwrap();
+    assert!(read.headers().keys().all(|name| !name.as_str().starts_with("access-control")));
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_everywhere_but_health() {
+    let rig = Rig::with(|config| config.auth = Auth::Token(Secret::new("t0ken"))).await;
+    for (method, path) in [
+        (Method::GET, "/v1/sessions"),
+        (Method::PUT, "/v1/sessions/s"),
+        (Method::POST, "/v1/sessions/s/messages"),
+        (Method::GET, "/v1/stream/sessions/s"),
+        (Method::GET, "/nowhere"),
+    ] {
+        for token in [None, Some("wrong"), Some("t0ken2"), Some("")] {
+            let mut request = rig.request(method.clone(), path);
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let (status, body) = answer(request).await;
+            assert_eq!(status, 401, "{method} {path} {token:?}");
+            assert_eq!(body["code"], "UNAUTHORIZED");
+        }
+    }
+    assert_eq!(rig.get("/health").await.0, 200);
+    let right = rig.request(Method::GET, "/v1/sessions").bearer_auth("t0ken");
+    assert_eq!(answer(right).await.0, 200);
+    // A token is also the way in for hosts that are not loopback names.
+    let named = rig.request(Method::GET, "/v1/sessions").bearer_auth("t0ken");
+    assert_eq!(answer(named.header("host", "sessions.example")).await.0, 200);
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_what_is_wrong() {
+    let rig = Rig::new().await;
+    let raw = |path: &str, body: &str| {
+        let body = body.to_owned();
+        answer(
+            rig.request(Method::POST, path).header("content-type", "application/json").body(body),
+        )
+    };
+    for (path, body) in [
+        ("/v1/sessions/s/messages", "{"),
+        ("/v1/sessions/s/messages", "{}"),
+        ("/v1/sessions/s/messages", r#"{"content":5}"#),
+        ("/v1/sessions/s/messages", r#"{"content":"x","messageId":"not-a-uuid"}"#),
+        ("/v1/sessions/s/messages", r#"{"content":"x","txid":"not-a-uuid"}"#),
+        ("/v1/sessions/s/agents", r#"{"agents":[{"id":"a","endpoint":"nope"}]}"#),
+        ("/v1/sessions/s/agents", r#"{"agents":[{"id":"","endpoint":"builtin:demo"}]}"#),
+        ("/v1/sessions/s/approvals/a", r#"{"approved":"yes"}"#),
+        ("/v1/sessions/s/tool-results", r"[]"),
+        ("/v1/sessions/s/stop", "{{"),
+    ] {
+        let (status, body) = raw(path, body).await;
+        assert_eq!(status, 400, "{path}");
+        for field in ["error", "type", "title", "status", "detail", "code"] {
+            assert!(body.get(field).is_some(), "{path}: {body}");
+        }
+    }
+    assert_eq!(raw("/v1/sessions/a%2Fb/messages", r#"{"content":"x"}"#).await.0, 400);
+    assert_eq!(rig.get("/v1/sessions").await.1["sessions"], json!([]), "nothing was made");
+    let large = format!(r#"{{"content":"{}"}}"#, "x".repeat(5 << 20));
+    assert_eq!(raw("/v1/sessions/s/messages", &large).await.0, 413);
+    assert_eq!(rig.get("/nowhere").await.1["code"], "NOT_FOUND");
+    assert_eq!(rig.call(Method::PUT, "/v1/stream/sessions/s", json!([])).await.0, 405);
+    assert_eq!(rig.get("/v1/stream/sessions/s?offset=nonsense").await.0, 400);
+}
+
+#[tokio::test]
+async fn unsafe_or_impossible_starts_are_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::new().await;
+    let config = |change: fn(&mut ServerConfig)| {
+        let mut config = crate::rig::config(dir.path());
+        change(&mut config);
+        config
+    };
+    let open = config(|config| config.listen = "0.0.0.0:0".parse().unwrap());
+    assert!(matches!(start(open).await, Err(ServerError::OpenToTheNetwork(_))));
+    let any = config(|config| config.allowed_origins = vec!["*".to_owned()]);
+    assert!(matches!(start(any).await, Err(ServerError::AnyOriginWithoutToken)));
+    let mut taken = config(|_| {});
+    taken.listen = rig.server.addr;
+    let error = start(taken).await.unwrap_err();
+    assert!(error.to_string().contains("already in use"), "{error}");
+    let same = crate::rig::config(rig.dir.path());
+    assert!(matches!(start(same).await, Err(ServerError::DataDirInUse(_))));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn secrets_are_in_a_file_of_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new().await;
+    rig.session("builtin:demo").await;
+    for file in std::fs::read_dir(rig.dir.path()).unwrap() {
+        let file = file.unwrap();
+        if file.file_name().to_string_lossy().starts_with("server.sqlite") {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The model agent against an endpoint that does what real ones do.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use session_server::{ModelConfig, Secret};
+
+use crate::{
+    fake::{Fake, Reply, sse},
+    rig::{Log, Rig},
+};
+
+async fn rig(fake: &Fake) -> Rig {
+    let config = ModelConfig {
+        base_url: fake.model_url().parse().unwrap(),
+        model: "m1".to_owned(),
+        api_key: Some(Secret::new("k3y")),
+    };
+    Rig::with(|server| server.agents.model = Some(Arc::new(config))).await
+}
+
+async fn ask(replies: impl IntoIterator<Item = Reply>) -> (Fake, Log) {
+    let fake = Fake::new(replies).await;
+    let rig = rig(&fake).await;
+    let talk = rig.session("builtin:model").await;
+    talk.send("question").await;
+    let log = talk.until("the end", |log| log.ended() == 1).await;
+    (fake, log)
+}
+
+fn delta(delta: &Value) -> String {
+    json!({"choices": [{"index": 0, "delta": delta}]}).to_string()
+}
+
+fn finish(reason: &str) -> String {
+    json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}).to_string()
+}
+
+fn stream(chunks: &[String]) -> Reply {
+    let mut all: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    all.push("[DONE]");
+    sse(&all)
+}
+
+#[tokio::test]
+async fn text_reasoning_and_usage_arrive() {
+    let (fake, log) = ask([stream(&[
+        delta(&json!({"role": "assistant", "content": ""})),
+        delta(&json!({"reasoning_content": "hm "})),
+        delta(&json!({"reasoning": "so"})),
+        delta(&json!({"content": "four"})),
+        finish("stop"),
+        json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}})
+            .to_string(),
+    ])])
+    .await;
+    assert_eq!(log.text(), "four");
+    assert_eq!(log.count("REASONING_MESSAGE_CONTENT"), 2);
+    let (_, end) = log.find("RUN_FINISHED").unwrap();
+    assert_eq!(end["usage"]["totalTokens"], 5);
+    assert_eq!(end["finishReason"], "stop");
+    let asked = &fake.asked()[0];
+    assert_eq!((&asked["model"], &asked["stream"]), (&json!("m1"), &json!(true)));
+    assert_eq!(asked["messages"], json!([{"role": "user", "content": "question"}]));
+    assert_eq!(fake.asked_headers()[0]["authorization"], "Bearer k3y");
+}
+
+#[tokio::test]
+async fn a_harmless_tool_runs_at_once_and_the_model_goes_on() {
+    let (fake, log) = ask([
+        stream(&[
+            delta(&json!({"tool_calls": [{"index": 0, "id": "call_abcdef", "type": "function", "function": {"name": "current_time", "arguments": ""}}]})),
+            delta(&json!({"tool_calls": [{"index": 1, "id": "call_ghijkl", "type": "function", "function": {"name": "current_time", "arguments": "{\"zo"}}]})),
+            delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]})),
+            delta(&json!({"tool_calls": [{"index": 1, "function": {"arguments": "ne\":\"Asia/Tokyo\"}"}}]})),
+            finish("tool_calls"),
+        ]),
+        stream(&[delta(&json!({"content": "It is late."})), finish("stop")]),
+    ])
+    .await;
+    assert_eq!(log.count("TOOL_CALL_START"), 2);
+    assert_eq!(log.count("TOOL_CALL_RESULT"), 2);
+    assert_eq!(log.count("RUN_STARTED"), 1);
+    let second = &fake.asked()[1]["messages"];
+    assert_eq!(second[1]["tool_calls"][1]["function"]["arguments"], r#"{"zone":"Asia/Tokyo"}"#);
+    assert_eq!(second[2]["tool_call_id"], "call_abcdef");
+    assert!(second[3]["content"].as_str().unwrap().contains("+09:00"));
+}
+
+#[tokio::test]
+async fn a_tool_that_acts_waits_for_approval_and_then_acts() {
+    let call = json!({"tool_calls": [{"index": 0, "id": "call_000001", "function": {"name": "save_note", "arguments": "{\"title\":\"Plan\",\"text\":\"Do it\"}"}}]});
+    let fake = Fake::new([
+        stream(&[delta(&json!({"content": "Saving."})), delta(&call), finish("tool_calls")]),
+        stream(&[delta(&json!({"content": "Saved."})), finish("stop")]),
+    ])
+    .await;
+    let rig = rig(&fake).await;
+    let talk = rig.session("builtin:model").await;
+    talk.send("note it").await;
+    let log = talk.until("an approval", |log| log.ended() == 1).await;
+    let note = rig.dir.path().join("notes/Plan.md");
+    assert!(!note.exists());
+    assert_eq!(talk.approve(&log.approvals()[0], true).await, 204);
+    let log = talk.until("the end", |log| log.ended() == 2).await;
+    assert_eq!(std::fs::read_to_string(note).unwrap(), "Do it");
+    assert_eq!(log.text(), "Saving.Saved.");
+    let told = &fake.asked()[1]["messages"];
+    assert_eq!(told[1]["content"], "Saving.");
+    assert_eq!(told[2]["role"], "tool");
+    assert!(told[2]["content"].as_str().unwrap().contains("saved"));
+
+    // Denied: the model is told, nothing is written.
+    let fake = Fake::new([
+        stream(&[delta(&call), finish("tool_calls")]),
+        stream(&[delta(&json!({"content": "Fine."})), finish("stop")]),
+    ])
+    .await;
+    let rig = self::rig(&fake).await;
+    let talk = rig.session("builtin:model").await;
+    talk.send("note it").await;
+    let log = talk.until("an approval", |log| log.ended() == 1).await;
+    talk.approve(&log.approvals()[0], false).await;
+    talk.until("the end", |log| log.ended() == 2).await;
+    assert!(!rig.dir.path().join("notes").exists());
+    assert!(fake.asked()[1]["messages"][2]["content"].as_str().unwrap().contains("denied"));
+}
+
+#[tokio::test]
+async fn every_way_to_fail_ends_the_run_with_its_code() {
+    let json_error = json!({"error": {"message": "model is on fire"}}).to_string();
+    let half = delta(&json!({"content": "half"}));
+    let cases: Vec<(Reply, &str)> = vec![
+        (Reply::Whole(401, "application/json", json_error.clone()), "model_http_401"),
+        (Reply::Whole(500, "text/html", "<html>".to_owned()), "model_http_500"),
+        (sse(&[&half, &json_error]), "model_error"),
+        (sse(&[&half]), "model_truncated"),
+        (Reply::Break(format!("data: {half}\n\n")), "model_truncated"),
+        (sse(&[&half, "{not json"]), "model_malformed"),
+    ];
+    for (reply, code) in cases {
+        let (_, log) = ask([reply]).await;
+        let (_, error) = log.find("RUN_ERROR").unwrap();
+        assert_eq!(error["code"], code);
+        assert!(!error.to_string().contains("k3y"));
+        log.assert_gapless();
+    }
+}
+
+#[tokio::test]
+async fn odd_but_valid_answers_are_understood() {
+    // A finish reason and no [DONE].
+    let (_, log) = ask([sse(&[&delta(&json!({"content": "a"})), &finish("length")])]).await;
+    assert_eq!(log.find("RUN_FINISHED").unwrap().1["finishReason"], "length");
+    // No streaming at all.
+    let whole =
+        json!({"choices": [{"message": {"content": "all at once"}, "finish_reason": "stop"}]});
+    let (_, log) = ask([Reply::Whole(200, "application/json", whole.to_string())]).await;
+    assert_eq!(log.text(), "all at once");
+    // A model without tools.
+    let no_tools = json!({"error": {"message": "m1 does not support tools"}}).to_string();
+    let (fake, log) = ask([
+        Reply::Whole(400, "application/json", no_tools),
+        stream(&[delta(&json!({"content": "plain"})), finish("stop")]),
+    ])
+    .await;
+    assert_eq!(log.text(), "plain");
+    assert!(fake.asked()[1].get("tools").is_none());
+}

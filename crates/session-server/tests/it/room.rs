@@ -1,0 +1,147 @@
+//! Agents, presence, clearing, copies, chunks from outside.
+
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::rig::{Rig, answer};
+
+#[tokio::test]
+async fn agents_come_and_go_in_the_stream() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    let items = talk.items().await;
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["type"], "agent");
+    assert_eq!(items[0]["headers"]["operation"], "upsert");
+    assert_eq!(items[0]["value"]["endpoint"], "builtin:demo");
+    // Again: nothing new. Without a name: the old one must not stay by merging.
+    let same = json!({"agents": [{"id": "agent", "name": "Agent", "endpoint": "builtin:demo"}]});
+    rig.post(&talk.path("/agents"), same).await;
+    assert_eq!(talk.items().await.len(), 1);
+    let unnamed = json!({"agents": [{"id": "agent", "endpoint": "builtin:demo"}]});
+    rig.post(&talk.path("/agents"), unnamed).await;
+    assert_eq!(talk.items().await.len(), 3);
+
+    let unknown = json!({"agents": [{"id": "x", "endpoint": "builtin:nothing"}]});
+    assert_eq!(rig.post(&talk.path("/agents"), unknown).await.0, 400);
+    let model = json!({"agents": [{"id": "x", "endpoint": "builtin:model"}]});
+    assert_eq!(rig.post(&talk.path("/agents"), model).await.0, 400);
+
+    assert_eq!(rig.call(Method::DELETE, &talk.path("/agents/agent"), json!({})).await.0, 204);
+    assert_eq!(rig.call(Method::DELETE, &talk.path("/agents/agent"), json!({})).await.0, 204);
+    let items = talk.items().await;
+    assert_eq!(items.len(), 4);
+    assert_eq!(items[3]["headers"]["operation"], "delete");
+    let (status, _) = rig.post(&talk.path("/regenerate"), json!({"content": "x"})).await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn people_come_and_go() {
+    let rig = Rig::new().await;
+    let talk = rig.talk("s");
+    let login = json!({"actorId": "ann", "deviceId": "d1", "name": "Ann"});
+    let (status, body) = rig.post(&talk.path("/login"), login).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        body,
+        json!({"success": true, "actorId": "ann", "deviceId": "d1", "status": "online"})
+    );
+    rig.post(&talk.path("/login"), json!({"actorId": "ann", "deviceId": "d2"})).await;
+    assert_eq!(rig.post(&talk.path("/login"), json!({"actorId": "ann"})).await.0, 400);
+    // A beacon sends JSON as text.
+    let beacon = rig
+        .request(Method::POST, &talk.path("/logout"))
+        .header("content-type", "text/plain;charset=UTF-8")
+        .body(json!({"actorId": "ann", "deviceId": "d1"}).to_string());
+    assert_eq!(answer(beacon).await.0, 200);
+    let all = json!({"actorId": "ann", "allDevices": true});
+    let (_, body) = rig.post(&talk.path("/logout"), all.clone()).await;
+    assert_eq!(body["devicesLoggedOut"], 1);
+    let items = talk.items().await;
+    assert_eq!(items.len(), 4);
+    assert_eq!(items[2]["key"], "ann:d1");
+    assert_eq!(items[2]["value"]["name"], "Ann", "rows are complete");
+    assert_eq!(items[3]["key"], "ann:d2");
+    assert_eq!(rig.post("/v1/sessions/none/logout", all).await.0, 404);
+}
+
+#[tokio::test]
+async fn clearing_deletes_every_row_and_never_writes_a_reset() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    let message = talk.send("what can you do?").await;
+    let log = talk.until("an approval", |log| log.ended() == 1).await;
+    let approval = log.approvals().remove(0);
+    let chunks = log.items.iter().filter(|item| item["type"] == "chunk").count();
+    let (status, body) = rig.post(&talk.path("/reset"), json!({})).await;
+    assert_eq!((status.as_u16(), &body["success"]), (200, &json!(true)));
+    let items = talk.items().await;
+    let deleted = items.iter().filter(|item| item["headers"]["operation"] == "delete").count();
+    assert_eq!(deleted, chunks);
+    assert!(items.iter().all(|item| item["headers"].get("control").is_none()));
+    assert_eq!(talk.approve(&approval, true).await, 404);
+    assert_eq!(rig.get(&talk.path("/agents")).await.1["agents"][0]["id"], "agent");
+    // The id is free again.
+    let body = json!({"messageId": message, "content": "what can you do?"});
+    assert_eq!(rig.post(&talk.path("/messages"), body).await.0, 200);
+    talk.until("a new approval", |log| log.approvals().len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_copy_has_the_history_up_to_a_message_and_the_agents() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    talk.send("what can you do?").await;
+    let log = talk.until("an approval", |log| log.ended() == 1).await;
+    let (row, _) = log.find("CUSTOM").unwrap();
+    talk.send("later").await;
+    talk.until("the next run", |log| log.ended() == 2).await;
+
+    let new = Uuid::new_v4().to_string();
+    let body = json!({"atMessageId": row["messageId"], "newSessionId": new});
+    let (status, body) = rig.post(&talk.path("/fork"), body).await;
+    assert_eq!(status, 201);
+    assert_eq!(body, json!({"sessionId": new, "offset": "-1"}));
+    let copy = rig.talk(&new);
+    let log = copy.until("the copy", |log| log.count("config") == 1).await;
+    assert_eq!(log.count("whole-message"), 1, "nothing after the message");
+    assert_eq!(log.find("config").unwrap().1["forkedFrom"]["sessionId"], talk.id);
+    // It lives by itself.
+    assert_eq!(copy.approve(&log.approvals()[0], true).await, 204);
+    copy.until("the end", |log| log.ended() == 2).await.assert_gapless();
+    assert_eq!(talk.approve(&log.approvals()[0], false).await, 204);
+
+    let retry = json!({"atMessageId": row["messageId"], "newSessionId": new});
+    assert_eq!(rig.post(&talk.path("/fork"), retry).await.0, 201);
+    assert_eq!(rig.post(&talk.path("/fork"), json!({"newSessionId": new})).await.0, 409);
+    assert_eq!(rig.post(&talk.path("/fork"), json!({"atMessageId": "nope"})).await.0, 404);
+    assert_eq!(rig.post(&talk.path("/fork"), json!({"newSessionId": "no uuid"})).await.0, 400);
+    assert_eq!(rig.post("/v1/sessions/none/fork", json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn programs_outside_write_chunks() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    let txid = Uuid::new_v4();
+    let chunk = json!({
+        "messageId": "m", "actorId": "host", "role": "assistant", "txid": txid,
+        "chunk": {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "a"},
+    });
+    let path = talk.path("/chunks");
+    assert_eq!(rig.post(&path, chunk.clone()).await.0, 200);
+    assert_eq!(rig.post(&path, chunk).await.0, 200, "a retry");
+    let more = |n: u32| json!({"messageId": "m", "actorId": "host", "chunk": {"type": "TEXT_MESSAGE_CONTENT", "delta": n.to_string()}});
+    let batch = json!({"chunks": [more(1), more(2)]});
+    assert_eq!(rig.post(&talk.path("/chunks/batch"), batch).await.0, 200);
+    assert_eq!(rig.post(&talk.path("/generations/finish"), json!({})).await.0, 200);
+    let log = talk.until("three", |log| log.count("TEXT_MESSAGE_CONTENT") == 3).await;
+    assert_eq!(log.text(), "a12");
+    log.assert_gapless();
+    let bad = json!({"messageId": "m", "actorId": "host", "chunk": {"no": "type"}});
+    assert_eq!(rig.post(&path, bad).await.0, 400);
+    let nowhere = json!({"messageId": "m", "actorId": "host", "chunk": {"type": "x"}});
+    assert_eq!(rig.post("/v1/sessions/none/chunks", nowhere).await.0, 404);
+}
