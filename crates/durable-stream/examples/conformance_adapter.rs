@@ -601,7 +601,7 @@ impl Adapter {
                     ..ProducerOptions::new("benchmark")
                 })?;
                 for _ in 0..operation.count {
-                    let _ = producer.append(payload.clone()).await?;
+                    drop(producer.append(payload.clone()).await?);
                 }
                 producer.flush().await?;
                 Ok((operation.count * operation.size, operation.count))

@@ -4,7 +4,7 @@
 //! byte as the server sent it. The cut is made by `serde_json`'s own grammar, so that what comes out is valid JSON
 //! and a damaged body is an error rather than an item.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -29,6 +29,12 @@ pub enum BodyError {
     #[error("longer than {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
+        limit: usize,
+    },
+    /// More items than [`Limits`](crate::Limits) allows.
+    #[error("more than {limit} items")]
+    TooMany {
+        /// The limit.
         limit: usize,
     },
 }
@@ -59,18 +65,81 @@ impl Framing {
             _ => Self::Bytes,
         }
     }
+}
 
-    pub(crate) fn split(self, body: &Bytes, items: &mut Vec<Bytes>) -> Result<(), BodyError> {
-        match self {
-            Self::Json => split_json(body, items),
-            Self::JsonLines => split_lines(body, items),
-            Self::Bytes => {
+/// Collects bodies until they end where an item ends.
+///
+/// A page of JSON lines may end inside an item: a server that counts pages in bytes cuts where it must (ursula does).
+/// The place after such a page is no place to go on from, so that nothing of it is handed out before the item is
+/// whole. Any other body is whole in itself.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    framing: Framing,
+    max_items: usize,
+    max_bytes: usize,
+    items: Vec<Bytes>,
+    /// JSON lines, the last of which may be cut.
+    lines: BytesMut,
+}
+
+impl Collector {
+    pub(crate) fn new(framing: Framing, max_items: usize, max_bytes: usize) -> Self {
+        Self { framing, max_items, max_bytes, items: Vec::new(), lines: BytesMut::new() }
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Whether a body brings nothing.
+    pub(crate) fn is_blank(&self, body: &Bytes) -> bool {
+        match self.framing {
+            Framing::Json => {
+                let mut bytes = body.iter().filter(|byte| !is_space(**byte));
+                match bytes.next() {
+                    None => true,
+                    Some(b'[') => bytes.next() == Some(&b']'),
+                    Some(_) => false,
+                }
+            }
+            Framing::JsonLines => body.iter().all(|byte| is_space(*byte)),
+            Framing::Bytes => body.is_empty(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, body: &Bytes) -> Result<(), BodyError> {
+        match self.framing {
+            Framing::Json => split_json(body, &mut self.items, self.max_items),
+            Framing::JsonLines if self.lines.is_empty() && body.ends_with(b"\n") => {
+                split_lines(body, &mut self.items, self.max_items)
+            }
+            Framing::JsonLines => {
+                if self.lines.len() + body.len() > self.max_bytes {
+                    return Err(BodyError::TooLong { limit: self.max_bytes });
+                }
+                self.lines.extend_from_slice(body);
+                Ok(())
+            }
+            Framing::Bytes => {
                 if !body.is_empty() {
-                    items.push(body.clone());
+                    self.items.push(body.clone());
                 }
                 Ok(())
             }
         }
+    }
+
+    /// All items up to a place that the server gave, or `None` if that place is inside an item. At the end of the
+    /// stream the last line needs no line end.
+    pub(crate) fn commit(&mut self, at_end: bool) -> Result<Option<Vec<Bytes>>, BodyError> {
+        if !self.lines.is_empty() {
+            if !at_end && !self.lines.ends_with(b"\n") {
+                return Ok(None);
+            }
+            let lines = self.lines.split().freeze();
+            split_lines(&lines, &mut self.items, self.max_items)?;
+        }
+        Ok(Some(std::mem::take(&mut self.items)))
     }
 }
 
@@ -94,46 +163,47 @@ impl Framing {
 /// # Ok::<(), durable_stream::BodyError>(())
 /// ```
 pub fn split_items(content_type: &str, body: &Bytes) -> Result<Vec<Bytes>, BodyError> {
-    let mut items = Vec::new();
-    Framing::of(content_type).split(body, &mut items)?;
-    Ok(items)
+    let mut collector = Collector::new(Framing::of(content_type), usize::MAX, usize::MAX);
+    collector.push(body)?;
+    Ok(collector.commit(true)?.unwrap_or_default())
 }
 
-fn split_json(body: &Bytes, items: &mut Vec<Bytes>) -> Result<(), BodyError> {
+fn split_json(body: &Bytes, items: &mut Vec<Bytes>, max: usize) -> Result<(), BodyError> {
     match body.iter().find(|byte| !is_space(**byte)) {
         None => Ok(()),
         Some(b'[') => {
-            let before = items.len();
             let mut json = serde_json::Deserializer::from_slice(body);
-            let split = json.deserialize_seq(Items { body, items }).and_then(|()| json.end());
-            split.map_err(|error| {
-                items.truncate(before);
-                BodyError::from(error)
-            })
+            let whole = json.deserialize_seq(Items { body, items, max })?;
+            json.end()?;
+            if whole { Ok(()) } else { Err(BodyError::TooMany { limit: max }) }
         }
-        Some(_) => push_value(body, body, items),
+        Some(_) => push_value(body, body, items, max),
     }
 }
 
-fn split_lines(body: &Bytes, items: &mut Vec<Bytes>) -> Result<(), BodyError> {
-    let before = items.len();
+fn split_lines(body: &Bytes, items: &mut Vec<Bytes>, max: usize) -> Result<(), BodyError> {
     for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
         if line.iter().all(|byte| is_space(*byte)) {
             continue;
         }
-        push_value(body, line, items).map_err(|error| {
-            items.truncate(before);
-            match error {
-                BodyError::Json { column, .. } => BodyError::Json { line: number + 1, column },
-                other => other,
-            }
+        push_value(body, line, items, max).map_err(|error| match error {
+            BodyError::Json { column, .. } => BodyError::Json { line: number + 1, column },
+            other => other,
         })?;
     }
     Ok(())
 }
 
-fn push_value(body: &Bytes, value: &[u8], items: &mut Vec<Bytes>) -> Result<(), BodyError> {
+fn push_value(
+    body: &Bytes,
+    value: &[u8],
+    items: &mut Vec<Bytes>,
+    max: usize,
+) -> Result<(), BodyError> {
     let raw: &RawValue = serde_json::from_slice(value)?;
+    if items.len() >= max {
+        return Err(BodyError::TooMany { limit: max });
+    }
     items.push(body.slice_ref(raw.get().as_bytes()));
     Ok(())
 }
@@ -142,24 +212,29 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Collects the items of an array as slices of the body they are in.
+/// Collects the items of an array as slices of the body they are in. False when there are too many.
 struct Items<'a> {
     body: &'a Bytes,
     items: &'a mut Vec<Bytes>,
+    max: usize,
 }
 
 impl<'de> Visitor<'de> for Items<'_> {
-    type Value = ();
+    type Value = bool;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        let mut whole = true;
         while let Some(raw) = seq.next_element::<&'de RawValue>()? {
-            self.items.push(self.body.slice_ref(raw.get().as_bytes()));
+            whole = self.items.len() < self.max;
+            if whole {
+                self.items.push(self.body.slice_ref(raw.get().as_bytes()));
+            }
         }
-        Ok(())
+        Ok(whole)
     }
 }
 
@@ -226,6 +301,40 @@ mod tests {
             split_items("application/x-ndjson", &body),
             Err(BodyError::Json { line: 2, .. })
         ));
+    }
+
+    #[test]
+    fn lines_that_are_cut_are_held_until_they_are_whole() {
+        let mut collector = Collector::new(Framing::JsonLines, 100, 100);
+        let mut push = |body: &'static [u8], at_end| {
+            collector.push(&Bytes::from_static(body)).unwrap();
+            collector.commit(at_end).unwrap()
+        };
+        assert_eq!(push(b"1\n2\n", false).unwrap(), ["1", "2"]);
+        assert_eq!(push(b"{\"a\":\"\xc3", false), None);
+        assert_eq!(push(b"\xa9\"}\n4", false), None);
+        assert_eq!(push(b"5\n", false).unwrap(), ["{\"a\":\"\u{e9}\"}", "45"]);
+        assert_eq!(push(b"6\n7", true).unwrap(), ["6", "7"]);
+        assert_eq!(push(b"", false).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn no_more_items_are_made_than_allowed() {
+        for (framing, body) in [
+            (Framing::Json, &b"[1,2,3]"[..]),
+            (Framing::JsonLines, b"1\n2\n3\n"),
+            (Framing::JsonLines, b"1\n2\n3"),
+        ] {
+            let mut collector = Collector::new(framing, 2, 100);
+            let result =
+                collector.push(&Bytes::from_static(body)).and_then(|()| collector.commit(true));
+            assert_eq!(result, Err(BodyError::TooMany { limit: 2 }));
+        }
+        let mut collector = Collector::new(Framing::JsonLines, 2, 3);
+        assert_eq!(
+            collector.push(&Bytes::from_static(b"1234")),
+            Err(BodyError::TooLong { limit: 3 })
+        );
     }
 
     #[test]

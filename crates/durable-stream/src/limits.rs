@@ -35,12 +35,14 @@ impl Default for Timeouts {
     }
 }
 
-/// How many bytes a server may make the client hold. Counted after decompression.
+/// How much a server may make the client hold; bytes are counted after decompression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// One body that is not an event stream. Default 256 MiB.
     pub body: usize,
+    /// The items of one delivery: a body of tiny items takes many times its size. Default 8,388,608.
+    pub items: usize,
     /// One line of an event stream. Default 32 MiB.
     pub sse_line: usize,
     /// One event, and all data waiting for its control event. Default 64 MiB.
@@ -49,6 +51,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 256 << 20, sse_line: 32 << 20, sse_event: 64 << 20 }
+        Self { body: 256 << 20, items: 8 << 20, sse_line: 32 << 20, sse_event: 64 << 20 }
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::body::{BodyError, Framing};
+use crate::body::{BodyError, Collector};
 use crate::offset::Offset;
 use crate::sse::{SseError, SseEvent};
 
@@ -26,10 +26,11 @@ pub(crate) struct Control {
     pub(crate) closed: bool,
 }
 
-/// Items that are complete: the control event has come.
+/// A control event, and all items before it.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    pub(crate) items: Vec<Bytes>,
+    /// `None` if the place that the control event gives is inside an item.
+    pub(crate) items: Option<Vec<Bytes>>,
     pub(crate) control: Control,
 }
 
@@ -41,16 +42,15 @@ pub(crate) enum PairingError {
 
 /// Collects data until its control event comes.
 pub(crate) struct Pairing {
-    framing: Framing,
+    collector: Collector,
     base64: bool,
     max_bytes: usize,
-    items: Vec<Bytes>,
     bytes: usize,
 }
 
 impl Pairing {
-    pub(crate) fn new(framing: Framing, base64: bool, max_bytes: usize) -> Self {
-        Self { framing, base64, max_bytes, items: Vec::new(), bytes: 0 }
+    pub(crate) fn new(collector: Collector, base64: bool, max_bytes: usize) -> Self {
+        Self { collector, base64, max_bytes, bytes: 0 }
     }
 
     pub(crate) fn event(&mut self, event: &SseEvent) -> Result<Option<Pair>, PairingError> {
@@ -64,8 +64,12 @@ impl Pairing {
                     .ok()
                     .filter(|control| matches!(control.next_offset, Offset::At(_)))
                     .ok_or(PairingError::Sse(SseError::Control))?;
-                self.bytes = 0;
-                Ok(Some(Pair { items: std::mem::take(&mut self.items), control }))
+                let at_end = control.up_to_date || control.closed;
+                let items = self.collector.commit(at_end).map_err(PairingError::Body)?;
+                if items.is_some() {
+                    self.bytes = 0;
+                }
+                Ok(Some(Pair { items, control }))
             }
             // Events of later versions.
             _ => Ok(None),
@@ -84,7 +88,7 @@ impl Pairing {
         } else {
             data
         };
-        self.framing.split(body, &mut self.items).map_err(PairingError::Body)
+        self.collector.push(body).map_err(PairingError::Body)
     }
 }
 
@@ -98,6 +102,11 @@ fn decode_base64(data: &Bytes) -> Result<Bytes, PairingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::Framing;
+
+    fn pairing(framing: Framing, base64: bool, max_bytes: usize) -> Pairing {
+        Pairing::new(Collector::new(framing, 1000, 1000), base64, max_bytes)
+    }
 
     fn event(name: &str, data: &str) -> SseEvent {
         SseEvent { name: name.to_owned(), data: Bytes::from(data.to_owned()) }
@@ -105,20 +114,20 @@ mod tests {
 
     #[test]
     fn data_counts_only_with_its_control_event() {
-        let mut pairing = Pairing::new(Framing::Json, false, 1000);
+        let mut pairing = pairing(Framing::Json, false, 1000);
         assert!(pairing.event(&event("data", "[1,\n2]")).unwrap().is_none());
         assert!(pairing.event(&event("data", "[3]")).unwrap().is_none());
         assert!(pairing.event(&event("later-version", "{")).unwrap().is_none());
         let control = r#"{"streamNextOffset":"7","streamCursor":"c","upToDate":true,"more":1}"#;
         let pair = pairing.event(&event("control", control)).unwrap().unwrap();
-        assert_eq!(pair.items, [&b"1"[..], b"2", b"3"]);
+        assert_eq!(pair.items.unwrap(), [&b"1"[..], b"2", b"3"]);
         assert_eq!(pair.control.next_offset, Offset::from("7"));
         assert_eq!(pair.control.cursor.as_deref(), Some("c"));
         assert!(pair.control.up_to_date && !pair.control.closed);
         let end =
             pairing.event(&event("control", r#"{"streamNextOffset":"7","streamClosed":true}"#));
         let end = end.unwrap().unwrap();
-        assert!(end.items.is_empty() && end.control.closed && !end.control.up_to_date);
+        assert!(end.items.unwrap().is_empty() && end.control.closed && !end.control.up_to_date);
     }
 
     #[test]
@@ -126,7 +135,7 @@ mod tests {
         for data in
             ["", "{bad", "{}", "[]", r#"{"streamNextOffset":3}"#, r#"{"streamNextOffset":"-1"}"#]
         {
-            let mut pairing = Pairing::new(Framing::Bytes, false, 1000);
+            let mut pairing = pairing(Framing::Bytes, false, 1000);
             let error = pairing.event(&event("control", data)).unwrap_err();
             assert_eq!(error, PairingError::Sse(SseError::Control), "{data}");
         }
@@ -134,18 +143,18 @@ mod tests {
 
     #[test]
     fn decodes_base64_over_several_lines() {
-        let mut pairing = Pairing::new(Framing::Bytes, true, 1000);
+        let mut pairing = pairing(Framing::Bytes, true, 1000);
         pairing.event(&event("data", "AAEC\n/w==")).unwrap();
         let pair =
             pairing.event(&event("control", r#"{"streamNextOffset":"1"}"#)).unwrap().unwrap();
-        assert_eq!(pair.items, [&[0, 1, 2, 255][..]]);
+        assert_eq!(pair.items.unwrap(), [&[0, 1, 2, 255][..]]);
         let error = pairing.event(&event("data", "AAE")).unwrap_err();
         assert_eq!(error, PairingError::Body(BodyError::Base64));
     }
 
     #[test]
     fn holds_no_more_than_its_limit() {
-        let mut pairing = Pairing::new(Framing::Bytes, false, 5);
+        let mut pairing = pairing(Framing::Bytes, false, 5);
         pairing.event(&event("data", "abc")).unwrap();
         let error = pairing.event(&event("data", "def")).unwrap_err();
         assert_eq!(error, PairingError::Sse(SseError::EventTooLong { limit: 5 }));

@@ -20,6 +20,7 @@ pub(crate) const FORKED_FROM: HeaderName = HeaderName::from_static("stream-forke
 pub(crate) const FORK_OFFSET: HeaderName = HeaderName::from_static("stream-fork-offset");
 pub(crate) const FORK_SUB_OFFSET: HeaderName = HeaderName::from_static("stream-fork-sub-offset");
 pub(crate) const SSE_ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
+pub(crate) const SSE_CONTENT_TYPE: HeaderName = HeaderName::from_static("stream-data-content-type");
 pub(crate) const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
 pub(crate) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 pub(crate) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
@@ -80,6 +81,11 @@ impl Reply<'_> {
 
     pub(crate) fn producer_seq(&self) -> Option<u64> {
         self.number(&PRODUCER_SEQ)
+    }
+
+    /// The type of the data in an event stream, from servers that say so (ursula does).
+    pub(crate) fn sse_content_type(&self) -> Option<&str> {
+        self.text(&SSE_CONTENT_TYPE)
     }
 
     pub(crate) fn is_base64_sse(&self) -> bool {

@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::{Batch, FollowOptions, FollowState, Live, OnState};
-use crate::body::Framing;
+use crate::body::{Collector, Framing};
 use crate::error::{Error, StreamUrl};
 use crate::handle::StreamHandle;
 use crate::nudge::{Nudge, Pulse};
@@ -57,6 +57,8 @@ struct Events {
     pairing: Pairing,
     decoded: Vec<SseEvent>,
     opened: Instant,
+    /// Where the last control event has led.
+    place: Offset,
     /// A control event has come.
     spoke: bool,
     /// The offset has moved.
@@ -85,7 +87,10 @@ pub(super) struct Reader {
     cursor: Option<String>,
     /// The reader has said that it is up to date.
     up_to_date: bool,
-    framing: Option<Framing>,
+    /// What answers that are not event streams have brought and is not committed yet.
+    collector: Option<Collector>,
+    /// Where to read on when that ends inside an item.
+    ahead: Option<Offset>,
     events: Option<Events>,
     ready: VecDeque<Batch>,
     ended: bool,
@@ -113,7 +118,8 @@ impl Reader {
             offset: options.from,
             cursor: options.cursor,
             up_to_date: false,
-            framing: None,
+            collector: None,
+            ahead: None,
             events: None,
             ready: VecDeque::new(),
             ended: false,
@@ -161,8 +167,23 @@ impl Reader {
     /// Starts over from the last offset. What an open event stream had not committed comes again.
     fn reconnect(&mut self) {
         self.connected = self.given();
-        self.events = None;
+        self.forget();
         self.mode = Mode::CatchUp;
+        // The network may be another one now.
+        self.polls_only = self.live == Live::LongPoll;
+        self.worthless = 0;
+    }
+
+    /// Drops what is not committed.
+    fn forget(&mut self) {
+        self.events = None;
+        self.ahead = None;
+        self.collector = self.collector.take().map(|collector| self.collect(collector.framing()));
+    }
+
+    fn collect(&self, framing: Framing) -> Collector {
+        let limits = self.stream.client.limits();
+        Collector::new(framing, limits.items, limits.body)
     }
 
     async fn advance(&mut self) -> Result<(), Error> {
@@ -177,6 +198,7 @@ impl Reader {
     /// Waits until the next attempt, or gives the error back when there is to be none.
     async fn recover(&mut self, error: Error) -> Result<(), Error> {
         let events = self.events.take();
+        self.forget();
         if !error.is_retryable() {
             return Err(error);
         }
@@ -254,13 +276,18 @@ impl Reader {
             .filter(|(key, _)| !matches!(&**key, "offset" | "live" | "cursor"))
             .map(|(key, value)| (key.into_owned(), value.into_owned()))
             .collect();
-        query.push(("offset".to_owned(), self.offset.to_string()));
+        query.push(("offset".to_owned(), self.place().to_string()));
         if let Some(live) = mode.query() {
             query.push(("live".to_owned(), live.to_owned()));
             query.extend(self.cursor.clone().map(|cursor| ("cursor".to_owned(), cursor)));
         }
         query.sort();
         request.url.query_pairs_mut().clear().extend_pairs(query);
+    }
+
+    /// Where to read on.
+    fn place(&self) -> &Offset {
+        self.ahead.as_ref().unwrap_or(&self.offset)
     }
 
     async fn catch_up(&mut self) -> Result<(), Error> {
@@ -272,14 +299,10 @@ impl Reader {
             self.tell(FollowState::CatchingUp);
         }
         let answer = self.take(response).await?;
-        let stuck = answer.next_offset.as_ref().is_none_or(|next| *next == self.offset);
-        if stuck && !answer.items.is_empty() && !answer.closed {
-            return Err(self.protocol("the offset does not move on"));
-        }
         // A proxy may have dropped the header that says so, but there is nothing more to read.
-        let up_to_date = answer.up_to_date || stuck;
+        let up_to_date = answer.up_to_date || answer.stuck;
         let closed = answer.closed;
-        self.deliver(Batch { up_to_date: up_to_date || closed, ..self.batch(answer)? });
+        self.commit(Answer { up_to_date, ..answer })?;
         if up_to_date && !closed {
             match self.live {
                 Live::No => self.ended = true,
@@ -298,16 +321,12 @@ impl Reader {
         let asked = Instant::now();
         let response = self.get(Mode::LongPoll).await?;
         let answer = self.take(response).await?;
-        let stuck = answer.next_offset.as_ref().is_none_or(|next| *next == self.offset);
-        if stuck && !answer.items.is_empty() && !answer.closed {
-            return Err(self.protocol("the offset does not move on"));
-        }
         self.progress();
         self.tell(FollowState::Live);
-        let waited = asked.elapsed() >= INSTANT || !stuck || answer.closed;
+        let waited = asked.elapsed() >= INSTANT || !answer.stuck || answer.closed;
         // A poll that ended without data has waited at the end of the stream.
-        let up_to_date = answer.up_to_date || answer.items.is_empty();
-        self.deliver(Batch { up_to_date, ..self.batch(answer)? });
+        let up_to_date = answer.up_to_date || answer.stuck;
+        self.commit(Answer { up_to_date, ..answer })?;
         if waited {
             self.instant = 0;
         } else {
@@ -343,10 +362,13 @@ impl Reader {
             return Err(self.protocol("it is not an event stream"));
         }
         let limits = self.stream.client.limits();
-        let framing = self.framing.unwrap_or(Framing::Bytes);
+        let known = self.collector.as_ref().map_or(Framing::Bytes, Collector::framing);
+        let framing = reply.sse_content_type().map_or(known, Framing::of);
+        let collector = Collector::new(framing, limits.items, limits.sse_event);
         self.events = Some(Events {
             decoder: SseDecoder::new(limits.sse_line, limits.sse_event),
-            pairing: Pairing::new(framing, reply.is_base64_sse(), limits.sse_event),
+            pairing: Pairing::new(collector, reply.is_base64_sse(), limits.sse_event),
+            place: self.offset.clone(),
             response,
             decoded: Vec::new(),
             opened: Instant::now(),
@@ -410,10 +432,12 @@ impl Reader {
                 }
             };
             events.spoke = true;
-            let before = news.as_ref().map_or(&self.offset, |batch| &batch.next_offset);
-            let moved = *before != pair.control.next_offset;
+            let control = pair.control;
+            let moved = events.place != control.next_offset;
             events.moved |= moved;
-            let closed = pair.control.closed;
+            events.place.clone_from(&control.next_offset);
+            // The place is inside an item, whose rest is still to come.
+            let Some(items) = pair.items else { continue };
             let batch = news.get_or_insert_with(|| Batch {
                 items: Vec::new(),
                 next_offset: self.offset.clone(),
@@ -423,13 +447,13 @@ impl Reader {
             });
             // Data that does not move the offset was sent before: something on the way repeated it.
             if moved {
-                batch.items.extend(pair.items);
+                batch.items.extend(items);
             }
-            batch.next_offset = pair.control.next_offset;
-            batch.cursor = pair.control.cursor.or(batch.cursor.take());
-            batch.up_to_date = pair.control.up_to_date || closed;
-            batch.closed = closed;
-            if closed {
+            batch.next_offset = control.next_offset;
+            batch.cursor = control.cursor.or(batch.cursor.take());
+            batch.up_to_date = control.up_to_date || control.closed;
+            batch.closed = control.closed;
+            if batch.closed {
                 break;
             }
         }
@@ -456,52 +480,68 @@ impl Reader {
     /// Reads an answer that is not an event stream.
     async fn take(&mut self, response: Response) -> Result<Answer, Error> {
         let client = &self.stream.client;
-        let status = response.status();
+        let has_body = response.status() != StatusCode::NO_CONTENT;
         let reply = response.reply();
-        if let Some(content_type) = reply.content_type()
-            && status != StatusCode::NO_CONTENT
-        {
-            self.framing = Some(Framing::of(content_type));
-            // An event stream carries text by lines: it loses which line ends they had, and servers that write
-            // `data:` without a space after it lose a space at the start of each.
-            self.polls_only |=
-                self.live == Live::Auto && media_type(content_type).starts_with("text/");
-        }
         let mut answer = Answer {
-            items: Vec::new(),
-            next_offset: reply.next_offset(),
+            next_offset: self.place().clone(),
             cursor: reply.cursor(),
             up_to_date: reply.up_to_date(),
             closed: reply.closed(),
+            stuck: true,
         };
+        let next = reply.next_offset();
+        let framing = reply.content_type().filter(|_| has_body).map(Framing::of);
+        // An event stream carries text by lines: it loses which line ends they had, and servers that write `data:`
+        // without a space after it lose a space at the start of each.
+        let is_text =
+            reply.content_type().is_some_and(|kind| media_type(kind).starts_with("text/"));
         let url = response.url().clone();
         let body = response.body(client.limits().body, client.timeouts().idle).await?;
-        if status != StatusCode::NO_CONTENT {
-            let framing = self.framing.unwrap_or(Framing::Bytes);
-            framing
-                .split(&body, &mut answer.items)
-                .map_err(|source| Error::Body { url, source })?;
+        let body = if has_body { body } else { Bytes::new() };
+
+        self.polls_only |= self.live == Live::Auto && has_body && is_text;
+        let known = self.collector.take();
+        let mut collector = match (known, framing) {
+            (Some(known), None) => known,
+            (Some(known), Some(framing)) if known.framing() == framing => known,
+            (_, framing) => self.collect(framing.unwrap_or(Framing::Bytes)),
+        };
+        let empty = collector.is_blank(&body);
+        collector.push(&body).map_err(|source| Error::Body { url, source })?;
+        self.collector = Some(collector);
+        match next {
+            Some(next @ Offset::At(_)) => answer.next_offset = next,
+            Some(_) => return Err(self.protocol("its next offset is not a place")),
+            // Without items nothing has moved, so that a proxy may lose the header.
+            None if empty && matches!(self.offset, Offset::At(_)) => {}
+            None => return Err(self.protocol("it has no next offset")),
+        }
+        answer.stuck = answer.next_offset == *self.place();
+        if answer.stuck && !empty && !answer.closed {
+            return Err(self.protocol("the offset does not move on"));
         }
         Ok(answer)
     }
 
-    fn batch(&self, answer: Answer) -> Result<Batch, Error> {
-        let next_offset = match answer.next_offset {
-            Some(next) if matches!(next, Offset::At(_)) => next,
-            Some(_) => return Err(self.protocol("its next offset is not a place")),
-            // Without items nothing has moved, so that a proxy may lose the header.
-            None if answer.items.is_empty() && matches!(self.offset, Offset::At(_)) => {
-                self.offset.clone()
-            }
-            None => return Err(self.protocol("it has no next offset")),
+    /// Delivers what the collector holds, unless the answer ends inside an item.
+    fn commit(&mut self, answer: Answer) -> Result<(), Error> {
+        let at_end = answer.up_to_date || answer.closed;
+        let items = match &mut self.collector {
+            Some(collector) => collector.commit(at_end),
+            None => Ok(Some(Vec::new())),
         };
-        Ok(Batch {
-            items: answer.items,
-            next_offset,
-            cursor: answer.cursor.or_else(|| self.cursor.clone()),
-            up_to_date: answer.up_to_date || answer.closed,
-            closed: answer.closed,
-        })
+        let url = StreamUrl::from(self.stream.url());
+        match items.map_err(|source| Error::Body { url, source })? {
+            Some(items) => self.deliver(Batch {
+                items,
+                next_offset: answer.next_offset,
+                cursor: answer.cursor.or_else(|| self.cursor.clone()),
+                up_to_date: at_end,
+                closed: answer.closed,
+            }),
+            None => self.ahead = Some(answer.next_offset),
+        }
+        Ok(())
     }
 
     /// Commits a batch: offset, cursor and items together. What brings no news is not handed out.
@@ -513,6 +553,7 @@ impl Reader {
         if batch.next_offset != self.offset {
             self.progress();
         }
+        self.ahead = None;
         self.offset.clone_from(&batch.next_offset);
         self.cursor.clone_from(&batch.cursor);
         self.up_to_date = batch.up_to_date;
@@ -531,11 +572,12 @@ impl Reader {
     }
 }
 
-/// An answer that is not an event stream.
+/// An answer that is not an event stream; its items are in the collector.
 struct Answer {
-    items: Vec<Bytes>,
-    next_offset: Option<Offset>,
+    next_offset: Offset,
     cursor: Option<String>,
     up_to_date: bool,
     closed: bool,
+    /// It leads to where it was asked from.
+    stuck: bool,
 }

@@ -192,7 +192,7 @@ impl StreamHandle {
     ///
     /// let producer = stream.producer(ProducerOptions::new("importer-3"))?;
     /// for number in 0..10_000 {
-    ///     let _ = producer.append(Bytes::from(format!("{{\"n\":{number}}}"))).await?;
+    ///     drop(producer.append(Bytes::from(format!("{{\"n\":{number}}}"))).await?);
     /// }
     /// producer.flush().await?;
     /// # Ok(())

@@ -76,7 +76,7 @@ async fn run(server: &Server, client: &Client, seed: u64) {
         let producer = stream.producer(options).unwrap();
         let (last, others) = items.split_last().unwrap();
         for item in others {
-            let _ = producer.append(item.clone()).await.unwrap();
+            drop(producer.append(item.clone()).await.unwrap());
         }
         producer.close(Some(last.clone())).await.unwrap();
     };

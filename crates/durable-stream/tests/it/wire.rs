@@ -201,6 +201,75 @@ async fn reads_json_lines() {
     assert_eq!(batch.items, [r#"{"a":1}"#, r#"{"a":2}"#]);
 }
 
+/// As ursula answers: lines, and pages that end where a count of bytes says.
+fn lines(body: &'static str, next: &str) -> axum::response::Response {
+    with(part(body, next), "content-type", "application/x-ndjson")
+}
+
+#[tokio::test]
+async fn a_page_that_ends_inside_an_item_is_no_place_to_go_on_from() {
+    let script = Script::start([
+        lines("{\"a\":1}\n", "a"),
+        lines("{\"b\":", "b"),
+        status(500),
+        lines("{\"b\":", "b"),
+        lines("2", "c"),
+        with(lines("}\n{\"c\":3}\n", "d"), "stream-up-to-date", "true"),
+        with(
+            events(concat!(
+                "event: data\ndata:{\"d\":4}\ndata:\n\nevent: control\ndata:{\"streamNextOffset\":\"e\"}\n\n",
+                "event: data\ndata:{\"e\":\n\nevent: control\ndata:{\"streamNextOffset\":\"f\"}\n\n",
+            )),
+            "stream-data-content-type",
+            "application/x-ndjson",
+        ),
+        with(
+            events(concat!(
+                "event: data\ndata:{\"e\":\n\nevent: control\ndata:{\"streamNextOffset\":\"f\"}\n\n",
+                "event: data\ndata:5}\ndata:\n\n",
+                "event: control\ndata:{\"streamNextOffset\":\"g\",\"streamClosed\":true}\n\n",
+            )),
+            "stream-data-content-type",
+            "application/x-ndjson",
+        ),
+    ])
+    .await;
+    let mut batches = stream(&script).follow(Offset::Beginning, Live::Sse);
+    let mut got = Vec::new();
+    while let Some(batch) = within(batches.next()).await {
+        let batch = batch.unwrap();
+        let items: Vec<String> =
+            batch.items.iter().map(|item| String::from_utf8(item.to_vec()).unwrap()).collect();
+        got.push((items.join(" "), batch.next_offset.to_string()));
+    }
+    let expected =
+        [("{\"a\":1}", "a"), ("{\"b\":2} {\"c\":3}", "d"), ("{\"d\":4}", "e"), ("{\"e\":5}", "g")];
+    assert_eq!(got, expected.map(|(items, next)| (items.to_owned(), next.to_owned())));
+    let asked = script.asked();
+    let queries: Vec<&str> = asked.iter().map(|asked| asked.query()).collect();
+    let expected = ["-1", "a", "b", "a", "b", "c", "d", "e"];
+    assert!(
+        queries.iter().zip(expected).all(|(query, offset)| query.ends_with(offset)),
+        "{queries:?}"
+    );
+}
+
+#[tokio::test]
+async fn decompresses() {
+    const GZIP: &[u8] = &[
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 139, 174, 86, 202, 83, 178, 50, 172, 213, 49, 138, 5, 0,
+        250, 174, 253, 102, 11, 0, 0, 0,
+    ];
+    const BROTLI: &[u8] = &[11, 5, 128, 91, 123, 34, 110, 34, 58, 49, 125, 44, 50, 93, 3];
+    for (encoding, body) in [("gzip", GZIP), ("br", BROTLI)] {
+        let mut answer = with(end("", "a"), "content-encoding", encoding);
+        *answer.body_mut() = axum::body::Body::from(body);
+        let script = Script::start([answer]).await;
+        let batch = next(&mut stream(&script).follow(Offset::Beginning, Live::Auto)).await;
+        assert_eq!(batch.items, [r#"{"n":1}"#, "2"], "{encoding}");
+    }
+}
+
 #[tokio::test]
 async fn every_status_is_an_error_of_its_own() {
     let cases = [
@@ -322,13 +391,15 @@ async fn a_silent_server_is_left_after_the_time_that_is_allowed() {
 #[tokio::test]
 async fn no_more_is_taken_than_the_limits_allow() {
     let mut limits = Limits::default();
-    (limits.body, limits.sse_line, limits.sse_event) = (10, 100, 150);
+    (limits.body, limits.items, limits.sse_line, limits.sse_event) = (10, 3, 100, 150);
     let client = eager().limits(limits).build().unwrap();
     let follow =
         |script: &Script| client.stream(script.url.clone()).follow(Offset::Beginning, Live::Sse);
 
-    let script = Script::start([tail("[1,2,3,4,5,6]", "a")]).await;
-    assert!(matches!(error(&mut follow(&script)).await, Error::Body { .. }));
+    for body in ["[1,2,3,4,5,6]", "[1,2,3,4]"] {
+        let script = Script::start([tail(body, "a")]).await;
+        assert!(matches!(error(&mut follow(&script)).await, Error::Body { .. }));
+    }
 
     let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>("xxxxxxxx"));
     let body = axum::body::Body::from_stream(endless);
@@ -346,7 +417,7 @@ async fn no_more_is_taken_than_the_limits_allow() {
         let script = Script::start([tail("[]", "a"), events]).await;
         let mut batches = follow(&script);
         next(&mut batches).await;
-        assert!(matches!(error(&mut batches).await, Error::Sse { .. }));
+        assert!(matches!(error(&mut batches).await, Error::Sse { .. } | Error::Body { .. }));
     }
 }
 
