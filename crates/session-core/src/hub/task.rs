@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::listing::{self, Failure, Listed};
 use super::{HubEvent, ServerStatus};
 use crate::error::{EngineError, Notice};
-use crate::session::Command;
+use crate::outbox::Outbox;
+use crate::session::{Command, title_from};
 use crate::shared::Shared;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::{Connection, ConnectionState, SessionState, SessionSummary, WaitingApproval};
@@ -51,7 +52,7 @@ impl Hub {
         status: watch::Sender<ServerStatus>,
     ) -> Result<Self, EngineError> {
         let me = shared.actor().id.clone();
-        let (rows, drafts, busy) = shared.store.read(|connection| {
+        let (rows, drafts, waiting) = shared.store.read(|connection| {
             let mut rows = Vec::new();
             for row in sessions::all(connection)? {
                 let unread = messages::unread(connection, row.key, row.read_position, &me)?;
@@ -61,9 +62,11 @@ impl Hub {
                 .into_iter()
                 .map(|(session, text, _)| (session, text))
                 .collect();
-            let busy: HashSet<String> =
-                outbox::all(connection)?.into_iter().map(|entry| entry.session).collect();
-            Ok((rows, drafts, busy))
+            let mut waiting: HashMap<String, Outbox> = HashMap::new();
+            for entry in outbox::all(connection)? {
+                waiting.entry(entry.session.clone()).or_default().restore_one(entry);
+            }
+            Ok((rows, drafts, waiting))
         })?;
         let mut hub = Self {
             shared: Arc::clone(shared),
@@ -75,7 +78,8 @@ impl Hub {
             listing: None,
         };
         for (row, unread) in rows {
-            let wanted = busy.contains(&row.id);
+            let waits = waiting.get(&row.id);
+            let wanted = waits.is_some();
             if row.deleted {
                 hub.deleted.insert(row.id.clone());
                 if wanted {
@@ -85,8 +89,10 @@ impl Hub {
                 continue;
             }
             let state = SessionState::from_stored(&row.state);
+            let asked = waits.and_then(Outbox::title).map(str::to_owned);
+            let said = waits.and_then(Outbox::first_text).and_then(title_from);
             let summary = SessionSummary {
-                title: row.title.unwrap_or_else(|| UNTITLED.to_owned()),
+                title: asked.or(row.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
                 created_at: row.created_at,
                 last_activity_at: row.last_activity,
                 preview: row.preview,

@@ -163,19 +163,36 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// The entries as they were stored, in order.
     pub(crate) fn restore(rows: Vec<OutboxRow>) -> Self {
-        let entries = rows
-            .into_iter()
-            .filter_map(|row| {
-                let id = row.id.clone();
-                let entry = Entry::restore(row);
-                if entry.is_none() {
-                    // It stays on the disk, for a version that understands it.
-                    tracing::warn!(%id, "an outbox entry could not be understood");
-                }
-                entry
-            })
-            .collect();
-        Self { entries }
+        let mut outbox = Self::default();
+        for row in rows {
+            outbox.restore_one(row);
+        }
+        outbox
+    }
+
+    /// Adds an entry as it was stored.
+    pub(crate) fn restore_one(&mut self, row: OutboxRow) {
+        let id = row.id.clone();
+        match Entry::restore(row) {
+            Some(entry) => self.entries.push(entry),
+            // It stays on the disk, for a version that understands it.
+            None => tracing::warn!(%id, "an outbox entry could not be understood"),
+        }
+    }
+
+    /// The title the person asked for last.
+    pub(crate) fn title(&self) -> Option<&str> {
+        self.entries.iter().rev().find_map(|entry| match &entry.intent {
+            Intent::Rename { title } | Intent::CreateSession { title: Some(title), .. } => {
+                Some(title.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// The first text that waits to be said.
+    pub(crate) fn first_text(&self) -> Option<&str> {
+        self.entries.iter().find_map(|entry| text_of(&entry.intent))
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {

@@ -1,7 +1,7 @@
 //! One batch of the stream: fold, view, outbox, what to write.
 
 use durable_stream::{Batch, Offset};
-use session_protocol::{ApprovalStatus, ChangeSet, Intent, MessageChange, Part, Role};
+use session_protocol::{ApprovalStatus, ChangeSet, Event, Intent, MessageChange, Part, Role};
 use tokio::time::Instant;
 
 use super::publish::{shorten, title_from};
@@ -25,8 +25,8 @@ impl Session {
         }
         if let Some(unconfirmed) = &mut self.unconfirmed {
             for item in &batch.items {
-                if let Some(id) = message_of(item) {
-                    unconfirmed.remove(&id);
+                if let Event::Chunk(chunk) = session_protocol::decode(item) {
+                    unconfirmed.remove(chunk.message_id());
                 }
             }
         }
@@ -280,20 +280,6 @@ impl Session {
             self.send_diffs(diffs);
         }
     }
-}
-
-/// The message that an item of the stream is about.
-fn message_of(item: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Item {
-        value: Value,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Value {
-        message_id: String,
-    }
-    serde_json::from_slice::<Item>(item).ok().map(|item| item.value.message_id)
 }
 
 /// Begins every reader's list anew.

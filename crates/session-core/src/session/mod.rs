@@ -23,4 +23,5 @@ mod restore;
 mod task;
 
 pub(crate) use handle::{Command, SessionHandle};
+pub(crate) use publish::title_from;
 pub(crate) use task::spawn;

@@ -10,10 +10,8 @@ use crate::diff::Diff;
 use crate::feed::FeedShared;
 use crate::hub::{HubEvent, SessionReport, UNTITLED};
 use crate::item::DeliveryState;
-use crate::outbox::text_of;
 use crate::summary::{SessionMeta, SessionState, SessionSummary};
 use crate::view::Base;
-use session_protocol::Intent;
 
 /// How often things are looked at that go out of date by themselves: an answer that stopped
 /// coming, a person who left without a word.
@@ -168,17 +166,11 @@ impl Session {
     }
 
     fn title(&self) -> String {
-        let asked = self.outbox.iter().rev().find_map(|entry| match &entry.intent {
-            Intent::Rename { title } | Intent::CreateSession { title: Some(title), .. } => {
-                Some(title.as_str())
-            }
-            _ => None,
-        });
+        let asked = self.outbox.title();
         if let Some(title) = asked.or_else(|| self.fold.title()).or(self.head.title.as_deref()) {
             return title.to_owned();
         }
-        let said = self.outbox.iter().find_map(|entry| text_of(&entry.intent));
-        said.and_then(title_from).unwrap_or_else(|| UNTITLED.to_owned())
+        self.outbox.first_text().and_then(title_from).unwrap_or_else(|| UNTITLED.to_owned())
     }
 }
 
@@ -205,7 +197,7 @@ impl Viewer {
 }
 
 /// A title from what somebody said: the first line that says something, shortened.
-pub(super) fn title_from(text: &str) -> Option<String> {
+pub(crate) fn title_from(text: &str) -> Option<String> {
     let line = text
         .lines()
         .map(|line| line.trim().trim_start_matches(['#', '>', '*', '-', ' ']))

@@ -20,6 +20,7 @@ pub(crate) mod outbox;
 pub(crate) mod sessions;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -48,12 +49,17 @@ struct Shared {
     jobs: Mutex<Option<std::sync::mpsc::Sender<Job>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
+    closed: AtomicBool,
     /// Held as long as the store is open: one process for each data directory.
     dir: Mutex<Option<std::fs::File>>,
 }
 
 impl Shared {
     fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Readers first: the last connection to close folds the write-ahead log into the database,
+        // and a reader could not.
+        lock(&self.readers).clear();
         drop(lock(&self.jobs).take());
         if let Some(writer) = lock(&self.writer).take()
             && writer.thread().id() != std::thread::current().id()
@@ -62,7 +68,6 @@ impl Shared {
             // have panicked, and that was reported then.
             let _ = writer.join();
         }
-        lock(&self.readers).clear();
         drop(lock(&self.dir).take());
     }
 }
@@ -101,6 +106,7 @@ impl Store {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),
+            closed: AtomicBool::new(false),
             dir: Mutex::new(Some(opened.lock)),
         };
         Ok((Self { shared: Arc::new(shared) }, opened.repair))
@@ -149,7 +155,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        if lock(&self.shared.dir).is_none() {
+        if self.shared.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
         let idle = lock(&self.shared.readers).pop();
@@ -163,7 +169,7 @@ impl Store {
             work(&snapshot)
         };
         let mut readers = lock(&self.shared.readers);
-        if readers.len() < IDLE_READERS && lock(&self.shared.dir).is_some() {
+        if readers.len() < IDLE_READERS && !self.shared.closed.load(Ordering::Acquire) {
             readers.push(connection);
         }
         Ok(result?)

@@ -1,0 +1,68 @@
+//! L14: a server that lost or changed the stream takes nothing away.
+
+use session_core::ConnectionState;
+
+use crate::support::{Home, Window, demo};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_the_server_lost_is_kept_and_marked() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    let shown = window.items.clone();
+    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    let answer = reqwest::Client::new().delete(url).send().await.expect("the server answers");
+    assert!(answer.status().is_success());
+    engine.close().await;
+
+    let engine = home.engine_on(&server);
+    let mut window = Window::open(&engine, &session);
+    window
+        .until("it is marked", |w| {
+            w.meta.as_ref().is_some_and(|m| m.connection.state == ConnectionState::Gone)
+        })
+        .await;
+    assert_eq!(window.items, shown);
+    assert_eq!(engine.sessions().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_came_back_different_is_joined_to_what_is_here_and_marked() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    for text in ["hello", "thanks", "ping"] {
+        engine.send_message(&session, text).await.expect("it is saved");
+    }
+    window.until("the answers", |w| w.is_settled() && w.answers() == 3).await;
+    let shown = window.items.clone();
+    engine.close().await;
+    server.shutdown().await;
+
+    // The same address of a session on a server that knows nothing of before.
+    let server = home.server_with(|config| config.data_dir = home.path("another server")).await;
+    let base = server.base_url();
+    let http = reqwest::Client::new();
+    let put = base.join(&format!("v1/sessions/{session}")).expect("a URL");
+    http.put(put).body("{}").send().await.expect("the server answers");
+    let post = base.join(&format!("v1/sessions/{session}/messages")).expect("a URL");
+    http.post(post)
+        .header("content-type", "application/json")
+        .body(r#"{"content": "a new beginning", "actorId": "bob"}"#)
+        .send()
+        .await
+        .expect("the server answers");
+
+    let engine = home.engine_on(&server);
+    let mut window = Window::open(&engine, &session);
+    window.until("it is marked", |w| w.meta.as_ref().is_some_and(|m| m.notice.is_some())).await;
+    window.until("both are there", |w| w.items.len() == shown.len() + 1).await;
+    assert_eq!(window.items[..shown.len()], shown, "nothing local is gone");
+    assert_eq!(window.texts().last().map(String::as_str), Some("a new beginning"));
+}

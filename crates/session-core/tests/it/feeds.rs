@@ -1,0 +1,109 @@
+//! Several windows, each at its own pace.
+
+use session_core::FeedChange;
+
+use crate::support::{Home, Window, demo, true_items};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_show_the_same_however_slow_one_is() {
+    let home = Home::new();
+    let server =
+        home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut quick = Window::open(&engine, &session);
+    let mut slow = Window::open(&engine, &session);
+    engine.send_message(&session, "long 300").await.expect("it is saved");
+    quick.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    let pulls = slow.log.len();
+    slow.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    assert_eq!(quick.items, slow.items);
+    assert_eq!(quick.items, true_items(&server, &session).await);
+    assert!(
+        slow.log.len() - pulls < quick.log.len(),
+        "patches merge while nobody reads: {} and {}",
+        slow.log.len(),
+        quick.log.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_opens_in_mid_answer_gets_the_rest() {
+    let home = Home::new();
+    let server =
+        home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut first = Window::open(&engine, &session);
+    engine.send_message(&session, "long 300").await.expect("it is saved");
+    first.until("a part of it", |w| w.texts().get(1).is_some_and(|text| text.len() > 500)).await;
+    let mut second = Window::open(&engine, &session);
+    second.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    first.until("the answer", |w| w.is_settled()).await;
+    assert_eq!(first.items, second.items);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reloaded_window_starts_over_with_everything() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    let feed = engine.feed();
+    feed.show(Some(session.clone()));
+    let epoch = feed.epoch();
+    let mut after = 0;
+    for _ in 0..3 {
+        after = feed.next(epoch, after).await.to;
+    }
+    // A page that was reloaded knows nothing of the numbers.
+    let batch = feed.next(0, 0).await;
+    assert!(batch.reset);
+    assert_eq!(batch.epoch, epoch);
+    let kinds: Vec<&str> = batch
+        .changes
+        .iter()
+        .map(|change| match change {
+            FeedChange::Sessions { .. } => "sessions",
+            FeedChange::Approvals { .. } => "approvals",
+            FeedChange::Meta { .. } => "meta",
+            FeedChange::Diff { .. } => "diff",
+            FeedChange::Notice { .. } => "notice",
+        })
+        .collect();
+    assert!(kinds.starts_with(&["sessions", "approvals", "meta", "diff"]), "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_never_sooner_than_a_frame_after_the_last() {
+    let home = Home::new();
+    let engine = home.engine();
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let feed = engine.feed();
+    feed.show(Some(session.clone()));
+    let mut after = feed.next(feed.epoch(), 0).await.to;
+    let started = std::time::Instant::now();
+    let pulls: u32 = 5;
+    for n in 0..pulls {
+        feed.notify(session_core::Notice { code: format!("{n}"), message: String::new() });
+        after = feed.next(feed.epoch(), after).await.to;
+    }
+    assert!(started.elapsed() >= std::time::Duration::from_millis(16) * pulls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn showing_another_session_resets_to_its_items() {
+    let home = Home::new();
+    let engine = home.engine();
+    let one = engine.create_session(demo()).await.expect("it is saved");
+    let two = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&one, "in one").await.expect("it is saved");
+    engine.send_message(&two, "in two").await.expect("it is saved");
+    let feed = engine.feed();
+    feed.show(Some(one));
+    feed.show(Some(two.clone()));
+    let mut window = Window::of(feed);
+    window.until("the second", |w| w.texts() == ["in two"]).await;
+    window.until("its meta", |w| w.meta.as_ref().is_some_and(|m| m.session_id == two)).await;
+}

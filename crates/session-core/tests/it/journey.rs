@@ -1,0 +1,129 @@
+//! The main job: say something, watch the answer, approve, and have it all again after a restart.
+
+use session_protocol::{Part, ToolState};
+
+use crate::support::{Home, Window, demo, true_items};
+
+fn delete_call(window: &Window) -> Option<&session_protocol::ToolCallPart> {
+    window.items.iter().flat_map(|item| &item.parts).find_map(|part| match part {
+        Part::ToolCall(call) if call.name == "delete_file" => Some(call),
+        _ => None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_answered_and_an_approval_lets_the_agent_go_on() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    let entry = engine.send_message(&session, "Please clean up").await.expect("it is saved");
+
+    window.until("the approval waits", |w| !w.approvals.is_empty()).await;
+    assert_eq!(window.approvals[0].session_id, session);
+    assert_eq!(window.approvals[0].approval.tool_name, "delete_file");
+    window
+        .until("the call waits", |w| delete_call(w).is_some_and(|c| c.state == ToolState::Waiting))
+        .await;
+    assert_eq!(window.items[0].id, entry, "L7: the item has the id it was sent with");
+    assert_eq!(window.items[0].meta.delivery, None, "the stream has it");
+
+    let approval = window.approvals[0].approval.id.clone();
+    engine.respond_approval(&session, &approval, true).await.expect("it is saved");
+    window
+        .until("the agent went on", |w| {
+            w.is_settled() && w.approvals.is_empty() && w.texts().concat().contains("deleted")
+        })
+        .await;
+    let call = delete_call(&window).expect("it is still there");
+    assert_eq!(call.state, ToolState::Done);
+    assert_eq!(call.approval.as_ref().and_then(|approval| approval.approved), Some(true));
+    assert_eq!(window.items, true_items(&server, &session).await);
+    assert!(window.log.iter().any(|diff| diff.starts_with("Patch")), "text came as patches");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denying_keeps_the_tool_from_running() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    engine.send_message(&session, "Please clean up").await.expect("it is saved");
+    window.until("the approval waits", |w| !w.approvals.is_empty()).await;
+    let approval = window.approvals[0].approval.id.clone();
+    engine.respond_approval(&session, &approval, false).await.expect("it is saved");
+    window.until("the agent knows", |w| w.is_settled() && w.texts().concat().contains("no")).await;
+    assert_eq!(delete_call(&window).map(|call| call.state), Some(ToolState::Denied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_opens_from_the_disk_with_what_was_shown_before() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    let shown = window.items.clone();
+    engine.close().await;
+    server.shutdown().await;
+
+    let engine = home.engine();
+    assert_eq!(engine.sessions()[0].id, session);
+    assert_eq!(engine.sessions()[0].title, "hello");
+    let view = engine.open_session(&session).await.expect("it is stored");
+    assert_eq!(view.items, shown);
+    assert!(!view.has_more_before);
+    assert_eq!(view.meta.agents.len(), 1, "agents are stored too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_in_mid_answer_goes_on_where_it_was() {
+    let home = Home::new();
+    let server =
+        home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    engine.send_message(&session, "long 600").await.expect("it is saved");
+    window
+        .until("half an answer", |w| w.texts().get(1).is_some_and(|text| text.len() > 1500))
+        .await;
+    // No flush: what was not written yet is lost, as if the process had been killed.
+    drop(window);
+    drop(engine);
+
+    let engine = home.engine();
+    let view = engine.open_session(&session).await.expect("it is stored");
+    let stored = view.items[1].clone();
+    assert!(!stored.meta.is_complete);
+    let mut window = Window::open(&engine, &session);
+    window.until("the stored items", |w| w.items.len() == 2).await;
+    assert_eq!(window.items, view.items, "the feed begins with what is stored");
+    crate::support::connect(&engine, &server.base_url());
+    window.until("the whole answer", |w| w.is_settled()).await;
+    let truth = true_items(&server, &session).await;
+    assert_eq!(window.items, truth, "nothing is lost and nothing is there twice");
+    let text = crate::support::text(&truth[1]);
+    assert!(text.starts_with(&crate::support::text(&stored)) && text.contains("word 600"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_answer_keeps_its_text() {
+    let home = Home::new();
+    let server =
+        home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    assert_eq!(engine.stop(&session).await.expect_err("nothing runs").code(), "not-possible");
+    engine.send_message(&session, "long 50000").await.expect("it is saved");
+    window.until("an answer begins", |w| w.texts().get(1).is_some_and(|t| t.len() > 100)).await;
+    engine.stop(&session).await.expect("it is saved");
+    window.until("it has stopped", |w| w.is_settled()).await;
+    assert!(window.items[1].meta.stopped.is_some(), "{:?}", window.describe());
+    assert!(crate::support::text(&window.items[1]).starts_with("word 1 "));
+}

@@ -1,0 +1,11 @@
+//! The engine against a real session server, a real stream and a real SQLite file.
+
+mod crash;
+mod damage;
+mod different;
+mod feeds;
+mod journey;
+mod offline;
+mod outbox;
+mod sessions;
+mod support;

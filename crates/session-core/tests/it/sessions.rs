@@ -1,0 +1,161 @@
+//! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
+
+use session_core::{CreateSession, SessionState};
+
+use crate::support::{Home, Window, demo, engine_in, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_title_is_given_taken_from_the_first_message_or_changed() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let named = CreateSession { title: Some("Release 1.0".to_owned()), ..demo() };
+    let named = engine.create_session(named).await.expect("it is saved");
+    let plain = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&plain, "hello there\nmore").await.expect("it is saved");
+    let mut window = Window::of(engine.feed());
+    let title = |w: &Window, id: &str| {
+        w.sessions.iter().find(|session| session.id == id).map(|session| session.title.clone())
+    };
+    window
+        .until("both titles", |w| {
+            title(w, &named).as_deref() == Some("Release 1.0")
+                && title(w, &plain).as_deref() == Some("hello there")
+        })
+        .await;
+    engine.rename_session(&plain, " Greetings ").await.expect("it is saved");
+    window.until("the new title", |w| title(w, &plain).as_deref() == Some("Greetings")).await;
+    let mut window = Window::open(&engine, &plain);
+    window.until("the stream has it", |w| w.is_settled()).await;
+    engine.close().await;
+    let engine = home.engine();
+    let titles: Vec<String> = engine.sessions().into_iter().map(|session| session.title).collect();
+    assert!(titles.contains(&"Greetings".to_owned()), "{titles:?}");
+    assert!(titles.contains(&"Release 1.0".to_owned()), "{titles:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_is_kept_shown_and_spent() {
+    let home = Home::new();
+    let engine = home.engine();
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    engine.save_draft(&session, "half a").await.expect("it is saved");
+    engine.save_draft(&session, "half a thought").await.expect("it is saved");
+    drop(engine);
+    let engine = home.engine();
+    assert_eq!(engine.sessions()[0].draft.as_deref(), Some("half a thought"));
+    let view = engine.open_session(&session).await.expect("it opens");
+    assert_eq!(view.draft.map(|draft| draft.text).as_deref(), Some("half a thought"));
+    engine.send_message(&session, "half a thought").await.expect("it is saved");
+    let view = engine.open_session(&session).await.expect("it opens");
+    assert!(view.draft.is_none(), "what was sent is no draft");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_others_are_unread_until_they_are_seen() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    let unread = async |count: u32| {
+        eventually("the unread count", async || {
+            engine.sessions().iter().any(|s| s.unread == count && s.preview.is_some()).then_some(())
+        })
+        .await;
+    };
+    unread(1).await;
+    engine.mark_read(&session).await.expect("it is saved");
+    unread(0).await;
+    engine.send_message(&session, "thanks").await.expect("it is saved");
+    unread(1).await;
+    engine.close().await;
+    let engine = home.engine();
+    assert_eq!(engine.sessions()[0].unread, 1, "it is remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_session_goes_here_at_once_and_there_when_it_can() {
+    let home = Home::new();
+    let server = home.server().await;
+    let addr = server.addr;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    server.shutdown().await;
+    engine.delete_session(&session).await.expect("it is saved");
+    window.until("it is gone from the list", |w| w.sessions.is_empty()).await;
+    assert_eq!(
+        engine.send_message(&session, "still?").await.expect_err("it is deleted").code(),
+        "unknown-session"
+    );
+    drop(window);
+    drop(engine);
+
+    let server = home.server_at(addr).await;
+    let engine = home.engine_on(&server);
+    assert!(engine.sessions().is_empty());
+    let other = engine_in(&home.path("other"));
+    crate::support::connect(&other, &server.base_url());
+    let status = other.server_status();
+    eventually("the server has forgotten it", async || {
+        other.nudge();
+        let listed = status.borrow().synced_at.is_some();
+        let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+        let answer = reqwest::get(url).await.expect("the server answers").status();
+        (listed && answer == 404).then_some(())
+    })
+    .await;
+    assert!(engine.sessions().is_empty(), "the list of the server does not bring it back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_others_made_appear_and_are_followed() {
+    let home = Home::new();
+    let server = home.server().await;
+    let theirs = engine_in(&home.path("theirs"));
+    crate::support::connect(&theirs, &server.base_url());
+    let session = theirs.create_session(demo()).await.expect("it is saved");
+    theirs.send_message(&session, "Please clean up").await.expect("it is saved");
+    let mut window = Window::open(&theirs, &session);
+    window.until("an approval", |w| !w.approvals.is_empty()).await;
+
+    let engine = home.engine_on(&server);
+    let mut ours = Window::of(engine.feed());
+    ours.until("the session and its approval", |w| {
+        w.sessions.iter().any(|s| s.id == session && s.state == SessionState::Approval)
+            && w.approvals.len() == 1
+    })
+    .await;
+    // The first answer wins, whoever gives it.
+    let approval = ours.approvals[0].approval.id.clone();
+    engine.respond_approval(&session, &approval, true).await.expect("it is saved");
+    window.until("theirs goes on too", |w| w.approvals.is_empty() && w.is_settled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_items_come_by_the_page() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    for n in 0..100 {
+        engine.send_message(&session, &format!("message {n}")).await.expect("it is saved");
+    }
+    window.until("all are there", |w| w.is_settled() && w.items.len() == 100).await;
+    let view = engine.open_session(&session).await.expect("it opens");
+    assert_eq!(view.items.len(), 60);
+    assert!(view.has_more_before);
+    assert_eq!(crate::support::text(&view.items[0]), "message 40");
+    let page = engine.page_before(&session, &view.items[0].id, 30).await.expect("it is stored");
+    let texts: Vec<String> = page.items.iter().map(crate::support::text).collect();
+    let expected: Vec<String> = (10..40).map(|n| format!("message {n}")).collect();
+    assert_eq!(texts, expected);
+    assert!(page.has_more_before);
+    let page = engine.page_before(&session, &page.items[0].id, 30).await.expect("it is stored");
+    assert_eq!(page.items.len(), 10);
+    assert!(!page.has_more_before);
+}

@@ -1,0 +1,236 @@
+//! A server, an engine and a window to test with.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use session_core::{
+    Actor, CreateSession, Diff, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, Notice,
+    SessionMeta, SessionSummary, WaitingApproval,
+};
+use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
+use session_server::{RunningServer, ServerConfig};
+use url::Url;
+
+/// How long anything may take before a test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A folder for one test, with what a server and an engine keep in it.
+pub(crate) struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path("engine").join("threadkeep.db")
+    }
+
+    /// A server on a free port that answers at once.
+    pub(crate) async fn server(&self) -> RunningServer {
+        self.server_with(|_| {}).await
+    }
+
+    /// A server on an address that was used before.
+    pub(crate) async fn server_at(&self, addr: SocketAddr) -> RunningServer {
+        self.server_with(|config| config.listen = addr).await
+    }
+
+    pub(crate) async fn server_with(
+        &self,
+        change: impl FnOnce(&mut ServerConfig),
+    ) -> RunningServer {
+        let mut config = ServerConfig::new(self.path("server"));
+        config.demo_pace = Duration::ZERO;
+        change(&mut config);
+        session_server::start(config).await.expect("the server starts")
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        engine_in(&self.path("engine"))
+    }
+
+    /// An engine that talks to a server.
+    pub(crate) fn engine_on(&self, server: &RunningServer) -> Engine {
+        let engine = self.engine();
+        connect(&engine, &server.base_url());
+        engine
+    }
+}
+
+pub(crate) fn engine_in(dir: &Path) -> Engine {
+    let actor = Actor { id: "ana".to_owned(), name: "Ana".to_owned() };
+    let config = EngineConfig { data_dir: dir.to_owned(), actor, device_id: "laptop".to_owned() };
+    Engine::open(config).expect("the engine opens")
+}
+
+pub(crate) fn connect(engine: &Engine, url: &Url) {
+    engine.connect(Some(Endpoint::open(url.clone()))).expect("TLS works here");
+}
+
+pub(crate) fn demo() -> CreateSession {
+    let agent = AgentSpec {
+        id: "demo".to_owned(),
+        name: Some("Demo".to_owned()),
+        endpoint: "builtin:demo".to_owned(),
+        method: None,
+        headers: None,
+        triggers: None,
+        body_template: None,
+    };
+    CreateSession { title: None, agents: vec![agent] }
+}
+
+/// What a window knows, by folding what its feed gives it.
+pub(crate) struct Window {
+    feed: Feed,
+    epoch: u64,
+    after: u64,
+    pub(crate) items: Vec<Item>,
+    pub(crate) meta: Option<SessionMeta>,
+    pub(crate) sessions: Vec<SessionSummary>,
+    pub(crate) approvals: Vec<WaitingApproval>,
+    pub(crate) notices: Vec<Notice>,
+    /// Every diff in short, for the message of a failing test.
+    pub(crate) log: Vec<String>,
+}
+
+impl Window {
+    pub(crate) fn open(engine: &Engine, session: &str) -> Self {
+        let feed = engine.feed();
+        feed.show(Some(session.to_owned()));
+        Self::of(feed)
+    }
+
+    pub(crate) fn of(feed: Feed) -> Self {
+        Self {
+            epoch: feed.epoch(),
+            feed,
+            after: 0,
+            items: vec![],
+            meta: None,
+            sessions: vec![],
+            approvals: vec![],
+            notices: vec![],
+            log: vec![],
+        }
+    }
+
+    /// Pulls one batch and folds it.
+    pub(crate) async fn pull(&mut self) {
+        let batch = self.feed.next(self.epoch, self.after).await;
+        if batch.reset {
+            self.items.clear();
+        }
+        self.epoch = batch.epoch;
+        self.after = batch.to;
+        for change in batch.changes {
+            match change {
+                FeedChange::Sessions { sessions } => self.sessions = sessions,
+                FeedChange::Approvals { approvals } => self.approvals = approvals,
+                FeedChange::Meta { meta } => self.meta = Some(*meta),
+                FeedChange::Notice { notice } => self.notices.push(notice),
+                FeedChange::Diff { diff, .. } => {
+                    self.log.push(format!("{diff:?}"));
+                    let is_reset = matches!(diff, Diff::Reset { .. });
+                    diff.apply(&mut self.items).unwrap_or_else(|misfit| {
+                        panic!("{misfit} (reset: {is_reset}): {:?}", self.log)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Pulls until the window is as expected.
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !done(self) {
+            if tokio::time::timeout_at(deadline, self.pull()).await.is_err() {
+                panic!("not in time: {what}\nitems: {:?}\nmeta: {:?}", self.describe(), self.meta);
+            }
+        }
+    }
+
+    /// The items in short.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        self.items
+            .iter()
+            .map(|item| {
+                let text: String = text(item).chars().take(40).collect();
+                format!(
+                    "{:?} {} complete={} {:?} {text:?}",
+                    item.meta.role, item.id, item.meta.is_complete, item.meta.delivery
+                )
+            })
+            .collect()
+    }
+
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.items.iter().map(text).collect()
+    }
+
+    pub(crate) fn meta(&self) -> &SessionMeta {
+        self.meta.as_ref().expect("the window has got the session's meta")
+    }
+
+    /// The window has the whole of the session, and nothing waits.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.meta.as_ref().is_some_and(|meta| {
+            meta.connection.state == session_core::ConnectionState::Live && meta.queued == 0
+        }) && self.items.iter().all(|item| item.meta.is_complete)
+    }
+
+    pub(crate) fn answers(&self) -> usize {
+        self.items.iter().filter(|item| item.meta.role == Role::Assistant).count()
+    }
+}
+
+pub(crate) fn text(item: &Item) -> String {
+    item.parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The session as its stream has it, read by nobody of ours but the fold.
+pub(crate) async fn truth(server: &RunningServer, session: &str) -> Vec<Message> {
+    let mut url = server.base_url();
+    url.path_segments_mut()
+        .expect("an http URL has a path")
+        .pop_if_empty()
+        .extend(["v1", "stream", "sessions", session]);
+    let mut fold = SessionFold::new(session);
+    let stream = durable_stream::Client::new().stream(url);
+    let mut batches = stream.follow(durable_stream::Offset::Beginning, durable_stream::Live::No);
+    while let Some(batch) = futures::StreamExt::next(&mut batches).await {
+        fold.apply(&batch.expect("the stream can be read").items, &mut ());
+    }
+    fold.messages().filter(|message| !message.hidden).cloned().collect()
+}
+
+/// The items of the stream as the engine should show them.
+pub(crate) async fn true_items(server: &RunningServer, session: &str) -> Vec<Item> {
+    truth(server, session).await.into_iter().map(Item::from).collect()
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = check().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
