@@ -14,7 +14,7 @@ use durable_streams_server::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Listed, MOUNT, Stamp, StreamError, Streams};
+use super::{Listed, MOUNT, Stamp, StreamError, Streams, snapshot::Snapshot};
 
 /// Fewer files and less memory than the crate's 16; a desktop has few writers.
 const SHARDS: usize = 4;
@@ -26,7 +26,7 @@ const JSON: &str = "application/json";
 
 /// Streams on this machine's disk.
 pub(crate) struct Embedded {
-    storage: Arc<AcidStorage>,
+    storage: Arc<Snapshot<AcidStorage>>,
     router: Router,
 }
 
@@ -36,7 +36,7 @@ impl Embedded {
         let storage =
             AcidStorage::new(folder, SHARDS, MAX_TOTAL_BYTES, MAX_STREAM_BYTES, AcidBackend::File)
                 .map_err(|error| error.to_string())?;
-        let storage = Arc::new(storage);
+        let storage = Arc::new(Snapshot(storage));
         let mut config = Config::default();
         config.http.stream_base_path = MOUNT.to_owned();
         // No origin: CORS is decided in front, see `guard`.
@@ -48,7 +48,7 @@ impl Embedded {
     /// The storage is synchronous and syncs to disk: never on a runtime worker.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&AcidStorage) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Snapshot<AcidStorage>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, StreamError> {
         let storage = Arc::clone(&self.storage);
         tokio::task::spawn_blocking(move || work(&storage))

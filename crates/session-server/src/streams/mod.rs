@@ -2,6 +2,7 @@
 
 mod embedded;
 mod remote;
+mod snapshot;
 
 use async_trait::async_trait;
 use axum::{body::Body, http::Request, response::Response};

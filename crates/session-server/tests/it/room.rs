@@ -74,6 +74,7 @@ async fn clearing_deletes_every_row_and_never_writes_a_reset() {
     let message = talk.send("what can you do?").await;
     let log = talk.until("an approval", |log| log.ended() == 1).await;
     let approval = log.approvals().remove(0);
+    log.assert_gapless();
     let chunks = log.items.iter().filter(|item| item["type"] == "chunk").count();
     let (status, body) = rig.post(&talk.path("/reset"), json!({})).await;
     assert_eq!((status.as_u16(), &body["success"]), (200, &json!(true)));
