@@ -1,5 +1,7 @@
 //! The client against real servers, and against servers that misbehave.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as the tests do")]
+
 mod faults;
 mod plain;
 mod producing;

@@ -117,7 +117,7 @@ pub(crate) fn events(text: &'static str) -> Response {
 /// An event stream that says this and then nothing more.
 pub(crate) fn silent_after(text: &'static str) -> Response {
     use futures::StreamExt;
-    let said = futures::stream::iter((!text.is_empty()).then(|| Ok::<_, std::io::Error>(text)));
+    let said = futures::stream::iter((!text.is_empty()).then_some(Ok::<_, std::io::Error>(text)));
     let body = Body::from_stream(said.chain(futures::stream::pending()));
     reply(200).header("content-type", "text/event-stream").body(body).unwrap()
 }
