@@ -21,6 +21,7 @@ export type { OutboxItem } from './bindings/OutboxItem';
 export type { OutboxKind } from './bindings/OutboxKind';
 export type { Page } from './bindings/Page';
 export type { Part } from './bindings/Part';
+export type { PartApproval } from './bindings/PartApproval';
 export type { Presence } from './bindings/Presence';
 export type { Role } from './bindings/Role';
 export type { SessionMeta } from './bindings/SessionMeta';

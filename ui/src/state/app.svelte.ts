@@ -106,7 +106,9 @@ export class AppState {
     });
     this.#feed = new FeedLoop(backend, this, boot);
     backend.onOpenSession((sessionId) => {
-      void this.open(sessionId);
+      // Who comes from a notification comes to answer.
+      const waiting = this.approvals.find((one) => one.sessionId === sessionId);
+      void (waiting === undefined ? this.open(sessionId) : this.goToApproval(waiting));
     });
   }
 
