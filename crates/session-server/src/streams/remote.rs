@@ -29,6 +29,9 @@ const FORWARDED: [header::HeaderName; 4] =
 /// Streams reached by HTTP.
 pub(crate) struct Remote {
     base: Url,
+    /// For appends, which are repeated for a while: what they hold exists nowhere else.
+    writer: Client,
+    /// For everything that somebody can ask for again.
     client: Client,
     /// For readers: answers are passed on as they come, with the server's own status and headers.
     pass: reqwest::Client,
@@ -41,16 +44,18 @@ impl Remote {
             return Err(ServerError::StreamsUrl(url.clone()));
         }
         let bad = |_| ServerError::StreamsUrl(url.clone());
-        let retry =
-            RetryPolicy::new(Some(5), Duration::from_millis(100), Duration::from_secs(2), 2.0)
-                .map_err(bad)?;
-        let client = Client::builder().retry(retry).follow_retry(retry).build().map_err(bad)?;
+        let client = |retries| {
+            let (first, last) = (Duration::from_millis(100), Duration::from_secs(2));
+            let retry = RetryPolicy::new(Some(retries), first, last, 2.0)?;
+            Client::builder().retry(retry).follow_retry(retry).build()
+        };
+        let (writer, client) = (client(6).map_err(bad)?, client(2).map_err(bad)?);
         let pass = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(READ_IDLE)
             .build()
             .map_err(ServerError::HttpClient)?;
-        Ok(Self { base: url.clone(), client, pass })
+        Ok(Self { base: url.clone(), writer, client, pass })
     }
 
     fn url(&self, name: &str) -> Url {
@@ -101,7 +106,7 @@ impl Streams for Remote {
         body.put_u8(b']');
         let stamp = ProducerStamp { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
         let options = AppendOptions::content_type("application/json").stamped(stamp);
-        self.stream(name).append(body.freeze(), options).await?;
+        self.writer.stream(self.url(name)).append(body.freeze(), options).await?;
         Ok(())
     }
 

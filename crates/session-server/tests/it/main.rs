@@ -5,6 +5,7 @@
 
 mod fake;
 mod flow;
+mod folded;
 mod guard;
 mod model;
 mod remote;
