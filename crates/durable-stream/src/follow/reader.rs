@@ -93,6 +93,7 @@ pub(super) struct Reader {
     ahead: Option<Offset>,
     events: Option<Events>,
     ready: VecDeque<Batch>,
+    failed: Option<Error>,
     ended: bool,
 
     state: Option<FollowState>,
@@ -122,6 +123,7 @@ impl Reader {
             ahead: None,
             events: None,
             ready: VecDeque::new(),
+            failed: None,
             ended: false,
             state: None,
             failures: 0,
@@ -136,16 +138,17 @@ impl Reader {
             if let Some(batch) = self.ready.pop_front() {
                 return Some(Ok(batch));
             }
-            if self.ended {
-                return None;
-            }
-            // A batch that is ready was decoded before the failure, and its offset is already ours.
-            if let Err(error) = self.step().await
+            // What was committed before a failure is delivered before it.
+            if let Some(error) = self.failed.take()
                 && let Err(error) = self.recover(error).await
             {
                 self.ended = true;
                 return Some(Err(error));
             }
+            if self.ended {
+                return None;
+            }
+            self.failed = self.step().await.err();
         }
     }
 
@@ -169,6 +172,7 @@ impl Reader {
         self.connected = self.given();
         self.forget();
         self.mode = Mode::CatchUp;
+        self.tell(FollowState::Connecting);
         // The network may be another one now.
         self.polls_only = self.live == Live::LongPoll;
         self.worthless = 0;

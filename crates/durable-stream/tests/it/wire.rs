@@ -444,6 +444,22 @@ async fn a_damaged_answer_ends_the_reader() {
 }
 
 #[tokio::test]
+async fn what_was_committed_before_a_damaged_event_is_delivered_before_the_error() {
+    let script = Script::start([
+        tail("[1]", "a"),
+        events(concat!(
+            "event: data\ndata: [2]\n\nevent: control\ndata: {\"streamNextOffset\":\"b\"}\n\n",
+            "event: data\ndata: [3]\n\nevent: control\ndata: {}\n\n"
+        )),
+    ])
+    .await;
+    let mut batches = stream(&script).follow(Offset::Beginning, Live::Sse);
+    assert_eq!(read(&mut batches, 2).await, ["1", "2"]);
+    assert!(matches!(error(&mut batches).await, Error::Sse { .. }));
+    assert!(within(batches.next()).await.is_none());
+}
+
+#[tokio::test]
 async fn a_plain_append_is_repeated_only_if_it_surely_was_not_stored() {
     let script = Script::start([with(status(429), "retry-after", "0"), poll_ended("a")]).await;
     stream(&script).append(json("[1]"), AppendOptions::default()).await.unwrap();
