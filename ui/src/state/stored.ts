@@ -14,9 +14,11 @@ export function readStored<T>(key: string, fallback: T): T {
   }
 }
 
+/** Keeps `value`; null forgets it. */
 export function writeStored(key: string, value: unknown): void {
   try {
-    localStorage.setItem(PREFIX + key, JSON.stringify(value));
+    if (value === null) localStorage.removeItem(PREFIX + key);
+    else localStorage.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
     // Storage is full or switched off: the window forgets a little more.
   }

@@ -61,11 +61,11 @@ export class TranscriptState {
         const item = this.#replica.items[effect.at];
         if (item === undefined) return false;
         if (effect.at === this.rows.length) this.arrived += 1;
-        this.rows = this.rows.toSpliced(effect.at, 0, new Row(item));
+        this.rows = [...this.rows.slice(0, effect.at), new Row(item), ...this.rows.slice(effect.at)];
         return true;
       }
       case 'remove':
-        this.rows = this.rows.toSpliced(effect.at, 1);
+        this.rows = this.rows.filter((_, at) => at !== effect.at);
         return true;
       case 'set':
         this.#with(effect.at, (row, item) => {

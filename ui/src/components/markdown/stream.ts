@@ -397,7 +397,7 @@ function lastBlock(tokens: Token[]): number {
  */
 function mayFreezeBefore(tokens: Token[], last: number): boolean {
   if (last === tokens.length) return true;
-  const before = tokens.slice(0, last).findLast((token) => token.type !== 'space');
+  const before = tokens[lastBlock(tokens.slice(0, last))];
   if (before?.type !== 'list' && before?.type !== 'blockquote') return true;
   const raw = tokens[last]?.raw ?? '';
   return raw.includes('\n') || raw.trim().length > 10 || !/^[\s\d.)*+>-]*$/.test(raw);
