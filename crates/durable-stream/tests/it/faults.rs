@@ -63,7 +63,7 @@ async fn run(server: &Server, client: &Client, seed: u64) {
         .collect();
 
     let proxy = FaultProxy::start(&server.base, seed, rate).await;
-    let stream = client.stream(proxy.base.join(&name).unwrap());
+    let stream = client.stream(server.url(&proxy.base, &name));
 
     let options = ProducerOptions {
         content_type: content_type.to_owned(),

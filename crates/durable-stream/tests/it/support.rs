@@ -15,29 +15,45 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
     pub(crate) base: Url,
+    /// Keeps the streams of one test apart from those of others, on a server that outlives it.
+    prefix: String,
     client: Client,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
 impl Server {
+    /// A server in this process, or the one whose streams are below `DURABLE_STREAM_SERVER`, a URL with a slash at
+    /// its end.
     pub(crate) async fn start() -> Self {
+        let prefix = format!("t{:08x}-", rand::random::<u32>());
+        if let Ok(base) = std::env::var("DURABLE_STREAM_SERVER") {
+            let base = Url::parse(&base).expect("DURABLE_STREAM_SERVER is a URL");
+            return Self { base, prefix, client: client(), task: None };
+        }
         let storage = Arc::new(InMemoryStorage::new(1 << 30, 1 << 28));
         let router = build_router(storage, &Config::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base =
             Url::parse(&format!("http://{}/v1/stream/", listener.local_addr().unwrap())).unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { base, client: client(), task }
+        Self { base, prefix, client: client(), task: Some(task) }
     }
 
     pub(crate) fn stream(&self, name: &str) -> StreamHandle {
-        self.client.stream(self.base.join(name).unwrap())
+        self.client.stream(self.url(&self.base, name))
+    }
+
+    /// The stream's address by way of a proxy at `base`.
+    pub(crate) fn url(&self, base: &Url, name: &str) -> Url {
+        base.join(&format!("{}{name}", self.prefix)).unwrap()
     }
 }
 
