@@ -9,7 +9,7 @@ use super::log::{
     EntryKind, LiveRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
     position_as_seq, split_entity,
 };
-use super::message::{IndexEvent, MessageFold, RowBody, RowContext, Weight};
+use super::message::{IndexEvent, MessageFold, RowBody, RowContext, Shape, Weight};
 use super::session::{ApprovalKey, SessionFold};
 use super::signals::{Affected, Site};
 use super::track::Tracker;
@@ -79,10 +79,7 @@ impl<'a> Run<'a> {
             Event::Control(Control::Reset) => self.reset(pos),
             Event::Control(_) | Event::Other(_) => {}
             Event::Bare(bare) => self.bare(&bare, pos),
-            Event::Malformed { .. } => {
-                self.fold.malformed = self.fold.malformed.saturating_add(1);
-                self.out.skipped += 1;
-            }
+            Event::Malformed { .. } => self.skip(),
         }
     }
 
@@ -105,7 +102,8 @@ impl<'a> Run<'a> {
         if log.is_empty() {
             return false;
         }
-        let mut message = MessageFold::new(id, first, log);
+        let shape = log.shape();
+        let mut message = MessageFold::new(id, first, shape, log);
         refold(&mut message, first);
         // What it did to the session is in the state already.
         message.take_outbox();
@@ -143,14 +141,27 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A message in memory, or a new one.
-    fn bring_or_create(&mut self, id: &str, pos: u64) {
+    /// A message in memory, or a new one; false when there is one of another shape, which cannot take
+    /// the row.
+    fn bring_or_create(&mut self, id: &str, shape: Shape, pos: u64) -> bool {
         if self.bring(id) {
-            return;
+            if self.fold.messages.get(id).is_some_and(|message| message.shape == shape) {
+                return true;
+            }
+            self.skip();
+            return false;
         }
-        self.fold.messages.insert(id.to_owned(), MessageFold::new(id, pos, RowLog::default()));
+        let message = MessageFold::new(id, pos, shape, RowLog::default());
+        self.fold.messages.insert(id.to_owned(), message);
         self.fold.order.insert(pos, id.to_owned());
         self.tracker.inserted(id);
+        true
+    }
+
+    /// Counts an item that is left out.
+    fn skip(&mut self) {
+        self.fold.malformed = self.fold.malformed.saturating_add(1);
+        self.out.skipped += 1;
     }
 
     fn build_index(&mut self, id: &str) {
@@ -183,7 +194,9 @@ impl<'a> Run<'a> {
         let Some(raw) = event.raw else { return };
         let fields = &event.fields;
         let seq = event.seq();
-        self.bring_or_create(&id, pos);
+        if !self.bring_or_create(&id, Shape::Rows, pos) {
+            return;
+        }
         let row_id = RowId::of_chunk(&event.key, &id, seq);
         let Some(message) = self.fold.messages.get_mut(&id) else { return };
         let usual = matches!(row_id, RowId::Seq(_));
@@ -278,8 +291,6 @@ impl<'a> Run<'a> {
         let Some(message) = self.fold.messages.remove(id) else { return };
         self.fold.order.remove(&message.message.position);
         self.fold.totals.replace(message.counted, Weight::default());
-        // What was left out of it stays counted.
-        self.fold.malformed = self.fold.malformed.saturating_add(message.counted.bad);
         self.fold.totals.replace_time(message.counted_at.as_deref(), None);
         if self.fold.active.remove(id).is_some() {
             self.active_rows.insert(id.to_owned());
@@ -612,10 +623,11 @@ impl<'a> Run<'a> {
             self.fold.entities.insert(name.clone(), id.clone());
             self.mark(Collection::Entities, &*name);
         }
-        self.bring_or_create(&id, pos);
+        if !self.bring_or_create(&id, Shape::Entity, pos) {
+            return;
+        }
         self.build_index(&id);
         let Some(message) = self.fold.messages.get_mut(&id) else { return };
-        message.bare = true;
         message.log.keep_index();
         let row_id = RowId::Entity(name.clone());
         let upsert = message.log.upsert(row_id.clone(), position_as_seq(pos), pos, raw);
@@ -628,7 +640,7 @@ impl<'a> Run<'a> {
         *fold = SessionFold {
             session_id: mem::take(&mut fold.session_id),
             next: fold.next,
-            malformed: fold.malformed.saturating_add(fold.totals.bad),
+            malformed: fold.malformed,
             floor: pos.saturating_add(1),
             ..SessionFold::default()
         };
@@ -657,9 +669,10 @@ impl<'a> Run<'a> {
 
     /// Folds a bare event into the message it belongs to.
     pub(super) fn bare_chunk(&mut self, id: &str, raw: &str, at: Option<&str>, pos: u64) {
-        self.bring_or_create(id, pos);
+        if !self.bring_or_create(id, Shape::Bare, pos) {
+            return;
+        }
         let Some(message) = self.fold.messages.get_mut(id) else { return };
-        message.bare = true;
         let entry = entry(pos, EntryKind::Bare, None, Some(raw));
         let seq = position_as_seq(pos);
         message.log.push(entry.clone(), RowId::Pos(pos), seq, pos, raw);
@@ -674,6 +687,8 @@ impl<'a> Run<'a> {
     }
 
     fn bare(&mut self, event: &BareEvent<'_>, pos: u64) {
+        // Where an event goes depends on who holds which call.
+        self.catch_up();
         match event {
             BareEvent::Agui(raw) => self.agui(raw, pos),
             BareEvent::Numbered { seq, chunk } => {
@@ -687,9 +702,7 @@ impl<'a> Run<'a> {
 
     /// Refolds what is out of order, completes the figures and hands out the changes.
     pub(super) fn finish(mut self) -> ChangeSet {
-        while let Some(id) = self.dirty.pop_first() {
-            self.refold(&id);
-        }
+        self.catch_up();
         if self.fold.totals.stale {
             self.recount_times();
         }
@@ -719,6 +732,13 @@ impl<'a> Run<'a> {
         out.tool_calls = tool_calls.into_iter().collect();
         out.rows = if all_rows { fold.all_rows() } else { fold.changed_rows(rows) };
         out
+    }
+
+    /// Refolds every message whose rows came out of order.
+    fn catch_up(&mut self) {
+        while let Some(id) = self.dirty.pop_first() {
+            self.refold(&id);
+        }
     }
 
     fn refold(&mut self, id: &str) {
@@ -784,15 +804,12 @@ fn shown_time(message: &MessageFold) -> Option<String> {
 fn refold(message: &mut MessageFold, position: u64) {
     message.restart(position);
     let mut tracker = Tracker::off();
+    if message.shape == Shape::Entity {
+        message.log.keep_index();
+    }
     for (id, row) in message.log.sorted() {
-        match &id {
-            RowId::Seq(_) => {}
-            RowId::Pos(_) => message.bare = true,
-            RowId::Entity(_) => {
-                message.bare = true;
-                message.log.keep_index();
-            }
-            RowId::Key(_) => message.odd = true,
+        if matches!(id, RowId::Key(_)) {
+            message.odd = true;
         }
         fold_live(message, &id, &row, &mut tracker);
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::message::Shape;
 use crate::event::{ChunkFields, lenient_value, split_key};
 
 /// What a row is known by inside its message.
@@ -203,6 +204,15 @@ impl RowLog {
     /// The identity of a chunk row, given the rows there are.
     pub(crate) fn chunk_id(&mut self, key: &str, message_id: &str, seq: Option<i64>) -> RowId {
         chunk_id(self.rows(), key, message_id, seq)
+    }
+
+    /// What the rows are.
+    pub(crate) fn shape(&self) -> Shape {
+        match self.index.as_ref().and_then(|rows| rows.keys().next()) {
+            Some(RowId::Entity(_)) => Shape::Entity,
+            Some(RowId::Pos(_)) => Shape::Bare,
+            Some(RowId::Seq(_) | RowId::Key(_)) | None => Shape::Rows,
+        }
     }
 
     /// True when no row is left.

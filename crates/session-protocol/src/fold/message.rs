@@ -240,6 +240,17 @@ struct Scratch {
     outbox: Vec<IndexEvent>,
 }
 
+/// The shape of the rows a message is made of. One message never mixes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Chunk rows with sequence numbers.
+    Rows,
+    /// Bare events, which name roles themselves and have no gaps.
+    Bare,
+    /// Rows of an entity stream.
+    Entity,
+}
+
 /// What a message counts for in the statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
@@ -254,8 +265,7 @@ pub(crate) struct Weight {
 pub(crate) struct MessageFold {
     pub(crate) message: Message,
     pub(crate) log: RowLog,
-    /// Bare streams name roles in events and have no gaps.
-    pub(crate) bare: bool,
+    pub(crate) shape: Shape,
     /// What the statistics count for it now.
     pub(crate) counted: Weight,
     /// The `createdAt` the statistics count for it now.
@@ -268,11 +278,11 @@ pub(crate) struct MessageFold {
 }
 
 impl MessageFold {
-    pub(crate) fn new(id: &str, position: u64, log: RowLog) -> Self {
+    pub(crate) fn new(id: &str, position: u64, shape: Shape, log: RowLog) -> Self {
         Self {
             message: Message::new(id, position),
             log,
-            bare: false,
+            shape,
             counted: Weight::default(),
             counted_at: None,
             dirty: false,
@@ -441,7 +451,7 @@ impl MessageFold {
             Some(complete) => complete,
             None => hidden || scratch.terminal,
         };
-        let gap = !self.bare
+        let gap = self.shape == Shape::Rows
             && scratch.last_seq.is_some_and(|last| {
                 u64::try_from(last).is_ok_and(|last| last.saturating_add(1) != scratch.distinct)
             });
@@ -609,7 +619,7 @@ impl Step<'_> {
 
     /// The role in an event counts only where rows do not have one.
     pub(crate) fn set_bare_role(&mut self, role: Role) {
-        if self.fold.bare {
+        if self.fold.shape == Shape::Bare {
             self.set_role(role);
         }
     }
@@ -621,7 +631,7 @@ impl Step<'_> {
 
     /// The end of a text completes a person's message in a bare stream: nothing else will.
     pub(crate) fn end_bare_message(&mut self) {
-        if self.fold.bare && self.fold.message.role != Role::Assistant {
+        if self.fold.shape == Shape::Bare && self.fold.message.role != Role::Assistant {
             self.finish(None);
         }
     }

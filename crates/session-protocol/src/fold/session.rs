@@ -231,7 +231,8 @@ impl SessionFold {
         &self.settings
     }
 
-    /// How many items were malformed or unusable and left out, ever.
+    /// How many items were left out: malformed ones ever, and unreadable chunks of the messages
+    /// that are there.
     pub fn skipped(&self) -> u64 {
         self.malformed.saturating_add(self.totals.bad)
     }

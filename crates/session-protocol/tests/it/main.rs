@@ -1,0 +1,9 @@
+//! The contract against recorded streams, against the text of the wire format, and against its laws.
+
+mod captures;
+mod cases;
+mod dialects;
+mod laws;
+mod signals;
+mod streams;
+mod support;

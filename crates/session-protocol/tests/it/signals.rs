@@ -1,0 +1,219 @@
+//! Answers and results, wherever they stand.
+
+use serde_json::{Value, json};
+use session_protocol::{ApprovalStatus, Part, SessionFold, ToolState};
+
+use crate::support::{Store, assistant, call, chunk, chunk_at, folded, parts};
+
+fn asking() -> Vec<Value> {
+    assistant(
+        "a1",
+        &[
+            json!({"type": "RUN_STARTED", "runId": "r"}),
+            json!({"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "rm"}),
+            json!({"type": "TOOL_CALL_END", "toolCallId": "c1", "input": {"p": "/x"}}),
+            json!({"type": "CUSTOM", "name": "approval-requested", "value": {"toolCallId": "c1", "toolName": "rm", "input": {"p": "/x"}, "approval": {"id": "ap"}}}),
+            json!({"type": "RUN_FINISHED", "runId": "r"}),
+        ],
+    )
+}
+
+fn reply(id: &str, approved: bool, second: u64) -> Value {
+    let inner = json!({"type": "approval-response", "approvalId": "ap", "approved": approved});
+    chunk_at(id, "bob", "user", 0, &inner, second)
+}
+
+#[test]
+fn an_own_message_with_a_stop_is_hidden_and_answers() {
+    let mut events = asking();
+    events.push(reply("resp", true, 10));
+    events.push(chunk_at("resp", "bob", "user", 1, &json!({"type": "stop"}), 11));
+    let session = folded(&events);
+    assert_eq!(session.hidden_messages, ["resp"]);
+    assert!(session.pending_approvals.is_empty() && session.active_generations.is_empty());
+    assert_eq!(session.approvals[0].status, ApprovalStatus::Approved);
+    assert_eq!(session.approvals[0].responded_by.as_deref(), Some("bob"));
+    assert_eq!(session.approvals[0].responded_at.as_deref(), Some("2026-03-01T10:00:10.000Z"));
+    assert_eq!(parts(&session.messages[0]), ["tool:c1:answered"]);
+}
+
+#[test]
+fn the_first_answer_wins_also_against_a_late_one() {
+    let mut events = asking();
+    events.push(reply("r1", false, 10));
+    events.push(reply("r2", true, 11));
+    let session = folded(&events);
+    assert_eq!(session.approvals[0].status, ApprovalStatus::Denied);
+    assert_eq!(parts(&session.messages[0]), ["tool:c1:denied"]);
+}
+
+#[test]
+fn an_answer_before_its_request_counts() {
+    let mut events = vec![reply("r1", true, 0)];
+    events.extend(asking());
+    let session = folded(&events);
+    assert_eq!(session.approvals[0].status, ApprovalStatus::Approved);
+}
+
+#[test]
+fn an_answer_to_nothing_is_only_hidden() {
+    let session = folded(&[reply("r1", true, 0)]);
+    assert_eq!(session.hidden_messages, ["r1"]);
+    assert!(session.approvals.is_empty() && session.messages.is_empty());
+    assert_eq!(session.session_stats.message_count, 0);
+}
+
+#[test]
+fn a_result_settles_the_approval_nobody_answered() {
+    let mut events = asking();
+    let inner = json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": "gone"});
+    events.push(chunk("a1", "kermit", "assistant", 5, &inner));
+    let session = folded(&events);
+    assert!(session.pending_approvals.is_empty());
+    assert_eq!(parts(&session.messages[0]), ["tool:c1:done"]);
+    assert!(session.messages[0].is_complete, "a result after the end opens nothing");
+}
+
+#[test]
+fn a_client_result_reaches_the_call_in_every_spelling() {
+    for inner in [
+        json!({"type": "tool-result", "toolCallId": "c1", "output": {"t": 4}, "error": null}),
+        json!({"type": "tool-result", "toolCallId": "c1", "answers": {"t": 4}}),
+        json!({"type": "tool_result", "toolCallId": "c1", "content": "{\"t\":4}"}),
+        json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": "{\"t\":4}"}),
+        json!({"type": "tool-output-available", "toolCallId": "c1", "output": {"t": 4}}),
+    ] {
+        let mut events = asking();
+        events.push(chunk_at("tr", "bob", "user", 0, &inner, 10));
+        let session = folded(&events);
+        assert_eq!(session.hidden_messages, ["tr"], "{inner}");
+        let call = call(&session.messages[0], "c1");
+        assert_eq!((call.state, &call.output), (ToolState::Done, &Some(json!({"t": 4}))));
+        assert!(session.active_generations.is_empty());
+    }
+}
+
+#[test]
+fn a_failed_client_result_fails_the_call() {
+    let mut events = asking();
+    let inner =
+        json!({"type": "tool-result", "toolCallId": "c1", "output": null, "error": "denied by OS"});
+    events.push(chunk_at("tr", "bob", "user", 0, &inner, 10));
+    let session = folded(&events);
+    let call = call(&session.messages[0], "c1");
+    assert_eq!((call.state, call.error.as_deref()), (ToolState::Failed, Some("denied by OS")));
+}
+
+#[test]
+fn an_empty_result_does_not_wipe_a_real_one() {
+    let mut events = asking();
+    for (n, inner) in [
+        json!({"type": "tool-result", "toolCallId": "c1", "output": 1, "error": null}),
+        json!({"type": "tool-result", "toolCallId": "c1", "error": null}),
+    ]
+    .iter()
+    .enumerate()
+    {
+        events.push(chunk_at(&format!("tr{n}"), "bob", "user", 0, inner, 10));
+    }
+    let session = folded(&events);
+    assert_eq!(call(&session.messages[0], "c1").output, Some(json!(1)));
+}
+
+#[test]
+fn a_call_id_used_twice_is_answered_where_it_stands() {
+    let ask = |message: &str, second: u64| {
+        chunk_at(
+            message,
+            "k",
+            "assistant",
+            0,
+            &json!({"type": "tool-input-available", "toolCallId": "call_0", "toolName": "t", "input": {}}),
+            second,
+        )
+    };
+    let result = |message: &str, output: i32, second: u64| {
+        chunk_at(
+            message,
+            "bob",
+            "user",
+            0,
+            &json!({"type": "tool-result", "toolCallId": "call_0", "output": output}),
+            second,
+        )
+    };
+    let session = folded(&[ask("a1", 0), result("t1", 1, 1), ask("a2", 2), result("t2", 2, 3)]);
+    assert_eq!(call(&session.messages[0], "call_0").output, Some(json!(1)));
+    assert_eq!(call(&session.messages[1], "call_0").output, Some(json!(2)));
+}
+
+#[test]
+fn an_interrupt_is_answered_by_the_run_that_resumes() {
+    let mut events = assistant(
+        "a1",
+        &[
+            json!({"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "rm"}),
+            json!({"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": [
+            {"id": "int-1", "reason": "approval_required", "toolCallId": "c1"},
+            {"id": "int-2", "reason": "generic"}]}}),
+        ],
+    );
+    assert_eq!(folded(&events).pending_approvals[0].id, "int-1");
+    events.extend(assistant("a2", &[
+        json!({"type": "RUN_STARTED", "input": {"resume": [{"interruptId": "int-1", "status": "resolved", "payload": {"approved": true}}]}}),
+        json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": "\"ok\""}),
+        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Done"}),
+        json!({"type": "RUN_FINISHED"}),
+    ]));
+    let session = folded(&events);
+    assert!(session.pending_approvals.is_empty());
+    assert_eq!(session.approvals[0].status, ApprovalStatus::Approved);
+    assert_eq!(parts(&session.messages[0]), ["tool:c1:done"]);
+    assert_eq!(parts(&session.messages[1]), ["text:Done"], "it continues in a message of its own");
+    assert!(session.hidden_messages.is_empty());
+}
+
+#[test]
+fn config_gives_the_session_its_title() {
+    let config = |id: &str, value: Value, second: u64| {
+        let mut inner = value;
+        inner["type"] = json!("config");
+        chunk_at(id, "alice", "user", 0, &inner, second).to_string()
+    };
+    let mut fold = SessionFold::new("s");
+    fold.apply([config("k1", json!({"title": "One", "model": "m"}), 0)], &mut ());
+    assert_eq!(fold.title(), Some("One"));
+    let changes = fold.apply([config("k2", json!({"title": "Two"}), 1)], &mut ());
+    assert!(changes.meta_changed);
+    assert_eq!(fold.title(), Some("Two"));
+    assert_eq!(fold.settings().get("model"), Some(&json!("m")));
+    assert!(fold.messages().all(|m| m.hidden));
+}
+
+#[test]
+fn an_answer_reaches_a_message_that_is_not_in_memory() {
+    let mut store = Store::default();
+    let mut fold = SessionFold::new("s");
+    let items: Vec<String> = asking().iter().map(Value::to_string).collect();
+    let changes = fold.apply(items, &mut store);
+    store.commit(&changes, &fold);
+    let mut fold = SessionFold::restore("s", &store.state);
+    assert_eq!(fold.messages().count(), 0);
+    assert_eq!(fold.pending_approvals().len(), 1, "waiting approvals need no message");
+    let changes = fold.apply([reply("r1", true, 20).to_string()], &mut store);
+    assert_eq!(changes.approvals.len(), 1);
+    assert!(fold.pending_approvals().is_empty());
+    let message = fold.message("a1").expect("brought back");
+    assert!(matches!(&message.parts[0], Part::ToolCall(c) if c.state == ToolState::Answered));
+    assert!(changes.messages.iter().any(|change| change.id() == "a1"));
+}
+
+#[test]
+fn deleting_an_answer_lets_the_approval_wait_again() {
+    let mut events = asking();
+    events.push(reply("r1", true, 10));
+    events.push(json!({"type": "chunk", "key": "r1:0", "headers": {"operation": "delete"}}));
+    let session = folded(&events);
+    assert_eq!(session.pending_approvals.len(), 1);
+    assert!(session.hidden_messages.is_empty());
+}
