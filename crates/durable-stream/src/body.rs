@@ -72,7 +72,6 @@ impl Framing {
 /// A page of JSON lines may end inside an item: a server that counts pages in bytes cuts where it must (ursula does).
 /// The place after such a page is no place to go on from, so that nothing of it is handed out before the item is
 /// whole. Any other body is whole in itself.
-#[derive(Debug)]
 pub(crate) struct Collector {
     framing: Framing,
     max_items: usize,

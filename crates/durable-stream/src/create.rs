@@ -1,5 +1,6 @@
 //! Making streams: new ones and forks.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::wire::{self, header_value};
 /// let options = CreateOptions { ttl: Some(Duration::from_secs(3600)), ..CreateOptions::json() };
 /// assert_eq!(options.content_type.as_deref(), Some("application/json"));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct CreateOptions {
     /// The type of the stream. `None`: the server's default, or for a fork that of its source.
     pub content_type: Option<String>,
@@ -38,6 +39,20 @@ pub struct CreateOptions {
     pub body: Bytes,
     /// Start as a fork of another stream of the same server.
     pub fork: Option<Fork>,
+}
+
+impl fmt::Debug for CreateOptions {
+    // L11: the body is the user's text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateOptions")
+            .field("content_type", &self.content_type)
+            .field("ttl", &self.ttl)
+            .field("expires_at", &self.expires_at)
+            .field("closed", &self.closed)
+            .field("body_bytes", &self.body.len())
+            .field("fork", &self.fork)
+            .finish()
+    }
 }
 
 impl CreateOptions {

@@ -62,7 +62,6 @@ pub enum SseError {
 /// assert_eq!(events[0].data, "café");
 /// # Ok::<(), durable_stream::SseError>(())
 /// ```
-#[derive(Debug)]
 pub struct SseDecoder {
     max_line: usize,
     max_event: usize,
@@ -75,6 +74,16 @@ pub struct SseDecoder {
     name: Vec<u8>,
     data: BytesMut,
     has_data: bool,
+}
+
+impl std::fmt::Debug for SseDecoder {
+    // L11: what it holds is the user's text.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SseDecoder")
+            .field("line_bytes", &self.partial.len())
+            .field("data_bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SseDecoder {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durable_stream::{
-    AppendOptions, CloseOptions, CreateOptions, Error, FollowOptions, FollowState, Live, Offset,
-    ProducerStamp,
+    AppendOptions, Batch, Client, CloseOptions, CreateOptions, Error, FollowOptions, FollowState,
+    Live, Offset, ProducerStamp, SseDecoder,
 };
 use futures::StreamExt;
 
@@ -199,4 +199,25 @@ async fn a_stream_that_is_not_there_ends_the_reader() {
     assert_eq!((error.status(), error.code()), (Some(404), "not-found"));
     assert!(error.to_string().contains("nowhere"));
     assert!(within(batches.next()).await.is_none());
+}
+
+#[test]
+fn nothing_prints_what_users_wrote() {
+    let body = json("[\"hunter2\"]");
+    let batch = Batch {
+        items: vec![body.clone()],
+        next_offset: Offset::Now,
+        cursor: None,
+        up_to_date: true,
+        closed: false,
+    };
+    let create = CreateOptions { body: body.clone(), ..CreateOptions::json() };
+    let close = CloseOptions { body: body.clone(), ..CloseOptions::default() };
+    let mut decoder = SseDecoder::new(100, 100);
+    let mut events = Vec::new();
+    decoder.feed(b"data: hunter2\n\ndata: hunter2\ndata: hunter2", &mut events).unwrap();
+    let stream =
+        Client::new().stream("http://hunter2:hunter2@h/s?hunter2#hunter2".parse().unwrap());
+    let printed = format!("{batch:?} {create:?} {close:?} {decoder:?} {events:?} {stream:?}");
+    assert!(!printed.contains("hunter2"), "{printed}");
 }
