@@ -1,7 +1,8 @@
 -- The first schema: sessions and what one person keeps locally about them.
 
 CREATE TABLE sessions (
-    n             INTEGER PRIMARY KEY,
+    -- Never used again: rows of a deleted session must not become another's.
+    n             INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL UNIQUE,
     -- What the summary shows; everything here can be rebuilt from the stream.
     title         TEXT,

@@ -1,12 +1,14 @@
 //! One batch of the stream: fold, view, outbox, what to write.
 
-use durable_stream::{Batch, Offset};
+use bytes::Bytes;
+use durable_stream::Offset;
 use session_protocol::{ApprovalStatus, ChangeSet, Event, Intent, MessageChange, Part, Role};
 use tokio::time::Instant;
 
 use super::publish::{shorten, title_from};
 use super::restore::Session;
 use crate::diff::Diff;
+use crate::error::Notice;
 use crate::item::{Item, ItemMeta};
 use crate::store::messages;
 use crate::view::{Unfit, View};
@@ -14,24 +16,33 @@ use crate::view::{Unfit, View};
 /// How much of a message is shown in the list of sessions.
 const PREVIEW_CHARS: usize = 120;
 
+/// One delivery of the stream.
+#[derive(Clone, Copy)]
+pub(super) struct News<'a> {
+    pub(super) items: &'a [Bytes],
+    pub(super) next_offset: &'a Offset,
+    pub(super) up_to_date: bool,
+    pub(super) closed: bool,
+}
+
 impl Session {
     /// Takes in a batch. Taking it in again changes nothing (L3).
-    pub(super) fn take_in(&mut self, batch: &Batch, now: Instant) {
-        if self.came_back_shorter(&batch.next_offset) {
+    pub(super) fn take_in(&mut self, batch: News<'_>, now: Instant) {
+        if self.came_back_shorter(batch.next_offset) {
             // The stream was made anew, or restored from an older copy.
             self.line.hang_up();
             self.read_again();
             return;
         }
         if let Some(unconfirmed) = &mut self.unconfirmed {
-            for item in &batch.items {
+            for item in batch.items {
                 if let Event::Chunk(chunk) = session_protocol::decode(item) {
                     unconfirmed.remove(chunk.message_id());
                 }
             }
         }
         let mut loader = self.persist.loader(&self.shared.store, self.key);
-        let mut changes = self.fold.apply(&batch.items, &mut loader);
+        let mut changes = self.fold.apply(batch.items, &mut loader);
         let urgent = self.note(&changes);
         let diffs = self.show(&changes);
         self.persist.gather(&mut changes);
@@ -47,7 +58,13 @@ impl Session {
         }
         let before = self.line.connection().state;
         self.line.arrived(batch.up_to_date, batch.closed, &now_text);
-        self.published.dirty |= before != self.line.connection().state;
+        if before != self.line.connection().state {
+            self.published.dirty = true;
+            if self.line.is_live() {
+                // The server can be reached: whatever waits for it may try.
+                self.shared.succeeded();
+            }
+        }
         if batch.up_to_date || batch.closed {
             self.compare();
         }
@@ -228,10 +245,31 @@ impl Session {
             .map(|entry| entry.id.clone())
             .collect();
         for id in &echoed {
+            self.tell_the_late(id);
             self.leave(id);
             self.persist.echo(id.clone());
         }
         !echoed.is_empty()
+    }
+
+    /// The first answer to an approval wins; whoever answered otherwise, and later, is told.
+    fn tell_the_late(&self, entry_id: &str) {
+        let Some(Intent::RespondApproval { approval_id, approved }) =
+            self.outbox.get(entry_id).map(|entry| &entry.intent)
+        else {
+            return;
+        };
+        let decided = self.fold.approval(approval_id).map(|approval| approval.status);
+        let word = match (decided, approved) {
+            (Some(ApprovalStatus::Denied), true) => "denied",
+            (Some(ApprovalStatus::Approved), false) => "approved",
+            _ => return,
+        };
+        let message = format!("Somebody else {word} this before your answer arrived.");
+        let notice = Notice { code: "answered-first".to_owned(), message };
+        for feed in self.shared.feeds() {
+            feed.push_notice(&notice);
+        }
     }
 
     /// Whether the stream already shows what an intent asks for.

@@ -47,6 +47,8 @@ pub(super) struct Line {
     hear: watch::Sender<FollowState>,
     retry_at: Option<Instant>,
     closed: bool,
+    /// Everything was read since the line was opened.
+    caught_up: bool,
     connection: Connection,
 }
 
@@ -63,6 +65,7 @@ impl Line {
             hear,
             retry_at: None,
             closed,
+            caught_up: false,
             connection: Connection { state, synced_at, ..Connection::default() },
         }
     }
@@ -111,6 +114,7 @@ impl Line {
             });
         self.reader = Some(connected.streams.stream(url).follow_with(options));
         self.retry_at = None;
+        self.caught_up = false;
         self.set(ConnectionState::Connecting, None, None, None);
     }
 
@@ -186,6 +190,10 @@ impl Line {
                 let state = ConnectionState::Retrying;
                 self.set(state, Some(cause_code), Some(message), retry_at);
             }
+            // There was nothing new after a reconnect.
+            FollowState::Live if self.caught_up => {
+                self.set(ConnectionState::Live, None, None, None)
+            }
             // Said by `arrived`, when the last batch was folded.
             _ => {}
         }
@@ -204,6 +212,7 @@ impl Line {
                 None,
             );
         } else if up_to_date {
+            self.caught_up = true;
             self.set(ConnectionState::Live, None, None, None);
         } else if !self.is_live() {
             self.set(ConnectionState::CatchingUp, None, None, None);

@@ -287,6 +287,7 @@ impl Session {
         self.outbox.push(entry);
         self.viewers.clear();
         self.view = None;
+        self.persist.forget();
         let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
     }
 

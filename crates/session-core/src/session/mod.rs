@@ -22,6 +22,9 @@ mod publish;
 mod restore;
 mod task;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use handle::{Command, SessionHandle};
 pub(crate) use publish::title_from;
 pub(crate) use task::spawn;

@@ -221,6 +221,12 @@ impl Persist {
         self.flight = Some(Flight { commit, done });
     }
 
+    /// Drops what was not written: the session was deleted.
+    pub(super) fn forget(&mut self) {
+        self.pending = Pending::default();
+        self.due = None;
+    }
+
     /// Waits for the commit under way; for ever when there is none.
     ///
     /// # Cancel safety

@@ -10,6 +10,7 @@ use futures::stream::FuturesOrdered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::apply::News;
 use super::follow::Arrival;
 use super::handle::{Command, SessionHandle};
 use super::intents::Pending;
@@ -18,6 +19,7 @@ use crate::error::{EngineError, Notice};
 use crate::outbox::Outcome;
 use crate::shared::Shared;
 use crate::store::{StoreError, messages};
+use crate::summary::ConnectionState;
 
 /// Restores a session and starts its task.
 pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
@@ -223,7 +225,15 @@ impl Session {
                     self.refused = false;
                     self.outbox.nudge();
                 }
-                self.take_in(&batch, now);
+                self.take_in(
+                    News {
+                        items: &batch.items,
+                        next_offset: &batch.next_offset,
+                        up_to_date: batch.up_to_date,
+                        closed: batch.closed,
+                    },
+                    now,
+                );
             }
             Arrival::Failed(Error::BadRequest { .. }) if self.head.offset.is_some() => {
                 // The offset is of another stream: compare from the start (L14).
@@ -235,19 +245,25 @@ impl Session {
                 self.line.failed(&error, awaited, now);
                 self.published.dirty = true;
             }
-            Arrival::State => self.published.dirty |= self.line.hear(),
+            Arrival::State => {
+                let was_cut = self.line.connection().state == ConnectionState::Retrying;
+                self.published.dirty |= self.line.hear();
+                if was_cut && self.line.is_live() {
+                    self.shared.succeeded();
+                }
+            }
             Arrival::Ended => self.line.hang_up(),
         }
     }
 
     /// Hands what has changed to the writer thread.
-    fn start_commit(&mut self) {
+    pub(super) fn start_commit(&mut self) {
         let fold = &self.fold;
         let (store, rows) = (&self.shared.store, &mut self.rows);
         self.persist.start(store, self.key, &self.head, rows, |id| fold.message(id));
     }
 
-    fn committed(&mut self, result: &Result<(), StoreError>) {
+    pub(super) fn committed(&mut self, result: &Result<(), StoreError>) {
         let written = self.persist.settle(result, Instant::now());
         match result {
             Ok(()) => {
@@ -264,7 +280,9 @@ impl Session {
                 }
                 self.fold.release_logs();
                 self.persist.schedule(Instant::now(), false);
-                if std::mem::take(&mut self.unread_stale) {
+                if self.unread_stale {
+                    // What is not on the disk yet is counted after the next commit.
+                    self.unread_stale = !self.persist.is_clean();
                     self.count_unread();
                 }
             }

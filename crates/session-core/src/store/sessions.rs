@@ -130,6 +130,10 @@ pub(crate) fn commits(connection: &Connection, key: SessionKey) -> rusqlite::Res
 
 /// Forgets a session for good: the server has deleted it too.
 pub(crate) fn forget(connection: &Connection, id: &str) -> rusqlite::Result<()> {
+    if let Some(row) = find(connection, id)? {
+        // A commit may have been on its way when the session was deleted.
+        delete(connection, row.key)?;
+    }
     connection.execute("DELETE FROM outbox WHERE session = ?1", [id])?;
     connection.execute("DELETE FROM drafts WHERE session = ?1", [id])?;
     connection.execute("DELETE FROM sessions WHERE id = ?1", [id])?;
