@@ -16,10 +16,9 @@ use crate::tail::clean;
 #[derive(clap::Args)]
 #[command(
     group = ArgGroup::new("which").required(true).args(["approval_id", "first"]),
-    long_about = "Approve or deny a tool call that waits.\n\n\
-    An agent that wants to use a tool which needs permission waits until somebody decides; then it goes on. \
-    `threadkeep tail` shows what waits, with its id.",
-    after_long_help = "Examples:\n  \
+    after_long_help = "An agent that wants to use a tool which needs permission waits until somebody decides; then it goes on. \
+    `threadkeep tail` shows what waits, with its id.\n\n\
+    Examples:\n  \
     threadkeep approve first-steps --first\n  \
     threadkeep approve first-steps approval_call_7 --deny\n\n\
     Environment:\n  \

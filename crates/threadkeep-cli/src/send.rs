@@ -13,11 +13,10 @@ use remote::{Remote, ServerArgs};
 /// The command's arguments.
 #[derive(clap::Args)]
 #[command(
-    long_about = "Send a message to a session.\n\n\
-    Prints the message's id. With --wait it prints the answer instead, as it comes, and ends when the answer is \
+    after_long_help = "Prints the message's id. With --wait it prints the answer instead, as it comes, and ends when the answer is \
     complete or waits for an approval. With --agent the session is made if it does not exist, and the agent answers \
-    in it from now on.",
-    after_long_help = "Examples:\n  \
+    in it from now on.\n\n\
+    Examples:\n  \
     threadkeep send --agent demo --wait first-steps \"Hello\"\n  \
     threadkeep send first-steps \"And now?\"\n  \
     echo \"A long question\" | threadkeep send first-steps -\n\n\

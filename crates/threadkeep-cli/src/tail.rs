@@ -12,10 +12,9 @@ use crate::send::remote::{Remote, ServerArgs};
 /// The command's arguments.
 #[derive(clap::Args)]
 #[command(
-    long_about = "Follow a session and print it as it grows, until Ctrl-C.\n\n\
-    What was said so far is printed first. Answers appear as they are written. With --json every message is one line \
-    of JSON, printed when it is complete.",
-    after_long_help = "Examples:\n  \
+    after_long_help = "What was said so far is printed first. Answers appear as they are written. With --json every message is one line \
+    of JSON, printed when it is complete.\n\n\
+    Examples:\n  \
     threadkeep tail first-steps\n  \
     threadkeep tail --no-follow --json first-steps | jq .message.parts\n\n\
     Environment:\n  \

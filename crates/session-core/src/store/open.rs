@@ -17,7 +17,7 @@ const FILE: &str = "threadkeep.db";
 const LOCK: &str = "threadkeep.lock";
 
 /// How long to wait for another engine in this directory to finish closing.
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What had to be done to open the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
