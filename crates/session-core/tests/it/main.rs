@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod different;
 mod feeds;
+mod flaky;
 mod journey;
 mod offline;
 mod outbox;
