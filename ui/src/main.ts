@@ -10,9 +10,13 @@ import { TauriBackend } from './ipc/tauri';
 import { AppState } from './state/app.svelte';
 import App from './views/App.svelte';
 
+/** Where a page notes which of the host's starts it belongs to. */
+const LOADED = 'threadkeep.epoch';
+
 function show(backend: Backend, boot: Bootstrap): void {
   const target = document.getElementById('app');
   if (target === null) throw new Error('index.html has an element #app');
+  sessionStorage.setItem(LOADED, String(boot.epoch));
   const app = new AppState(backend, boot);
   mount(App, { target, props: { app } });
   app.start();
@@ -41,8 +45,10 @@ if (__SCRIPTED__ && !('__TAURI_INTERNALS__' in window)) {
     .catch(fail);
 } else {
   const backend = new TauriBackend();
-  // The first paint waits for nothing: what to draw is in the page already.
-  if (backend.boot === null) {
+  // The first paint waits for nothing: what to draw is in the page already. A page that is loaded again finds what
+  // the first one found, which is old by now, so it asks.
+  const stale = backend.boot !== null && sessionStorage.getItem(LOADED) === String(backend.boot.epoch);
+  if (backend.boot === null || stale) {
     backend.bootstrap().then((boot) => {
       show(backend, boot);
     }, fail);
