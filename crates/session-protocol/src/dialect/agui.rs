@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::{
     Inner, delta, finish_reason, id, parse_result, result_error, tanstack, text, usage, value,
 };
-use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind, Step};
+use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind};
+use crate::fold::step::Step;
 use crate::row::{FinishReason, MessageError, Part, Role};
 
 /// Folds an event; unknown ones have no effect.

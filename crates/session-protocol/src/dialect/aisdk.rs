@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::{Inner, delta, finish_reason, id, is_true, text, usage, value};
-use crate::fold::message::{Outcome, Request, SegmentKey, Step};
+use crate::fold::message::{Outcome, Request, SegmentKey};
+use crate::fold::step::Step;
 use crate::row::{FilePart, MessageError, Part, SourceKind, SourcePart, Stopped};
 
 /// True for the chunk types of this dialect.

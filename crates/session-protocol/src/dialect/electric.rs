@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{finish_reason, parse_result, usage};
-use crate::fold::message::{Outcome, SegmentKey, Step};
+use crate::fold::message::{Outcome, SegmentKey};
+use crate::fold::step::Step;
 use crate::row::{MessageError, Part, Role};
 use crate::text::Delta;
 

@@ -5,7 +5,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Inner, delta, finish_reason, id, parse_result, text, usage, value};
-use crate::fold::message::{Outcome, Request, SegmentKey, Step};
+use crate::fold::message::{Outcome, Request, SegmentKey};
+use crate::fold::step::Step;
 use crate::row::MessageError;
 use crate::text::Delta;
 

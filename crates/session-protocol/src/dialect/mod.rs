@@ -17,7 +17,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::event::{Str, lenient_value};
-use crate::fold::message::Step;
+use crate::fold::step::Step;
 use crate::row::{FinishReason, Usage};
 use crate::text::{Delta, json_text};
 

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::{Inner, delta, id, is_true, parse_result, text, value};
-use crate::fold::message::{SegmentKey, SignalKind, Step};
+use crate::fold::message::{SegmentKey, SignalKind};
+use crate::fold::step::Step;
 use crate::row::{Role, Stopped};
 
 /// Folds a chunk of this dialect; false when it is none.

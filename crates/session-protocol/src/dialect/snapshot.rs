@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{aisdk, parse_result, result_error};
 use crate::event::lenient_value;
-use crate::fold::message::{Outcome, Request, SegmentKey, Step};
+use crate::fold::message::{Outcome, Request, SegmentKey};
+use crate::fold::step::Step;
 use crate::row::{FilePart, Part, Role, StructuredStatus};
 use crate::text::Delta;
 

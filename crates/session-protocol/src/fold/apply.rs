@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
                         continue;
                     };
                     let (approval, pos) = (request.approval.clone(), request.pos);
-                    self.drop_requests(id, &call, Some(&approval));
+                    affected.extend(self.drop_requests(id, &call, Some(&approval)));
                     let site = Site { pos, message: id.to_owned(), call: call.clone() };
                     self.fold.signals.add_request(&approval, site);
                     if self.fold.signals.has_answers(&approval) {
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
                     if known {
                         self.update_approval(id, &call);
                     } else {
-                        self.drop_requests(id, &call, None);
+                        affected.extend(self.drop_requests(id, &call, None));
                         if self.fold.signals.remove_call(&call, id) {
                             self.mark(Collection::Calls, row_key(id, &call));
                             affected.push(Affected::Call(call.clone()));
@@ -376,7 +376,8 @@ impl<'a> Run<'a> {
     }
 
     /// Forgets the requests of a call, but for the one of this approval id at its present place.
-    fn drop_requests(&mut self, id: &str, call: &str, but: Option<&str>) {
+    /// Says what may have changed elsewhere: requests of the same id in other messages.
+    fn drop_requests(&mut self, id: &str, call: &str, but: Option<&str>) -> Vec<Affected> {
         let place =
             but.and_then(|_| Some(self.fold.messages.get(id)?.call(call)?.request.as_ref()?.pos));
         let gone: Vec<ApprovalKey> = self
@@ -390,15 +391,20 @@ impl<'a> Run<'a> {
             })
             .map(|(key, _)| key.clone())
             .collect();
+        let mut affected = Vec::new();
         for key in gone {
             if let Some(approval) = self.fold.approvals.remove(&key) {
                 self.fold.signals.remove_request(&approval.id, id, call);
+                if self.fold.signals.has_answers(&approval.id) {
+                    affected.push(Affected::Approval(approval.id.clone()));
+                }
                 self.mark(Collection::Requests, row_key(id, call));
                 self.approvals.remove(&key);
                 self.out.removed_approvals.push(approval.id);
                 self.out.stats_changed = true;
             }
         }
+        affected
     }
 
     /// Forgets all calls, requests and signals of a message; says what may have changed elsewhere.
@@ -408,7 +414,7 @@ impl<'a> Run<'a> {
         let calls: Vec<String> = message.calls().map(|(call, _)| call.clone()).collect();
         let given = message.given().to_vec();
         for call in calls {
-            self.drop_requests(id, &call, None);
+            affected.extend(self.drop_requests(id, &call, None));
             if self.fold.signals.remove_call(&call, id) {
                 self.mark(Collection::Calls, row_key(id, &call));
             }
@@ -434,7 +440,7 @@ impl<'a> Run<'a> {
                     let sites = self.fold.signals.calls_of(&call).to_vec();
                     for site in sites {
                         let outcome = self.fold.signals.outcome(&call, &site.message);
-                        self.change(&site.message, &call, |message, tracker| {
+                        self.change(&site.message, |message, tracker| {
                             message.set_foreign(&call, outcome, tracker);
                         });
                     }
@@ -443,7 +449,7 @@ impl<'a> Run<'a> {
                     let sites = self.fold.signals.requests_of(&approval).to_vec();
                     for site in sites {
                         let answer = self.fold.signals.answer(&approval, &site.message, &site.call);
-                        self.change(&site.message, &site.call, |message, tracker| {
+                        self.change(&site.message, |message, tracker| {
                             message.set_answer(&site.call, answer, tracker);
                         });
                     }
@@ -459,8 +465,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Changes a call of another message, which may have to be brought first.
-    fn change(&mut self, id: &str, call: &str, with: impl FnOnce(&mut MessageFold, &mut Tracker)) {
+    /// Changes calls of a message, which may have to be brought first.
+    fn change(&mut self, id: &str, with: impl FnOnce(&mut MessageFold, &mut Tracker)) {
         let was_here = self.fold.messages.contains_key(id);
         if !self.bring(id) {
             return;
@@ -471,12 +477,14 @@ impl<'a> Run<'a> {
             return;
         }
         if !was_here {
-            // It was folded with the index as it is now; what the reader has may be older.
-            if let Some(call) = message.call(call) {
-                self.tracker.set_part(id, call.part);
+            // It was folded with the index as it is now; what the reader has of its calls is older.
+            let calls: Vec<(String, usize)> =
+                message.calls().map(|(call, state)| (call.clone(), state.part)).collect();
+            for (call, part) in calls {
+                self.tracker.set_part(id, part);
+                self.update_approval(id, &call);
+                self.tool_calls.insert(call);
             }
-            self.update_approval(id, call);
-            self.tool_calls.insert(call.to_owned());
             return;
         }
         with(message, &mut self.tracker);

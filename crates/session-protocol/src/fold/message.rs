@@ -1,4 +1,4 @@
-//! The fold of one message: the few operations all dialects are translated to.
+//! The fold of one message: what it is, and what it must remember to go on.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,14 +8,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::log::RowLog;
+use super::step::Step;
 use super::track::Tracker;
 use crate::dialect::{self, Inner, electric};
 use crate::event::lenient_value;
-use crate::row::{
-    FinishReason, Message, MessageError, Part, PartApproval, Role, Stopped, StructuredStatus,
-    ToolCallPart, ToolState, Usage,
-};
-use crate::text::Delta;
+use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage};
 
 /// Which open text or reasoning a delta belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl<'a> SegmentKey<'a> {
         dialect::id(field).map_or(Self::Legacy, Self::Id)
     }
 
-    fn into_owned(self) -> SegmentKey<'static> {
+    pub(super) fn into_owned(self) -> SegmentKey<'static> {
         match self {
             Self::Legacy => SegmentKey::Legacy,
             Self::Thinking => SegmentKey::Thinking,
@@ -47,23 +44,23 @@ impl<'a> SegmentKey<'a> {
 }
 
 /// An open part that text still goes to.
-struct Segment {
-    key: SegmentKey<'static>,
-    part: usize,
+pub(super) struct Segment {
+    pub(super) key: SegmentKey<'static>,
+    pub(super) part: usize,
     /// Half a character that waits for its other half.
-    half: Option<u16>,
+    pub(super) half: Option<u16>,
     /// How much of the writer's cumulative text stands before this part, once known.
-    base: Option<usize>,
+    pub(super) base: Option<usize>,
     /// Text goes to this part whatever came between (AI SDK ids).
-    pinned: bool,
+    pub(super) pinned: bool,
 }
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outcome {
-    pos: u64,
-    output: Option<Value>,
-    error: Option<String>,
+    pub(super) pos: u64,
+    pub(super) output: Option<Value>,
+    pub(super) error: Option<String>,
 }
 
 impl Outcome {
@@ -108,12 +105,12 @@ impl Request {
 pub(crate) struct Call {
     pub(crate) part: usize,
     pub(crate) pos: u64,
-    half: Option<u16>,
-    ready: bool,
-    denied: bool,
-    result: Option<Outcome>,
-    end_result: Option<Outcome>,
-    foreign: Option<Outcome>,
+    pub(super) half: Option<u16>,
+    pub(super) ready: bool,
+    pub(super) denied: bool,
+    pub(super) result: Option<Outcome>,
+    pub(super) end_result: Option<Outcome>,
+    pub(super) foreign: Option<Outcome>,
     pub(crate) request: Option<Request>,
     pub(crate) answer: Option<Answer>,
 }
@@ -200,44 +197,44 @@ pub(crate) enum RowBody<'a> {
 
 /// The state of the fold that is not in the message itself.
 #[derive(Default)]
-struct Scratch {
-    texts: Vec<Segment>,
-    thoughts: Vec<Segment>,
+pub(super) struct Scratch {
+    pub(super) texts: Vec<Segment>,
+    pub(super) thoughts: Vec<Segment>,
     /// Text parts closed by something after them: the cumulative text so far.
-    closed: Vec<usize>,
-    calls: HashMap<String, Call>,
+    pub(super) closed: Vec<usize>,
+    pub(super) calls: HashMap<String, Call>,
     /// Calls whose arguments are not complete.
-    open_calls: Vec<String>,
-    data: HashMap<(String, Option<String>), usize>,
-    thinking_step: Option<String>,
-    saw_reasoning: bool,
-    structured: Option<usize>,
-    structured_half: Option<u16>,
-    structuring: bool,
+    pub(super) open_calls: Vec<String>,
+    pub(super) data: HashMap<(String, Option<String>), usize>,
+    pub(super) thinking_step: Option<String>,
+    pub(super) saw_reasoning: bool,
+    pub(super) structured: Option<usize>,
+    pub(super) structured_half: Option<u16>,
+    pub(super) structuring: bool,
     /// The AG-UI message the parts from `group_start` on belong to.
-    group: Option<String>,
-    group_start: usize,
-    chunk_text: Option<String>,
-    chunk_call: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) group_start: usize,
+    pub(super) chunk_text: Option<String>,
+    pub(super) chunk_call: Option<String>,
     /// Calls before a snapshot replaced the parts.
-    earlier: HashMap<String, (Call, ToolCallPart)>,
-    whole: bool,
-    content: bool,
-    signals: bool,
-    terminal: bool,
-    locked: Option<bool>,
-    force_hidden: bool,
-    meta_dirty: bool,
-    rows: u64,
-    distinct: u64,
-    last: Option<(i64, u64)>,
-    last_seq: Option<i64>,
-    usage_sum: Option<Usage>,
-    usage_metadata: Option<Usage>,
-    nth: u32,
-    given: Vec<(u64, u32)>,
-    bad: u64,
-    outbox: Vec<IndexEvent>,
+    pub(super) earlier: HashMap<String, (Call, ToolCallPart)>,
+    pub(super) whole: bool,
+    pub(super) content: bool,
+    pub(super) signals: bool,
+    pub(super) terminal: bool,
+    pub(super) locked: Option<bool>,
+    pub(super) force_hidden: bool,
+    pub(super) meta_dirty: bool,
+    pub(super) rows: u64,
+    pub(super) distinct: u64,
+    pub(super) last: Option<(i64, u64)>,
+    pub(super) last_seq: Option<i64>,
+    pub(super) usage_sum: Option<Usage>,
+    pub(super) usage_metadata: Option<Usage>,
+    pub(super) nth: u32,
+    pub(super) given: Vec<(u64, u32)>,
+    pub(super) bad: u64,
+    pub(super) outbox: Vec<IndexEvent>,
 }
 
 /// The shape of the rows a message is made of. One message never mixes them.
@@ -274,7 +271,7 @@ pub(crate) struct MessageFold {
     pub(crate) dirty: bool,
     /// Set when a row has a key that is not `<messageId>:<seq>`.
     pub(crate) odd: bool,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
 }
 
 impl MessageFold {
@@ -407,7 +404,7 @@ impl MessageFold {
         match body {
             RowBody::Chunk(chunk) => self.fold_chunk(row, chunk, tracker),
             RowBody::Entity { type_, key, value } => {
-                let mut step = Step { fold: self, row, tracker };
+                let mut step = Step::new(self, row, tracker);
                 electric::fold(type_, key, value, &mut step);
             }
             RowBody::Nothing => self.scratch.bad += 1,
@@ -439,7 +436,7 @@ impl MessageFold {
         if self.scratch.whole && !is_signal_kind(inner.kind()) {
             return;
         }
-        let mut step = Step { fold: self, row, tracker };
+        let mut step = Step::new(self, row, tracker);
         dialect::fold(inner, &mut step);
     }
 
@@ -469,7 +466,7 @@ impl MessageFold {
     }
 
     /// Recomputes a call's part from what is known of the call.
-    fn refresh_call(&mut self, call_id: &str, tracker: &mut Tracker) {
+    pub(super) fn refresh_call(&mut self, call_id: &str, tracker: &mut Tracker) {
         let Some(call) = self.scratch.calls.get(call_id) else { return };
         let Some(Part::ToolCall(part)) = self.message.parts.get_mut(call.part) else { return };
         let own = call.result.as_ref().or(call.end_result.as_ref());
@@ -528,806 +525,4 @@ fn is_signal_kind(kind: &str) -> bool {
             | "tool-output-error"
             | "tool-output-denied"
     )
-}
-
-/// One row meeting one message: what the dialects call.
-pub(crate) struct Step<'a> {
-    fold: &'a mut MessageFold,
-    row: &'a RowContext<'a>,
-    tracker: &'a mut Tracker,
-}
-
-impl Step<'_> {
-    /// Position of the row.
-    pub(crate) fn position(&self) -> u64 {
-        self.row.pos
-    }
-
-    /// The row's actor when it is not the message's.
-    pub(crate) fn foreign_actor(&self) -> Option<String> {
-        self.row
-            .actor
-            .filter(|actor| self.fold.message.actor_id.as_deref() != Some(actor))
-            .map(str::to_owned)
-    }
-
-    // Lifecycle.
-
-    /// The message goes on: what ended it is superseded.
-    pub(crate) fn reopen(&mut self) {
-        let scratch = &mut self.fold.scratch;
-        scratch.content = true;
-        if scratch.terminal {
-            scratch.terminal = false;
-            scratch.meta_dirty = true;
-            self.fold.message.stopped = None;
-            self.fold.message.finish_reason = None;
-        }
-    }
-
-    /// A run starts.
-    pub(crate) fn run_started(&mut self) {
-        self.reopen();
-        if self.fold.message.error.take().is_some() {
-            self.fold.scratch.meta_dirty = true;
-        }
-    }
-
-    fn end(&mut self) {
-        self.fold.scratch.terminal = true;
-        self.fold.scratch.meta_dirty = true;
-    }
-
-    /// It ended well.
-    pub(crate) fn finish(&mut self, reason: Option<FinishReason>) {
-        self.end();
-        if reason.is_some() {
-            self.fold.message.finish_reason = reason;
-        }
-    }
-
-    /// It failed.
-    pub(crate) fn fail(&mut self, error: MessageError) {
-        self.end();
-        self.fold.message.error = Some(error);
-        self.fold.message.finish_reason = Some(FinishReason::Error);
-    }
-
-    /// Somebody stopped it.
-    pub(crate) fn stop(&mut self, stopped: Stopped) {
-        self.end();
-        self.fold.message.stopped = Some(stopped);
-    }
-
-    /// An entity's status says whether it is complete, whatever else comes.
-    pub(crate) fn lock(&mut self, complete: bool) {
-        self.fold.scratch.content = true;
-        self.fold.scratch.locked = Some(complete);
-    }
-
-    /// It is never shown.
-    pub(crate) fn hide(&mut self) {
-        self.fold.scratch.force_hidden = true;
-    }
-
-    pub(crate) fn set_role(&mut self, role: Role) {
-        if self.fold.message.role != role {
-            self.fold.message.role = role;
-            self.fold.scratch.meta_dirty = true;
-        }
-    }
-
-    /// The role in an event counts only where rows do not have one.
-    pub(crate) fn set_bare_role(&mut self, role: Role) {
-        if self.fold.shape == Shape::Bare {
-            self.set_role(role);
-        }
-    }
-
-    pub(crate) fn set_actor(&mut self, actor: &str) {
-        self.fold.message.actor_id = Some(actor.to_owned());
-        self.fold.scratch.meta_dirty = true;
-    }
-
-    /// The end of a text completes a person's message in a bare stream: nothing else will.
-    pub(crate) fn end_bare_message(&mut self) {
-        if self.fold.shape == Shape::Bare && self.fold.message.role != Role::Assistant {
-            self.finish(None);
-        }
-    }
-
-    // Tokens.
-
-    pub(crate) fn add_usage(&mut self, usage: Usage) {
-        self.fold.scratch.usage_sum.get_or_insert_default().add(usage);
-        self.sum_usage();
-    }
-
-    /// Metadata is merged, so the last usage in it counts.
-    pub(crate) fn set_metadata_usage(&mut self, usage: Usage) {
-        self.fold.scratch.usage_metadata = Some(usage);
-        self.sum_usage();
-    }
-
-    fn sum_usage(&mut self) {
-        let mut usage = self.fold.scratch.usage_sum.unwrap_or_default();
-        usage.add(self.fold.scratch.usage_metadata.unwrap_or_default());
-        self.fold.message.usage = Some(usage);
-        self.fold.scratch.meta_dirty = true;
-    }
-
-    // Text and reasoning.
-
-    fn text_of(&mut self, part: usize) -> Option<&mut String> {
-        match self.fold.message.parts.get_mut(part) {
-            Some(Part::Text { text } | Part::Reasoning { text }) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn append(&mut self, part: usize, half: &mut Option<u16>, delta: &Delta<'_>) {
-        let Some(text) = self.text_of(part) else { return };
-        let from = text.len();
-        delta.append_to(text, half);
-        // Reborrowed apart from the tracker.
-        if let Some(Part::Text { text } | Part::Reasoning { text }) =
-            self.fold.message.parts.get(part)
-        {
-            self.tracker.append(&self.fold.message.id, part, &text[from..]);
-        }
-    }
-
-    /// Appends a new part and says so.
-    pub(crate) fn push_part(&mut self, part: Part) {
-        self.fold.scratch.content = true;
-        self.fold.message.parts.push(part);
-        self.tracker.set_part(&self.fold.message.id, self.fold.message.parts.len() - 1);
-    }
-
-    fn part_count(&self) -> usize {
-        self.fold.message.parts.len()
-    }
-
-    /// A new AG-UI message begins inside this one.
-    pub(crate) fn begin_message(&mut self, id: Option<&str>) {
-        self.reopen();
-        let parts = self.part_count();
-        let scratch = &mut self.fold.scratch;
-        scratch.chunk_text = None;
-        if let Some(id) = id
-            && scratch.group.as_deref() != Some(id)
-        {
-            // The first one takes over what came before it.
-            if scratch.group.is_some() {
-                scratch.group_start = parts;
-            }
-            scratch.group = Some(id.to_owned());
-        }
-    }
-
-    /// Text for the open segment of `key`, or for a new one.
-    ///
-    /// A call, or another part that came after the segment's, closes it: the next delta opens a new
-    /// part with only the new text. `content` (everything so far) counts only when there is no delta.
-    pub(crate) fn text(
-        &mut self,
-        key: &SegmentKey<'_>,
-        delta: Option<Delta<'_>>,
-        content: Option<Delta<'_>>,
-    ) {
-        self.fold.scratch.content = true;
-        let interrupted = !matches!(self.fold.message.parts.last(), Some(Part::Text { .. }) | None);
-        let mut at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
-        if let Some(open) = at
-            && interrupted
-            && !self.fold.scratch.texts[open].pinned
-        {
-            let segment = self.fold.scratch.texts.remove(open);
-            self.fold.scratch.closed.push(segment.part);
-            at = None;
-        }
-        if let Some(delta) = delta.filter(|delta| !delta.is_empty()) {
-            let at = at.unwrap_or_else(|| self.open_text(key, false));
-            let (part, mut half) = self.segment(at);
-            self.append(part, &mut half, &delta);
-            self.fold.scratch.texts[at].half = half;
-        } else if let Some(content) = content.filter(|content| !content.is_empty()) {
-            self.cumulative_text(key, at, &content.into_text());
-        }
-    }
-
-    fn segment(&self, at: usize) -> (usize, Option<u16>) {
-        let segment = &self.fold.scratch.texts[at];
-        (segment.part, segment.half)
-    }
-
-    fn open_text(&mut self, key: &SegmentKey<'_>, pinned: bool) -> usize {
-        self.push_part(Part::Text { text: String::new() });
-        let part = self.part_count() - 1;
-        let texts = &mut self.fold.scratch.texts;
-        texts.push(Segment { key: key.clone().into_owned(), part, half: None, base: None, pinned });
-        texts.len() - 1
-    }
-
-    /// The writer sent everything so far: take what is new of it.
-    fn cumulative_text(&mut self, key: &SegmentKey<'_>, at: Option<usize>, content: &str) {
-        let base = match at.and_then(|at| self.fold.scratch.texts[at].base) {
-            Some(base) => base,
-            None => self.cumulative_base(content),
-        };
-        let rest = content.get(base..).unwrap_or(content);
-        if at.is_none() && rest.is_empty() {
-            return;
-        }
-        let at = at.unwrap_or_else(|| self.open_text(key, false));
-        self.fold.scratch.texts[at].base = Some(base);
-        let (part, mut half) = self.segment(at);
-        let Some(text) = self.text_of(part) else { return };
-        let new = if let Some(new) = rest.strip_prefix(text.as_str()) {
-            new
-        } else if text.starts_with(rest) {
-            return;
-        } else {
-            rest
-        };
-        let new = Delta::whole(new);
-        self.append(part, &mut half, &new);
-        self.fold.scratch.texts[at].half = half;
-    }
-
-    /// How much of a cumulative text stands in the parts that are closed.
-    fn cumulative_base(&mut self, content: &str) -> usize {
-        let mut rest = content;
-        for part in &self.fold.scratch.closed {
-            let Some(Part::Text { text }) = self.fold.message.parts.get(*part) else { continue };
-            match rest.strip_prefix(text.as_str()) {
-                Some(after) => rest = after,
-                None => {
-                    self.fold.scratch.closed.clear();
-                    return 0;
-                }
-            }
-        }
-        content.len() - rest.len()
-    }
-
-    /// Opens a text part of its own (AI SDK: parts are keyed by id).
-    pub(crate) fn begin_text(&mut self, key: &SegmentKey<'_>) {
-        self.fold.scratch.texts.retain(|segment| segment.key != *key);
-        self.open_text(key, true);
-    }
-
-    /// Text for the part of this id, wherever it is.
-    pub(crate) fn text_by_id(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
-        let Some(delta) = delta.filter(|delta| !delta.is_empty()) else { return };
-        let at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
-        let at = at.unwrap_or_else(|| self.open_text(key, true));
-        let (part, mut half) = self.segment(at);
-        self.append(part, &mut half, &delta);
-        self.fold.scratch.texts[at].half = half;
-    }
-
-    /// Text that goes on under this key belongs to the last part, when that is text.
-    pub(crate) fn resume_text(&mut self, key: &SegmentKey<'_>) {
-        if matches!(self.fold.message.parts.last(), Some(Part::Text { .. })) {
-            let part = self.part_count() - 1;
-            self.fold.scratch.texts.push(Segment {
-                key: key.clone().into_owned(),
-                part,
-                half: None,
-                base: None,
-                pinned: false,
-            });
-        }
-        if let SegmentKey::Id(id) = key {
-            self.fold.scratch.group = Some(id.clone().into_owned());
-        }
-    }
-
-    /// Forgets which parts text and reasoning ids stand for.
-    pub(crate) fn forget_segments(&mut self) {
-        self.fold.scratch.texts.clear();
-        self.fold.scratch.thoughts.clear();
-    }
-
-    /// Opens a reasoning part of its own.
-    pub(crate) fn begin_reasoning(&mut self, key: &SegmentKey<'_>) {
-        self.close_segment(key);
-        self.open_reasoning(key);
-    }
-
-    /// The next reasoning under this key is a new part.
-    pub(crate) fn close_segment(&mut self, key: &SegmentKey<'_>) {
-        self.fold.scratch.thoughts.retain(|segment| segment.key != *key);
-    }
-
-    fn open_reasoning(&mut self, key: &SegmentKey<'_>) -> usize {
-        self.push_part(Part::Reasoning { text: String::new() });
-        let part = self.part_count() - 1;
-        let thoughts = &mut self.fold.scratch.thoughts;
-        thoughts.push(Segment {
-            key: key.clone().into_owned(),
-            part,
-            half: None,
-            base: None,
-            pinned: true,
-        });
-        thoughts.len() - 1
-    }
-
-    /// Reasoning for the part of `key`, which stays where it began.
-    pub(crate) fn reasoning(
-        &mut self,
-        key: &SegmentKey<'_>,
-        delta: Option<Delta<'_>>,
-        content: Option<Delta<'_>>,
-    ) {
-        self.fold.scratch.content = true;
-        let delta = delta.filter(|delta| !delta.is_empty());
-        let content = content.filter(|content| !content.is_empty());
-        if delta.is_none() && content.is_none() {
-            return;
-        }
-        let at = self.fold.scratch.thoughts.iter().position(|segment| segment.key == *key);
-        let at = at.unwrap_or_else(|| self.open_reasoning(key));
-        let (part, mut half) = {
-            let segment = &self.fold.scratch.thoughts[at];
-            (segment.part, segment.half)
-        };
-        if let Some(delta) = delta {
-            self.append(part, &mut half, &delta);
-        } else if let Some(content) = content {
-            let content = content.into_text();
-            let Some(text) = self.text_of(part) else { return };
-            let new = if let Some(new) = content.strip_prefix(text.as_str()) {
-                new
-            } else if text.starts_with(content.as_ref()) {
-                return;
-            } else {
-                &content
-            };
-            let new = Delta::whole(new);
-            self.append(part, &mut half, &new);
-        }
-        self.fold.scratch.thoughts[at].half = half;
-    }
-
-    pub(crate) fn thinking_step(&self) -> Option<&str> {
-        self.fold.scratch.thinking_step.as_deref()
-    }
-
-    pub(crate) fn set_thinking_step(&mut self, step: Option<&str>) {
-        self.fold.scratch.thinking_step = step.map(str::to_owned);
-    }
-
-    pub(crate) fn saw_reasoning(&mut self) {
-        self.fold.scratch.saw_reasoning = true;
-    }
-
-    pub(crate) fn has_reasoning(&self) -> bool {
-        self.fold.scratch.saw_reasoning
-    }
-
-    pub(crate) fn chunk_text(&self) -> Option<&str> {
-        self.fold.scratch.chunk_text.as_deref()
-    }
-
-    pub(crate) fn set_chunk_text(&mut self, id: &str) {
-        self.fold.scratch.chunk_text = Some(id.to_owned());
-    }
-
-    pub(crate) fn chunk_call(&self) -> Option<&str> {
-        self.fold.scratch.chunk_call.as_deref()
-    }
-
-    pub(crate) fn set_chunk_call(&mut self, id: &str) {
-        if self.chunk_call() != Some(id) {
-            self.fold.scratch.chunk_call = Some(id.to_owned());
-        }
-    }
-
-    /// Models sometimes end with a message of nothing but blank lines; it is not shown.
-    pub(crate) fn drop_blank_tail(&mut self) {
-        let start = self.fold.scratch.group_start;
-        let message = &mut self.fold.message;
-        let Some(tail) = message.parts.get(start..) else { return };
-        let blank = |part: &Part| matches!(part, Part::Text { text } if text.trim().is_empty());
-        if message.role != Role::Assistant || tail.is_empty() || !tail.iter().all(blank) {
-            return;
-        }
-        message.parts.truncate(start);
-        self.fold.scratch.texts.retain(|segment| segment.part < start);
-        self.fold.scratch.closed.retain(|part| *part < start);
-        self.tracker.replaced(&self.fold.message.id);
-    }
-
-    // Data and structured output.
-
-    /// A data part; the same name and id replace it.
-    pub(crate) fn data(&mut self, name: &str, id: Option<&str>, data: Value) {
-        let key = (name.to_owned(), id.map(str::to_owned));
-        let at = id.and_then(|_| self.fold.scratch.data.get(&key).copied());
-        let part = Part::Data { name: name.to_owned(), id: id.map(str::to_owned), data };
-        match at {
-            Some(at) => {
-                if self.fold.message.parts.get(at) != Some(&part) {
-                    self.fold.message.parts[at] = part;
-                    self.tracker.set_part(&self.fold.message.id, at);
-                }
-            }
-            None => {
-                self.push_part(part);
-                let at = self.part_count() - 1;
-                self.fold.scratch.data.insert(key, at);
-            }
-        }
-    }
-
-    /// The text that follows is a structured output.
-    pub(crate) fn structured_started(&mut self) {
-        self.fold.scratch.structuring = true;
-        self.fold.scratch.structured = None;
-    }
-
-    /// Takes text for the structured output that is being written; false when there is none.
-    pub(crate) fn structured_text(&mut self, delta: &Delta<'_>) -> bool {
-        if !self.fold.scratch.structuring {
-            return false;
-        }
-        let at = self.structured_part();
-        let mut half = self.fold.scratch.structured_half;
-        if let Some(Part::StructuredOutput { raw, .. }) = self.fold.message.parts.get_mut(at) {
-            let from = raw.len();
-            delta.append_to(raw, &mut half);
-            self.tracker.append(&self.fold.message.id, at, &raw[from..]);
-        }
-        self.fold.scratch.structured_half = half;
-        true
-    }
-
-    fn structured_part(&mut self) -> usize {
-        if let Some(at) = self.fold.scratch.structured {
-            return at;
-        }
-        self.push_part(Part::StructuredOutput {
-            status: StructuredStatus::Streaming,
-            raw: String::new(),
-            object: None,
-        });
-        let at = self.part_count() - 1;
-        self.fold.scratch.structured = Some(at);
-        at
-    }
-
-    /// The structured output is there.
-    pub(crate) fn structured_complete(&mut self, value: Value, text: Option<&str>) {
-        let at = self.structured_part();
-        self.fold.scratch.structuring = false;
-        self.fold.scratch.structured = None;
-        if let Some(Part::StructuredOutput { status, raw, object }) =
-            self.fold.message.parts.get_mut(at)
-        {
-            *status = StructuredStatus::Complete;
-            if let Some(text) = text.filter(|text| !text.is_empty()) {
-                text.clone_into(raw);
-            } else if raw.is_empty() {
-                *raw = value.to_string();
-            }
-            *object = Some(value);
-            self.tracker.set_part(&self.fold.message.id, at);
-        }
-    }
-
-    /// It ended without its object.
-    pub(crate) fn structured_failed(&mut self) {
-        if !std::mem::take(&mut self.fold.scratch.structuring) {
-            return;
-        }
-        if let Some(at) = self.fold.scratch.structured.take()
-            && let Some(Part::StructuredOutput { status, .. }) = self.fold.message.parts.get_mut(at)
-        {
-            *status = StructuredStatus::Error;
-            self.tracker.set_part(&self.fold.message.id, at);
-        }
-    }
-
-    // Tool calls.
-
-    pub(crate) fn has_call(&self, call_id: &str) -> bool {
-        self.fold.scratch.calls.contains_key(call_id)
-    }
-
-    /// A call; a second start of the same call can only name it.
-    pub(crate) fn tool_start(&mut self, call_id: &str, name: &str) {
-        if let Some(call) = self.fold.scratch.calls.get(call_id) {
-            let at = call.part;
-            if !name.is_empty()
-                && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at)
-                && part.name.is_empty()
-            {
-                name.clone_into(&mut part.name);
-                self.tracker.set_part(&self.fold.message.id, at);
-                self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
-            }
-            return;
-        }
-        let scratch = &mut self.fold.scratch;
-        let mut closed = Vec::new();
-        scratch.texts.retain(|segment| {
-            if !segment.pinned {
-                closed.push(segment.part);
-            }
-            segment.pinned
-        });
-        scratch.closed.extend(closed);
-        self.push_part(Part::ToolCall(ToolCallPart {
-            id: call_id.to_owned(),
-            name: name.to_owned(),
-            arguments: String::new(),
-            input: None,
-            state: ToolState::Started,
-            output: None,
-            error: None,
-            approval: None,
-        }));
-        self.insert_call(call_id);
-    }
-
-    fn insert_call(&mut self, call_id: &str) {
-        let part = self.part_count() - 1;
-        let scratch = &mut self.fold.scratch;
-        scratch.calls.insert(
-            call_id.to_owned(),
-            Call {
-                part,
-                pos: self.row.pos,
-                half: None,
-                ready: false,
-                denied: false,
-                result: None,
-                end_result: None,
-                foreign: None,
-                request: None,
-                answer: None,
-            },
-        );
-        scratch.open_calls.push(call_id.to_owned());
-        scratch.outbox.push(IndexEvent::Call(call_id.to_owned()));
-    }
-
-    /// Argument text; for an unknown call it is dropped.
-    pub(crate) fn tool_arguments(&mut self, call_id: &str, delta: &Delta<'_>) {
-        if delta.is_empty() {
-            return;
-        }
-        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
-        let at = call.part;
-        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
-        let from = part.arguments.len();
-        delta.append_to(&mut part.arguments, &mut call.half);
-        if call.ready {
-            // Arguments after they were complete: read them again at the end.
-            call.ready = false;
-            part.input = None;
-            self.fold.scratch.open_calls.push(call_id.to_owned());
-            self.tracker.set_part(&self.fold.message.id, at);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else if from == 0 {
-            self.tracker.set_part(&self.fold.message.id, at);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.tracker.append(&self.fold.message.id, at, &part.arguments[from..]);
-        }
-    }
-
-    /// The arguments are complete; `input` is their value when the writer says it.
-    pub(crate) fn tool_ready(&mut self, call_id: &str, input: Option<Value>) {
-        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
-        if call.ready && input.is_none() {
-            return;
-        }
-        call.ready = true;
-        let at = call.part;
-        self.fold.scratch.open_calls.retain(|open| open != call_id);
-        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
-        if let Some(input) = &input
-            && part.arguments.is_empty()
-        {
-            part.arguments = input.to_string();
-        }
-        part.input = input.or_else(|| serde_json::from_str(&part.arguments).ok());
-        self.tracker.set_part(&self.fold.message.id, at);
-        self.fold.refresh_call(call_id, self.tracker);
-        self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
-    }
-
-    /// Somebody mentions a call's input; it counts when the call has none.
-    pub(crate) fn tool_input_hint(&mut self, call_id: &str, input: Option<&Value>) {
-        let has_input = self.fold.call_part(call_id).is_some_and(|part| part.input.is_some());
-        if !has_input && let Some(input) = input.filter(|input| !input.is_null()) {
-            self.tool_ready(call_id, Some(input.clone()));
-        }
-    }
-
-    /// Whatever ends a turn completes the arguments of its calls.
-    pub(crate) fn complete_open_calls(&mut self) {
-        for call_id in std::mem::take(&mut self.fold.scratch.open_calls) {
-            self.tool_ready(&call_id, None);
-        }
-    }
-
-    /// A call's result: of a call of this message, else of one elsewhere.
-    pub(crate) fn result(&mut self, call_id: &str, outcome: Outcome) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.result = Some(outcome);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.signal(SignalKind::Result {
-                call: call_id.to_owned(),
-                output: outcome.output,
-                error: outcome.error,
-            });
-        }
-    }
-
-    /// The result on the end of a call, which any other result beats.
-    pub(crate) fn end_result(&mut self, call_id: &str, outcome: Outcome) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.end_result = Some(outcome);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.result(call_id, outcome);
-        }
-    }
-
-    /// The call was refused.
-    pub(crate) fn tool_denied(&mut self, call_id: &str) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.denied = true;
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.mark_signal();
-        }
-    }
-
-    /// The call waits for a person. A request for a call nobody announced announces it.
-    pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
-        if !self.has_call(call_id) {
-            self.fold.scratch.content = true;
-            self.tool_start(call_id, request.name.as_deref().unwrap_or_default());
-            if request.input.is_some() {
-                self.tool_ready(call_id, request.input.clone());
-            }
-        }
-        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
-        if call.request.as_ref().is_some_and(|old| old.approval == request.approval) {
-            return;
-        }
-        request.pos = self.row.pos;
-        request.by =
-            self.row.actor.map(str::to_owned).or_else(|| self.fold.message.actor_id.clone());
-        request.at = self.row.created_at.map(str::to_owned);
-        call.request = Some(request);
-        call.answer = None;
-        self.fold.refresh_call(call_id, self.tracker);
-        self.fold.scratch.outbox.push(IndexEvent::Request(call_id.to_owned()));
-    }
-
-    // Signals.
-
-    /// The message carries a signal.
-    pub(crate) fn mark_signal(&mut self) {
-        self.fold.scratch.signals = true;
-    }
-
-    /// A signal for the session to match.
-    pub(crate) fn signal(&mut self, kind: SignalKind) {
-        self.mark_signal();
-        self.side_signal(kind);
-    }
-
-    /// A signal inside something else: the message is not one for it.
-    pub(crate) fn side_signal(&mut self, kind: SignalKind) {
-        let nth = self.fold.scratch.nth;
-        self.fold.scratch.nth += 1;
-        self.fold.scratch.given.push((self.row.pos, nth));
-        self.fold.scratch.outbox.push(IndexEvent::Signal(Signal {
-            pos: self.row.pos,
-            nth,
-            message: self.fold.message.id.clone(),
-            by: self.row.actor.map(str::to_owned),
-            at: self.row.created_at.map(str::to_owned),
-            kind,
-        }));
-    }
-
-    // Whole messages and snapshots.
-
-    /// Begins a message that is in one row; false when this message already has contents.
-    pub(crate) fn begin_whole(
-        &mut self,
-        id: Option<&str>,
-        role: Option<Role>,
-        created_at: Option<&str>,
-    ) -> bool {
-        if self.fold.scratch.whole || !self.fold.message.parts.is_empty() {
-            return false;
-        }
-        self.fold.scratch.content = true;
-        self.fold.scratch.meta_dirty = true;
-        let message = &mut self.fold.message;
-        message.inner_id = id.filter(|id| !id.is_empty() && *id != message.id).map(str::to_owned);
-        if let Some(role) = role {
-            message.role = role;
-        }
-        // A time that is none (the name of a shell variable was seen) counts for nothing.
-        if let Some(at) = created_at.filter(|at| crate::row::parse_time(at).is_some()) {
-            message.created_at = Some(at.to_owned());
-        }
-        true
-    }
-
-    /// Ends it: a whole message is complete.
-    pub(crate) fn end_whole(&mut self) {
-        self.fold.scratch.whole = true;
-        self.end();
-    }
-
-    /// Drops the parts for those of a snapshot.
-    pub(crate) fn replace_parts(&mut self) {
-        self.reopen();
-        let parts = std::mem::take(&mut self.fold.message.parts);
-        let scratch = &mut self.fold.scratch;
-        scratch.texts.clear();
-        scratch.thoughts.clear();
-        scratch.closed.clear();
-        scratch.open_calls.clear();
-        scratch.data.clear();
-        scratch.structured = None;
-        scratch.structuring = false;
-        scratch.group = None;
-        scratch.group_start = 0;
-        for (id, call) in std::mem::take(&mut scratch.calls) {
-            if let Some(Part::ToolCall(part)) = parts.get(call.part) {
-                let part = part.clone();
-                scratch.earlier.insert(id, (call, part));
-            }
-        }
-        self.tracker.replaced(&self.fold.message.id);
-    }
-
-    /// Takes over a call from before the snapshot that the snapshot only names.
-    pub(crate) fn adopt_call(&mut self, call_id: &str) {
-        let Some((call, part)) = self.fold.scratch.earlier.remove(call_id) else { return };
-        let (pos, ready) = (call.pos, call.ready);
-        self.push_part(Part::ToolCall(part));
-        self.insert_call(call_id);
-        if let Some(new) = self.fold.scratch.calls.get_mut(call_id) {
-            let part = new.part;
-            *new = Call { part, ..call };
-            new.pos = pos;
-        }
-        if ready {
-            self.fold.scratch.open_calls.retain(|open| open != call_id);
-        }
-    }
-
-    /// What was known of calls before the snapshot still holds where the snapshot is poorer.
-    pub(crate) fn adopt_earlier_calls(&mut self) {
-        for (call_id, (old, _)) in std::mem::take(&mut self.fold.scratch.earlier) {
-            if let Some(call) = self.fold.scratch.calls.get_mut(&call_id) {
-                call.pos = old.pos;
-                call.denied |= old.denied;
-                call.result = call.result.take().or(old.result);
-                call.end_result = old.end_result;
-                call.foreign = old.foreign;
-                call.request = call.request.take().or(old.request);
-                call.answer = old.answer;
-                self.fold.refresh_call(&call_id, self.tracker);
-            } else {
-                // The session forgets it when it looks for it.
-                self.fold.scratch.outbox.push(IndexEvent::Touched(call_id));
-            }
-        }
-    }
 }

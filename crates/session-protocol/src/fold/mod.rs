@@ -31,6 +31,7 @@ mod restore;
 mod session;
 mod signals;
 mod state;
+pub(crate) mod step;
 mod totals;
 mod track;
 

@@ -217,3 +217,23 @@ fn deleting_an_answer_lets_the_approval_wait_again() {
     assert_eq!(session.pending_approvals.len(), 1);
     assert!(session.hidden_messages.is_empty());
 }
+
+#[test]
+fn two_requests_of_one_id_in_a_message_that_is_not_in_memory_are_both_looked_at() {
+    // Found by the law of splits: the second request kept its old status.
+    let ask = |seq: i64, call: &str| {
+        let inner = json!({"type": "approval-requested", "toolCallId": call, "toolName": "t",
+            "input": {}, "approval": {"id": "ap"}});
+        chunk("b", "k", "assistant", seq, &inner).to_string()
+    };
+    let mut store = Store::default();
+    let mut fold = SessionFold::new("s");
+    let changes = fold.apply([ask(0, "c1"), ask(1, "c2")], &mut store);
+    store.commit(&changes, &fold);
+    fold.evict("b");
+    fold.apply([reply("r1", false, 9).to_string()], &mut store);
+    let statuses: Vec<_> = fold.approvals().iter().map(|a| a.status).collect();
+    assert_eq!(statuses, [ApprovalStatus::Pending, ApprovalStatus::Denied]);
+    let message = fold.message("b").expect("brought back");
+    assert_eq!(parts(message), ["tool:c1:waiting", "tool:c2:denied"]);
+}
