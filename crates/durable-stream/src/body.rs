@@ -162,9 +162,14 @@ impl Collector {
 /// # Ok::<(), durable_stream::BodyError>(())
 /// ```
 pub fn split_items(content_type: &str, body: &Bytes) -> Result<Vec<Bytes>, BodyError> {
-    let mut collector = Collector::new(Framing::of(content_type), usize::MAX, usize::MAX);
-    collector.push(body)?;
-    Ok(collector.commit(true)?.unwrap_or_default())
+    let mut items = Vec::new();
+    match Framing::of(content_type) {
+        Framing::Json => split_json(body, &mut items, usize::MAX)?,
+        Framing::JsonLines => split_lines(body, &mut items, usize::MAX)?,
+        Framing::Bytes if body.is_empty() => {}
+        Framing::Bytes => items.push(body.clone()),
+    }
+    Ok(items)
 }
 
 fn split_json(body: &Bytes, items: &mut Vec<Bytes>, max: usize) -> Result<(), BodyError> {
