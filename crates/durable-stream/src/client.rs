@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{Origin, Url};
@@ -12,6 +13,9 @@ use crate::headers::HeaderProvider;
 use crate::limits::{Limits, Timeouts};
 use crate::nudge::Nudge;
 use crate::retry::RetryPolicy;
+
+/// How long a connection may be silent before the system asks whether the other end is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Connections, headers, and the rules for retries and limits. A clone shares them all.
 ///
@@ -246,7 +250,8 @@ impl ClientBuilder {
             Some(http) => http,
             None => self
                 .http_builder
-                .unwrap_or_default()
+                // A connection that only listens notices by this that the other end is gone.
+                .unwrap_or_else(|| reqwest::Client::builder().tcp_keepalive(KEEP_ALIVE))
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(self.timeouts.connect)
                 .build()

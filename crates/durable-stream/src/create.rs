@@ -29,7 +29,8 @@ use crate::wire::{self, header_value};
 pub struct CreateOptions {
     /// The type of the stream. `None`: the server's default, or for a fork that of its source.
     pub content_type: Option<String>,
-    /// The stream goes when it was neither read nor written for this long; whole seconds. Excludes `expires_at`.
+    /// The stream goes when it was neither read nor written for this long; rounded up to whole seconds. Excludes
+    /// `expires_at`.
     pub ttl: Option<Duration>,
     /// When the stream goes, as an RFC 3339 time. Excludes `ttl`.
     pub expires_at: Option<String>,
@@ -125,7 +126,7 @@ impl StreamHandle {
             });
         }
         if let Some(ttl) = options.ttl {
-            headers.insert(wire::TTL, HeaderValue::from(ttl.as_secs()));
+            headers.insert(wire::TTL, HeaderValue::from(whole_seconds(ttl)));
         }
         if let Some(expires_at) = &options.expires_at {
             headers.insert(wire::EXPIRES_AT, header_value("expiry", expires_at)?);
@@ -181,4 +182,9 @@ impl StreamHandle {
         handle.create(CreateOptions { fork: Some(fork), ..CreateOptions::default() }).await?;
         Ok(handle)
     }
+}
+
+/// Rounded up: a life of less than a second would be none.
+fn whole_seconds(ttl: Duration) -> u64 {
+    ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0))
 }

@@ -379,6 +379,10 @@ impl Reader {
             spoke: false,
             moved: false,
         });
+        // With nothing to fall back to there is no use in waiting for its first word.
+        if self.live == Live::Sse {
+            self.tell(FollowState::Live);
+        }
         Ok(())
     }
 

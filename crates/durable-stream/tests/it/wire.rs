@@ -489,7 +489,7 @@ async fn says_all_that_was_asked_for() {
     let script = Script::start([created(), created(), poll_ended("a"), poll_ended("a")]).await;
     let handle = stream(&script);
     let options = CreateOptions {
-        ttl: Some(Duration::from_secs(3600)),
+        ttl: Some(Duration::from_millis(3_599_001)),
         closed: true,
         body: json("[1]"),
         ..CreateOptions::json()
