@@ -67,7 +67,9 @@ CREATE TABLE outbox (
     intent     TEXT NOT NULL,
     created_at TEXT NOT NULL,
     -- Not NULL: refused for good, with the reason; waits for the person.
-    wedged     TEXT
+    wedged     TEXT,
+    -- A request for it was begun and not surely refused: the server may have it.
+    tried      INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE INDEX outbox_by_session ON outbox (session, n);

@@ -30,10 +30,16 @@ pub struct EngineConfig {
 }
 
 /// A session to make.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct CreateSession {
     /// Its title; without one it is called after its first message.
     pub title: Option<String>,
     /// The agents that answer in it.
     pub agents: Vec<session_protocol::AgentSpec>,
+}
+
+impl fmt::Debug for CreateSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateSession").field("agents", &self.agents).finish_non_exhaustive()
+    }
 }

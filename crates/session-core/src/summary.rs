@@ -1,6 +1,8 @@
 //! What the window shows around a transcript: the list of sessions, a session's state and
 //! connection, approvals that wait.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use session_protocol::{ActiveGeneration, Agent, Approval, Presence, SessionStats};
 use ts_rs::TS;
@@ -8,7 +10,7 @@ use ts_rs::TS;
 use crate::item::{DeliveryState, Item};
 
 /// One row of the list of sessions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SessionSummary {
@@ -156,7 +158,7 @@ pub enum OutboxKind {
 }
 
 /// Everything about a session but its messages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SessionMeta {
@@ -190,7 +192,7 @@ pub struct SessionMeta {
 }
 
 /// An approval that waits, with the session it belongs to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct WaitingApproval {
@@ -213,9 +215,43 @@ pub struct Draft {
     pub saved_at: String,
 }
 
-impl std::fmt::Debug for Draft {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Draft").field("saved_at", &self.saved_at).finish_non_exhaustive()
+    }
+}
+
+// L11: titles, previews and drafts are what people wrote.
+impl fmt::Debug for SessionSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSummary")
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .field("unread", &self.unread)
+            .field("pending_approvals", &self.pending_approvals)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SessionMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionMeta")
+            .field("session_id", &self.session_id)
+            .field("connection", &self.connection)
+            .field("pending_approvals", &self.pending_approvals)
+            .field("active_generations", &self.active_generations)
+            .field("outbox", &self.outbox)
+            .field("notice", &self.notice)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WaitingApproval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingApproval")
+            .field("session_id", &self.session_id)
+            .field("approval", &self.approval)
+            .finish_non_exhaustive()
     }
 }
 
@@ -243,4 +279,29 @@ pub struct Page {
     pub items: Vec<Item>,
     /// There are older ones still.
     pub has_more_before: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_that_a_person_wrote() {
+        let secret = || "what a person wrote".to_owned();
+        let summary = SessionSummary {
+            id: "s".to_owned(),
+            title: secret(),
+            created_at: None,
+            last_activity_at: None,
+            preview: Some(secret()),
+            state: SessionState::Idle,
+            unread: 0,
+            pending_approvals: 0,
+            draft: Some(secret()),
+        };
+        let draft = Draft { text: secret(), saved_at: String::new() };
+        let create = crate::CreateSession { title: Some(secret()), agents: vec![] };
+        let shown = format!("{summary:?}{draft:?}{create:?}");
+        assert!(!shown.contains("a person wrote"), "{shown}");
+    }
 }

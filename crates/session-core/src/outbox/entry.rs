@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     attempts: u32,
     /// How often the server accepted it without an echo.
     accepted: u32,
+    /// A request was begun and not surely refused: the server may have it.
+    tried: bool,
 }
 
 enum State {
@@ -37,13 +39,14 @@ impl Entry {
     /// A new wish.
     pub(crate) fn new(id: String, intent: Intent, created_at: String) -> Self {
         let state = State::Queued { not_before: None };
-        Self { id, intent, created_at, state, reason: None, attempts: 0, accepted: 0 }
+        Self { id, intent, created_at, state, reason: None, attempts: 0, accepted: 0, tried: false }
     }
 
     /// An entry as it was stored; `None` when it cannot be understood (a newer version wrote it).
     pub(crate) fn restore(row: OutboxRow) -> Option<Self> {
         let intent = serde_json::from_str(&row.intent).ok()?;
         let mut entry = Self::new(row.id, intent, row.created_at);
+        entry.tried = row.tried;
         if let Some(reason) = row.wedged {
             entry.state = State::Wedged;
             entry.reason = Some(reason);
@@ -60,6 +63,7 @@ impl Entry {
             intent: serde_json::to_string(&self.intent).expect("an intent is plain data"),
             created_at: self.created_at.clone(),
             wedged: wedged.then(|| self.reason.clone().unwrap_or_default()),
+            tried: self.tried,
         }
     }
 
@@ -300,9 +304,18 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn sending(&mut self, id: &str) {
-        if let Some(entry) = self.get_mut(id) {
+    /// A request for it begins. Answers whether that must be remembered first: it is the first.
+    pub(crate) fn sending(&mut self, id: &str) -> bool {
+        self.get_mut(id).is_some_and(|entry| {
             entry.state = State::Sending;
+            !std::mem::replace(&mut entry.tried, true)
+        })
+    }
+
+    /// The server surely does not have it: it was never reached, or it refused.
+    pub(crate) fn not_delivered(&mut self, id: &str) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.tried = false;
         }
     }
 
@@ -363,9 +376,7 @@ impl Outbox {
 
     /// Whether the server may have it already, so that it cannot be changed any more.
     pub(crate) fn may_be_delivered(&self, id: &str) -> bool {
-        self.get(id).is_some_and(|entry| {
-            matches!(entry.state, State::Sending | State::Sent { .. }) || entry.attempts > 0
-        })
+        self.get(id).is_some_and(|entry| entry.tried)
     }
 
     /// Takes an entry out: its echo was seen, or the person discarded it (L6).

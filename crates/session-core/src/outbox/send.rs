@@ -25,12 +25,23 @@ const REASON_CHARS: usize = 300;
 pub(crate) enum Outcome {
     /// The server has it.
     Accepted,
-    /// Not now: no connection, or the server is in trouble.
-    Later { reason: String, floor: Option<Duration> },
+    /// Not now: no connection, or the server is in trouble. `reached`: it may have it all the same.
+    Later { reason: String, floor: Option<Duration>, reached: bool },
     /// The server does not know who we are: nothing is sent until that changes.
     Refused { reason: String },
     /// The server will never take this.
     Wedged { reason: String },
+}
+
+impl Outcome {
+    /// Whether the server surely does not have it.
+    pub(crate) fn is_no_delivery(&self) -> bool {
+        match self {
+            Self::Accepted => false,
+            Self::Later { reached, .. } => !reached,
+            Self::Refused { .. } | Self::Wedged { .. } => true,
+        }
+    }
 }
 
 /// Sends entries of one session to one server.
@@ -119,10 +130,11 @@ impl Sender {
                         .to_owned(),
                 };
             }
-            Err(_) => {
+            Err(error) => {
                 return Outcome::Later {
                     reason: "The server cannot be reached. This is sent when it can.".to_owned(),
                     floor: None,
+                    reached: !error.is_connect(),
                 };
             }
         };
@@ -166,7 +178,7 @@ fn later(status: StatusCode, floor: Option<Duration>) -> Outcome {
         "The server cannot take this now (HTTP {}). It is tried again by itself.",
         status.as_u16()
     );
-    Outcome::Later { reason, floor }
+    Outcome::Later { reason, floor, reached: true }
 }
 
 /// `Retry-After` in seconds; a date is not worth the trouble here.

@@ -182,10 +182,8 @@ impl Line {
             FollowState::Retrying { at, cause_code, status, .. } => {
                 let retry_at = jiff::Timestamp::try_from(at).ok().map(|at| format!("{at:.3}"));
                 let message = match status {
-                    Some(status) => format!(
-                        "The server has a problem (HTTP {status}). It is asked again by itself."
-                    ),
-                    None => "The server cannot be reached. It is tried again by itself.".to_owned(),
+                    Some(status) => format!("The server has a problem (HTTP {status})."),
+                    None => "The server cannot be reached.".to_owned(),
                 };
                 let state = ConnectionState::Retrying;
                 self.set(state, Some(cause_code), Some(message), retry_at);

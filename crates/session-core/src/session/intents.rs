@@ -324,10 +324,19 @@ impl Session {
         let (id, intent) = (entry.id.clone(), entry.intent.clone());
         let sender =
             Sender { connected, session: self.id.clone(), actor: self.shared.actor().clone() };
-        self.outbox.sending(&id);
+        let first = self.outbox.sending(&id);
         self.redraw(&id);
+        let tried = id.clone();
+        let noted =
+            first.then(|| self.shared.store.write(move |tx| outbox::set_tried(tx, &tried, true)));
         Some(
             async move {
+                if let Some(noted) = noted
+                    && let Err(error) = noted.await
+                {
+                    // Sending twice is harmless, editing what was sent is not; go on all the same.
+                    tracing::warn!(%error, "an attempt could not be noted");
+                }
                 let outcome = sender.send(&intent, &id).await;
                 (id, outcome)
             }
@@ -337,6 +346,11 @@ impl Session {
 
     /// A request was answered, or was not.
     pub(super) fn sent(&mut self, entry_id: &str, outcome: Outcome, now: Instant) {
+        if outcome.is_no_delivery() {
+            self.outbox.not_delivered(entry_id);
+            let id = entry_id.to_owned();
+            drop(self.shared.store.write(move |tx| outbox::set_tried(tx, &id, false)));
+        }
         match outcome {
             Outcome::Accepted => {
                 self.shared.succeeded();
@@ -358,7 +372,9 @@ impl Session {
                     _ => {}
                 }
             }
-            Outcome::Later { reason, floor } => self.outbox.failed(entry_id, reason, floor, now),
+            Outcome::Later { reason, floor, .. } => {
+                self.outbox.failed(entry_id, reason, floor, now)
+            }
             Outcome::Refused { reason } => {
                 self.refused = true;
                 self.outbox.failed(entry_id, reason, Some(Duration::from_secs(60)), now);

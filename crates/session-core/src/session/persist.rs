@@ -299,7 +299,8 @@ impl Rows {
             match serde_json::to_string(message) {
                 Ok(row) => Some(row),
                 Err(error) => {
-                    tracing::error!(%error, "a message could not be written as JSON");
+                    let kind = error.classify();
+                    tracing::error!(?kind, "a message could not be written as JSON");
                     return None;
                 }
             }
@@ -382,6 +383,9 @@ impl MessageLoader for Loader<'_> {
 fn extend(log: &mut Vec<String>, segment: &[u8]) {
     match serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(segment) {
         Ok(entries) => log.extend(entries.into_iter().map(|entry| entry.get().to_owned())),
-        Err(error) => tracing::error!(%error, "a stored segment is not a JSON array"),
+        Err(error) => {
+            // L11: the error itself may quote the log.
+            tracing::error!(kind = ?error.classify(), "a stored segment is not a JSON array");
+        }
     }
 }

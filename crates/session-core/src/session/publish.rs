@@ -32,16 +32,17 @@ impl Session {
             return;
         }
         self.ensure_view();
+        let meta = self.meta();
         let Some(view) = &self.view else { return };
         let (base, reset) = view.reset();
+        // First the meta: whoever sees the `Reset` has everything.
+        feed.set_meta(&self.id, &meta);
         self.viewers.retain(|viewer| !viewer.feed.ptr_eq(&Arc::downgrade(feed)));
         if feed.push_diff(&self.id, reset) {
             self.viewers.push(Viewer { feed: Arc::downgrade(feed), base });
         }
+        // Feeds that show it already may have an older one.
         self.published.dirty = true;
-        let meta = self.meta();
-        feed.set_meta(&self.id, &meta);
-        self.published.meta = Some(meta);
     }
 
     /// Hands diffs of the view to every feed that shows the session.

@@ -10,7 +10,11 @@ pub(crate) struct OutboxRow {
     pub(crate) intent: String,
     pub(crate) created_at: String,
     pub(crate) wedged: Option<String>,
+    /// The server may have it.
+    pub(crate) tried: bool,
 }
+
+const COLUMNS: &str = "id, session, intent, created_at, wedged, tried";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     Ok(OutboxRow {
@@ -19,13 +23,14 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         intent: row.get(2)?,
         created_at: row.get(3)?,
         wedged: row.get(4)?,
+        tried: row.get(5)?,
     })
 }
 
 /// Everything, in the order it was asked for.
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<OutboxRow>> {
     connection
-        .prepare_cached("SELECT id, session, intent, created_at, wedged FROM outbox ORDER BY n")?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM outbox ORDER BY n"))?
         .query_map([], from_row)?
         .collect()
 }
@@ -36,9 +41,7 @@ pub(crate) fn of_session(
     session: &str,
 ) -> rusqlite::Result<Vec<OutboxRow>> {
     connection
-        .prepare_cached(
-            "SELECT id, session, intent, created_at, wedged FROM outbox WHERE session = ?1 ORDER BY n",
-        )?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE session = ?1 ORDER BY n"))?
         .query_map([session], from_row)?
         .collect()
 }
@@ -55,10 +58,10 @@ pub(crate) fn session_of(connection: &Connection, id: &str) -> rusqlite::Result<
 pub(crate) fn insert(connection: &Connection, row: &OutboxRow) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO outbox (id, session, intent, created_at, wedged)
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, session, intent, created_at, wedged, tried)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
         )?
-        .execute(params![row.id, row.session, row.intent, row.created_at, row.wedged])?;
+        .execute(params![row.id, row.session, row.intent, row.created_at, row.wedged, row.tried])?;
     Ok(())
 }
 
@@ -77,6 +80,14 @@ pub(crate) fn set_wedged(
     connection
         .prepare_cached("UPDATE outbox SET wedged = ?2 WHERE id = ?1")?
         .execute(params![id, reason])?;
+    Ok(())
+}
+
+/// Remembers whether the server may have an entry.
+pub(crate) fn set_tried(connection: &Connection, id: &str, tried: bool) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE outbox SET tried = ?2 WHERE id = ?1")?
+        .execute(params![id, tried])?;
     Ok(())
 }
 

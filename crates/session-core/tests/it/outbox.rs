@@ -116,6 +116,40 @@ async fn a_discarded_message_is_never_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_may_have_cannot_be_edited_any_more() {
+    let home = Home::new();
+    // Takes every request and never answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            held.push(socket);
+        }
+    });
+    let engine = home.engine();
+    let session =
+        engine.create_session(session_core::CreateSession::default()).await.expect("it is saved");
+    let entry = engine.send_message(&session, "hello").await.expect("it is saved");
+    engine.edit_entry(&entry, "hello!").await.expect("nobody has it yet");
+    let mut window = Window::open(&engine, &session);
+    window.until("the new text", |w| w.texts() == ["hello!"]).await;
+    let creation = window.meta().outbox[0].entry_id.clone();
+    engine.discard_entry(&creation).await.expect("it waits");
+    connect(&engine, &format!("http://{addr}/").parse().expect("it is a URL"));
+    let is_sending = |w: &Window| {
+        w.items[0].meta.delivery.as_ref().is_some_and(|d| d.state == DeliveryState::Sending)
+    };
+    window.until("it is on its way", is_sending).await;
+    let error = engine.edit_entry(&entry, "hello?").await.expect_err("it may be there");
+    assert_eq!(error.code(), "not-possible");
+    engine.close().await;
+    let engine = home.engine();
+    let error = engine.edit_entry(&entry, "hello?").await.expect_err("that is remembered");
+    assert_eq!(error.code(), "not-possible");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_no_message() {
     let home = Home::new();
     let engine = home.engine();
