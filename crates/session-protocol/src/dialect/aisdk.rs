@@ -123,6 +123,7 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "tool-input-start" => {
             step.reopen();
             step.tool_start(&call_id, &name);
+            step.tool_streaming(&call_id);
         }
         "tool-input-delta" => {
             step.reopen();

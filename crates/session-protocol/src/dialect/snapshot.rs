@@ -159,7 +159,9 @@ fn aisdk_call(name: &str, part: &Map<String, Value>, step: &mut Step<'_>) {
     let Some(call_id) = string(part, "toolCallId") else { return };
     step.tool_start(call_id, name);
     let state = string(part, "state").unwrap_or_default();
-    if state != "input-streaming" {
+    if state == "input-streaming" {
+        step.tool_streaming(call_id);
+    } else {
         step.tool_ready(call_id, part.get("input").filter(|v| !v.is_null()).cloned());
     }
     if let Some(Value::Object(approval)) = part.get("approval")

@@ -9,33 +9,32 @@ use super::log::{
     EntryKind, LiveRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
     position_as_seq, split_entity,
 };
-use super::message::{IndexEvent, MessageFold, RowBody, RowContext, Shape, Weight};
+use super::message::{MessageFold, RowBody, RowContext, Shape, Weight};
 use super::session::{ApprovalKey, SessionFold};
-use super::signals::{Affected, Site};
 use super::track::Tracker;
 use super::{ChangeSet, Collection, LogEntry, MessageLoader};
 use crate::dialect::{self, Inner, electric};
 use crate::event::{
     BareEvent, ChunkEvent, ChunkFields, Control, Event, Operation, RowEvent, decode, split_key,
 };
-use crate::row::{ActiveGeneration, Approval, ApprovalStatus, ToolState};
+use crate::row::ActiveGeneration;
 
 /// The work in progress.
 pub(crate) struct Run<'a> {
     pub(super) fold: &'a mut SessionFold,
     pub(super) loader: &'a mut dyn MessageLoader,
     pub(super) tracker: Tracker,
-    out: ChangeSet,
-    log: Vec<LogEntry>,
+    pub(super) out: ChangeSet,
+    pub(super) log: Vec<LogEntry>,
     /// Log entries before this index belong to a message that was removed since.
-    void: HashMap<String, usize>,
+    pub(super) void: HashMap<String, usize>,
     /// Messages to refold at the end.
-    dirty: BTreeSet<String>,
-    rows: BTreeSet<(Collection, String)>,
-    active_rows: HashSet<String>,
-    all_rows: bool,
-    approvals: BTreeSet<ApprovalKey>,
-    tool_calls: BTreeSet<String>,
+    pub(super) dirty: BTreeSet<String>,
+    pub(super) rows: BTreeSet<(Collection, String)>,
+    pub(super) active_rows: HashSet<String>,
+    pub(super) all_rows: bool,
+    pub(super) approvals: BTreeSet<ApprovalKey>,
+    pub(super) tool_calls: BTreeSet<String>,
 }
 
 impl<'a> Run<'a> {
@@ -123,7 +122,7 @@ impl<'a> Run<'a> {
     }
 
     /// Gives the calls of a message what is known of them elsewhere.
-    fn connect(&mut self, id: &str, tracker: &mut Tracker) {
+    pub(super) fn connect(&mut self, id: &str, tracker: &mut Tracker) {
         let Some(message) = self.fold.messages.get_mut(id) else { return };
         let calls: Vec<(String, Option<String>)> = message
             .calls()
@@ -317,196 +316,6 @@ impl<'a> Run<'a> {
             self.resolve(affected);
         }
         self.count(id);
-    }
-
-    /// Notes calls, requests and signals of a message; says what may have changed elsewhere.
-    fn register(&mut self, id: &str, events: Vec<IndexEvent>) -> Vec<Affected> {
-        let mut affected = Vec::new();
-        for event in events {
-            match event {
-                IndexEvent::Call(call) => {
-                    let Some(pos) = self.call_position(id, &call) else { continue };
-                    let site = Site { pos, message: id.to_owned(), call: call.clone() };
-                    if self.fold.signals.add_call(site) {
-                        self.mark(Collection::Calls, row_key(id, &call));
-                    }
-                    if self.fold.signals.has_results(&call) {
-                        affected.push(Affected::Call(call.clone()));
-                    }
-                    self.tool_calls.insert(call);
-                }
-                IndexEvent::Request(call) => {
-                    let request = self.fold.messages.get(id).and_then(|m| m.call(&call));
-                    let Some(request) = request.and_then(|call| call.request.as_ref()) else {
-                        continue;
-                    };
-                    let (approval, pos) = (request.approval.clone(), request.pos);
-                    affected.extend(self.drop_requests(id, &call, Some(&approval)));
-                    let site = Site { pos, message: id.to_owned(), call: call.clone() };
-                    self.fold.signals.add_request(&approval, site);
-                    if self.fold.signals.has_answers(&approval) {
-                        affected.push(Affected::Approval(approval));
-                    }
-                    self.update_approval(id, &call);
-                }
-                IndexEvent::Touched(call) => {
-                    let known = self.fold.messages.get(id).is_some_and(|m| m.call(&call).is_some());
-                    if known {
-                        self.update_approval(id, &call);
-                    } else {
-                        affected.extend(self.drop_requests(id, &call, None));
-                        if self.fold.signals.remove_call(&call, id) {
-                            self.mark(Collection::Calls, row_key(id, &call));
-                            affected.push(Affected::Call(call.clone()));
-                        }
-                    }
-                    self.tool_calls.insert(call);
-                }
-                IndexEvent::Signal(signal) => {
-                    self.mark(Collection::Signals, signal_key((signal.pos, signal.nth)));
-                    affected.push(self.fold.signals.add(signal));
-                }
-            }
-        }
-        affected
-    }
-
-    fn call_position(&self, id: &str, call: &str) -> Option<u64> {
-        Some(self.fold.messages.get(id)?.call(call)?.pos)
-    }
-
-    /// Forgets the requests of a call, but for the one of this approval id at its present place.
-    /// Says what may have changed elsewhere: requests of the same id in other messages.
-    fn drop_requests(&mut self, id: &str, call: &str, but: Option<&str>) -> Vec<Affected> {
-        let place =
-            but.and_then(|_| Some(self.fold.messages.get(id)?.call(call)?.request.as_ref()?.pos));
-        let gone: Vec<ApprovalKey> = self
-            .fold
-            .approvals
-            .iter()
-            .filter(|((pos, message, c), approval)| {
-                message == id
-                    && c == call
-                    && (but != Some(approval.id.as_str()) || place != Some(*pos))
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        let mut affected = Vec::new();
-        for key in gone {
-            if let Some(approval) = self.fold.approvals.remove(&key) {
-                self.fold.signals.remove_request(&approval.id, id, call);
-                if self.fold.signals.has_answers(&approval.id) {
-                    affected.push(Affected::Approval(approval.id.clone()));
-                }
-                self.mark(Collection::Requests, row_key(id, call));
-                self.approvals.remove(&key);
-                self.out.removed_approvals.push(approval.id);
-                self.out.stats_changed = true;
-            }
-        }
-        affected
-    }
-
-    /// Forgets all calls, requests and signals of a message; says what may have changed elsewhere.
-    fn withdraw(&mut self, id: &str) -> Vec<Affected> {
-        let mut affected = Vec::new();
-        let Some(message) = self.fold.messages.get(id) else { return affected };
-        let calls: Vec<String> = message.calls().map(|(call, _)| call.clone()).collect();
-        let given = message.given().to_vec();
-        for call in calls {
-            affected.extend(self.drop_requests(id, &call, None));
-            if self.fold.signals.remove_call(&call, id) {
-                self.mark(Collection::Calls, row_key(id, &call));
-            }
-            if self.fold.signals.has_results(&call) {
-                affected.push(Affected::Call(call.clone()));
-            }
-            self.tool_calls.insert(call);
-        }
-        for at in given {
-            if let Some(what) = self.fold.signals.remove(at) {
-                self.mark(Collection::Signals, signal_key(at));
-                affected.push(what);
-            }
-        }
-        affected
-    }
-
-    /// Gives calls and requests what the index now says.
-    fn resolve(&mut self, affected: Vec<Affected>) {
-        for what in affected {
-            match what {
-                Affected::Call(call) => {
-                    let sites = self.fold.signals.calls_of(&call).to_vec();
-                    for site in sites {
-                        let outcome = self.fold.signals.outcome(&call, &site.message);
-                        self.change(&site.message, |message, tracker| {
-                            message.set_foreign(&call, outcome, tracker);
-                        });
-                    }
-                }
-                Affected::Approval(approval) => {
-                    let sites = self.fold.signals.requests_of(&approval).to_vec();
-                    for site in sites {
-                        let answer = self.fold.signals.answer(&approval, &site.message, &site.call);
-                        self.change(&site.message, |message, tracker| {
-                            message.set_answer(&site.call, answer, tracker);
-                        });
-                    }
-                }
-                Affected::Config => {
-                    let settings = self.fold.signals.settings();
-                    if settings != self.fold.settings {
-                        self.fold.settings = settings;
-                        self.out.meta_changed = true;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Changes calls of a message, which may have to be brought first.
-    fn change(&mut self, id: &str, with: impl FnOnce(&mut MessageFold, &mut Tracker)) {
-        let was_here = self.fold.messages.contains_key(id);
-        if !self.bring(id) {
-            return;
-        }
-        let Some(message) = self.fold.messages.get_mut(id) else { return };
-        if message.dirty {
-            // The refold at the end looks again.
-            return;
-        }
-        if !was_here {
-            // It was folded with the index as it is now; what the reader has of its calls is older.
-            let calls: Vec<(String, usize)> =
-                message.calls().map(|(call, state)| (call.clone(), state.part)).collect();
-            for (call, part) in calls {
-                self.tracker.set_part(id, part);
-                self.update_approval(id, &call);
-                self.tool_calls.insert(call);
-            }
-            return;
-        }
-        with(message, &mut self.tracker);
-        let events = message.take_outbox();
-        let affected = self.register(id, events);
-        debug_assert!(affected.is_empty(), "a call's result never says anything new");
-    }
-
-    /// Brings the approval of a call up to date.
-    fn update_approval(&mut self, id: &str, call: &str) {
-        let Some(message) = self.fold.messages.get(id) else { return };
-        let Some(approval) = approval_of(message, call) else { return };
-        let key = (approval.1, id.to_owned(), call.to_owned());
-        let approval = approval.0;
-        match self.fold.approvals.get(&key) {
-            Some(old) if *old == approval => return,
-            Some(_) => {}
-            None => self.out.stats_changed = true,
-        }
-        self.fold.approvals.insert(key.clone(), approval);
-        self.mark(Collection::Requests, row_key(id, call));
-        self.approvals.insert(key);
     }
 
     /// Counts a message for what it is now.
@@ -874,36 +683,4 @@ pub(super) fn bare_time(inner: &Inner<'_>) -> Option<String> {
         return None;
     }
     jiff::Timestamp::from_millisecond(millis).ok().map(|at| at.to_string())
-}
-
-/// The approval of a call and the position of its request.
-fn approval_of(message: &MessageFold, call_id: &str) -> Option<(Approval, u64)> {
-    let call = message.call(call_id)?;
-    let part = message.call_part(call_id)?;
-    let request = call.request.as_ref()?;
-    // Pending is: no answer, no result, and no denial.
-    let status = match (&call.answer, part.state) {
-        (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
-        (Some(_), _) | (None, ToolState::Denied) => ApprovalStatus::Denied,
-        (None, ToolState::Done | ToolState::Failed) => ApprovalStatus::Approved,
-        (None, _) => ApprovalStatus::Pending,
-    };
-    let name = if part.name.is_empty() {
-        request.name.clone().unwrap_or_default()
-    } else {
-        part.name.clone()
-    };
-    let approval = Approval {
-        id: request.approval.clone(),
-        tool_call_id: call_id.to_owned(),
-        message_id: message.message.id.clone(),
-        tool_name: name,
-        input: request.input.clone().or_else(|| part.input.clone()),
-        status,
-        requested_by: request.by.clone(),
-        requested_at: request.at.clone(),
-        responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
-        responded_at: call.answer.as_ref().and_then(|answer| answer.at.clone()),
-    };
-    Some((approval, request.pos))
 }

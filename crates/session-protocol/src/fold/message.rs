@@ -107,6 +107,8 @@ pub(crate) struct Call {
     pub(crate) pos: u64,
     pub(super) half: Option<u16>,
     pub(super) ready: bool,
+    /// The writer says that arguments are coming, though none has come.
+    pub(super) streaming: bool,
     pub(super) denied: bool,
     pub(super) result: Option<Outcome>,
     pub(super) end_result: Option<Outcome>,
@@ -483,7 +485,7 @@ impl MessageFold {
             if answered == Some(true) { ToolState::Answered } else { ToolState::Waiting }
         } else if call.ready {
             ToolState::Ready
-        } else if part.arguments.is_empty() {
+        } else if part.arguments.is_empty() && !call.streaming {
             ToolState::Started
         } else {
             ToolState::Streaming

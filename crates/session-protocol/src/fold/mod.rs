@@ -25,6 +25,7 @@ mod bare;
 mod change;
 mod loader;
 mod log;
+mod matching;
 pub(crate) mod message;
 mod presence;
 mod restore;

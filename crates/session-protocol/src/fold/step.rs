@@ -575,6 +575,7 @@ impl<'a> Step<'a> {
                 pos: self.row.pos,
                 half: None,
                 ready: false,
+                streaming: false,
                 denied: false,
                 result: None,
                 end_result: None,
@@ -585,6 +586,14 @@ impl<'a> Step<'a> {
         );
         scratch.open_calls.push(call_id.to_owned());
         scratch.outbox.push(IndexEvent::Call(call_id.to_owned()));
+    }
+
+    /// The call's arguments are coming (the AI SDK has no state before that).
+    pub(crate) fn tool_streaming(&mut self, call_id: &str) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
+            call.streaming = true;
+            self.fold.refresh_call(call_id, self.tracker);
+        }
     }
 
     /// Argument text; for an unknown call it is dropped.

@@ -440,6 +440,19 @@ fn an_ai_sdk_abort_stops() {
 }
 
 #[test]
+fn an_ai_sdk_call_streams_from_its_start_and_stays_so_when_aborted() {
+    let start = json!({"type": "tool-input-start", "toolCallId": "c", "toolName": "t"});
+    assert_eq!(parts(&answer(std::slice::from_ref(&start))), ["tool:c:streaming"]);
+    let message = answer(&[
+        start,
+        json!({"type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": "{\"a\""}),
+        json!({"type": "abort"}),
+    ]);
+    assert_eq!(parts(&message), ["tool:c:streaming"]);
+    assert!(message.is_complete);
+}
+
+#[test]
 fn data_parts_replace_by_name_and_id_and_transient_ones_pass() {
     let message = answer(&[
         json!({"type": "data-p", "id": "1", "data": 1}),

@@ -433,3 +433,39 @@ fn rows_of_the_same_type_in_another_program_are_left_alone() {
     assert!(session.messages.is_empty());
     assert_eq!(session.skipped, 0);
 }
+
+// L11
+#[test]
+fn debug_output_holds_no_words_of_people() {
+    let inner = json!({"type": "tool-input-available", "toolCallId": "c", "toolName": "t", "input": {"k": "hush"}});
+    let mut events = vec![said("u1", "hush")];
+    events.extend(assistant(
+        "a",
+        &[
+            text("m", "hush"),
+            json!({"type": "REASONING_MESSAGE_CONTENT", "messageId": "r", "delta": "hush"}),
+            inner,
+            json!({"type": "tool-approval-request", "approvalId": "ap", "toolCallId": "c"}),
+            json!({"type": "tool-output-available", "toolCallId": "c", "output": "hush"}),
+            json!({"type": "data-x", "data": "hush"}),
+            json!({"type": "file", "url": "https://hush"}),
+            json!({"type": "error", "errorText": "hush"}),
+        ],
+    ));
+    events.push(row("presence", "al:1", "upsert", json!({"name": "hush", "status": "online"})));
+    events.push(row("agent", "k", "upsert", json!({"endpoint": "https://h?hush", "name": "hush"})));
+    let mut fold = SessionFold::new("s");
+    let changes = fold.apply(events.iter().map(Value::to_string), &mut ());
+    let more =
+        fold.apply([chunk("a", "k", "assistant", 8, &text("m", "hush")).to_string()], &mut ());
+    let all = format!(
+        "{fold:?} {changes:?} {more:?} {:?} {:?} {:?} {:?}",
+        fold.messages().collect::<Vec<_>>(),
+        fold.tool_calls(),
+        fold.presence_rows(),
+        fold.agents()
+    );
+    assert!(!all.contains("hush"), "{all}");
+    let session = format!("{:?} {:?}", folded(&events), fold.state());
+    assert!(!session.contains("hush"), "{session}");
+}

@@ -1,0 +1,233 @@
+//! Keeping the index of calls, requests and signals up with the messages, and the messages with it.
+
+use super::Collection;
+use super::apply::{Run, row_key, signal_key};
+use super::message::{IndexEvent, MessageFold};
+use super::session::ApprovalKey;
+use super::signals::{Affected, Site};
+use super::track::Tracker;
+use crate::row::{Approval, ApprovalStatus, ToolState};
+
+impl Run<'_> {
+    /// Notes calls, requests and signals of a message; says what may have changed elsewhere.
+    pub(super) fn register(&mut self, id: &str, events: Vec<IndexEvent>) -> Vec<Affected> {
+        let mut affected = Vec::new();
+        for event in events {
+            match event {
+                IndexEvent::Call(call) => {
+                    let Some(pos) = self.call_position(id, &call) else { continue };
+                    let site = Site { pos, message: id.to_owned(), call: call.clone() };
+                    if self.fold.signals.add_call(site) {
+                        self.mark(Collection::Calls, row_key(id, &call));
+                    }
+                    if self.fold.signals.has_results(&call) {
+                        affected.push(Affected::Call(call.clone()));
+                    }
+                    self.tool_calls.insert(call);
+                }
+                IndexEvent::Request(call) => {
+                    let request = self.fold.messages.get(id).and_then(|m| m.call(&call));
+                    let Some(request) = request.and_then(|call| call.request.as_ref()) else {
+                        continue;
+                    };
+                    let (approval, pos) = (request.approval.clone(), request.pos);
+                    affected.extend(self.drop_requests(id, &call, Some(&approval)));
+                    let site = Site { pos, message: id.to_owned(), call: call.clone() };
+                    self.fold.signals.add_request(&approval, site);
+                    if self.fold.signals.has_answers(&approval) {
+                        affected.push(Affected::Approval(approval));
+                    }
+                    self.update_approval(id, &call);
+                }
+                IndexEvent::Touched(call) => {
+                    let known = self.fold.messages.get(id).is_some_and(|m| m.call(&call).is_some());
+                    if known {
+                        self.update_approval(id, &call);
+                    } else {
+                        affected.extend(self.drop_requests(id, &call, None));
+                        if self.fold.signals.remove_call(&call, id) {
+                            self.mark(Collection::Calls, row_key(id, &call));
+                            affected.push(Affected::Call(call.clone()));
+                        }
+                    }
+                    self.tool_calls.insert(call);
+                }
+                IndexEvent::Signal(signal) => {
+                    self.mark(Collection::Signals, signal_key((signal.pos, signal.nth)));
+                    affected.push(self.fold.signals.add(signal));
+                }
+            }
+        }
+        affected
+    }
+
+    fn call_position(&self, id: &str, call: &str) -> Option<u64> {
+        Some(self.fold.messages.get(id)?.call(call)?.pos)
+    }
+
+    /// Forgets the requests of a call, but for the one of this approval id at its present place.
+    /// Says what may have changed elsewhere: requests of the same id in other messages.
+    fn drop_requests(&mut self, id: &str, call: &str, but: Option<&str>) -> Vec<Affected> {
+        let place =
+            but.and_then(|_| Some(self.fold.messages.get(id)?.call(call)?.request.as_ref()?.pos));
+        let gone: Vec<ApprovalKey> = self
+            .fold
+            .approvals
+            .iter()
+            .filter(|((pos, message, c), approval)| {
+                message == id
+                    && c == call
+                    && (but != Some(approval.id.as_str()) || place != Some(*pos))
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut affected = Vec::new();
+        for key in gone {
+            if let Some(approval) = self.fold.approvals.remove(&key) {
+                self.fold.signals.remove_request(&approval.id, id, call);
+                if self.fold.signals.has_answers(&approval.id) {
+                    affected.push(Affected::Approval(approval.id.clone()));
+                }
+                self.mark(Collection::Requests, row_key(id, call));
+                self.approvals.remove(&key);
+                self.out.removed_approvals.push(approval.id);
+                self.out.stats_changed = true;
+            }
+        }
+        affected
+    }
+
+    /// Forgets all calls, requests and signals of a message; says what may have changed elsewhere.
+    pub(super) fn withdraw(&mut self, id: &str) -> Vec<Affected> {
+        let mut affected = Vec::new();
+        let Some(message) = self.fold.messages.get(id) else { return affected };
+        let calls: Vec<String> = message.calls().map(|(call, _)| call.clone()).collect();
+        let given = message.given().to_vec();
+        for call in calls {
+            affected.extend(self.drop_requests(id, &call, None));
+            if self.fold.signals.remove_call(&call, id) {
+                self.mark(Collection::Calls, row_key(id, &call));
+            }
+            if self.fold.signals.has_results(&call) {
+                affected.push(Affected::Call(call.clone()));
+            }
+            self.tool_calls.insert(call);
+        }
+        for at in given {
+            if let Some(what) = self.fold.signals.remove(at) {
+                self.mark(Collection::Signals, signal_key(at));
+                affected.push(what);
+            }
+        }
+        affected
+    }
+
+    /// Gives calls and requests what the index now says.
+    pub(super) fn resolve(&mut self, affected: Vec<Affected>) {
+        for what in affected {
+            match what {
+                Affected::Call(call) => {
+                    let sites = self.fold.signals.calls_of(&call).to_vec();
+                    for site in sites {
+                        let outcome = self.fold.signals.outcome(&call, &site.message);
+                        self.change(&site.message, |message, tracker| {
+                            message.set_foreign(&call, outcome, tracker);
+                        });
+                    }
+                }
+                Affected::Approval(approval) => {
+                    let sites = self.fold.signals.requests_of(&approval).to_vec();
+                    for site in sites {
+                        let answer = self.fold.signals.answer(&approval, &site.message, &site.call);
+                        self.change(&site.message, |message, tracker| {
+                            message.set_answer(&site.call, answer, tracker);
+                        });
+                    }
+                }
+                Affected::Config => {
+                    let settings = self.fold.signals.settings();
+                    if settings != self.fold.settings {
+                        self.fold.settings = settings;
+                        self.out.meta_changed = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Changes calls of a message, which may have to be brought first.
+    fn change(&mut self, id: &str, with: impl FnOnce(&mut MessageFold, &mut Tracker)) {
+        let was_here = self.fold.messages.contains_key(id);
+        if !self.bring(id) {
+            return;
+        }
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        if message.dirty {
+            // The refold at the end looks again.
+            return;
+        }
+        if !was_here {
+            // It was folded with the index as it is now; what the reader has of its calls is older.
+            let calls: Vec<(String, usize)> =
+                message.calls().map(|(call, state)| (call.clone(), state.part)).collect();
+            for (call, part) in calls {
+                self.tracker.set_part(id, part);
+                self.update_approval(id, &call);
+                self.tool_calls.insert(call);
+            }
+            return;
+        }
+        with(message, &mut self.tracker);
+        let events = message.take_outbox();
+        let affected = self.register(id, events);
+        debug_assert!(affected.is_empty(), "a call's result never says anything new");
+    }
+
+    /// Brings the approval of a call up to date.
+    pub(super) fn update_approval(&mut self, id: &str, call: &str) {
+        let Some(message) = self.fold.messages.get(id) else { return };
+        let Some(approval) = approval_of(message, call) else { return };
+        let key = (approval.1, id.to_owned(), call.to_owned());
+        let approval = approval.0;
+        match self.fold.approvals.get(&key) {
+            Some(old) if *old == approval => return,
+            Some(_) => {}
+            None => self.out.stats_changed = true,
+        }
+        self.fold.approvals.insert(key.clone(), approval);
+        self.mark(Collection::Requests, row_key(id, call));
+        self.approvals.insert(key);
+    }
+}
+
+/// The approval of a call and the position of its request.
+fn approval_of(message: &MessageFold, call_id: &str) -> Option<(Approval, u64)> {
+    let call = message.call(call_id)?;
+    let part = message.call_part(call_id)?;
+    let request = call.request.as_ref()?;
+    // Pending is: no answer, no result, and no denial.
+    let status = match (&call.answer, part.state) {
+        (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
+        (Some(_), _) | (None, ToolState::Denied) => ApprovalStatus::Denied,
+        (None, ToolState::Done | ToolState::Failed) => ApprovalStatus::Approved,
+        (None, _) => ApprovalStatus::Pending,
+    };
+    let name = if part.name.is_empty() {
+        request.name.clone().unwrap_or_default()
+    } else {
+        part.name.clone()
+    };
+    let approval = Approval {
+        id: request.approval.clone(),
+        tool_call_id: call_id.to_owned(),
+        message_id: message.message.id.clone(),
+        tool_name: name,
+        input: request.input.clone().or_else(|| part.input.clone()),
+        status,
+        requested_by: request.by.clone(),
+        requested_at: request.at.clone(),
+        responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
+        responded_at: call.answer.as_ref().and_then(|answer| answer.at.clone()),
+    };
+    Some((approval, request.pos))
+}
