@@ -374,6 +374,16 @@ impl Engine {
         let _ = self.shared().hub.send(hub::HubEvent::Nudge);
     }
 
+    /// As [`Engine::nudge`], and every connection is made anew: for after a sleep or a change of the
+    /// network, when one may be dead without anybody having said so, and for a person who asks for
+    /// it.
+    pub fn reconnect(&self) {
+        if let Some(connected) = self.shared().connected.borrow().as_ref() {
+            connected.streams.nudge().reconnect();
+        }
+        self.nudge();
+    }
+
     /// Writes everything that is not on the disk yet and stops.
     pub async fn close(self) {
         for session in self.shared().running() {

@@ -39,6 +39,21 @@ struct Task {
     sending: Option<BoxFuture<'static, (String, Outcome)>>,
 }
 
+/// A deleted session answers as one that does not exist; what else it is told, it may obey.
+fn refuse(command: Command) -> Option<Command> {
+    // Whoever asked may have gone away.
+    match command {
+        Command::Open { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
+        Command::PageBefore { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
+        Command::SaveDraft { reply, .. } | Command::MarkRead { reply } => {
+            drop(reply.send(Err(EngineError::UnknownSession)));
+        }
+        Command::Attach(_) => {}
+        other => return Some(other),
+    }
+    None
+}
+
 /// Waits for a future that may not be there.
 async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     match future {
@@ -142,6 +157,9 @@ impl Task {
 
     fn obey(&mut self, command: Command) {
         let session = &mut self.session;
+        let Some(command) = (if session.deleted { refuse(command) } else { Some(command) }) else {
+            return;
+        };
         let pending = match command {
             Command::Open { limit, reply } => {
                 let _ = reply.send(session.opened(limit));

@@ -107,3 +107,22 @@ async fn showing_another_session_resets_to_its_items() {
     window.until("the second", |w| w.texts() == ["in two"]).await;
     window.until("its meta", |w| w.meta.as_ref().is_some_and(|m| m.session_id == two)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_made_anew_lose_nothing() {
+    let home = Home::new();
+    let server =
+        home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    engine.send_message(&session, "long 200").await.expect("it is saved");
+    for words in [100, 400, 900] {
+        window
+            .until("more of it", |w| w.texts().get(1).is_some_and(|text| text.len() > words))
+            .await;
+        engine.reconnect();
+    }
+    window.until("all of it", |w| w.is_settled() && w.answers() == 1).await;
+    assert_eq!(window.items, true_items(&server, &session).await);
+}

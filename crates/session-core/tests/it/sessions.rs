@@ -91,6 +91,10 @@ async fn a_deleted_session_goes_here_at_once_and_there_when_it_can() {
         engine.send_message(&session, "still?").await.expect_err("it is deleted").code(),
         "unknown-session"
     );
+    assert_eq!(
+        engine.open_session(&session).await.expect_err("it is deleted").code(),
+        "unknown-session"
+    );
     drop(window);
     drop(engine);
 
