@@ -36,6 +36,7 @@ fn child() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     runtime.block_on(async {
         let engine = engine_in(&dir);
+        println!("opened");
         connect(&engine, &url.parse().expect("it is a URL"));
         let mut window = Window::open(&engine, &session);
         for n in 0.. {
@@ -73,15 +74,22 @@ async fn nothing_is_lost_torn_or_doubled_by_twenty_kills() {
             .spawn()
             .expect("this binary starts");
         let output = child.stdout.take().expect("it is piped");
+        let (opened, is_open) = tokio::sync::oneshot::channel();
         let reader = std::thread::spawn(move || {
-            let lines = BufReader::new(output).lines().map_while(Result::ok);
-            // The test runner writes on the same lines.
-            lines
-                .filter_map(|line| Some(line.split_once("saved ")?.1.trim().to_owned()))
-                .collect::<Vec<String>>()
+            let mut opened = Some(opened);
+            let mut saved = Vec::new();
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // The test runner writes on the same lines.
+                if line.contains("opened") {
+                    opened.take().map(|opened| opened.send(()));
+                } else if let Some((_, id)) = line.split_once("saved ") {
+                    saved.push(id.trim().to_owned());
+                }
+            }
+            saved
         });
-        let wait = 60 + random(&mut state) % 200;
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        tokio::time::timeout(DEADLINE, is_open).await.expect("in time").expect("it opens");
+        tokio::time::sleep(Duration::from_millis(random(&mut state) % 180)).await;
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
         saved.extend(reader.join().expect("it does not panic"));
