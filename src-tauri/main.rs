@@ -1,2 +1,8 @@
 //! The desktop application's entry point.
-fn main() { threadkeep_desktop::run(); }
+#![cfg_attr(all(windows, not(debug_assertions)), windows_subsystem = "windows")]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    threadkeep_desktop::run()
+}

@@ -20,8 +20,13 @@ function show(backend: Backend, boot: Bootstrap): void {
   const app = new AppState(backend, boot);
   mount(App, { target, props: { app } });
   app.start();
-  // Two frames: the first draws, the second comes after it was shown.
-  requestAnimationFrame(() => requestAnimationFrame(() => { backend.painted(); }));
+  requestAnimationFrame(() => {
+    // What is in the document now is what the first paint shows; by the next frame it was shown.
+    const rows = target.querySelectorAll('[data-testid=message]').length;
+    requestAnimationFrame(() => {
+      backend.painted(rows);
+    });
+  });
 }
 
 /** What is left to say when the host does not answer at all. */

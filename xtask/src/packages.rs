@@ -79,10 +79,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<(), Failure> {
     let mut install = elevated(prefix);
     install.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq"]);
     install.args(&missing).stdout(Stdio::null());
-    step(
-        &format!("System packages: install {} (about a minute)", missing.join(" ")),
-        &mut install,
-    )
+    step(&format!("System packages: install {} (about a minute)", missing.join(" ")), &mut install)
 }
 
 fn node() -> Result<(), Failure> {

@@ -137,7 +137,8 @@ fn settle(display: Option<&str>, file: &std::path::Path) -> Result<(), Failure> 
         if !status.success() {
             return Err(format!("the picture could not be taken ({status})"));
         }
-        let picture = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let picture =
+            std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         if picture == last || started.elapsed() > Duration::from_secs(8) {
             return Ok(());
         }

@@ -77,7 +77,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     prepare_window()?;
     step(
         "Rust lints (the window's host)",
-        &mut cargo(&["clippy", "-p", "threadkeep-desktop", "--all-targets", "--", "-D", "warnings"]),
+        &mut cargo(&[
+            "clippy",
+            "-p",
+            "threadkeep-desktop",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
     )?;
     window(&[])?;
     println!("── All tests passed in {:.0} s", started.elapsed().as_secs_f32());
@@ -91,7 +99,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 pub(crate) fn regenerate_types() -> Result<(), Failure> {
     step(
         "Generate the TypeScript types",
-        &mut cargo(&["test", "-q", "-p", "session-protocol", "-p", "session-core", "export_bindings"]),
+        &mut cargo(&[
+            "test",
+            "-q",
+            "-p",
+            "session-protocol",
+            "-p",
+            "session-core",
+            "export_bindings",
+        ]),
     )
 }
 
@@ -140,7 +156,10 @@ fn interop_install() -> Result<(), Failure> {
         skip("Upstream's packages for the tests", "they are installed");
         return Ok(());
     }
-    step("Upstream's packages for the tests", &mut ui::npm_in(&folder, &["ci", "--no-fund", "--no-audit"]))
+    step(
+        "Upstream's packages for the tests",
+        &mut ui::npm_in(&folder, &["ci", "--no-fund", "--no-audit"]),
+    )
 }
 
 /// Builds the packages, installs the .deb by apt and does the main job in the installed app.
@@ -150,7 +169,14 @@ fn installed() -> Result<(), Failure> {
     let deb = bundle::package("deb")?;
     let prefix = packages::privilege().ok_or("installing the .deb needs root or sudo")?;
     let mut install = packages::elevated(prefix);
-    install.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--reinstall"]);
+    install.args([
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "-y",
+        "--reinstall",
+    ]);
     step("Install the .deb", install.arg(&deb))?;
     prepare_window()?;
     let display = Xvfb::start()?;

@@ -29,7 +29,9 @@ pub(crate) fn install() -> Result<(), Failure> {
 pub(crate) fn build() -> Result<(), Failure> {
     let stamp = folder().join("dist/.threadkeep-stamp");
     let mut inputs = Vec::new();
-    for name in ["package-lock.json", "package.json", "index.html", "vite.config.ts", "tsconfig.json"] {
+    for name in
+        ["package-lock.json", "package.json", "index.html", "vite.config.ts", "tsconfig.json"]
+    {
         inputs.push(folder().join(name));
     }
     for name in ["svelte.config.js", "src", "public"] {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// The size of the screen, in pixels.
-pub(crate) const SCREEN: &str = "1280x860x24";
+pub(crate) const SCREEN: &str = "1180x800x24";
 
 /// A running X server without a screen.
 pub(crate) struct Xvfb {

@@ -26,7 +26,11 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
 fn crates_import_only_what_the_architecture_allows() {
     let mut wrong = Vec::new();
     for (name, folder, allowed) in ALLOWED {
-        let sources = if *folder == "src-tauri" { root().join(folder) } else { root().join(folder).join("src") };
+        let sources = if *folder == "src-tauri" {
+            root().join(folder)
+        } else {
+            root().join(folder).join("src")
+        };
         for (file, text) in rust_sources(&sources) {
             for (other, _, _) in ALLOWED {
                 let module = format!("{}::", other.replace('-', "_"));
@@ -36,7 +40,8 @@ fn crates_import_only_what_the_architecture_allows() {
                 }
             }
         }
-        let manifest = if *folder == "src-tauri" { root() } else { root().join(folder) }.join("Cargo.toml");
+        let manifest =
+            if *folder == "src-tauri" { root() } else { root().join(folder) }.join("Cargo.toml");
         let text = fs::read_to_string(&manifest).expect("each crate has a manifest");
         for dependency in dependencies(&text) {
             let ours = ALLOWED.iter().any(|(other, _, _)| *other == dependency);

@@ -26,8 +26,8 @@ export interface Backend {
   /** Calls `open` when the person asked for a session from outside the window, as by a notification. */
   onOpenSession(open: (sessionId: string) => void): void;
 
-  /** Tells the host that the first rows are on the screen. */
-  painted(): void;
+  /** Tells the host that the window has painted, and with how many rows. */
+  painted(rows: number): void;
 
   /** Says which session is on screen; the feed then begins with its items. */
   showSession(sessionId: string | null): Promise<void>;

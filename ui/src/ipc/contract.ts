@@ -7,8 +7,10 @@ export type { ActiveGeneration } from './bindings/ActiveGeneration';
 export type { Agent } from './bindings/Agent';
 export type { AgentSpec } from './bindings/AgentSpec';
 export type { Approval } from './bindings/Approval';
+export type { Bootstrap } from './bindings/Bootstrap';
 export type { Connection } from './bindings/Connection';
 export type { ConnectionState } from './bindings/ConnectionState';
+export type { DefaultAgent } from './bindings/DefaultAgent';
 export type { Delivery } from './bindings/Delivery';
 export type { Diff } from './bindings/Diff';
 export type { Draft } from './bindings/Draft';
@@ -16,7 +18,9 @@ export type { FeedBatch } from './bindings/FeedBatch';
 export type { FeedChange } from './bindings/FeedChange';
 export type { Item } from './bindings/Item';
 export type { ItemMeta } from './bindings/ItemMeta';
+export type { ModelCheck } from './bindings/ModelCheck';
 export type { Notice } from './bindings/Notice';
+export type { OpenSession } from './bindings/OpenSession';
 export type { OutboxItem } from './bindings/OutboxItem';
 export type { OutboxKind } from './bindings/OutboxKind';
 export type { Page } from './bindings/Page';
@@ -28,38 +32,6 @@ export type { SessionMeta } from './bindings/SessionMeta';
 export type { SessionState } from './bindings/SessionState';
 export type { SessionSummary } from './bindings/SessionSummary';
 export type { SessionView } from './bindings/SessionView';
+export type { Settings } from './bindings/Settings';
 export type { ToolCallPart } from './bindings/ToolCallPart';
 export type { WaitingApproval } from './bindings/WaitingApproval';
-
-import type { Notice } from './bindings/Notice';
-import type { SessionSummary } from './bindings/SessionSummary';
-import type { SessionView } from './bindings/SessionView';
-import type { WaitingApproval } from './bindings/WaitingApproval';
-
-export interface Settings {
-  modelBaseUrl: string;
-  modelName: string;
-  hasModelKey: boolean;
-  defaultAgent: 'demo' | 'model' | 'webhook';
-  webhookUrl: string;
-  serverUrl: string | null;
-  hasServerToken: boolean;
-  userName: string;
-  notifications: boolean;
-}
-
-export interface Bootstrap {
-  epoch: number;
-  to: number;
-  sessions: SessionSummary[];
-  approvals: WaitingApproval[];
-  open: (SessionView & { sessionId: string }) | null;
-  settings: Settings;
-  notices: Notice[];
-  platform: string;
-}
-
-export interface ModelCheck {
-  ok: boolean;
-  message: string;
-}

@@ -49,10 +49,8 @@ export class TauriBackend implements Backend {
     });
   }
 
-  painted(): void {
-    call('painted').catch(() => {
-      // Only a host that waits for it has the command.
-    });
+  painted(rows: number): void {
+    void call('painted', { rows });
   }
 
   showSession(sessionId: string | null): Promise<void> {

@@ -1,0 +1,45 @@
+//! What a person does in a session: each is in the outbox, on disk, before it is answered.
+
+use super::State;
+use crate::error::Answer;
+use uuid::Uuid;
+
+#[tauri::command]
+pub(crate) async fn send_message(
+    host: State<'_>,
+    session_id: String,
+    message_id: Uuid,
+    text: String,
+) -> Answer<String> {
+    Ok(host.engine.send_message_as(&session_id, message_id, &text).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn respond_approval(
+    host: State<'_>,
+    session_id: String,
+    approval_id: String,
+    approved: bool,
+) -> Answer<String> {
+    Ok(host.engine.respond_approval(&session_id, &approval_id, approved).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn stop_run(host: State<'_>, session_id: String) -> Answer<String> {
+    Ok(host.engine.stop(&session_id).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn retry_entry(host: State<'_>, entry_id: String) -> Answer<()> {
+    Ok(host.engine.retry_entry(&entry_id).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn discard_entry(host: State<'_>, entry_id: String) -> Answer<()> {
+    Ok(host.engine.discard_entry(&entry_id).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn save_draft(host: State<'_>, session_id: String, text: String) -> Answer<()> {
+    Ok(host.engine.save_draft(&session_id, &text).await?)
+}

@@ -1,0 +1,118 @@
+//! Settings, keys and the connection.
+
+use super::State;
+use crate::error::{Answer, CommandError};
+use crate::keychain::{self, Name};
+use crate::server;
+use crate::settings::{self, Settings};
+use serde::Serialize;
+use std::time::Duration;
+use tauri::Url;
+use tauri_plugin_opener::OpenerExt as _;
+
+#[tauri::command]
+pub(crate) async fn get_settings(host: State<'_>) -> Answer<Settings> {
+    Ok(settings::with_secrets(host.settings.load()).await)
+}
+
+#[tauri::command]
+pub(crate) async fn set_settings(host: State<'_>, settings: Settings) -> Answer<Settings> {
+    let before = host.settings.load();
+    host.settings.save(&settings)?;
+    host.screen_changed.notify_one();
+    if before.server_url != settings.server_url {
+        server::connect(&host).await;
+    }
+    Ok(settings::with_secrets(settings).await)
+}
+
+#[tauri::command]
+pub(crate) async fn set_model_key(key: Option<String>) -> Answer<()> {
+    Ok(keychain::write(Name::ModelKey, key.filter(|key| !key.is_empty())).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn set_server_token(host: State<'_>, token: Option<String>) -> Answer<()> {
+    keychain::write(Name::ServerToken, token.filter(|token| !token.is_empty())).await?;
+    server::connect(&host).await;
+    Ok(())
+}
+
+/// Whether the model endpoint answers.
+#[derive(Debug, Serialize, ts_rs::TS)]
+#[ts(export)]
+pub(crate) struct ModelCheck {
+    /// It answered and knows the model, as far as it says.
+    pub ok: bool,
+    /// One sentence, with what to do next when it did not.
+    pub message: String,
+}
+
+/// Asks the endpoint for its list of models, which costs nothing.
+#[tauri::command]
+pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
+    let settings = host.settings.load();
+    let no = |message: &str| Ok(ModelCheck { ok: false, message: message.to_owned() });
+    let Ok(mut url) = Url::parse(&settings.model_base_url) else {
+        return no(
+            "The model address is not a web address. Write it like http://127.0.0.1:11434/v1.",
+        );
+    };
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().push("models");
+    }
+    let key = keychain::read(Name::ModelKey).await.ok().flatten();
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build();
+    let Ok(http) = http else { return no("This computer's network could not be set up.") };
+    let mut request = http.get(url);
+    if let Some(key) = key {
+        request = request.bearer_auth(key);
+    }
+    let Ok(answer) = request.send().await else {
+        return no("Nothing answers there. Check the address, and that the model server runs.");
+    };
+    match answer.status().as_u16() {
+        200..=299 => {}
+        401 | 403 => return no("The endpoint refused the key. Enter the right one."),
+        404 => {
+            return no(
+                "The endpoint has no list of models there. Check that the address ends in /v1.",
+            );
+        }
+        status => {
+            return no(&format!("The endpoint answered with status {status}. Try again later."));
+        }
+    }
+    let list: serde_json::Value = answer.json().await.unwrap_or_default();
+    let models = list["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let known = models.iter().any(|model| model["id"] == settings.model_name.as_str());
+    if settings.model_name.is_empty() {
+        no("The endpoint answers. Now enter the name of one of its models.")
+    } else if known || models.is_empty() {
+        Ok(ModelCheck { ok: true, message: "The endpoint answers and is ready.".to_owned() })
+    } else {
+        no("The endpoint answers but has no model of that name. Check the name.")
+    }
+}
+
+/// Tries the connection again now; starts the embedded server when it could not be started before.
+#[tauri::command]
+pub(crate) async fn reconnect(host: State<'_>) -> Answer<()> {
+    server::connect(&host).await;
+    host.engine.reconnect();
+    Ok(())
+}
+
+/// Opens a link in the system's browser.
+#[tauri::command]
+pub(crate) async fn open_link(app: tauri::AppHandle, url: String) -> Answer<()> {
+    let refused = |message: &str| CommandError::new("link-refused", message);
+    let good =
+        Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "mailto"));
+    if !good {
+        return Err(refused("Only web and mail links can be opened."));
+    }
+    app.opener()
+        .open_url(url, None::<&str>)
+        .map_err(|_| refused("The system's browser could not be opened. Copy the link instead."))
+}

@@ -1,0 +1,210 @@
+//! What the person set, in one JSON file beside the app's data (`tauri-plugin-store`).
+//!
+//! Keys and tokens are not here but in the keychain; the page learns only whether there is one.
+
+use crate::error::{Answer, CommandError};
+use crate::keychain::{self, Name};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tauri::{AppHandle, Wry};
+use tauri_plugin_store::{Store, StoreBuilder};
+
+/// Which agent a new session starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub(crate) enum DefaultAgent {
+    /// The built-in demo: no key, no network.
+    Demo,
+    /// An OpenAI-compatible chat-completions endpoint.
+    Model,
+    /// A URL that answers with SSE chunks.
+    Webhook,
+}
+
+/// The settings as the page sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "camelCase", default)]
+#[ts(export)]
+pub(crate) struct Settings {
+    /// Base URL of the model endpoint, for example `http://127.0.0.1:11434/v1`.
+    pub model_base_url: String,
+    /// The model's name as the endpoint spells it.
+    pub model_name: String,
+    /// Whether a model key lies in the keychain. Read only: `set_model_key` changes it.
+    pub has_model_key: bool,
+    /// Which agent a new session starts with.
+    pub default_agent: DefaultAgent,
+    /// The webhook agent's URL; empty when there is none.
+    pub webhook_url: String,
+    /// The session server to use; `null` for the one inside the app.
+    pub server_url: Option<String>,
+    /// Whether a token for that server lies in the keychain. Read only: `set_server_token` changes it.
+    pub has_server_token: bool,
+    /// The name that others see.
+    pub user_name: String,
+    /// Whether a waiting approval raises a notification of the system.
+    pub notifications: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model_base_url: "http://127.0.0.1:11434/v1".to_owned(),
+            model_name: String::new(),
+            has_model_key: false,
+            default_agent: DefaultAgent::Demo,
+            webhook_url: String::new(),
+            server_url: None,
+            has_server_token: false,
+            user_name: whoami(),
+            notifications: true,
+        }
+    }
+}
+
+/// Who this installation is to others: kept from its first start on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) actor_id: String,
+    pub(crate) device_id: String,
+}
+
+/// The settings file.
+#[derive(Clone)]
+pub(crate) struct SettingsFile {
+    store: Arc<Store<Wry>>,
+}
+
+const SETTINGS: &str = "settings";
+const ACTOR: &str = "actorId";
+const DEVICE: &str = "deviceId";
+const LAST_SESSION: &str = "lastSession";
+
+impl SettingsFile {
+    /// Opens `settings.json` in `folder`. A file that cannot be read is set aside, never deleted;
+    /// its new name is returned so that the person can be told.
+    ///
+    /// # Errors
+    /// When the store cannot be opened at all.
+    pub(crate) fn open(app: &AppHandle, folder: &Path) -> anyhow::Result<(Self, Option<PathBuf>)> {
+        let path = folder.join("settings.json");
+        let damaged = std::fs::read(&path)
+            .is_ok_and(|bytes| serde_json::from_slice::<serde_json::Map<_, _>>(&bytes).is_err());
+        let mut set_aside = None;
+        if damaged {
+            let name = format!("settings.json.damaged-{}", uuid::Uuid::now_v7().simple());
+            let aside = folder.join(name);
+            std::fs::rename(&path, &aside)?;
+            set_aside = Some(aside);
+        }
+        let store = StoreBuilder::new(app, path).build()?;
+        Ok((Self { store }, set_aside))
+    }
+
+    /// The settings; a field that is missing or does not fit has its default.
+    pub(crate) fn load(&self) -> Settings {
+        self.store
+            .get(SETTINGS)
+            .and_then(|value| serde_json::from_value(value).ok())
+            .unwrap_or_default()
+    }
+
+    /// Checks and keeps `settings`.
+    ///
+    /// # Errors
+    /// `bad-url` when an address is not an http(s) URL; `settings-not-saved` when the disk refuses.
+    pub(crate) fn save(&self, settings: &Settings) -> Answer<()> {
+        let urls = [
+            ("model address", Some(&settings.model_base_url)),
+            ("webhook address", Some(&settings.webhook_url)),
+            ("server address", settings.server_url.as_ref()),
+        ];
+        for (name, url) in urls {
+            check_url(name, url.map_or("", String::as_str))?;
+        }
+        self.put(SETTINGS, serde_json::to_value(settings).expect("settings are plain data"))
+    }
+
+    /// Who this installation is; made up at the first call.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { actor_id: self.stable_id(ACTOR), device_id: self.stable_id(DEVICE) }
+    }
+
+    /// The session that was open when the app was last used.
+    pub(crate) fn last_session(&self) -> Option<String> {
+        self.store.get(LAST_SESSION)?.as_str().map(str::to_owned)
+    }
+
+    /// Remembers the open session.
+    pub(crate) fn set_last_session(&self, session: Option<&str>) {
+        // Losing this costs a click, so a refusing disk is only logged.
+        if let Err(error) = self.put(LAST_SESSION, session.into()) {
+            tracing::warn!(code = error.code, "the open session is not remembered");
+        }
+    }
+
+    fn stable_id(&self, key: &str) -> String {
+        if let Some(id) = self.store.get(key).and_then(|value| value.as_str().map(str::to_owned)) {
+            return id;
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        if let Err(error) = self.put(key, id.clone().into()) {
+            tracing::warn!(code = error.code, "this installation's identity is not kept");
+        }
+        id
+    }
+
+    fn put(&self, key: &str, value: serde_json::Value) -> Answer<()> {
+        self.store.set(key, value);
+        self.store.save().map_err(|_| {
+            CommandError::new(
+                "settings-not-saved",
+                "The settings could not be saved. Check that the disk is not full, then try again.",
+            )
+        })
+    }
+}
+
+/// Fills in what only the keychain knows.
+pub(crate) async fn with_secrets(mut settings: Settings) -> Settings {
+    let has = |secret: Result<Option<String>, _>| matches!(secret, Ok(Some(_)));
+    settings.has_model_key = has(keychain::read(Name::ModelKey).await);
+    settings.has_server_token = has(keychain::read(Name::ServerToken).await);
+    settings
+}
+
+fn check_url(name: &str, text: &str) -> Answer<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let good = tauri::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+    if good {
+        Ok(())
+    } else {
+        Err(CommandError::new(
+            "bad-url",
+            format!("The {name} is not a web address. Write it like http://127.0.0.1:4000."),
+        ))
+    }
+}
+
+fn whoami() -> String {
+    ["USER", "USERNAME"]
+        .iter()
+        .find_map(|key| std::env::var(key).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| "You".to_owned())
+}
+
+/// The operating system, as the page spells it.
+pub(crate) fn platform() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "macos"
+    } else if cfg!(windows) {
+        "windows"
+    } else {
+        "linux"
+    }
+}

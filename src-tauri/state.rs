@@ -1,0 +1,67 @@
+//! What the host keeps while the app runs: handles only. The truth is the engine's (L8).
+
+use crate::server::Server;
+use crate::settings::SettingsFile;
+use session_core::{Engine, Feed, Notice};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use tokio::sync::Notify;
+
+/// The host's handles, shared by all commands.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    /// The main window's feed.
+    pub(crate) feed: Feed,
+    pub(crate) settings: SettingsFile,
+    pub(crate) server: Server,
+    /// Told when the window shows another session, or gains or loses the focus.
+    pub(crate) screen_changed: Notify,
+    /// Whether the page is pulling its feed right now: then it needs no wake-up event.
+    pub(crate) pulling: AtomicBool,
+    /// How many pulls have been answered.
+    pub(crate) pulls: AtomicU64,
+    notices: Mutex<Vec<Notice>>,
+}
+
+impl Host {
+    pub(crate) fn new(engine: Engine, settings: SettingsFile, server: Server) -> Self {
+        let feed = engine.feed();
+        Self {
+            engine,
+            feed,
+            settings,
+            server,
+            screen_changed: Notify::new(),
+            pulling: AtomicBool::new(false),
+            pulls: AtomicU64::new(0),
+            notices: Mutex::default(),
+        }
+    }
+
+    /// Tells the person something, now and in a page that is loaded later.
+    pub(crate) fn notice(&self, code: &str, message: impl Into<String>) {
+        let notice = Notice { code: code.to_owned(), message: message.into() };
+        tracing::warn!(code, "notice");
+        self.notices.lock().expect("no notice panics").push(notice.clone());
+        self.feed.notify(notice);
+    }
+
+    /// What the person has been told since the start.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.engine.notices();
+        notices.extend(self.notices.lock().expect("no notice panics").iter().cloned());
+        notices
+    }
+
+    /// The session that the window shows.
+    pub(crate) fn shown_session(&self) -> Option<String> {
+        self.feed.shown()
+    }
+
+    /// Shows another session in the window.
+    pub(crate) fn show(&self, session: Option<String>) {
+        self.settings.set_last_session(session.as_deref());
+        self.feed.show(session);
+        self.screen_changed.notify_one();
+    }
+}
