@@ -47,6 +47,11 @@ impl Server {
         Self { base, prefix, client: client(), task: Some(task) }
     }
 
+    /// Not the server of this process: it may lack what the protocol lets a server lack.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.task.is_none()
+    }
+
     pub(crate) fn stream(&self, name: &str) -> StreamHandle {
         self.client.stream(self.url(&self.base, name))
     }
