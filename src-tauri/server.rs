@@ -1,6 +1,6 @@
 //! Which session server the engine speaks to: the one in this process, or one that was joined.
 
-use crate::keychain::{self, Name};
+use crate::keychain::{self, KeychainError, Name};
 use crate::settings::SettingsFile;
 use crate::state::Host;
 use session_core::{Endpoint, NoToken, TokenProvider};
@@ -88,8 +88,9 @@ async fn joined_token(host: &Host) -> Arc<dyn TokenProvider> {
             let token = session_core::Secret::new(token);
             Arc::new(move || Some(token.clone()))
         }
-        Ok(None) => Arc::new(NoToken),
-        Err(error) => {
+        // Without a keychain there can be no token, and a server may need none.
+        Ok(None) | Err(KeychainError::Missing) => Arc::new(NoToken),
+        Err(error @ KeychainError::Refused) => {
             host.notice(error.code(), error.to_string());
             Arc::new(NoToken)
         }
