@@ -12,7 +12,6 @@ const ALLOWED: f64 = 5.0;
 async fn soak_three_minutes_of_streaming_leave_the_page_s_memory_flat() {
     let computer = Computer::new();
     let app = computer.start().await;
-    app.connection("live").await;
     // Several long answers warm up what the page keeps for good: fonts, code, a screen of rows.
     app.say("long 100000").await;
     app.messages_until("the answer is on its way", |m| m.iter().any(|m| m.text.len() > 2_000))

@@ -145,7 +145,9 @@ fn usage(message: &str) -> ! {
 
 fn logs() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new("warn,durable_streams_server=error,session_server=info,threadkeep=info")
+        tracing_subscriber::EnvFilter::new(
+            "warn,durable_streams_server=error,session_server=info,threadkeep=info",
+        )
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

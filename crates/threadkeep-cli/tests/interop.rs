@@ -42,7 +42,11 @@ impl NpmServer {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
         let line = line.expect("npm ci was run in tests/interop");
-        Self { url: line.trim().parse().unwrap(), _stdin: child.stdin.take().unwrap(), _child: child }
+        Self {
+            url: line.trim().parse().unwrap(),
+            _stdin: child.stdin.take().unwrap(),
+            _child: child,
+        }
     }
 }
 
@@ -77,7 +81,8 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
     engine.connect(Some(Endpoint::open(server.base_url()))).unwrap();
 
     let captures = root().join("crates/session-protocol/tests/fixtures/wire-captures");
-    let mut files: Vec<_> = std::fs::read_dir(captures).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(captures).unwrap().map(|f| f.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|kind| kind == "json"));
     files.sort();
     assert!(files.len() >= 10, "the captures are there");
@@ -91,11 +96,8 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
         let written = upstream(&["write", url.as_str(), file.to_str().unwrap()]).status().await;
         assert!(written.unwrap().success(), "the npm client wrote {}", file.display());
 
-        let want: Vec<Item> = session_protocol::materialize(&items)
-            .messages
-            .iter()
-            .map(Item::from_message)
-            .collect();
+        let want: Vec<Item> =
+            session_protocol::materialize(&items).messages.iter().map(Item::from_message).collect();
         engine.create_session_as(id, CreateSession::default()).await.unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let got = eventually(&format!("{name} in the engine"), async || {
@@ -135,9 +137,8 @@ async fn a_stream_written_by_our_server_is_read_back_by_the_npm_package_with_the
     send(http.post(format!("{session}/messages")).json(&message)).await;
 
     let stream = session.replace("/v1/sessions/", "/v1/stream/sessions/");
-    let items = async || -> Vec<Value> {
-        http.get(&stream).send().await.unwrap().json().await.unwrap()
-    };
+    let items =
+        async || -> Vec<Value> { http.get(&stream).send().await.unwrap().json().await.unwrap() };
     let approval = eventually("an approval", async || {
         let pending = session_protocol::materialize(&items().await).pending_approvals;
         pending.first().map(|approval| approval.id.clone())
@@ -158,11 +159,17 @@ async fn a_stream_written_by_our_server_is_read_back_by_the_npm_package_with_the
 
     let output = upstream(&["read", &stream]).stdout(Stdio::piped()).output().await.unwrap();
     let theirs: Value = serde_json::from_slice(&output.stdout).expect("the npm package reads it");
-    for (collection, kind, count) in [("chunks", "chunk", 50), ("presence", "presence", 1), ("agents", "agent", 1)] {
+    for (collection, kind, count) in
+        [("chunks", "chunk", 50), ("presence", "presence", 1), ("agents", "agent", 1)]
+    {
         let theirs = rows(theirs[collection].as_array().unwrap());
         let ours = collapse(&items, kind);
         assert!(ours.len() >= count, "{collection}: {}", ours.len());
-        assert_eq!(theirs.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>(), "{collection}");
+        assert_eq!(
+            theirs.keys().collect::<Vec<_>>(),
+            ours.keys().collect::<Vec<_>>(),
+            "{collection}"
+        );
         for (key, ours) in ours {
             for (field, value) in ours.as_object().unwrap() {
                 assert_eq!(&theirs[&key][field], value, "{collection} {key} {field}");
