@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as the tests do")]
 
+mod cluster;
 mod faults;
+mod npm;
 mod plain;
 mod producing;
 mod proxy;
