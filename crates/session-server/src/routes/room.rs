@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::HeaderMap};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -25,6 +25,9 @@ pub(super) struct Login {
     device_id: String,
     #[serde(default)]
     name: Option<String>,
+    /// How often the client says so again: readers then take silence for absence.
+    #[serde(default)]
+    heartbeat_seconds: Option<Number>,
     #[serde(default)]
     default_agents: Vec<AgentSpec>,
 }
@@ -98,12 +101,15 @@ pub(super) async fn login(
     let answer = json!({
         "success": true, "actorId": body.actor_id, "deviceId": body.device_id, "status": "online",
     });
+    // A heartbeat that comes late must not make a deleted session again.
+    let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::Create };
     app.sessions
-        .with(&session, Open::Create, move |session| {
+        .with(&session, open, move |session| {
             if session.ledger().agents().next().is_none() {
                 session.register(agents);
             }
-            session.log_in(&body.actor_id, &body.device_id, body.name.as_deref());
+            let heartbeat = body.heartbeat_seconds;
+            session.log_in(&body.actor_id, &body.device_id, body.name.as_deref(), heartbeat);
             Ok(())
         })
         .await?;

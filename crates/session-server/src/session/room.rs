@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -69,9 +69,16 @@ impl Session {
         self.touch();
     }
 
-    /// Says that an actor is here with a device, or still is.
-    pub(crate) fn log_in(&mut self, actor_id: &str, device_id: &str, name: Option<&str>) {
-        self.put_presence(actor_id, device_id, name, "online");
+    /// Says that an actor is here with a device, or still is. `heartbeat`: it says so again after
+    /// this many seconds.
+    pub(crate) fn log_in(
+        &mut self,
+        actor_id: &str,
+        device_id: &str,
+        name: Option<&str>,
+        heartbeat: Option<Number>,
+    ) {
+        self.put_presence(actor_id, device_id, name, "online", heartbeat);
     }
 
     /// Says that an actor left with one device, or with all of them. Gives the number of devices.
@@ -90,22 +97,35 @@ impl Session {
                 .collect(),
         };
         for device in &devices {
-            self.put_presence(actor_id, device, None, "offline");
+            self.put_presence(actor_id, device, None, "offline", None);
         }
         devices.len()
     }
 
-    fn put_presence(&mut self, actor_id: &str, device_id: &str, name: Option<&str>, status: &str) {
+    fn put_presence(
+        &mut self,
+        actor_id: &str,
+        device_id: &str,
+        name: Option<&str>,
+        status: &str,
+        heartbeat: Option<Number>,
+    ) {
         let key = format!("{actor_id}:{device_id}");
+        let known = self.ledger.presence().get(&key);
+        let known = |field| known.and_then(|row| row.get(field));
         // Complete rows: readers that replace would lose the name of somebody who leaves.
-        let known = self.ledger.presence().get(&key).and_then(|row| row.get("name"));
-        let name = name.or_else(|| known.and_then(Value::as_str)).map(str::to_owned);
+        let name = name.or_else(|| known("name")?.as_str()).map(str::to_owned);
+        // Readers that merge would go on waiting for the heartbeat of an earlier login.
+        let stale = known("heartbeatSeconds").is_some();
         let mut row = json!({
             "actorId": actor_id, "deviceId": device_id, "actorType": "user", "status": status,
             "lastSeenAt": event::now(),
         });
         if let Some(name) = name {
             row["name"] = name.into();
+        }
+        if heartbeat.is_some() || stale {
+            row["heartbeatSeconds"] = json!(heartbeat);
         }
         self.push(event::upsert("presence", &key, &row));
     }

@@ -68,6 +68,34 @@ async fn people_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_heartbeats_says_so_in_its_row() {
+    let rig = Rig::new().await;
+    let talk = rig.talk("s");
+    let plain = json!({"actorId": "ann", "deviceId": "d1", "name": "Ann"});
+    let beat = json!({"actorId": "ann", "deviceId": "d1", "name": "Ann", "heartbeatSeconds": 30});
+    let (status, _) = rig.post(&talk.path("/login"), beat.clone()).await;
+    assert_eq!(status, 404, "a late heartbeat does not make a deleted session again");
+    rig.post(&talk.path("/login"), plain.clone()).await;
+    let listed = rig.get("/v1/sessions").await.1;
+    for _ in 0..2 {
+        assert_eq!(rig.post(&talk.path("/login"), beat.clone()).await.0, 200);
+    }
+    rig.post(&talk.path("/login"), plain).await;
+    rig.post(&talk.path("/logout"), json!({"actorId": "ann", "deviceId": "d1"})).await;
+    let wrong = json!({"actorId": "ann", "deviceId": "d1", "heartbeatSeconds": "often"});
+    assert_eq!(rig.post(&talk.path("/login"), wrong).await.0, 400);
+
+    let items = talk.items().await;
+    let beats: Vec<_> = items.iter().map(|item| item["value"].get("heartbeatSeconds")).collect();
+    let none = json!(null);
+    let thirty = json!(30);
+    assert_eq!(beats, [None, Some(&thirty), Some(&thirty), Some(&none), Some(&none)]);
+    assert!(items[1]["value"]["lastSeenAt"].as_str() <= items[2]["value"]["lastSeenAt"].as_str());
+    assert!(items.iter().all(|item| item["key"] == "ann:d1" && item["value"]["name"] == "Ann"));
+    assert_eq!(rig.get("/v1/sessions").await.1, listed, "presence is no activity");
+}
+
+#[tokio::test]
 async fn clearing_deletes_every_row_and_never_writes_a_reset() {
     let rig = Rig::new().await;
     let talk = rig.session("builtin:demo").await;
