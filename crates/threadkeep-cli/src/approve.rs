@@ -12,13 +12,15 @@ use uuid::Uuid;
 use crate::send::remote::{Remote, ServerArgs};
 use crate::tail::clean;
 
-/// The command's arguments.
+/// Approve or deny a tool call that waits.
+///
+/// An agent that wants to use a tool which needs permission waits until somebody decides; then it
+/// goes on. `threadkeep tail` shows what waits, with its id.
 #[derive(clap::Args)]
 #[command(
+    override_usage = "threadkeep approve [OPTIONS] <SESSION> <APPROVAL_ID|--first>",
     group = ArgGroup::new("which").required(true).args(["approval_id", "first"]),
-    after_long_help = "An agent that wants to use a tool which needs permission waits until somebody decides; then it goes on. \
-    `threadkeep tail` shows what waits, with its id.\n\n\
-    Examples:\n  \
+    after_long_help = "Examples:\n  \
     threadkeep approve first-steps --first\n  \
     threadkeep approve first-steps approval_call_7 --deny\n\n\
     Environment:\n  \

@@ -14,24 +14,35 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// Durable AI sessions without a window: serve, follow, write, approve, inspect.
+///
+/// A session is a log on a server that people and agents write to and follow. It stays when programs
+/// end, and whoever comes later reads all of it. `threadkeep serve` starts a server; the other
+/// commands talk to one.
 #[derive(Parser)]
-#[command(name = "threadkeep", version, about, propagate_version = true)]
+#[command(
+    name = "threadkeep",
+    version,
+    propagate_version = true,
+    after_long_help = "First steps, in two terminals:\n  \
+    threadkeep serve\n  \
+    threadkeep send --agent demo --wait first-steps \"Clean up my reports\"\n  \
+    threadkeep approve first-steps --first\n  \
+    threadkeep tail first-steps\n\n\
+    `threadkeep help COMMAND` says more about a command.\n\n\
+    Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+// The words for `--help` are those of each command's `Args`: a comment here would replace them.
 #[derive(Subcommand)]
 enum Command {
-    /// Run a session server with its streams, until Ctrl-C.
     Serve(serve::Args),
-    /// Follow a session and print it as it grows.
     Tail(tail::Args),
-    /// Send a message to a session.
     Send(send::Args),
-    /// Approve or deny a tool call that waits.
     Approve(approve::Args),
-    /// Fold a file of stream items and print the session's collections as JSON.
     Materialize(materialize::Args),
 }
 

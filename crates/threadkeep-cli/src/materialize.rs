@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-/// Arguments of `threadkeep materialize`.
+/// Fold a file of stream items and print the session's collections as JSON.
+///
+/// The input is what a catch-up read of a session stream returns: one JSON array of items. The
+/// output is one JSON object with messages, hiddenMessages, toolCalls, approvals, pendingApprovals,
+/// activeGenerations, presence, agents, sessionStats and skipped. The clock is the newest createdAt
+/// in the input. No server is needed.
 #[derive(clap::Args)]
-#[command(after_help = "\
-The input is what a catch-up read of a session stream returns: one JSON array of items.
-The output is one JSON object with messages, hiddenMessages, toolCalls, approvals,
-pendingApprovals, activeGenerations, presence, agents, sessionStats and skipped.
-The clock is the newest createdAt in the input.
-
-Example:
-  curl -s http://127.0.0.1:4000/v1/stream/sessions/my-chat | threadkeep materialize -")]
+#[command(after_long_help = "Examples:\n  \
+    threadkeep materialize session.json | jq .messages\n  \
+    curl -s http://127.0.0.1:4000/v1/stream/sessions/first-steps | threadkeep materialize -")]
 pub(crate) struct Args {
     /// A file with a JSON array of stream items, or `-` for standard input.
     #[arg(value_name = "FILE|-")]

@@ -10,19 +10,18 @@ use uuid::Uuid;
 use crate::tail::{Transcript, Until};
 use remote::{Remote, ServerArgs};
 
-/// The command's arguments.
+/// Send a message to a session.
+///
+/// Prints the message's id. With --wait it prints the answer instead, as it comes, and ends when the
+/// answer is complete or waits for an approval. With --agent the session is made if it does not
+/// exist, and the agent answers in it from now on.
 #[derive(clap::Args)]
-#[command(
-    after_long_help = "Prints the message's id. With --wait it prints the answer instead, as it comes, and ends when the answer is \
-    complete or waits for an approval. With --agent the session is made if it does not exist, and the agent answers \
-    in it from now on.\n\n\
-    Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     threadkeep send --agent demo --wait first-steps \"Hello\"\n  \
     threadkeep send first-steps \"And now?\"\n  \
     echo \"A long question\" | threadkeep send first-steps -\n\n\
     Environment:\n  \
-    THREADKEEP_TOKEN  the server's token, if it asks for one"
-)]
+    THREADKEEP_TOKEN  the server's token, if it asks for one")]
 pub(crate) struct Args {
     #[command(flatten)]
     server: ServerArgs,

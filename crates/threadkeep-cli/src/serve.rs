@@ -25,21 +25,19 @@ enum AuthMode {
     Token,
 }
 
-/// The command's arguments.
+/// Run a session server with its streams, until Ctrl-C.
+///
+/// Sessions are kept in the data folder; start again with the same folder to go on. The server
+/// prints its URL on standard output when it is ready, and logs to standard error (set
+/// RUST_LOG=debug for more). Logs never hold what people write.
 #[derive(clap::Args)]
-#[command(
-    long_about = "Run a session server until Ctrl-C.\n\n\
-    Sessions are kept in the data folder; start again with the same folder to go on. The server prints its URL on \
-    standard output when it is ready, and logs to standard error (set RUST_LOG=debug for more). Logs never hold what \
-    people write.",
-    after_long_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     threadkeep serve\n  \
     threadkeep serve --data-dir ~/sessions --model-url http://127.0.0.1:11434/v1 --model llama3.2\n  \
     THREADKEEP_TOKEN=$(openssl rand -hex 32) threadkeep serve --auth token --listen 0.0.0.0:4000\n\n\
     Environment:\n  \
     THREADKEEP_TOKEN      the token of --auth token (or use --token-file)\n  \
-    THREADKEEP_MODEL_KEY  the API key of the model's server, if it needs one"
-)]
+    THREADKEEP_MODEL_KEY  the API key of the model's server, if it needs one")]
 pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDR:PORT")]

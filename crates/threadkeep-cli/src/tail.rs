@@ -9,17 +9,16 @@ use session_protocol::{FinishReason, Message, Part, Role, SessionFold, ToolCallP
 
 use crate::send::remote::{Remote, ServerArgs};
 
-/// The command's arguments.
+/// Follow a session and print it as it grows.
+///
+/// What was said so far is printed first. Answers appear as they are written. With --json every
+/// message is one line of JSON, printed when it is complete. Ctrl-C ends it; the session goes on.
 #[derive(clap::Args)]
-#[command(
-    after_long_help = "What was said so far is printed first. Answers appear as they are written. With --json every message is one line \
-    of JSON, printed when it is complete.\n\n\
-    Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     threadkeep tail first-steps\n  \
     threadkeep tail --no-follow --json first-steps | jq .message.parts\n\n\
     Environment:\n  \
-    THREADKEEP_TOKEN  the server's token, if it asks for one"
-)]
+    THREADKEEP_TOKEN  the server's token, if it asks for one")]
 pub(crate) struct Args {
     #[command(flatten)]
     server: ServerArgs,

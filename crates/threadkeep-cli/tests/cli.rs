@@ -1,0 +1,225 @@
+//! The binary itself, as somebody at a terminal uses it.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test binary")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn threadkeep(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_threadkeep"));
+    command.args(arguments).kill_on_drop(true).stdin(Stdio::null());
+    for name in ["THREADKEEP_TOKEN", "THREADKEEP_URL", "THREADKEEP_ACTOR", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+async fn run(mut command: Command) -> Run {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    let Output { status, stdout, stderr } =
+        tokio::time::timeout(DEADLINE, output).await.expect("it ends by itself").unwrap();
+    Run {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn succeeded(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
+        self.out
+    }
+
+    /// The one line that says what went wrong.
+    fn failed(self) -> String {
+        assert_eq!((self.code, self.out.as_str()), (1, ""), "{self:?}");
+        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+        assert!(self.err.starts_with("threadkeep: "), "{self:?}");
+        self.err
+    }
+}
+
+/// `threadkeep serve` on a free port; ends with the value.
+struct Server {
+    url: String,
+    _process: Child,
+}
+
+impl Server {
+    async fn start(folder: &Path, more: &[&str], token: Option<&str>) -> Self {
+        let mut command = threadkeep(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            folder.to_str().unwrap(),
+        ]);
+        command.args(more).stdout(Stdio::piped()).stderr(Stdio::null());
+        if let Some(token) = token {
+            command.env("THREADKEEP_TOKEN", token);
+        }
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line =
+            tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        let url = line.strip_prefix("listening on ").expect("it says where it listens").to_owned();
+        Self { url, _process: process }
+    }
+
+    /// A command that talks to this server.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = threadkeep(arguments);
+        command.env("THREADKEEP_URL", &self.url).env("THREADKEEP_ACTOR", "ana");
+        command
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_written_approved_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    let send = ["send", "--agent", "demo", "--wait", "first-steps", "Clean up my reports"];
+    let answer = run(server.command(&send)).await.succeeded();
+    assert!(answer.contains("delete_file"), "{answer}");
+    assert!(answer.contains("threadkeep approve first-steps"), "it says how to go on: {answer}");
+
+    let approved = run(server.command(&["approve", "first-steps", "--first"])).await.succeeded();
+    assert!(approved.starts_with("Approved delete_file ("), "{approved}");
+    let again = run(server.command(&["approve", "first-steps", "--first"])).await.failed();
+    assert!(again.contains("nothing waits for an approval"), "{again}");
+
+    // Followed until the agent has gone on.
+    let mut tail = server.command(&["tail", "first-steps"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = tail.stdout.take().unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("not really") {
+        let read = tokio::time::timeout(DEADLINE, out.read_buf(&mut seen)).await.unwrap().unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&seen));
+    }
+    drop(tail);
+
+    let all = run(server.command(&["tail", "--no-follow", "first-steps"])).await.succeeded();
+    assert!(all.contains("Clean up my reports") && all.contains("not really"), "{all}");
+    let lines = run(server.command(&["tail", "--no-follow", "--json", "first-steps"])).await;
+    for line in lines.succeeded().lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+
+    let missing = run(server.command(&["tail", "nowhere"])).await.failed();
+    assert!(missing.contains("has no session nowhere"), "{missing}");
+}
+
+#[tokio::test]
+async fn what_goes_wrong_with_a_server_is_said_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = folder.path().join("data");
+    let serve = ["serve", "--listen", &address, "--data-dir", data.to_str().unwrap()];
+    let refused = run(threadkeep(&serve)).await.failed();
+    assert!(refused.contains(&address) && refused.contains("already in use"), "{refused}");
+
+    let open = ["serve", "--listen", "0.0.0.0:0", "--auth", "none", "--data-dir"];
+    let mut open = threadkeep(&open);
+    open.arg(&data);
+    let refused = run(open).await;
+    assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{refused:?}");
+    assert!(refused.err.contains("without authentication"), "{refused:?}");
+
+    drop(taken);
+    let url = format!("http://{address}");
+    let dead = run(threadkeep(&["send", "--url", &url, "s", "Hello"])).await.failed();
+    assert!(dead.contains(&url) && dead.contains("cannot be reached"), "{dead}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--auth", "token"], Some("right")).await;
+    let send = ["send", "--agent", "demo", "s", "Hello"];
+    for token in [None, Some("wrong")] {
+        let mut command = server.command(&send);
+        if let Some(token) = token {
+            command.env("THREADKEEP_TOKEN", token);
+        }
+        let refused = run(command).await.failed();
+        assert!(refused.contains("refuses the token"), "{refused}");
+        assert!(!refused.contains("wrong"), "L11: {refused}");
+    }
+    let mut command = server.command(&send);
+    command.env("THREADKEEP_TOKEN", "right");
+    let id = run(command).await.succeeded();
+    assert_eq!(id.trim().len(), 36, "the message's id: {id}");
+}
+
+#[tokio::test]
+async fn items_are_folded_and_rubbish_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("items.json");
+    let said = json!({"type": "whole-message", "message": {
+        "id": "m", "role": "user", "parts": [{"type": "text", "content": "Hi"}]}});
+    let items = json!([{
+        "type": "chunk", "key": "m:0", "headers": {"operation": "insert"},
+        "value": {"messageId": "m", "actorId": "ana", "role": "user", "seq": 0,
+            "chunk": said.to_string(), "createdAt": "2026-01-01T00:00:00.000Z"},
+    }]);
+    std::fs::write(&file, items.to_string()).unwrap();
+    let path = file.to_str().unwrap();
+    let from_file = run(threadkeep(&["materialize", path])).await.succeeded();
+    let session: Value = serde_json::from_str(&from_file).unwrap();
+    assert_eq!(session["messages"][0]["parts"][0]["text"], "Hi");
+
+    let mut child = threadkeep(&["materialize", "-"]);
+    child.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(items.to_string().as_bytes()).await.unwrap();
+    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), from_file);
+
+    for rubbish in ["{ not json", "{\"an\": \"object\"}", ""] {
+        std::fs::write(&file, rubbish).unwrap();
+        let refused = run(threadkeep(&["materialize", path])).await.failed();
+        assert!(refused.contains("array of stream items"), "{refused}");
+    }
+    let missing = folder.path().join("missing.json");
+    let refused = run(threadkeep(&["materialize", missing.to_str().unwrap()])).await.failed();
+    assert!(refused.contains("cannot read") && refused.contains("missing.json"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_help_of_every_command_introduces_it_and_shows_how() {
+    let introductions = [
+        ("serve", "Sessions are kept in the data folder"),
+        ("tail", "What was said so far is printed first"),
+        ("send", "Prints the message's id"),
+        ("approve", "waits until somebody decides"),
+        ("materialize", "one JSON array of items"),
+    ];
+    let overview = run(threadkeep(&["--help"])).await.succeeded();
+    assert!(overview.contains("First steps"), "{overview}");
+    for (command, introduction) in introductions {
+        let help = run(threadkeep(&[command, "--help"])).await.succeeded();
+        let flat = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(introduction), "{help}");
+        assert!(help.contains(&format!("Examples:\n  threadkeep {command}")), "{help}");
+        let line = help.lines().next().unwrap().trim_end_matches('.');
+        assert!(overview.contains(line), "{line} in {overview}");
+    }
+}
