@@ -7,6 +7,7 @@
 mod bundle;
 mod packages;
 mod run;
+mod servers;
 mod step;
 mod test;
 mod ui;
@@ -22,8 +23,13 @@ Usage: cargo xtask <command> [options]
              --screenshot FILE  save what the window shows as PNG, then stop the app
   test     Set up what the tests need and run all of them: Rust, UI, window.
              --fast             only what needs no window (seconds after the first build)
-             --soak             three minutes of streaming: the page's memory must stay flat
+             --soak             minutes of streaming: the page's memory must stay flat
              --bundle           build the packages, install the .deb (needs root) and try the app
+             --servers          the stream client against the servers of crates.io, installed the
+                                first time (minutes): durable-streams, ursula, a cluster of three
+  bench stream
+           Measure the stream client in an optimised build: catch-up compared with plain HTTP,
+           events a second, memory.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
@@ -35,6 +41,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("run") => run::Options::parse(&mut rest).and_then(|options| run::run(&options)),
         Some("test") => test::Options::parse(&mut rest).and_then(|options| test::run(&options)),
+        Some("bench") => bench(rest.next()),
         Some("bundle") => bundle::run(),
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {
@@ -52,5 +59,16 @@ fn main() -> ExitCode {
             eprintln!("\nxtask: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Measures; what is measured prints its figures.
+fn bench(what: Option<&str>) -> Result<(), step::Failure> {
+    match what {
+        Some("stream") => step::step(
+            "Benchmark of the stream client",
+            &mut step::cargo(&["bench", "-p", "durable-stream", "--bench", "reading"]),
+        ),
+        _ => Err("bench needs to know what: `cargo xtask bench stream`".to_owned()),
     }
 }

@@ -24,7 +24,7 @@ impl Options {
     ///
     /// # Errors
     /// When an option is unknown or lacks its value.
-    pub(crate) fn parse<'a>(arguments: &mut dyn Iterator<Item = &'a str>) -> Result<Self, Failure> {
+    pub(crate) fn parse(arguments: &mut dyn Iterator<Item = &str>) -> Result<Self, Failure> {
         let mut options = Self { release: false, screenshot: None };
         while let Some(argument) = arguments.next() {
             match argument {

@@ -3,7 +3,7 @@
 use crate::packages::{self, Need};
 use crate::step::{Failure, cargo, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
-use crate::{bundle, ui};
+use crate::{bundle, servers, ui};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -14,6 +14,7 @@ pub(crate) struct Options {
     fast: bool,
     soak: bool,
     bundle: bool,
+    servers: bool,
 }
 
 impl Options {
@@ -21,13 +22,14 @@ impl Options {
     ///
     /// # Errors
     /// When an option is unknown.
-    pub(crate) fn parse<'a>(arguments: &mut dyn Iterator<Item = &'a str>) -> Result<Self, Failure> {
+    pub(crate) fn parse(arguments: &mut dyn Iterator<Item = &str>) -> Result<Self, Failure> {
         let mut options = Self::default();
         for argument in arguments {
             match argument {
                 "--fast" => options.fast = true,
                 "--soak" => options.soak = true,
                 "--bundle" => options.bundle = true,
+                "--servers" => options.servers = true,
                 other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
             }
         }
@@ -47,6 +49,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.bundle {
         return installed();
+    }
+    if options.servers {
+        return servers::run();
     }
     packages::ensure(&[])?;
     step("Rust format", &mut cargo(&["fmt", "--all", "--check"]))?;
