@@ -68,7 +68,7 @@ impl Engine {
         Ok(Self { inner: Arc::new(Inner { shared, status }) })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 
@@ -126,12 +126,19 @@ impl Engine {
                 session.tell(Command::Attach(feed));
             }
         };
+        let shared = Arc::downgrade(self.shared());
+        let detach = move |id: &str| {
+            if let Some(session) = shared.upgrade().and_then(|shared| shared.running_session(id)) {
+                session.tell(Command::Detach);
+            }
+        };
         let feed = Feed::new(
             epoch,
             Sources {
                 sessions: self.shared().summaries.subscribe(),
                 approvals: self.shared().approvals.subscribe(),
                 attach: Box::new(attach),
+                detach: Box::new(detach),
             },
         );
         self.shared().add_feed(feed.shared());
@@ -384,11 +391,16 @@ impl Engine {
         self.nudge();
     }
 
-    /// Writes everything that is not on the disk yet and stops.
+    /// Writes everything that is not on the disk yet and stops. Waits at most a second for the
+    /// server to be told that the person has left.
     pub async fn close(self) {
+        let mut closing = Vec::new();
         for session in self.shared().running() {
             let (done, closed) = oneshot::channel();
             session.tell(Command::Close { done });
+            closing.push(closed);
+        }
+        for closed in closing {
             // A task that has ended drops `done`.
             let _ = closed.await;
         }

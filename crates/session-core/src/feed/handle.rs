@@ -24,12 +24,16 @@ const CAP: usize = 1024 * 1024;
 /// Asks the session with this id to serve a feed.
 pub(crate) type Attach = Box<dyn Fn(&str, Arc<FeedShared>) + Send + Sync>;
 
+/// Tells the session with this id that a feed may show something else by now.
+pub(crate) type Detach = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Where a feed reads the states from that it does not queue.
 pub(crate) struct Sources {
     pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
     pub(crate) approvals: watch::Receiver<Arc<Vec<WaitingApproval>>>,
     /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
     pub(crate) attach: Attach,
+    pub(crate) detach: Detach,
 }
 
 /// What the engine and the window's [`Feed`] share.
@@ -93,14 +97,17 @@ impl Feed {
     /// Shows another session, or none. Its items come through the feed, a `Reset` first; so does
     /// the `Reset` when the same session is shown again.
     pub fn show(&self, session_id: Option<String>) {
-        let newest = {
+        let (newest, before) = {
             let mut state = lock(&self.shared.state);
-            state.shown.clone_from(&session_id);
+            let before = std::mem::replace(&mut state.shown, session_id.clone());
             state.meta = None;
             state.queue.show(session_id.is_some());
-            state.queue.seq()
+            (state.queue.seq(), before.filter(|before| session_id.as_ref() != Some(before)))
         };
         self.shared.newest.send_replace(newest);
+        if let Some(before) = before {
+            (self.shared.sources.detach)(&before);
+        }
         if let Some(id) = session_id {
             (self.shared.sources.attach)(&id, Arc::clone(&self.shared));
         }
@@ -142,6 +149,12 @@ impl Feed {
                 return FeedBatch { epoch, from: after, to: after, reset: false, changes: vec![] };
             }
         }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.show(None);
     }
 }
 

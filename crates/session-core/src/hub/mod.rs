@@ -8,6 +8,8 @@
 
 mod listing;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use task::UNTITLED;
 
@@ -29,6 +31,8 @@ pub(crate) enum HubEvent {
     Session(Box<SessionReport>),
     /// A session was deleted by the person.
     Deleted(String),
+    /// A session's task ended because an invariant broke.
+    Fell(String),
     /// The server should be asked again now.
     Nudge,
 }

@@ -26,6 +26,9 @@ const LIST_EVERY: Duration = Duration::from_secs(15);
 const RETRY_AFTER: Duration = Duration::from_secs(3);
 /// Changes are gathered this long before they are published.
 const GATHER: Duration = Duration::from_millis(40);
+/// A session whose task falls this often within [`FALLS_WITHIN`] is not restarted by itself.
+const FALLS: usize = 4;
+const FALLS_WITHIN: Duration = Duration::from_secs(60);
 
 struct Known {
     summary: SessionSummary,
@@ -40,6 +43,8 @@ pub(super) struct Hub {
     known: HashMap<String, Known>,
     /// Deleted by the person, whatever the server still lists.
     deleted: HashSet<String>,
+    /// When tasks fell.
+    falls: HashMap<String, Vec<Instant>>,
     publish_at: Option<Instant>,
     list_at: Instant,
     listing: Option<BoxFuture<'static, Result<Vec<Listed>, Failure>>>,
@@ -73,6 +78,7 @@ impl Hub {
             status,
             known: HashMap::new(),
             deleted: HashSet::new(),
+            falls: HashMap::new(),
             publish_at: None,
             list_at: Instant::now(),
             listing: None,
@@ -175,12 +181,46 @@ impl Hub {
                 self.known.remove(&id);
                 self.deleted.insert(id);
             }
+            HubEvent::Fell(id) => return self.restart(&id),
             HubEvent::Nudge => {
                 self.list_at = Instant::now();
                 return;
             }
         }
         self.publish_soon();
+    }
+
+    /// Starts a session's task again, from the store, for the windows that show it and for what it
+    /// has to send and to follow.
+    fn restart(&mut self, id: &str) {
+        let now = Instant::now();
+        let falls = self.falls.entry(id.to_owned()).or_default();
+        falls.retain(|fall| now.duration_since(*fall) < FALLS_WITHIN);
+        falls.push(now);
+        let again = falls.len() < FALLS;
+        let message = if again {
+            "Something went wrong in this session; it was opened again."
+        } else {
+            "Something goes wrong in this session again and again. Restart Threadkeep; what was \
+             said is kept."
+        };
+        let notice = Notice { code: "session-fell".to_owned(), message: message.to_owned() };
+        let mut feeds = self.shared.feeds();
+        feeds.retain(|feed| feed.shows(id));
+        for feed in &feeds {
+            feed.push_notice(&notice);
+        }
+        if !again {
+            return;
+        }
+        match self.shared.session(id) {
+            Ok(session) => feeds.into_iter().for_each(|feed| session.tell(Command::Attach(feed))),
+            Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
+        }
+        if let Some(known) = self.known.get_mut(id) {
+            known.followed = false;
+        }
+        self.follow_recent();
     }
 
     fn publish_soon(&mut self) {

@@ -20,6 +20,8 @@ pub(crate) enum Command {
     PageBefore { before: String, limit: usize, reply: Reply<Page> },
     /// Send this feed a `Reset` and everything from then on.
     Attach(Arc<FeedShared>),
+    /// A feed may show something else by now.
+    Detach,
     /// Put an intent in the outbox; answers with the entry when it is on the disk.
     Enqueue { entry_id: String, intent: Intent, reply: Reply<String> },
     /// Send an entry again, perhaps with another text.
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Nudge,
     /// Write everything and end.
     Close { done: oneshot::Sender<()> },
+    /// Panic, as a broken invariant does.
+    #[cfg(test)]
+    Fall,
 }
 
 /// A session's task, from outside.

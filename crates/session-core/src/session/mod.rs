@@ -4,6 +4,7 @@
 //! store ─▶ restore ─▶ ┌────────────── task ──────────────┐
 //! stream ─▶ batch ──▶ │ fold ─▶ view ─▶ diffs ─────────▶ │ ─▶ feeds
 //! person ─▶ command ▶ │ outbox ─▶ one request at a time  │ ─▶ server
+//! windows ──────────▶ │ attendance ─▶ here, or gone      │ ─▶ server
 //!                     │ pending changes ─▶ commit ─────▶ │ ─▶ writer thread
 //!                     └──────────────────────────────────┘ ─▶ hub (summary, approvals)
 //! ```
@@ -13,6 +14,7 @@
 //! batch again from the stored offset, which is the same as reading it once (L3).
 
 mod apply;
+mod attendance;
 mod follow;
 mod handle;
 mod intents;

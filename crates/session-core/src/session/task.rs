@@ -1,21 +1,24 @@
 //! The loop of a session's task.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durable_stream::Error;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::apply::News;
+use super::attendance::Attendance;
 use super::follow::Arrival;
 use super::handle::{Command, SessionHandle};
 use super::intents::Pending;
 use super::restore::Session;
 use crate::error::{EngineError, Notice};
+use crate::hub::HubEvent;
 use crate::outbox::Outcome;
 use crate::shared::Shared;
 use crate::store::{StoreError, messages};
@@ -25,9 +28,31 @@ use crate::summary::ConnectionState;
 pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
     let session = Session::restore(shared, id)?;
     let (handle, commands) = SessionHandle::new();
-    let task = Task { session, commands, saving: FuturesOrdered::new(), sending: None };
-    tokio::spawn(task.run());
+    let task = Task {
+        session,
+        commands,
+        saving: FuturesOrdered::new(),
+        sending: None,
+        attendance: Attendance::default(),
+    };
+    tokio::spawn(watch_over(task));
     Ok(handle)
+}
+
+/// Runs the task. If an invariant breaks, the hub restarts it from the store.
+async fn watch_over(mut task: Task) {
+    // Nothing of a task that fell is used again.
+    if AssertUnwindSafe(task.run()).catch_unwind().await.is_ok() {
+        return;
+    }
+    let shared = Arc::clone(&task.session.shared);
+    let id = task.session.id.clone();
+    tracing::error!(session = id, "a session's task fell");
+    // What it handed to the writer thread is written before anybody can restore the session,
+    // which is when `task` is dropped.
+    let _ = shared.store.write(|_| Ok(())).await;
+    drop(task);
+    let _ = shared.hub.send(HubEvent::Fell(id));
 }
 
 struct Task {
@@ -37,6 +62,7 @@ struct Task {
     saving: FuturesOrdered<Pending>,
     /// The request under way: one at a time (FIFO).
     sending: Option<BoxFuture<'static, (String, Outcome)>>,
+    attendance: Attendance,
 }
 
 /// A deleted session answers as one that does not exist; what else it is told, it may obey.
@@ -48,7 +74,7 @@ fn refuse(command: Command) -> Option<Command> {
         Command::SaveDraft { reply, .. } | Command::MarkRead { reply } => {
             drop(reply.send(Err(EngineError::UnknownSession)));
         }
-        Command::Attach(_) => {}
+        Command::Attach(_) | Command::Detach => {}
         other => return Some(other),
     }
     None
@@ -63,7 +89,7 @@ async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 impl Task {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let shared = Arc::clone(&self.session.shared);
         let mut connected = shared.connected.subscribe();
         let mut success = shared.success.subscribe();
@@ -94,6 +120,7 @@ impl Task {
                     self.sending = None;
                     session.sent(&id, outcome, Instant::now());
                 }
+                () = self.attendance.called() => {}
                 changed = connected.changed() => {
                     if changed.is_err() {
                         return;
@@ -133,12 +160,15 @@ impl Task {
         if session.persist.wake_at().is_some_and(|at| at <= now) {
             session.start_commit();
         }
+        self.attendance.begin(session, now);
     }
 
     fn wake_at(&self) -> Option<Instant> {
         let session = &self.session;
         let outbox = if self.sending.is_none() { session.outbox.wake_at() } else { None };
-        [session.persist.wake_at(), session.line.wake_at(), session.published.tick, outbox]
+        let attendance = self.attendance.wake_at(session);
+        let tick = session.published.tick;
+        [session.persist.wake_at(), session.line.wake_at(), tick, outbox, attendance]
             .into_iter()
             .flatten()
             .min()
@@ -148,6 +178,7 @@ impl Task {
     fn reconnect(&mut self) {
         let session = &mut self.session;
         self.sending = None;
+        self.attendance.forget();
         session.refused = false;
         session.outbox.requeue_sending();
         session.outbox.nudge();
@@ -171,6 +202,12 @@ impl Task {
             }
             Command::Attach(feed) => {
                 session.attach(&feed);
+                self.attendance.look(session);
+                None
+            }
+            Command::Detach => {
+                session.drop_viewers();
+                self.attendance.look(session);
                 None
             }
             Command::Enqueue { entry_id, intent, reply } => {
@@ -211,12 +248,20 @@ impl Task {
             }
             // Handled by the loop.
             Command::Close { .. } => None,
+            #[cfg(test)]
+            Command::Fall => panic!("an invariant is broken, as a test asked for"),
         };
         self.saving.extend(pending);
     }
 
     /// Writes everything and ends.
-    async fn close(mut self, done: oneshot::Sender<()>) {
+    async fn close(&mut self, done: oneshot::Sender<()>) {
+        let goodbye = self.attendance.goodbye(&self.session);
+        tokio::join!(goodbye, self.write_everything());
+        let _ = done.send(());
+    }
+
+    async fn write_everything(&mut self) {
         while let Some(saved) = self.saving.next().await {
             self.session.saved(saved);
         }
@@ -230,7 +275,6 @@ impl Task {
                 break;
             }
         }
-        let _ = done.send(());
     }
 }
 

@@ -8,5 +8,6 @@ mod flaky;
 mod journey;
 mod offline;
 mod outbox;
+mod presence;
 mod sessions;
 mod support;

@@ -108,7 +108,7 @@ pub(super) async fn login(
             if session.ledger().agents().next().is_none() {
                 session.register(agents);
             }
-            let heartbeat = body.heartbeat_seconds;
+            let heartbeat = body.heartbeat_seconds.as_ref();
             session.log_in(&body.actor_id, &body.device_id, body.name.as_deref(), heartbeat);
             Ok(())
         })

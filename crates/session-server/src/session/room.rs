@@ -76,7 +76,7 @@ impl Session {
         actor_id: &str,
         device_id: &str,
         name: Option<&str>,
-        heartbeat: Option<Number>,
+        heartbeat: Option<&Number>,
     ) {
         self.put_presence(actor_id, device_id, name, "online", heartbeat);
     }
@@ -108,7 +108,7 @@ impl Session {
         device_id: &str,
         name: Option<&str>,
         status: &str,
-        heartbeat: Option<Number>,
+        heartbeat: Option<&Number>,
     ) {
         let key = format!("{actor_id}:{device_id}");
         let known = self.ledger.presence().get(&key);

@@ -1,0 +1,115 @@
+//! Who is there: told to the others while a window shows the session, and never more than that.
+
+use session_core::{Actor, Engine, EngineConfig, SessionMeta, SessionState, SessionSummary};
+use session_protocol::PresenceStatus;
+use session_server::RunningServer;
+
+use crate::support::{Home, Window, connect, demo, eventually, truth};
+
+fn sees(window: &Window, actor: &str) -> bool {
+    window.meta.as_ref().is_some_and(|meta| is_there(meta, actor))
+}
+
+fn is_there(meta: &SessionMeta, actor: &str) -> bool {
+    meta.presence.iter().any(|one| {
+        one.actor_id == actor && one.status == PresenceStatus::Online && one.device_count == 1
+    })
+}
+
+fn bo(home: &Home) -> Engine {
+    Engine::open(EngineConfig {
+        data_dir: home.path("bo"),
+        actor: Actor { id: "bo".to_owned(), name: "Bo".to_owned() },
+        device_id: "phone".to_owned(),
+    })
+    .expect("the engine opens")
+}
+
+/// Marks the session read; answers with the list of sessions when it tells of all that was said.
+async fn read_all(engine: &Engine, server: &RunningServer, session: &str) -> Vec<SessionSummary> {
+    engine.mark_read(session).await.expect("it is saved");
+    let said = truth(server, session).await;
+    let last = said.last().and_then(|message| message.last_chunk_at.clone());
+    eventually("the session is read", async || {
+        let sessions = engine.sessions();
+        let [one] = sessions.as_slice() else { return None };
+        let is_read = one.unread == 0 && one.state == SessionState::Idle;
+        (is_read && one.last_activity_at == last).then_some(sessions)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_show_the_same_session_see_each_other_come_and_go() {
+    let home = Home::new();
+    let server = home.server().await;
+    let ana = home.engine_on(&server);
+    let session = ana.create_session(demo()).await.expect("it is saved");
+    let mut hers = Window::open(&ana, &session);
+    ana.send_message(&session, "hello").await.expect("it is saved");
+    hers.until("the answer", |w| w.is_settled() && w.answers() == 1 && sees(w, "ana")).await;
+    let quiet = read_all(&ana, &server, &session).await;
+
+    let bo = bo(&home);
+    connect(&bo, &server.base_url());
+    eventually("the session is listed", async || (!bo.sessions().is_empty()).then_some(())).await;
+    let mut his = Window::open(&bo, &session);
+    his.until("Bo sees both", |w| w.is_settled() && sees(w, "ana") && sees(w, "bo")).await;
+    hers.until("Ana sees Bo", |w| sees(w, "bo")).await;
+    let seen = hers.meta().presence.iter().find(|one| one.actor_id == "bo").cloned();
+    assert_eq!(seen.and_then(|one| one.name).as_deref(), Some("Bo"));
+
+    // Another window goes on showing it: Bo is still there.
+    let mut second = Window::open(&bo, &session);
+    second.until("the items", |w| w.is_settled() && sees(w, "bo")).await;
+    drop(his);
+    assert_eq!(ana.sessions(), quiet, "people coming is no activity");
+    ana.send_message(&session, "hi").await.expect("it is saved");
+    hers.until("the answer", |w| w.is_settled() && w.answers() == 2).await;
+    assert!(sees(&hers, "bo"));
+    let quiet = read_all(&ana, &server, &session).await;
+    drop(second);
+    hers.until("Bo has left", |w| !sees(w, "bo")).await;
+
+    let third = Window::open(&bo, &session);
+    hers.until("Bo is back", |w| sees(w, "bo")).await;
+    bo.close().await;
+    hers.until("Bo has left again", |w| !sees(w, "bo")).await;
+    drop(third);
+    assert_eq!(ana.sessions(), quiet, "people leaving is no activity");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_no_window_shows_is_read_without_being_there() {
+    let home = Home::new();
+    let server = home.server().await;
+    let ana = home.engine_on(&server);
+    let session = ana.create_session(demo()).await.expect("it is saved");
+    ana.send_message(&session, "hello").await.expect("it is saved");
+    eventually("the answer", async || {
+        let view = ana.open_session(&session).await.expect("it exists");
+        let answered = view.items.len() == 2 && view.items.iter().all(|item| item.meta.is_complete);
+        answered.then_some(())
+    })
+    .await;
+    let view = ana.open_session(&session).await.expect("it exists");
+    assert_eq!(view.meta.presence, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_does_not_wait_for_a_server_that_does_not_answer() {
+    let home = Home::new();
+    let server = home.server().await;
+    let ana = home.engine_on(&server);
+    let session = ana.create_session(demo()).await.expect("it is saved");
+    let mut hers = Window::open(&ana, &session);
+    hers.until("she is there", |w| sees(w, "ana")).await;
+    // From now on somebody listens there who says nothing.
+    let addr = server.addr;
+    server.shutdown().await;
+    let silent = std::net::TcpListener::bind(addr).expect("the port is free again");
+    let began = tokio::time::Instant::now();
+    ana.close().await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(silent);
+}
