@@ -39,7 +39,8 @@ async fn main_job_type_see_tokens_arrive_approve_and_the_run_goes_on() {
 
     let messages = app
         .messages_until("the run goes on and ends", |messages| {
-            answer(messages).is_some_and(|answer| answer.complete)
+            answer(messages)
+                .is_some_and(|answer| answer.complete && answer.text.contains("Thank you"))
         })
         .await;
     app.page()
@@ -68,7 +69,9 @@ async fn denied_the_run_goes_on_without_the_tool() {
     app.say("Tidy up the old report").await;
     app.click("deny").await;
     let messages = app
-        .messages_until("the run ends", |messages| answer(messages).is_some_and(|m| m.complete))
+        .messages_until("the run ends", |messages| {
+            answer(messages).is_some_and(|m| m.complete && m.text.contains("stays where it is"))
+        })
         .await;
     let text = answer(&messages).unwrap().text.to_lowercase();
     assert!(text.contains("denied"), "the decision is shown: {text}");
@@ -119,8 +122,10 @@ async fn the_whole_job_can_be_done_without_a_mouse() {
     app.wait("approval-card").await;
     app.page().execute("document.querySelector('[data-testid=approval-card]').focus()").await;
     app.page().press(&["a"]).await;
-    app.messages_until("the run ends", |messages| answer(messages).is_some_and(|m| m.complete))
-        .await;
+    app.messages_until("the run ends", |messages| {
+        answer(messages).is_some_and(|m| m.complete && m.text.contains("Thank you"))
+    })
+    .await;
 }
 
 const COMPOSER_FOCUSED: &str = "return document.activeElement?.dataset.testid === 'composer'";

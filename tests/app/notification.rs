@@ -25,7 +25,7 @@ async fn a_waiting_approval_elsewhere_is_announced_and_a_click_opens_its_session
     app.save("from-notification").await;
     app.click("approve").await;
     app.messages_until("the run ends", |messages| {
-        messages.iter().any(|m| m.role == "assistant" && m.complete)
+        messages.iter().any(|m| m.complete && m.text.contains("Thank you"))
     })
     .await;
 }

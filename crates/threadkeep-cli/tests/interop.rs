@@ -150,9 +150,13 @@ async fn a_stream_written_by_our_server_is_read_back_by_the_npm_package_with_the
     let items = eventually("the end of the run", async || {
         let items = items().await;
         let seen = session_protocol::materialize(&items);
-        let done = seen.pending_approvals.is_empty()
-            && seen.messages.len() == 2
-            && seen.messages.iter().all(|message| message.is_complete);
+        // A run that waits is complete too; this one has gone on with what was decided.
+        let went_on = seen.tool_calls.iter().any(|call| {
+            call.call.name == "delete_file" && call.call.state == session_protocol::ToolState::Done
+        });
+        let done = seen.active_generations.is_empty()
+            && seen.messages.iter().all(|message| message.is_complete)
+            && went_on;
         done.then_some(items)
     })
     .await;
