@@ -128,6 +128,8 @@ impl Server {
         let mut command = start(port, &data)?;
         let log = data.join("server.log");
         let file = File::create(&log).map_err(io)?;
+        // What it would leave in the system's folder for temporary files goes with the rest.
+        command.env("TMPDIR", &data);
         command.stdin(Stdio::null()).stderr(file.try_clone().map_err(io)?).stdout(file);
         println!("── Start {} on 127.0.0.1:{port}", self.binary);
         let child = command
