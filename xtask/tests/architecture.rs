@@ -82,7 +82,10 @@ fn root() -> PathBuf {
 }
 
 fn rust_sources(folder: &Path) -> Vec<(PathBuf, String)> {
-    let rust = files(folder).into_iter().filter(|file| file.extension().is_some_and(|e| e == "rs"));
+    // A `tests.rs` beside the code is not shipped either.
+    let rust = files(folder).into_iter().filter(|file| {
+        file.extension().is_some_and(|kind| kind == "rs") && !file.ends_with("tests.rs")
+    });
     rust.map(|file| (file.clone(), fs::read_to_string(file).expect("sources are UTF-8"))).collect()
 }
 
