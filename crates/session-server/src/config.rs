@@ -45,8 +45,11 @@ pub enum StreamsBackend {
 pub enum Auth {
     /// Anybody who can connect. Only allowed on a loopback address; requests by web pages of other origins are refused.
     None,
-    /// Whoever sends `Authorization: Bearer <token>`.
+    /// Whoever sends `Authorization: Bearer <token>`, who may do everything under any name.
     Token(Secret),
+    /// Holders of the data folder's named tokens (see [`Tokens`](crate::Tokens)), each with its role and under its
+    /// name; and whoever sends the token given here, who may do everything under any name.
+    Named(Option<Secret>),
 }
 
 /// Where the model agent sends its requests.

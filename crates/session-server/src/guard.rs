@@ -1,11 +1,14 @@
-//! Who is let in: bearer token, Host, Origin and CORS.
+//! Who is let in: Host, Origin and CORS, then the token and what it may do (the table is in `access`).
 //!
 //! Without a token, being able to connect is the only credential, and a web page in a browser on this machine can
 //! connect. So such a server answers only requests that name a loopback host (a page that re-binds its own name to
 //! 127.0.0.1 sends its own name) and refuses every `Origin` that is not its own or listed.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::{
-    extract::{Request, State},
+    RequestExt,
+    extract::{MatchedPath, RawPathParams, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -13,7 +16,13 @@ use axum::{
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
-use crate::{config::Auth, problem::Problem};
+use crate::{
+    access::{self, Caller, Need},
+    config::Auth,
+    problem::Problem,
+    store::StoreError,
+    tokens::{self, Tokens},
+};
 
 /// What a page may read of an answer besides the body.
 const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, \
@@ -25,21 +34,28 @@ const HEADERS: &str = "Content-Type, Authorization, X-Actor-Id, X-Actor-Type, X-
 
 /// The rules, decided once at start.
 pub(crate) struct Guard {
-    auth: Auth,
+    /// Nobody needs a token.
+    open: bool,
+    /// Hash of the token that may do everything.
+    owner: Option<[u8; 32]>,
+    named: Option<Arc<Mutex<Tokens>>>,
     origins: Vec<String>,
 }
 
 impl Guard {
-    pub(crate) fn new(auth: Auth, origins: Vec<String>) -> Self {
+    pub(crate) fn new(auth: &Auth, named: Option<Tokens>, origins: Vec<String>) -> Self {
+        let owner = match auth {
+            Auth::None => None,
+            Auth::Token(owner) => Some(owner),
+            Auth::Named(owner) => owner.as_ref(),
+        };
+        let owner = owner.map(|owner| tokens::hash(owner.expose()));
+        let named = named.map(|named| Arc::new(Mutex::new(named)));
         let origins = origins
             .into_iter()
             .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
             .collect();
-        Self { auth, origins }
-    }
-
-    fn is_open(&self) -> bool {
-        matches!(self.auth, Auth::None)
+        Self { open: matches!(auth, Auth::None), owner, named, origins }
     }
 
     fn allows_origin(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
@@ -53,8 +69,11 @@ impl Guard {
         own.is_some_and(|host| origin == format!("http://{}", host.to_ascii_lowercase()))
     }
 
-    fn allows_token(&self, headers: &HeaderMap) -> bool {
-        let Auth::Token(token) = &self.auth else { return true };
+    /// Whom the request's token belongs to; `None` without a valid one.
+    async fn caller(&self, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+        if self.open {
+            return Ok(Some(Caller::Owner));
+        }
         let sent = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -63,21 +82,51 @@ impl Guard {
                 scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
             })
             .unwrap_or_default();
-        token.expose().as_bytes().ct_eq(sent.as_bytes()).into()
+        if self.owner.is_some_and(|owner| owner.ct_eq(&tokens::hash(sent)).into()) {
+            return Ok(Some(Caller::Owner));
+        }
+        let Some(named) = &self.named else { return Ok(None) };
+        let (named, sent) = (Arc::clone(named), sent.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            named.lock().unwrap_or_else(PoisonError::into_inner).find(&sent)
+        })
+        .await
+        .map_err(|_| Problem::shutting_down())?
+        .map_err(StoreError::from)?;
+        Ok(found.map(|grant| Caller::Named(Arc::new(grant))))
+    }
+
+    /// Lets a request through to its route, or says why not.
+    async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+        let pattern = request.extensions().get::<MatchedPath>().map(|path| path.as_str());
+        let need = access::needed(request.method(), pattern);
+        if need == Need::Nothing {
+            return Ok(());
+        }
+        let Some(caller) = self.caller(request.headers()).await? else {
+            return Err(Problem::unauthorized());
+        };
+        let params = request.extract_parts::<RawPathParams>().await.ok();
+        let session = params.as_ref().and_then(|params| {
+            params.iter().find(|(name, _)| *name == "session").map(|(_, value)| value)
+        });
+        caller.check(need, session)?;
+        request.extensions_mut().insert(caller);
+        Ok(())
     }
 }
 
 /// The middleware in front of every route.
 pub(crate) async fn check(
-    State(guard): State<std::sync::Arc<Guard>>,
-    request: Request,
+    State(guard): State<Arc<Guard>>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
     let allowed = origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, headers));
 
-    if guard.is_open() {
+    if guard.open {
         let host = request
             .uri()
             .authority()
@@ -103,21 +152,14 @@ pub(crate) async fn check(
 
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response() // a preflight never carries a token
-    } else if is_health(request.uri().path()) || guard.allows_token(headers) {
-        next.run(request).await
     } else {
-        let mut response =
-            Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "A valid token is needed")
-                .into_response();
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        response
+        match guard.admit(&mut request).await {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
     };
     cors(response.headers_mut(), origin.filter(|_| allowed));
     response
-}
-
-fn is_health(path: &str) -> bool {
-    path == "/health" || path.starts_with("/health/") || path == "/healthz" || path == "/readyz"
 }
 
 /// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.

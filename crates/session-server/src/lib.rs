@@ -19,6 +19,7 @@
 //!
 //! Start one with [`start`]; [`RunningServer::base_url`] is what a client needs.
 
+mod access;
 mod agent;
 mod config;
 mod error;
@@ -35,11 +36,14 @@ mod ssrf;
 mod store;
 mod streams;
 mod terminal;
+mod tokens;
 mod turns;
 
+pub use access::{Role, UnknownRole};
 pub use config::{
     Auth, BoxFuture, BuiltinAgents, ModelConfig, ModelSettings, Secret, ServerConfig,
     StreamsBackend,
 };
 pub use error::ServerError;
 pub use server::{RunningServer, start};
+pub use tokens::{TokenError, TokenInfo, Tokens};

@@ -54,6 +54,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, error)
     }
 
+    pub(crate) const fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "A valid token is needed")
+    }
+
     pub(crate) const fn bad_gateway() -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,
@@ -135,6 +139,10 @@ impl IntoResponse for Problem {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -13,8 +13,9 @@ use crate::{
     guard::Guard,
     routes,
     sessions::{Sessions, Shared},
-    store::{Op, Store},
+    store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
+    tokens::{TokenError, Tokens},
 };
 
 /// How long open requests may take to end after [`RunningServer::shutdown`].
@@ -118,7 +119,14 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         tasks: TaskTracker::new(),
     });
     let sessions = Sessions::new(Arc::clone(&shared));
-    let guard = Arc::new(Guard::new(config.auth.clone(), config.allowed_origins.clone()));
+    let tokens = match &config.auth {
+        Auth::Named(_) => Some(Tokens::open(&config.data_dir).map_err(|error| match error {
+            TokenError::Open(error) => error,
+            other => ServerError::StoreFailed(other.to_string()),
+        })?),
+        Auth::None | Auth::Token(_) => None,
+    };
+    let guard = Arc::new(Guard::new(&config.auth, tokens, config.allowed_origins.clone()));
     let app = routes::router(sessions.clone(), guard);
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
@@ -147,15 +155,6 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     });
     tracing::info!(%addr, "session server listens");
     Ok(RunningServer { addr, stop, done: Some(done) })
-}
-
-/// Makes a folder, where it is new readable by its owner only.
-fn private_folder(path: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 /// Makes the folder, readable by its owner only, and takes its lock: two servers would write the same sessions.

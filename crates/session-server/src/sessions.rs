@@ -61,6 +61,7 @@ type Work = Box<dyn FnOnce(Result<&mut Session, Problem>) + Send>;
 enum Job {
     Do { open: Open, work: Work },
     Delete { done: oneshot::Sender<Result<(), Problem>> },
+    Refresh,
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -115,6 +116,13 @@ impl Sessions {
         let (done, deleted) = oneshot::channel();
         self.submit(session_id, Job::Delete { done });
         deleted.await.unwrap_or_else(|_| Err(Problem::shutting_down()))
+    }
+
+    /// Says that somebody else wrote to the session's stream.
+    pub(crate) fn refresh(&self, session_id: &str) {
+        if let Some(task) = self.lock().get(session_id) {
+            task.send(Job::Refresh).ok(); // a task that ended has nothing to refresh
+        }
     }
 
     /// Ends every run in the log and every session task.
@@ -217,7 +225,14 @@ impl Task {
         let (runs, mut outputs) = mpsc::channel(1024);
         let mut under_way: Option<UnderWay> = None;
         let mut last_commit = Instant::now();
+        let mut stale = false;
         loop {
+            if stale && under_way.is_none() {
+                stale = false;
+                if let Err(problem) = self.refresh(&mut loaded).await {
+                    return self.fail(loaded, &problem);
+                }
+            }
             let mut due = None;
             if let (None, Some(loaded)) = (&under_way, &mut loaded)
                 && !loaded.session.batch.is_empty()
@@ -254,8 +269,9 @@ impl Task {
                         turns::spawn(&self.shared, &self.id, start, runs.clone());
                     }
                 }
-                job = jobs.recv() => match job {
+                job = jobs.recv(), if !stale => match job {
                     None => return Ended::Idle,
+                    Some(Job::Refresh) => stale = true,
                     Some(Job::Do { open, work }) => {
                         if loaded.is_none() && open == Open::Create {
                             match self.create().await {
@@ -310,6 +326,17 @@ impl Task {
             Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn refresh(&self, loaded: &mut Option<Loaded>) -> Result<(), Problem> {
+        match loaded {
+            Some(loaded) => {
+                let items = self.shared.streams.read(&stream_name(&self.id)).await?;
+                loaded.session.refresh(&items);
+            }
+            None => *loaded = self.load().await?,
+        }
+        Ok(())
     }
 
     async fn create(&self) -> Result<Loaded, Problem> {
@@ -418,6 +445,7 @@ fn refuse(jobs: &mut mpsc::UnboundedReceiver<Job>, problem: &Problem) -> Ended {
         match job {
             Job::Do { work, .. } => work(Err(problem.clone())),
             Job::Delete { done } => drop(done.send(Err(problem.clone()))),
+            Job::Refresh => {}
             Job::Shutdown { done } => return Ended::Shutdown(done),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{
     fmt, fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -64,6 +64,7 @@ impl fmt::Debug for Op {
     }
 }
 
+const FILE: &str = "server.sqlite";
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS sessions (
@@ -89,18 +90,10 @@ pub(crate) struct Store {
 impl Store {
     /// Opens or makes the database in `folder`, readable by its owner only.
     pub(crate) fn open(folder: &Path) -> Result<Self, ServerError> {
-        let path = folder.join("server.sqlite");
-        owner_only(&path).map_err(|source| ServerError::DataDir { path: path.clone(), source })?;
-        let open = |path: &PathBuf| -> rusqlite::Result<Connection> {
-            let connection = Connection::open(path)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            connection.pragma_update(None, "secure_delete", "ON")?;
-            connection.execute_batch(SCHEMA)?;
-            Ok(connection)
-        };
-        let connection =
-            open(&path).map_err(|source| ServerError::Store { path: path.clone(), source })?;
+        let connection = connect(folder)?;
+        connection
+            .execute_batch(SCHEMA)
+            .map_err(|source| ServerError::Store { path: folder.join(FILE), source })?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -283,6 +276,29 @@ fn apply(db: &Connection, op: &Op) -> rusqlite::Result<()> {
         }
     }
     .map(drop)
+}
+
+/// Opens the database in `folder`, readable by its owner only.
+pub(crate) fn connect(folder: &Path) -> Result<Connection, ServerError> {
+    let path = folder.join(FILE);
+    owner_only(&path).map_err(|source| ServerError::DataDir { path: path.clone(), source })?;
+    let open = |path: &Path| -> rusqlite::Result<Connection> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        Ok(connection)
+    };
+    open(&path).map_err(|source| ServerError::Store { path, source })
+}
+
+/// Makes a folder, where it is new readable by its owner only.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// Makes the file, or tightens an existing one, to mode 0600 before any secret is in it.

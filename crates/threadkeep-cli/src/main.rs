@@ -8,6 +8,7 @@ mod materialize;
 mod send;
 mod serve;
 mod tail;
+mod token;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ enum Command {
     Send(send::Args),
     Approve(approve::Args),
     Materialize(materialize::Args),
+    Token(token::Args),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
             Command::Send(args) => send::run(args).await,
             Command::Approve(args) => approve::run(args).await,
             Command::Materialize(args) => materialize::run(args).await,
+            Command::Token(args) => token::run(args).await,
         }
     });
     match result {

@@ -21,7 +21,7 @@ const MODEL_KEY: &str = "THREADKEEP_MODEL_KEY";
 enum AuthMode {
     /// Anybody on this machine (loopback addresses only).
     None,
-    /// Whoever sends the token as `Authorization: Bearer …`.
+    /// Whoever sends a token of `threadkeep token create` as `Authorization: Bearer …`.
     Token,
 }
 
@@ -34,9 +34,11 @@ enum AuthMode {
 #[command(after_long_help = "Examples:\n  \
     threadkeep serve\n  \
     threadkeep serve --data-dir ~/sessions --model-url http://127.0.0.1:11434/v1 --model llama3.2\n  \
-    THREADKEEP_TOKEN=$(openssl rand -hex 32) threadkeep serve --auth token --listen 0.0.0.0:4000\n\n\
+    threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \
+    threadkeep serve --data-dir ~/sessions --auth token --listen 0.0.0.0:4000\n\n\
     Environment:\n  \
-    THREADKEEP_TOKEN      the token of --auth token (or use --token-file)\n  \
+    THREADKEEP_TOKEN      with --auth token: one more token, which may do everything under any name\n  \
+                        (or use --token-file)\n  \
     THREADKEEP_MODEL_KEY  the API key of the model's server, if it needs one")]
 pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one.
@@ -55,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
 
-    /// File that holds the token of `--auth token`.
+    /// File with one more token, which may do everything under any name (needs `--auth token`).
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -114,7 +116,7 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.auth = match (args.auth, args.token_file) {
         (AuthMode::None, None) => Auth::None,
         (AuthMode::None, Some(_)) => usage("--token-file needs --auth token"),
-        (AuthMode::Token, file) => Auth::Token(token(file.as_deref())?),
+        (AuthMode::Token, file) => Auth::Named(token(file.as_deref())?),
     };
     if let (Some(base_url), Some(model)) = (args.model_url, args.model) {
         let api_key = env::var(MODEL_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
@@ -123,17 +125,17 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     Ok(config)
 }
 
-fn token(file: Option<&Path>) -> anyhow::Result<Secret> {
+fn token(file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the token file {}", path.display()))?,
         None => env::var(TOKEN).unwrap_or_default(),
     };
     let text = text.trim();
-    if text.is_empty() {
-        usage("--auth token needs a token: set THREADKEEP_TOKEN or give --token-file FILE");
+    if file.is_some() && text.is_empty() {
+        usage("the file of --token-file is empty");
     }
-    Ok(Secret::new(text))
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
 }
 
 /// Wrong usage: one line with the command's help hint, exit code 2.

@@ -170,6 +170,42 @@ async fn a_wrong_token_is_refused() {
 }
 
 #[tokio::test]
+async fn named_tokens_are_made_listed_and_revoked_while_the_server_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--auth", "token"], None).await;
+    let token = async |arguments: &[&str]| {
+        let mut command = threadkeep(&["token", arguments[0], "--data-dir"]);
+        command.arg(folder.path()).args(&arguments[1..]);
+        run(command).await
+    };
+    let create = ["create", "--name", "ben", "--role", "manage"];
+    let made = token(&create).await;
+    assert_eq!(made.code, 0, "{made:?}");
+    let secret = made.out.lines().last().unwrap().to_owned();
+    assert!(!made.err.contains(&secret));
+    let again = token(&create).await.failed();
+    assert!(again.contains("ben already"), "{again}");
+    let create = ["create", "--name", "eve", "--role", "view", "--session", "a", "--session", "b"];
+    assert_eq!(token(&create).await.code, 0);
+    let listed = token(&["list"]).await.succeeded();
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((rows[0][0], rows[0][1], rows[0][3]), ("ben", "manage", "all sessions"));
+    assert_eq!((rows[1][0], rows[1][1], rows[1][3]), ("eve", "view", "a b"));
+    assert!(!listed.contains(&secret));
+
+    let send = async || {
+        let mut command = server.command(&["send", "--agent", "demo", "s", "Hello"]);
+        command.env("THREADKEEP_TOKEN", &secret);
+        run(command).await
+    };
+    send().await.succeeded();
+    let revoked = token(&["revoke", "--name", "ben"]).await.succeeded();
+    assert_eq!(revoked, "Revoked ben\n");
+    assert!(send().await.failed().contains("refuses the token"));
+    assert!(token(&["revoke", "--name", "ben"]).await.failed().contains("no token named ben"));
+}
+
+#[tokio::test]
 async fn items_are_folded_and_rubbish_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("items.json");
@@ -211,6 +247,7 @@ async fn the_help_of_every_command_introduces_it_and_shows_how() {
         ("send", "Prints the message's id"),
         ("approve", "waits until somebody decides"),
         ("materialize", "one JSON array of items"),
+        ("token", "lets in whoever has a token made here"),
     ];
     let overview = run(threadkeep(&["--help"])).await.succeeded();
     assert!(overview.contains("First steps"), "{overview}");

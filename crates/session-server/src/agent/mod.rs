@@ -48,6 +48,11 @@ const BUILTIN: &str = "builtin:";
 const DEMO: &str = "builtin:demo";
 const MODEL: &str = "builtin:model";
 
+/// Whether the agent runs inside the server.
+pub(crate) fn is_builtin(spec: &AgentSpec) -> bool {
+    spec.endpoint.starts_with(BUILTIN)
+}
+
 /// The agents this server can run.
 pub(crate) struct Agents {
     demo: Option<Arc<dyn Agent>>,

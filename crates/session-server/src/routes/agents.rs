@@ -11,7 +11,12 @@ use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
 use super::{App, Body, Param, SessionId, is_id, no_content};
-use crate::{problem::Problem, sessions::Open};
+use crate::{
+    access::{Acting, Caller, Role},
+    agent::is_builtin,
+    problem::Problem,
+    sessions::Open,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Register {
@@ -31,8 +36,18 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentId {
 }
 
 /// Agents that may be called: known built-in ones and webhooks whose address is allowed.
-pub(super) fn checked(app: &App, agents: Vec<AgentSpec>) -> Result<Vec<AgentSpec>, Problem> {
+///
+/// Requests that only [`Role::Chat`] needs may bring the built-in ones along. A webhook makes this server send
+/// requests, so bringing one is registering it.
+pub(super) fn checked(
+    app: &App,
+    caller: &Caller,
+    agents: Vec<AgentSpec>,
+) -> Result<Vec<AgentSpec>, Problem> {
     for spec in &agents {
+        if !is_builtin(spec) {
+            caller.require(Role::Manage)?;
+        }
         if !is_id(&spec.id) {
             return Err(Problem::bad_request("agents: an id has 1 to 256 bytes and no slash"));
         }
@@ -50,9 +65,10 @@ pub(super) fn checked(app: &App, agents: Vec<AgentSpec>) -> Result<Vec<AgentSpec
 pub(super) async fn register(
     State(app): State<App>,
     SessionId(session): SessionId,
+    acting: Acting,
     Body(body): Body<Register>,
 ) -> Result<Json<Value>, Problem> {
-    let agents = checked(&app, body.agents)?;
+    let agents = checked(&app, &acting.caller, body.agents)?;
     app.sessions
         .with(&session, Open::Create, move |session| {
             session.register(agents);

@@ -2,14 +2,14 @@
 
 use axum::{
     extract::{FromRequestParts, State},
-    http::{HeaderMap, request::Parts},
+    http::request::Parts,
     response::Response,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{App, Body, Param, SessionId, actor, no_content, uuid};
-use crate::{problem::Problem, session::NewToolResult, sessions::Open};
+use super::{App, Body, Param, SessionId, no_content, uuid};
+use crate::{access::Acting, problem::Problem, session::NewToolResult, sessions::Open};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,10 +62,10 @@ pub(super) async fn approval(
     State(app): State<App>,
     SessionId(session): SessionId,
     Asked(approval): Asked,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Decide>,
 ) -> Result<Response, Problem> {
-    let actor = actor(body.actor_id, &headers)?;
+    let actor = acting.actor(body.actor_id)?;
     let txid = uuid("txid", body.txid)?;
     app.sessions
         .with(&session, Open::Existing, move |session| {
@@ -78,14 +78,14 @@ pub(super) async fn approval(
 pub(super) async fn tool_result(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<ToolResult>,
 ) -> Result<Response, Problem> {
     let new = NewToolResult {
         tool_call_id: body.tool_call_id,
         output: body.output,
         error: body.error,
-        actor_id: actor(body.actor_id, &headers)?,
+        actor_id: acting.actor(body.actor_id)?,
         txid: uuid("txid", body.txid)?,
     };
     app.sessions.with(&session, Open::Existing, move |session| session.tool_result(&new)).await?;
@@ -97,14 +97,14 @@ pub(super) async fn answers(
     State(app): State<App>,
     SessionId(session): SessionId,
     Asked(tool_use): Asked,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Answers>,
 ) -> Result<Response, Problem> {
     let new = NewToolResult {
         tool_call_id: tool_use,
         output: json!({"answers": body.answers}),
         error: None,
-        actor_id: actor(body.actor_id, &headers)?,
+        actor_id: acting.actor(body.actor_id)?,
         txid: None,
     };
     app.sessions.with(&session, Open::Existing, move |session| session.tool_result(&new)).await?;

@@ -1,12 +1,12 @@
 //! Saying something, and stopping those who answer.
 
-use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
-use super::{App, Body, SessionId, actor, agents, no_content, uuid};
-use crate::{event::Role, problem::Problem, session::NewMessage, sessions::Open};
+use super::{App, Body, SessionId, agents, no_content, uuid};
+use crate::{access::Acting, event::Role, problem::Problem, session::NewMessage, sessions::Open};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,15 +47,15 @@ pub(super) struct Stop {
 pub(super) async fn send(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Send>,
 ) -> Result<Json<Value>, Problem> {
     let new = NewMessage {
         message_id: uuid("messageId", body.message_id)?,
         content: body.content,
         role: body.role.unwrap_or(Role::User),
-        actor_id: actor(body.actor_id, &headers)?,
-        agent: agents::checked(&app, body.agent.into_iter().collect())?.pop(),
+        actor_id: acting.actor(body.actor_id)?,
+        agent: agents::checked(&app, &acting.caller, body.agent.into_iter().collect())?.pop(),
         txid: uuid("txid", body.txid)?,
     };
     let message_id = app.sessions.with(&session, Open::Create, |session| session.send(new)).await?;
@@ -66,10 +66,10 @@ pub(super) async fn send(
 pub(super) async fn regenerate(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Regenerate>,
 ) -> Result<Json<Value>, Problem> {
-    let actor_id = actor(body.actor_id, &headers)?;
+    let actor_id = acting.actor(body.actor_id)?;
     app.sessions
         .with(&session, Open::Existing, move |session| {
             if session.ledger().agents().next().is_none() {
@@ -97,10 +97,10 @@ pub(super) async fn regenerate(
 pub(super) async fn stop(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Stop>,
 ) -> Result<Response, Problem> {
-    let actor = actor(body.actor_id, &headers)?;
+    let actor = acting.actor(body.actor_id)?;
     let stopped = app
         .sessions
         .with(&session, Open::Existing, move |session| {

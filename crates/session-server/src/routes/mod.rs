@@ -16,7 +16,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, StatusCode, request::Parts},
+    http::{StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
@@ -28,7 +28,7 @@ use crate::{guard, guard::Guard, problem::Problem, sessions::Sessions};
 
 /// Bytes of a request body. A message of four million letters is not a message.
 const MAX_BODY: usize = 4 << 20;
-const MAX_ID: usize = 256;
+pub(crate) const MAX_ID: usize = 256;
 
 /// What every route needs.
 #[derive(Clone)]
@@ -69,7 +69,17 @@ pub(crate) fn router(sessions: Sessions, guard: Arc<Guard>) -> Router {
         .route("/v1/sessions/{session}/chunks", post(room::chunk))
         .route("/v1/sessions/{session}/chunks/batch", post(room::chunks))
         .route("/v1/sessions/{session}/generations/finish", post(room::finish))
-        .route("/v1/stream/sessions/{session}", get(stream::read))
+        .route(
+            "/v1/stream/sessions/{session}",
+            get(stream::read_session)
+                .put(stream::write_session)
+                .post(stream::write_session)
+                .delete(stream::write_session),
+        )
+        .route(
+            "/v1/stream/{*path}",
+            get(stream::read).put(stream::write).post(stream::write).delete(stream::write),
+        )
         .fallback(|| async { Problem::not_found("NOT_FOUND", "Not found") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
@@ -148,16 +158,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         serde_json::from_slice(bytes)
             .map(Self)
             .map_err(|error| Problem::bad_request(error.to_string()))
-    }
-}
-
-/// Who acts: the body's actor, else the header's, else somebody new, as upstream has it.
-pub(crate) fn actor(body: Option<String>, headers: &HeaderMap) -> Result<String, Problem> {
-    let header = || headers.get("x-actor-id")?.to_str().ok().map(str::to_owned);
-    match body.or_else(header) {
-        None => Ok(Uuid::new_v4().to_string()),
-        Some(actor) if !actor.is_empty() && actor.len() <= MAX_ID => Ok(actor),
-        Some(_) => Err(Problem::bad_request("actorId: expected 1 to 256 bytes")),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Presence, clearing a session, copying it, and chunks of agents that run elsewhere.
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
-use super::{App, Body, MAX_ID, SessionId, actor, agents, uuid};
+use super::{App, Body, MAX_ID, SessionId, agents, uuid};
 use crate::{
+    access::{self, Acting},
     event::Role,
     problem::Problem,
     session::{Origin, RawChunk, up_to},
@@ -93,13 +94,14 @@ fn id(field: &'static str, value: &str) -> Result<(), Problem> {
 pub(super) async fn login(
     State(app): State<App>,
     SessionId(session): SessionId,
+    acting: Acting,
     Body(body): Body<Login>,
 ) -> Result<Json<Value>, Problem> {
-    id("actorId", &body.actor_id)?;
+    let actor_id = acting.actor(Some(body.actor_id))?;
     id("deviceId", &body.device_id)?;
-    let agents = agents::checked(&app, body.default_agents)?;
+    let agents = agents::checked(&app, &acting.caller, body.default_agents)?;
     let answer = json!({
-        "success": true, "actorId": body.actor_id, "deviceId": body.device_id, "status": "online",
+        "success": true, "actorId": actor_id, "deviceId": body.device_id, "status": "online",
     });
     // A heartbeat that comes late must not make a deleted session again.
     let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::Create };
@@ -109,7 +111,7 @@ pub(super) async fn login(
                 session.register(agents);
             }
             let heartbeat = body.heartbeat_seconds.as_ref();
-            session.log_in(&body.actor_id, &body.device_id, body.name.as_deref(), heartbeat);
+            session.log_in(&actor_id, &body.device_id, body.name.as_deref(), heartbeat);
             Ok(())
         })
         .await?;
@@ -119,9 +121,10 @@ pub(super) async fn login(
 pub(super) async fn logout(
     State(app): State<App>,
     SessionId(session): SessionId,
+    acting: Acting,
     Body(body): Body<Logout>,
 ) -> Result<Json<Value>, Problem> {
-    id("actorId", &body.actor_id)?;
+    let actor_id = acting.actor(Some(body.actor_id))?;
     let device = match (&body.device_id, body.all_devices) {
         (_, true) => None,
         (Some(device), false) => {
@@ -130,7 +133,7 @@ pub(super) async fn logout(
         }
         (None, false) => return Err(Problem::bad_request("deviceId or allDevices is needed")),
     };
-    let actor = body.actor_id.clone();
+    let actor = actor_id.clone();
     let count = app
         .sessions
         .with(&session, Open::Existing, move |session| {
@@ -138,7 +141,7 @@ pub(super) async fn logout(
         })
         .await?;
     Ok(Json(json!({
-        "success": true, "actorId": body.actor_id, "deviceId": body.device_id, "status": "offline",
+        "success": true, "actorId": actor_id, "deviceId": body.device_id, "status": "offline",
         "devicesLoggedOut": count,
     })))
 }
@@ -146,10 +149,10 @@ pub(super) async fn logout(
 pub(super) async fn reset(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Reset>,
 ) -> Result<Json<Value>, Problem> {
-    let actor = actor(body.actor_id, &headers)?;
+    let actor = acting.actor(body.actor_id)?;
     app.sessions
         .with(&session, Open::Existing, move |session| {
             session.clear(body.clear_presence, &actor);
@@ -163,14 +166,19 @@ pub(super) async fn reset(
 pub(super) async fn fork(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Fork>,
 ) -> Result<(axum::http::StatusCode, Json<Value>), Problem> {
-    let actor_id = actor(body.actor_id, &headers)?;
+    let actor_id = acting.actor(body.actor_id)?;
     let new = uuid("newSessionId", body.new_session_id)?;
     let new = new.unwrap_or_else(|| Uuid::new_v4().to_string());
     if new == session {
         return Err(Problem::bad_request("newSessionId is the session itself"));
+    }
+    if !acting.caller.may_use(&new) {
+        return Err(
+            access::other_session().details("newSessionId must be one of the token's sessions")
+        );
     }
     // Everything written so far is in the stream when this is answered.
     let agents =
@@ -185,12 +193,11 @@ pub(super) async fn fork(
     Ok((axum::http::StatusCode::CREATED, answer))
 }
 
-fn raw(chunk: Chunk) -> Result<RawChunk, Problem> {
+fn raw(acting: &Acting, chunk: Chunk) -> Result<RawChunk, Problem> {
     id("messageId", &chunk.message_id)?;
-    id("actorId", &chunk.actor_id)?;
     Ok(RawChunk {
         message_id: chunk.message_id,
-        actor_id: chunk.actor_id,
+        actor_id: acting.actor(Some(chunk.actor_id))?,
         role: chunk.role.unwrap_or(Role::Assistant),
         chunk: chunk.chunk,
         txid: uuid("txid", chunk.txid)?,
@@ -213,17 +220,20 @@ async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<V
 pub(super) async fn chunk(
     State(app): State<App>,
     SessionId(session): SessionId,
+    acting: Acting,
     Body(body): Body<Chunk>,
 ) -> Result<Json<Value>, Problem> {
-    write(&app, &session, vec![raw(body)?]).await
+    write(&app, &session, vec![raw(&acting, body)?]).await
 }
 
 pub(super) async fn chunks(
     State(app): State<App>,
     SessionId(session): SessionId,
+    acting: Acting,
     Body(body): Body<Chunks>,
 ) -> Result<Json<Value>, Problem> {
-    let chunks = body.chunks.into_iter().map(raw).collect::<Result<Vec<_>, _>>()?;
+    let chunks =
+        body.chunks.into_iter().map(|chunk| raw(&acting, chunk)).collect::<Result<Vec<_>, _>>()?;
     let one = chunks.windows(2).all(|pair| pair[0].message_id == pair[1].message_id);
     if chunks.is_empty() || chunks.len() > MAX_BATCH || !one {
         return Err(Problem::bad_request(format!(

@@ -1,12 +1,13 @@
 //! Making, listing, renaming and deleting sessions.
 
-use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
-use super::{App, Body, SessionId, actor, agents, no_content};
+use super::{App, Body, SessionId, agents, no_content};
 use crate::{
+    access::Acting,
     problem::Problem,
     sessions::Open,
     streams::{MOUNT, stream_name},
@@ -44,20 +45,21 @@ fn title(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let sessions = app.sessions.shared().store.sessions().await?;
+pub(super) async fn list(State(app): State<App>, acting: Acting) -> Result<Json<Value>, Problem> {
+    let mut sessions = app.sessions.shared().store.sessions().await?;
+    sessions.retain(|row| acting.caller.may_use(&row.session_id));
     Ok(Json(json!({"sessions": sessions})))
 }
 
 pub(super) async fn create(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Create>,
 ) -> Result<Json<Value>, Problem> {
-    let actor = actor(None, &headers)?;
+    let actor = acting.actor(None)?;
     let title = body.title.as_deref().map(title).transpose()?;
-    let agents = agents::checked(&app, body.agents)?;
+    let agents = agents::checked(&app, &acting.caller, body.agents)?;
     app.sessions
         .with(&session, Open::Create, move |session| {
             session.register(agents);
@@ -86,10 +88,10 @@ pub(super) async fn show(
 pub(super) async fn rename(
     State(app): State<App>,
     SessionId(session): SessionId,
-    headers: HeaderMap,
+    acting: Acting,
     Body(body): Body<Rename>,
 ) -> Result<Json<Value>, Problem> {
-    let actor = actor(body.actor_id, &headers)?;
+    let actor = acting.actor(body.actor_id)?;
     let title = title(&body.title)?;
     let answer = json!({"sessionId": session, "title": title});
     app.sessions

@@ -1,20 +1,17 @@
-//! Reading the stream itself. Only GET and HEAD: the server is the only appender.
+//! The streams themselves: reading for everybody who may see the session, writing for `manage` only.
 
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::StatusCode,
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
 };
 
-use super::{App, SessionId};
-use crate::problem::Problem;
+use super::{App, SessionId, no_content};
+use crate::{problem::Problem, streams::stream_name};
 
-pub(super) async fn read(
-    State(app): State<App>,
-    SessionId(_): SessionId,
-    request: Request,
-) -> Response {
+/// GET and HEAD of any stream, with every header of the protocol.
+pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
     let answer = app.sessions.shared().streams.serve(request).await;
     let status = answer.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -37,4 +34,43 @@ pub(super) async fn read(
     }
     let (parts, body) = problem.into_parts();
     Response::from_parts(parts, Body::new(body))
+}
+
+/// GET and HEAD of a session's stream.
+pub(super) async fn read_session(app: State<App>, _: SessionId, request: Request) -> Response {
+    read(app, request).await
+}
+
+/// PUT, POST and DELETE of a stream that is no session's.
+pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let streams = &app.sessions.shared().streams;
+    if !streams.takes_writes() {
+        return Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "STREAMS_ELSEWHERE",
+            "The streams are in another server; write there",
+        ));
+    }
+    Ok(streams.serve(request).await)
+}
+
+/// PUT, POST and DELETE of a session's stream. The session is read again before its next intent.
+pub(super) async fn write_session(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    request: Request,
+) -> Result<Response, Problem> {
+    if request.method() == Method::DELETE {
+        // Its runs are stopped and what the database knows of it goes too.
+        if !app.sessions.shared().streams.exists(&stream_name(&session)).await? {
+            return Err(Problem::not_found("STREAM_NOT_FOUND", "Stream not found"));
+        }
+        app.sessions.delete(&session).await?;
+        return Ok(no_content());
+    }
+    let answer = write(State(app.clone()), request).await?;
+    if answer.status().is_success() {
+        app.sessions.refresh(&session);
+    }
+    Ok(answer)
 }

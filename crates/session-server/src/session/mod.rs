@@ -120,6 +120,15 @@ impl Session {
         session
     }
 
+    /// Takes over what somebody else wrote to the stream. No commit may be under way.
+    pub(crate) fn refresh(&mut self, items: &[Bytes]) {
+        let mut ledger = Ledger::default();
+        for item in items.iter().chain(&self.batch.events) {
+            ledger.apply(item);
+        }
+        self.ledger = ledger;
+    }
+
     /// Brings a title that only the stream knows into the list of sessions.
     pub(crate) fn keep_title(&mut self, listed: Option<&str>) {
         if let (None, Some(title)) = (listed, self.ledger.title()) {

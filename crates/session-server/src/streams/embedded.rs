@@ -154,6 +154,10 @@ impl Streams for Embedded {
         Ok(Some(listed))
     }
 
+    fn takes_writes(&self) -> bool {
+        true
+    }
+
     async fn serve(&self, mut request: Request<Body>) -> Response {
         request.extensions_mut().clear(); // our router's path parameters are not theirs
         // Their proxy rules want a peer; ours have been applied already.

@@ -78,6 +78,11 @@ pub(crate) trait Streams: Send + Sync {
     /// Every session stream, when the place can say so.
     async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError>;
 
-    /// Answers a public GET or HEAD of `/v1/stream/…` with all headers of the protocol.
+    /// Whether [`serve`](Self::serve) also takes PUT, POST and DELETE.
+    fn takes_writes(&self) -> bool {
+        false
+    }
+
+    /// Answers a GET or HEAD of `/v1/stream/…` with all headers of the protocol.
     async fn serve(&self, request: Request<Body>) -> Response;
 }

@@ -119,7 +119,7 @@ async fn bad_requests_are_told_what_is_wrong() {
     let large = format!(r#"{{"content":"{}"}}"#, "x".repeat(5 << 20));
     assert_eq!(raw("/v1/sessions/s/messages", &large).await.0, 413);
     assert_eq!(rig.get("/nowhere").await.1["code"], "NOT_FOUND");
-    assert_eq!(rig.call(Method::PUT, "/v1/stream/sessions/s", json!([])).await.0, 405);
+    assert_eq!(rig.call(Method::PATCH, "/v1/stream/sessions/s", json!([])).await.0, 405);
     assert_eq!(rig.get("/v1/stream/sessions/s?offset=nonsense").await.0, 400);
 }
 

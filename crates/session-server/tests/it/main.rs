@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "test code")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod access;
 mod fake;
 mod flow;
 mod folded;

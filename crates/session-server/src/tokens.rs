@@ -1,0 +1,232 @@
+//! Named tokens: made, listed and revoked on the command line, looked up by the server.
+//!
+//! They are in the server's own database, which both sides open: a running server sees a new or revoked token with the
+//! next request. A token is `tk_{id}_{secret}`. The id finds the row; of the secret (256 random bits) only the BLAKE3
+//! hash is kept, which is enough for a secret that nobody can guess, and compared in constant time.
+
+use std::{fmt, path::Path, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    access::{Grant, Role},
+    config::Secret,
+    error::ServerError,
+    event, routes, store,
+};
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS tokens (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, sessions TEXT,
+        hash BLOB NOT NULL, created_at TEXT NOT NULL
+    ) STRICT;
+";
+/// The server writes in short transactions.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why a token could not be made, listed or revoked. The text is one sentence.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Names are who acts, so there is one token for each.
+    #[error("there is a token named {0} already; revoke it first or choose another name")]
+    NameTaken(String),
+    /// It becomes the actor of messages.
+    #[error("a token's name has 1 to 256 bytes, no slash and no control character")]
+    Name,
+    /// It names no session.
+    #[error("a session's name has 1 to 256 bytes, no slash and no control character")]
+    Session,
+    /// The database cannot be used.
+    #[error("the server's database cannot be used: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// It cannot be made or opened.
+    #[error(transparent)]
+    Open(#[from] ServerError),
+}
+
+/// A token as listed: everything but the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Who acts when it is used.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// The only sessions it is for; `None` is all.
+    pub sessions: Option<Vec<String>>,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+}
+
+/// The tokens of one data folder.
+pub struct Tokens {
+    connection: Connection,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(…)") // L11
+    }
+}
+
+impl Tokens {
+    /// Opens the tokens of a data folder, which is made (mode 0700) if it is not there. A server may be running on it.
+    ///
+    /// # Errors
+    ///
+    /// The folder or its database cannot be used.
+    pub fn open(data_dir: &Path) -> Result<Self, TokenError> {
+        store::private_folder(data_dir)
+            .map_err(|source| ServerError::DataDir { path: data_dir.to_owned(), source })?;
+        let connection = store::connect(data_dir)?;
+        connection.busy_timeout(BUSY)?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self { connection })
+    }
+
+    /// Makes a token. It is given once and cannot be read again.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken or cannot be one, a session's name cannot be one, or the database failed.
+    pub fn create(
+        &self,
+        name: &str,
+        role: Role,
+        sessions: Option<&[String]>,
+    ) -> Result<Secret, TokenError> {
+        if !routes::is_id(name) {
+            return Err(TokenError::Name);
+        }
+        if !sessions.unwrap_or_default().iter().all(|id| routes::is_id(id)) {
+            return Err(TokenError::Session);
+        }
+        let id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 6]>()).replace('_', "-");
+        let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let sessions = sessions.map(|ids| serde_json::json!(ids).to_string());
+        let made = self.connection.execute(
+            "INSERT INTO tokens (id, name, role, sessions, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![id, name, role.as_str(), sessions, hash(&secret).as_slice(), event::now()],
+        );
+        match made {
+            Ok(_) => Ok(Secret::new(format!("tk_{id}_{secret}"))),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                Err(TokenError::NameTaken(name.to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All tokens, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub fn list(&self) -> Result<Vec<TokenInfo>, TokenError> {
+        let mut query = self
+            .connection
+            .prepare("SELECT name, role, sessions, created_at FROM tokens ORDER BY rowid")?;
+        let rows = query.query_map([], |row| {
+            let Grant { name, role, sessions } = grant(row, 0)?;
+            Ok(TokenInfo { name, role, sessions, created_at: row.get(3)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Ends a token. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub fn revoke(&self, name: &str) -> Result<bool, TokenError> {
+        Ok(self.connection.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0)
+    }
+
+    /// What a token stands for, or `None` when it is no token.
+    pub(crate) fn find(&self, token: &str) -> rusqlite::Result<Option<Grant>> {
+        let mut parts = token.splitn(3, '_');
+        let (Some("tk"), Some(id), Some(secret)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Ok(None);
+        };
+        let found = self
+            .connection
+            .prepare_cached("SELECT hash, name, role, sessions FROM tokens WHERE id = ?1")?
+            .query_row([id], |row| {
+                let known: Vec<u8> = row.get(0)?;
+                Ok((known, grant(row, 1)?))
+            })
+            .optional()?;
+        Ok(found.and_then(|(known, grant)| {
+            bool::from(known.as_slice().ct_eq(&hash(secret))).then_some(grant)
+        }))
+    }
+}
+
+/// The hash by which secrets are kept and compared, so that comparing takes the same time whatever was sent.
+pub(crate) fn hash(secret: &str) -> [u8; 32] {
+    *blake3::hash(secret.as_bytes()).as_bytes()
+}
+
+/// The columns name, role and sessions, from `first` on.
+fn grant(row: &Row<'_>, first: usize) -> rusqlite::Result<Grant> {
+    let bad = |column| {
+        rusqlite::Error::InvalidColumnType(column, "tokens".to_owned(), rusqlite::types::Type::Text)
+    };
+    let (role, sessions) = (first + 1, first + 2);
+    Ok(Grant {
+        name: row.get(first)?,
+        role: row.get::<_, String>(role)?.parse().map_err(|_| bad(role))?,
+        sessions: row
+            .get::<_, Option<String>>(sessions)?
+            .map(|ids| serde_json::from_str(&ids))
+            .transpose()
+            .map_err(|_| bad(sessions))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_until_it_is_revoked_and_only_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        let only = ["a".to_owned()];
+        let token = tokens.create("ann", Role::Chat, Some(&only)).unwrap();
+        let other = tokens.create("bob", Role::Manage, None).unwrap();
+        let server = Tokens::open(dir.path()).unwrap();
+        let found = server.find(token.expose()).unwrap().unwrap();
+        let sessions = Some(only.to_vec());
+        assert_eq!(found, Grant { name: "ann".to_owned(), role: Role::Chat, sessions });
+        let id = token.expose().split('_').nth(1).unwrap();
+        let secret = other.expose().splitn(3, '_').nth(2).unwrap();
+        for wrong in ["", "tk", "tk__", &format!("tk_{id}_"), &format!("tk_{id}_{secret}")] {
+            assert_eq!(server.find(wrong).unwrap(), None, "{wrong}");
+        }
+        assert!(matches!(tokens.create("ann", Role::View, None), Err(TokenError::NameTaken(_))));
+        assert!(tokens.revoke("ann").unwrap() && !tokens.revoke("ann").unwrap());
+        assert_eq!(server.find(token.expose()).unwrap(), None);
+        assert_eq!(tokens.list().unwrap().len(), 1);
+        let secret = token.expose().splitn(3, '_').nth(2).unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_act_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        for name in ["", "a/b", "a\nb"] {
+            assert!(matches!(tokens.create(name, Role::View, None), Err(TokenError::Name)));
+        }
+        let sessions = ["a/b".to_owned()];
+        let refused = tokens.create("a", Role::View, Some(&sessions));
+        assert!(matches!(refused, Err(TokenError::Session)));
+    }
+}

@@ -1,0 +1,128 @@
+//! `threadkeep token`: who may use a server that runs with `--auth token`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Subcommand, ValueEnum, builder::PossibleValue};
+use session_server::{Role, Tokens};
+
+use crate::tail::clean;
+
+/// Make, list and revoke the tokens of a server.
+///
+/// A server that runs with --auth token lets in whoever has a token made here, with the token's role
+/// and under its name. It may run meanwhile: it sees new and revoked tokens at once.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \
+    threadkeep token create --data-dir ~/sessions --name guest --role view --session first-steps\n  \
+    threadkeep token list --data-dir ~/sessions\n  \
+    threadkeep token revoke --data-dir ~/sessions --name guest")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a token. It is printed once, as the last line.
+    Create(Create),
+    /// List tokens: name, role, when they were made, their sessions.
+    List(DataDir),
+    /// End a token.
+    Revoke(Revoke),
+}
+
+#[derive(clap::Args)]
+struct DataDir {
+    /// The server's data folder.
+    #[arg(long, default_value = "threadkeep-data", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Create {
+    #[command(flatten)]
+    folder: DataDir,
+
+    /// Who acts: what is written with the token appears under this name.
+    #[arg(long)]
+    name: String,
+
+    /// What the token allows.
+    #[arg(long, value_enum)]
+    role: RoleName,
+
+    /// Only for this session. Repeatable; without it the token is for all sessions.
+    #[arg(long, value_name = "ID")]
+    session: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Revoke {
+    #[command(flatten)]
+    folder: DataDir,
+
+    /// The token's name.
+    #[arg(long)]
+    name: String,
+}
+
+/// A role on the command line.
+#[derive(Clone, Copy)]
+struct RoleName(Role);
+
+impl ValueEnum for RoleName {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self(Role::View), Self(Role::Chat), Self(Role::Approve), Self(Role::Manage)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            Role::View => "read sessions",
+            Role::Chat => "and make sessions, write in them, stop agents",
+            Role::Approve => "and decide for agents: approvals and results of tools",
+            Role::Manage => "and everything else: agents, deleting, writing streams directly",
+        };
+        Some(PossibleValue::new(self.0.as_str()).help(help))
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    // SQLite waits for the server's transactions: not on a runtime worker.
+    tokio::task::spawn_blocking(move || match args.command {
+        Command::Create(args) => create(&args),
+        Command::List(args) => list(&args),
+        Command::Revoke(args) => revoke(&args),
+    })
+    .await?
+}
+
+fn create(args: &Create) -> anyhow::Result<()> {
+    let tokens = Tokens::open(&args.folder.data_dir)?;
+    let sessions = (!args.session.is_empty()).then_some(args.session.as_slice());
+    let token = tokens.create(&args.name, args.role.0, sessions)?;
+    eprintln!("This token is shown only now. Keep it where only {} can read it.", args.name);
+    println!("{}", token.expose());
+    Ok(())
+}
+
+fn list(args: &DataDir) -> anyhow::Result<()> {
+    for token in Tokens::open(&args.data_dir)?.list()? {
+        let sessions = match &token.sessions {
+            None => "all sessions".to_owned(),
+            Some(ids) => clean(&ids.join(" ")),
+        };
+        println!("{}\t{}\t{}\t{sessions}", clean(&token.name), token.role, token.created_at);
+    }
+    Ok(())
+}
+
+fn revoke(args: &Revoke) -> anyhow::Result<()> {
+    if !Tokens::open(&args.folder.data_dir)?.revoke(&args.name)? {
+        bail!("there is no token named {}; `threadkeep token list` shows all", clean(&args.name));
+    }
+    println!("Revoked {}", clean(&args.name));
+    Ok(())
+}
