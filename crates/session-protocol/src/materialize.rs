@@ -1,12 +1,16 @@
 //! The collections of a whole log at once, as `threadkeep materialize` prints them.
+//!
+//! Parts are printed under the names they have on the wire (`source-url`, `data-<name>`, an unknown
+//! part as it was written), so that the output can be laid beside what other readers make of the log.
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::fold::SessionFold;
 use crate::row::{
-    ActiveGeneration, Agent, Approval, Message, Presence, SessionStats, ToolCall, parse_time,
+    ActiveGeneration, Agent, Approval, Message, Part, Presence, SessionStats, SourceKind, ToolCall,
+    parse_time,
 };
 
 /// Every collection of a session.
@@ -14,6 +18,7 @@ use crate::row::{
 #[serde(rename_all = "camelCase")]
 pub struct MaterializedSession {
     /// The messages that are shown, in order.
+    #[serde(serialize_with = "on_the_wire")]
     pub messages: Vec<Message>,
     /// Ids of messages that only carry signals.
     pub hidden_messages: Vec<String>,
@@ -57,6 +62,41 @@ pub fn materialize(items: &[Value]) -> MaterializedSession {
 /// The message under the id upstream shows.
 fn shown(message: &Message) -> Message {
     Message { id: message.shown_id().to_owned(), inner_id: None, ..message.clone() }
+}
+
+/// Messages whose parts have the names of the wire.
+fn on_the_wire<S: Serializer>(messages: &[Message], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(messages.iter().map(|message| {
+        let mut printed = serde_json::to_value(message).unwrap_or_default();
+        if let Some(Value::Array(parts)) = printed.get_mut("parts") {
+            for (part, printed) in message.parts.iter().zip(parts) {
+                rename(part, printed);
+            }
+        }
+        printed
+    }))
+}
+
+fn rename(part: &Part, printed: &mut Value) {
+    let name = match part {
+        Part::Source(source) => match source.kind {
+            SourceKind::Url => "source-url".to_owned(),
+            SourceKind::Document => "source-document".to_owned(),
+        },
+        // A part of a type that we do not draw holds itself.
+        Part::Data { name, data: Value::Object(own), .. }
+            if own.get("type").and_then(Value::as_str) == Some(name) =>
+        {
+            *printed = Value::Object(own.clone());
+            return;
+        }
+        Part::Data { name, .. } if name == "ui-resource" => name.clone(),
+        Part::Data { name, .. } => format!("data-{name}"),
+        _ => return,
+    };
+    if let Some(fields) = printed.as_object_mut() {
+        Map::insert(fields, "type".to_owned(), Value::String(name));
+    }
 }
 
 /// The time of an item: of its row, or of the row it is.

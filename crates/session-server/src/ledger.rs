@@ -232,7 +232,10 @@ impl Ledger {
             if kind == "RUN_STARTED" {
                 entry.last_run = text(&chunk, "runId");
             }
-            if let Some(lifecycle) = lifecycle_after(&kind) {
+            // The AI SDK's error is a note; its message ends by `finish`.
+            if kind == "error" && chunk.get("errorText").is_some() {
+                entry.lifecycle = Lifecycle::Open;
+            } else if let Some(lifecycle) = lifecycle_after(&kind) {
                 entry.lifecycle = lifecycle;
             }
             if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {

@@ -1,4 +1,15 @@
 //! AI SDK UI message chunks: `start`, `text-delta`, `tool-input-available`, `finish`, …
+//!
+//! They have two readers, and people saw what theirs showed. A bare stream is one generation and is read
+//! by the AI SDK itself (`processUIMessageStream`). Chunks in rows were written and read by one program
+//! (Superset's durable sessions), whose reader is simpler, and rows are folded as it does:
+//!
+//! - a delta goes to the last part when that is of its kind, whatever its id, so interleaved texts join;
+//! - `data-*` makes no part: it is between the program's own ends;
+//! - `tool-input-error` completes the input; the failure is said by the `tool-output-error` after it;
+//! - `error` does not complete the message, only `finish` and `abort` do.
+//!
+//! One thing of that reader is not imitated: it drops a delta that it has no part for.
 
 use std::borrow::Cow;
 
@@ -59,9 +70,16 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         }
         "text-delta" => {
             step.reopen();
-            step.text_by_id(&SegmentKey::text_id(inner.id), delta(inner.delta));
+            let key = SegmentKey::text_id(inner.id);
+            let delta = delta(inner.delta);
+            if step.in_rows() {
+                step.text_at_end(&key, delta)
+            } else {
+                step.text_by_id(&key, delta)
+            }
         }
-        "text-end" | "reasoning-end" => {}
+        "text-end" => step.end_text(&SegmentKey::text_id(inner.id)),
+        "reasoning-end" => step.close_segment(&SegmentKey::text_id(inner.id)),
         "reasoning-start" => {
             step.reopen();
             step.begin_reasoning(&SegmentKey::text_id(inner.id));
@@ -69,7 +87,12 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "reasoning-delta" | "reasoning" => {
             step.reopen();
             let delta = delta(inner.delta).or_else(|| delta(inner.content));
-            step.reasoning(&SegmentKey::text_id(inner.id), delta, None);
+            let key = SegmentKey::text_id(inner.id);
+            if step.in_rows() {
+                step.reasoning_at_end(&key, delta);
+            } else {
+                step.reasoning(&key, delta, None);
+            }
         }
         "source-url" | "source-document" => {
             step.reopen();
@@ -94,12 +117,15 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             by: step.foreign_actor(),
             reason: Some(text(inner.reason).map_or_else(|| "aborted".to_owned(), Cow::into_owned)),
         }),
-        "error" => step.fail(MessageError {
-            message: text(inner.error_text).unwrap_or_default().into_owned(),
-            code: None,
-        }),
+        "error" => {
+            let error = MessageError {
+                message: text(inner.error_text).unwrap_or_default().into_owned(),
+                code: id(inner.code).map(Cow::into_owned),
+            };
+            if step.in_rows() { step.note_error(error) } else { step.fail(error) }
+        }
         kind if kind.starts_with("data-") => {
-            if !is_true(inner.transient) {
+            if !is_true(inner.transient) && !step.in_rows() {
                 step.reopen();
                 step.data(
                     kind.trim_start_matches("data-"),
@@ -145,8 +171,10 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 step.tool_start(&call_id, &name);
             }
             step.tool_ready(&call_id, value(inner.input));
-            let error = text(inner.error_text).unwrap_or_default().into_owned();
-            step.result(&call_id, Outcome::new(step.position(), None, Some(error)));
+            if !step.in_rows() {
+                let error = text(inner.error_text).unwrap_or_default().into_owned();
+                step.result(&call_id, Outcome::new(step.position(), None, Some(error)));
+            }
         }
         "tool-approval-request" => {
             if let Some(approval_id) = id(inner.approval_id) {

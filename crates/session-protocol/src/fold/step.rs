@@ -43,6 +43,11 @@ impl<'a> Step<'a> {
             .map(str::to_owned)
     }
 
+    /// True when the message is made of chunk rows, not of a bare stream's events.
+    pub(crate) fn in_rows(&self) -> bool {
+        self.fold.shape == Shape::Rows
+    }
+
     // Lifecycle.
 
     /// The message goes on: what ended it is superseded.
@@ -76,6 +81,13 @@ impl<'a> Step<'a> {
         if reason.is_some() {
             self.fold.message.finish_reason = reason;
         }
+    }
+
+    /// Something failed; the message goes on or ends by another chunk.
+    pub(crate) fn note_error(&mut self, error: MessageError) {
+        self.reopen();
+        self.fold.message.error = Some(error);
+        self.fold.scratch.meta_dirty = true;
     }
 
     /// It failed.
@@ -285,8 +297,13 @@ impl<'a> Step<'a> {
 
     /// Opens a text part of its own (AI SDK: parts are keyed by id).
     pub(crate) fn begin_text(&mut self, key: &SegmentKey<'_>) {
-        self.fold.scratch.texts.retain(|segment| segment.key != *key);
+        self.end_text(key);
         self.open_text(key, true);
+    }
+
+    /// Text under this key is over; more of it would be a new part.
+    pub(crate) fn end_text(&mut self, key: &SegmentKey<'_>) {
+        self.fold.scratch.texts.retain(|segment| segment.key != *key);
     }
 
     /// Text for the part of this id, wherever it is.
@@ -297,6 +314,32 @@ impl<'a> Step<'a> {
         let (part, mut half) = self.segment(at);
         self.append(part, &mut half, &delta);
         self.fold.scratch.texts[at].half = half;
+    }
+
+    /// Text for the last part when that is text, else for the part of this id.
+    pub(crate) fn text_at_end(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
+        let last = self.part_count().checked_sub(1);
+        let texts = &self.fold.scratch.texts;
+        match texts.iter().rev().find(|segment| Some(segment.part) == last) {
+            Some(segment) if segment.key != *key => {
+                let key = segment.key.clone();
+                self.text_by_id(&key, delta);
+            }
+            _ => self.text_by_id(key, delta),
+        }
+    }
+
+    /// Reasoning for the last part when that is reasoning, else for the part of this id.
+    pub(crate) fn reasoning_at_end(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
+        let last = self.part_count().checked_sub(1);
+        let thoughts = &self.fold.scratch.thoughts;
+        match thoughts.iter().rev().find(|segment| Some(segment.part) == last) {
+            Some(segment) if segment.key != *key => {
+                let key = segment.key.clone();
+                self.reasoning(&key, delta, None);
+            }
+            _ => self.reasoning(key, delta, None),
+        }
     }
 
     /// Text that goes on under this key belongs to the last part, when that is text.

@@ -1,7 +1,7 @@
 //! Each dialect's rules, one by one.
 
 use serde_json::{Value, json};
-use session_protocol::{FinishReason, Part, Role, SourceKind, ToolState};
+use session_protocol::{FinishReason, Message, Part, Role, SourceKind, ToolState};
 
 use crate::support::{answer, assistant, call, chunk, folded, parts, said};
 
@@ -96,7 +96,6 @@ fn an_error_is_a_string_an_object_or_ai_sdk_text() {
     for (chunk, message, code) in [
         (json!({"type": "error", "error": "gone"}), "gone", None),
         (json!({"type": "error", "error": {"message": "boom", "code": "E1"}}), "boom", Some("E1")),
-        (json!({"type": "error", "errorText": "bad"}), "bad", None),
         (json!({"type": "RUN_ERROR", "message": "late", "code": "T"}), "late", Some("T")),
         (json!({"type": "RUN_ERROR", "error": {"message": "old", "code": 7}}), "old", Some("7")),
     ] {
@@ -418,14 +417,59 @@ fn an_ai_sdk_approval_waits_and_a_denial_shows() {
     assert!(session.pending_approvals.is_empty());
 }
 
+/// The one message of a bare AI SDK stream.
+fn generated(chunks: &[Value]) -> Message {
+    folded(chunks).messages.into_iter().next().expect("one message")
+}
+
 #[test]
-fn an_ai_sdk_input_error_fails_the_call() {
-    let message = answer(&[
-        json!({"type": "tool-input-error", "toolCallId": "c", "toolName": "t", "input": {"x": 1}, "errorText": "no"}),
-    ]);
-    let call = call(&message, "c");
-    assert_eq!((call.state, call.error.as_deref()), (ToolState::Failed, Some("no")));
-    assert_eq!(call.input, Some(json!({"x": 1})));
+fn an_ai_sdk_input_error_fails_the_call_in_a_bare_stream_and_at_its_output_in_rows() {
+    let bad = json!({"type": "tool-input-error", "toolCallId": "c", "toolName": "t", "input": {"x": 1}, "errorText": "no"});
+    let message = generated(std::slice::from_ref(&bad));
+    let bare = call(&message, "c");
+    assert_eq!((bare.state, bare.error.as_deref()), (ToolState::Failed, Some("no")));
+    assert_eq!(bare.input, Some(json!({"x": 1})));
+    assert_eq!(parts(&answer(std::slice::from_ref(&bad))), ["tool:c:ready"]);
+    let message =
+        answer(&[bad, json!({"type": "tool-output-error", "toolCallId": "c", "errorText": "no"})]);
+    assert_eq!(call(&message, "c").error.as_deref(), Some("no"));
+}
+
+#[test]
+fn interleaved_ai_sdk_texts_join_in_rows_and_stay_apart_in_a_bare_stream() {
+    let start = |kind: &str, id: &str| json!({"type": format!("{kind}-start"), "id": id});
+    let delta = |kind: &str, id: &str, delta: &str| json!({"type": format!("{kind}-delta"), "id": id, "delta": delta});
+    let chunks = [
+        start("reasoning", "r"),
+        start("reasoning", "s"),
+        delta("reasoning", "r", "1"),
+        delta("reasoning", "s", "2"),
+        start("text", "a"),
+        start("text", "b"),
+        delta("text", "a", "A"),
+        delta("text", "b", "B"),
+        delta("text", "a", "a"),
+        start("reasoning", "t"),
+        delta("text", "b", "b"),
+    ];
+    assert_eq!(
+        parts(&answer(&chunks)),
+        ["think:", "think:12", "text:", "text:ABab", "think:"],
+        "no word is lost, wherever it goes"
+    );
+    assert_eq!(parts(&generated(&chunks)), ["think:1", "think:2", "text:Aa", "text:Bb", "think:"]);
+}
+
+#[test]
+fn an_ai_sdk_error_is_a_note_in_rows_and_the_end_of_a_bare_stream() {
+    let error = json!({"type": "error", "errorText": "bad"});
+    let finish = json!({"type": "finish"});
+    let noted = answer(&[json!({"type": "start"}), error.clone()]);
+    assert!(!noted.is_complete);
+    assert_eq!(noted.error.as_ref().map(|e| e.message.as_str()), Some("bad"));
+    let ended = answer(&[json!({"type": "start"}), error.clone(), finish]);
+    assert!(ended.is_complete && ended.error.is_some());
+    assert!(generated(&[json!({"type": "start"}), error]).is_complete);
 }
 
 #[test]
@@ -453,15 +497,17 @@ fn an_ai_sdk_call_streams_from_its_start_and_stays_so_when_aborted() {
 }
 
 #[test]
-fn data_parts_replace_by_name_and_id_and_transient_ones_pass() {
-    let message = answer(&[
+fn data_parts_of_a_bare_stream_replace_by_name_and_id_and_transient_ones_pass() {
+    let chunks = [
         json!({"type": "data-p", "id": "1", "data": 1}),
         json!({"type": "data-p", "data": "x"}),
         json!({"type": "data-p", "data": "y"}),
         json!({"type": "data-p", "id": "1", "data": 2}),
         json!({"type": "data-q", "data": 0, "transient": true}),
-    ]);
+    ];
+    let message = generated(&chunks);
     assert_eq!(parts(&message), ["data:p:2", "data:p:\"x\"", "data:p:\"y\""]);
+    assert_eq!(parts(&answer(&chunks)), Vec::<String>::new(), "in rows they make no part");
 }
 
 // Whole messages and wrappers.
