@@ -13,4 +13,5 @@ mod durability;
 mod keychain;
 mod main_job;
 mod notification;
+mod presence;
 mod soak;
