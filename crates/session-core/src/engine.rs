@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, Sources};
 use crate::hub::{self, ServerStatus};
+use crate::search::{self, SearchPage, SearchRequest};
 use crate::session::{Command, SessionHandle};
 use crate::shared::Shared;
 use crate::store::{Repair, Store, outbox, sessions};
@@ -366,6 +367,17 @@ impl Engine {
     /// When there is no such session, or it cannot be saved.
     pub async fn mark_read(&self, id: &str) -> Result<(), EngineError> {
         self.session(id)?.ask(|reply| Command::MarkRead { reply }).await
+    }
+
+    /// Looks for what was said, in all sessions or in one; offline, some milliseconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read. Nothing that a person types is an error.
+    pub async fn search(&self, request: SearchRequest) -> Result<SearchPage, EngineError> {
+        let store = self.shared().store.clone();
+        let page = tokio::task::spawn_blocking(move || search::run(&store, &request)).await;
+        // It is only cancelled when the runtime ends.
+        Ok(page.map_err(|_| EngineError::Closed)??)
     }
 
     /// Whatever waits is tried now: the machine woke up, the network changed, the window has the

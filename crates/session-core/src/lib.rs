@@ -26,6 +26,7 @@ mod feed;
 mod hub;
 mod item;
 mod outbox;
+mod search;
 mod session;
 mod shared;
 mod store;
@@ -40,6 +41,7 @@ pub use error::{EngineError, Notice};
 pub use feed::{Feed, FeedBatch, FeedChange};
 pub use hub::ServerStatus;
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
+pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};
 pub use summary::{
     Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionState,
     SessionSummary, SessionView, WaitingApproval,

@@ -17,6 +17,7 @@ use session_protocol::fold::{Collection, LogEntry};
 use session_protocol::{ChangeSet, Message, MessageChange, MessageLoader, Role, StoredMessage};
 use tokio::time::Instant;
 
+use crate::search::SearchText;
 use crate::store::{
     Commit, MessageWrite, SessionHead, SessionKey, Store, StoreError, Written, messages, sessions,
 };
@@ -307,6 +308,10 @@ impl Rows {
         } else {
             None
         };
+        let text = match row {
+            Some(_) => SearchText::of(message).spaced(),
+            None => SearchText::default(),
+        };
         let since = known.map_or(0, |row| row.since) + log;
         let written = row.as_ref().map(String::len);
         let state = RowState {
@@ -327,6 +332,7 @@ impl Rows {
             },
             actor: message.actor_id.clone(),
             row,
+            text,
         })
     }
 

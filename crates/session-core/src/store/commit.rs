@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::sessions::as_sql;
-use super::{SessionKey, Store, Written, outbox};
+use super::{SessionKey, Store, Written, outbox, search};
+use crate::search::SearchText;
 
 /// The columns of `sessions` that a commit sets.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) struct MessageWrite {
     /// The message as JSON. `None`: the stored row stays and is marked stale; its segments have
     /// the rest.
     pub(crate) row: Option<String>,
+    /// What of it is searched, when `row` is written.
+    pub(crate) text: SearchText,
 }
 
 /// Everything that one or more batches changed in a session.
@@ -63,11 +66,15 @@ impl Store {
 fn apply(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     let n = commit.session.0;
     if commit.reset {
+        search::remove_session(tx, commit.session)?;
         for table in ["messages", "segments", "rows"] {
             tx.execute(&format!("DELETE FROM {table} WHERE session = ?1"), [n])?;
         }
     }
     for id in &commit.removed {
+        if let Some(position) = position(tx, n, id)? {
+            search::remove(tx, n, position)?;
+        }
         tx.prepare_cached("DELETE FROM messages WHERE session = ?1 AND id = ?2")?
             .execute(params![n, id])?;
         tx.prepare_cached("DELETE FROM segments WHERE session = ?1 AND message = ?2")?
@@ -126,10 +133,22 @@ fn apply(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Where a stored message stands.
+fn position(tx: &Transaction<'_>, n: i64, id: &str) -> rusqlite::Result<Option<i64>> {
+    tx.prepare_cached("SELECT position FROM messages WHERE session = ?1 AND id = ?2")?
+        .query_row(params![n, id], |row| row.get(0))
+        .optional()
+}
+
 fn write_message(tx: &Transaction<'_>, n: i64, message: &MessageWrite) -> rusqlite::Result<()> {
     match &message.row {
-        Some(row) => tx
-            .prepare_cached(
+        Some(row) => {
+            let at = as_sql(message.position);
+            if let Some(before) = position(tx, n, &message.id)?.filter(|before| *before != at) {
+                search::remove(tx, n, before)?;
+            }
+            search::put(tx, n, message.position, &message.text)?;
+            tx.prepare_cached(
                 "INSERT INTO messages (session, id, position, hidden, role, actor, stale, row)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)
                  ON CONFLICT (session, id) DO UPDATE SET position = ?3, hidden = ?4, role = ?5,
@@ -138,12 +157,13 @@ fn write_message(tx: &Transaction<'_>, n: i64, message: &MessageWrite) -> rusqli
             .execute(params![
                 n,
                 message.id,
-                as_sql(message.position),
+                at,
                 message.hidden,
                 message.role,
                 message.actor,
                 row
-            ])?,
+            ])?
+        }
         None => tx
             .prepare_cached("UPDATE messages SET stale = 1 WHERE session = ?1 AND id = ?2")?
             .execute(params![n, message.id])?,

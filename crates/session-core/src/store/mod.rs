@@ -17,6 +17,7 @@ mod error;
 pub(crate) mod messages;
 mod open;
 pub(crate) mod outbox;
+pub(crate) mod search;
 pub(crate) mod sessions;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(crate) use error::StoreError;
 pub(crate) use messages::StoredRow;
 pub(crate) use open::Repair;
 pub(crate) use outbox::OutboxRow;
+pub(crate) use search::FoundMessage;
 pub(crate) use sessions::SessionKey;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -16,6 +16,9 @@ mod embedded {
 const FILE: &str = "threadkeep.db";
 const LOCK: &str = "threadkeep.lock";
 
+/// The schema that has the full-text index.
+const SEARCH_SCHEMA: i64 = 2;
+
 /// How long to wait for another engine in this directory to finish closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -134,10 +137,16 @@ fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
     connection.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
     if schema < ours {
         runner.run(&mut connection).map_err(StoreError::from)?;
+        if schema < SEARCH_SCHEMA {
+            let transaction = connection.transaction()?;
+            super::search::rebuild(&transaction)?;
+            transaction.commit()?;
+        }
+        // Only now: whoever was interrupted does the rest again.
         connection.pragma_update(None, "user_version", ours)?;
     }
     // Everything that is read at every start must be readable.
-    for table in ["sessions", "messages", "segments", "rows", "outbox", "drafts"] {
+    for table in ["sessions", "messages", "segments", "rows", "outbox", "drafts", "search"] {
         connection.query_row(&format!("SELECT 1 FROM {table} LIMIT 1"), [], |_| Ok(())).or_else(
             |error| match error {
                 rusqlite::Error::QueryReturnedNoRows => Ok(()),

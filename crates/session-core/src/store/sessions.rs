@@ -109,6 +109,7 @@ pub(crate) fn mark_read(
 
 /// Marks a session as deleted by the person and drops its rows.
 pub(crate) fn delete(connection: &Connection, key: SessionKey) -> rusqlite::Result<()> {
+    super::search::remove_session(connection, key)?;
     for table in ["messages", "segments", "rows"] {
         connection.execute(&format!("DELETE FROM {table} WHERE session = ?1"), [key.0])?;
     }

@@ -1,0 +1,160 @@
+//! Search over everything that was said in all sessions, offline.
+//!
+//! ```text
+//! what is typed ─▶ terms ─▶ full-text index ─▶ ranked rowids ─▶ a page of them ─▶ messages ─▶ snippets
+//! ```
+//!
+//! The index is written in the transaction that writes a message's row, so it is never behind what
+//! the store shows (a message that is still being written is found by the words that stood in it
+//! when its row was last rewritten, which happens whenever it has grown by half, and at its end).
+//! Every term must be in a message; the last letters of a word may be missing. Hits are ranked by
+//! bm25, what is said before tools and thoughts, and the newest first among equals. When no
+//! message has the words, the text is looked through for the query as it stands: a part of a word, a
+//! sign, an emoji.
+
+mod query;
+mod snippet;
+mod text;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use session_protocol::{Message, Role};
+use ts_rs::TS;
+
+pub(crate) use query::Query;
+pub(crate) use text::SearchText;
+
+use crate::store::{FoundMessage, Store, StoreError, search};
+
+/// What to look for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SearchRequest {
+    /// What the person typed: words, or phrases in quotes. Nothing in it is an error.
+    pub query: String,
+    /// Only in this session; `None`: in all.
+    pub session_id: Option<String>,
+    /// How many hits to leave out: those of earlier pages.
+    pub offset: u32,
+    /// How many hits to give, at most 200.
+    pub limit: u32,
+}
+
+/// A page of hits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SearchPage {
+    /// The best first.
+    pub hits: Vec<SearchHit>,
+    /// How many messages there are in all.
+    pub total: u32,
+    /// In how many sessions.
+    pub sessions: u32,
+}
+
+/// A message that was found.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SearchHit {
+    /// The session it is in.
+    pub session_id: String,
+    /// That session's title.
+    pub session_title: String,
+    /// The message; a window can be opened around it.
+    pub message_id: String,
+    /// Whose side it is on.
+    pub role: Role,
+    /// Who wrote it.
+    pub actor_id: Option<String>,
+    /// When, RFC 3339.
+    pub at: Option<String>,
+    /// What of it was matched.
+    pub field: SearchField,
+    /// The text around the first match, on one line; plain text, never HTML.
+    pub snippet: String,
+    /// Where in the snippet the matches are, in order, apart from each other.
+    pub ranges: Vec<SearchRange>,
+}
+
+/// What of a message was matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum SearchField {
+    /// What it says.
+    Text,
+    /// A tool's name or arguments.
+    Tool,
+    /// What the model thought aloud.
+    Reasoning,
+}
+
+/// A part of a snippet, in UTF-16 code units, as a page counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SearchRange {
+    /// Its first unit.
+    pub start: u32,
+    /// The first after it.
+    pub end: u32,
+}
+
+// L11: queries and snippets are what people wrote.
+impl fmt::Debug for SearchRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchRequest")
+            .field("session_id", &self.session_id)
+            .field("offset", &self.offset)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SearchHit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchHit")
+            .field("session_id", &self.session_id)
+            .field("message_id", &self.message_id)
+            .field("field", &self.field)
+            .field("ranges", &self.ranges)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The most hits of one page.
+const MAX_LIMIT: u32 = 200;
+
+/// Answers a search from the store; blocks for some milliseconds.
+pub(crate) fn run(store: &Store, request: &SearchRequest) -> Result<SearchPage, StoreError> {
+    let query = Query::parse(&request.query);
+    if query.is_empty() {
+        return Ok(SearchPage::default());
+    }
+    let limit = request.limit.min(MAX_LIMIT) as usize;
+    let found = store.read(|connection| {
+        let session = request.session_id.as_deref();
+        search::find(connection, &query, session, request.offset as usize, limit)
+    })?;
+    let hits = found.page.into_iter().filter_map(|found| hit(found, &query)).collect();
+    Ok(SearchPage { hits, total: found.total, sessions: found.sessions })
+}
+
+fn hit(found: FoundMessage, query: &Query) -> Option<SearchHit> {
+    let message: Message = serde_json::from_str(&found.row).ok()?;
+    let snippet = snippet::of(&SearchText::of(&message), query);
+    Some(SearchHit {
+        session_id: found.session,
+        session_title: found.title,
+        message_id: message.id,
+        role: message.role,
+        actor_id: message.actor_id,
+        at: message.created_at,
+        field: snippet.field,
+        snippet: snippet.text,
+        ranges: snippet.ranges,
+    })
+}

@@ -1,0 +1,204 @@
+//! Table `search`: the full-text index over messages.
+//!
+//! It holds no text, only where words are. A document's rowid says which message it is, so no
+//! table maps one to the other, and a session's documents lie together.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use session_protocol::Message;
+
+use super::sessions::{SessionKey, as_sql};
+use crate::hub::UNTITLED;
+use crate::search::{Query, SearchText};
+
+/// Positions are below 2^40; so are sessions below 2^23.
+const POSITION_BITS: u32 = 40;
+
+/// How much a match counts in what is said, in tools and in thoughts.
+const WEIGHTS: &str = "4.0, 2.0, 1.0";
+
+/// The document of a message.
+fn rowid(session: i64, position: i64) -> i64 {
+    (session << POSITION_BITS) | (position & ((1 << POSITION_BITS) - 1))
+}
+
+/// Indexes a message anew; an empty text takes it out.
+pub(super) fn put(
+    connection: &Connection,
+    session: i64,
+    position: u64,
+    text: &SearchText,
+) -> rusqlite::Result<()> {
+    if text.is_empty() {
+        return remove(connection, session, as_sql(position));
+    }
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO search (rowid, said, tools, thought) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![rowid(session, as_sql(position)), text.said, text.tools, text.thought])?;
+    Ok(())
+}
+
+/// Takes a message out of the index.
+pub(super) fn remove(connection: &Connection, session: i64, position: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM search WHERE rowid = ?1")?
+        .execute([rowid(session, position)])?;
+    Ok(())
+}
+
+/// Takes all messages of a session out of the index.
+pub(super) fn remove_session(connection: &Connection, session: SessionKey) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM search WHERE rowid >= ?1 AND rowid < ?2",
+        [rowid(session.0, 0), rowid(session.0 + 1, 0)],
+    )?;
+    Ok(())
+}
+
+/// Makes the index from the stored messages.
+pub(super) fn rebuild(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("INSERT INTO search (search) VALUES ('delete-all')", [])?;
+    let mut messages =
+        connection.prepare("SELECT session, position, row FROM messages WHERE hidden = 0")?;
+    let mut rows = messages.query([])?;
+    while let Some(row) = rows.next()? {
+        // A row that cannot be read is indexed when it is written again.
+        if let Ok(message) = serde_json::from_str::<Message>(row.get_ref(2)?.as_str()?) {
+            let position = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            put(connection, row.get(0)?, position, &SearchText::of(&message).spaced())?;
+        }
+    }
+    Ok(())
+}
+
+/// A message that was found, with its session's id and title.
+pub(crate) struct FoundMessage {
+    pub(crate) session: String,
+    pub(crate) title: String,
+    pub(crate) row: String,
+}
+
+/// What was found, and the page that was asked for.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) page: Vec<FoundMessage>,
+    pub(crate) total: u32,
+    pub(crate) sessions: u32,
+}
+
+/// Messages that have every term, the best first.
+pub(crate) fn find(
+    connection: &Connection,
+    query: &Query,
+    session: Option<&str>,
+    offset: usize,
+    limit: usize,
+) -> rusqlite::Result<Found> {
+    let (from, to) = match session {
+        None => (0, i64::MAX),
+        Some(id) => match super::sessions::find(connection, id)? {
+            Some(row) => (rowid(row.key.0, 0), rowid(row.key.0 + 1, 0)),
+            None => return Ok(Found::default()),
+        },
+    };
+    let mut ranked = match query.expression() {
+        Some(expression) => by_words(connection, &expression, from, to)?,
+        None => Vec::new(),
+    };
+    if ranked.is_empty() {
+        ranked = by_text(connection, query, from, to)?;
+    }
+    let sessions: HashSet<i64> = ranked.iter().map(|(_, rowid)| rowid >> POSITION_BITS).collect();
+    let mut titles = HashMap::new();
+    let mut page = Vec::new();
+    for (_, rowid) in ranked.iter().skip(offset).take(limit) {
+        page.extend(load(connection, *rowid, &mut titles)?);
+    }
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(Found { page, total: count(ranked.len()), sessions: count(sessions.len()) })
+}
+
+/// Rank and rowid of the documents that match, in order.
+fn by_words(
+    connection: &Connection,
+    expression: &str,
+    from: i64,
+    to: i64,
+) -> rusqlite::Result<Vec<(f64, i64)>> {
+    let sql = format!(
+        "SELECT bm25(search, {WEIGHTS}), rowid FROM search
+         WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3"
+    );
+    let mut ranked: Vec<(f64, i64)> = connection
+        .prepare_cached(&sql)?
+        .query_map(params![expression, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+    Ok(ranked)
+}
+
+/// The messages whose text has every term as it stands, the newest first.
+fn by_text(
+    connection: &Connection,
+    query: &Query,
+    from: i64,
+    to: i64,
+) -> rusqlite::Result<Vec<(f64, i64)>> {
+    // `row` is JSON: a term is looked for as JSON writes it, and what is found is looked at again.
+    let mut sql = String::from(
+        "SELECT session, position, row FROM messages
+         WHERE hidden = 0 AND session >= ?1 AND session <= ?2",
+    );
+    let mut values: Vec<rusqlite::types::Value> =
+        vec![(from >> POSITION_BITS).into(), ((to - 1) >> POSITION_BITS).into()];
+    for (n, term) in query.raw().enumerate() {
+        let json = serde_json::Value::from(term).to_string();
+        let pattern =
+            json[1..json.len() - 1].replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        sql.push_str(&format!(" AND row LIKE ?{} ESCAPE '!'", n + 3));
+        values.push(format!("%{pattern}%").into());
+    }
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(message) = serde_json::from_str::<Message>(row.get_ref(2)?.as_str()?) else {
+            continue;
+        };
+        if query.is_in(&SearchText::of(&message)) {
+            found.push((0.0, rowid(row.get(0)?, row.get(1)?)));
+        }
+    }
+    found.sort_unstable_by_key(|(_, rowid)| std::cmp::Reverse(*rowid));
+    Ok(found)
+}
+
+fn load(
+    connection: &Connection,
+    rowid: i64,
+    titles: &mut HashMap<i64, Option<(String, String)>>,
+) -> rusqlite::Result<Option<FoundMessage>> {
+    let session = rowid >> POSITION_BITS;
+    if let std::collections::hash_map::Entry::Vacant(entry) = titles.entry(session) {
+        let found = connection
+            .prepare_cached("SELECT id, title FROM sessions WHERE n = ?1 AND deleted = 0")?
+            .query_row([session], |row| {
+                let title: Option<String> = row.get(1)?;
+                Ok((row.get(0)?, title.unwrap_or_else(|| UNTITLED.to_owned())))
+            })
+            .optional()?;
+        entry.insert(found);
+    }
+    let Some((id, title)) = titles.get(&session).and_then(Option::as_ref) else { return Ok(None) };
+    connection
+        .prepare_cached(
+            "SELECT row FROM messages WHERE session = ?1 AND hidden = 0 AND position = ?2",
+        )?
+        .query_row([session, rowid & ((1 << POSITION_BITS) - 1)], |row| {
+            Ok(FoundMessage { session: id.clone(), title: title.clone(), row: row.get(0)? })
+        })
+        .optional()
+}
