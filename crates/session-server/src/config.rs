@@ -94,6 +94,40 @@ impl fmt::Debug for BuiltinAgents {
     }
 }
 
+/// A certificate chain and its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate, then those that it was signed with.
+    pub certificate: PathBuf,
+    /// The private key of the first certificate.
+    pub key: PathBuf,
+}
+
+/// What one client may send. The defaults are far above what people and agents need.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Bytes of one direct write to a stream, which is [`Role::Manage`](crate::Role::Manage)'s.
+    pub stream_body_bytes: usize,
+    /// Requests a second of one token, or of one address without a token; 0 is no limit. Readers that follow a stream
+    /// are not counted.
+    pub requests_per_second: u32,
+    /// Requests at once, after a pause; 0 is as many as in a second.
+    pub burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 4 << 20, // a message of four million letters is not a message
+            stream_body_bytes: 32 << 20,
+            requests_per_second: 2_000,
+            burst: 4_000,
+        }
+    }
+}
+
 /// Everything [`start`](crate::start) needs. Begin with [`ServerConfig::new`] and change fields.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -103,8 +137,14 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// Where the streams live.
     pub streams: StreamsBackend,
+    /// What a [remote](StreamsBackend::Remote) stream server wants as `Authorization: Bearer …`.
+    pub streams_token: Option<Secret>,
     /// Who may use the server.
     pub auth: Auth,
+    /// Serve HTTPS; `None` is HTTP.
+    pub tls: Option<TlsFiles>,
+    /// What one client may send.
+    pub limits: Limits,
     /// Origins (scheme, host, port) of webhook agents that may be reached although they are private.
     pub allowed_agent_origins: Vec<Url>,
     /// Lets webhook agents have any address, also private ones.
@@ -125,7 +165,10 @@ impl ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: data_dir.into(),
             streams: StreamsBackend::Embedded,
+            streams_token: None,
             auth: Auth::None,
+            tls: None,
+            limits: Limits::default(),
             allowed_agent_origins: Vec::new(),
             allow_private_agents: false,
             allowed_origins: Vec::new(),

@@ -58,6 +58,17 @@ pub enum ServerError {
     /// An HTTP client for agents or a remote stream server cannot be built.
     #[error("cannot set up the HTTP client: {0}")]
     HttpClient(reqwest::Error),
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {path} for TLS: {reason}; give PEM files, the chain and its key")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The token of the remote stream server cannot be sent.
+    #[error("the stream server's token has characters that no token has")]
+    StreamsToken,
     /// The URL of the remote stream server cannot be used.
     #[error("cannot use {0} as a stream server; give an http or https URL")]
     StreamsUrl(url::Url),

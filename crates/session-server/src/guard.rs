@@ -4,23 +4,31 @@
 //! connect. So such a server answers only requests that name a loopback host (a page that re-binds its own name to
 //! 127.0.0.1 sends its own name) and refuses every `Origin` that is not its own or listed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     RequestExt,
-    extract::{MatchedPath, RawPathParams, Request, State},
+    extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State, connect_info::Connected},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
+    serve::IncomingStream,
 };
 use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
 use url::{Host, Url};
 
 use crate::{
     access::{self, Caller, Need},
-    config::Auth,
+    config::{Auth, ServerConfig},
+    limits::{Client, Limiter},
     problem::Problem,
     store::StoreError,
+    streams::MOUNT,
+    tls::TlsListener,
     tokens::{self, Tokens},
 };
 
@@ -40,10 +48,14 @@ pub(crate) struct Guard {
     owner: Option<[u8; 32]>,
     named: Option<Arc<Mutex<Tokens>>>,
     origins: Vec<String>,
+    /// `http` or `https`, as the server's own pages have it.
+    scheme: &'static str,
+    limiter: Limiter,
 }
 
 impl Guard {
-    pub(crate) fn new(auth: &Auth, named: Option<Tokens>, origins: Vec<String>) -> Self {
+    pub(crate) fn new(config: &ServerConfig, named: Option<Tokens>) -> Self {
+        let auth = &config.auth;
         let owner = match auth {
             Auth::None => None,
             Auth::Token(owner) => Some(owner),
@@ -51,22 +63,24 @@ impl Guard {
         };
         let owner = owner.map(|owner| tokens::hash(owner.expose()));
         let named = named.map(|named| Arc::new(Mutex::new(named)));
-        let origins = origins
-            .into_iter()
+        let origins = config
+            .allowed_origins
+            .iter()
             .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
             .collect();
-        Self { open: matches!(auth, Auth::None), owner, named, origins }
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let limiter = Limiter::new(&config.limits);
+        Self { open: matches!(auth, Auth::None), owner, named, origins, scheme, limiter }
     }
 
-    fn allows_origin(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    fn allows_origin(&self, origin: &HeaderValue, own: Option<&str>) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         let origin = origin.to_ascii_lowercase();
         if self.origins.iter().any(|allowed| *allowed == origin || allowed == "*") {
             return true;
         }
         // Its own pages: same host and port as asked for.
-        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        own.is_some_and(|host| origin == format!("http://{}", host.to_ascii_lowercase()))
+        own.is_some_and(|host| origin == format!("{}://{}", self.scheme, host.to_ascii_lowercase()))
     }
 
     /// Whom the request's token belongs to; `None` without a valid one.
@@ -103,9 +117,16 @@ impl Guard {
         if need == Need::Nothing {
             return Ok(());
         }
-        let Some(caller) = self.caller(request.headers()).await? else {
-            return Err(Problem::unauthorized());
-        };
+        let caller = self.caller(request.headers()).await?;
+        if !is_following(request) {
+            let peer = request.extensions().get::<ConnectInfo<Peer>>();
+            let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
+            self.limiter.count(&match &caller {
+                Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
+                Some(Caller::Owner) | None => Client::at(address.ip()),
+            })?;
+        }
+        let caller = caller.ok_or_else(Problem::unauthorized)?;
         let params = request.extract_parts::<RawPathParams>().await.ok();
         let session = params.as_ref().and_then(|params| {
             params.iter().find(|(name, _)| *name == "session").map(|(_, value)| value)
@@ -124,14 +145,15 @@ pub(crate) async fn check(
 ) -> Response {
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
-    let allowed = origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, headers));
+    let host = request
+        .uri()
+        .authority()
+        .map(ToString::to_string)
+        .or_else(|| Some(headers.get(header::HOST)?.to_str().ok()?.to_owned()));
+    let allowed =
+        origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, host.as_deref()));
 
     if guard.open {
-        let host = request
-            .uri()
-            .authority()
-            .map(ToString::to_string)
-            .or_else(|| Some(headers.get(header::HOST)?.to_str().ok()?.to_owned()));
         if !host.as_deref().is_some_and(is_loopback_host) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
@@ -160,6 +182,30 @@ pub(crate) async fn check(
     };
     cors(response.headers_mut(), origin.filter(|_| allowed));
     response
+}
+
+/// A read that waits for what comes next, which comes back as often as somebody writes.
+fn is_following(request: &Request) -> bool {
+    let live = |query: &str| query.split('&').any(|pair| pair.starts_with("live="));
+    request.method() == Method::GET
+        && request.uri().path().starts_with(MOUNT)
+        && request.uri().query().is_some_and(live)
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
 }
 
 /// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.

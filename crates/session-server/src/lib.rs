@@ -27,6 +27,7 @@ mod event;
 mod guard;
 mod history;
 mod ledger;
+mod limits;
 mod problem;
 mod routes;
 mod server;
@@ -36,13 +37,14 @@ mod ssrf;
 mod store;
 mod streams;
 mod terminal;
+mod tls;
 mod tokens;
 mod turns;
 
 pub use access::{Role, UnknownRole};
 pub use config::{
-    Auth, BoxFuture, BuiltinAgents, ModelConfig, ModelSettings, Secret, ServerConfig,
-    StreamsBackend,
+    Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
+    StreamsBackend, TlsFiles,
 };
 pub use error::ServerError;
 pub use server::{RunningServer, start};

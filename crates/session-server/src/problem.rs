@@ -1,5 +1,7 @@
 //! Errors of the HTTP API: upstream's `{error, details?}` with the fields of RFC 9457 beside them.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -16,11 +18,13 @@ pub(crate) struct Problem {
     code: &'static str,
     error: &'static str,
     details: Option<String>,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(crate) const fn new(status: StatusCode, code: &'static str, error: &'static str) -> Self {
-        Self { status, code, error, details: None }
+        Self { status, code, error, details: None, retry_after: None }
     }
 
     #[must_use]
@@ -56,6 +60,18 @@ impl Problem {
 
     pub(crate) const fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "A valid token is needed")
+    }
+
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Request too large")
+            .details(format!("a body may have {limit} bytes"))
+    }
+
+    pub(crate) fn too_many_requests(wait: Duration) -> Self {
+        let mut problem =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many requests");
+        problem.retry_after = Some(wait.as_secs() + 1);
+        problem
     }
 
     pub(crate) const fn bad_gateway() -> Self {
@@ -143,8 +159,9 @@ impl IntoResponse for Problem {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let busy = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        if let Some(seconds) = self.retry_after.or(busy) {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

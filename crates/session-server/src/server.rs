@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::Either};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -10,11 +11,12 @@ use crate::{
     agent::Agents,
     config::{Auth, ServerConfig, StreamsBackend},
     error::ServerError,
-    guard::Guard,
-    routes,
+    guard::{Guard, Peer},
+    routes::{self, App},
     sessions::{Sessions, Shared},
     store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
+    tls::TlsListener,
     tokens::{TokenError, Tokens},
 };
 
@@ -26,6 +28,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct RunningServer {
     /// The address it listens on.
     pub addr: SocketAddr,
+    scheme: &'static str,
     stop: CancellationToken,
     done: Option<tokio::task::JoinHandle<()>>,
 }
@@ -40,7 +43,8 @@ impl RunningServer {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        Url::parse(&format!("http://{addr}/")).expect("a socket address makes a valid URL")
+        Url::parse(&format!("{}://{addr}/", self.scheme))
+            .expect("a socket address makes a valid URL")
     }
 
     /// Stops: no new requests, runs end in the log as interrupted, then everything is closed. Takes at most a few
@@ -90,6 +94,12 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         .local_addr()
         .map_err(|source| ServerError::Bind { addr: config.listen, source })?;
 
+    // Before anything is made: a mistake in a file name leaves nothing behind.
+    let (scheme, listener) = match &config.tls {
+        Some(files) => ("https", Either::Left(TlsListener::new(listener, files)?)),
+        None => ("http", Either::Right(listener)),
+    };
+
     let lock = data_dir(&config.data_dir)?;
     let store = Store::open(&config.data_dir)?;
     let stop = CancellationToken::new();
@@ -106,7 +116,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
                 .unwrap_or_else(|_| Err("opening them crashed".to_owned()));
             Arc::new(opened.map_err(|reason| ServerError::Streams { path, reason })?)
         }
-        StreamsBackend::Remote(url) => Arc::new(Remote::new(url)?),
+        StreamsBackend::Remote(url) => Arc::new(Remote::new(url, config.streams_token.as_ref())?),
     };
     let instance =
         store.instance().await.map_err(|error| ServerError::StoreFailed(error.to_string()))?;
@@ -126,16 +136,25 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         })?),
         Auth::None | Auth::Token(_) => None,
     };
-    let guard = Arc::new(Guard::new(&config.auth, tokens, config.allowed_origins.clone()));
-    let app = routes::router(sessions.clone(), guard);
+    let guard = Arc::new(Guard::new(&config, tokens));
+    let limits = Arc::new(config.limits.clone());
+    let app = routes::router(App { sessions: sessions.clone(), limits }, guard)
+        .into_make_service_with_connect_info::<Peer>();
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
     let stopping = stop.clone();
     let done = tokio::spawn(async move {
         let _lock = lock;
         let stopped = stopping.clone();
-        let serve = axum::serve(listener, app)
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let stopped = async move { stopped.cancelled().await };
+        let serve = match listener {
+            Either::Left(tls) => {
+                axum::serve(tls, app).with_graceful_shutdown(stopped).into_future().boxed()
+            }
+            Either::Right(tcp) => {
+                axum::serve(tcp, app).with_graceful_shutdown(stopped).into_future().boxed()
+            }
+        };
         let drained = async {
             stopping.cancelled().await;
             tokio::time::sleep(DRAIN).await;
@@ -154,7 +173,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         }
     });
     tracing::info!(%addr, "session server listens");
-    Ok(RunningServer { addr, stop, done: Some(done) })
+    Ok(RunningServer { addr, scheme, stop, done: Some(done) })
 }
 
 /// Makes the folder, readable by its owner only, and takes its lock: two servers would write the same sessions.

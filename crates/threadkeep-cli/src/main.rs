@@ -40,7 +40,7 @@ struct Cli {
 // The words for `--help` are those of each command's `Args`: a comment here would replace them.
 #[derive(Subcommand)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Tail(tail::Args),
     Send(send::Args),
     Approve(approve::Args),
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Send(args) => send::run(args).await,
             Command::Approve(args) => approve::run(args).await,

@@ -10,10 +10,13 @@ use std::{
 
 use anyhow::Context;
 use clap::{CommandFactory, ValueEnum, error::ErrorKind};
-use session_server::{Auth, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend};
+use session_server::{
+    Auth, Limits, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend, TlsFiles,
+};
 use url::Url;
 
 const TOKEN: &str = "THREADKEEP_TOKEN";
+const STREAMS_TOKEN: &str = "THREADKEEP_STREAMS_TOKEN";
 const MODEL_KEY: &str = "THREADKEEP_MODEL_KEY";
 
 /// Who may use the server.
@@ -37,9 +40,10 @@ enum AuthMode {
     threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \
     threadkeep serve --data-dir ~/sessions --auth token --listen 0.0.0.0:4000\n\n\
     Environment:\n  \
-    THREADKEEP_TOKEN      with --auth token: one more token, which may do everything under any name\n  \
-                        (or use --token-file)\n  \
-    THREADKEEP_MODEL_KEY  the API key of the model's server, if it needs one")]
+    THREADKEEP_TOKEN          with --auth token: one more token, which may do everything under any\n  \
+                            name (or use --token-file)\n  \
+    THREADKEEP_STREAMS_TOKEN  the token for --streams-url (or use --streams-token-file)\n  \
+    THREADKEEP_MODEL_KEY      the API key of the model's server, if it needs one")]
 pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDR:PORT")]
@@ -53,6 +57,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     streams_url: Option<Url>,
 
+    /// File with the token that the server of --streams-url wants.
+    #[arg(long, value_name = "FILE", requires = "streams_url")]
+    streams_token_file: Option<PathBuf>,
+
     /// Who may use the server.
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
@@ -60,6 +68,22 @@ pub(crate) struct Args {
     /// File with one more token, which may do everything under any name (needs `--auth token`).
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+
+    /// Serve HTTPS with this certificate chain (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
+    #[arg(long, default_value_t = Limits::default().requests_per_second, value_name = "N")]
+    rate_limit: u32,
+
+    /// Bytes of a request body.
+    #[arg(long, default_value_t = Limits::default().body_bytes, value_name = "BYTES")]
+    max_body: usize,
 
     /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
     #[arg(long, value_name = "URL")]
@@ -112,11 +136,19 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.allowed_origins = args.allow_origin;
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
+        config.streams_token = secret(args.streams_token_file.as_deref(), STREAMS_TOKEN)?;
     }
+    config.tls = match (args.tls_cert, args.tls_key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        _ => None,
+    };
+    config.limits.requests_per_second = args.rate_limit;
+    config.limits.burst = args.rate_limit.saturating_mul(2);
+    config.limits.body_bytes = args.max_body;
     config.auth = match (args.auth, args.token_file) {
         (AuthMode::None, None) => Auth::None,
         (AuthMode::None, Some(_)) => usage("--token-file needs --auth token"),
-        (AuthMode::Token, file) => Auth::Named(token(file.as_deref())?),
+        (AuthMode::Token, file) => Auth::Named(secret(file.as_deref(), TOKEN)?),
     };
     if let (Some(base_url), Some(model)) = (args.model_url, args.model) {
         let api_key = env::var(MODEL_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
@@ -125,15 +157,16 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     Ok(config)
 }
 
-fn token(file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+/// A secret from a file, else from the environment: never from the command line, which others can see.
+fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Secret>> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the token file {}", path.display()))?,
-        None => env::var(TOKEN).unwrap_or_default(),
+            .with_context(|| format!("cannot read the token in {}", path.display()))?,
+        None => env::var(variable).unwrap_or_default(),
     };
     let text = text.trim();
-    if file.is_some() && text.is_empty() {
-        usage("the file of --token-file is empty");
+    if let (Some(path), true) = (file, text.is_empty()) {
+        usage(&format!("{} is empty", path.display()));
     }
     Ok((!text.is_empty()).then(|| Secret::new(text)))
 }

@@ -24,21 +24,19 @@ use axum::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{guard, guard::Guard, problem::Problem, sessions::Sessions};
+use crate::{config::Limits, guard, guard::Guard, problem::Problem, sessions::Sessions};
 
-/// Bytes of a request body. A message of four million letters is not a message.
-const MAX_BODY: usize = 4 << 20;
 pub(crate) const MAX_ID: usize = 256;
 
 /// What every route needs.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) sessions: Sessions,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// All routes behind the guard.
-pub(crate) fn router(sessions: Sessions, guard: Arc<Guard>) -> Router {
-    let app = App { sessions };
+pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/", get(info::about))
         .route("/health", get(info::health))
@@ -88,7 +86,7 @@ pub(crate) fn router(sessions: Sessions, guard: Arc<Guard>) -> Router {
                 "This route does not take this method",
             )
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(app)
 }
@@ -138,22 +136,17 @@ pub(crate) fn is_id(id: &str) -> bool {
 /// A JSON body. An empty one is `{}`, so that fields decide what is missing.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| {
-                match rejection.into_response().status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "TOO_LARGE",
-                        "Request too large",
-                    )
-                    .details(format!("a body may have {MAX_BODY} bytes")),
-                    _ => Problem::bad_request("the body could not be read"),
-                }
-            })?;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection
+            .into_response()
+            .status()
+        {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(app.limits.body_bytes),
+            _ => Problem::bad_request("the body could not be read"),
+        })?;
         let bytes = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes[..] };
         serde_json::from_slice(bytes)
             .map(Self)

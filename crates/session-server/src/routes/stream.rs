@@ -1,7 +1,7 @@
 //! The streams themselves: reading for everybody who may see the session, writing for `manage` only.
 
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{Request, State},
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
@@ -51,7 +51,10 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Re
             "The streams are in another server; write there",
         ));
     }
-    Ok(streams.serve(request).await)
+    let limit = app.limits.stream_body_bytes;
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, limit).await.map_err(|_| Problem::too_large(limit))?;
+    Ok(streams.serve(Request::from_parts(parts, body.into())).await)
 }
 
 /// PUT, POST and DELETE of a session's stream. The session is read again before its next intent.

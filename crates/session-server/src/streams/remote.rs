@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::{
     body::Body,
-    http::{Request, header},
+    http::{HeaderValue, Request, header},
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -17,7 +17,7 @@ use futures::StreamExt;
 use url::Url;
 
 use super::{Listed, MOUNT, Stamp, StreamError, Streams};
-use crate::{error::ServerError, problem::Problem};
+use crate::{config::Secret, error::ServerError, problem::Problem};
 
 /// A long poll or an event stream is cut by its server long before.
 const READ_IDLE: Duration = Duration::from_secs(120);
@@ -39,18 +39,26 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// Streams below `url`, such as `http://streams.internal:4437/v1/stream`.
-    pub(crate) fn new(url: &Url) -> Result<Self, ServerError> {
+    pub(crate) fn new(url: &Url, token: Option<&Secret>) -> Result<Self, ServerError> {
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
             return Err(ServerError::StreamsUrl(url.clone()));
+        }
+        let mut headers = header::HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+                .map_err(|_| ServerError::StreamsToken)?;
+            value.set_sensitive(true); // L11
+            headers.insert(header::AUTHORIZATION, value);
         }
         let bad = |_| ServerError::StreamsUrl(url.clone());
         let client = |retries| {
             let (first, last) = (Duration::from_millis(100), Duration::from_secs(2));
             let retry = RetryPolicy::new(Some(retries), first, last, 2.0)?;
-            Client::builder().retry(retry).follow_retry(retry).build()
+            Client::builder().headers(headers.clone()).retry(retry).follow_retry(retry).build()
         };
         let (writer, client) = (client(6).map_err(bad)?, client(2).map_err(bad)?);
         let pass = reqwest::Client::builder()
+            .default_headers(headers)
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(READ_IDLE)
             .build()

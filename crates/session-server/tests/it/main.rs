@@ -8,6 +8,7 @@ mod fake;
 mod flow;
 mod folded;
 mod guard;
+mod limits;
 mod model;
 mod remote;
 mod restart;

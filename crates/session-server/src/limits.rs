@@ -1,0 +1,72 @@
+//! How many requests one client may send.
+//!
+//! A client is a named token, else an address (an IPv6 one by its /64, which one customer has). Readers that follow a
+//! stream are not counted: a long poll comes back as often as somebody writes.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+};
+
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
+
+use crate::{config::Limits, problem::Problem};
+
+/// Clients that are remembered; beyond it those who have been quiet are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Client {
+    Address(IpAddr),
+    Named(String),
+}
+
+impl Client {
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+            v4 => v4,
+        })
+    }
+}
+
+/// Counts requests.
+pub(crate) struct Limiter(Option<DefaultKeyedRateLimiter<Client>>);
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self(NonZeroU32::new(limits.requests_per_second).map(|rate| {
+            let burst = NonZeroU32::new(limits.burst).unwrap_or(rate);
+            RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
+        }))
+    }
+
+    /// Counts a request, or says when the next one may come.
+    pub(crate) fn count(&self, client: &Client) -> Result<(), Problem> {
+        let Some(limiter) = &self.0 else { return Ok(()) };
+        if limiter.len() > REMEMBERED {
+            limiter.retain_recent();
+        }
+        limiter.check_key(client).map_err(|until| {
+            Problem::too_many_requests(until.wait_time_from(DefaultClock::default().now()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_one_network_are_one_client_and_mapped_addresses_are_v4() {
+        let at = |ip: &str| Client::at(ip.parse().unwrap());
+        assert_eq!(at("2001:db8:1:2::3"), at("2001:db8:1:2:ffff::"));
+        assert_ne!(at("2001:db8:1:2::3"), at("2001:db8:1:3::3"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
+    }
+}

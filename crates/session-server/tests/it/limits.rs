@@ -1,0 +1,132 @@
+//! What one client may send, and HTTPS.
+
+use reqwest::{Certificate, Client, Method};
+use serde_json::json;
+use session_server::{Auth, Role, Secret, ServerError, StreamsBackend, TlsFiles, Tokens, start};
+
+use crate::rig::{DEADLINE, Rig, answer, config};
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_not() {
+    let rig = Rig::with(|config| {
+        config.auth = Auth::Named(Some(Secret::new("owner")));
+        config.limits.requests_per_second = 1;
+        config.limits.burst = 5;
+    })
+    .await;
+    let tokens = Tokens::open(rig.dir.path()).unwrap();
+    let ann = tokens.create("ann", Role::Manage, None).unwrap();
+    let ben = tokens.create("ben", Role::Manage, None).unwrap();
+    let list =
+        |token: &Secret| rig.request(Method::GET, "/v1/sessions").bearer_auth(token.expose());
+    let mut refused = None;
+    for _ in 0..20 {
+        let response = list(&ann).send().await.unwrap();
+        if response.status() == 429 {
+            refused = Some(response);
+            break;
+        }
+        assert_eq!(response.status(), 200);
+    }
+    let refused = refused.expect("20 requests are more than 5 and a few seconds' worth");
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait}");
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(body["code"], "TOO_MANY_REQUESTS");
+    assert_eq!(list(&ben).send().await.unwrap().status(), 200);
+    assert_eq!(rig.get("/healthz").await.0, 200);
+    // Following is not asking.
+    let follow = "/v1/stream/sessions/s?offset=now&live=long-poll";
+    for _ in 0..10 {
+        let request = rig.request(Method::GET, follow).bearer_auth(ann.expose());
+        assert_eq!(answer(request).await.0, 404);
+    }
+    // Whoever guesses tokens is counted by address.
+    let guess = || async {
+        rig.request(Method::GET, "/v1/sessions").bearer_auth("guess").send().await.unwrap().status()
+    };
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        statuses.push(guess().await.as_u16());
+    }
+    assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn bodies_are_as_large_as_the_operator_says() {
+    let rig = Rig::with(|config| {
+        config.limits.body_bytes = 1000;
+        config.limits.stream_body_bytes = 2000;
+    })
+    .await;
+    let send =
+        |size: usize| rig.post("/v1/sessions/s/messages", json!({"content": "x".repeat(size)}));
+    assert_eq!(send(900).await.0, 200);
+    let (status, body) = send(1000).await;
+    assert_eq!((status.as_u16(), &body["code"]), (413, &json!("TOO_LARGE")));
+    let write = |size: usize| {
+        rig.call(Method::POST, "/v1/stream/sessions/s", json!([{"x": "x".repeat(size)}]))
+    };
+    assert_eq!(write(1500).await.0, 204);
+    assert_eq!(write(2000).await.0, 413);
+}
+
+#[tokio::test]
+async fn https_is_spoken_where_a_certificate_is_given() {
+    let files = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls =
+        TlsFiles { certificate: files.path().join("chain.pem"), key: files.path().join("key.pem") };
+    std::fs::write(&tls.certificate, certified.cert.pem()).unwrap();
+    std::fs::write(&tls.key, certified.signing_key.serialize_pem()).unwrap();
+    let rig = Rig::with(|config| config.tls = Some(tls.clone())).await;
+    assert!(rig.base.starts_with("https://"));
+    let port = rig.server.addr.port();
+    let base = format!("https://localhost:{port}");
+    let root = Certificate::from_pem(certified.cert.pem().as_bytes()).unwrap();
+    let client = Client::builder()
+        .tls_certs_only([root])
+        .resolve("localhost", rig.server.addr)
+        .timeout(DEADLINE)
+        .build()
+        .unwrap();
+    // A connection that never shakes hands is in nobody's way.
+    let _silent = tokio::net::TcpStream::connect(rig.server.addr).await.unwrap();
+    let hello = json!({"content": "hello"});
+    let send = client.post(format!("{base}/v1/sessions/s/messages")).json(&hello);
+    let sent = send.header("origin", &base).send().await.unwrap();
+    assert_eq!((sent.status().as_u16(), sent.version()), (200, reqwest::Version::HTTP_2));
+    let evil = client.get(format!("{base}/v1/sessions")).header("origin", "https://evil.example");
+    assert_eq!(evil.send().await.unwrap().status(), 403);
+    assert!(Client::new().get(format!("{base}/healthz")).send().await.is_err(), "not trusted");
+    assert!(Client::new().get(base.replace("https", "http")).send().await.is_err(), "not HTTP");
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut wrong = config(dir.path());
+    wrong.tls = Some(TlsFiles { certificate: tls.key.clone(), key: tls.key });
+    assert!(matches!(start(wrong).await, Err(ServerError::Tls { .. })));
+}
+
+#[tokio::test]
+async fn a_protected_stream_server_gets_its_token() {
+    let protected = Rig::with(|config| config.auth = Auth::Token(Secret::new("streams"))).await;
+    let url = format!("{}/v1/stream", protected.base);
+    let server = async |token: Option<&str>| {
+        let url = url.parse().unwrap();
+        let token = token.map(Secret::new);
+        Rig::with(|config| {
+            config.streams = StreamsBackend::Remote(url);
+            config.streams_token = token;
+        })
+        .await
+    };
+    let rig = server(Some("streams")).await;
+    let talk = rig.session("builtin:demo").await;
+    talk.send("hello").await;
+    talk.until("an answer", |log| log.ended() == 1).await;
+    // Streams of another server are written there.
+    let path = format!("/v1/stream/sessions/{}", talk.id);
+    assert_eq!(rig.call(Method::POST, &path, json!([{}])).await.0, 405);
+    let rig = server(None).await;
+    assert_eq!(rig.call(Method::PUT, "/v1/sessions/s", json!({})).await.0, 503);
+}
