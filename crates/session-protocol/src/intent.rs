@@ -91,10 +91,12 @@ impl fmt::Debug for Intent {
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Triggers {
-    /// Every message. The only kind ever raised is a person's, so this equals `UserMessages`.
+    /// Every message, of people and of other agents.
     All,
-    /// Messages of people.
+    /// Messages of people, and messages that mention it.
     UserMessages,
+    /// Only messages that mention it: `@` and its id or name.
+    Mentions,
 }
 
 /// An agent as it is registered, with what never enters the stream (method, headers, body).

@@ -42,6 +42,7 @@ pub mod row;
 mod dialect;
 mod text;
 
+pub use dialect::Dialect;
 pub use event::{Event, decode};
 pub use fold::{ChangeSet, FoldState, MessageChange, MessageLoader, SessionFold, StoredMessage};
 pub use intent::{AgentSpec, Intent, Triggers};

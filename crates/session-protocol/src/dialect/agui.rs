@@ -4,9 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{
-    Inner, delta, finish_reason, id, parse_result, result_error, tanstack, text, usage, value,
-};
+use super::{Inner, delta, id, parse_result, result_error, tanstack, text, usage, value};
 use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind};
 use crate::fold::step::Step;
 use crate::row::{FinishReason, MessageError, Part, Role};
@@ -227,7 +225,7 @@ fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
         let reason = extra.as_ref()?.get("finishReason")?.as_str()?;
         Some(Cow::Owned(reason.to_owned()))
     });
-    let reason = reason.as_deref().map(finish_reason);
+    let reason = reason.as_deref().map(FinishReason::of_word);
     if reason != Some(FinishReason::ToolCalls) || interrupted {
         step.structured_failed();
         step.drop_blank_tail();

@@ -15,10 +15,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Inner, delta, finish_reason, id, is_true, text, usage, value};
+use super::{Inner, delta, id, is_true, text, usage, value};
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
-use crate::row::{FilePart, MessageError, Part, SourceKind, SourcePart, Stopped};
+use crate::row::{FilePart, FinishReason, MessageError, Part, SourceKind, SourcePart, Stopped};
 
 /// True for the chunk types of this dialect.
 pub(crate) fn is_chunk_type(kind: &str) -> bool {
@@ -111,7 +111,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "message-metadata" => metadata(inner, step),
         "finish" => {
             metadata(inner, step);
-            step.finish(text(inner.finish_reason).as_deref().map(finish_reason));
+            step.finish(text(inner.finish_reason).as_deref().map(FinishReason::of_word));
         }
         "abort" => step.stop(Stopped {
             by: step.foreign_actor(),

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{finish_reason, parse_result, usage};
+use super::{parse_result, usage};
 use crate::fold::message::{Outcome, SegmentKey};
 use crate::fold::step::Step;
-use crate::row::{MessageError, Part, Role};
+use crate::row::{FinishReason, MessageError, Part, Role};
 use crate::text::Delta;
 
 /// True for the row types that make messages.
@@ -74,7 +74,7 @@ pub(crate) fn fold(type_: &str, key: &str, value: &Map<String, Value>, step: &mu
             if status == "failed" {
                 step.fail(MessageError { message: "The run failed".to_owned(), code: None });
             } else if status == "completed" {
-                step.finish(string(value, "finish_reason").map(finish_reason));
+                step.finish(string(value, "finish_reason").map(FinishReason::of_word));
             }
         }
         "text" => step.begin_text(&SegmentKey::Id(Cow::Borrowed(key))),

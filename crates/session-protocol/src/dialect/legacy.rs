@@ -4,10 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Inner, delta, finish_reason, id, parse_result, text, usage, value};
+use super::{Inner, delta, id, parse_result, text, usage, value};
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
-use crate::row::MessageError;
+use crate::row::{FinishReason, MessageError};
 use crate::text::Delta;
 
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             if let Some(usage) = value(inner.usage).as_ref().and_then(usage) {
                 step.add_usage(usage);
             }
-            step.finish(text(inner.finish_reason).as_deref().map(finish_reason));
+            step.finish(text(inner.finish_reason).as_deref().map(FinishReason::of_word));
         }
         "error" if inner.error_text.is_none() => {
             let error = match value(inner.error) {

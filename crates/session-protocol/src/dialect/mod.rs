@@ -189,15 +189,56 @@ pub(crate) fn tanstack(metadata: Option<&RawValue>) -> Option<serde_json::Map<St
     }
 }
 
-/// The finish reason behind all its spellings; `null` is none.
-pub(crate) fn finish_reason(word: &str) -> FinishReason {
-    match word {
-        "stop" | "end_turn" => FinishReason::Stop,
-        "length" | "max_tokens" => FinishReason::Length,
-        "content_filter" | "content-filter" => FinishReason::ContentFilter,
-        "tool_calls" | "tool-calls" => FinishReason::ToolCalls,
-        "error" => FinishReason::Error,
-        _ => FinishReason::Other,
+impl FinishReason {
+    /// The reason behind all its spellings.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "stop" | "end_turn" => Self::Stop,
+            "length" | "max_tokens" => Self::Length,
+            "content_filter" | "content-filter" => Self::ContentFilter,
+            "tool_calls" | "tool-calls" => Self::ToolCalls,
+            "error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+
+    /// How a dialect spells it.
+    pub fn word(self, dialect: Dialect) -> &'static str {
+        match (self, dialect) {
+            (Self::Stop, _) => "stop",
+            (Self::Length, _) => "length",
+            (Self::ContentFilter, Dialect::AiSdk) => "content-filter",
+            (Self::ContentFilter, _) => "content_filter",
+            (Self::ToolCalls, Dialect::AiSdk) => "tool-calls",
+            (Self::ToolCalls, _) => "tool_calls",
+            (Self::Error, _) => "error",
+            (Self::Other, _) => "other",
+        }
+    }
+}
+
+/// The language of the chunks inside a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// TanStack AI before AG-UI: `content`, `tool_call`, `done`.
+    Legacy,
+    /// AG-UI: `TEXT_MESSAGE_CONTENT`, `RUN_FINISHED`.
+    AgUi,
+    /// AI SDK UI message stream: `text-delta`, `finish`.
+    AiSdk,
+}
+
+impl Dialect {
+    /// The dialect that a chunk type belongs to; `None` when several have it or none.
+    pub fn of(kind: &str) -> Option<Self> {
+        let upper = |b: u8| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit();
+        match kind {
+            "" | "error" | "abort" | "reasoning" | "message-metadata" => None,
+            "content" | "thinking" | "tool_call" | "tool_result" | "approval-requested"
+            | "done" => Some(Self::Legacy),
+            _ if aisdk::is_chunk_type(kind) => Some(Self::AiSdk),
+            _ => kind.bytes().all(upper).then_some(Self::AgUi),
+        }
     }
 }
 

@@ -3,4 +3,4 @@
 /**
  * What an agent reacts to.
  */
-export type Triggers = "all" | "user-messages";
+export type Triggers = "all" | "user-messages" | "mentions";
