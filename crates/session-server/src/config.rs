@@ -154,6 +154,8 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Agents that run inside the server.
     pub agents: BuiltinAgents,
+    /// How many times in a row agents may react to agents after a person spoke; 0: never.
+    pub agent_depth: u32,
     /// How long the demo agent waits between two chunks.
     pub demo_pace: Duration,
 }
@@ -173,6 +175,7 @@ impl ServerConfig {
             allow_private_agents: false,
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
+            agent_depth: 3,
             demo_pace: Duration::from_millis(15),
         }
     }

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use session_protocol::{Message, Part, Role, SessionFold, ToolCallPart};
 
-use crate::streams::{StreamError, Streams, stream_name};
+use crate::{
+    streams::{StreamError, Streams, stream_name},
+    turns::{Cause, RunPlan},
+};
 
 /// The messages of a session in order, without those that only carry signals.
 #[derive(Debug, Default)]
@@ -21,6 +24,25 @@ pub(crate) async fn load(streams: &dyn Streams, session_id: &str) -> Result<Hist
 }
 
 impl History {
+    /// What a run answers: the conversation up to the message that caused it, and what its agent has said since,
+    /// before that message. So a queued message is answered by itself and last, whatever came in meanwhile. What other
+    /// agents have not finished is left out.
+    pub(crate) fn for_run(mut self, plan: &RunPlan) -> Self {
+        self.messages.retain(|message| message.is_complete || message.id == plan.message_id);
+        let (Cause::Message { id } | Cause::Reply { id, .. }) = &plan.cause else { return self };
+        let Some(at) = self.messages.iter().position(|message| message.id == *id) else {
+            return self;
+        };
+        let since = self.messages.split_off(at + 1);
+        let cause = self.messages.pop();
+        let own = since.into_iter().filter(|message| {
+            message.role == Role::Assistant && message.actor_id.as_deref() == Some(&plan.agent_id)
+        });
+        self.messages.extend(own);
+        self.messages.extend(cause);
+        self
+    }
+
     /// The message with this id.
     pub(crate) fn message(&self, id: &str) -> Option<&Message> {
         self.messages.iter().find(|message| message.id == id)

@@ -14,7 +14,9 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::{event::Role, terminal::Dialect};
+use session_protocol::{Dialect, FinishReason};
+
+use crate::event::Role;
 
 /// Whether a message is still being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,19 @@ pub(crate) struct Entry {
     pub(crate) last_run: Option<String>,
 }
 
+impl Entry {
+    /// Takes what an agent's chunk says about its run. What was answered before a run began is delivered by it; what
+    /// is answered while it goes is for the next one, unless the agent says that it is `over`.
+    fn goes_on(&mut self, kind: &str, lifecycle: Lifecycle, over: bool) {
+        let marked = self.dialect == Some(Dialect::AgUi); // AG-UI marks the beginning of a run
+        let begins = self.lifecycle != Lifecycle::Open && (!marked || kind == "RUN_STARTED");
+        if begins || over || matches!(lifecycle, Lifecycle::Stopped | Lifecycle::Failed) {
+            self.undelivered.clear();
+        }
+        self.lifecycle = lifecycle;
+    }
+}
+
 /// An approval request and its answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ask {
@@ -71,7 +86,8 @@ pub(crate) struct Call {
     pub(crate) result: Option<u64>,
     /// The agent said that the client must run it.
     client: bool,
-    asked: bool,
+    /// The approval that it needs.
+    approval: Option<String>,
     /// The interrupt's id, which a resumed agent expects instead of the call's.
     pub(crate) interrupt_id: Option<String>,
 }
@@ -214,9 +230,8 @@ impl Ledger {
                 | "tool-input-delta"
         ) && role == entry.role
         {
-            entry.lifecycle = Lifecycle::Open;
-            entry.undelivered.clear();
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
+            entry.goes_on(&kind, Lifecycle::Open, false);
             return;
         }
         let Ok(chunk) = serde_json::from_str::<Value>(&row.chunk) else { return };
@@ -228,19 +243,19 @@ impl Ledger {
         );
         if !answer && !signal {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
-            entry.undelivered.clear();
             if kind == "RUN_STARTED" {
                 entry.last_run = text(&chunk, "runId");
             }
             // The AI SDK's error is a note; its message ends by `finish`.
-            if kind == "error" && chunk.get("errorText").is_some() {
-                entry.lifecycle = Lifecycle::Open;
-            } else if let Some(lifecycle) = lifecycle_after(&kind) {
-                entry.lifecycle = lifecycle;
+            let note = kind == "error" && chunk.get("errorText").is_some();
+            let after = if note { Some(Lifecycle::Open) } else { lifecycle_after(&kind) };
+            let reason = finish_reason(&chunk).map(FinishReason::of_word);
+            if let Some(lifecycle) = after {
+                let over = reason == Some(FinishReason::Stop) && chunk.get("outcome").is_none();
+                entry.goes_on(&kind, lifecycle, over);
             }
             if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {
-                entry.wants_tools = finish_reason(&chunk)
-                    .is_some_and(|reason| matches!(reason, "tool_calls" | "tool-calls"));
+                entry.wants_tools = reason == Some(FinishReason::ToolCalls);
             }
         } else if kind == "stop" || kind == "abort" {
             entry.lifecycle = Lifecycle::Stopped;
@@ -335,6 +350,8 @@ impl Ledger {
                     call.client = true;
                     call.interrupt_id = Some(id);
                 }
+            } else {
+                self.ask(message_id, &id, None); // a question of another kind is answered with yes or no
             }
         }
     }
@@ -355,7 +372,7 @@ impl Ledger {
             ask.tool_call_id = Some(call.clone());
             self.call(message_id, &call);
             if let Some(call) = self.calls.get_mut(&call) {
-                call.asked = true;
+                call.approval = Some(id.to_owned());
             }
         }
     }
@@ -428,6 +445,13 @@ impl Ledger {
         self.txids.retain(|_, owner| owner != message_id);
     }
 
+    /// An agent was told these answers.
+    pub(crate) fn delivered(&mut self, message_id: &str, answers: &[AnswerRef]) {
+        if let Some(entry) = self.messages.get_mut(message_id) {
+            entry.undelivered.retain(|answer| !answers.contains(answer));
+        }
+    }
+
     /// The message with this id.
     pub(crate) fn message(&self, id: &str) -> Option<&Entry> {
         self.messages.get(id)
@@ -464,9 +488,14 @@ impl Ledger {
         });
         let calls = entry.calls.iter().filter_map(|id| self.calls.get(id));
         let mut calls = calls.filter(|call| own(&call.message_id));
+        let denied = |call: &Call| {
+            let ask = call.approval.as_ref().and_then(|id| self.asks.get(id));
+            ask.is_some_and(|ask| ask.approved == Some(false))
+        };
         approvals
             || calls.any(|call| {
-                call.result.is_none() && (call.client || (entry.wants_tools && !call.asked))
+                let wanted = call.client || (entry.wants_tools && call.approval.is_none());
+                wanted && call.result.is_none() && !denied(call)
             })
     }
 

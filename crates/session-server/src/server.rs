@@ -125,6 +125,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         store,
         agents: Agents::new(&config)?,
         instance,
+        agent_depth: config.agent_depth,
         shutdown_runs: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -201,7 +202,7 @@ async fn recover(sessions: Sessions, stop: CancellationToken) {
             Ok(rows) => rows.into_iter().map(|row| row.session_id).collect(),
             Err(error) => return tracing::error!(%error, "the list of sessions cannot be read"),
         };
-        let mut unfinished = shared.store.sessions_with_runs().await.unwrap_or_default();
+        let mut unfinished = shared.store.sessions_to_open().await.unwrap_or_default();
         if let Ok(Some(listed)) = shared.streams.list().await {
             for stream in listed {
                 if known.contains(&stream.session_id) {

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) agents: Agents,
     /// This server as a producer of streams.
     pub(crate) instance: String,
+    /// How many times in a row agents may react to agents.
+    pub(crate) agent_depth: u32,
     /// Ends runs, before the sessions themselves end.
     pub(crate) shutdown_runs: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -248,6 +250,7 @@ impl Task {
                 }
             }
             let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
+            let absence = loaded.as_ref().and_then(|l| l.session.absence_in());
             let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
             tokio::select! {
                 biased;
@@ -314,6 +317,11 @@ impl Task {
                     }
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(last_commit)), if due.is_some() => {}
+                () = tokio::time::sleep(absence.unwrap_or_default()), if absence.is_some() => {
+                    if let Some(loaded) = &mut loaded {
+                        loaded.session.expire();
+                    }
+                }
                 () = tokio::time::sleep(IDLE), if idle => return Ended::Idle,
             }
         }

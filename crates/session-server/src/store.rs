@@ -46,15 +46,45 @@ pub(crate) struct StoredRun {
 
 /// A change, applied together with others in one transaction.
 pub(crate) enum Op {
-    AddSession { session_id: String, at: String },
-    Touch { session_id: String, at: String },
-    Title { session_id: String, title: String },
-    PutAgent { session_id: String, spec: AgentSpec, inline: bool },
-    DropAgent { session_id: String, agent_id: String },
-    PlanRun { session_id: String, plan: RunPlan },
-    StartRun { run_id: String },
-    DropRun { run_id: String },
-    ForgetSession { session_id: String },
+    AddSession {
+        session_id: String,
+        at: String,
+    },
+    Touch {
+        session_id: String,
+        at: String,
+    },
+    Title {
+        session_id: String,
+        title: String,
+    },
+    PutAgent {
+        session_id: String,
+        spec: AgentSpec,
+        inline: bool,
+    },
+    DropAgent {
+        session_id: String,
+        agent_id: String,
+    },
+    PlanRun {
+        session_id: String,
+        plan: RunPlan,
+    },
+    StartRun {
+        run_id: String,
+    },
+    DropRun {
+        run_id: String,
+    },
+    /// Whether somebody is here whose absence would be noticed.
+    Attend {
+        session_id: String,
+        attended: bool,
+    },
+    ForgetSession {
+        session_id: String,
+    },
 }
 
 // L11: agents hold secrets.
@@ -78,6 +108,7 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS runs (
         run_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, plan TEXT NOT NULL, started INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS attended (session_id TEXT PRIMARY KEY) STRICT;
     PRAGMA user_version = 1;
 ";
 
@@ -171,10 +202,11 @@ impl Store {
         .await
     }
 
-    /// Sessions that have a run which did not end.
-    pub(crate) async fn sessions_with_runs(&self) -> Result<Vec<String>, StoreError> {
+    /// Sessions that need their task at once: with a run that did not end, or somebody to be missed.
+    pub(crate) async fn sessions_to_open(&self) -> Result<Vec<String>, StoreError> {
         self.call(|db| {
-            let mut query = db.prepare("SELECT DISTINCT session_id FROM runs")?;
+            let mut query =
+                db.prepare("SELECT session_id FROM runs UNION SELECT session_id FROM attended")?;
             let rows = query.query_map([], |row| row.get(0))?;
             rows.collect()
         })
@@ -264,10 +296,17 @@ fn apply(db: &Connection, op: &Op) -> rusqlite::Result<()> {
             db.execute("UPDATE runs SET started = 1 WHERE run_id = ?1", [run_id])
         }
         Op::DropRun { run_id } => db.execute("DELETE FROM runs WHERE run_id = ?1", [run_id]),
+        Op::Attend { session_id, attended: true } => {
+            db.execute("INSERT OR IGNORE INTO attended VALUES (?1)", [session_id])
+        }
+        Op::Attend { session_id, attended: false } => {
+            db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])
+        }
         Op::ForgetSession { session_id } => {
             // The epoch stays: a session made again under the same id must not reuse stamps.
             db.execute("DELETE FROM agents WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM runs WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
             db.execute(
                 "UPDATE sessions SET title = NULL, created_at = NULL, last_activity_at = NULL
                  WHERE session_id = ?1",

@@ -1,56 +1,7 @@
 //! How a message is ended and answered, in the dialect its agent wrote.
 
 use serde_json::{Value, json};
-
-/// The language of the chunks inside a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// TanStack AI before AG-UI: `content`, `tool_call`, `done`.
-    Legacy,
-    /// AG-UI: `TEXT_MESSAGE_CONTENT`, `RUN_FINISHED`.
-    AgUi,
-    /// AI SDK UI message stream: `text-delta`, `finish`.
-    AiSdk,
-}
-
-impl Dialect {
-    /// The dialect a chunk type belongs to; `None` when several have it or none.
-    pub(crate) fn of(kind: &str) -> Option<Self> {
-        match kind {
-            "content" | "thinking" | "tool_call" | "tool_result" | "approval-requested"
-            | "done" => Some(Self::Legacy),
-            "start"
-            | "start-step"
-            | "finish-step"
-            | "finish"
-            | "text-start"
-            | "text-delta"
-            | "text-end"
-            | "reasoning-start"
-            | "reasoning-delta"
-            | "reasoning-end"
-            | "tool-input-start"
-            | "tool-input-delta"
-            | "tool-input-available"
-            | "tool-input-error"
-            | "tool-approval-request"
-            | "tool-output-available"
-            | "tool-output-error"
-            | "tool-output-denied"
-            | "source-url"
-            | "source-document"
-            | "file" => Some(Self::AiSdk),
-            _ if !kind.is_empty()
-                && kind
-                    .bytes()
-                    .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit()) =>
-            {
-                Some(Self::AgUi)
-            }
-            _ => None,
-        }
-    }
-}
+use session_protocol::{Dialect, FinishReason};
 
 /// The chunk that ends a run whose agent just stopped sending.
 pub(crate) fn finished(dialect: Dialect, session_id: &str, run_id: &str) -> Value {
@@ -75,16 +26,16 @@ pub(crate) fn failed(dialect: Dialect, run_id: &str, code: &str, message: &str) 
         }
         Dialect::AiSdk => vec![
             json!({"type": "error", "errorText": message, "code": code}),
-            json!({"type": "finish", "finishReason": "error"}),
+            json!({"type": "finish", "finishReason": FinishReason::Error.word(dialect)}),
         ],
     }
 }
 
 /// The chunk that ends a run which a person stopped.
-pub(crate) fn stopped(dialect: Dialect, by: &str) -> Value {
+pub(crate) fn stopped(dialect: Dialect, by: &str, reason: &str) -> Value {
     match dialect {
-        Dialect::Legacy | Dialect::AgUi => json!({"type": "stop", "reason": "aborted", "by": by}),
-        Dialect::AiSdk => json!({"type": "abort", "reason": "aborted", "by": by}),
+        Dialect::Legacy | Dialect::AgUi => json!({"type": "stop", "reason": reason, "by": by}),
+        Dialect::AiSdk => json!({"type": "abort", "reason": reason, "by": by}),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use session_protocol::{AgentSpec, Triggers};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{agent::RunRequest, history, sessions::Shared, store::Op};
 
@@ -25,6 +26,7 @@ pub(crate) fn public_fields(spec: &AgentSpec) -> Value {
     fields.insert("endpoint".into(), spec.endpoint.clone().into());
     let triggers = match spec.triggers {
         Some(Triggers::All) => "all",
+        Some(Triggers::Mentions) => "mentions",
         Some(Triggers::UserMessages) | None => "user-messages",
     };
     fields.insert("triggers".into(), triggers.into());
@@ -42,6 +44,7 @@ pub(crate) fn from_public_fields(id: &str, fields: &Value) -> Option<AgentSpec> 
         headers: None,
         triggers: match text("triggers").as_deref() {
             Some("all") => Some(Triggers::All),
+            Some("mentions") => Some(Triggers::Mentions),
             _ => None,
         },
         body_template: None,
@@ -54,6 +57,8 @@ pub(crate) fn from_public_fields(id: &str, fields: &Value) -> Option<AgentSpec> 
 pub(crate) enum Cause {
     /// Somebody wrote a message.
     Message { id: String },
+    /// Another agent finished a message. `depth` counts agents that reacted to agents since a person spoke.
+    Reply { id: String, depth: u32 },
     /// Everything that the agent's last run asked for was answered.
     Answers { parent_run_id: Option<String> },
 }
@@ -66,6 +71,40 @@ pub(crate) struct RunPlan {
     pub(crate) message_id: String,
     pub(crate) agent_id: String,
     pub(crate) cause: Cause,
+    /// The person at the beginning of it, when known.
+    #[serde(default)]
+    pub(crate) asked_by: Option<String>,
+}
+
+impl RunPlan {
+    /// A run with new ids. A run that answers something new also writes a new message.
+    pub(crate) fn new(agent_id: &str, cause: Cause, asked_by: Option<String>) -> Self {
+        Self {
+            run_id: Uuid::now_v7().to_string(),
+            message_id: Uuid::new_v4().to_string(),
+            agent_id: agent_id.to_owned(),
+            cause,
+            asked_by,
+        }
+    }
+
+    /// A run that goes on in the message that it wrote before.
+    pub(crate) fn resuming(
+        message_id: &str,
+        agent_id: &str,
+        parent_run_id: Option<String>,
+    ) -> Self {
+        let cause = Cause::Answers { parent_run_id };
+        Self { message_id: message_id.to_owned(), ..Self::new(agent_id, cause, None) }
+    }
+
+    /// How many agents reacted to agents before this run.
+    pub(crate) fn depth(&self) -> u32 {
+        match self.cause {
+            Cause::Reply { depth, .. } => depth,
+            Cause::Message { .. } | Cause::Answers { .. } => 0,
+        }
+    }
 }
 
 /// How a run ended, as its agent sees it.
@@ -180,7 +219,7 @@ async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink)
         return RunEnd::failed("store_unavailable", "The server's database failed. Try again.");
     }
     let history = match history::load(&*shared.streams, &session_id).await {
-        Ok(history) => history,
+        Ok(history) => history.for_run(&plan),
         Err(error) => {
             tracing::error!(%error, "a session's history could not be read");
             return RunEnd::failed(

@@ -130,6 +130,7 @@ impl Demo {
         writer.start().await?;
         for answer in &request.answers {
             let Answer::Approval { tool_call_id: Some(call), approved, .. } = answer else {
+                self.say(writer, "Thank you, I have the result.").await?;
                 continue;
             };
             if *approved {
@@ -155,7 +156,7 @@ impl Agent for Demo {
         let mut writer = Writer::new(&request, out);
         // Being stopped is no failure: the session has written so already.
         let _stopped = match request.plan.cause {
-            Cause::Message { .. } => self.turn(&request, &mut writer).await,
+            Cause::Message { .. } | Cause::Reply { .. } => self.turn(&request, &mut writer).await,
             Cause::Answers { .. } => self.go_on(&request, &mut writer).await,
         };
         RunEnd::Finished

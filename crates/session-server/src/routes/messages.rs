@@ -3,10 +3,17 @@
 use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, Message};
 
 use super::{App, Body, SessionId, agents, no_content, uuid};
-use crate::{access::Acting, event::Role, problem::Problem, session::NewMessage, sessions::Open};
+use crate::{
+    access::Acting,
+    event::Role,
+    history,
+    problem::Problem,
+    session::{Mode, NewMessage},
+    sessions::Open,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,6 +29,9 @@ pub(super) struct Send {
     agent: Option<AgentSpec>,
     #[serde(default)]
     txid: Option<String>,
+    /// What happens to a run that is under way: `queue` (default) or `steer`.
+    #[serde(default)]
+    mode: Mode,
 }
 
 #[derive(Deserialize)]
@@ -30,7 +40,9 @@ pub(super) struct Regenerate {
     /// The message to answer again; upstream never used it.
     #[serde(default)]
     from_message_id: Option<String>,
-    content: String,
+    /// What is said anew. Without it the agents answer `fromMessageId` again.
+    #[serde(default)]
+    content: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
 }
@@ -57,6 +69,7 @@ pub(super) async fn send(
         actor_id: acting.actor(body.actor_id)?,
         agent: agents::checked(&app, &acting.caller, body.agent.into_iter().collect())?.pop(),
         txid: uuid("txid", body.txid)?,
+        mode: body.mode,
     };
     let message_id = app.sessions.with(&session, Open::Create, |session| session.send(new)).await?;
     Ok(Json(json!({"messageId": message_id})))
@@ -70,6 +83,15 @@ pub(super) async fn regenerate(
     Body(body): Body<Regenerate>,
 ) -> Result<Json<Value>, Problem> {
     let actor_id = acting.actor(body.actor_id)?;
+    let again = match (&body.content, &body.from_message_id) {
+        (Some(_), _) => None,
+        (None, Some(from)) => {
+            let history = history::load(&*app.sessions.shared().streams, &session).await?;
+            let said = history.message(from).map(Message::plain_text);
+            Some(said.ok_or(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"))?)
+        }
+        (None, None) => return Err(Problem::bad_request("content or fromMessageId is needed")),
+    };
     app.sessions
         .with(&session, Open::Existing, move |session| {
             if session.ledger().agents().next().is_none() {
@@ -81,14 +103,19 @@ pub(super) async fn regenerate(
             {
                 return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
             }
-            session.send(NewMessage {
+            if let (Some(text), Some(from)) = (again, &body.from_message_id) {
+                return session.retry(from, &text, &actor_id);
+            }
+            let sent = session.send(NewMessage {
                 message_id: None,
-                content: body.content,
+                content: body.content.unwrap_or_default(),
                 role: Role::User,
                 actor_id,
                 agent: None,
                 txid: None,
-            })
+                mode: Mode::Queue,
+            });
+            sent.map(drop)
         })
         .await?;
     Ok(Json(json!({"success": true})))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{NewMessage, NewToolResult, Session};
+use super::{Mode, NewMessage, NewToolResult, Session};
 use crate::{
     event::{self, Role, Row},
     ledger::fingerprint,
@@ -33,17 +33,7 @@ impl Session {
         if new.role != Role::User {
             return Ok(message_id);
         }
-        let mut agents: Vec<String> = self
-            .ledger
-            .agents()
-            .filter(|(_, fields)| {
-                matches!(
-                    fields.get("triggers").and_then(Value::as_str),
-                    None | Some("all" | "user-messages")
-                )
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
+        let mut agents = self.listeners(&new.content);
         if let Some(spec) = new.agent {
             if !agents.contains(&spec.id) {
                 agents.push(spec.id.clone());
@@ -53,12 +43,12 @@ impl Session {
             self.specs.insert(spec.id.clone(), spec);
         }
         for agent_id in agents {
-            self.plan(RunPlan {
-                run_id: Uuid::now_v7().to_string(),
-                message_id: Uuid::new_v4().to_string(),
-                agent_id,
-                cause: Cause::Message { id: message_id.clone() },
-            });
+            let cause = Cause::Message { id: message_id.clone() };
+            let plan = RunPlan::new(&agent_id, cause, Some(new.actor_id.clone()));
+            match new.mode {
+                Mode::Queue => self.plan(plan),
+                Mode::Steer => self.steer(plan, &new.actor_id),
+            }
         }
         Ok(message_id)
     }
@@ -157,42 +147,105 @@ impl Session {
         Ok(())
     }
 
-    /// Stops the run that writes `message_id`, or every run of the session. Says how many were stopped.
+    /// Lets the agents answer a message of a person again: after a failure, or because the answer was not liked.
+    ///
+    /// # Errors
+    ///
+    /// No person wrote such a message.
+    pub(crate) fn retry(
+        &mut self,
+        message_id: &str,
+        text: &str,
+        actor_id: &str,
+    ) -> Result<(), Problem> {
+        match self.ledger.message(message_id) {
+            Some(entry) if entry.role == Role::User => {}
+            _ => return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found")),
+        }
+        let cause = Cause::Message { id: message_id.to_owned() };
+        for agent_id in self.listeners(text) {
+            let mut plans = self.runs.values().map(|live| &live.plan).chain(&self.queued);
+            if plans.any(|plan| plan.agent_id == agent_id && plan.cause == cause) {
+                continue; // it is about to answer already
+            }
+            let cause = cause.clone();
+            self.plan(RunPlan::new(&agent_id, cause, Some(actor_id.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Stops the run that writes `message_id`. Without one: the runs that this actor's messages began, or, where
+    /// there are none, every run of the session. Says how many were stopped.
     pub(crate) fn stop(&mut self, message_id: Option<&str>, actor_id: &str) -> usize {
+        let Some(message_id) = message_id else {
+            let own = |plan: &RunPlan| plan.asked_by.as_deref() == Some(actor_id);
+            let mut plans = self.runs.values().map(|live| &live.plan).chain(&self.queued);
+            return if plans.any(own) {
+                self.stop_where(own, actor_id)
+            } else {
+                self.stop_all(actor_id)
+            };
+        };
+        self.stop_where(|plan| plan.message_id == message_id, actor_id)
+    }
+
+    /// Stops every run of the session.
+    pub(super) fn stop_all(&mut self, actor_id: &str) -> usize {
+        self.stop_where(|_| true, actor_id)
+    }
+
+    fn stop_where(&mut self, whose: impl Fn(&RunPlan) -> bool, actor_id: &str) -> usize {
+        let (dropped, kept) = std::mem::take(&mut self.queued).into_iter().partition(|p| whose(p));
+        self.queued = kept;
+        for plan in Vec::from(dropped) {
+            self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+        }
         let stopped: Vec<String> = self
             .runs
-            .iter()
-            .filter(|(_, live)| message_id.is_none_or(|id| id == live.plan.message_id))
-            .map(|(run_id, _)| run_id.clone())
+            .values()
+            .filter(|live| whose(&live.plan))
+            .map(|l| l.plan.run_id.clone())
             .collect();
-        if message_id.is_none() {
-            for plan in std::mem::take(&mut self.queued) {
-                self.batch.after.push(Op::DropRun { run_id: plan.run_id });
-            }
-        }
         for run_id in &stopped {
-            let Some(live) = self.runs.remove(run_id) else { continue };
-            live.cancel.cancel();
-            self.batch.starts.retain(|start| start.plan.run_id != *run_id);
-            if self.ledger.message(&live.plan.message_id).is_none() {
-                // The message is the agent's, whoever stopped it before its first word.
-                let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run_id});
-                self.push_agent_chunk(&live.plan, &chunk);
-            }
-            let chunk = terminal::stopped(self.dialect(&live.plan.message_id), actor_id);
-            self.push_row(Row {
-                message_id: &live.plan.message_id,
-                actor_id,
-                role: Role::Assistant,
-                chunk: &chunk.to_string(),
-                txid: None,
-            });
-            self.batch.after.push(Op::DropRun { run_id: run_id.clone() });
-        }
-        if !stopped.is_empty() {
-            self.touch();
-            self.start_queued();
+            self.cut_off(run_id, actor_id, "aborted");
         }
         stopped.len()
+    }
+
+    /// Answers a message at once, instead of what its agent is doing.
+    fn steer(&mut self, plan: RunPlan, actor_id: &str) {
+        let busy = self.runs.values().find(|live| live.plan.agent_id == plan.agent_id);
+        let busy = busy.map(|live| live.plan.run_id.clone());
+        self.store_plan(plan.clone());
+        self.queued.push_front(plan);
+        match busy {
+            Some(run_id) => self.cut_off(&run_id, actor_id, "steered"),
+            None => self.start_queued(),
+        }
+    }
+
+    /// Ends a run in the name of the person who ended it. What it said stays.
+    fn cut_off(&mut self, run_id: &str, actor_id: &str, reason: &str) {
+        let Some(live) = self.runs.remove(run_id) else { return };
+        live.cancel.cancel();
+        self.batch.starts.retain(|start| start.plan.run_id != *run_id);
+        let plan = live.plan;
+        if self.ledger.message(&plan.message_id).is_none() {
+            // The message is the agent's, whoever stopped it before its first word.
+            let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run_id});
+            self.push_agent_chunk(&plan, &chunk);
+        }
+        let chunk = terminal::stopped(self.dialect(&plan.message_id), actor_id, reason);
+        self.push_row(Row {
+            message_id: &plan.message_id,
+            actor_id,
+            role: Role::Assistant,
+            chunk: &chunk.to_string(),
+            txid: None,
+        });
+        self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+        self.touch();
+        self.start_queued();
+        self.rest(&plan.agent_id);
     }
 }

@@ -5,7 +5,10 @@
 //! State is ahead of the stream by what is not committed; when a commit fails the whole state is thrown away and read
 //! again from the stream (L1).
 
+mod activity;
 mod intents;
+mod listeners;
+mod presence;
 mod room;
 mod runs;
 
@@ -17,17 +20,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use listeners::Hearing;
+use presence::Attendance;
+use serde::Deserialize;
 use serde_json::Value;
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, Dialect};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     event::{self, Role, Row},
-    ledger::Ledger,
+    ledger::{AnswerRef, Ledger},
     problem::Problem,
     sessions::Shared,
     store::{Op, StoredRun},
-    terminal::Dialect,
     turns::{RunPlan, Start},
 };
 
@@ -61,6 +66,23 @@ struct Live {
     cancel: CancellationToken,
     /// The agent wrote something in this run.
     wrote: bool,
+    /// What it said, where another agent may react to it.
+    heard: Option<Hearing>,
+    /// It said its first word.
+    streaming: bool,
+    /// What it was told at its start.
+    told: Vec<AnswerRef>,
+}
+
+/// What a message does to a run that is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// It is answered when the run is over.
+    #[default]
+    Queue,
+    /// The run is stopped, what it said stays, and the message is answered at once.
+    Steer,
 }
 
 /// A message that a client posts.
@@ -71,6 +93,7 @@ pub(crate) struct NewMessage {
     pub(crate) actor_id: String,
     pub(crate) agent: Option<AgentSpec>,
     pub(crate) txid: Option<String>,
+    pub(crate) mode: Mode,
 }
 
 /// A tool result that a client posts.
@@ -91,6 +114,7 @@ pub(crate) struct Session {
     runs: HashMap<String, Live>,
     /// Runs that wait until their agent is free.
     queued: VecDeque<RunPlan>,
+    attendance: Attendance,
     pub(crate) batch: Batch,
 }
 
@@ -114,9 +138,12 @@ impl Session {
             specs: specs.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
             runs: HashMap::new(),
             queued: VecDeque::new(),
+            attendance: Attendance::default(),
             batch: Batch::default(),
         };
         session.recover(runs);
+        session.rest_all();
+        session.open_attendance();
         session
     }
 
@@ -152,9 +179,12 @@ impl Session {
         &self.ledger
     }
 
-    /// No agent runs and none is about to.
+    /// No agent runs and none is about to, and nobody who is here could be missed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.runs.is_empty() && self.queued.is_empty() && self.batch.is_empty()
+        self.runs.is_empty()
+            && self.queued.is_empty()
+            && self.batch.is_empty()
+            && self.absence_in().is_none()
     }
 
     fn push(&mut self, item: Bytes) {
@@ -162,9 +192,10 @@ impl Session {
         self.batch.events.push(item);
     }
 
-    fn push_row(&mut self, row: Row<'_>) {
+    fn push_row(&mut self, row: Row<'_>) -> Bytes {
         let item = event::chunk(row, self.ledger.next_seq(row.message_id), &event::now());
-        self.push(item);
+        self.push(item.clone());
+        item
     }
 
     fn push_agent_chunk(&mut self, plan: &RunPlan, chunk: &Value) {

@@ -1,9 +1,9 @@
-//! What belongs to the session rather than to a turn: agents, title, presence, clearing, copies.
+//! What belongs to the session rather than to a turn: agents, title, clearing, copies.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ impl Session {
             if stale {
                 self.push(event::delete("agent", &spec.id));
             }
-            if self.ledger.agent(&spec.id) != Some(&public) {
+            if self.ledger.agent(&spec.id).is_none_or(|old| !holds(old, &public)) {
                 self.push(event::upsert("agent", &spec.id, &public));
             }
             let session_id = self.id.clone();
@@ -69,70 +69,9 @@ impl Session {
         self.touch();
     }
 
-    /// Says that an actor is here with a device, or still is. `heartbeat`: it says so again after
-    /// this many seconds.
-    pub(crate) fn log_in(
-        &mut self,
-        actor_id: &str,
-        device_id: &str,
-        name: Option<&str>,
-        heartbeat: Option<&Number>,
-    ) {
-        self.put_presence(actor_id, device_id, name, "online", heartbeat);
-    }
-
-    /// Says that an actor left with one device, or with all of them. Gives the number of devices.
-    pub(crate) fn log_out(&mut self, actor_id: &str, device_id: Option<&str>) -> usize {
-        let devices: Vec<String> = match device_id {
-            Some(device) => vec![device.to_owned()],
-            None => self
-                .ledger
-                .presence()
-                .values()
-                .filter(|row| {
-                    row.get("actorId").and_then(Value::as_str) == Some(actor_id)
-                        && row.get("status").and_then(Value::as_str) != Some("offline")
-                })
-                .filter_map(|row| Some(row.get("deviceId")?.as_str()?.to_owned()))
-                .collect(),
-        };
-        for device in &devices {
-            self.put_presence(actor_id, device, None, "offline", None);
-        }
-        devices.len()
-    }
-
-    fn put_presence(
-        &mut self,
-        actor_id: &str,
-        device_id: &str,
-        name: Option<&str>,
-        status: &str,
-        heartbeat: Option<&Number>,
-    ) {
-        let key = format!("{actor_id}:{device_id}");
-        let known = self.ledger.presence().get(&key);
-        let known = |field| known.and_then(|row| row.get(field));
-        // Complete rows: readers that replace would lose the name of somebody who leaves.
-        let name = name.or_else(|| known("name")?.as_str()).map(str::to_owned);
-        // Readers that merge would go on waiting for the heartbeat of an earlier login.
-        let stale = known("heartbeatSeconds").is_some();
-        let mut row = json!({
-            "actorId": actor_id, "deviceId": device_id, "actorType": "user", "status": status,
-            "lastSeenAt": event::now(),
-        });
-        if let Some(name) = name {
-            row["name"] = name.into();
-        }
-        if heartbeat.is_some() || stale {
-            row["heartbeatSeconds"] = json!(heartbeat);
-        }
-        self.push(event::upsert("presence", &key, &row));
-    }
-
     /// Clears the conversation by deleting every row. A `reset` event would break upstream's readers.
     pub(crate) fn clear(&mut self, presence: bool, actor_id: &str) {
-        self.stop(None, actor_id);
+        self.stop_all(actor_id);
         let rows: Vec<(String, u64)> =
             self.ledger.messages().map(|(id, entry)| (id.clone(), entry.next_seq)).collect();
         for (id, next_seq) in rows {
@@ -145,7 +84,9 @@ impl Session {
             for key in keys {
                 self.push(event::delete("presence", &key));
             }
+            self.expect_absence();
         }
+        self.rest_all();
         self.touch();
     }
 
@@ -216,6 +157,13 @@ impl Session {
         self.touch();
         Ok(())
     }
+}
+
+/// Whether a row has these fields with these values.
+fn holds(row: &Value, fields: &Value) -> bool {
+    fields
+        .as_object()
+        .is_some_and(|fields| fields.iter().all(|(name, value)| row.get(name) == Some(value)))
 }
 
 /// Where a copy comes from.

@@ -3,21 +3,29 @@
 use std::collections::VecDeque;
 
 use session_protocol::AgentSpec;
-use uuid::Uuid;
 
-use super::{Live, Session};
+use super::{
+    Live, Session,
+    activity::{Activity, is_text},
+    listeners::Hearing,
+};
 use crate::{
     event::{Role, Row},
-    ledger::{AnswerRef, Lifecycle},
+    ledger::{AnswerRef, Entry, Lifecycle},
     store::{Op, StoredRun},
     terminal,
     turns::{self, Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
 };
 
 impl Session {
-    pub(super) fn plan(&mut self, plan: RunPlan) {
+    /// Puts a plan into the database before anything that depends on it is in the stream.
+    pub(super) fn store_plan(&mut self, plan: RunPlan) {
         let session_id = self.id.clone();
-        self.batch.before.push(Op::PlanRun { session_id, plan: plan.clone() });
+        self.batch.before.push(Op::PlanRun { session_id, plan });
+    }
+
+    pub(super) fn plan(&mut self, plan: RunPlan) {
+        self.store_plan(plan.clone());
         self.queued.push_back(plan);
         self.start_queued();
     }
@@ -34,13 +42,27 @@ impl Session {
 
     fn start(&mut self, plan: RunPlan) {
         let cancel = self.shared.shutdown_runs.child_token();
-        let answers = match &plan.cause {
-            Cause::Message { .. } => Vec::new(),
-            Cause::Answers { .. } => self.answers(&plan.message_id),
+        let told = match &plan.cause {
+            Cause::Message { .. } | Cause::Reply { .. } => Vec::new(),
+            Cause::Answers { .. } => self
+                .ledger
+                .message(&plan.message_id)
+                .map(|entry| entry.undelivered.clone())
+                .unwrap_or_default(),
         };
+        let answers = self.answers(&told);
         let spec = self.spec(&plan.agent_id);
-        let live = Live { plan: plan.clone(), cancel: cancel.clone(), wrote: false };
+        let heard = self.may_be_heard(&plan).then(|| Hearing::new(&self.id));
+        let live = Live {
+            plan: plan.clone(),
+            cancel: cancel.clone(),
+            wrote: false,
+            heard,
+            streaming: false,
+            told,
+        };
         self.runs.insert(plan.run_id.clone(), live);
+        self.show(&plan.agent_id, Activity::Thinking);
         self.batch.starts.push(Start { plan, spec, answers, cancel });
     }
 
@@ -49,11 +71,8 @@ impl Session {
         known.or_else(|| turns::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
     }
 
-    fn answers(&self, message_id: &str) -> Vec<Answer> {
-        let undelivered =
-            self.ledger.message(message_id).map(|entry| &entry.undelivered[..]).unwrap_or_default();
-        undelivered
-            .iter()
+    fn answers(&self, told: &[AnswerRef]) -> Vec<Answer> {
+        told.iter()
             .filter_map(|answer| match answer {
                 AnswerRef::Approval(id) => {
                     let ask = self.ledger.approval(id)?;
@@ -84,12 +103,7 @@ impl Session {
         {
             return;
         }
-        let plan = RunPlan {
-            run_id: Uuid::now_v7().to_string(),
-            message_id: message_id.to_owned(),
-            agent_id: entry.actor_id.clone(),
-            cause: Cause::Answers { parent_run_id: entry.last_run.clone() },
-        };
+        let plan = RunPlan::resuming(message_id, &entry.actor_id, entry.last_run.clone());
         self.plan(plan);
     }
 
@@ -99,27 +113,37 @@ impl Session {
             Output::Chunk(chunk) => {
                 let Some(live) = self.runs.get_mut(&output.run_id) else { return };
                 live.wrote = true;
+                let first_word = !live.streaming && is_text(&chunk);
+                live.streaming |= first_word;
                 let (message_id, actor_id) =
                     (live.plan.message_id.clone(), live.plan.agent_id.clone());
-                self.push_row(Row {
+                let item = self.push_row(Row {
                     message_id: &message_id,
                     actor_id: &actor_id,
                     role: Role::Assistant,
                     chunk: &chunk,
                     txid: None,
                 });
+                let live = self.runs.get_mut(&output.run_id);
+                if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
+                    heard.hear(&item);
+                }
+                if first_word {
+                    self.show(&actor_id, Activity::Streaming);
+                }
             }
             Output::End(end) => {
                 if let Some(live) = self.runs.remove(&output.run_id) {
-                    self.end(&live.plan, live.wrote, &end);
+                    self.end(&live, &end);
                 }
             }
         }
     }
 
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
-    fn end(&mut self, plan: &RunPlan, wrote: bool, end: &RunEnd) {
-        let open = wrote
+    fn end(&mut self, live: &Live, end: &RunEnd) {
+        let Live { plan, wrote, .. } = live;
+        let open = *wrote
             && self
                 .ledger
                 .message(&plan.message_id)
@@ -141,14 +165,25 @@ impl Session {
         }
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
+        self.ledger.delivered(&plan.message_id, &live.told);
         self.go_on(&plan.message_id);
+        let done = |entry: &Entry| entry.lifecycle == Lifecycle::Finished;
+        if let Some(heard) = &live.heard
+            && *wrote
+            && self.ledger.message(&plan.message_id).is_some_and(done)
+            && !self.ledger.is_waiting(&plan.message_id)
+        {
+            self.pass_on(plan, heard);
+        }
         self.start_queued();
+        self.rest(&plan.agent_id);
     }
 
     /// Ends all runs because the server stops; the log says so at once instead of after the next start.
     pub(crate) fn interrupt_all(&mut self) {
         let runs = std::mem::take(&mut self.runs);
         self.batch.starts.clear();
+        self.rest_all();
         for live in runs.into_values() {
             live.cancel.cancel();
             self.interrupt(&live.plan);
@@ -176,6 +211,10 @@ impl Session {
                 .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
             let caused = match &plan.cause {
                 Cause::Message { id } => self.ledger.message(id).is_some(),
+                Cause::Reply { id, .. } => self
+                    .ledger
+                    .message(id)
+                    .is_some_and(|entry| entry.lifecycle == Lifecycle::Finished),
                 Cause::Answers { .. } => self
                     .ledger
                     .message(&plan.message_id)
@@ -183,7 +222,9 @@ impl Session {
             };
             if started {
                 let silent = match &plan.cause {
-                    Cause::Message { .. } => self.ledger.message(&plan.message_id).is_none(),
+                    Cause::Message { .. } | Cause::Reply { .. } => {
+                        self.ledger.message(&plan.message_id).is_none()
+                    }
                     Cause::Answers { .. } => caused,
                 };
                 if open || (silent && caused) {
@@ -216,11 +257,12 @@ impl Session {
                     && entry.role == Role::Assistant
                     && whose(self, id, &entry.actor_id)
             })
-            .map(|(id, entry)| RunPlan {
-                run_id: entry.last_run.clone().unwrap_or_else(|| Uuid::now_v7().to_string()),
-                message_id: id.clone(),
-                agent_id: entry.actor_id.clone(),
-                cause: Cause::Answers { parent_run_id: None },
+            .map(|(id, entry)| {
+                let mut plan = RunPlan::resuming(id, &entry.actor_id, None);
+                if let Some(run_id) = &entry.last_run {
+                    plan.run_id.clone_from(run_id);
+                }
+                plan
             })
             .collect()
     }

@@ -27,6 +27,8 @@ pub enum Reply {
     /// A body that begins like this and breaks.
     Break(String),
     Redirect(String),
+    /// A body that comes as it is fed.
+    Fed(Arc<Mutex<Option<tokio::sync::mpsc::Receiver<String>>>>),
 }
 
 pub fn sse(chunks: &[&str]) -> Reply {
@@ -109,6 +111,14 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
             let pieces = futures::stream::iter(pieces).then(|piece| async {
                 tokio::task::yield_now().await;
                 piece
+            });
+            ok.body(Body::from_stream(pieces)).unwrap()
+        }
+        Reply::Fed(from) => {
+            let from = from.lock().unwrap().take().unwrap();
+            let pieces = futures::stream::unfold(from, |mut from| async move {
+                let piece = from.recv().await?;
+                Some((Ok::<_, std::io::Error>(piece), from))
             });
             ok.body(Body::from_stream(pieces)).unwrap()
         }

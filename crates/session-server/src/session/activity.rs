@@ -1,0 +1,79 @@
+//! What each registered agent is doing, for everybody to see: `status` in its row of the stream.
+//!
+//! `thinking` from the start of a run, `streaming` from its first word, `blocked` while a message of the agent waits
+//! for a person, else `idle`. A row without a status is idle: an agent that was never called is written as upstream
+//! writes it.
+
+use serde_json::Value;
+
+use super::Session;
+use crate::event;
+
+/// What an agent does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activity {
+    Idle,
+    Thinking,
+    Streaming,
+    Blocked,
+}
+
+impl Activity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Thinking => "thinking",
+            Self::Streaming => "streaming",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+impl Session {
+    /// Writes what an agent does, when that is new. Agents that are not registered have no row.
+    pub(super) fn show(&mut self, agent_id: &str, activity: Activity) {
+        let Some(row) = self.ledger.agent(agent_id) else { return };
+        let said = row.get("status").and_then(Value::as_str);
+        if said.unwrap_or(Activity::Idle.word()) == activity.word() {
+            return;
+        }
+        let mut row = row.clone();
+        row["status"] = activity.word().into();
+        self.push(event::upsert("agent", agent_id, &row));
+    }
+
+    /// Writes what an agent does when it may have nothing to do any more.
+    pub(super) fn rest(&mut self, agent_id: &str) {
+        if self.runs.values().any(|live| live.plan.agent_id == agent_id) {
+            return;
+        }
+        let blocked = self
+            .ledger
+            .messages()
+            .any(|(id, entry)| entry.actor_id == agent_id && self.ledger.is_waiting(id));
+        self.show(agent_id, if blocked { Activity::Blocked } else { Activity::Idle });
+    }
+
+    /// As [`Self::rest`], for all agents.
+    pub(super) fn rest_all(&mut self) {
+        let agents: Vec<String> = self.ledger.agents().map(|(id, _)| id.clone()).collect();
+        for agent_id in agents {
+            self.rest(&agent_id);
+        }
+    }
+}
+
+/// Whether a chunk is a word of an answer, in any dialect.
+pub(super) fn is_text(chunk: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow, default)]
+        r#type: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_str::<Kind<'_>>(chunk).is_ok_and(|chunk| {
+        matches!(
+            &*chunk.r#type,
+            "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" | "content" | "text-delta"
+        )
+    })
+}

@@ -1,0 +1,130 @@
+//! Who reacts to a message: agents that listen to everything or to people, and agents that it mentions.
+//!
+//! An agent is mentioned by `@` and its id or its name, in any case. Agents may react to agents; how often in a row is
+//! limited, and an agent that waits for its turn anyway is not asked twice: it gets the newest message.
+
+use serde_json::Value;
+use session_protocol::{Message, SessionFold};
+
+use super::Session;
+use crate::turns::{Cause, RunPlan};
+
+/// What an agent said in a run, folded while it says it, where another agent may want to hear it.
+pub(super) struct Hearing(SessionFold);
+
+impl Hearing {
+    pub(super) fn new(session_id: &str) -> Self {
+        Self(SessionFold::new(session_id))
+    }
+
+    pub(super) fn hear(&mut self, item: &[u8]) {
+        self.0.apply([item].iter(), &mut ());
+    }
+
+    fn text(&self) -> String {
+        self.0.messages().map(Message::plain_text).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Session {
+    /// Agents that a person's message wakes, in the order of their registration.
+    pub(super) fn listeners(&self, text: &str) -> Vec<String> {
+        let agents = self.ledger.agents().filter(|(id, fields)| {
+            matches!(triggers(fields), "all" | "user-messages") || mentions(text, id, fields)
+        });
+        agents.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether another agent may react to what this run says.
+    pub(super) fn may_be_heard(&self, plan: &RunPlan) -> bool {
+        plan.depth() < self.shared.agent_depth
+            && self.ledger.agents().any(|(id, _)| *id != plan.agent_id)
+    }
+
+    /// Wakes the agents that react to what another agent said.
+    pub(super) fn pass_on(&mut self, plan: &RunPlan, heard: &Hearing) {
+        let text = heard.text();
+        if text.trim().is_empty() {
+            return;
+        }
+        let listeners = self.ledger.agents().filter(|(id, fields)| {
+            **id != plan.agent_id && (triggers(fields) == "all" || mentions(&text, id, fields))
+        });
+        let listeners: Vec<String> = listeners.map(|(id, _)| id.clone()).collect();
+        for agent_id in listeners {
+            let depth = plan.depth() + 1;
+            let cause = Cause::Reply { id: plan.message_id.clone(), depth };
+            let waiting = self.queued.iter_mut().find(|queued| {
+                queued.agent_id == agent_id && matches!(queued.cause, Cause::Reply { .. })
+            });
+            if let Some(waiting) = waiting {
+                waiting.cause = cause;
+                let plan = waiting.clone();
+                self.store_plan(plan);
+            } else {
+                self.plan(RunPlan::new(&agent_id, cause, plan.asked_by.clone()));
+            }
+        }
+    }
+}
+
+fn triggers(fields: &Value) -> &str {
+    fields.get("triggers").and_then(Value::as_str).unwrap_or("user-messages")
+}
+
+fn mentions(text: &str, id: &str, fields: &Value) -> bool {
+    let name = fields.get("name").and_then(Value::as_str);
+    [Some(id), name].into_iter().flatten().any(|name| is_mentioned(text, name))
+}
+
+/// Whether `@name` stands in the text as a word of its own: not in an e-mail address, not as part of a longer name.
+fn is_mentioned(text: &str, name: &str) -> bool {
+    if name.trim().is_empty() {
+        return false;
+    }
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices('@').any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let Some(rest) = text[at + 1..].strip_prefix(&*name) else { return false };
+        let mut after = rest.chars();
+        let ended = match after.next() {
+            None => true,
+            // `@ann-marie` is not `@ann`; `@ann-` is.
+            Some('-' | '.') => !after.next().is_some_and(word),
+            Some(c) => !word(c),
+        };
+        ended && !before.is_some_and(|c| word(c) || c == '.' || c == '-')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mention_is_a_word_of_its_own() {
+        for (text, name) in [
+            ("@kermit", "kermit"),
+            ("hey @Kermit, look", "kermit"),
+            ("(@kermit)", "kermit"),
+            ("ask @Miss Piggy.", "miss piggy"),
+            ("@ann-", "ann"),
+            ("thanks @ann.", "ann"),
+            ("@José?", "JOSÉ"),
+        ] {
+            assert!(is_mentioned(text, name), "{text}");
+        }
+        for (text, name) in [
+            ("kermit", "kermit"),
+            ("me@kermit.example", "kermit"),
+            ("@kermitage", "kermit"),
+            ("@ann-marie", "ann"),
+            ("@ann.example", "ann"),
+            ("@", ""),
+            ("@ ", " "),
+        ] {
+            assert!(!is_mentioned(text, name), "{text}");
+        }
+    }
+}

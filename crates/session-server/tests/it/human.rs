@@ -1,0 +1,167 @@
+//! Human in the loop: a run goes on when everything it asked for is decided, with what was decided.
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{Fake, Reply, sse},
+    rig::Rig,
+};
+
+/// Two approvals and a tool for the client, in the dialect of an agent.
+fn asking(dialect: &str) -> Reply {
+    let legacy_call = |id: &str| {
+        json!({"type": "tool_call", "index": 0, "toolCall":
+        {"id": id, "type": "function", "function": {"name": "act", "arguments": "{}"}}})
+    };
+    let legacy_ask = |id: &str, call: &str| {
+        json!({"type": "approval-requested", "toolCallId": call,
+        "toolName": "act", "input": {}, "approval": {"id": id, "needsApproval": true}})
+    };
+    let start =
+        |id: &str| json!({"type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": "act"});
+    let interrupt = |id: &str, call: &str, kind: &str, reason: &str| {
+        json!({"id": id,
+        "reason": reason, "toolCallId": call, "metadata": {"kind": kind}})
+    };
+    let input = |id: &str| json!({"type": "tool-input-available", "toolCallId": id, "toolName": "act", "input": {}});
+    let request = |id: &str, call: &str| json!({"type": "tool-approval-request", "approvalId": id, "toolCallId": call});
+    let chunks: Vec<Value> = match dialect {
+        "legacy" => vec![
+            legacy_call("c1"),
+            legacy_call("c2"),
+            legacy_call("c3"),
+            json!({"type": "done", "finishReason": "tool_calls"}),
+            legacy_ask("a1", "c1"),
+            legacy_ask("a2", "c2"),
+            json!({"type": "done", "finishReason": "tool_calls"}),
+        ],
+        "ag-ui" => vec![
+            json!({"type": "RUN_STARTED", "threadId": "t", "runId": "r1"}),
+            start("c1"),
+            start("c2"),
+            start("c3"),
+            json!({"type": "RUN_FINISHED", "threadId": "t", "runId": "r1", "outcome": {"type": "interrupt",
+            "interrupts": [
+                interrupt("a1", "c1", "approval", "approval_required"),
+                interrupt("a2", "c2", "approval", "approval_required"),
+                interrupt("i3", "c3", "client_tool", "client_tool_input"),
+            ]}}),
+        ],
+        _ => vec![
+            json!({"type": "start"}),
+            input("c1"),
+            input("c2"),
+            input("c3"),
+            request("a1", "c1"),
+            request("a2", "c2"),
+            json!({"type": "finish", "finishReason": "tool-calls"}),
+        ],
+    };
+    sse(&chunks
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn a_run_goes_on_when_all_is_decided_also_across_restarts() {
+    for dialect in ["legacy", "ag-ui", "ai-sdk"] {
+        let end =
+            sse(&[r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r2","finishReason":"stop"}"#]);
+        let fake = Fake::new([asking(dialect), end]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        let ends = if dialect == "legacy" { 2 } else { 1 };
+        talk.until("the questions", |log| log.ended() == ends).await;
+        assert_eq!(talk.approve("a1", true).await, 204);
+
+        // A new server for every answer.
+        let second = rig.crashed_copy(|_| {}).await;
+        let result = json!({"toolCallId": "c3", "output": {"seen": 3}, "actorId": "bob"});
+        assert_eq!(second.post(&talk.path("/tool-results"), result).await.0, 204);
+        let third = second.crashed_copy(|_| {}).await;
+        assert_eq!(fake.asked().len(), 1, "{dialect}: one answer is missing");
+        let talk = third.talk(&talk.id);
+        assert_eq!(talk.approve("a2", false).await, 204);
+        let log = talk.until("the end", |log| log.ended() == ends + 1).await;
+        log.assert_gapless();
+
+        assert_eq!(fake.asked().len(), 2, "{dialect}");
+        let resume = fake.asked()[1]["resume"].clone();
+        let payload = |id: &str| {
+            let resume = resume.as_array().unwrap();
+            resume.iter().find(|answer| answer["interruptId"] == id).unwrap()["payload"].clone()
+        };
+        assert_eq!(payload("a1"), json!({"approved": true}), "{dialect}");
+        assert_eq!(payload("a2"), json!({"approved": false}), "{dialect}");
+        assert_eq!(
+            payload(if dialect == "ag-ui" { "i3" } else { "c3" }),
+            json!({"seen": 3}),
+            "{dialect}"
+        );
+        assert_eq!(resume.as_array().unwrap().len(), 3, "{dialect}");
+        // Calls, results and refusals are in the history, too.
+        let messages = fake.asked()[1]["messages"].clone();
+        let messages = messages.as_array().unwrap();
+        let calls = messages.iter().find(|message| message.get("toolCalls").is_some()).unwrap();
+        assert_eq!(calls["toolCalls"].as_array().unwrap().len(), 3, "{dialect}");
+        let result = |id: &str| {
+            let of = messages.iter().find(|message| message["toolCallId"] == id);
+            of.map(|message| message["content"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(result("c1"), None, "{dialect}: the agent runs it now");
+        assert!(result("c2").unwrap().contains("denied"), "{dialect}");
+        assert_eq!(result("c3").unwrap(), r#"{"seen":3}"#, "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_given_while_the_run_still_goes_is_not_lost() {
+    let (send, rest) = tokio::sync::mpsc::channel::<String>(4);
+    let fake = Fake::new([
+        Reply::Fed(std::sync::Arc::new(std::sync::Mutex::new(Some(rest)))),
+        sse(&[r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r2","finishReason":"stop"}"#]),
+    ])
+    .await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    let value = json!({"toolCallId": "c", "toolName": "act", "input": {}, "approval": {"id": "a", "needsApproval": true}});
+    for chunk in [
+        json!({"type": "RUN_STARTED", "threadId": "t", "runId": "r1"}),
+        json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "act"}),
+        json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),
+    ] {
+        send.send(format!("data: {chunk}\n\n")).await.unwrap();
+    }
+    talk.until("the question", |log| !log.approvals().is_empty()).await;
+    assert_eq!(talk.approve("a", true).await, 204);
+    let end = json!({"type": "RUN_FINISHED", "threadId": "t", "runId": "r1", "finishReason": "tool_calls"});
+    send.send(format!("data: {end}\n\n")).await.unwrap();
+    drop(send);
+    talk.until("the end", |log| log.ended() == 2).await;
+    assert_eq!(fake.asked()[1]["resume"][0]["payload"], json!({"approved": true}));
+}
+
+#[tokio::test]
+async fn a_client_tool_that_was_denied_is_not_waited_for() {
+    let ask = sse(&[
+        r#"{"type":"RUN_STARTED","threadId":"t","runId":"r1"}"#,
+        r#"{"type":"TOOL_CALL_START","toolCallId":"c","toolCallName":"act"}"#,
+        r#"{"type":"CUSTOM","name":"approval-requested","value":{"toolCallId":"c","toolName":"act","input":{},"approval":{"id":"a","needsApproval":true}}}"#,
+        r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1","outcome":{"type":"interrupt","interrupts":[{"id":"i","reason":"client_tool_input","toolCallId":"c"}]}}"#,
+    ]);
+    let end =
+        sse(&[r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r2","finishReason":"stop"}"#]);
+    let fake = Fake::new([ask, end]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("the question", |log| log.ended() == 1).await;
+    assert_eq!(talk.approve("a", false).await, 204);
+    talk.until("the end", |log| log.ended() == 2).await;
+}
