@@ -170,6 +170,7 @@ impl Session {
         let done = |entry: &Entry| entry.lifecycle == Lifecycle::Finished;
         if let Some(heard) = &live.heard
             && *wrote
+            && *end == RunEnd::Finished
             && self.ledger.message(&plan.message_id).is_some_and(done)
             && !self.ledger.is_waiting(&plan.message_id)
         {
