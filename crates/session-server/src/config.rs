@@ -40,6 +40,24 @@ pub enum StreamsBackend {
     Remote(Url),
 }
 
+/// Limits of the embedded streams. By default they grow until the disk is full: then appends are answered 507, and work
+/// again when there is room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Bytes of messages of one stream; more is answered 413.
+    pub stream_bytes: Option<u64>,
+    /// Bytes of the whole database file (at least 64 KiB); more is answered 507.
+    pub total_bytes: Option<u64>,
+    /// How long a long poll waits for something new, in whole seconds.
+    pub long_poll: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self { stream_bytes: None, total_bytes: None, long_poll: Duration::from_secs(30) }
+    }
+}
+
 /// Who may use the server.
 #[derive(Debug, Clone)]
 pub enum Auth {
@@ -139,6 +157,8 @@ pub struct ServerConfig {
     pub streams: StreamsBackend,
     /// What a [remote](StreamsBackend::Remote) stream server wants as `Authorization: Bearer …`.
     pub streams_token: Option<Secret>,
+    /// How large embedded streams may grow.
+    pub stream_limits: StreamLimits,
     /// Who may use the server.
     pub auth: Auth,
     /// Serve HTTPS; `None` is HTTP.
@@ -168,6 +188,7 @@ impl ServerConfig {
             data_dir: data_dir.into(),
             streams: StreamsBackend::Embedded,
             streams_token: None,
+            stream_limits: StreamLimits::default(),
             auth: Auth::None,
             tls: None,
             limits: Limits::default(),

@@ -44,7 +44,7 @@ mod turns;
 pub use access::{Role, UnknownRole};
 pub use config::{
     Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
-    StreamsBackend, TlsFiles,
+    StreamLimits, StreamsBackend, TlsFiles,
 };
 pub use error::ServerError;
 pub use server::{RunningServer, start};

@@ -111,7 +111,9 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
             let folder = path.clone();
             private_folder(&path)
                 .map_err(|source| ServerError::DataDir { path: path.clone(), source })?;
-            let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, stop_readers))
+            let limits = config.stream_limits;
+            let open = move || Embedded::open(&folder, limits, stop_readers);
+            let opened = tokio::task::spawn_blocking(open)
                 .await
                 .unwrap_or_else(|_| Err("opening them crashed".to_owned()));
             Arc::new(opened.map_err(|reason| ServerError::Streams { path, reason })?)

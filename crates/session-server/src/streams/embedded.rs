@@ -1,57 +1,73 @@
-//! Streams in this process: the router of `durable-streams-server` over its redb storage.
+//! Streams in this process: the router of `durable-streams-server` over a store of ours.
+//!
+//! The protocol's rules of HTTP are the router's. What it does not do is done here, in front of it: forks inside a batch,
+//! forks with a body or without a content type, JSON kept as it came, no claim to be up to date in the middle of a
+//! stream, and no waiting for the disk on a thread of the runtime.
 
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use axum::{Router, body::Body, http::Request, response::Response};
-use bytes::Bytes;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderName, Method, Request, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use durable_streams_server::{
-    AcidStorage, Config, Storage, build_router_with_ready,
-    config::AcidBackend,
+    Config, build_router_with_ready,
     protocol::{error::Error, offset::Offset, producer::ProducerHeaders},
     storage::{CreateStreamResult, StreamConfig},
 };
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Listed, MOUNT, Stamp, StreamError, Streams, snapshot::Snapshot};
-
-/// Fewer files and less memory than the crate's 16; a desktop has few writers.
-const SHARDS: usize = 4;
-/// The crate's caps (10 MB a stream, 100 MB in all) are for caches; ours is the only copy of a person's sessions.
-const MAX_STREAM_BYTES: u64 = 4 << 30;
-const MAX_TOTAL_BYTES: u64 = 64 << 30;
+use super::{
+    Listed, MOUNT, Stamp, StreamError, Streams, import, json,
+    request::{ForkPart, Scope},
+    routed::Routed,
+    store::{Append, Create, StreamStore},
+};
+use crate::{config::StreamLimits, problem::Problem};
 
 const JSON: &str = "application/json";
 
+const FORKED_FROM: HeaderName = HeaderName::from_static("stream-forked-from");
+const SUB_OFFSET: HeaderName = HeaderName::from_static("stream-fork-sub-offset");
+const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
+
 /// Streams on this machine's disk.
 pub(crate) struct Embedded {
-    storage: Arc<Snapshot<AcidStorage>>,
+    store: Arc<StreamStore>,
     router: Router,
 }
 
 impl Embedded {
     /// Opens the streams in `folder`, recovering from an unclean stop.
-    pub(crate) fn open(folder: &Path, shutdown: CancellationToken) -> Result<Self, String> {
-        let storage =
-            AcidStorage::new(folder, SHARDS, MAX_TOTAL_BYTES, MAX_STREAM_BYTES, AcidBackend::File)
-                .map_err(|error| error.to_string())?;
-        let storage = Arc::new(Snapshot(storage));
+    pub(crate) fn open(
+        folder: &Path,
+        limits: StreamLimits,
+        shutdown: CancellationToken,
+    ) -> Result<Self, String> {
+        let store = Arc::new(StreamStore::open(folder, limits)?);
+        import::acid(folder, &store)?;
         let mut config = Config::default();
         config.http.stream_base_path = MOUNT.to_owned();
         // No origin: CORS is decided in front, see `guard`.
         config.http.cors_origins = String::new();
-        let router = build_router_with_ready(Arc::clone(&storage), &config, None, shutdown);
-        Ok(Self { storage, router })
+        config.transport.connection.long_poll_timeout_secs = limits.long_poll.as_secs();
+        let routed = Arc::new(Routed(Arc::clone(&store)));
+        let router = build_router_with_ready(routed, &config, None, shutdown);
+        Ok(Self { store, router })
     }
 
-    /// The storage is synchronous and syncs to disk: never on a runtime worker.
-    async fn blocking<T: Send + 'static>(
+    /// Reads may wait for the disk: not on a runtime worker.
+    async fn reading<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Snapshot<AcidStorage>) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&StreamStore) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, StreamError> {
-        let storage = Arc::clone(&self.storage);
-        tokio::task::spawn_blocking(move || work(&storage))
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || work(&store))
             .await
             .map_err(|_| StreamError::Unavailable("the storage task ended".into()))?
             .map_err(StreamError::from)
@@ -78,11 +94,10 @@ impl From<Error> for StreamError {
 #[async_trait]
 impl Streams for Embedded {
     async fn create(&self, name: &str) -> Result<bool, StreamError> {
-        let name = name.to_owned();
-        let created = self
-            .blocking(move |storage| storage.create_stream(&name, StreamConfig::new(JSON.into())))
-            .await?;
-        Ok(created == CreateStreamResult::Created)
+        let config = StreamConfig::new(JSON.to_owned());
+        let create = Create { name: name.to_owned(), config, items: Vec::new(), close: false };
+        let created = self.store.create_soon(create).await?;
+        Ok(created.status == CreateStreamResult::Created)
     }
 
     async fn append(
@@ -91,22 +106,26 @@ impl Streams for Embedded {
         items: Vec<Bytes>,
         stamp: &Stamp,
     ) -> Result<(), StreamError> {
-        let name = name.to_owned();
         let producer = ProducerHeaders { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
-        self.blocking(move |storage| {
-            storage.append_with_producer(&name, items, JSON, &producer, false, None)
-        })
-        .await?;
+        let append = Append {
+            stream: name.to_owned(),
+            items,
+            content_type: JSON.to_owned(),
+            producer: Some(producer),
+            writer_seq: None,
+            close: false,
+        };
+        self.store.append_soon(append).await?;
         Ok(())
     }
 
     async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError> {
         let name = name.to_owned();
-        self.blocking(move |storage| {
-            let mut page = storage.read(&name, &Offset::start())?;
+        self.reading(move |store| {
+            let (mut page, _) = store.page(&name, &Offset::start())?;
             let mut items = page.messages;
             while !page.at_tail {
-                page = storage.read(&name, &page.next_offset)?;
+                (page, _) = store.page(&name, &page.next_offset)?;
                 items.append(&mut page.messages);
             }
             Ok(items)
@@ -116,7 +135,7 @@ impl Streams for Embedded {
 
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {
         let name = name.to_owned();
-        self.blocking(move |storage| match storage.head(&name) {
+        self.reading(move |store| match store.head(&name) {
             Ok(_) => Ok(true),
             Err(Error::NotFound(_) | Error::StreamGone(_) | Error::StreamExpired) => Ok(false),
             Err(error) => Err(error),
@@ -125,15 +144,14 @@ impl Streams for Embedded {
     }
 
     async fn delete(&self, name: &str) -> Result<(), StreamError> {
-        let name = name.to_owned();
-        match self.blocking(move |storage| storage.delete(&name)).await {
+        match self.store.delete_soon(name).await.map_err(StreamError::from) {
             Ok(()) | Err(StreamError::NotFound | StreamError::Gone) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError> {
-        let streams = self.blocking(Storage::list_streams).await?;
+        let streams = self.reading(StreamStore::list).await?;
         let listed = streams
             .into_iter()
             .filter_map(|(name, head)| {
@@ -158,14 +176,77 @@ impl Streams for Embedded {
         true
     }
 
-    async fn serve(&self, mut request: Request<Body>) -> Response {
-        request.extensions_mut().clear(); // our router's path parameters are not theirs
+    async fn serve(&self, request: Request<Body>) -> Response {
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.clear(); // our router's path parameters are not theirs
         // Their proxy rules want a peer; ours have been applied already.
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-        match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        parts.extensions.insert(axum::extract::ConnectInfo(peer));
+        let router = self.router.clone();
+        if matches!(parts.method, Method::GET | Method::HEAD) {
+            let scope = Arc::new(Scope::default());
+            let request = Request::from_parts(parts, Body::empty());
+            let Ok(answer) = scope.run(router.oneshot(request)).await;
+            return read_answer(answer, &scope);
         }
+        let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+            return Problem::bad_request("the body ended early").into_response();
+        };
+        let scope = match scope(&parts.method, &parts.headers, &body) {
+            Ok(scope) => Arc::new(scope),
+            Err(error) => return error.into_response(),
+        };
+        let request = Request::from_parts(parts, Body::from(body));
+        // A write waits for the disk; so many wait together, and share the wait.
+        let runtime = Handle::current();
+        let answer = tokio::task::spawn_blocking(move || {
+            let Ok(answer) = runtime.block_on(scope.run(router.oneshot(request)));
+            answer
+        });
+        answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
+}
+
+/// What the storage has to know of a writing request beyond what the router passes on.
+fn scope(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Scope, Error> {
+    let sub_offset = headers.get(SUB_OFFSET).map(|value| parse_sub_offset(value.as_bytes()));
+    let sub_offset = sub_offset.transpose()?;
+    let mut scope = Scope::default();
+    if method == Method::PUT && headers.contains_key(FORKED_FROM) {
+        scope.fork = Some(ForkPart {
+            sub_offset: sub_offset.unwrap_or(0),
+            typed: headers.contains_key(header::CONTENT_TYPE),
+            body: body.clone(),
+        });
+    } else if method == Method::PUT && sub_offset.is_some() {
+        let reason = "it needs Stream-Forked-From beside it".to_owned();
+        return Err(Error::InvalidHeader { header: "Stream-Fork-Sub-Offset".to_owned(), reason });
+    } else {
+        // Only JSON is looked at by item; a body that is none is refused by the router, in its words.
+        scope.items = json::items(body).ok();
+    }
+    Ok(scope)
+}
+
+/// A plain decimal number, as PROTOCOL wants it: no sign, no leading zero.
+fn parse_sub_offset(value: &[u8]) -> Result<u64, Error> {
+    let plain = !value.is_empty()
+        && value.iter().all(u8::is_ascii_digit)
+        && (value.len() == 1 || value[0] != b'0');
+    let number = std::str::from_utf8(value).ok().filter(|_| plain).and_then(|n| n.parse().ok());
+    number.ok_or_else(|| Error::InvalidHeader {
+        header: "Stream-Fork-Sub-Offset".to_owned(),
+        reason: "it has to be a plain decimal number".to_owned(),
+    })
+}
+
+/// A reader in the middle of a stream is told so by the absence of `Stream-Up-To-Date`: clients look for the header,
+/// whatever it says. A body that is made while it is sent keeps its scope.
+fn read_answer(mut answer: Response, scope: &Arc<Scope>) -> Response {
+    let headers = answer.headers_mut();
+    if scope.is_behind() {
+        headers.remove(UP_TO_DATE);
+    }
+    let live = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    if live { answer.map(|body| scope.keep(body)) } else { answer }
 }

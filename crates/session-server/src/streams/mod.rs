@@ -1,8 +1,12 @@
 //! The streams behind the sessions: in this process, or in another Durable Streams server.
 
 mod embedded;
+mod import;
+mod json;
 mod remote;
-mod snapshot;
+mod request;
+mod routed;
+mod store;
 
 use async_trait::async_trait;
 use axum::{body::Body, http::Request, response::Response};
@@ -83,6 +87,6 @@ pub(crate) trait Streams: Send + Sync {
         false
     }
 
-    /// Answers a GET or HEAD of `/v1/stream/…` with all headers of the protocol.
+    /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided before.
     async fn serve(&self, request: Request<Body>) -> Response;
 }

@@ -154,6 +154,9 @@ impl Streams for Remote {
         // The path is taken as it came, percent escapes included.
         url.set_path(&format!("{}/{name}", self.base.path().trim_end_matches('/')));
         url.set_query(request.uri().query());
+        if !url.path().starts_with(&format!("{}/", self.base.path().trim_end_matches('/'))) {
+            return Problem::bad_request("the path leaves the streams").into_response();
+        }
         let mut forward = self.pass.request(request.method().clone(), url);
         for name in FORWARDED {
             if let Some(value) = request.headers().get(&name) {

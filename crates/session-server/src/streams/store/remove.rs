@@ -1,0 +1,142 @@
+//! Removing streams: at once for everybody who asks, and a slice at a time on the disk.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    Stop,
+    schema::message_id,
+    stream::Stream,
+    writer::{Effect, Tx},
+};
+use durable_streams_server::protocol::error::Error;
+
+/// Bytes of messages that one slice deletes, about.
+const SLICE_BYTES: u64 = 2 << 20;
+/// Messages that one slice deletes at most.
+const SLICE_MESSAGES: u64 = 2048;
+/// Streams that one slice expires at most.
+const SLICE_STREAMS: usize = 256;
+/// Free pages that the file may keep, for what comes next.
+const SPARE_PAGES: u64 = 64;
+/// Pages given back in one transaction.
+const GIVE_BACK_PAGES: u64 = 1024;
+
+/// What a slice did.
+pub(super) struct Slice {
+    pub(super) more: bool,
+    pub(super) bytes: usize,
+}
+
+/// Deletes a stream for its owner; while forks read through it, it is only hidden.
+pub(super) fn delete(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
+    let stream = Stream::find(tx.db, name)?.ok_or_else(|| Error::NotFound(name.to_owned()))?;
+    if stream.hidden {
+        return Err(Error::StreamGone(name.to_owned()).into());
+    }
+    remove(tx, &stream)
+}
+
+/// Hides the stream, or takes its name and leaves its messages to [`slice`].
+pub(super) fn remove(tx: &mut Tx<'_>, stream: &Stream) -> Result<(), Stop> {
+    if let Some(name) = &stream.name {
+        tx.effects.push(Effect::Gone(name.clone()));
+    }
+    if stream.has_forks(tx.db)? {
+        tx.db
+            .prepare_cached(
+                "UPDATE streams SET hidden = 1, ttl = NULL, expires_at = NULL WHERE id = ?1",
+            )?
+            .execute([stream.id])?;
+        return Ok(());
+    }
+    *tx.litter = true;
+    tx.db
+        .prepare_cached(
+            "UPDATE streams SET name = NULL, source = NULL, expires_at = NULL WHERE id = ?1",
+        )?
+        .execute([stream.id])?;
+    tx.db.prepare_cached("DELETE FROM producers WHERE stream = ?1")?.execute([stream.id])?;
+    // The last fork of a hidden stream takes it along.
+    if let Some(source) = stream.source
+        && let Some(source) = Stream::by_id(tx.db, source)?
+        && source.hidden
+        && !source.has_forks(tx.db)?
+    {
+        remove(tx, &source)?;
+    }
+    Ok(())
+}
+
+/// Removes streams that have expired, then deletes some messages of a removed stream.
+pub(super) fn slice(tx: &mut Tx<'_>) -> rusqlite::Result<Slice> {
+    let expired = expire(tx)?;
+    let removed: Option<(i64, u64, u64, u64)> = tx
+        .db
+        .prepare_cached(
+            "SELECT id, fork_seq, next_seq, bytes FROM streams WHERE name IS NULL LIMIT 1",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let Some((id, first, end, bytes)) = removed else {
+        return Ok(Slice { more: expired == SLICE_STREAMS, bytes: 0 });
+    };
+    let average = bytes / (end - first).max(1) + 1;
+    let count = (SLICE_BYTES / average).clamp(1, SLICE_MESSAGES);
+    if first >= end {
+        tx.db.prepare_cached("DELETE FROM streams WHERE id = ?1")?.execute([id])?;
+        return Ok(Slice { more: true, bytes: 0 });
+    }
+    let until = end.min(first + count);
+    tx.db
+        .prepare_cached("DELETE FROM messages WHERE id >= ?1 AND id < ?2")?
+        .execute(params![message_id(id, first), message_id(id, until)])?;
+    let gone = (average * (until - first)).min(bytes);
+    tx.db
+        .prepare_cached("UPDATE streams SET fork_seq = ?2, bytes = bytes - ?3 WHERE id = ?1")?
+        .execute(params![id, until, gone])?;
+    Ok(Slice { more: true, bytes: usize::try_from(gone).unwrap_or(usize::MAX) })
+}
+
+/// Removes streams whose time is over; how many.
+pub(super) fn expire(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
+    let ids: Vec<i64> = tx
+        .db
+        .prepare_cached("SELECT id FROM streams WHERE expires_at <= ?1 LIMIT ?2")?
+        .query_map(params![tx.now, SLICE_STREAMS], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in &ids {
+        if let Some(stream) = Stream::by_id(tx.db, *id)? {
+            match remove(tx, &stream) {
+                Ok(()) | Err(Stop::Refused(_)) => {}
+                Err(Stop::Database(error)) => return Err(error),
+            }
+        }
+    }
+    Ok(ids.len())
+}
+
+/// When the next stream expires, in ms since 1970.
+pub(super) fn next_expiry(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT min(expires_at) FROM streams WHERE expires_at IS NOT NULL")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Shortens the file by its free pages; whether there was anything to give back.
+pub(super) fn give_back(db: &Connection) -> rusqlite::Result<bool> {
+    let free = || db.pragma_query_value(None, "freelist_count", |row| row.get::<_, u64>(0));
+    let mut left = free()?;
+    if left <= SPARE_PAGES {
+        return Ok(false);
+    }
+    while left > 0 {
+        let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})"))?;
+        let mut rows = vacuum.query([])?;
+        while rows.next()?.is_some() {}
+        let now = free()?;
+        if now >= left {
+            break;
+        }
+        left = now;
+    }
+    Ok(true)
+}
