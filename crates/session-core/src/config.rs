@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The person who uses this engine.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +28,33 @@ pub struct EngineConfig {
     pub actor: Actor,
     /// This installation, the same after a restart.
     pub device_id: String,
+}
+
+/// How much an engine takes on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many sessions are followed at most beside those that a window shows: first those with
+    /// something to send, then those that wait for an approval, then the most recent. Each has one
+    /// connection to the server.
+    pub background: usize,
+    /// How long a session that is not followed stays in memory after it was last asked for.
+    pub rest_after: Duration,
+}
+
+impl Default for Limits {
+    /// 20 sessions in the background, half a minute.
+    fn default() -> Self {
+        Self { background: 20, rest_after: Duration::from_secs(30) }
+    }
+}
+
+/// How much an engine has taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Sessions that are followed, each on a connection of its own.
+    pub followed: usize,
+    /// Sessions in memory, the followed ones among them.
+    pub in_memory: usize,
 }
 
 /// A session to make.

@@ -22,11 +22,6 @@ pub(crate) struct Connected {
 impl Connected {
     /// The clients for a server. Fails only when the platform's TLS set-up is broken.
     pub(crate) fn new(endpoint: Endpoint, generation: u64) -> Result<Self, String> {
-        let builder = || {
-            reqwest::Client::builder()
-                .connect_timeout(Duration::from_secs(10))
-                .user_agent(concat!("threadkeep/", env!("CARGO_PKG_VERSION")))
-        };
         let http = builder().build().map_err(|error| error.to_string())?;
         let token = Arc::clone(&endpoint.token);
         let streams = Client::builder()
@@ -42,6 +37,19 @@ impl Connected {
             .map_err(|error| error.to_string())?;
         Ok(Self { endpoint, http, streams, generation })
     }
+
+    /// Forgets the connections that requests were sent on: they may be dead.
+    pub(crate) fn renew(&mut self) {
+        if let Ok(http) = builder().build() {
+            self.http = http;
+        }
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .user_agent(concat!("threadkeep/", env!("CARGO_PKG_VERSION")))
 }
 
 fn bearer(token: &crate::endpoint::Secret) -> Option<HeaderValue> {

@@ -2,24 +2,27 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use session_protocol::Intent;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use crate::config::{CreateSession, EngineConfig};
+use crate::config::{CreateSession, EngineConfig, Limits, Load};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, Sources};
 use crate::hub::{self, ServerStatus};
+use crate::outbox::Entry;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::session::{Command, SessionHandle};
 use crate::shared::Shared;
 use crate::store::{Repair, Store, outbox, sessions};
 use crate::summary::{Page, SessionSummary, SessionView, WaitingApproval};
 use crate::view::PAGE;
+use crate::wake;
 
 /// The engine: everything a person's sessions need on this machine. A clone is another handle to
 /// the same engine; dropping the last one stops it at once, [`Engine::close`] first writes what is
@@ -59,13 +62,22 @@ impl Engine {
     /// [`EngineError::InUse`] when another process has the directory open, [`EngineError::Store`]
     /// when the directory cannot be used.
     pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
+        Self::open_with(config, Limits::default())
+    }
+
+    /// As [`Engine::open`], with other limits.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_with(config: EngineConfig, limits: Limits) -> Result<Self, EngineError> {
         let (store, repair) = Store::open(&config.data_dir)?;
         let (events, queue) = hub::events();
-        let shared = Arc::new(Shared::new(config, store, events));
+        let shared = Arc::new(Shared::new(config, store, events).with_limits(limits));
         if let Some(repair) = repair {
             shared.notify(repair_notice(&repair));
         }
         let status = hub::start(&shared, queue)?;
+        tokio::spawn(wake::watch(Arc::clone(&shared)));
         Ok(Self { inner: Arc::new(Inner { shared, status }) })
     }
 
@@ -170,23 +182,76 @@ impl Engine {
         id: Uuid,
         session: CreateSession,
     ) -> Result<String, EngineError> {
+        let intent = Intent::CreateSession { agents: session.agents, title: session.title };
+        self.begin_session(id, None, intent).await
+    }
+
+    /// Makes a session that is a copy of another up to a message, or up to the last one that is
+    /// shown now. It is here at once, and has its messages when the server has made it. Answers with
+    /// its id.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPossible`] when the original or the message is not on the server yet.
+    ///
+    /// # Cancel safety
+    /// The copy is made or not made as a whole.
+    pub async fn fork_session(
+        &self,
+        id: &str,
+        at_message_id: Option<&str>,
+    ) -> Result<String, EngineError> {
+        self.fork_session_as(Uuid::new_v4(), id, at_message_id).await
+    }
+
+    /// As [`Engine::fork_session`], with an id for the copy that the caller made, so that asking
+    /// twice makes one copy.
+    ///
+    /// # Errors
+    /// As [`Engine::fork_session`].
+    pub async fn fork_session_as(
+        &self,
+        new_id: Uuid,
+        id: &str,
+        at_message_id: Option<&str>,
+    ) -> Result<String, EngineError> {
+        let at = at_message_id.map(str::to_owned);
+        let point = self.session(id)?.ask(|reply| Command::ForkPoint { at, reply }).await?;
+        let intent = Intent::Fork { source: id.to_owned(), at_message_id: point.at_message_id };
+        self.begin_session(new_id, Some(point.title), intent).await
+    }
+
+    /// A session and the entry that makes it on the server, on the disk together. `known_as`: what
+    /// it is called until it says so itself.
+    async fn begin_session(
+        &self,
+        id: Uuid,
+        known_as: Option<String>,
+        intent: Intent,
+    ) -> Result<String, EngineError> {
         let id = id.to_string();
-        let new = id.clone();
-        let now = crate::clock::now_text();
-        self.shared()
+        // Nothing else has the session's id for its own: a second call finds the first one's entry.
+        let entry = Entry::new(id.clone(), intent, crate::clock::now_text()).row(&id);
+        let is_new = self
+            .shared()
             .store
-            .write(move |tx| {
-                sessions::ensure(tx, &new)?;
+            .write_durable(move |tx| {
+                if sessions::find(tx, &entry.id)?.is_some() {
+                    return Ok(false);
+                }
+                sessions::ensure(tx, &entry.id)?;
                 tx.execute(
-                    "UPDATE sessions SET created_at = ?2, last_activity = ?2
-                     WHERE id = ?1 AND created_at IS NULL",
-                    [&new, &now],
-                )
+                    "UPDATE sessions SET title = ?2, created_at = ?3, last_activity = ?3
+                     WHERE id = ?1",
+                    (&entry.id, &known_as, &entry.created_at),
+                )?;
+                outbox::insert(tx, &entry)?;
+                Ok(true)
             })
             .await?;
-        let intent = Intent::CreateSession { agents: session.agents, title: session.title };
-        // The session's id makes a second call find the first one's entry.
-        self.enqueue(&id, id.clone(), intent).await?;
+        if is_new {
+            // Its task finds the entry in the store.
+            self.session(&id)?;
+        }
         Ok(id)
     }
 
@@ -273,7 +338,7 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
-    /// Stops the answer that is being written.
+    /// Stops the answers that are being written. Answers with the first one's entry.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when nothing is running.
@@ -330,7 +395,7 @@ impl Engine {
             .await
     }
 
-    /// Changes the text of a message that was not delivered, and tries it again.
+    /// Changes the text of a message, or a title, that was not delivered, and tries it again.
     ///
     /// # Errors
     /// [`EngineError::UnknownEntry`]; [`EngineError::NotPossible`] when the server may have it.
@@ -380,27 +445,26 @@ impl Engine {
         Ok(page.map_err(|_| EngineError::Closed)??)
     }
 
-    /// Whatever waits is tried now: the machine woke up, the network changed, the window has the
-    /// focus, the person pressed "Retry now".
-    pub fn nudge(&self) {
-        if let Some(connected) = self.shared().connected.borrow().as_ref() {
-            connected.streams.nudge().wake();
+    /// How much the engine has taken on.
+    pub fn load(&self) -> Load {
+        Load {
+            followed: self.shared().followed.load(Ordering::Relaxed),
+            in_memory: self.shared().running().len(),
         }
-        self.shared().succeeded();
-        for session in self.shared().running() {
-            session.tell(Command::Nudge);
-        }
-        let _ = self.shared().hub.send(hub::HubEvent::Nudge);
     }
 
-    /// As [`Engine::nudge`], and every connection is made anew: for after a sleep or a change of the
-    /// network, when one may be dead without anybody having said so, and for a person who asks for
-    /// it.
+    /// Whatever waits is tried now, unless the server asked for patience: the window has the focus,
+    /// the person pressed "Retry now". The engine does this by itself whenever something gets
+    /// through.
+    pub fn nudge(&self) {
+        self.shared().nudge();
+    }
+
+    /// As [`Engine::nudge`], and every connection is made anew: for when one may be dead without
+    /// anybody having said so, and for a person who asks for it. The engine does this by itself
+    /// after a sleep of the machine and a change of its network.
     pub fn reconnect(&self) {
-        if let Some(connected) = self.shared().connected.borrow().as_ref() {
-            connected.streams.nudge().reconnect();
-        }
-        self.nudge();
+        self.shared().reconnect();
     }
 
     /// Writes everything that is not on the disk yet and stops. Waits at most a second for the

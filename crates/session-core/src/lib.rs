@@ -32,8 +32,9 @@ mod shared;
 mod store;
 mod summary;
 mod view;
+mod wake;
 
-pub use config::{Actor, CreateSession, EngineConfig};
+pub use config::{Actor, CreateSession, EngineConfig, Limits, Load};
 pub use diff::{Diff, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;

@@ -1,23 +1,25 @@
 //! What all parts of one engine share.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Actor, EngineConfig};
+use crate::config::{Actor, EngineConfig, Limits};
 use crate::connection::Connected;
 use crate::error::{EngineError, Notice};
 use crate::feed::FeedShared;
 use crate::hub::HubEvent;
-use crate::session::{self, SessionHandle};
+use crate::session::{self, Command, SessionHandle};
 use crate::store::{Store, lock};
 use crate::summary::{SessionSummary, WaitingApproval};
 
 /// Owned by every task of the engine; knows nothing of the [`crate::Engine`] that owns it.
 pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
+    pub(crate) limits: Limits,
     pub(crate) store: Store,
     /// The server, `None` while there is none.
     pub(crate) connected: watch::Sender<Option<Connected>>,
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) summaries: watch::Sender<Arc<Vec<SessionSummary>>>,
     pub(crate) approvals: watch::Sender<Arc<Vec<WaitingApproval>>>,
     pub(crate) hub: mpsc::UnboundedSender<HubEvent>,
+    /// How many sessions are followed.
+    pub(crate) followed: AtomicUsize,
     /// Ends every task at once, without writing anything more.
     pub(crate) cancel: CancellationToken,
     sessions: Mutex<HashMap<String, SessionHandle>>,
@@ -42,17 +46,24 @@ impl Shared {
     ) -> Self {
         Self {
             config,
+            limits: Limits::default(),
             store,
             connected: watch::Sender::new(None),
             success: watch::Sender::new(0),
             summaries: watch::Sender::default(),
             approvals: watch::Sender::default(),
             hub,
+            followed: AtomicUsize::new(0),
             cancel: CancellationToken::new(),
             sessions: Mutex::default(),
             feeds: Mutex::default(),
             notices: Mutex::default(),
         }
+    }
+
+    /// The same with other limits.
+    pub(crate) fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     pub(crate) fn actor(&self) -> &Actor {
@@ -70,6 +81,45 @@ impl Shared {
         let handle = session::spawn(self, id)?;
         sessions.insert(id.to_owned(), handle.clone());
         Ok(handle)
+    }
+
+    /// Lets a task go that nobody needs; whoever wants the session later starts another. `is_free`
+    /// is asked while no handle can be handed out.
+    pub(crate) fn retire(&self, id: &str, is_free: impl FnOnce() -> bool) -> bool {
+        let mut sessions = lock(&self.sessions);
+        let free = is_free();
+        if free {
+            sessions.remove(id);
+        }
+        free
+    }
+
+    /// Whatever waits is tried now.
+    pub(crate) fn nudge(&self) {
+        if let Some(connected) = self.connected.borrow().as_ref() {
+            connected.streams.nudge().wake();
+        }
+        self.succeeded();
+        for session in self.running() {
+            session.tell(Command::Nudge);
+        }
+        let _ = self.hub.send(HubEvent::Nudge);
+    }
+
+    /// The same, and every connection is made anew, also those of requests under way.
+    pub(crate) fn reconnect(&self) {
+        self.connected.send_if_modified(|connected| {
+            if let Some(connected) = connected {
+                connected.renew();
+                connected.streams.nudge().reconnect();
+            }
+            // It is the same server.
+            false
+        });
+        for session in self.running() {
+            session.tell(Command::Renew);
+        }
+        self.nudge();
     }
 
     /// The tasks that run.

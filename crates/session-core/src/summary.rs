@@ -143,6 +143,8 @@ pub struct OutboxItem {
 pub enum OutboxKind {
     /// Make the session and register its agents.
     CreateSession,
+    /// Make the session as a copy of another.
+    ForkSession,
     /// A message.
     SendMessage,
     /// An answer to an approval.

@@ -19,6 +19,16 @@ pub enum Intent {
         /// The session's title.
         title: Option<String>,
     },
+    /// Make the session as a copy of another, up to a message. The new session's id is the
+    /// idempotency key.
+    #[serde(rename = "forkSession")]
+    Fork {
+        /// The session to copy.
+        source: String,
+        /// The last message of the copy; `None` copies everything.
+        #[serde(default)]
+        at_message_id: Option<String>,
+    },
     /// Say something. `message_id` is the idempotency key and the id of the message (L7).
     SendMessage {
         /// The message's id, minted by the sender.
@@ -44,7 +54,8 @@ pub enum Intent {
     },
     /// Stop one generation, or all of them.
     Stop {
-        /// The message to stop; `None` stops all.
+        /// The message to stop. `None` stops all that run when it arrives, so that asking twice
+        /// may stop more than was meant: name the messages instead.
         message_id: Option<String>,
     },
     /// Give the session a title.
@@ -63,6 +74,11 @@ impl fmt::Debug for Intent {
             Self::CreateSession { agents, .. } => {
                 f.debug_struct("CreateSession").field("agents", agents).finish_non_exhaustive()
             }
+            Self::Fork { source, at_message_id } => f
+                .debug_struct("Fork")
+                .field("source", source)
+                .field("at_message_id", at_message_id)
+                .finish(),
             Self::SendMessage { message_id, text } => f
                 .debug_struct("SendMessage")
                 .field("message_id", message_id)
@@ -169,5 +185,8 @@ mod tests {
                 "messageId": "00000000-0000-0000-0000-000000000000", "text": "hi"})
         );
         assert!(!format!("{intent:?}").contains("hi\""));
+        let intent = Intent::Fork { source: "s".into(), at_message_id: None };
+        let json = serde_json::json!({"type": "forkSession", "source": "s"});
+        assert_eq!(serde_json::from_value::<Intent>(json).expect("it is one"), intent);
     }
 }

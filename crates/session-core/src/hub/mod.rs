@@ -2,9 +2,19 @@
 //!
 //! Session tasks report their summaries and approvals here; the server's list is fetched every
 //! 15 s and whenever something suggests that it changed. From both the hub makes what every window
-//! shows, and decides which sessions are followed: the recent ones, those that are shown, and those
-//! that still have something to send. Bursts are gathered: what is published costs in proportion to
-//! the number of sessions, so it happens at most some 20 times a second and never for a token (L12).
+//! shows. Bursts are gathered: what is published costs in proportion to the number of sessions, so
+//! it happens at most some 20 times a second and never for a token (L12).
+//!
+//! The hub also decides which sessions are followed, each on a connection of its own: every one
+//! that a window shows, and of the others at most [`Limits::background`]: first those with
+//! something to send, then a few of those that the server's list knows to have changed, one after
+//! the other until they are caught up, then those that wait for an approval, then the most recent.
+//! A session that is not followed and that nothing happens to leaves memory after
+//! [`Limits::rest_after`]; its summary stays here, and whoever asks for it gets it back from the
+//! store.
+//!
+//! [`Limits::background`]: crate::Limits::background
+//! [`Limits::rest_after`]: crate::Limits::rest_after
 
 mod listing;
 mod task;
@@ -42,8 +52,25 @@ pub(crate) enum HubEvent {
 pub(crate) struct SessionReport {
     pub(crate) summary: SessionSummary,
     pub(crate) approvals: Vec<Approval>,
-    /// It is shown, or has something to send: follow it in any case.
-    pub(crate) wanted: bool,
+    pub(crate) need: Need,
+    /// Its line has said all there is: it is up to date, or cannot be had.
+    pub(crate) looked: bool,
+}
+
+/// Why a session should be followed, the least pressing first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// For being recent, if it is.
+    #[default]
+    None,
+    /// It waits for an approval, which somebody else may give.
+    Approval,
+    /// The server's list knows of something that is not here yet.
+    Behind,
+    /// Something of the person's own waits for the server, or for its echo.
+    Sending,
+    /// A window shows it.
+    Shown,
 }
 
 /// The queue of events, made before the hub itself.

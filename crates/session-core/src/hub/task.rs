@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::listing::{self, Failure, Listed};
-use super::{HubEvent, ServerStatus};
+use super::{HubEvent, Need, ServerStatus, SessionReport};
 use crate::error::{EngineError, Notice};
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
@@ -18,8 +19,6 @@ use crate::shared::Shared;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::{Connection, ConnectionState, SessionState, SessionSummary, WaitingApproval};
 
-/// How many of the most recent sessions are followed in the background.
-const FOLLOWED: usize = 20;
 /// How often the server's list is fetched.
 const LIST_EVERY: Duration = Duration::from_secs(15);
 /// How soon after a failure the server is asked again.
@@ -33,8 +32,46 @@ const FALLS_WITHIN: Duration = Duration::from_secs(60);
 struct Known {
     summary: SessionSummary,
     approvals: Vec<Approval>,
-    wanted: bool,
+    need: Need,
     followed: bool,
+    /// Its line has said all there is.
+    looked: bool,
+    /// When something last happened in it, by the server's list.
+    listed: Option<String>,
+    /// What `listed` was when its line had said all there was.
+    seen: Option<String>,
+}
+
+impl Known {
+    fn new(summary: SessionSummary, need: Need) -> Self {
+        let seen = summary.last_activity_at.clone();
+        Self {
+            summary,
+            approvals: vec![],
+            need,
+            followed: false,
+            looked: false,
+            listed: None,
+            seen,
+        }
+    }
+
+    /// Something happened that is not here yet.
+    fn is_behind(&self) -> bool {
+        self.listed > self.seen
+    }
+
+    fn look(&mut self) {
+        if self.looked {
+            self.seen.clone_from(&self.listed);
+        }
+    }
+
+    fn recency(&self) -> &str {
+        let summary = &self.summary;
+        let own = summary.last_activity_at.as_deref().or(summary.created_at.as_deref());
+        own.max(self.listed.as_deref()).unwrap_or_default()
+    }
 }
 
 pub(super) struct Hub {
@@ -85,10 +122,9 @@ impl Hub {
         };
         for (row, unread) in rows {
             let waits = waiting.get(&row.id);
-            let wanted = waits.is_some();
             if row.deleted {
                 hub.deleted.insert(row.id.clone());
-                if wanted {
+                if waits.is_some() {
                     // The server has still to be told.
                     shared.session(&row.id)?;
                 }
@@ -108,9 +144,16 @@ impl Hub {
                 draft: drafts.get(&row.id).cloned(),
                 id: row.id.clone(),
             };
-            // An approval that waits is shown whatever the session's age.
-            let wanted = wanted || state == SessionState::Approval;
-            hub.known.insert(row.id, Known { summary, approvals: vec![], wanted, followed: false });
+            let need = match waits.map(Outbox::is_busy) {
+                Some(true) => Need::Sending,
+                _ if state == SessionState::Approval => Need::Approval,
+                _ => Need::None,
+            };
+            if need != Need::None {
+                // What waits is shown, and what is to be sent is sent, whatever the session's age.
+                shared.session(&row.id)?;
+            }
+            hub.known.insert(row.id, Known::new(summary, need));
         }
         hub.publish();
         Ok(hub)
@@ -168,14 +211,14 @@ impl Hub {
                 if self.deleted.contains(&id) {
                     return;
                 }
-                let followed = self.known.get(&id).is_some_and(|known| known.followed);
-                let known = Known {
-                    summary: report.summary,
-                    approvals: report.approvals,
-                    wanted: report.wanted,
-                    followed,
-                };
-                self.known.insert(id, known);
+                let SessionReport { summary, approvals, need, looked } = *report;
+                let known = self
+                    .known
+                    .entry(id)
+                    .or_insert_with(|| Known::new(summary.clone(), Need::default()));
+                (known.summary, known.approvals) = (summary, approvals);
+                (known.need, known.looked) = (need, looked);
+                known.look();
             }
             HubEvent::Deleted(id) => {
                 self.known.remove(&id);
@@ -230,9 +273,7 @@ impl Hub {
     /// Makes the lists anew and tells every window.
     fn publish(&mut self) {
         self.publish_at = None;
-        let mut summaries: Vec<SessionSummary> =
-            self.known.values().map(|known| known.summary.clone()).collect();
-        summaries.sort_by(|a, b| recency(b).cmp(recency(a)).then_with(|| a.id.cmp(&b.id)));
+        let summaries = self.by_recency().map(|known| known.summary.clone()).collect();
         let mut approvals: Vec<WaitingApproval> = self
             .known
             .values()
@@ -260,13 +301,35 @@ impl Hub {
         }
     }
 
-    /// Follows the recent sessions and those that are wanted, and no others.
+    /// The sessions, the most recently active first.
+    fn by_recency(&self) -> impl Iterator<Item = &Known> {
+        let mut known: Vec<&Known> = self.known.values().collect();
+        known.sort_by(|a, b| {
+            b.recency().cmp(a.recency()).then_with(|| a.summary.id.cmp(&b.summary.id))
+        });
+        known.into_iter()
+    }
+
+    /// Follows what is shown and, within bounds, what needs it most, and nothing else.
     fn follow_recent(&mut self) {
-        let recent: Vec<String> =
-            self.shared.summaries.borrow().iter().map(|summary| summary.id.clone()).collect();
-        for (n, id) in recent.into_iter().enumerate() {
+        let limit = self.shared.limits.background;
+        // Those that are behind take turns, so that the recent ones stay.
+        let mut turns = (limit / 4).max(1);
+        let mut order: Vec<(Need, String)> = self
+            .by_recency()
+            .map(|known| {
+                let behind = known.need < Need::Behind && known.is_behind() && turns > 0;
+                turns -= usize::from(behind);
+                (if behind { Need::Behind } else { known.need }, known.summary.id.clone())
+            })
+            .collect();
+        // Stable: among equals the more recent comes first.
+        order.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let mut background = 0;
+        for (need, id) in order {
+            let follow = need == Need::Shown || background < limit;
+            background += usize::from(need != Need::Shown);
             let Some(known) = self.known.get_mut(&id) else { continue };
-            let follow = n < FOLLOWED || known.wanted;
             if follow == known.followed {
                 continue;
             }
@@ -280,6 +343,8 @@ impl Hub {
                 session.tell(Command::Follow(false));
             }
         }
+        let followed = self.known.values().filter(|known| known.followed).count();
+        self.shared.followed.store(followed, Ordering::Relaxed);
     }
 
     fn ask_list(&mut self) {
@@ -307,18 +372,27 @@ impl Hub {
             synced_at: Some(crate::clock::now_text()),
             ..Connection::default()
         });
-        let new: Vec<Listed> = sessions
-            .into_iter()
-            .filter(|listed| {
-                !self.known.contains_key(&listed.session_id)
-                    && !self.deleted.contains(&listed.session_id)
-            })
-            .collect();
-        if new.is_empty() {
-            return;
+        let mut new = Vec::new();
+        let mut stirred = false;
+        for listed in sessions {
+            match self.known.get_mut(&listed.session_id) {
+                Some(known) if known.listed < listed.last_activity_at => {
+                    known.listed = listed.last_activity_at;
+                    known.look();
+                    stirred |= known.is_behind();
+                }
+                Some(_) => {}
+                None if self.deleted.contains(&listed.session_id) => {}
+                None => new.push(listed),
+            }
         }
-        if let Err(error) = self.adopt(new).await {
+        if !new.is_empty()
+            && let Err(error) = self.adopt(new).await
+        {
             tracing::warn!(%error, "the server's list could not be saved");
+        }
+        if stirred {
+            self.publish_soon();
         }
     }
 
@@ -336,7 +410,9 @@ impl Hub {
                 pending_approvals: 0,
                 draft: None,
             };
-            let known = Known { summary, approvals: vec![], wanted: false, followed: false };
+            let known = Known::new(summary, Need::None);
+            let listed_at = listed.last_activity_at.clone();
+            let known = Known { listed: listed_at, seen: None, ..known };
             self.known.insert(listed.session_id.clone(), known);
         }
         self.shared
@@ -375,10 +451,6 @@ impl Hub {
 
 /// What a session without title and messages is called.
 pub(crate) const UNTITLED: &str = "New session";
-
-fn recency(summary: &SessionSummary) -> &str {
-    summary.last_activity_at.as_deref().or(summary.created_at.as_deref()).unwrap_or_default()
-}
 
 fn replace<T: PartialEq>(watch: &watch::Sender<Arc<Vec<T>>>, value: Vec<T>) -> bool {
     watch.send_if_modified(|old| {

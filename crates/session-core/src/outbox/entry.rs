@@ -12,6 +12,8 @@ use crate::summary::{OutboxItem, OutboxKind};
 
 /// How long the stream may take to show what the server has accepted before it is sent again.
 const ECHO_PATIENCE: Duration = Duration::from_secs(15);
+/// The longest time that a server may ask to be left alone.
+const LONGEST_FLOOR: Duration = Duration::from_secs(600);
 
 /// One wish and how far it has got. No `Debug`: it holds the person's text (L11).
 pub(crate) struct Entry {
@@ -26,20 +28,46 @@ pub(crate) struct Entry {
     accepted: u32,
     /// A request was begun and not surely refused: the server may have it.
     tried: bool,
+    /// The same, of the requests before the present one.
+    tried_before: bool,
+    /// The person is changing or discarding it: it is not sent until that is on the disk.
+    held: bool,
 }
 
 enum State {
-    Queued { not_before: Option<Instant> },
+    Queued {
+        /// Our own patience; a nudge ends it.
+        not_before: Option<Instant>,
+        /// What the server asked for; only the person ends it, by a retry.
+        floor: Option<Instant>,
+    },
     Sending,
-    Sent { at: Instant },
+    Sent {
+        at: Instant,
+    },
     Wedged,
+}
+
+impl State {
+    /// To be sent as soon as it is its turn.
+    const NOW: Self = Self::Queued { not_before: None, floor: None };
 }
 
 impl Entry {
     /// A new wish.
     pub(crate) fn new(id: String, intent: Intent, created_at: String) -> Self {
-        let state = State::Queued { not_before: None };
-        Self { id, intent, created_at, state, reason: None, attempts: 0, accepted: 0, tried: false }
+        Self {
+            id,
+            intent,
+            created_at,
+            state: State::NOW,
+            reason: None,
+            attempts: 0,
+            accepted: 0,
+            tried: false,
+            tried_before: false,
+            held: false,
+        }
     }
 
     /// An entry as it was stored; `None` when it cannot be understood (a newer version wrote it).
@@ -100,6 +128,16 @@ impl Entry {
         matches!(self.state, State::Sending)
     }
 
+    /// Whether the server has said that it has it.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent { .. })
+    }
+
+    /// Whether the session comes from it, so that nothing else can go before.
+    fn makes_session(&self) -> bool {
+        matches!(self.intent, Intent::CreateSession { .. } | Intent::Fork { .. })
+    }
+
     /// How far it has got, for its item.
     pub(crate) fn delivery(&self) -> Delivery {
         Delivery { state: self.state(), entry_id: self.id.clone(), reason: self.reason.clone() }
@@ -141,6 +179,7 @@ impl Entry {
 fn kind(intent: &Intent) -> OutboxKind {
     match intent {
         Intent::CreateSession { .. } => OutboxKind::CreateSession,
+        Intent::Fork { .. } => OutboxKind::ForkSession,
         Intent::SendMessage { .. } => OutboxKind::SendMessage,
         Intent::RespondApproval { .. } => OutboxKind::RespondApproval,
         Intent::ToolResult { .. } => OutboxKind::ToolResult,
@@ -231,7 +270,7 @@ impl Outbox {
 
     /// Whether the session still has to be made on the server.
     pub(crate) fn makes_session(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.intent, Intent::CreateSession { .. }))
+        self.entries.iter().any(Entry::makes_session)
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -242,7 +281,10 @@ impl Outbox {
     pub(crate) fn due(&self, now: Instant) -> Option<&Entry> {
         let entry = self.first_unsent()?;
         match entry.state {
-            State::Queued { not_before } => not_before.is_none_or(|at| at <= now).then_some(entry),
+            State::Queued { not_before, floor } => {
+                let waits = not_before.max(floor).is_some_and(|at| at > now);
+                (!waits && !entry.held).then_some(entry)
+            }
             State::Sending | State::Sent { .. } | State::Wedged => None,
         }
     }
@@ -251,9 +293,7 @@ impl Outbox {
         for entry in &self.entries {
             match entry.state {
                 State::Sent { .. } => {}
-                State::Wedged if matches!(entry.intent, Intent::CreateSession { .. }) => {
-                    return None;
-                }
+                State::Wedged if entry.makes_session() => return None,
                 State::Wedged => {}
                 State::Queued { .. } | State::Sending => return Some(entry),
             }
@@ -261,21 +301,18 @@ impl Outbox {
         None
     }
 
-    /// When [`Outbox::due`] or [`Outbox::resend_unechoed`] may next have something.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
+    /// When [`Outbox::due`] may next have something; or, with a live line, on which an echo would
+    /// come, [`Outbox::resend_unechoed`].
+    pub(crate) fn wake_at(&self, live: bool) -> Option<Instant> {
         let retry = self.first_unsent().and_then(|entry| match entry.state {
-            State::Queued { not_before } => not_before,
+            State::Queued { not_before, floor } if !entry.held => not_before.max(floor),
             _ => None,
         });
-        let echo = self
-            .entries
-            .iter()
-            .filter_map(|entry| match entry.state {
-                State::Sent { at } => Some(at + entry.patience()),
-                _ => None,
-            })
-            .min();
-        [retry, echo].into_iter().flatten().min()
+        let echo = self.entries.iter().filter_map(|entry| match entry.state {
+            State::Sent { at } if live => Some(at + entry.patience()),
+            _ => None,
+        });
+        retry.into_iter().chain(echo).min()
     }
 
     /// Sends again what the server accepted and the stream has not shown for too long. Answers the
@@ -289,17 +326,41 @@ impl Outbox {
             if entry.accepted >= 2 && matches!(entry.intent, Intent::Stop { .. }) {
                 pointless.push(entry.id.clone());
             } else {
-                entry.state = State::Queued { not_before: None };
+                entry.state = State::NOW;
             }
         }
         pointless
     }
 
     /// No more waiting: the network is back, the machine woke up, or something else got through.
+    /// What a server asked for (`Retry-After`) is kept to all the same.
     pub(crate) fn nudge(&mut self) {
         for entry in &mut self.entries {
-            if let State::Queued { not_before } = &mut entry.state {
+            if let State::Queued { not_before, .. } = &mut entry.state {
                 *not_before = None;
+            }
+        }
+    }
+
+    /// The person changes or discards an entry: it is not sent until that is on the disk.
+    pub(crate) fn hold(&mut self, id: &str) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.held = true;
+        }
+    }
+
+    /// What the person wanted could not be saved: all is as it was.
+    pub(crate) fn release(&mut self, id: &str) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.held = false;
+        }
+    }
+
+    /// The request under way is given up: nobody knows what became of it.
+    pub(crate) fn give_up(&mut self) {
+        for entry in &mut self.entries {
+            if entry.is_sending() {
+                entry.state = State::NOW;
             }
         }
     }
@@ -308,15 +369,18 @@ impl Outbox {
     pub(crate) fn sending(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.state = State::Sending;
-            !std::mem::replace(&mut entry.tried, true)
+            entry.tried_before = std::mem::replace(&mut entry.tried, true);
+            !entry.tried_before
         })
     }
 
-    /// The server surely does not have it: it was never reached, or it refused.
-    pub(crate) fn not_delivered(&mut self, id: &str) {
-        if let Some(entry) = self.get_mut(id) {
-            entry.tried = false;
-        }
+    /// The server surely did not take the last request: it was never reached, or it refused.
+    /// Answers whether it surely has none of the requests before either.
+    pub(crate) fn not_delivered(&mut self, id: &str) -> bool {
+        self.get_mut(id).is_some_and(|entry| {
+            entry.tried = entry.tried_before;
+            !entry.tried
+        })
     }
 
     /// The server has it. It stays until its echo is seen (L6).
@@ -339,17 +403,18 @@ impl Outbox {
     ) {
         if let Some(entry) = self.get_mut(id) {
             entry.attempts = entry.attempts.saturating_add(1);
-            let not_before = Some(now + backoff::wait(entry.attempts, floor));
-            entry.state = State::Queued { not_before };
+            let not_before = Some(now + backoff::wait(entry.attempts));
+            let floor = floor.map(|floor| now + floor.min(LONGEST_FLOOR));
+            entry.state = State::Queued { not_before, floor };
             entry.reason = Some(reason);
         }
     }
 
-    /// It was interrupted, e.g. by another server being chosen: try again at once.
-    pub(crate) fn requeue_sending(&mut self) {
+    /// Another server, or another way to it: what was under way is given up, and nothing waits.
+    pub(crate) fn start_over(&mut self) {
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Sending) {
-                entry.state = State::Queued { not_before: None };
+            if matches!(entry.state, State::Sending | State::Queued { .. }) {
+                entry.state = State::NOW;
             }
         }
     }
@@ -368,7 +433,10 @@ impl Outbox {
         if let Some(intent) = intent {
             entry.intent = intent;
         }
-        entry.state = State::Queued { not_before: None };
+        entry.held = false;
+        if !entry.is_sending() {
+            entry.state = State::NOW;
+        }
         entry.reason = None;
         entry.attempts = 0;
         Some(entry)
@@ -423,10 +491,59 @@ mod tests {
         outbox.sending("a");
         outbox.failed("a", "no connection".to_owned(), None, now);
         assert_eq!(due(&outbox, now), None);
-        let wake = outbox.wake_at().expect("it will be tried again");
+        let wake = outbox.wake_at(false).expect("it will be tried again");
         assert_eq!(due(&outbox, wake), Some("a"));
         outbox.nudge();
         assert_eq!(due(&outbox, now), Some("a"));
+    }
+
+    #[test]
+    fn what_a_server_asked_for_is_kept_to_unless_the_person_retries() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        let asked = Duration::from_secs(90);
+        outbox.sending("a");
+        outbox.failed("a", "too many requests".to_owned(), Some(asked), now);
+        outbox.nudge();
+        assert_eq!(due(&outbox, now + asked / 2), None);
+        assert_eq!(due(&outbox, now + asked), Some("a"));
+        outbox.retry("a", None);
+        assert_eq!(due(&outbox, now), Some("a"));
+        // Nobody may be silenced for a day.
+        outbox.sending("a");
+        outbox.failed("a", "too many requests".to_owned(), Some(asked * 1000), now);
+        assert_eq!(due(&outbox, now + LONGEST_FLOOR), Some("a"));
+    }
+
+    #[test]
+    fn an_entry_that_the_person_is_changing_is_not_sent() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        outbox.push(message("b"));
+        outbox.hold("a");
+        assert_eq!(due(&outbox, now), None, "and nothing goes before it");
+        outbox.release("a");
+        assert_eq!(due(&outbox, now), Some("a"));
+        outbox.hold("a");
+        outbox.retry("a", None);
+        assert_eq!(due(&outbox, now), Some("a"));
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_of_the_requests_before() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.push(message("a"));
+        assert!(outbox.sending("a"));
+        assert!(outbox.not_delivered("a"), "refused at once");
+        assert!(!outbox.may_be_delivered("a"));
+        outbox.sending("a");
+        outbox.failed("a", "no answer".to_owned(), None, now);
+        assert!(!outbox.sending("a"));
+        assert!(!outbox.not_delivered("a"), "the first request may have got through");
+        assert!(outbox.may_be_delivered("a"));
     }
 
     #[test]
@@ -460,7 +577,8 @@ mod tests {
         outbox.sent("a", now);
         assert!(outbox.resend_unechoed(now).is_empty());
         assert_eq!(due(&outbox, now), None);
-        let later = outbox.wake_at().expect("it looks again");
+        assert_eq!(outbox.wake_at(false), None, "no echo can come without a line");
+        let later = outbox.wake_at(true).expect("it looks again");
         assert!(outbox.resend_unechoed(later).is_empty());
         assert_eq!(due(&outbox, later), Some("a"));
     }

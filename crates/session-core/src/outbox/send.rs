@@ -82,6 +82,10 @@ impl Sender {
                 }
                 requests
             }
+            Intent::Fork { source, at_message_id } => {
+                let body = json!({ "newSessionId": self.session, "atMessageId": at_message_id });
+                vec![self.request_to(source, Method::POST, &["fork"]).json(&body)]
+            }
             Intent::SendMessage { message_id, text } => {
                 let body = json!({
                     "messageId": message_id, "content": text, "role": "user",
@@ -112,7 +116,11 @@ impl Sender {
     }
 
     fn request(&self, method: Method, rest: &[&str]) -> RequestBuilder {
-        let mut path = vec!["v1", "sessions", self.session.as_str()];
+        self.request_to(&self.session, method, rest)
+    }
+
+    fn request_to(&self, session: &str, method: Method, rest: &[&str]) -> RequestBuilder {
+        let mut path = vec!["v1", "sessions", session];
         path.extend(rest);
         let url = self.connected.endpoint.url(&path);
         let request = self.connected.http.request(method, url).timeout(TIMEOUT);
@@ -166,9 +174,15 @@ fn judge(
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             later(status, floor)
         }
-        _ if status.is_client_error() || status.is_redirection() => Outcome::Wedged {
-            reason: said.unwrap_or_else(|| format!("The server refused this (HTTP {status}).")),
-        },
+        // 501: it will not learn it by being asked again.
+        _ if status.is_client_error()
+            || status.is_redirection()
+            || status == StatusCode::NOT_IMPLEMENTED =>
+        {
+            Outcome::Wedged {
+                reason: said.unwrap_or_else(|| format!("The server refused this (HTTP {status}).")),
+            }
+        }
         _ => later(status, floor),
     }
 }
@@ -220,7 +234,7 @@ mod tests {
         for status in [408, 425, 429, 500, 502, 503, 504] {
             assert!(matches!(outcome(status, &stop), Outcome::Later { .. }), "{status}");
         }
-        for status in [400, 403, 404, 409, 410, 413, 422] {
+        for status in [400, 403, 404, 409, 410, 413, 422, 501] {
             assert!(matches!(outcome(status, &stop), Outcome::Wedged { .. }), "{status}");
         }
         assert!(matches!(outcome(401, &stop), Outcome::Refused { .. }));

@@ -10,6 +10,7 @@ use super::restore::Session;
 use crate::diff::Diff;
 use crate::error::Notice;
 use crate::item::{Item, ItemMeta};
+use crate::outbox::Entry;
 use crate::store::messages;
 use crate::view::{Unfit, View};
 
@@ -69,7 +70,7 @@ impl Session {
             self.compare();
         }
         self.send_diffs(diffs);
-        let echoed = self.echoes(&changes);
+        let echoed = self.echoes(Some(&changes));
         self.persist.schedule(now, urgent || echoed || batch.closed);
     }
 
@@ -226,22 +227,22 @@ impl Session {
         diffs
     }
 
-    /// Takes the entries out of the outbox whose echo is in this batch (L6). Answers whether there
-    /// were any.
-    fn echoes(&mut self, changes: &ChangeSet) -> bool {
+    /// Takes the entries out of the outbox that the stream shows by now (L6): their echo is in this
+    /// batch, or what they ask for is the case. Answers whether there were any.
+    pub(super) fn echoes(&mut self, changes: Option<&ChangeSet>) -> bool {
         if self.outbox.is_empty() {
             return false;
         }
+        let is_in = |id: &str, message: Option<String>| {
+            changes.is_some_and(|changes| {
+                changes.txids.iter().any(|txid| txid == id)
+                    || message.is_some_and(|id| changes.messages.iter().any(|c| c.id() == id))
+            })
+        };
         let echoed: Vec<String> = self
             .outbox
             .iter()
-            .filter(|entry| {
-                changes.txids.contains(&entry.id)
-                    || entry
-                        .message_id()
-                        .is_some_and(|id| changes.messages.iter().any(|change| change.id() == id))
-                    || self.is_fulfilled(&entry.intent)
-            })
+            .filter(|entry| is_in(&entry.id, entry.message_id()) || self.is_fulfilled(entry))
             .map(|entry| entry.id.clone())
             .collect();
         for id in &echoed {
@@ -272,14 +273,18 @@ impl Session {
         }
     }
 
-    /// Whether the stream already shows what an intent asks for.
-    fn is_fulfilled(&self, intent: &Intent) -> bool {
-        match intent {
+    /// Whether the stream already shows what an entry asks for. Only what stays so counts for an
+    /// entry that was not sent yet: a title may be this one now and another before its turn comes.
+    fn is_fulfilled(&self, entry: &Entry) -> bool {
+        match &entry.intent {
             Intent::CreateSession { agents, title } => {
                 let registered = self.fold.agents();
-                agents.iter().all(|spec| registered.iter().any(|agent| agent.agent_id == spec.id))
+                self.head.offset.is_some()
+                    && agents.iter().all(|a| registered.iter().any(|b| b.agent_id == a.id))
                     && (title.is_none() || self.fold.title().is_some())
             }
+            // Nobody else makes a session with this id, and a copy is never empty.
+            Intent::Fork { .. } => self.fold.position() > 0,
             // Also when somebody else answered first: the first answer wins.
             Intent::RespondApproval { approval_id, .. } => self
                 .fold
@@ -289,8 +294,10 @@ impl Session {
             Intent::Stop { message_id: Some(id) } => {
                 !self.fold.incomplete().iter().any(|active| active.message_id == *id)
             }
-            Intent::Stop { message_id: None } => self.fold.incomplete().is_empty(),
-            Intent::Rename { title } => self.fold.title() == Some(title),
+            Intent::Stop { message_id: None } => {
+                entry.is_sent() && self.fold.incomplete().is_empty()
+            }
+            Intent::Rename { title } => entry.is_sent() && self.fold.title() == Some(title),
             // Recognised by the message's id; deletion has no echo but the server's answer.
             Intent::SendMessage { .. } | Intent::DeleteSession => false,
         }

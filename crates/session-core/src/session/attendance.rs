@@ -86,6 +86,11 @@ impl Attendance {
         self.call = None;
     }
 
+    /// Whether somebody is here, or is still to be told that nobody is.
+    pub(super) fn is_busy(&self) -> bool {
+        self.shown || self.said.is_some() || self.call.is_some()
+    }
+
     /// Another server, or none: it was told nothing.
     pub(super) fn forget(&mut self) {
         self.said = None;

@@ -80,6 +80,17 @@ impl Line {
         self.connection.state == ConnectionState::Live
     }
 
+    /// Whether all was said that can be had now.
+    pub(super) fn has_looked(&self) -> bool {
+        matches!(
+            self.connection.state,
+            ConnectionState::Live
+                | ConnectionState::Closed
+                | ConnectionState::Gone
+                | ConnectionState::Refused
+        )
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use session_protocol::Intent;
 use tokio::sync::{mpsc, oneshot};
 
+use super::intents::ForkPoint;
 use crate::error::EngineError;
 use crate::feed::FeedShared;
 use crate::summary::{Page, SessionView};
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Retry { entry_id: String, text: Option<String>, reply: Reply<()> },
     /// Take an entry out of the outbox.
     Discard { entry_id: String, reply: Reply<()> },
+    /// Where a copy of the session would end: at this message, or at the last.
+    ForkPoint { at: Option<String>, reply: Reply<ForkPoint> },
     /// Stop what runs now.
     Stop { reply: Reply<String> },
     /// Keep unsent text.
@@ -40,6 +43,8 @@ pub(crate) enum Command {
     Follow(bool),
     /// Try now whatever waits.
     Nudge,
+    /// The connection of the request under way may be dead: send it on another.
+    Renew,
     /// Write everything and end.
     Close { done: oneshot::Sender<()> },
     /// Panic, as a broken invariant does.

@@ -11,8 +11,17 @@ use super::restore::Session;
 use crate::error::EngineError;
 use crate::hub::HubEvent;
 use crate::outbox::{Entry, Outcome, Sender, text_of};
-use crate::store::{StoreError, drafts, outbox, sessions};
+use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::Draft;
+
+/// How long a server that refused the token is not asked again, unless something changes.
+const ASK_REFUSED: Duration = Duration::from_secs(60);
+
+/// Where a copy of a session ends, and what the original is called.
+pub(crate) struct ForkPoint {
+    pub(crate) at_message_id: Option<String>,
+    pub(crate) title: String,
+}
 
 /// A local write that was handed to the writer thread; what happens when it is on the disk.
 pub(super) type Pending = BoxFuture<'static, Saved>;
@@ -57,6 +66,24 @@ fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
     let _ = reply.send(result);
 }
 
+/// What an intent becomes when the person changes its text.
+fn edited(intent: &Intent, text: String) -> Result<Intent, &'static str> {
+    if text.trim().is_empty() {
+        return Err("There is nothing to send. Write something first.");
+    }
+    let title = || text.trim().to_owned();
+    match intent {
+        Intent::SendMessage { message_id, .. } => {
+            Ok(Intent::SendMessage { message_id: *message_id, text })
+        }
+        Intent::Rename { .. } => Ok(Intent::Rename { title: title() }),
+        Intent::CreateSession { agents, .. } => {
+            Ok(Intent::CreateSession { agents: agents.clone(), title: Some(title()) })
+        }
+        _ => Err("Only messages and titles can be edited."),
+    }
+}
+
 impl Session {
     /// Puts an intent in the outbox: on the disk first, then shown and sent.
     pub(super) fn enqueue(
@@ -76,6 +103,13 @@ impl Session {
         if self.line.is_closed() {
             let why = "This session is closed; nothing can be sent to it any more.";
             answer(reply, Err(EngineError::NotPossible(why)));
+            return None;
+        }
+        if let Intent::SendMessage { message_id, .. } = &intent
+            && self.has_message(&message_id.to_string())
+        {
+            // It was delivered and has left the outbox: there would be no other echo.
+            answer(reply, Ok(entry_id));
             return None;
         }
         let entry = Entry::new(entry_id, intent, crate::clock::now_text());
@@ -112,14 +146,37 @@ impl Session {
         same.map(|entry| entry.id.clone())
     }
 
-    /// What to stop now.
-    pub(super) fn stoppable(&self) -> Result<Intent, EngineError> {
+    /// Whether the stream has shown a message.
+    fn has_message(&self, id: &str) -> bool {
+        let stored = || {
+            self.shared.store.read(|connection| messages::find(connection, self.key, id)).ok()?
+        };
+        self.fold.message(id).is_some() || stored().is_some_and(|row| !self.persist.hides(&row.id))
+    }
+
+    /// What to stop now: each answer by its id, because "everything" would be something else by
+    /// the time the server is asked, perhaps twice.
+    pub(super) fn stoppable(&self) -> Vec<Intent> {
         let active = self.fold.incomplete();
-        match active.as_slice() {
-            [] => Err(EngineError::NotPossible("Nothing is running in this session.")),
-            [one] => Ok(Intent::Stop { message_id: Some(one.message_id.clone()) }),
-            _ => Ok(Intent::Stop { message_id: None }),
+        active.iter().map(|one| Intent::Stop { message_id: Some(one.message_id.clone()) }).collect()
+    }
+
+    /// Where a copy of the session ends that is asked for now.
+    pub(super) fn fork_point(&mut self, at: Option<String>) -> Result<ForkPoint, EngineError> {
+        if !self.head.remote {
+            let why = "This session is not on the server yet. Copy it when it is.";
+            return Err(EngineError::NotPossible(why));
         }
+        let at_message_id = match at {
+            Some(id) if self.has_message(&id) => Some(id),
+            Some(_) => {
+                let why = "This message is not delivered yet. Copy the session when it is.";
+                return Err(EngineError::NotPossible(why));
+            }
+            // What is shown now, not what is there when the server is asked.
+            None => self.last_shown()?,
+        };
+        Ok(ForkPoint { at_message_id, title: self.title() })
     }
 
     /// The person wants an entry sent again, perhaps with another text.
@@ -133,24 +190,21 @@ impl Session {
             answer(reply, Err(EngineError::UnknownEntry));
             return None;
         };
-        let intent = match (&entry.intent, text) {
-            (_, None) => None,
-            (Intent::SendMessage { message_id, .. }, Some(text)) => {
-                Some(Intent::SendMessage { message_id: *message_id, text })
-            }
-            (_, Some(_)) => {
-                let why = "Only messages can be edited.";
+        let intent = match text.map(|text| edited(&entry.intent, text)).transpose() {
+            Ok(intent) => intent,
+            Err(why) => {
                 answer(reply, Err(EngineError::NotPossible(why)));
                 return None;
             }
         };
         if intent.is_some() && self.outbox.may_be_delivered(&entry_id) {
-            let why = "The server may have this message already, so it cannot be edited.";
+            let why = "The server may have this already, so it cannot be edited.";
             answer(reply, Err(EngineError::NotPossible(why)));
             return None;
         }
         let stored = serde_json::to_string(intent.as_ref().unwrap_or(&entry.intent))
             .expect("an intent is plain data");
+        self.outbox.hold(&entry_id);
         let id = entry_id.clone();
         let saved = self.shared.store.write_durable(move |tx| outbox::set_intent(tx, &id, &stored));
         Some(async move { Saved::Retried { entry_id, intent, result: saved.await, reply } }.boxed())
@@ -162,6 +216,7 @@ impl Session {
             answer(reply, Err(EngineError::UnknownEntry));
             return None;
         }
+        self.outbox.hold(&entry_id);
         let id = entry_id.clone();
         let saved = self.shared.store.write_durable(move |tx| outbox::remove(tx, &id));
         Some(async move { Saved::Discarded { entry_id, result: saved.await, reply } }.boxed())
@@ -225,15 +280,19 @@ impl Session {
             }
             Saved::Retried { entry_id, intent, result, reply } => {
                 if result.is_ok() {
-                    self.refused = false;
+                    self.refused = None;
                     self.outbox.retry(&entry_id, intent);
                     self.redraw(&entry_id);
+                } else {
+                    self.outbox.release(&entry_id);
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
             Saved::Discarded { entry_id, result, reply } => {
                 if result.is_ok() {
                     self.leave(&entry_id);
+                } else {
+                    self.outbox.release(&entry_id);
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
@@ -310,9 +369,10 @@ impl Session {
         &mut self,
         now: Instant,
     ) -> Option<BoxFuture<'static, (String, Outcome)>> {
-        if self.refused {
+        if self.refused.is_some_and(|until| now < until) {
             return None;
         }
+        self.refused = None;
         let connected = self.shared.connected.borrow().clone()?;
         if self.line.is_live() {
             for id in self.outbox.resend_unechoed(now) {
@@ -346,8 +406,7 @@ impl Session {
 
     /// A request was answered, or was not.
     pub(super) fn sent(&mut self, entry_id: &str, outcome: Outcome, now: Instant) {
-        if outcome.is_no_delivery() {
-            self.outbox.not_delivered(entry_id);
+        if outcome.is_no_delivery() && self.outbox.not_delivered(entry_id) {
             let id = entry_id.to_owned();
             drop(self.shared.store.write(move |tx| outbox::set_tried(tx, &id, false)));
         }
@@ -357,7 +416,7 @@ impl Session {
                 let intent = self.outbox.get(entry_id).map(|entry| entry.intent.clone());
                 self.outbox.sent(entry_id, now);
                 match intent {
-                    Some(Intent::CreateSession { .. }) => {
+                    Some(Intent::CreateSession { .. } | Intent::Fork { .. }) => {
                         self.head.remote = true;
                         self.persist.touch_head();
                         self.persist.schedule(now, true);
@@ -371,13 +430,17 @@ impl Session {
                     }
                     _ => {}
                 }
+                // The stream may have shown it before the server answered.
+                if self.echoes(None) {
+                    self.persist.schedule(now, true);
+                }
             }
             Outcome::Later { reason, floor, .. } => {
                 self.outbox.failed(entry_id, reason, floor, now)
             }
             Outcome::Refused { reason } => {
-                self.refused = true;
-                self.outbox.failed(entry_id, reason, Some(Duration::from_secs(60)), now);
+                self.refused = Some(now + ASK_REFUSED);
+                self.outbox.failed(entry_id, reason, None, now);
             }
             Outcome::Wedged { reason } => self.wedge(entry_id, reason),
         }

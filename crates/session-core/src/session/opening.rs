@@ -39,6 +39,12 @@ impl Session {
         Ok(Page { items: items.into_iter().map(|(_, item)| item).collect(), has_more_before })
     }
 
+    /// The last message that is shown.
+    pub(super) fn last_shown(&mut self) -> Result<Option<String>, EngineError> {
+        let (items, _) = self.window(None, 1)?;
+        Ok(items.into_iter().next_back().map(|(_, item)| item.id))
+    }
+
     /// Makes the view, from which feeds get their diffs.
     pub(super) fn ensure_view(&mut self) {
         if self.view.is_some() {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::restore::Session;
 use crate::diff::Diff;
 use crate::feed::FeedShared;
-use crate::hub::{HubEvent, SessionReport, UNTITLED};
+use crate::hub::{HubEvent, Need, SessionReport, UNTITLED};
 use crate::item::DeliveryState;
 use crate::summary::{SessionMeta, SessionState, SessionSummary};
 use crate::view::Base;
@@ -104,6 +104,7 @@ impl Session {
         if self.head.state != state.as_str() {
             self.head.state = state.as_str().to_owned();
             self.persist.touch_head();
+            self.persist.schedule(Instant::now(), false);
         }
         let report = SessionReport {
             summary: SessionSummary {
@@ -118,9 +119,16 @@ impl Session {
                 draft: self.draft.as_ref().map(|draft| draft.text.clone()),
             },
             approvals: meta.pending_approvals.clone(),
-            wanted: !self.viewers.is_empty()
-                || self.outbox.is_busy()
-                || !meta.pending_approvals.is_empty(),
+            need: if !self.viewers.is_empty() {
+                Need::Shown
+            } else if self.outbox.is_busy() {
+                Need::Sending
+            } else if !meta.pending_approvals.is_empty() {
+                Need::Approval
+            } else {
+                Need::None
+            },
+            looked: self.line.has_looked(),
         };
         if self.published.report.as_ref() != Some(&report) {
             let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));
@@ -166,7 +174,7 @@ impl Session {
         })
     }
 
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         let asked = self.outbox.title();
         if let Some(title) = asked.or_else(|| self.fold.title()).or(self.head.title.as_deref()) {
             return title.to_owned();

@@ -47,8 +47,8 @@ pub(super) struct Session {
     pub(super) unread_stale: bool,
     /// The disk could not be written; said once.
     pub(super) store_trouble: bool,
-    /// The server refused the token: nothing is sent until something changes.
-    pub(super) refused: bool,
+    /// The server refused the token: until then nothing is sent, unless something changes.
+    pub(super) refused: Option<Instant>,
 }
 
 /// What was last told to others, and what may have changed since.
@@ -117,7 +117,7 @@ impl Session {
             published: Published { dirty: true, ..Published::default() },
             unread_stale: false,
             store_trouble: false,
-            refused: false,
+            refused: None,
         })
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::apply::News;
 use super::attendance::Attendance;
 use super::follow::Arrival;
-use super::handle::{Command, SessionHandle};
+use super::handle::{Command, Reply, SessionHandle};
 use super::intents::Pending;
 use super::restore::Session;
 use crate::error::{EngineError, Notice};
@@ -23,6 +23,9 @@ use crate::outbox::Outcome;
 use crate::shared::Shared;
 use crate::store::{StoreError, messages};
 use crate::summary::ConnectionState;
+
+/// How soon a task that could not be let go is looked at again.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Restores a session and starts its task.
 pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
@@ -34,6 +37,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, Eng
         saving: FuturesOrdered::new(),
         sending: None,
         attendance: Attendance::default(),
+        resting_since: None,
     };
     tokio::spawn(watch_over(task));
     Ok(handle)
@@ -63,6 +67,8 @@ struct Task {
     /// The request under way: one at a time (FIFO).
     sending: Option<BoxFuture<'static, (String, Outcome)>>,
     attendance: Attendance,
+    /// Since when nobody needs the session.
+    resting_since: Option<Instant>,
 }
 
 /// A deleted session answers as one that does not exist; what else it is told, it may obey.
@@ -71,6 +77,7 @@ fn refuse(command: Command) -> Option<Command> {
     match command {
         Command::Open { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
         Command::PageBefore { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
+        Command::ForkPoint { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
         Command::SaveDraft { reply, .. } | Command::MarkRead { reply } => {
             drop(reply.send(Err(EngineError::UnknownSession)));
         }
@@ -101,6 +108,9 @@ impl Task {
             if self.session.deleted && self.session.outbox.is_empty() && self.saving.is_empty() {
                 return;
             }
+            if self.may_rest(now) {
+                return;
+            }
             let wake_at = self.wake_at().unwrap_or(now + Duration::from_secs(3600));
             let session = &mut self.session;
             let may_read = !session.persist.is_overfull();
@@ -109,7 +119,10 @@ impl Task {
                 () = shared.cancel.cancelled() => return,
                 command = self.commands.recv() => match command {
                     Some(Command::Close { done }) => return self.close(done).await,
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        self.resting_since = None;
+                        self.obey(command);
+                    }
                     None => return,
                 },
                 result = session.persist.finished() => session.committed(&result),
@@ -163,12 +176,42 @@ impl Task {
         self.attendance.begin(session, now);
     }
 
+    /// Whether nobody has needed the session for so long that it may leave memory.
+    fn may_rest(&mut self, now: Instant) -> bool {
+        let session = &self.session;
+        let needed = session.line.wanted
+            || session.unconfirmed.is_some()
+            || !session.viewers.is_empty()
+            || session.outbox.is_busy()
+            || !session.persist.is_clean()
+            || !self.saving.is_empty()
+            || self.sending.is_some()
+            || self.attendance.is_busy();
+        if needed {
+            self.resting_since = None;
+            return false;
+        }
+        let since = *self.resting_since.get_or_insert(now);
+        // Handles are given out under the lock that `retire` holds: none can be used later.
+        now.duration_since(since) >= session.shared.limits.rest_after
+            && session.shared.retire(&session.id, || {
+                self.commands.sender_strong_count() == 1 && self.commands.is_empty()
+            })
+    }
+
     fn wake_at(&self) -> Option<Instant> {
         let session = &self.session;
-        let outbox = if self.sending.is_none() { session.outbox.wake_at() } else { None };
+        let can_send = self.sending.is_none() && session.shared.connected.borrow().is_some();
+        let outbox = can_send.then(|| session.outbox.wake_at(session.line.is_live())).flatten();
         let attendance = self.attendance.wake_at(session);
+        // What is due is not sent before the server may be asked again.
+        let outbox = if can_send { outbox.max(session.refused) } else { None };
         let tick = session.published.tick;
-        [session.persist.wake_at(), session.line.wake_at(), tick, outbox, attendance]
+        let rest = self.resting_since.map(|since| {
+            // A little later when somebody holds a handle just then.
+            (since + session.shared.limits.rest_after).max(Instant::now() + SOON)
+        });
+        [session.persist.wake_at(), session.line.wake_at(), tick, outbox, attendance, rest]
             .into_iter()
             .flatten()
             .min()
@@ -179,9 +222,8 @@ impl Task {
         let session = &mut self.session;
         self.sending = None;
         self.attendance.forget();
-        session.refused = false;
-        session.outbox.requeue_sending();
-        session.outbox.nudge();
+        session.refused = None;
+        session.outbox.start_over();
         session.line.hang_up();
         session.published.dirty = true;
     }
@@ -213,21 +255,22 @@ impl Task {
             Command::Enqueue { entry_id, intent, reply } => {
                 session.enqueue(entry_id, intent, reply)
             }
-            Command::Stop { reply } => match session.stoppable() {
-                Ok(intent) => session.enqueue(uuid::Uuid::new_v4().to_string(), intent, reply),
-                Err(error) => {
-                    let _ = reply.send(Err(error));
-                    None
-                }
-            },
+            Command::Stop { reply } => {
+                self.stop(reply);
+                None
+            }
+            Command::ForkPoint { at, reply } => {
+                let _ = reply.send(session.fork_point(at));
+                None
+            }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
             Command::Discard { entry_id, reply } => {
-                let pending = session.discard(entry_id.clone(), reply);
                 if session.outbox.get(&entry_id).is_some_and(crate::outbox::Entry::is_sending) {
                     // The request under way is given up; what it does can no longer be known.
                     self.sending = None;
+                    session.outbox.give_up();
                 }
-                pending
+                session.discard(entry_id, reply)
             }
             Command::SaveDraft { text, reply } => Some(session.save_draft(text, reply)),
             Command::MarkRead { reply } => session.mark_read(reply),
@@ -240,8 +283,14 @@ impl Task {
                 }
                 None
             }
+            Command::Renew => {
+                self.sending = None;
+                self.attendance.forget();
+                session.outbox.give_up();
+                None
+            }
             Command::Nudge => {
-                session.refused = false;
+                session.refused = None;
                 session.outbox.nudge();
                 session.line.nudge();
                 None
@@ -252,6 +301,22 @@ impl Task {
             Command::Fall => panic!("an invariant is broken, as a test asked for"),
         };
         self.saving.extend(pending);
+    }
+
+    /// Stops every answer that is being written. The first entry's id is the answer.
+    fn stop(&mut self, reply: Reply<String>) {
+        let mut intents = self.session.stoppable().into_iter();
+        let Some(first) = intents.next() else {
+            let why = "Nothing is running in this session.";
+            let _ = reply.send(Err(EngineError::NotPossible(why)));
+            return;
+        };
+        let new_id = || uuid::Uuid::new_v4().to_string();
+        self.saving.extend(self.session.enqueue(new_id(), first, reply));
+        for intent in intents {
+            let (reply, _) = oneshot::channel();
+            self.saving.extend(self.session.enqueue(new_id(), intent, reply));
+        }
     }
 
     /// Writes everything and ends.
@@ -283,8 +348,7 @@ impl Session {
         let now = Instant::now();
         match arrival {
             Arrival::Batch(batch) => {
-                if self.refused {
-                    self.refused = false;
+                if self.refused.take().is_some() {
                     self.outbox.nudge();
                 }
                 self.take_in(

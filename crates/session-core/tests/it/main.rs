@@ -3,11 +3,15 @@
 mod crash;
 mod damage;
 mod different;
+mod faulty;
 mod feeds;
 mod flaky;
 mod journey;
+mod many;
 mod offline;
+mod once;
 mod outbox;
 mod presence;
 mod sessions;
 mod support;
+mod wishes;

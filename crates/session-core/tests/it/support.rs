@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use session_core::{
-    Actor, CreateSession, Diff, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, Notice,
-    SessionMeta, SessionSummary, WaitingApproval,
+    Actor, CreateSession, Diff, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, Limits,
+    Notice, SessionMeta, SessionSummary, WaitingApproval,
 };
 use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
 use session_server::{RunningServer, ServerConfig};
@@ -66,9 +66,13 @@ impl Home {
 }
 
 pub(crate) fn engine_in(dir: &Path) -> Engine {
+    engine_with(dir, Limits::default())
+}
+
+pub(crate) fn engine_with(dir: &Path, limits: Limits) -> Engine {
     let actor = Actor { id: "ana".to_owned(), name: "Ana".to_owned() };
     let config = EngineConfig { data_dir: dir.to_owned(), actor, device_id: "laptop".to_owned() };
-    Engine::open(config).expect("the engine opens")
+    Engine::open_with(config, limits).expect("the engine opens")
 }
 
 pub(crate) fn connect(engine: &Engine, url: &Url) {
@@ -202,25 +206,55 @@ pub(crate) fn text(item: &Item) -> String {
         .collect()
 }
 
-/// The session as its stream has it, read by nobody of ours but the fold.
-pub(crate) async fn truth(server: &RunningServer, session: &str) -> Vec<Message> {
+/// The items of a session's stream.
+pub(crate) async fn log(server: &RunningServer, session: &str) -> Vec<serde_json::Value> {
+    let items = raw(server, session).await;
+    items.iter().map(|item| serde_json::from_slice(item).expect("an item is JSON")).collect()
+}
+
+async fn raw(server: &RunningServer, session: &str) -> Vec<bytes::Bytes> {
     let mut url = server.base_url();
     url.path_segments_mut()
         .expect("an http URL has a path")
         .pop_if_empty()
         .extend(["v1", "stream", "sessions", session]);
-    let mut fold = SessionFold::new(session);
+    let mut items = Vec::new();
     let stream = durable_stream::Client::new().stream(url);
     let mut batches = stream.follow(durable_stream::Offset::Beginning, durable_stream::Live::No);
     while let Some(batch) = futures::StreamExt::next(&mut batches).await {
-        fold.apply(&batch.expect("the stream can be read").items, &mut ());
+        items.extend(batch.expect("the stream can be read").items);
     }
+    items
+}
+
+/// The session as its stream has it, read by nobody of ours but the fold.
+pub(crate) async fn truth(server: &RunningServer, session: &str) -> Vec<Message> {
+    let mut fold = SessionFold::new(session);
+    fold.apply(&raw(server, session).await, &mut ());
     fold.messages().filter(|message| !message.hidden).cloned().collect()
 }
 
 /// The items of the stream as the engine should show them.
 pub(crate) async fn true_items(server: &RunningServer, session: &str) -> Vec<Item> {
     truth(server, session).await.into_iter().map(Item::from).collect()
+}
+
+/// A small generator: the same numbers in every run.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 to `end`, without `end`. (SplitMix64.)
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
 }
 
 /// Waits until a condition holds.

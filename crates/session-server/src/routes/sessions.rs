@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
-use super::{App, Body, SessionId, agents, no_content};
+use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
     access::Acting,
     problem::Problem,
@@ -30,6 +30,8 @@ pub(super) struct Rename {
     title: String,
     #[serde(default)]
     actor_id: Option<String>,
+    #[serde(default)]
+    txid: Option<String>,
 }
 
 fn described(session_id: &str) -> Json<Value> {
@@ -66,7 +68,7 @@ pub(super) async fn create(
             if let Some(title) = title
                 && session.ledger().title() != Some(&title)
             {
-                session.rename(&title, &actor);
+                session.rename(&title, &actor, None);
             }
             Ok(())
         })
@@ -93,11 +95,18 @@ pub(super) async fn rename(
 ) -> Result<Json<Value>, Problem> {
     let actor = acting.actor(body.actor_id)?;
     let title = title(&body.title)?;
+    let txid = uuid("txid", body.txid)?;
     let answer = json!({"sessionId": session, "title": title});
     app.sessions
         .with(&session, Open::Existing, move |session| {
-            if session.ledger().title() != Some(&title) {
-                session.rename(&title, &actor);
+            // Whoever names the wish waits for its echo, and may ask again when somebody else has
+            // given another title since.
+            let is_new = match &txid {
+                Some(txid) => session.ledger().by_txid(txid).is_none(),
+                None => session.ledger().title() != Some(&title),
+            };
+            if is_new {
+                session.rename(&title, &actor, txid.as_deref());
             }
             Ok(())
         })

@@ -55,14 +55,14 @@ impl Session {
     }
 
     /// Gives the session a title.
-    pub(crate) fn rename(&mut self, title: &str, actor_id: &str) {
+    pub(crate) fn rename(&mut self, title: &str, actor_id: &str, txid: Option<&str>) {
         let chunk = json!({"type": "config", "title": title});
         self.push_row(Row {
             message_id: &Uuid::new_v4().to_string(),
             actor_id,
             role: Role::User,
             chunk: &chunk.to_string(),
-            txid: None,
+            txid,
         });
         let (session_id, title) = (self.id.clone(), title.to_owned());
         self.batch.after.push(Op::Title { session_id, title });

@@ -92,6 +92,14 @@ async fn sessions_are_listed_renamed_and_really_deleted() {
     assert!(list["sessions"][0]["lastActivityAt"].is_string());
     let log = talk.until("the title", |log| log.count("config") == 1).await;
     assert_eq!(log.find("config").unwrap().1["title"], "Plans");
+    // A wish that is named counts once, whatever came after it.
+    let named = json!({"title": "Mine", "txid": Uuid::new_v4()});
+    rig.call(Method::PATCH, &talk.path(""), named.clone()).await;
+    rig.call(Method::PATCH, &talk.path(""), json!({"title": "Theirs"})).await;
+    assert_eq!(rig.call(Method::PATCH, &talk.path(""), named).await.0, 200);
+    talk.send("hello").await;
+    let log = talk.until("the answer", |log| log.ended() == 2).await;
+    assert_eq!(log.count("config"), 3);
 
     assert_eq!(rig.call(Method::DELETE, &talk.path(""), json!({})).await.0, 204);
     assert_eq!(rig.get(&talk.path("")).await.0, 404);

@@ -1,0 +1,336 @@
+//! Each kind of wish: done once although its answer was lost; and when it is refused, changed or
+//! taken back, what the person wants happens, and nothing else.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use session_core::{CreateSession, DeliveryState, Engine, OutboxKind};
+use session_protocol::Role;
+use session_server::RunningServer;
+
+use crate::faulty::{Asked, Fate, Way};
+use crate::support::{Home, Window, connect, demo, eventually, log, truth};
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Everything passes but this one wish.
+fn only(
+    method: &'static str,
+    end: &'static str,
+    fate: Fate,
+) -> impl FnMut(Asked<'_>) -> Fate + Send + 'static {
+    move |asked| {
+        let meant = asked.method == method && asked.path.ends_with(end);
+        if meant { fate } else { Fate::Pass }
+    }
+}
+
+/// The chunks of a type in the log.
+async fn chunks(server: &RunningServer, session: &str, kind: &str) -> Vec<Value> {
+    let chunks = log(server, session).await;
+    let chunks = chunks.iter().filter_map(|item| item["value"]["chunk"].as_str());
+    let chunks = chunks.map(|chunk| serde_json::from_str(chunk).expect("a chunk is JSON"));
+    chunks.filter(|chunk: &Value| chunk["type"] == kind).collect()
+}
+
+async fn count(server: &RunningServer, session: &str, kind: &str) -> usize {
+    chunks(server, session, kind).await.len()
+}
+
+async fn status_of(server: &RunningServer, session: &str) -> StatusCode {
+    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    reqwest::get(url).await.expect("the server answers").status()
+}
+
+/// The only entry in the outbox that was refused.
+fn refused(window: &Window) -> Option<(String, OutboxKind, String)> {
+    let outbox = &window.meta.as_ref()?.outbox;
+    let entry = outbox.iter().find(|entry| entry.state == DeliveryState::Wedged)?;
+    Some((entry.entry_id.clone(), entry.kind, entry.reason.clone().unwrap_or_default()))
+}
+
+async fn until_refused(window: &mut Window) -> String {
+    window.until("it is refused", |w| refused(w).is_some()).await;
+    refused(window).expect("it was just there").0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
+    let home = Home::new();
+    let server = home.server_with(|config| config.demo_pace = Duration::from_millis(1)).await;
+    let mut seen = HashSet::new();
+    let way = Way::to(server.addr, move |asked| {
+        let is_wish = asked.method != "GET" && !asked.path.ends_with("/login");
+        let is_first = is_wish && seen.insert(format!("{} {}", asked.method, asked.path));
+        if is_first { Fate::AnswerLost } else { Fate::Pass }
+    })
+    .await;
+    let engine = home.engine();
+    connect(&engine, &way.url());
+    let created = CreateSession { title: Some("Plans".to_owned()), ..demo() };
+    let session = engine.create_session(created).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+
+    // Approve, then deny.
+    for (n, approved) in [true, false].into_iter().enumerate() {
+        engine.send_message(&session, "Please clean up").await.expect("it is saved");
+        window.until("an approval", |w| w.approvals.len() == 1).await;
+        let approval = window.approvals[0].approval.id.clone();
+        engine.respond_approval(&session, &approval, approved).await.expect("it is saved");
+        window.until("the agent goes on", |w| w.approvals.is_empty() && w.is_settled()).await;
+        assert_eq!(count(&server, &session, "approval-response").await, n + 1);
+    }
+    assert_eq!(count(&server, &session, "whole-message").await, 2);
+
+    engine.send_message(&session, "long 90000").await.expect("it is saved");
+    window.until("an answer begins", |w| w.items.iter().any(|i| !i.meta.is_complete)).await;
+    engine.stop(&session).await.expect("it is saved");
+    window.until("it has stopped", |w| w.is_settled()).await;
+    assert!(window.items.last().is_some_and(|item| item.meta.stopped.is_some()));
+
+    engine.rename_session(&session, "Other plans").await.expect("it is saved");
+    window.until("it is renamed", |w| w.is_settled() && w.meta().title == "Other plans").await;
+    assert_eq!(count(&server, &session, "config").await, 2, "the first title and the second");
+
+    // A tool that runs here, called by an agent elsewhere.
+    let post = server.base_url().join(&format!("v1/sessions/{session}/chunks")).expect("a URL");
+    for chunk in [
+        json!({"type": "TOOL_CALL_START", "toolCallId": "call", "toolCallName": "where_am_i"}),
+        json!({"type": "TOOL_CALL_END", "toolCallId": "call"}),
+    ] {
+        let body = json!({"messageId": "m", "actorId": "elsewhere", "chunk": chunk});
+        let answer = Client::new().post(post.clone()).json(&body).send().await;
+        assert_eq!(answer.expect("the server answers").status(), 200);
+    }
+    window.until("the call", |w| w.items.last().is_some_and(|item| item.id == "m")).await;
+    let output = json!({"city": "Turin"});
+    engine.send_tool_result(&session, "call", output, None).await.expect("it is saved");
+    window.until("the server has it", |w| w.meta().queued == 0).await;
+    let results = chunks(&server, &session, "TOOL_CALL_RESULT").await;
+    assert_eq!(results.iter().filter(|result| result["toolCallId"] == "call").count(), 1);
+
+    let copy = engine.fork_session(&session, None).await.expect("it is saved");
+    let shown = window.items.len();
+    let mut window = Window::open(&engine, &copy);
+    window.until("the copy", |w| w.items.len() == shown && w.meta().queued == 0).await;
+    let marks = log(&server, &copy).await;
+    let marks = marks.iter().filter(|item| item.to_string().contains("forkedFrom"));
+    assert_eq!(marks.count(), 1);
+
+    engine.delete_session(&copy).await.expect("it is saved");
+    eventually("it is deleted", async || {
+        (status_of(&server, &copy).await == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
+    let home = Home::new();
+    let server = home.server().await;
+    let way = Way::to(server.addr, |_| Fate::Pass).await;
+    let engine = home.engine();
+    connect(&engine, &way.url());
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+
+    // Edited: a title.
+    way.decide(|asked| if asked.method == "PATCH" { Fate::Refused(403) } else { Fate::Pass });
+    engine.rename_session(&session, "Not this").await.expect("it is saved");
+    let entry = until_refused(&mut window).await;
+    assert!(refused(&window).expect("it is there").2.contains("403"), "the reason is shown");
+    way.calm();
+    engine.edit_entry(&entry, "But this").await.expect("nobody has it");
+    window.until("it is renamed", |w| w.meta().queued == 0 && w.meta().title == "But this").await;
+    assert_eq!(count(&server, &session, "config").await, 1);
+
+    // Retried, after a restart: a message.
+    way.decide(only("POST", "/messages", Fate::Refused(422)));
+    let message = engine.send_message(&session, "Please clean up").await.expect("it is saved");
+    assert_eq!(until_refused(&mut window).await, message);
+    drop(window);
+    drop(engine);
+    let engine = home.engine();
+    connect(&engine, &way.url());
+    let mut window = Window::open(&engine, &session);
+    assert_eq!(until_refused(&mut window).await, message, "it is still refused");
+    way.calm();
+    engine.retry_entry(&message).await.expect("it waits");
+    window.until("an approval", |w| w.approvals.len() == 1 && w.meta().queued == 0).await;
+
+    // Discarded: an answer; another is given then.
+    let approval = window.approvals[0].approval.id.clone();
+    way.decide(
+        |asked| {
+            if asked.path.contains("/approvals/") { Fate::Refused(403) } else { Fate::Pass }
+        },
+    );
+    engine.respond_approval(&session, &approval, true).await.expect("it is saved");
+    let entry = until_refused(&mut window).await;
+    way.calm();
+    let error = engine.edit_entry(&entry, "no").await.expect_err("there is no text in it");
+    assert_eq!(error.code(), "not-possible");
+    engine.discard_entry(&entry).await.expect("it waits");
+    engine.respond_approval(&session, &approval, false).await.expect("it is saved");
+    window.until("the other answer counts", |w| w.is_settled() && w.approvals.is_empty()).await;
+    assert!(window.texts().concat().contains("you said **no**"));
+    assert_eq!(count(&server, &session, "approval-response").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_can_be_taken_back_while_it_is_being_sent() {
+    // The server never saw it; or it had it already, which nothing can undo.
+    for (fate, said) in [(Fate::Late(NEVER), 1), (Fate::Held, 2)] {
+        let home = Home::new();
+        let server = home.server().await;
+        let way = Way::to(server.addr, |_| Fate::Pass).await;
+        let engine = home.engine();
+        connect(&engine, &way.url());
+        let session = engine.create_session(demo()).await.expect("it is saved");
+        let mut window = Window::open(&engine, &session);
+        window.until("the session", |w| w.is_settled()).await;
+        way.decide(move |asked| {
+            let is_message = asked.path.ends_with("/messages");
+            // The stream is late too, so that the echo does not come first.
+            if is_message || asked.is_stream() { fate } else { Fate::Pass }
+        });
+        engine.reconnect();
+        let unwanted = engine.send_message(&session, "hello").await.expect("it is saved");
+        window
+            .until("it is on its way", |w| {
+                w.meta().outbox.iter().any(|entry| entry.state == DeliveryState::Sending)
+            })
+            .await;
+        if said == 2 {
+            eventually("the server has it", async || {
+                let log = log(&server, &session).await;
+                log.iter().any(|item| item.to_string().contains(&unwanted)).then_some(())
+            })
+            .await;
+        }
+        engine.send_message(&session, "thanks").await.expect("it is saved");
+        engine.discard_entry(&unwanted).await.expect("it is still here");
+        window.until("it is gone", |w| w.texts() == ["thanks"]).await;
+        way.calm();
+        engine.reconnect();
+        window.until("what follows goes", |w| w.is_settled() && w.answers() == said).await;
+        let there = truth(&server, &session).await;
+        assert_eq!(there.iter().filter(|message| message.id == unwanted).count(), said - 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
+    for fate in [Fate::Late(NEVER), Fate::Held] {
+        let home = Home::new();
+        let server = home.server().await;
+        let way = Way::to(server.addr, only("POST", "/messages", fate)).await;
+        let engine = home.engine();
+        connect(&engine, &way.url());
+        let session = engine.create_session(demo()).await.expect("it is saved");
+        let first = engine.send_message(&session, "hello").await.expect("it is saved");
+        let second = engine.send_message(&session, "thanks").await.expect("it is saved");
+        let mut window = Window::open(&engine, &session);
+        window
+            .until("it is on its way", |w| {
+                w.meta.as_ref().is_some_and(|meta| {
+                    meta.outbox.iter().any(|entry| {
+                        entry.state == DeliveryState::Sending
+                            && entry.kind == OutboxKind::SendMessage
+                    })
+                }) || w.items.iter().any(|item| item.meta.delivery.is_none())
+            })
+            .await;
+        drop(window);
+        drop(engine);
+        way.calm();
+        let engine = home.engine();
+        connect(&engine, &way.url());
+        let mut window = Window::open(&engine, &session);
+        window.until("both are answered", |w| w.is_settled() && w.answers() == 2).await;
+        let said = truth(&server, &session).await;
+        let said = said.iter().filter(|message| message.role == Role::User);
+        assert_eq!(said.map(|message| &message.id).collect::<Vec<_>>(), [&first, &second]);
+        assert_eq!(
+            engine
+                .send_message_as(&session, first.parse().expect("a UUID"), "hello")
+                .await
+                .expect("it is known"),
+            first
+        );
+        assert_eq!(
+            engine.open_session(&session).await.expect("it opens").meta.queued,
+            0,
+            "what was said is not said again by the same id"
+        );
+    }
+}
+
+async fn settled(home: &Home, server: &RunningServer) -> (Engine, String, Window) {
+    let engine = home.engine_on(server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    for (n, text) in ["hello", "thanks"].into_iter().enumerate() {
+        engine.send_message(&session, text).await.expect("it is saved");
+        window.until("the answer", |w| w.is_settled() && w.answers() == n + 1).await;
+    }
+    (engine, session, window)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_ends_at_a_message_and_goes_on_by_itself() {
+    let home = Home::new();
+    let server = home.server().await;
+    let (engine, session, window) = settled(&home, &server).await;
+    let shown = window.items.clone();
+    drop(window);
+    // Wished for without a server, and the engine dies.
+    engine.connect(None).expect("there is nothing to set up");
+    let copy = engine.fork_session(&session, Some(&shown[1].id)).await.expect("it is saved");
+    let again = engine
+        .fork_session_as(copy.parse().expect("a UUID"), &session, Some(&shown[1].id))
+        .await
+        .expect("it is known");
+    assert_eq!(copy, again);
+    let said = engine.send_message(&copy, "ping").await.expect("it is saved");
+    drop(engine);
+    let engine = home.engine();
+    let summary = engine.sessions().into_iter().find(|summary| summary.id == copy);
+    assert_eq!(summary.expect("it is listed").title, "hello");
+    connect(&engine, &server.base_url());
+    let mut window = Window::open(&engine, &copy);
+    window.until("the copy's own answer", |w| w.is_settled() && w.items.len() == 4).await;
+    assert_eq!(window.items[..2], shown[..2]);
+    assert_eq!(window.items[2].id, said);
+    assert_eq!(truth(&server, &session).await.len(), 4, "the original is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_cannot_be_made_is_refused_and_nothing_goes_before_it() {
+    let home = Home::new();
+    let server = home.server().await;
+    let (engine, session, window) = settled(&home, &server).await;
+    engine.connect(None).expect("there is nothing to set up");
+    let waiting = engine.send_message(&session, "ping").await.expect("it is saved");
+    let error = engine.fork_session(&session, Some(&waiting)).await.expect_err("it waits");
+    assert_eq!(error.code(), "not-possible");
+    let young = engine.create_session(demo()).await.expect("it is saved");
+    let error = engine.fork_session(&young, None).await.expect_err("it is not on the server");
+    assert_eq!(error.code(), "not-possible");
+    engine.discard_entry(&waiting).await.expect("it waits");
+    drop(window);
+
+    let copy = engine.fork_session(&session, None).await.expect("it is saved");
+    engine.send_message(&copy, "hello").await.expect("it is saved");
+    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    Client::new().delete(url).send().await.expect("the server answers");
+    connect(&engine, &server.base_url());
+    let mut window = Window::open(&engine, &copy);
+    window.until("it is refused", |w| refused(w).is_some()).await;
+    assert_eq!(refused(&window).expect("it is there").1, OutboxKind::ForkSession);
+    engine.nudge();
+    window.until("the message waits", |w| w.meta().outbox.len() == 2).await;
+    assert_eq!(status_of(&server, &copy).await, StatusCode::NOT_FOUND);
+}
