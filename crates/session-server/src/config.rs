@@ -153,6 +153,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Folder for streams and the server's own database. Made if absent (mode 0700).
     pub data_dir: PathBuf,
+    /// What agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for example.
+    /// `None` makes a key in the file `server.key` (mode 0600) of the data folder.
+    pub secret_key: Option<Secret>,
     /// Where the streams live.
     pub streams: StreamsBackend,
     /// What a [remote](StreamsBackend::Remote) stream server wants as `Authorization: Bearer …`.
@@ -186,6 +189,7 @@ impl ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: data_dir.into(),
+            secret_key: None,
             streams: StreamsBackend::Embedded,
             streams_token: None,
             stream_limits: StreamLimits::default(),

@@ -30,6 +30,7 @@ mod ledger;
 mod limits;
 mod problem;
 mod routes;
+mod seal;
 mod server;
 mod session;
 mod sessions;

@@ -101,7 +101,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     };
 
     let lock = data_dir(&config.data_dir)?;
-    let store = Store::open(&config.data_dir)?;
+    let store = Store::open(&config.data_dir, config.secret_key.as_ref())?;
     let stop = CancellationToken::new();
     // Readers of streams must end before the sessions do: a long poll would hold the shutdown up.
     let stop_readers = stop.child_token();

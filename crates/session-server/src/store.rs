@@ -13,7 +13,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use session_protocol::AgentSpec;
 
-use crate::{error::ServerError, turns::RunPlan};
+use crate::{
+    config::Secret,
+    error::ServerError,
+    seal::{self, Seal},
+    turns::RunPlan,
+};
 
 /// The database failed. The text is SQLite's and never holds values.
 #[derive(Debug, thiserror::Error)]
@@ -116,16 +121,19 @@ const SCHEMA: &str = "
 #[derive(Clone)]
 pub(crate) struct Store {
     connection: Arc<Mutex<Connection>>,
+    seal: Seal,
 }
 
 impl Store {
-    /// Opens or makes the database in `folder`, readable by its owner only.
-    pub(crate) fn open(folder: &Path) -> Result<Self, ServerError> {
-        let connection = connect(folder)?;
+    /// Opens or makes the database in `folder`, readable by its owner only. Agents are sealed with `key`, else with the
+    /// folder's own.
+    pub(crate) fn open(folder: &Path, key: Option<&Secret>) -> Result<Self, ServerError> {
+        let mut connection = connect(folder)?;
         connection
             .execute_batch(SCHEMA)
             .map_err(|source| ServerError::Store { path: folder.join(FILE), source })?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        let seal = seal::prepare(folder, key, &mut connection)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), seal })
     }
 
     async fn call<T: Send + 'static>(
@@ -157,10 +165,11 @@ impl Store {
         if ops.is_empty() {
             return Ok(());
         }
+        let seal = self.seal.clone();
         self.call(move |db| {
             let tx = db.transaction()?;
             for op in &ops {
-                apply(&tx, op)?;
+                apply(&tx, op, &seal)?;
             }
             tx.commit()
         })
@@ -236,15 +245,26 @@ impl Store {
     /// Full specs of a session's agents, with headers.
     pub(crate) async fn agents(&self, session_id: &str) -> Result<Vec<AgentSpec>, StoreError> {
         let id = session_id.to_owned();
-        let rows: Vec<String> = self
+        let rows: Vec<(String, String)> = self
             .call(move |db| {
-                let mut query =
-                    db.prepare("SELECT spec FROM agents WHERE session_id = ?1 ORDER BY rowid")?;
-                let rows = query.query_map([id], |row| row.get(0))?;
+                let mut query = db.prepare(
+                    "SELECT agent_id, spec FROM agents WHERE session_id = ?1 ORDER BY rowid",
+                )?;
+                let rows = query.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 rows.collect()
             })
             .await?;
-        Ok(rows.iter().filter_map(|spec| serde_json::from_str(spec).ok()).collect())
+        let (all, mut specs) = (rows.len(), Vec::with_capacity(rows.len()));
+        for (agent_id, sealed) in rows {
+            let text = self.seal.open(session_id, &agent_id, &sealed);
+            specs.extend(text.and_then(|text| serde_json::from_str::<AgentSpec>(&text).ok()));
+        }
+        if specs.len() < all {
+            tracing::warn!(
+                "agents' headers cannot be read with this key; register the agents again"
+            );
+        }
+        Ok(specs)
     }
 
     /// The title of a session.
@@ -263,7 +283,7 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs always serialise")
 }
 
-fn apply(db: &Connection, op: &Op) -> rusqlite::Result<()> {
+fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
     match op {
         Op::AddSession { session_id, at } => db.execute(
             "INSERT INTO sessions (session_id, created_at, last_activity_at) VALUES (?1, ?2, ?2)
@@ -282,7 +302,7 @@ fn apply(db: &Connection, op: &Op) -> rusqlite::Result<()> {
         Op::PutAgent { session_id, spec, inline } => db.execute(
             "INSERT INTO agents (session_id, agent_id, spec, inline) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (session_id, agent_id) DO UPDATE SET spec = ?3, inline = ?4",
-            params![session_id, spec.id, json(spec), inline],
+            params![session_id, spec.id, seal.seal(session_id, &spec.id, &json(spec)), inline],
         ),
         Op::DropAgent { session_id, agent_id } => db.execute(
             "DELETE FROM agents WHERE session_id = ?1 AND agent_id = ?2",

@@ -28,6 +28,15 @@ enum AuthMode {
     Token,
 }
 
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs that collect logs.
+    Json,
+}
+
 /// Run a session server with its streams, until Ctrl-C.
 ///
 /// Sessions are kept in the data folder; start again with the same folder to go on. The server
@@ -77,6 +86,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
+    /// How log lines on standard error look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
     /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
     #[arg(long, default_value_t = Limits::default().requests_per_second, value_name = "N")]
     rate_limit: u32,
@@ -104,7 +117,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    logs();
+    logs(args.log_format);
     let config = config(args)?;
     let server = match session_server::start(config).await {
         Ok(server) => server,
@@ -176,18 +189,21 @@ fn usage(message: &str) -> ! {
     crate::Cli::command().error(ErrorKind::ValueValidation, message).exit()
 }
 
-fn logs() {
+fn logs(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         tracing_subscriber::EnvFilter::new(
             "warn,durable_streams_server=error,session_server=info,threadkeep=info",
         )
     });
-    tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init()
-        .ok(); // a subscriber is there already: keep it
+        .with_ansi(std::io::stderr().is_terminal());
+    let set = match format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+    set.ok(); // a subscriber is there already: keep it
 }
 
 /// Ctrl-C, or the signal by which service managers stop a program.

@@ -206,6 +206,53 @@ async fn named_tokens_are_made_listed_and_revoked_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn logs_hold_neither_words_nor_tokens_nor_keys_however_talkative() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let data = folder.path().join("data");
+    let mut command = threadkeep(&["serve", "--listen", "127.0.0.1:0", "--auth", "token"]);
+    command.args(["--log-format", "json", "--allow-agent-origin", "http://127.0.0.1:9"]);
+    command.arg("--data-dir").arg(&data).env("RUST_LOG", "trace").env("THREADKEEP_TOKEN", "t0ken-x");
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let base = line.strip_prefix("listening on ").unwrap();
+
+    let client = reqwest::Client::new();
+    let call = async |method: reqwest::Method, path: &str, body: Value| {
+        let request = client.request(method, format!("{base}/v1/{path}")).bearer_auth("t0ken-x");
+        let answer = request.json(&body).timeout(DEADLINE).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    use reqwest::Method;
+    let agents = json!({"agents": [{
+        "id": "a", "endpoint": "http://127.0.0.1:9/agent",
+        "headers": {"authorization": "Bearer k3y-x"}, "bodyTemplate": {"k": "k3y-x"},
+    }, {"id": "d", "endpoint": "builtin:demo"}], "title": "t1tle-x"});
+    assert_eq!(call(Method::PUT, "sessions/s", agents).await.0, 200);
+    let said = json!({"content": "w0rds-x", "actorId": "ann"});
+    assert_eq!(call(Method::POST, "sessions/s/messages", said).await.0, 200);
+    let wrong = json!({"content": "w0rds-x", "messageId": "m1stake-x"});
+    assert_eq!(call(Method::POST, "sessions/s/messages", wrong).await.0, 400);
+    let stream = "stream/sessions/s?offset=-1";
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while !call(Method::GET, stream, json!(null)).await.1.contains("agent_unreachable") {
+        assert!(std::time::Instant::now() < deadline, "the agent's run failed");
+        tokio::task::yield_now().await;
+    }
+    process.kill().await.unwrap();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.lines().count() > 20, "it is talkative");
+    for line in log.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+        for secret in ["t0ken-x", "k3y-x", "t1tle-x", "w0rds-x", "m1stake-x"] {
+            assert!(!line.contains(secret), "L11: {line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn items_are_folded_and_rubbish_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("items.json");

@@ -143,17 +143,3 @@ async fn unsafe_or_impossible_starts_are_refused_in_one_sentence() {
     let same = crate::rig::config(rig.dir.path());
     assert!(matches!(start(same).await, Err(ServerError::DataDirInUse(_))));
 }
-
-#[cfg(unix)]
-#[tokio::test]
-async fn secrets_are_in_a_file_of_their_owner_only() {
-    use std::os::unix::fs::PermissionsExt;
-    let rig = Rig::new().await;
-    rig.session("builtin:demo").await;
-    for file in std::fs::read_dir(rig.dir.path()).unwrap() {
-        let file = file.unwrap();
-        if file.file_name().to_string_lossy().starts_with("server.sqlite") {
-            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
-        }
-    }
-}

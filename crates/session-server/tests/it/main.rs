@@ -17,5 +17,6 @@ mod remote;
 mod restart;
 mod rig;
 mod room;
+mod secrets;
 mod stop;
 mod webhook;
