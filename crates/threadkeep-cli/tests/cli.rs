@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -212,7 +213,11 @@ async fn logs_hold_neither_words_nor_tokens_nor_keys_however_talkative() {
     let data = folder.path().join("data");
     let mut command = threadkeep(&["serve", "--listen", "127.0.0.1:0", "--auth", "token"]);
     command.args(["--log-format", "json", "--allow-agent-origin", "http://127.0.0.1:9"]);
-    command.arg("--data-dir").arg(&data).env("RUST_LOG", "trace").env("THREADKEEP_TOKEN", "t0ken-x");
+    command
+        .arg("--data-dir")
+        .arg(&data)
+        .env("RUST_LOG", "trace")
+        .env("THREADKEEP_TOKEN", "t0ken-x");
     command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -220,12 +225,11 @@ async fn logs_hold_neither_words_nor_tokens_nor_keys_however_talkative() {
     let base = line.strip_prefix("listening on ").unwrap();
 
     let client = reqwest::Client::new();
-    let call = async |method: reqwest::Method, path: &str, body: Value| {
+    let call = async |method: Method, path: &str, body: Value| {
         let request = client.request(method, format!("{base}/v1/{path}")).bearer_auth("t0ken-x");
         let answer = request.json(&body).timeout(DEADLINE).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     };
-    use reqwest::Method;
     let agents = json!({"agents": [{
         "id": "a", "endpoint": "http://127.0.0.1:9/agent",
         "headers": {"authorization": "Bearer k3y-x"}, "bodyTemplate": {"k": "k3y-x"},
@@ -243,7 +247,7 @@ async fn logs_hold_neither_words_nor_tokens_nor_keys_however_talkative() {
     }
     process.kill().await.unwrap();
     let log = std::fs::read_to_string(log).unwrap();
-    assert!(log.lines().count() > 20, "it is talkative");
+    assert!(log.contains("session server listens"), "{log}");
     for line in log.lines() {
         serde_json::from_str::<Value>(line).unwrap();
         for secret in ["t0ken-x", "k3y-x", "t1tle-x", "w0rds-x", "m1stake-x"] {
