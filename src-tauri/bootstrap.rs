@@ -70,7 +70,7 @@ pub(crate) async fn read(host: &Host) -> Bootstrap {
             FeedChange::Sessions { sessions } => bootstrap.sessions = sessions,
             FeedChange::Approvals { approvals } => bootstrap.approvals = approvals,
             FeedChange::Meta { meta: new } => meta = Some(*new),
-            FeedChange::Diff { session_id, diff: Diff::Reset { items, has_more_before } } => {
+            FeedChange::Diff { session_id, diff: Diff::Reset { items, has_more_before, .. } } => {
                 rows = Some((session_id, items, has_more_before));
             }
             // A batch from nowhere holds nothing else; a notice is in the host's list already.

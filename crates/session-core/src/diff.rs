@@ -19,6 +19,11 @@ pub enum Diff {
         items: Vec<Item>,
         /// Older ones can be had by paging.
         has_more_before: bool,
+        /// The list ends before the session does: it was opened around a message. Newer ones can be
+        /// had by paging; what happens behind its end is not told.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(as = "Option<bool>", optional)]
+        has_more_after: bool,
     },
     /// A new item.
     Insert {

@@ -145,6 +145,12 @@ impl Engine {
                 session.tell(Command::Detach);
             }
         };
+        let shared = Arc::downgrade(self.shared());
+        let move_on = move |id: &str, feed, direction, limit| {
+            if let Some(session) = shared.upgrade().and_then(|shared| shared.running_session(id)) {
+                session.tell(Command::Move { feed, direction, limit });
+            }
+        };
         let feed = Feed::new(
             epoch,
             Sources {
@@ -152,6 +158,7 @@ impl Engine {
                 approvals: self.shared().approvals.subscribe(),
                 attach: Box::new(attach),
                 detach: Box::new(detach),
+                move_on: Box::new(move_on),
             },
         );
         self.shared().add_feed(feed.shared());

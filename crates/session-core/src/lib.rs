@@ -39,7 +39,7 @@ pub use diff::{Diff, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;
 pub use error::{EngineError, Notice};
-pub use feed::{Feed, FeedBatch, FeedChange};
+pub use feed::{Direction, Feed, FeedBatch, FeedChange};
 pub use hub::ServerStatus;
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};

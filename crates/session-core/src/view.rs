@@ -5,10 +5,12 @@
 //! 1. *remote* items, folded from the stream, ordered by their position in it;
 //! 2. *local* items, echoes of messages in the outbox, in the order they were written.
 //!
-//! A message keeps its id when it moves from the second region to the first (L7). A view begins
-//! somewhere in the session: what lies before is had by paging. It grows at its end only, so that
-//! indexes stay meaningful for each reader, counted from where that reader's `Reset` began; items
-//! far from the end lose their content and keep their place (memory follows the window).
+//! A message keeps its id when it moves from the second region to the first (L7). Every reader has a
+//! view of its own: a stretch of the session, whose first item has index 0. What lies before it is had
+//! by paging. A view that *follows* reaches to the end and grows with it; one that was opened around
+//! a message ends somewhere, and what happens behind its end is none of its business until the reader
+//! moves on. Items far from the end of the view lose their content and keep their place (memory
+//! follows the window).
 
 use crate::diff::{Diff, patch_target};
 use crate::item::{Item, ItemMeta};
@@ -26,42 +28,63 @@ struct Entry {
     item: Option<Item>,
 }
 
-/// The items of a session from some point on.
+/// A stretch of a session's items, as one reader has it.
 pub(crate) struct View {
     entries: Vec<Entry>,
     /// How many entries are remote.
     remote: usize,
     has_more_before: bool,
+    /// The last position that belongs to the view; `None`: it follows the end.
+    until: Option<u64>,
 }
 
-/// Where a reader's list begins in the view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Base(usize);
+/// What a view is made of: stored and remembered items, with their positions.
+pub(crate) struct Stretch {
+    pub(crate) items: Vec<(u64, Item)>,
+    pub(crate) has_more_before: bool,
+    pub(crate) has_more_after: bool,
+}
 
 impl View {
-    /// A view of the session's last items, given with their positions, and local echoes.
-    pub(crate) fn new(
-        remote: Vec<(u64, Item)>,
-        local: impl IntoIterator<Item = Item>,
-        has_more_before: bool,
-    ) -> Self {
-        let mut entries: Vec<Entry> = remote
+    /// A view of a stretch of the session; local echoes belong to its end.
+    pub(crate) fn new(stretch: Stretch, local: impl IntoIterator<Item = Item>) -> Self {
+        let Stretch { items, has_more_before, has_more_after } = stretch;
+        let mut entries: Vec<Entry> = items
             .into_iter()
             .map(|(position, item)| Entry { id: item.id.clone(), position, item: Some(item) })
             .collect();
         entries.sort_by_key(|entry| entry.position);
         let remote = entries.len();
-        entries.extend(local.into_iter().map(Entry::local));
-        Self { entries, remote, has_more_before }
+        let until = has_more_after.then(|| entries.last().map_or(0, |entry| entry.position));
+        if until.is_none() {
+            entries.extend(local.into_iter().map(Entry::local));
+        }
+        Self { entries, remote, has_more_before, until }
     }
 
-    /// A `Reset` with the last items, and where that reader's list begins.
-    pub(crate) fn reset(&self) -> (Base, Diff) {
-        let loaded = self.entries.iter().rev().take_while(|entry| entry.item.is_some()).count();
-        let base = self.entries.len() - loaded.min(PAGE);
-        let items = self.entries[base..].iter().filter_map(|entry| entry.item.clone()).collect();
-        let has_more_before = self.has_more_before || base > 0;
-        (Base(base), Diff::Reset { items, has_more_before })
+    /// A `Reset` with all items, for a reader that has just got this view.
+    pub(crate) fn reset(&self) -> Diff {
+        Diff::Reset {
+            items: self.entries.iter().filter_map(|entry| entry.item.clone()).collect(),
+            has_more_before: self.has_more_before,
+            has_more_after: self.until.is_some(),
+        }
+    }
+
+    /// Whether it reaches to the end of the session and grows with it.
+    pub(crate) fn follows(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// The id in the middle of a view that does not follow.
+    pub(crate) fn middle(&self) -> Option<String> {
+        let entry = self.entries[..self.remote].get(self.remote / 2)?;
+        (!self.follows()).then(|| entry.id.clone())
+    }
+
+    /// The positions of the stored items, in order.
+    pub(crate) fn positions(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.entries[..self.remote].iter().map(|entry| entry.position)
     }
 
     fn find(&self, id: &str) -> Option<usize> {
@@ -94,8 +117,10 @@ impl View {
             }
             None => {
                 let place = self.place(position);
-                if place == 0 && self.has_more_before {
-                    // Before the view: paging finds it.
+                if self.until.is_some_and(|until| position > until)
+                    || (place == 0 && self.has_more_before)
+                {
+                    // Before or behind the view: paging finds it.
                     return;
                 }
                 diffs.push(Diff::Insert { index: place, item: Box::new(item.clone()) });
@@ -207,6 +232,9 @@ impl View {
         if self.find(&item.id).is_some() {
             return self.replace(item, diffs);
         }
+        if !self.follows() {
+            return;
+        }
         let index = self.entries.len();
         diffs.push(Diff::Insert { index, item: Box::new(item.clone()) });
         self.entries.push(Entry::local(item));
@@ -232,33 +260,5 @@ pub(crate) struct Unfit;
 impl Entry {
     fn local(item: Item) -> Self {
         Self { id: item.id.clone(), position: u64::MAX, item: Some(item) }
-    }
-}
-
-impl Base {
-    /// The diff as the reader whose list begins here sees it; `None` when it lies before.
-    pub(crate) fn translate(&mut self, mut diff: Diff) -> Option<Diff> {
-        match &mut diff {
-            Diff::Reset { .. } => return Some(diff),
-            Diff::Insert { index, .. } => {
-                if *index < self.0 {
-                    self.0 += 1;
-                    return None;
-                }
-                *index -= self.0;
-            }
-            Diff::Remove { index } => {
-                if *index < self.0 {
-                    self.0 -= 1;
-                    return None;
-                }
-                *index -= self.0;
-            }
-            Diff::Set { index, .. }
-            | Diff::Patch { index, .. }
-            | Diff::Part { index, .. }
-            | Diff::Meta { index, .. } => *index = index.checked_sub(self.0)?,
-        }
-        Some(diff)
     }
 }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use ts_rs::TS;
 
 use super::batch::{FeedBatch, FeedChange};
 use super::queue::{Answer, Edit, Queue, Read};
@@ -27,6 +29,20 @@ pub(crate) type Attach = Box<dyn Fn(&str, Arc<FeedShared>) + Send + Sync>;
 /// Tells the session with this id that a feed may show something else by now.
 pub(crate) type Detach = Box<dyn Fn(&str) + Send + Sync>;
 
+/// Asks the session with this id to move a feed's items.
+pub(crate) type Move = Box<dyn Fn(&str, Arc<FeedShared>, Direction, usize) + Send + Sync>;
+
+/// Which way a window goes from what it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum Direction {
+    /// To older items.
+    Before,
+    /// To newer items.
+    After,
+}
+
 /// Where a feed reads the states from that it does not queue.
 pub(crate) struct Sources {
     pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
@@ -34,6 +50,7 @@ pub(crate) struct Sources {
     /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
     pub(crate) attach: Attach,
     pub(crate) detach: Detach,
+    pub(crate) move_on: Move,
 }
 
 /// What the engine and the window's [`Feed`] share.
@@ -47,6 +64,8 @@ pub(crate) struct FeedShared {
 struct State {
     queue: Queue,
     shown: Option<String>,
+    /// The message that the shown session was opened around; `None`: its end.
+    around: Option<String>,
     meta: Option<Arc<SessionMeta>>,
     last_batch: Option<Instant>,
 }
@@ -69,7 +88,13 @@ impl Feed {
         Self {
             shared: Arc::new(FeedShared {
                 sources,
-                state: Mutex::new(State { queue, shown: None, meta: None, last_batch: None }),
+                state: Mutex::new(State {
+                    queue,
+                    shown: None,
+                    around: None,
+                    meta: None,
+                    last_batch: None,
+                }),
                 newest,
             }),
         }
@@ -94,12 +119,35 @@ impl Feed {
         lock(&self.shared.state).shown.clone()
     }
 
-    /// Shows another session, or none. Its items come through the feed, a `Reset` first; so does
-    /// the `Reset` when the same session is shown again.
+    /// Shows another session, or none, from its end. Its items come through the feed, a `Reset`
+    /// first; so does the `Reset` when the same session is shown again.
     pub fn show(&self, session_id: Option<String>) {
+        self.show_at(session_id, None);
+    }
+
+    /// Shows a session around one of its messages, e.g. a search hit: the `Reset` has items on both
+    /// sides of it and says whether there are newer ones. What happens among them goes on being told
+    /// (L4). [`Feed::page`] moves on from there; [`Feed::show`] goes back to the end. The end is also
+    /// shown when there is no such message.
+    pub fn show_around(&self, session_id: String, message_id: String) {
+        self.show_at(Some(session_id), Some(message_id));
+    }
+
+    /// Moves what is shown by up to `limit` items. A `Reset` comes with them and with the nearest of
+    /// those that were shown; it says what lies on either side. When newer items reach the end, the
+    /// window follows it from then on.
+    pub fn page(&self, direction: Direction, limit: usize) {
+        if let Some(id) = self.shown() {
+            let limit = limit.clamp(1, 500);
+            (self.shared.sources.move_on)(&id, Arc::clone(&self.shared), direction, limit);
+        }
+    }
+
+    fn show_at(&self, session_id: Option<String>, around: Option<String>) {
         let (newest, before) = {
             let mut state = lock(&self.shared.state);
             let before = std::mem::replace(&mut state.shown, session_id.clone());
+            state.around = around;
             state.meta = None;
             state.queue.show(session_id.is_some());
             (state.queue.seq(), before.filter(|before| session_id.as_ref() != Some(before)))
@@ -174,7 +222,7 @@ impl FeedShared {
         value
     }
 
-    fn try_read(self: &Arc<Self>, epoch: u64, after: u64) -> Option<FeedBatch> {
+    pub(crate) fn try_read(self: &Arc<Self>, epoch: u64, after: u64) -> Option<FeedBatch> {
         let mut attach = None;
         let batch = {
             let mut state = lock(&self.state);
@@ -239,6 +287,16 @@ impl FeedShared {
     /// Whether this feed shows the session.
     pub(crate) fn shows(&self, session_id: &str) -> bool {
         lock(&self.state).shown.as_deref() == Some(session_id)
+    }
+
+    /// The message that the session is to be shown around.
+    pub(crate) fn around(&self) -> Option<String> {
+        lock(&self.state).around.clone()
+    }
+
+    /// The message that the session is to be shown around from now on; `None`: its end.
+    pub(crate) fn stay_around(&self, message_id: Option<String>) {
+        lock(&self.state).around = message_id;
     }
 
     /// The list of sessions changed.

@@ -16,5 +16,5 @@ mod handle;
 mod queue;
 
 pub use batch::{FeedBatch, FeedChange};
-pub use handle::Feed;
+pub use handle::{Direction, Feed};
 pub(crate) use handle::{FeedShared, Sources};

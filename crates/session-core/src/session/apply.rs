@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use durable_stream::Offset;
-use session_protocol::{ApprovalStatus, ChangeSet, Event, Intent, MessageChange, Part, Role};
+use session_protocol::{
+    ApprovalStatus, ChangeSet, Event, Intent, MessageChange, Part, Role, SessionFold,
+};
 use tokio::time::Instant;
 
-use super::publish::{shorten, title_from};
+use super::publish::{Viewer, shorten, title_from};
 use super::restore::Session;
 use crate::diff::Diff;
 use crate::error::Notice;
@@ -45,7 +47,7 @@ impl Session {
         let mut loader = self.persist.loader(&self.shared.store, self.key);
         let mut changes = self.fold.apply(batch.items, &mut loader);
         let urgent = self.note(&changes);
-        let diffs = self.show(&changes);
+        self.show(&changes);
         self.persist.gather(&mut changes);
         self.head.offset = Some(batch.next_offset.to_string());
         self.head.remote = true;
@@ -69,7 +71,6 @@ impl Session {
         if batch.up_to_date || batch.closed {
             self.compare();
         }
-        self.send_diffs(diffs);
         let echoed = self.echoes(Some(&changes));
         self.persist.schedule(now, urgent || echoed || batch.closed);
     }
@@ -172,59 +173,15 @@ impl Session {
         urgent
     }
 
-    /// Brings the view up to date. Costs what changed (L12).
-    fn show(&mut self, changes: &ChangeSet) -> Vec<Diff> {
-        if changes.reset && self.view.take().is_some() {
-            // Everything is another: each feed starts over.
-            self.ensure_view();
-            return self
-                .view
-                .as_mut()
-                .map(|view| rebase(view, &mut self.viewers))
-                .into_iter()
-                .collect();
+    /// Brings the readers' views up to date. Costs what changed (L12).
+    fn show(&mut self, changes: &ChangeSet) {
+        if changes.reset {
+            return self.reset_views();
         }
-        let Some(view) = &mut self.view else { return Vec::new() };
-        let mut diffs = Vec::new();
-        for change in &changes.messages {
-            let id = change.id();
-            let Some(message) = self.fold.message(id).filter(|message| !message.hidden) else {
-                view.remove(id, &mut diffs);
-                continue;
-            };
-            let fits = match change {
-                MessageChange::Inserted { .. } | MessageChange::Replaced { .. } => {
-                    view.insert_remote(message.position, Item::from_message(message), &mut diffs);
-                    Ok(())
-                }
-                MessageChange::AppendText { part, text, .. } => {
-                    view.append_text(id, *part, text.clone(), &mut diffs)
-                }
-                MessageChange::SetPart { part, .. } => match message.parts.get(*part) {
-                    Some(value) => view.set_part(id, *part, value.clone(), &mut diffs),
-                    None => Err(Unfit),
-                },
-                MessageChange::Meta { .. } => {
-                    if !view.set_meta(id, ItemMeta::from_message(message), &mut diffs) {
-                        // It was hidden until now.
-                        view.insert_remote(
-                            message.position,
-                            Item::from_message(message),
-                            &mut diffs,
-                        );
-                    }
-                    Ok(())
-                }
-                MessageChange::Removed { .. } => {
-                    view.remove(id, &mut diffs);
-                    Ok(())
-                }
-            };
-            if fits == Err(Unfit) {
-                view.replace(Item::from_message(message), &mut diffs);
-            }
+        let Self { fold, viewers, id, .. } = self;
+        if Viewer::redraw(viewers, id, |view, diffs| follow(view, fold, changes, diffs)) {
+            self.drop_viewers();
         }
-        diffs
     }
 
     /// Takes the entries out of the outbox that the stream shows by now (L6): their echo is in this
@@ -317,21 +274,46 @@ impl Session {
     pub(super) fn leave(&mut self, entry_id: &str) {
         let Some(entry) = self.outbox.remove(entry_id) else { return };
         self.published.dirty = true;
-        if let Some(id) = entry.message_id()
-            && let Some(view) = &mut self.view
-        {
-            let mut diffs = Vec::new();
-            view.remove_local(&id, &mut diffs);
-            self.send_diffs(diffs);
+        if let Some(id) = entry.message_id() {
+            self.redraw_views(|view, diffs| view.remove_local(&id, diffs));
         }
     }
 }
 
-/// Begins every reader's list anew.
-fn rebase(view: &mut View, viewers: &mut [super::publish::Viewer]) -> Diff {
-    let (base, reset) = view.reset();
-    for viewer in viewers {
-        viewer.base = base;
+/// Edits a view as the messages changed.
+fn follow(view: &mut View, fold: &SessionFold, changes: &ChangeSet, diffs: &mut Vec<Diff>) {
+    for change in &changes.messages {
+        let id = change.id();
+        let Some(message) = fold.message(id).filter(|message| !message.hidden) else {
+            view.remove(id, diffs);
+            continue;
+        };
+        let fits = match change {
+            MessageChange::Inserted { .. } | MessageChange::Replaced { .. } => {
+                view.insert_remote(message.position, Item::from_message(message), diffs);
+                Ok(())
+            }
+            MessageChange::AppendText { part, text, .. } => {
+                view.append_text(id, *part, text.clone(), diffs)
+            }
+            MessageChange::SetPart { part, .. } => match message.parts.get(*part) {
+                Some(value) => view.set_part(id, *part, value.clone(), diffs),
+                None => Err(Unfit),
+            },
+            MessageChange::Meta { .. } => {
+                if !view.set_meta(id, ItemMeta::from_message(message), diffs) {
+                    // It was hidden until now.
+                    view.insert_remote(message.position, Item::from_message(message), diffs);
+                }
+                Ok(())
+            }
+            MessageChange::Removed { .. } => {
+                view.remove(id, diffs);
+                Ok(())
+            }
+        };
+        if fits == Err(Unfit) {
+            view.replace(Item::from_message(message), diffs);
+        }
     }
-    reset
 }

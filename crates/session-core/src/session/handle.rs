@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::intents::ForkPoint;
 use crate::error::EngineError;
-use crate::feed::FeedShared;
+use crate::feed::{Direction, FeedShared};
 use crate::summary::{Page, SessionView};
 
 /// Where a command's answer goes.
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     PageBefore { before: String, limit: usize, reply: Reply<Page> },
     /// Send this feed a `Reset` and everything from then on.
     Attach(Arc<FeedShared>),
+    /// Move what this feed shows, by up to `limit` items.
+    Move { feed: Arc<FeedShared>, direction: Direction, limit: usize },
     /// A feed may show something else by now.
     Detach,
     /// Put an intent in the outbox; answers with the entry when it is on the disk.

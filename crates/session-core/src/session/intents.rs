@@ -321,11 +321,7 @@ impl Session {
 
     fn entered(&mut self, entry: Entry) {
         if let Some(item) = entry.item(&self.shared.actor().id) {
-            let mut diffs = Vec::new();
-            if let Some(view) = &mut self.view {
-                view.insert_local(item, &mut diffs);
-            }
-            self.send_diffs(diffs);
+            self.redraw_views(|view, diffs| view.insert_local(item.clone(), diffs));
         }
         if text_of(&entry.intent).is_some() {
             self.head.last_activity = Some(entry.created_at.clone());
@@ -345,7 +341,6 @@ impl Session {
         }
         self.outbox.push(entry);
         self.viewers.clear();
-        self.view = None;
         self.persist.forget();
         let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
     }
@@ -357,11 +352,7 @@ impl Session {
         let Some(item) = self.outbox.get(entry_id).and_then(|entry| entry.item(actor)) else {
             return;
         };
-        let mut diffs = Vec::new();
-        if let Some(view) = &mut self.view {
-            view.redraw_local(item, &mut diffs);
-        }
-        self.send_diffs(diffs);
+        self.redraw_views(|view, diffs| view.redraw_local(item.clone(), diffs));
     }
 
     /// The next request, if it is time for one.

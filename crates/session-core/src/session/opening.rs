@@ -6,10 +6,14 @@ use session_protocol::Message;
 
 use super::restore::Session;
 use crate::error::EngineError;
+use crate::feed::Direction;
 use crate::item::Item;
 use crate::store::{StoreError, StoredRow, messages};
 use crate::summary::{Page, SessionView};
-use crate::view::{PAGE, View};
+use crate::view::{PAGE, Stretch, View};
+
+/// How many of its items a reader keeps when it moves on.
+const KEPT: usize = 3 * PAGE;
 
 impl Session {
     /// The last items and everything around them.
@@ -27,14 +31,7 @@ impl Session {
 
     /// The items before one.
     pub(super) fn page_before(&mut self, before: &str, limit: usize) -> Result<Page, EngineError> {
-        let position = match self.fold.message(before) {
-            Some(message) => Some(message.position),
-            None => self
-                .shared
-                .store
-                .read(|connection| messages::find(connection, self.key, before))?
-                .map(|row| row.position),
-        };
+        let position = self.position_of(before)?;
         let (items, has_more_before) = self.window(position, limit)?;
         Ok(Page { items: items.into_iter().map(|(_, item)| item).collect(), has_more_before })
     }
@@ -45,15 +42,66 @@ impl Session {
         Ok(items.into_iter().next_back().map(|(_, item)| item.id))
     }
 
-    /// Makes the view, from which feeds get their diffs.
-    pub(super) fn ensure_view(&mut self) {
-        if self.view.is_some() {
-            return;
+    fn position_of(&self, id: &str) -> Result<Option<u64>, StoreError> {
+        if let Some(message) = self.fold.message(id) {
+            return Ok(Some(message.position));
         }
-        match self.window(None, PAGE) {
-            Ok((remote, more)) => self.view = Some(View::new(remote, self.local_items(), more)),
-            Err(error) => self.store_failed(&error),
-        }
+        let stored =
+            self.shared.store.read(|connection| messages::find(connection, self.key, id))?;
+        Ok(stored.map(|row| row.position))
+    }
+
+    /// A view for a new reader: of the end, or around a message if it is there.
+    pub(super) fn view_of(&mut self, around: Option<&str>) -> Result<View, StoreError> {
+        let around = match around {
+            Some(id) => self.position_of(id)?,
+            None => None,
+        };
+        let stretch = match around {
+            None => {
+                let (items, has_more_before) = self.window(None, PAGE)?;
+                Stretch { items, has_more_before, has_more_after: false }
+            }
+            Some(position) => {
+                let (mut items, has_more_before) = self.window(Some(position), PAGE / 2)?;
+                let (rest, has_more_after) = self.window_from(position, PAGE / 2)?;
+                items.extend(rest);
+                Stretch { items, has_more_before, has_more_after }
+            }
+        };
+        Ok(View::new(stretch, self.local_items()))
+    }
+
+    /// A reader's view, moved: with up to `limit` more items on one side, and [`KEPT`] of those it
+    /// had.
+    pub(super) fn moved(
+        &mut self,
+        view: &View,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<View, StoreError> {
+        let positions: Vec<u64> = view.positions().collect();
+        let has = positions.len();
+        let stretch = match direction {
+            Direction::Before => {
+                let goes = has > KEPT;
+                let end = positions.get(KEPT).copied().filter(|_| goes || !view.follows());
+                let end = end.or_else(|| {
+                    let last = positions.last().filter(|_| !view.follows())?;
+                    Some(last + 1)
+                });
+                let (items, has_more_before) = self.window(end, has.min(KEPT) + limit)?;
+                let has_more_after = goes || !view.follows();
+                Stretch { items, has_more_before, has_more_after }
+            }
+            Direction::After => {
+                let from = positions.get(has.saturating_sub(KEPT)).copied().unwrap_or(0);
+                let (items, has_more_after) = self.window_from(from, has.min(KEPT) + limit)?;
+                let has_more_before = !self.window(Some(from), 1)?.0.is_empty();
+                Stretch { items, has_more_before, has_more_after }
+            }
+        };
+        Ok(View::new(stretch, self.local_items()))
     }
 
     /// Echoes of messages that the stream has not shown.
@@ -68,11 +116,59 @@ impl Session {
         before: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<(u64, Item)>, bool), StoreError> {
-        let (rows, more) = self
-            .shared
-            .store
-            .read(|connection| messages::page(connection, self.key, before, limit))?;
-        let first = rows.first().map(|row| row.position);
+        let mut window = BTreeMap::new();
+        let mut bound = before;
+        loop {
+            let missing = limit.saturating_sub(window.len());
+            let (rows, more) = self
+                .shared
+                .store
+                .read(|connection| messages::page(connection, self.key, bound, missing))?;
+            let first = rows.first().map(|row| row.position).filter(|_| more);
+            window.append(&mut self.merged(rows, first, bound));
+            // Rows that memory knows to be gone leave room for others.
+            if window.len() >= limit || first.is_none() {
+                let surplus = window.len().saturating_sub(limit);
+                let window: Vec<(u64, Item)> = window.into_iter().skip(surplus).collect();
+                return Ok((window, more || surplus > 0));
+            }
+            bound = first;
+        }
+    }
+
+    /// The first `limit` shown messages from a position on, oldest first, and whether there are more.
+    fn window_from(
+        &mut self,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<(u64, Item)>, bool), StoreError> {
+        let mut window = BTreeMap::new();
+        let mut start = from;
+        loop {
+            let missing = limit.saturating_sub(window.len());
+            let (rows, more) = self
+                .shared
+                .store
+                .read(|connection| messages::page_from(connection, self.key, start, missing))?;
+            let end = rows.last().map(|row| row.position + 1).filter(|_| more);
+            window.append(&mut self.merged(rows, Some(start), end));
+            match end.filter(|_| window.len() < limit) {
+                Some(end) => start = end,
+                None => {
+                    let surplus = window.len() > limit;
+                    return Ok((window.into_iter().take(limit).collect(), more || surplus));
+                }
+            }
+        }
+    }
+
+    /// Stored rows of a stretch from `from` to before `to`, under what memory knows better.
+    fn merged(
+        &mut self,
+        rows: Vec<StoredRow>,
+        from: Option<u64>,
+        to: Option<u64>,
+    ) -> BTreeMap<u64, Item> {
         let mut window: BTreeMap<u64, Item> = BTreeMap::new();
         for row in rows {
             if !self.persist.hides(&row.id)
@@ -85,15 +181,13 @@ impl Session {
         }
         // Memory is newer than the disk.
         for message in self.fold.messages().filter(|message| !message.hidden) {
-            let inside = before.is_none_or(|before| message.position < before)
-                && (!more || first.is_none_or(|first| message.position >= first));
+            let inside = to.is_none_or(|to| message.position < to)
+                && from.is_none_or(|from| message.position >= from);
             if inside {
                 window.insert(message.position, Item::from_message(message));
             }
         }
-        let surplus = window.len().saturating_sub(limit);
-        let window: Vec<(u64, Item)> = window.into_iter().skip(surplus).collect();
-        Ok((window, more || surplus > 0))
+        window
     }
 
     /// A stored message: from its row, or folded from its log when the row is behind.

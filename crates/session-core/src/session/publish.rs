@@ -7,11 +7,12 @@ use tokio::time::Instant;
 
 use super::restore::Session;
 use crate::diff::Diff;
-use crate::feed::FeedShared;
+use crate::feed::{Direction, FeedShared};
 use crate::hub::{HubEvent, Need, SessionReport, UNTITLED};
 use crate::item::DeliveryState;
+use crate::store::StoreError;
 use crate::summary::{SessionMeta, SessionState, SessionSummary};
-use crate::view::Base;
+use crate::view::View;
 
 /// How often things are looked at that go out of date by themselves: an answer that stopped
 /// coming, a person who left without a word.
@@ -21,8 +22,10 @@ const TITLE_CHARS: usize = 60;
 
 /// A feed that shows the session.
 pub(super) struct Viewer {
-    pub(super) feed: Weak<FeedShared>,
-    pub(super) base: Base,
+    feed: Weak<FeedShared>,
+    view: View,
+    /// It asks again when somebody reads.
+    full: bool,
 }
 
 impl Session {
@@ -31,45 +34,65 @@ impl Session {
         if !feed.shows(&self.id) {
             return;
         }
-        self.ensure_view();
-        let meta = self.meta();
-        let Some(view) = &self.view else { return };
-        let (base, reset) = view.reset();
+        let view = self.view_of(feed.around().as_deref());
+        self.show_view(feed, view);
+    }
+
+    /// Sends a feed what lies before or behind what it shows.
+    pub(super) fn move_on(&mut self, feed: &Arc<FeedShared>, direction: Direction, limit: usize) {
+        let weak = Arc::downgrade(feed);
+        let Some(at) = self.viewers.iter().position(|viewer| viewer.feed.ptr_eq(&weak)) else {
+            return;
+        };
+        let viewer = self.viewers.swap_remove(at);
+        let view = self.moved(&viewer.view, direction, limit);
+        match &view {
+            // Where it is shown from when it must start over.
+            Ok(view) => feed.stay_around(view.middle()),
+            Err(_) => self.viewers.push(viewer),
+        }
+        self.show_view(feed, view);
+    }
+
+    fn show_view(&mut self, feed: &Arc<FeedShared>, view: Result<View, StoreError>) {
+        let view = match view {
+            Ok(view) => view,
+            Err(error) => return self.store_failed(&error),
+        };
         // First the meta: whoever sees the `Reset` has everything.
-        feed.set_meta(&self.id, &meta);
-        self.viewers.retain(|viewer| !viewer.feed.ptr_eq(&Arc::downgrade(feed)));
-        if feed.push_diff(&self.id, reset) {
-            self.viewers.push(Viewer { feed: Arc::downgrade(feed), base });
+        feed.set_meta(&self.id, &self.meta());
+        let weak = Arc::downgrade(feed);
+        self.viewers.retain(|viewer| !viewer.feed.ptr_eq(&weak));
+        if feed.push_diff(&self.id, view.reset()) {
+            self.viewers.push(Viewer { feed: weak, view, full: false });
         }
         // Feeds that show it already may have an older one.
         self.published.dirty = true;
     }
 
-    /// Hands diffs of the view to every feed that shows the session.
-    pub(super) fn send_diffs(&mut self, diffs: Vec<Diff>) {
-        let Some((last, rest)) = self.viewers.split_last_mut() else { return };
-        let mut gone = false;
-        for diff in diffs {
-            for viewer in rest.iter_mut() {
-                gone |= !viewer.push(&self.id, diff.clone());
-            }
-            gone |= !last.push(&self.id, diff);
+    /// Begins every reader's list anew: everything is another.
+    pub(super) fn reset_views(&mut self) {
+        for feed in
+            self.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect::<Vec<_>>()
+        {
+            self.attach(&feed);
         }
-        if gone {
+    }
+
+    /// Changes every reader's view, and tells the readers.
+    pub(super) fn redraw_views(&mut self, change: impl FnMut(&mut View, &mut Vec<Diff>)) {
+        if Viewer::redraw(&mut self.viewers, &self.id, change) {
             self.drop_viewers();
         }
     }
 
-    /// Forgets feeds that show something else by now, and the view when none is left.
+    /// Forgets feeds that show something else by now, or nobody reads.
     pub(super) fn drop_viewers(&mut self) {
         let id = &self.id;
         let before = self.viewers.len();
         self.viewers.retain(|viewer| {
-            !viewer.done() && viewer.feed.upgrade().is_some_and(|feed| feed.shows(id))
+            !viewer.full && viewer.feed.upgrade().is_some_and(|feed| feed.shows(id))
         });
-        if self.viewers.is_empty() {
-            self.view = None;
-        }
         self.published.dirty |= before != self.viewers.len();
     }
 
@@ -184,24 +207,26 @@ impl Session {
 }
 
 impl Viewer {
-    /// Answers whether the feed wants more.
-    fn push(&mut self, id: &str, diff: Diff) -> bool {
-        let Some(feed) = self.feed.upgrade() else { return false };
-        match self.base.translate(diff) {
-            Some(diff) => {
-                let more = feed.push_diff(id, diff);
-                if !more {
-                    // It asks again when somebody reads.
-                    self.feed = Weak::new();
-                }
-                more
-            }
-            None => true,
+    /// Changes views and tells their readers. Answers whether one of them wants no more.
+    pub(super) fn redraw(
+        viewers: &mut [Self],
+        id: &str,
+        mut change: impl FnMut(&mut View, &mut Vec<Diff>),
+    ) -> bool {
+        let mut gone = false;
+        for viewer in viewers {
+            let mut diffs = Vec::new();
+            change(&mut viewer.view, &mut diffs);
+            gone |= !viewer.push(id, diffs);
         }
+        gone
     }
 
-    fn done(&self) -> bool {
-        self.feed.strong_count() == 0
+    /// Answers whether the feed wants more.
+    fn push(&mut self, id: &str, diffs: Vec<Diff>) -> bool {
+        let Some(feed) = self.feed.upgrade() else { return false };
+        self.full = !diffs.into_iter().all(|diff| feed.push_diff(id, diff));
+        !self.full
     }
 }
 

@@ -15,7 +15,6 @@ use crate::outbox::Outbox;
 use crate::shared::Shared;
 use crate::store::{SessionHead, SessionKey, drafts, messages, outbox, sessions};
 use crate::summary::{Draft, SessionMeta, SessionState};
-use crate::view::View;
 
 /// Everything the task of one session owns.
 pub(super) struct Session {
@@ -34,8 +33,6 @@ pub(super) struct Session {
     /// How each message in memory is stored.
     pub(super) rows: Rows,
     pub(super) line: Line,
-    /// Kept while a feed shows the session.
-    pub(super) view: Option<View>,
     pub(super) viewers: Vec<Viewer>,
     /// While the stream is read again from its start: the messages that should be there and have
     /// not been seen yet.
@@ -111,7 +108,6 @@ impl Session {
             deleted: row.deleted,
             persist: Persist::new(row.commits),
             rows: Rows::default(),
-            view: None,
             viewers: Vec::new(),
             unconfirmed: None,
             published: Published { dirty: true, ..Published::default() },

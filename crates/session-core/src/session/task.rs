@@ -81,7 +81,7 @@ fn refuse(command: Command) -> Option<Command> {
         Command::SaveDraft { reply, .. } | Command::MarkRead { reply } => {
             drop(reply.send(Err(EngineError::UnknownSession)));
         }
-        Command::Attach(_) | Command::Detach => {}
+        Command::Attach(_) | Command::Move { .. } | Command::Detach => {}
         other => return Some(other),
     }
     None
@@ -245,6 +245,10 @@ impl Task {
             Command::Attach(feed) => {
                 session.attach(&feed);
                 self.attendance.look(session);
+                None
+            }
+            Command::Move { feed, direction, limit } => {
+                session.move_on(&feed, direction, limit);
                 None
             }
             Command::Detach => {

@@ -2,24 +2,27 @@
 //! crashes happen where a test says.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use durable_stream::Offset;
 use serde_json::{Value, json};
 use session_protocol::{Message, SessionFold};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::apply::News;
 use super::restore::Session;
 use crate::config::{Actor, EngineConfig};
+use crate::diff::Diff;
+use crate::feed::{Direction, Feed, FeedChange, FeedShared, Sources};
 use crate::item::Item;
 use crate::shared::Shared;
 use crate::store::{Store, sessions};
 use crate::view::PAGE;
 
 mod disk;
+mod jump;
 mod measure;
 mod replay;
 mod search;
@@ -126,4 +129,90 @@ async fn with(dir: &tempfile::TempDir, log: &[Bytes]) -> Session {
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+/// A window without a task behind it: what its feed asks for is noted, for the test to do.
+struct Window {
+    feed: Feed,
+    asked: Arc<Mutex<Vec<Arc<FeedShared>>>>,
+    moves: Arc<Mutex<Vec<(Direction, usize)>>>,
+    epoch: u64,
+    after: u64,
+    items: Vec<Item>,
+    has_more_before: bool,
+    has_more_after: bool,
+}
+
+impl Window {
+    fn new() -> Self {
+        let asked: Arc<Mutex<Vec<Arc<FeedShared>>>> = Arc::default();
+        let moves: Arc<Mutex<Vec<(Direction, usize)>>> = Arc::default();
+        let (note, moved) = (Arc::clone(&asked), Arc::clone(&moves));
+        let (_, sessions) = watch::channel(Arc::default());
+        let (_, approvals) = watch::channel(Arc::default());
+        let sources = Sources {
+            sessions,
+            approvals,
+            attach: Box::new(move |_, feed| note.lock().expect("no panic").push(feed)),
+            detach: Box::new(|_| {}),
+            move_on: Box::new(move |_, _, direction, limit| {
+                moved.lock().expect("no panic").push((direction, limit));
+            }),
+        };
+        let feed = Feed::new(1, sources);
+        Self {
+            feed,
+            asked,
+            moves,
+            epoch: 1,
+            after: 0,
+            items: vec![],
+            has_more_before: false,
+            has_more_after: false,
+        }
+    }
+
+    /// Does what the feed asked for.
+    fn serve(&self, session: &mut Session) {
+        for feed in std::mem::take(&mut *self.asked.lock().expect("no panic")) {
+            session.attach(&feed);
+        }
+        for (direction, limit) in std::mem::take(&mut *self.moves.lock().expect("no panic")) {
+            session.move_on(self.feed.shared(), direction, limit);
+        }
+    }
+
+    /// Shows the session's end, or the stretch around a message.
+    fn show(&self, session: &mut Session, around: Option<&str>) {
+        match around {
+            None => self.feed.show(Some(ID.to_owned())),
+            Some(id) => self.feed.show_around(ID.to_owned(), id.to_owned()),
+        }
+        self.serve(session);
+    }
+
+    fn page(&self, session: &mut Session, direction: Direction, limit: usize) {
+        self.feed.page(direction, limit);
+        self.serve(session);
+    }
+
+    /// Takes in everything that there is to be told.
+    fn pull(&mut self, session: &mut Session) {
+        let shared = Arc::clone(self.feed.shared());
+        let batch = loop {
+            match shared.try_read(self.epoch, self.after) {
+                Some(batch) => break batch,
+                None if self.asked.lock().expect("no panic").is_empty() => return,
+                None => self.serve(session),
+            }
+        };
+        self.after = batch.to;
+        for change in batch.changes {
+            let FeedChange::Diff { diff, .. } = change else { continue };
+            if let Diff::Reset { has_more_before, has_more_after, .. } = &diff {
+                (self.has_more_before, self.has_more_after) = (*has_more_before, *has_more_after);
+            }
+            diff.apply(&mut self.items).expect("every diff fits");
+        }
+    }
 }

@@ -47,6 +47,28 @@ pub(crate) fn page(
     Ok((rows, more))
 }
 
+/// The first `limit` shown messages at `from` (a position) or later, oldest first, and whether there
+/// are more. Costs in proportion to `limit` (L13).
+pub(crate) fn page_from(
+    connection: &Connection,
+    session: SessionKey,
+    from: u64,
+    limit: usize,
+) -> rusqlite::Result<(Vec<StoredRow>, bool)> {
+    let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let mut rows: Vec<StoredRow> = connection
+        .prepare_cached(
+            "SELECT id, position, stale, row FROM messages
+             WHERE session = ?1 AND hidden = 0 AND position >= ?2
+             ORDER BY position LIMIT ?3",
+        )?
+        .query_map(params![session.0, as_sql(from), wanted], from_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok((rows, more))
+}
+
 /// One message's position and whether its row is stale.
 pub(crate) fn find(
     connection: &Connection,

@@ -14,7 +14,12 @@ items: Array<Item>,
 /**
  * Older ones can be had by paging.
  */
-hasMoreBefore: boolean, } | { "op": "insert", 
+hasMoreBefore: boolean, 
+/**
+ * The list ends before the session does: it was opened around a message. Newer ones can be
+ * had by paging; what happens behind its end is not told.
+ */
+hasMoreAfter?: boolean, } | { "op": "insert", 
 /**
  * Where it goes.
  */

@@ -5,7 +5,7 @@ use session_protocol::{Message, Part};
 
 use super::*;
 use crate::item::Item;
-use crate::view::{Base, View};
+use crate::view::{Stretch, View};
 
 const EPOCH: u64 = 7;
 
@@ -71,30 +71,26 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The session's side: the view, and this reader's place in it.
+/// The session's side: the reader's view, and whether the reader is told of it.
 struct Source {
     view: View,
     ids: Vec<u32>,
     next: u32,
-    base: Option<Base>,
+    attached: bool,
     queue: Queue,
 }
 
 impl Source {
     fn publish(&mut self, diffs: Vec<Diff>) {
         for diff in diffs {
-            let Some(base) = &mut self.base else { return };
-            if let Some(diff) = base.translate(diff)
-                && !self.queue.push_diff(diff)
-            {
-                self.base = None;
+            if self.attached {
+                self.attached = self.queue.push_diff(diff);
             }
         }
     }
 
     fn attach(&mut self) {
-        let (base, reset) = self.view.reset();
-        self.base = self.queue.push_diff(reset).then_some(base);
+        self.attached = self.queue.push_diff(self.view.reset());
     }
 
     fn pick(&self, at: usize) -> Option<String> {
@@ -177,7 +173,7 @@ impl Source {
     }
 
     fn parts(&self, id: &str) -> usize {
-        let (_, Diff::Reset { items, .. }) = self.view.reset() else { unreachable!() };
+        let Diff::Reset { items, .. } = self.view.reset() else { unreachable!() };
         items.iter().find(|item| item.id == id).map_or(1, |item| item.parts.len())
     }
 }
@@ -215,11 +211,12 @@ impl Reader {
 }
 
 fn run(steps: &[Step], cap: usize) -> Result<(), TestCaseError> {
+    let nothing = Stretch { items: vec![], has_more_before: false, has_more_after: false };
     let mut source = Source {
-        view: View::new(vec![], [], false),
+        view: View::new(nothing, []),
         ids: vec![],
         next: 0,
-        base: None,
+        attached: false,
         queue: Queue::new(EPOCH, cap),
     };
     source.queue.show(true);
@@ -255,7 +252,7 @@ fn run(steps: &[Step], cap: usize) -> Result<(), TestCaseError> {
     if let Some(read) = source.read(EPOCH, reader.has) {
         reader.fold(read)?;
     }
-    let (_, Diff::Reset { items, .. }) = source.view.reset() else { unreachable!() };
+    let Diff::Reset { items, .. } = source.view.reset() else { unreachable!() };
     let tail = reader.items.len().saturating_sub(items.len());
     prop_assert_eq!(&reader.items[tail..], &items[..]);
     Ok(())
@@ -280,7 +277,7 @@ fn patch(index: usize, text: &str) -> Diff {
 fn shown() -> Queue {
     let mut queue = Queue::new(EPOCH, 1 << 20);
     queue.show(true);
-    queue.push_diff(Diff::Reset { items: vec![], has_more_before: false });
+    queue.push_diff(Diff::Reset { items: vec![], has_more_before: false, has_more_after: false });
     queue
 }
 
@@ -319,7 +316,7 @@ fn what_was_handed_out_is_not_changed_any_more() {
 fn a_reader_that_does_not_read_does_not_make_the_queue_grow() {
     let mut queue = Queue::new(EPOCH, 10_000);
     queue.show(true);
-    queue.push_diff(Diff::Reset { items: vec![], has_more_before: false });
+    queue.push_diff(Diff::Reset { items: vec![], has_more_before: false, has_more_after: false });
     let mut refused = 0;
     for n in 0..10_000 {
         refused += usize::from(!queue.push_diff(Diff::Remove { index: n }));
@@ -348,7 +345,7 @@ fn a_number_that_was_let_go_of_means_starting_over() {
     queue.push_diff(patch(0, "b"));
     ready(queue.read(EPOCH, second));
     assert_eq!(queue.read(EPOCH, first), Answer::NeedsReset);
-    queue.push_diff(Diff::Reset { items: vec![], has_more_before: false });
+    queue.push_diff(Diff::Reset { items: vec![], has_more_before: false, has_more_after: false });
     let read = ready(queue.read(EPOCH, first));
     assert!(read.reset && read.sessions && read.approvals && read.meta);
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use session_protocol::SessionFold;
 
-use super::{chunk, commit, crash, open, read_from, replay, shown, take_in};
+use super::{Window, chunk, commit, crash, open, read_from, replay, shown, take_in};
 use crate::session::restore::Session;
 use crate::view::PAGE;
 
@@ -223,7 +223,11 @@ fn between() -> impl Strategy<Value = Between> {
     ]
 }
 
-fn check(session: &mut Session, truth: &SessionFold) -> Result<(), TestCaseError> {
+fn check(
+    session: &mut Session,
+    window: Option<&mut Window>,
+    truth: &SessionFold,
+) -> Result<(), TestCaseError> {
     let view = session.opened(PAGE).map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert_eq!(&view.items, &shown(truth), "what opens");
     prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
@@ -231,9 +235,10 @@ fn check(session: &mut Session, truth: &SessionFold) -> Result<(), TestCaseError
     prop_assert_eq!(session.fold.agents(), truth.agents());
     prop_assert_eq!(session.fold.title(), truth.title());
     prop_assert_eq!(session.fold.skipped(), truth.skipped());
-    if let Some(kept) = &session.view {
-        let (_, crate::diff::Diff::Reset { items, .. }) = kept.reset() else { unreachable!() };
-        prop_assert_eq!(&items, &view.items, "the view that followed along");
+    if let Some(window) = window {
+        window.pull(session);
+        let from = window.items.len().saturating_sub(PAGE);
+        prop_assert_eq!(&window.items[from..], &view.items[..], "the window that followed along");
     }
     Ok(())
 }
@@ -243,6 +248,7 @@ async fn run(events: &[Event], steps: &[(usize, Between)]) -> Result<(), TestCas
     let log = log(events);
     let mut session = open(dir.path()).await;
     let mut steps = steps.iter().cycle();
+    let mut window = None;
     while read_from(&session) < log.len() {
         let (size, between) = *steps.next().unwrap_or(&(1, Between::Nothing));
         let from = read_from(&session);
@@ -259,6 +265,7 @@ async fn run(events: &[Event], steps: &[(usize, Between)]) -> Result<(), TestCas
                     continue;
                 }
                 crash(session);
+                window = None;
                 session = open(dir.path()).await;
                 if !committed {
                     let at = read_from(&session);
@@ -266,23 +273,27 @@ async fn run(events: &[Event], steps: &[(usize, Between)]) -> Result<(), TestCas
                     commit(&mut session).await;
                 }
             }
-            Between::Look => session.ensure_view(),
-            Between::LookAway => session.view = None,
+            Between::Look => {
+                let new = Window::new();
+                new.show(&mut session, None);
+                window = Some(new);
+            }
+            Between::LookAway => window = None,
         }
         let at = read_from(&session);
-        check(&mut session, &replay(&log[..at]))?;
+        check(&mut session, window.as_mut(), &replay(&log[..at]))?;
     }
     let truth = replay(&log);
     commit(&mut session).await;
-    check(&mut session, &truth)?;
+    check(&mut session, window.as_mut(), &truth)?;
     // The last batch once more (L3), and all from the disk alone.
     let last = log.len().saturating_sub(3);
     take_in(&mut session, &log, last, log.len());
-    check(&mut session, &truth_after_repeat(&log, last))?;
+    check(&mut session, window.as_mut(), &truth_after_repeat(&log, last))?;
     commit(&mut session).await;
     crash(session);
     let mut session = open(dir.path()).await;
-    check(&mut session, &truth_after_repeat(&log, last))
+    check(&mut session, None, &truth_after_repeat(&log, last))
 }
 
 /// A delete that comes again takes away again what was written after it: the log as it was read.
