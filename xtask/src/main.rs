@@ -27,6 +27,8 @@ Usage: cargo xtask <command> [options]
              --bundle           build the packages, install the .deb (needs root) and try the app
              --servers          the stream client against the servers of crates.io, installed the
                                 first time (minutes): durable-streams, ursula, a cluster of three
+             --kills[=N]        the engine is killed N times (1,000) while it streams and sends,
+                                and meets every mix of failures (minutes)
   bench stream
            Measure the stream client in an optimised build: catch-up compared with plain HTTP,
            events a second, memory.

@@ -15,6 +15,7 @@ pub(crate) struct Options {
     soak: bool,
     bundle: bool,
     servers: bool,
+    kills: Option<u32>,
 }
 
 impl Options {
@@ -30,6 +31,12 @@ impl Options {
                 "--soak" => options.soak = true,
                 "--bundle" => options.bundle = true,
                 "--servers" => options.servers = true,
+                "--kills" => options.kills = Some(1000),
+                kills if kills.starts_with("--kills=") => {
+                    let count = kills.trim_start_matches("--kills=");
+                    let count = count.parse().map_err(|_| format!("{count} is no number"))?;
+                    options.kills = Some(count);
+                }
                 other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
             }
         }
@@ -52,6 +59,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.servers {
         return servers::run();
+    }
+    if let Some(kills) = options.kills {
+        return step(
+            &format!("The engine, killed {kills} times and under many failures"),
+            cargo(&["test", "-p", "session-core", "--test", "it", "--"])
+                .args(["--ignored", "--nocapture", "--test-threads", "1"])
+                .args(["by_a_thousand_kills", "with_many_seeds"])
+                .env("THREADKEEP_KILLS", kills.to_string()),
+        );
     }
     packages::ensure(&[])?;
     step("Rust format", &mut cargo(&["fmt", "--all", "--check"]))?;

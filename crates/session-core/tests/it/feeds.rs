@@ -13,7 +13,7 @@ async fn two_windows_show_the_same_however_slow_one_is() {
     let session = engine.create_session(demo()).await.expect("it is saved");
     let mut quick = Window::open(&engine, &session);
     let mut slow = Window::open(&engine, &session);
-    engine.send_message(&session, "long 300").await.expect("it is saved");
+    engine.send_message(&session, "long 150").await.expect("it is saved");
     quick.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
     let pulls = slow.log.len();
     slow.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
@@ -35,7 +35,7 @@ async fn a_window_that_opens_in_mid_answer_gets_the_rest() {
     let engine = home.engine_on(&server);
     let session = engine.create_session(demo()).await.expect("it is saved");
     let mut first = Window::open(&engine, &session);
-    engine.send_message(&session, "long 300").await.expect("it is saved");
+    engine.send_message(&session, "long 150").await.expect("it is saved");
     first.until("a part of it", |w| w.texts().get(1).is_some_and(|text| text.len() > 500)).await;
     let mut second = Window::open(&engine, &session);
     second.until("the answer", |w| w.is_settled() && w.answers() == 1).await;

@@ -80,12 +80,12 @@ async fn everything_arrives_once_and_in_order_through_a_network_that_cuts() {
     connect(&engine, &format!("http://{}/", proxy.addr).parse().expect("it is a URL"));
     let mut window = Window::open(&engine, &session);
     let mut sent = Vec::new();
-    for n in 0..30 {
+    for n in 0..20 {
         let text = if n % 10 == 9 { "long 30" } else { "hello" };
         sent.push(engine.send_message(&session, text).await.expect("it is saved"));
     }
     let mut rounds = 0;
-    while truth(&server, &session).await.iter().filter(|m| m.role == Role::User).count() < 30 {
+    while truth(&server, &session).await.iter().filter(|m| m.role == Role::User).count() < 20 {
         engine.nudge();
         let pull = window.pull();
         tokio::time::timeout(std::time::Duration::from_millis(20), pull).await.ok();
@@ -95,7 +95,7 @@ async fn everything_arrives_once_and_in_order_through_a_network_that_cuts() {
     assert!(proxy.cuts.load(Ordering::Relaxed) > 10, "the network was bad enough");
     proxy.calm.store(true, Ordering::Relaxed);
     engine.nudge();
-    window.until("all is answered and settled", |w| w.is_settled() && w.answers() == 30).await;
+    window.until("all is answered and settled", |w| w.is_settled() && w.answers() == 20).await;
     let said: Vec<String> = truth(&server, &session)
         .await
         .into_iter()

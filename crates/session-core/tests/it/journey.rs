@@ -88,7 +88,7 @@ async fn an_engine_that_dies_in_mid_answer_goes_on_where_it_was() {
     let engine = home.engine_on(&server);
     let session = engine.create_session(demo()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
-    engine.send_message(&session, "long 600").await.expect("it is saved");
+    engine.send_message(&session, "long 300").await.expect("it is saved");
     window
         .until("half an answer", |w| w.texts().get(1).is_some_and(|text| text.len() > 1500))
         .await;
@@ -108,7 +108,7 @@ async fn an_engine_that_dies_in_mid_answer_goes_on_where_it_was() {
     let truth = true_items(&server, &session).await;
     assert_eq!(window.items, truth, "nothing is lost and nothing is there twice");
     let text = crate::support::text(&truth[1]);
-    assert!(text.starts_with(&crate::support::text(&stored)) && text.contains("word 600"));
+    assert!(text.starts_with(&crate::support::text(&stored)) && text.contains("word 300"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use crate::faulty::{Asked, Fate, Way};
 use crate::support::{DEADLINE, Home, Random, connect, demo, log};
 
 /// How many seeds the plain suite tries. Another part of them in each run of the long one.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 3;
 const STEPS: u64 = 25;
 
 /// A wish whose place in the log is known.

@@ -146,20 +146,22 @@ async fn older_items_come_by_the_page() {
     let engine = home.engine_on(&server);
     let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
-    for n in 0..100 {
-        engine.send_message(&session, &format!("message {n}")).await.expect("it is saved");
+    let texts: Vec<String> = (0..75).map(|n| format!("message {n}")).collect();
+    let sent = texts.iter().map(|text| engine.send_message(&session, text));
+    for sent in futures::future::join_all(sent).await {
+        sent.expect("it is saved");
     }
-    window.until("all are there", |w| w.is_settled() && w.items.len() == 100).await;
+    window.until("all are there", |w| w.is_settled() && w.items.len() == 75).await;
     let view = engine.open_session(&session).await.expect("it opens");
     assert_eq!(view.items.len(), 60);
     assert!(view.has_more_before);
-    assert_eq!(crate::support::text(&view.items[0]), "message 40");
-    let page = engine.page_before(&session, &view.items[0].id, 30).await.expect("it is stored");
+    assert_eq!(crate::support::text(&view.items[0]), "message 15");
+    let page = engine.page_before(&session, &view.items[0].id, 10).await.expect("it is stored");
     let texts: Vec<String> = page.items.iter().map(crate::support::text).collect();
-    let expected: Vec<String> = (10..40).map(|n| format!("message {n}")).collect();
+    let expected: Vec<String> = (5..15).map(|n| format!("message {n}")).collect();
     assert_eq!(texts, expected);
     assert!(page.has_more_before);
-    let page = engine.page_before(&session, &page.items[0].id, 30).await.expect("it is stored");
-    assert_eq!(page.items.len(), 10);
+    let page = engine.page_before(&session, &page.items[0].id, 10).await.expect("it is stored");
+    assert_eq!(page.items.len(), 5);
     assert!(!page.has_more_before);
 }
