@@ -29,9 +29,14 @@ Usage: cargo xtask <command> [options]
                                 first time (minutes): durable-streams, ursula, a cluster of three
              --kills[=N]        the engine is killed N times (1,000) while it streams and sends,
                                 and meets every mix of failures (minutes)
+             --server-kills     the session server and its agents are killed 500 times while
+                                20 sessions chat (minutes)
   bench stream
            Measure the stream client in an optimised build: catch-up compared with plain HTTP,
            events a second, memory.
+  bench server
+           Measure the session server in an optimised build beside the bare stream server:
+           tokens a second, delivery to 1,000 readers, memory of 10,000 idle sessions.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
@@ -71,6 +76,10 @@ fn bench(what: Option<&str>) -> Result<(), step::Failure> {
             "Benchmark of the stream client",
             &mut step::cargo(&["bench", "-p", "durable-stream", "--bench", "reading"]),
         ),
-        _ => Err("bench needs to know what: `cargo xtask bench stream`".to_owned()),
+        Some("server") => step::step(
+            "Benchmark of the session server",
+            &mut step::cargo(&["bench", "-p", "session-server", "--bench", "serving"]),
+        ),
+        _ => Err("bench needs to know what: `cargo xtask bench stream` or `server`".to_owned()),
     }
 }

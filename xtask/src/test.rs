@@ -16,6 +16,7 @@ pub(crate) struct Options {
     bundle: bool,
     servers: bool,
     kills: Option<u32>,
+    server_kills: bool,
 }
 
 impl Options {
@@ -37,6 +38,7 @@ impl Options {
                     let count = count.parse().map_err(|_| format!("{count} is no number"))?;
                     options.kills = Some(count);
                 }
+                "--server-kills" => options.server_kills = true,
                 other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
             }
         }
@@ -67,6 +69,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 .args(["--ignored", "--nocapture", "--test-threads", "1"])
                 .args(["by_a_thousand_kills", "with_many_seeds"])
                 .env("THREADKEEP_KILLS", kills.to_string()),
+        );
+    }
+    if options.server_kills {
+        let test = "five_hundred_kills_lose_and_double_nothing";
+        return step(
+            "500 kills of the session server and its agents while 20 sessions chat",
+            cargo(&["test", "-p", "session-server", "--test", "it", "--"]).args([
+                "--ignored",
+                "--nocapture",
+                test,
+            ]),
         );
     }
     packages::ensure(&[])?;

@@ -9,6 +9,7 @@ mod flow;
 mod folded;
 mod guard;
 mod human;
+mod kills;
 mod limits;
 mod listeners;
 mod model;
