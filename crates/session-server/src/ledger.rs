@@ -104,6 +104,7 @@ pub(crate) struct Ledger {
     txids: HashMap<String, String>,
     title: Option<String>,
     origin: Option<Value>,
+    forks: Vec<Value>,
     /// Registration order of agents.
     agent_order: Vec<String>,
 }
@@ -271,6 +272,9 @@ impl Ledger {
                 }
                 if let Some(origin) = chunk.get("forkedFrom") {
                     self.origin = Some(origin.clone());
+                }
+                if let Some(forks) = chunk.get("forks").and_then(Value::as_array) {
+                    self.forks.clone_from(forks);
                 }
             }
             "approval-requested" => {
@@ -517,6 +521,16 @@ impl Ledger {
     /// The session that this one is a copy of.
     pub(crate) fn origin(&self) -> Option<&Value> {
         self.origin.as_ref()
+    }
+
+    /// The sessions that are forks of this one.
+    pub(crate) fn forks(&self) -> &[Value] {
+        &self.forks
+    }
+
+    /// Items of the stream so far.
+    pub(crate) fn items(&self) -> u64 {
+        self.items
     }
 
     /// Presence rows by key.

@@ -1,4 +1,6 @@
-//! Presence, clearing a session, copying it, and chunks of agents that run elsewhere.
+//! Presence, clearing a session, forking it, and chunks of agents that run elsewhere.
+
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
@@ -11,9 +13,9 @@ use crate::{
     access::{self, Acting},
     event::Role,
     problem::Problem,
-    session::{Origin, RawChunk, up_to},
+    session::{Cut, Origin, RawChunk},
     sessions::Open,
-    streams::stream_name,
+    streams::{StreamError, stream_name},
 };
 
 /// Chunks of one batch.
@@ -162,7 +164,7 @@ pub(super) async fn reset(
     Ok(Json(json!({"success": true, "sessionId": session, "message": "Session reset"})))
 }
 
-/// Copies the events: the embedded stream server cannot fork inside a batch.
+/// A new session with the history up to and including a message; parent and child name each other.
 pub(super) async fn fork(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -183,11 +185,48 @@ pub(super) async fn fork(
     // Everything written so far is in the stream when this is answered.
     let agents =
         app.sessions.with(&session, Open::Existing, |session| Ok(session.registered())).await?;
-    let items = app.sessions.shared().streams.read(&stream_name(&session)).await?;
-    let items = up_to(items, body.at_message_id.as_deref())?;
-    let origin = Origin { session_id: session, message_id: body.at_message_id, actor_id };
+    let streams = &app.sessions.shared().streams;
+    let items = streams.read(&stream_name(&session)).await?;
+    let cut = Cut::after(&items, body.at_message_id.as_deref())?;
+    let origin = Origin { session_id: session.clone(), message_id: body.at_message_id, actor_id };
+    let origin = Arc::new(origin);
+    let from = Arc::clone(&origin);
+    let known = app.sessions.with(&new, Open::Existing, move |session| {
+        Ok((session.is_from(&from), session.has_messages()))
+    });
+    let known = match known.await {
+        Ok(known) => Some(known),
+        Err(problem) if problem == Problem::session_not_found() => None,
+        Err(problem) => return Err(problem),
+    };
+    if !known.is_some_and(|(done, _)| done) {
+        let mut there = Vec::new();
+        if known.is_none()
+            && streams.fork(&stream_name(&new), &stream_name(&session), cut.items).await?
+        {
+            app.sessions.refresh(&new);
+        }
+        // A session that was made before, with agents perhaps, takes a copy as if it were empty.
+        if !known.is_some_and(|(_, has_messages)| !has_messages) {
+            there = match streams.read(&stream_name(&new)).await {
+                Err(StreamError::NotFound) => Vec::new(),
+                read => read?,
+            };
+        }
+        let Some(rest) = cut.rest(&items, &there) else {
+            return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
+        };
+        let from = Arc::clone(&origin);
+        app.sessions
+            .with(&new, Open::Create, move |session| session.adopt(rest, &cut, agents, &from))
+            .await?;
+    }
+    let child = new.clone();
     app.sessions
-        .with(&new, Open::Create, move |session| session.adopt(items, agents, &origin))
+        .with(&session, Open::Existing, move |session| {
+            session.name_fork(&child, &origin);
+            Ok(())
+        })
         .await?;
     let answer = Json(json!({"sessionId": new, "offset": "-1"}));
     Ok((axum::http::StatusCode::CREATED, answer))

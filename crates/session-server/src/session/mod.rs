@@ -6,13 +6,15 @@
 //! again from the stream (L1).
 
 mod activity;
+mod fork;
 mod intents;
 mod listeners;
 mod presence;
 mod room;
 mod runs;
 
-pub(crate) use room::{Origin, RawChunk, up_to};
+pub(crate) use fork::{Cut, Origin};
+pub(crate) use room::RawChunk;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -115,6 +117,8 @@ pub(crate) struct Session {
     /// Runs that wait until their agent is free.
     queued: VecDeque<RunPlan>,
     attendance: Attendance,
+    /// Items of the stream when it was opened, with what the opening wrote.
+    opened_at: u64,
     pub(crate) batch: Batch,
 }
 
@@ -139,11 +143,13 @@ impl Session {
             runs: HashMap::new(),
             queued: VecDeque::new(),
             attendance: Attendance::default(),
+            opened_at: 0,
             batch: Batch::default(),
         };
         session.recover(runs);
         session.rest_all();
         session.open_attendance();
+        session.opened_at = session.ledger.items();
         session
     }
 
@@ -154,6 +160,8 @@ impl Session {
             ledger.apply(item);
         }
         self.ledger = ledger;
+        self.expect_absence();
+        self.opened_at = self.ledger.items();
     }
 
     /// Brings a title that only the stream knows into the list of sessions.

@@ -142,6 +142,15 @@ impl Session {
         Some(self.attendance.opened.map_or(silent, |at| silent.max(after(at, GRACE_BEATS))))
     }
 
+    /// Deletes everybody's rows.
+    pub(super) fn forget_presence(&mut self) {
+        let keys: Vec<String> = self.ledger.presence().keys().cloned().collect();
+        for key in keys {
+            self.push(event::delete("presence", &key));
+        }
+        self.expect_absence();
+    }
+
     fn put_presence(
         &mut self,
         actor_id: &str,

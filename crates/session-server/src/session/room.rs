@@ -1,8 +1,5 @@
-//! What belongs to the session rather than to a turn: agents, title, clearing, copies.
+//! What belongs to the session rather than to a turn: agents, title, clearing, chunks from outside.
 
-use std::collections::HashMap;
-
-use bytes::Bytes;
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
@@ -80,11 +77,7 @@ impl Session {
             }
         }
         if presence {
-            let keys: Vec<String> = self.ledger.presence().keys().cloned().collect();
-            for key in keys {
-                self.push(event::delete("presence", &key));
-            }
-            self.expect_absence();
+            self.forget_presence();
         }
         self.rest_all();
         self.touch();
@@ -109,54 +102,6 @@ impl Session {
         });
         Ok(())
     }
-
-    /// The session's agents with their secrets, for a copy of it.
-    pub(crate) fn registered(&self) -> Vec<AgentSpec> {
-        let ids = self.ledger.agents().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-        ids.iter().filter_map(|id| self.spec(id)).collect()
-    }
-
-    /// Becomes a copy of another session. Repeating it with the same origin changes nothing.
-    pub(crate) fn adopt(
-        &mut self,
-        items: Vec<Bytes>,
-        agents: Vec<AgentSpec>,
-        origin: &Origin,
-    ) -> Result<(), Problem> {
-        let mark = origin.mark();
-        if let Some(known) = self.ledger.origin() {
-            return if *known == mark {
-                Ok(())
-            } else {
-                Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"))
-            };
-        }
-        if self.ledger.messages().next().is_some() {
-            return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
-        }
-        for item in items {
-            self.push(item);
-        }
-        self.register(agents);
-        // What runs in the original does not run here.
-        let open = self.unfinished(|_, _, _| true);
-        for plan in &open {
-            self.interrupt(plan);
-        }
-        let chunk = json!({"type": "config", "forkedFrom": mark});
-        self.push_row(Row {
-            message_id: &Uuid::new_v4().to_string(),
-            actor_id: &origin.actor_id,
-            role: Role::User,
-            chunk: &chunk.to_string(),
-            txid: None,
-        });
-        if let Some(title) = self.ledger.title().map(str::to_owned) {
-            self.batch.after.push(Op::Title { session_id: self.id.clone(), title });
-        }
-        self.touch();
-        Ok(())
-    }
 }
 
 /// Whether a row has these fields with these values.
@@ -164,50 +109,4 @@ fn holds(row: &Value, fields: &Value) -> bool {
     fields
         .as_object()
         .is_some_and(|fields| fields.iter().all(|(name, value)| row.get(name) == Some(value)))
-}
-
-/// Where a copy comes from.
-pub(crate) struct Origin {
-    pub(crate) session_id: String,
-    pub(crate) message_id: Option<String>,
-    pub(crate) actor_id: String,
-}
-
-impl Origin {
-    fn mark(&self) -> Value {
-        json!({"sessionId": self.session_id, "messageId": self.message_id})
-    }
-}
-
-/// The part of a session up to and including a message, without who was there.
-///
-/// # Errors
-///
-/// The message is not in the session.
-pub(crate) fn up_to(items: Vec<Bytes>, message_id: Option<&str>) -> Result<Vec<Bytes>, Problem> {
-    #[derive(serde::Deserialize)]
-    struct Item {
-        #[serde(default)]
-        r#type: String,
-        #[serde(default)]
-        value: HashMap<String, Value>,
-    }
-    let mut end = if message_id.is_none() { items.len() } else { 0 };
-    let mut keep = Vec::with_capacity(items.len());
-    for (at, item) in items.into_iter().enumerate() {
-        let parsed = serde_json::from_slice::<Item>(&item).ok();
-        if let (Some(wanted), Some(parsed)) = (message_id, &parsed)
-            && parsed.r#type == "chunk"
-            && parsed.value.get("messageId").and_then(Value::as_str) == Some(wanted)
-        {
-            end = at + 1;
-        }
-        let presence = parsed.is_some_and(|parsed| parsed.r#type == "presence");
-        keep.push((!presence).then_some(item));
-    }
-    if end == 0 && message_id.is_some() {
-        return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
-    }
-    keep.truncate(end);
-    Ok(keep.into_iter().flatten().collect())
 }

@@ -26,7 +26,7 @@ use super::{
     Listed, MOUNT, Stamp, StreamError, Streams, import, json,
     request::{ForkPart, Scope},
     routed::Routed,
-    store::{Append, Create, StreamStore},
+    store::{Append, Create, Fork, StreamStore},
 };
 use crate::{config::StreamLimits, problem::Problem};
 
@@ -131,6 +131,25 @@ impl Streams for Embedded {
             Ok(items)
         })
         .await
+    }
+
+    async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError> {
+        let fork = Fork {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            at: Some(Offset::new(0, 0)),
+            part: items as u64,
+            config: StreamConfig::new(JSON.to_owned()),
+            typed: false,
+            body: Bytes::new(),
+        };
+        let store = Arc::clone(&self.store);
+        let forked = tokio::task::spawn_blocking(move || store.fork(fork)).await;
+        match forked.map_err(|_| StreamError::Unavailable("the storage task ended".into()))? {
+            Ok(_) => Ok(true),
+            Err(Error::ConfigMismatch) => Ok(false), // the name is taken
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {

@@ -73,6 +73,10 @@ pub(crate) trait Streams: Send + Sync {
     /// All items of the stream, oldest first.
     async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError>;
 
+    /// Makes `name` a fork of `source` that holds its first `items` items. False when that is not to be had here; then
+    /// the name is as free as before. Repeating it is harmless.
+    async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError>;
+
     /// Whether the stream exists.
     async fn exists(&self, name: &str) -> Result<bool, StreamError>;
 

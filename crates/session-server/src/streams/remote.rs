@@ -128,6 +128,26 @@ impl Streams for Remote {
         Ok(items)
     }
 
+    /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.
+    async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError> {
+        if self.exists(name).await? {
+            return Ok(false);
+        }
+        let target = self.url(name);
+        let made = self.stream(source).fork(target, Some(Offset::Beginning), items as u64).await;
+        match made {
+            Ok(_) => {}
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(_) => return Ok(false),
+        }
+        let got = self.read(name).await?;
+        let whole = got.len() == items && got == self.read(source).await?[..items.min(got.len())];
+        if !whole {
+            self.delete(name).await?;
+        }
+        Ok(whole)
+    }
+
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {
         match self.stream(name).head().await {
             Ok(_) => Ok(true),

@@ -6,10 +6,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,18 +32,18 @@ use uuid::Uuid;
 
 use crate::rig::{Log, config};
 
-/// How long the sessions may take to come to rest after the last kill.
-const REST: Duration = Duration::from_secs(60);
+/// How long anything may take: an answer between the kills, rest after the last one.
+const REST: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_lose_and_double_nothing() {
-    Ordeal { sessions: 4, kills: 10, pause: 250 }.run().await;
+    Ordeal { sessions: 4, kills: 10, pause: 800, patience: 40 }.run().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes: cargo xtask test --server-kills"]
 async fn five_hundred_kills_lose_and_double_nothing() {
-    Ordeal { sessions: 20, kills: 500, pause: 400 }.run().await;
+    Ordeal { sessions: 20, kills: 500, pause: 2000, patience: 300 }.run().await;
 }
 
 struct Ordeal {
@@ -51,6 +51,8 @@ struct Ordeal {
     kills: usize,
     /// The longest time between two kills, in milliseconds.
     pause: u64,
+    /// How long clients wait between two things they do, at most, in milliseconds.
+    patience: u64,
 }
 
 impl Ordeal {
@@ -71,10 +73,13 @@ impl Ordeal {
         for n in 0..self.sessions {
             let urls = agents.each_ref().map(|agent| format!("http://127.0.0.1:{}/", agent.port));
             let talker = Talker::new(&base, urls, Dice(seed ^ (n as u64 + 1)), n % 2 == 1);
+            let talker = Talker { patience: self.patience, ..talker };
             clients.push(tokio::spawn(talker.chat(Arc::clone(&stop))));
         }
         for _ in 0..self.kills {
-            tokio::time::sleep(Duration::from_millis(dice.below(self.pause))).await;
+            // Now and then long enough for something to get done, else in the middle of getting up.
+            let pause = if dice.below(3) == 0 { self.pause } else { self.pause / 10 };
+            tokio::time::sleep(Duration::from_millis(dice.below(pause))).await;
             match dice.below(5) {
                 0 => agents[0].again(),
                 1 => agents[1].again(),
@@ -122,6 +127,8 @@ struct Process {
     folder: PathBuf,
     port: u16,
     child: Child,
+    /// Kept open: a process that cannot write would end.
+    _out: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
@@ -129,14 +136,14 @@ impl Process {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = launch(test, &folder, port);
-        Self { test, folder, port, child }
+        let (child, _out) = launch(test, &folder, port);
+        Self { test, folder, port, child, _out }
     }
 
     fn again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = launch(self.test, &self.folder, self.port);
+        (self.child, self._out) = launch(self.test, &self.folder, self.port);
     }
 
     fn log(&self) -> PathBuf {
@@ -152,7 +159,7 @@ impl Drop for Process {
 }
 
 /// Starts a test of this binary as a process and waits until it listens.
-fn launch(test: &str, folder: &Path, port: u16) -> Child {
+fn launch(test: &str, folder: &Path, port: u16) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("kills::{test}"), "--nocapture"])
         .env("THREADKEEP_KILLS_FOLDER", folder)
@@ -161,10 +168,10 @@ fn launch(test: &str, folder: &Path, port: u16) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    let ready = out.lines().map_while(Result::ok).any(|line| line.ends_with("listening"));
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = out.by_ref().map_while(Result::ok).any(|line| line.ends_with("listening"));
     assert!(ready, "{test} did not start");
-    child
+    (child, out)
 }
 
 /// What a process was started with; `None` when this is an ordinary run of the tests.
@@ -249,6 +256,7 @@ struct Talker {
     id: String,
     agents: [String; 2],
     dice: Dice,
+    patience: u64,
     /// It stops runs, so not every message has an answer.
     stops: bool,
     offset: String,
@@ -267,6 +275,7 @@ impl Talker {
             id: Uuid::new_v4().to_string(),
             agents,
             dice,
+            patience: 0,
             stops,
             offset: "-1".to_owned(),
             log: Log::default(),
@@ -283,7 +292,7 @@ impl Talker {
         ]);
         assert_eq!(self.ask(Method::PUT, "", json!({"agents": agents})).await, 200);
         while !stop.load(Ordering::Relaxed) {
-            let pause = self.dice.below(60);
+            let pause = self.dice.below(self.patience);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             match self.dice.below(10) {
                 0..5 => self.say().await,

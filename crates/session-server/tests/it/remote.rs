@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::rig::Rig;
 
-async fn stream_server() -> (Url, tokio::task::JoinHandle<()>) {
+pub async fn stream_server() -> (Url, tokio::task::JoinHandle<()>) {
     let storage = Arc::new(InMemoryStorage::new(100 << 20, 10 << 20));
     let app = build_router(storage, &Config::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

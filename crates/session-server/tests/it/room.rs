@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::rig::{Rig, answer};
+use crate::{
+    fake::{Fake, sse},
+    rig::{Rig, answer},
+};
 
 #[tokio::test]
 async fn agents_come_and_go_in_the_stream() {
@@ -148,6 +151,90 @@ async fn a_copy_has_the_history_up_to_a_message_and_the_agents() {
     assert_eq!(rig.post(&talk.path("/fork"), json!({"atMessageId": "nope"})).await.0, 404);
     assert_eq!(rig.post(&talk.path("/fork"), json!({"newSessionId": "no uuid"})).await.0, 400);
     assert_eq!(rig.post("/v1/sessions/none/fork", json!({})).await.0, 404);
+}
+
+fn keys(log: &[serde_json::Value]) -> Vec<String> {
+    let rows = log.iter().filter(|item| item["type"] == "chunk");
+    rows.map(|item| format!("{} {}", item["headers"]["operation"], item["key"])).collect()
+}
+
+async fn a_fork_is_a_session_of_its_own(rig: &Rig) {
+    let fake = Fake::new([sse(&[r#"{"type":"done","finishReason":"stop"}"#])]).await;
+    let talk = rig.session("builtin:demo").await;
+    let agent = json!({"id": "hook", "endpoint": fake.agent_url(), "triggers": "mentions", "headers": {"x-key": "hush"}});
+    rig.post(&talk.path("/agents"), json!({"agents": [agent]})).await;
+    rig.post(&talk.path("/login"), json!({"actorId": "ann", "deviceId": "d"})).await;
+    let one = talk.send("hello one").await;
+    talk.until("the first answer", |log| log.ended() == 1).await;
+    let two = talk.send("hello two").await;
+    talk.until("the second answer", |log| log.ended() == 2).await;
+    let before = talk.items().await;
+
+    // In the middle: the first question and nothing else.
+    let (status, body) = rig.post(&talk.path("/fork"), json!({"atMessageId": one})).await;
+    assert_eq!(status, 201, "{body}");
+    let child = rig.talk(body["sessionId"].as_str().unwrap());
+    let items = child.items().await;
+    let fold = |items: &[serde_json::Value]| {
+        let mut fold = session_protocol::SessionFold::new("s");
+        fold.apply(items.iter().map(ToString::to_string), &mut ());
+        fold
+    };
+    let folded = fold(&items);
+    let visible = folded.messages().filter(|message| !message.hidden).map(|message| &message.id);
+    assert_eq!(visible.collect::<Vec<_>>(), [&one]);
+    assert!(folded.presence_rows().is_empty(), "nobody is there yet");
+    assert_eq!(folded.settings()["forkedFrom"]["sessionId"], talk.id);
+    assert_eq!(folded.settings()["forkedFrom"]["messageId"], one);
+    assert_eq!(
+        fold(&talk.items().await).settings()["forks"],
+        json!([{"sessionId": child.id, "messageId": one}])
+    );
+    let agents = rig.get(&child.path("/agents")).await.1["agents"].clone();
+    assert_eq!(agents.as_array().unwrap().len(), 2);
+    // Agents come with their secrets; ids of the parent are known; the parent hears nothing of it.
+    child.send("@hook").await;
+    child
+        .until("two answers", |log| log.count("done") == 1 && log.count("RUN_FINISHED") == 1)
+        .await;
+    assert_eq!(fake.asked_headers()[0]["x-key"], "hush");
+    assert_eq!(fake.asked()[0]["messages"].as_array().unwrap().len(), 2);
+    let again = json!({"messageId": one, "content": "hello one", "actorId": "ann"});
+    assert_eq!(rig.post(&child.path("/messages"), again).await.0, 200);
+    assert_eq!(
+        keys(&talk.items().await).len(),
+        keys(&before).len() + 1,
+        "only the name of the fork"
+    );
+
+    // A fork of the fork, and a fork of all that outlives its parent.
+    let (_, body) = rig.post(&child.path("/fork"), json!({"atMessageId": one})).await;
+    let grandchild = rig.talk(body["sessionId"].as_str().unwrap());
+    assert_eq!(fold(&grandchild.items().await).settings()["forkedFrom"]["sessionId"], child.id);
+    let new = Uuid::new_v4().to_string();
+    for _ in 0..2 {
+        let body = json!({"newSessionId": new});
+        assert_eq!(rig.post(&talk.path("/fork"), body).await.0, 201, "repeated");
+    }
+    assert_eq!(rig.call(Method::DELETE, &talk.path(""), json!({})).await.0, 204);
+    let whole = rig.talk(&new).items().await;
+    let ids: Vec<String> = fold(&whole).messages().map(|message| message.id.clone()).collect();
+    assert!(ids.contains(&one) && ids.contains(&two));
+    assert_eq!(fold(&whole).settings()["forks"], json!([]), "it has none of its own");
+}
+
+#[tokio::test]
+async fn a_fork_has_the_history_the_agents_and_names_its_parent() {
+    a_fork_is_a_session_of_its_own(&Rig::new().await).await;
+}
+
+#[tokio::test]
+async fn where_the_stream_server_does_not_fork_the_history_is_copied() {
+    let (url, server) = crate::remote::stream_server().await;
+    let rig =
+        Rig::with(|config| config.streams = session_server::StreamsBackend::Remote(url)).await;
+    a_fork_is_a_session_of_its_own(&rig).await;
+    server.abort();
 }
 
 #[tokio::test]

@@ -1,0 +1,281 @@
+//! Forks: a session that begins with the history of another, up to and including a message.
+//!
+//! The stream server branches off behind the last row of everything that belongs to that history; what else stands
+//! before that place (later messages, people who were there) is deleted in the fork. Where the server cannot fork, the
+//! same items are copied. Nothing is remembered in between: a request that is repeated after a crash finds a stream
+//! that holds the beginning of the same items, and goes on from there.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use session_protocol::AgentSpec;
+use uuid::Uuid;
+
+use super::Session;
+use crate::{
+    event::{self, Role, Row},
+    problem::Problem,
+    store::Op,
+};
+
+/// Where a fork comes from.
+pub(crate) struct Origin {
+    pub(crate) session_id: String,
+    pub(crate) message_id: Option<String>,
+    pub(crate) actor_id: String,
+}
+
+impl Origin {
+    /// Names the fork, too: what it inherits may hold the mark of an earlier one.
+    fn mark(&self, into: &str) -> Value {
+        json!({"sessionId": self.session_id, "messageId": self.message_id, "into": into})
+    }
+}
+
+/// The part of a session that a fork takes over.
+pub(crate) struct Cut {
+    /// So many items from the beginning hold all of it.
+    pub(crate) items: usize,
+    /// The messages of it; `None`: all.
+    keep: Option<HashSet<String>>,
+    /// Items among them that belong to something else.
+    foreign: Vec<bool>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    value: Option<Owner>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    #[serde(default)]
+    message_id: Option<String>,
+}
+
+/// Where a message stands in the stream.
+struct Place {
+    first: usize,
+    last: usize,
+    rows: u64,
+}
+
+impl Cut {
+    /// The history up to and including a message, or all of it.
+    ///
+    /// # Errors
+    ///
+    /// The message is not in the session.
+    pub(crate) fn after(items: &[Bytes], message_id: Option<&str>) -> Result<Self, Problem> {
+        let mut places = HashMap::<String, Place>::new();
+        // The message of each item, and whether it tells who was there.
+        let mut owners = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            let Ok(item) = serde_json::from_slice::<Item>(item) else {
+                owners.push((None, false));
+                continue;
+            };
+            let named = item.value.and_then(|value| value.message_id);
+            let deleted = named.is_none();
+            let named = named.or_else(|| Some(item.key.rsplit_once(':')?.0.to_owned()));
+            let owner = named.filter(|_| item.r#type == "chunk");
+            if let Some(owner) = &owner {
+                let new = || Place { first: at, last: at, rows: 0 };
+                let place = places.entry(owner.clone()).or_insert_with(new);
+                place.last = at;
+                place.rows = if deleted { place.rows.saturating_sub(1) } else { place.rows + 1 };
+            }
+            owners.push((owner, item.r#type == "presence"));
+        }
+        let (end, keep) = match message_id {
+            None => (items.len(), None),
+            Some(id) => {
+                let chosen = places.get(id).filter(|place| place.rows > 0);
+                let Some(chosen) = chosen.map(|place| place.first) else {
+                    return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
+                };
+                let before = || places.iter().filter(|(_, place)| place.first <= chosen);
+                let end = before().map(|(_, place)| place.last + 1).max().unwrap_or(0);
+                (end, Some(before().map(|(id, _)| id.clone()).collect::<HashSet<_>>()))
+            }
+        };
+        owners.truncate(end);
+        let foreign = owners.into_iter().map(|(owner, presence)| {
+            let later = match (&keep, owner) {
+                (Some(keep), Some(owner)) => !keep.contains(&owner),
+                _ => false,
+            };
+            presence || later
+        });
+        Ok(Self { items: end, foreign: foreign.collect(), keep })
+    }
+
+    /// What is left to copy into a stream that holds `there` already; `None` when that is something else.
+    pub(crate) fn rest(&self, items: &[Bytes], there: &[Bytes]) -> Option<Vec<Bytes>> {
+        let whole = &items[..self.items];
+        if self.items > 0 && there.starts_with(whole) {
+            return Some(Vec::new()); // branched off by the stream server, and opened perhaps
+        }
+        let own = whole.iter().zip(&self.foreign).filter(|(_, foreign)| !**foreign);
+        let own: Vec<Bytes> = own.map(|(item, _)| item.clone()).collect();
+        if !own.is_empty() && there.starts_with(&own) {
+            return Some(Vec::new());
+        }
+        own.strip_prefix(there).map(<[Bytes]>::to_vec)
+    }
+}
+
+impl Session {
+    /// The session's agents with their secrets, for a fork of it.
+    pub(crate) fn registered(&self) -> Vec<AgentSpec> {
+        let ids = self.ledger.agents().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        ids.iter().filter_map(|id| self.spec(id)).collect()
+    }
+
+    /// Where it was forked from is known and is this.
+    pub(crate) fn is_from(&self, origin: &Origin) -> bool {
+        self.ledger.origin() == Some(&origin.mark(&self.id))
+    }
+
+    /// Somebody said something in it.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.ledger.messages().next().is_some()
+    }
+
+    /// Becomes a fork: takes what is left to copy and drops what does not belong to it. Repeating it with the same
+    /// origin changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// It is a fork of something else, or has been used for something else since it was opened.
+    pub(crate) fn adopt(
+        &mut self,
+        rest: Vec<Bytes>,
+        cut: &Cut,
+        agents: Vec<AgentSpec>,
+        origin: &Origin,
+    ) -> Result<(), Problem> {
+        if self.is_from(origin) {
+            return Ok(());
+        }
+        let into = self.ledger.origin().and_then(|known| known.get("into")?.as_str());
+        if into == Some(&self.id) || self.ledger.items() != self.opened_at {
+            return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
+        }
+        for item in rest {
+            self.push(item);
+        }
+        let later: Vec<(String, u64)> = self
+            .ledger
+            .messages()
+            .filter(|(id, _)| cut.keep.as_ref().is_some_and(|keep| !keep.contains(*id)))
+            .map(|(id, entry)| (id.clone(), entry.next_seq))
+            .collect();
+        for (id, next_seq) in later {
+            for seq in 0..next_seq {
+                self.push(event::delete("chunk", &format!("{id}:{seq}")));
+            }
+        }
+        self.forget_presence();
+        let gone: Vec<String> = self
+            .ledger
+            .agents()
+            .filter(|(id, _)| agents.iter().all(|agent| agent.id != **id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for agent in gone {
+            self.unregister(&agent);
+        }
+        self.register(agents);
+        // What runs in the original does not run here.
+        let open = self.unfinished(|_, _, _| true);
+        for plan in &open {
+            self.interrupt(plan);
+        }
+        self.rest_all();
+        self.configure(
+            &json!({"type": "config", "forkedFrom": origin.mark(&self.id), "forks": []}),
+            &origin.actor_id,
+        );
+        if let Some(title) = self.ledger.title().map(str::to_owned) {
+            self.batch.after.push(Op::Title { session_id: self.id.clone(), title });
+        }
+        self.touch();
+        Ok(())
+    }
+
+    /// Names a fork of this session in its stream. Repeating it changes nothing.
+    pub(crate) fn name_fork(&mut self, new: &str, origin: &Origin) {
+        let mut forks = self.ledger.forks().to_vec();
+        if forks.iter().any(|fork| fork.get("sessionId").and_then(Value::as_str) == Some(new)) {
+            return;
+        }
+        forks.push(json!({"sessionId": new, "messageId": origin.message_id}));
+        // Readers merge settings by name: the list is always complete.
+        self.configure(&json!({"type": "config", "forks": forks}), &origin.actor_id);
+    }
+
+    fn configure(&mut self, chunk: &Value, actor_id: &str) {
+        self.push_row(Row {
+            message_id: &Uuid::new_v4().to_string(),
+            actor_id,
+            role: Role::User,
+            chunk: &chunk.to_string(),
+            txid: None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(message: &str, seq: u64) -> Bytes {
+        let row =
+            Row { message_id: message, actor_id: "x", role: Role::User, chunk: "{}", txid: None };
+        event::chunk(row, seq, "now")
+    }
+
+    #[test]
+    fn a_cut_holds_the_messages_that_began_before_to_their_end() {
+        let here = event::upsert("presence", "ann:d", &json!({"actorId": "ann"}));
+        let items = [
+            row("one", 0),
+            row("two", 0),
+            here.clone(),
+            row("three", 0),
+            row("two", 1),
+            row("four", 0),
+        ];
+        let own = |id: Option<&str>| {
+            let cut = Cut::after(&items, id).unwrap();
+            (cut.items, cut.rest(&items, &[]).unwrap())
+        };
+        let pick = |at: &[usize]| at.iter().map(|at| items[*at].clone()).collect::<Vec<_>>();
+        assert_eq!(own(Some("one")), (1, pick(&[0])));
+        assert_eq!(own(Some("two")), (5, pick(&[0, 1, 4])));
+        assert_eq!(own(Some("three")), (5, pick(&[0, 1, 3, 4])));
+        assert_eq!(own(None), (6, pick(&[0, 1, 3, 4, 5])));
+        assert!(Cut::after(&items, Some("five")).is_err());
+
+        let cut = Cut::after(&items, Some("two")).unwrap();
+        assert_eq!(cut.rest(&items, &items[..5]), Some(vec![]), "a fork");
+        assert_eq!(cut.rest(&items, &pick(&[0, 1])), Some(pick(&[4])), "a copy that was cut off");
+        assert_eq!(cut.rest(&items, &pick(&[1])), None, "something else");
+    }
+
+    #[test]
+    fn a_message_that_was_deleted_is_unknown() {
+        let items = [row("one", 0), event::delete("chunk", "one:0")];
+        assert!(Cut::after(&items, Some("one")).is_err());
+        assert_eq!(Cut::after(&items, None).unwrap().items, 2);
+    }
+}
