@@ -207,7 +207,7 @@ pub(super) async fn fork(
             app.sessions.refresh(&new);
         }
         // A session that was made before, with agents perhaps, takes a copy as if it were empty.
-        if !known.is_some_and(|(_, has_messages)| !has_messages) {
+        if known.is_none_or(|(_, has_messages)| has_messages) {
             there = match streams.read(&stream_name(&new)).await {
                 Err(StreamError::NotFound) => Vec::new(),
                 read => read?,
