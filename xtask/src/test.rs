@@ -68,7 +68,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             cargo(&["test", "-p", "session-core", "--test", "it", "--"])
                 .args(["--ignored", "--nocapture", "--test-threads", "1"])
                 .args(["by_a_thousand_kills", "with_many_seeds"])
-                .env("THREADKEEP_KILLS", kills.to_string()),
+                .env("THREADKEEP_KILLS", kills.to_string())
+                .env("THREADKEEP_SEEDS", (kills / 5).to_string()),
         );
     }
     if options.server_kills {

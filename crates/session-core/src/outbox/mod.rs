@@ -17,6 +17,13 @@
 //! Entries leave one after the other: the next is sent only when the server has the one before it.
 //! A wedged entry is passed over, except the one that makes the session, without which nothing else
 //! makes sense. What goes wrong on the way is judged in [`send`].
+//!
+//! - A request is noted on the disk before it begins. What the server may have by any of them
+//!   cannot be edited any more, also after a restart; it can be retried and discarded.
+//! - While a change or a discard is being saved, the entry is held: nothing is sent that the person
+//!   has been told is different by then.
+//! - A wait ends at once when anything gets through, when the network changes and when the machine
+//!   wakes up; what a server asked for (`Retry-After`) is kept to all the same.
 
 mod backoff;
 mod entry;

@@ -55,7 +55,7 @@ fn bad_day(seed: u64) -> impl FnMut(Asked<'_>) -> Fate + Send + 'static {
                 _ => Fate::Pass,
             };
         }
-        match random.below(12) {
+        match random.below(14) {
             0 => Fate::Lost,
             1 => Fate::Refused(429),
             2 => Fate::Refused([500, 502, 503, 504][random.below(4) as usize]),
@@ -63,6 +63,7 @@ fn bad_day(seed: u64) -> impl FnMut(Asked<'_>) -> Fate + Send + 'static {
             4 | 5 => Fate::AnswerLost,
             6 => Fate::AnswerFalse(502),
             7 => Fate::Late(Duration::from_millis(random.below(30))),
+            8 => Fate::Held,
             _ => Fate::Pass,
         }
     }
@@ -123,6 +124,7 @@ async fn try_seed(seed: u64) {
         }
     }
     way.calm();
+    engine.reconnect();
     let deadline = Instant::now() + DEADLINE;
     loop {
         engine.nudge();

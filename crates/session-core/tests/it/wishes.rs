@@ -2,6 +2,8 @@
 //! taken back, what the person wants happens, and nothing else.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
@@ -269,6 +271,66 @@ async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
             "what was said is not said again by the same id"
         );
     }
+}
+
+/// A session with a message that was refused so often that it would not be tried again for half a
+/// minute.
+async fn patient(engine: &Engine, way: &Way) -> String {
+    let refusals = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&refusals);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let path = format!("/v1/sessions/{session}/messages");
+    way.decide(move |asked| {
+        let meant = asked.path == path;
+        counted.fetch_add(u32::from(meant), Ordering::Relaxed);
+        if meant { Fate::Refused(503) } else { Fate::Pass }
+    });
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    eventually("it was refused often", async || {
+        engine.nudge();
+        (refusals.load(Ordering::Relaxed) > 9).then_some(())
+    })
+    .await;
+    session
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_tried_at_once_when_something_else_gets_through() {
+    let home = Home::new();
+    let server = home.server().await;
+    let way = Way::to(server.addr, |_| Fate::Pass).await;
+    let engine = home.engine();
+    connect(&engine, &way.url());
+    let waits = patient(&engine, &way).await;
+    let mut window = Window::open(&engine, &waits);
+    window.until("it waits", |w| w.meta.as_ref().is_some_and(|meta| meta.queued == 1)).await;
+    way.calm();
+    let other = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&other, "hello").await.expect("it is saved");
+    window.until("it is answered", |w| w.is_settled() && w.answers() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_hangs_in_a_dead_network_is_sent_again_in_the_next() {
+    let home = Home::new();
+    let server = home.server().await;
+    let way = Way::to(server.addr, |_| Fate::Pass).await;
+    let engine = home.engine();
+    connect(&engine, &way.url());
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    window.until("the session", Window::is_settled).await;
+    way.decide(only("POST", "/messages", Fate::Late(NEVER)));
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    let is_sending = |w: &Window| {
+        w.meta().outbox.first().is_some_and(|entry| entry.state == DeliveryState::Sending)
+    };
+    window.until("it is on its way", is_sending).await;
+    way.calm();
+    // What the engine does by itself when it sees another address, or that the machine slept.
+    engine.reconnect();
+    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    assert_eq!(truth(&server, &session).await.len(), 2);
 }
 
 async fn settled(home: &Home, server: &RunningServer) -> (Engine, String, Window) {
