@@ -31,12 +31,17 @@ Usage: cargo xtask <command> [options]
                                 and meets every mix of failures (minutes)
              --server-kills     the session server and its agents are killed 500 times while
                                 20 sessions chat (minutes)
+             --conformance      upstream's conformance tests against the embedded streams, through
+                                our authentication, and two hundred kills (minutes)
   bench stream
            Measure the stream client in an optimised build: catch-up compared with plain HTTP,
            events a second, memory.
   bench server
            Measure the session server in an optimised build beside the bare stream server:
            tokens a second, delivery to 1,000 readers, memory of 10,000 idle sessions.
+  bench streams
+           Measure the embedded streams beside the store that their router comes with: starting,
+           appends, the memory of a long read.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
@@ -80,6 +85,11 @@ fn bench(what: Option<&str>) -> Result<(), step::Failure> {
             "Benchmark of the session server",
             &mut step::cargo(&["bench", "-p", "session-server", "--bench", "serving"]),
         ),
-        _ => Err("bench needs to know what: `cargo xtask bench stream` or `server`".to_owned()),
+        Some("streams") => step::step(
+            "Benchmark of the embedded streams",
+            &mut step::cargo(&["bench", "-p", "session-server", "--bench", "streams"]),
+        ),
+        _ => Err("bench needs to know what: `cargo xtask bench stream`, `server` or `streams`"
+            .to_owned()),
     }
 }

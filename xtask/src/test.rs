@@ -17,6 +17,7 @@ pub(crate) struct Options {
     servers: bool,
     kills: Option<u32>,
     server_kills: bool,
+    conformance: bool,
 }
 
 impl Options {
@@ -39,6 +40,7 @@ impl Options {
                     options.kills = Some(count);
                 }
                 "--server-kills" => options.server_kills = true,
+                "--conformance" => options.conformance = true,
                 other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
             }
         }
@@ -82,6 +84,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 test,
             ]),
         );
+    }
+    if options.conformance {
+        return conformance();
     }
     packages::ensure(&[])?;
     step("Rust format", &mut cargo(&["fmt", "--all", "--check"]))?;
@@ -181,20 +186,32 @@ fn window(arguments: &[&str]) -> Result<(), Failure> {
     step("Window tests (a real window, driven as a person would)", &mut test)
 }
 
+/// Runs upstream's conformance tests against the embedded streams, and kills them many times.
+fn conformance() -> Result<(), Failure> {
+    packages::ensure(&[])?;
+    install("Upstream's conformance tests", "tests/conformance")?;
+    let mut test = cargo(&["test", "-p", "session-server", "--test", "it", "--"]);
+    test.args(["--ignored", "--nocapture", "--test-threads", "1"]);
+    test.args(["conformance::", "two_hundred_kills"]);
+    step("The embedded streams: upstream's conformance tests, two hundred kills", &mut test)
+}
+
 /// Installs the published packages that the tests read and write streams with.
 fn interop_install() -> Result<(), Failure> {
-    let folder = root().join("tests/interop");
+    install("Upstream's packages for the tests", "tests/interop")
+}
+
+/// Installs npm packages where their lock says something new.
+fn install(what: &str, folder: &str) -> Result<(), Failure> {
+    let folder = root().join(folder);
     let lock = folder.join("package-lock.json");
     let installed = folder.join("node_modules/.package-lock.json");
     let newer = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
     if newer(&installed) > newer(&lock) {
-        skip("Upstream's packages for the tests", "they are installed");
+        skip(what, "they are installed");
         return Ok(());
     }
-    step(
-        "Upstream's packages for the tests",
-        &mut ui::npm_in(&folder, &["ci", "--no-fund", "--no-audit"]),
-    )
+    step(what, &mut ui::npm_in(&folder, &["ci", "--no-fund", "--no-audit"]))
 }
 
 /// Builds the packages, installs the .deb by apt and does the main job in the installed app.

@@ -10,6 +10,10 @@ use axum::{
 use super::{App, SessionId, no_content};
 use crate::{problem::Problem, streams::stream_name};
 
+/// What an error keeps beside the protocol's own headers.
+const KEPT: [&str; 4] =
+    ["retry-after", "cache-control", "x-content-type-options", "cross-origin-resource-policy"];
+
 /// GET and HEAD of any stream, with every header of the protocol.
 pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
     let answer = app.sessions.shared().streams.serve(request).await;
@@ -28,7 +32,7 @@ pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
     };
     let mut problem = problem.into_response();
     for (name, value) in answer.headers() {
-        if name.as_str().starts_with("stream-") || name == "retry-after" {
+        if name.as_str().starts_with("stream-") || KEPT.contains(&name.as_str()) {
             problem.headers_mut().insert(name, value.clone());
         }
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod access;
+mod conformance;
 mod defects;
 mod fake;
 mod flow;
@@ -21,4 +22,5 @@ mod rig;
 mod room;
 mod secrets;
 mod stop;
+mod streams;
 mod webhook;

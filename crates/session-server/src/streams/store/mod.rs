@@ -87,7 +87,13 @@ impl StreamStore {
         let db = schema::open_writer(&file, limits.total_bytes)?;
         let (jobs, received) = mpsc::channel();
         let listeners = Arc::new(Listeners::default());
-        let writer = Writer { db, jobs: received, listeners: Arc::clone(&listeners), unfolded: 0 };
+        let writer = Writer {
+            db,
+            jobs: received,
+            listeners: Arc::clone(&listeners),
+            unfolded: 0,
+            untidy: false,
+        };
         let writer = thread::Builder::new()
             .name("streams".to_owned())
             .spawn(move || writer.run())

@@ -54,10 +54,13 @@ pub(super) fn open_writer(file: &Path, max_bytes: Option<u64>) -> Result<Connect
     owner_only(file).map_err(|error| error.to_string())?;
     let open = || -> rusqlite::Result<Connection> {
         let db = Connection::open(file)?;
-        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        db.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?; // a write, also where it is set already
+        }
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        db.pragma_update(None, "wal_autocheckpoint", 0)?;
         db.pragma_update(None, "journal_size_limit", 16 << 20)?;
         db.pragma_update(None, "secure_delete", "FAST")?;
         db.pragma_update(None, "cache_size", -4096)?;
@@ -67,7 +70,6 @@ pub(super) fn open_writer(file: &Path, max_bytes: Option<u64>) -> Result<Connect
             let page: u64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
             db.pragma_update(None, "max_page_count", (max / page).max(16))?;
         }
-        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version == 0 {
             db.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?;
         }

@@ -27,6 +27,8 @@ const CHECKPOINT_BYTES: usize = 6 << 20;
 const PAGES_PER_JOB: usize = 16 << 10;
 /// Housekeeping goes on after so many commits even when the writer is never idle.
 const TIDY_EVERY: usize = 16;
+/// Housekeeping that failed is tried again after so long.
+const TIDY_AGAIN: Duration = Duration::from_secs(3);
 
 /// What a commit means to those who wait for a stream.
 pub(super) enum Effect {
@@ -96,7 +98,10 @@ pub(super) struct Writer {
     pub(super) db: Connection,
     pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(super) listeners: Arc<Listeners>,
+    /// Bytes written since the last checkpoint, about.
     pub(super) unfolded: usize,
+    /// The last housekeeping failed.
+    pub(super) untidy: bool,
 }
 
 impl Writer {
@@ -112,7 +117,7 @@ impl Writer {
                     Err(mpsc::TryRecvError::Disconnected) => break,
                 }
             } else {
-                match self.jobs.recv_timeout(self.until_expiry()) {
+                match self.jobs.recv_timeout(self.until_tidying()) {
                     Ok(job) => Some(job),
                     Err(mpsc::RecvTimeoutError::Timeout) => None,
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -204,7 +209,9 @@ impl Writer {
             self.unfolded += slice.bytes;
             Ok(slice.more)
         };
-        match work() {
+        let result = work();
+        self.untidy = result.is_err();
+        match result {
             Ok(more) => {
                 self.listeners.tell(effects);
                 if !more {
@@ -218,6 +225,7 @@ impl Writer {
                 if !self.db.is_autocommit() {
                     self.db.execute_batch("ROLLBACK").ok();
                 }
+                self.fold("TRUNCATE");
                 false
             }
         }
@@ -247,8 +255,11 @@ impl Writer {
         }
     }
 
-    fn until_expiry(&self) -> Duration {
+    fn until_tidying(&self) -> Duration {
         const LONG: Duration = Duration::from_secs(3600);
+        if self.untidy {
+            return TIDY_AGAIN;
+        }
         match remove::next_expiry(&self.db) {
             Ok(Some(at)) => Duration::from_millis(u64::try_from(at - now()).unwrap_or(0)).min(LONG),
             _ => LONG,
