@@ -103,6 +103,7 @@ impl fmt::Debug for Intent {
 }
 
 /// What an agent reacts to.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
@@ -116,6 +117,7 @@ pub enum Triggers {
 }
 
 /// An agent as it is registered, with what never enters the stream (method, headers, body).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]

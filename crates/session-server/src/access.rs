@@ -229,3 +229,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Acting {
         Ok(Self::new(caller.expect("the guard is in front of every route"), &parts.headers))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_nobody_listed_is_for_manage() {
+        let need = needed(&Method::POST, Some("/v1/new"));
+        assert_eq!(need, Need::Everywhere(Role::Manage));
+        assert_eq!(needed(&Method::HEAD, Some("/v1/sessions")), Need::Token);
+        assert_eq!(needed(&Method::GET, None), Need::Token);
+    }
+
+    #[test]
+    fn roles_grow() {
+        assert!(Role::ALL.is_sorted());
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+        }
+        assert_eq!("owner".parse::<Role>(), Err(UnknownRole));
+    }
+}

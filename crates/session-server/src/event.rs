@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Who wrote a row, as a message role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     User,

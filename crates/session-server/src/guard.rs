@@ -185,7 +185,7 @@ pub(crate) async fn check(
 }
 
 /// A read that waits for what comes next, which comes back as often as somebody writes.
-fn is_following(request: &Request) -> bool {
+pub(crate) fn is_following(request: &Request) -> bool {
     let live = |query: &str| query.split('&').any(|pair| pair.starts_with("live="));
     request.method() == Method::GET
         && request.uri().path().starts_with(MOUNT)

@@ -28,6 +28,7 @@ mod guard;
 mod history;
 mod ledger;
 mod limits;
+mod metrics;
 mod problem;
 mod routes;
 mod seal;

@@ -7,7 +7,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{store::StoreError, streams::StreamError};
 
@@ -60,6 +61,10 @@ impl Problem {
 
     pub(crate) const fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "A valid token is needed")
+    }
+
+    pub(crate) const fn not_ready() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", "The server is not ready")
     }
 
     pub(crate) fn too_large(limit: usize) -> Self {
@@ -138,19 +143,33 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// The body of an answer that is not a success.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemBody {
+    /// What went wrong, as upstream's clients show it.
+    error: &'static str,
+    /// `about:blank`: the status and `code` say all.
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    /// What programs decide by.
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<String>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "error": self.error,
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.details.as_deref().unwrap_or(self.error),
-            "code": self.code,
-        });
-        if let (Some(details), Some(fields)) = (self.details, body.as_object_mut()) {
-            fields.insert("details".to_owned(), details.into());
-        }
+        let body = ProblemBody {
+            error: self.error,
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.details.clone().unwrap_or_else(|| self.error.to_owned()),
+            code: self.code,
+            details: self.details,
+        };
         let mut response = (self.status, Json(body)).into_response();
         response
             .headers_mut()

@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     agent::Agents,
     event,
+    metrics::Metrics,
     problem::Problem,
     session::{Batch, Session, Waiter},
     store::{Op, Store},
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<dyn Streams>,
     pub(crate) store: Store,
     pub(crate) agents: Agents,
+    pub(crate) metrics: Metrics,
     /// This server as a producer of streams.
     pub(crate) instance: String,
     /// How many times in a row agents may react to agents.
@@ -118,6 +120,11 @@ impl Sessions {
         let (done, deleted) = oneshot::channel();
         self.submit(session_id, Job::Delete { done });
         deleted.await.unwrap_or_else(|_| Err(Problem::shutting_down()))
+    }
+
+    /// How many sessions are in memory.
+    pub(crate) fn count_open(&self) -> usize {
+        self.lock().len()
     }
 
     /// Says that somebody else wrote to the session's stream.
@@ -384,7 +391,9 @@ impl Task {
         let commit = Box::pin(async move {
             shared.store.apply(before).await?;
             for (events, stamp) in groups {
+                let count = events.len();
                 shared.streams.append(&name, events, &stamp).await?;
+                shared.metrics.appended(count);
             }
             shared.store.apply(after).await?;
             Ok(())

@@ -32,7 +32,7 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 /// A session in the list.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SessionRow {
     pub(crate) session_id: String,
@@ -207,6 +207,24 @@ impl Store {
                 })
             })?;
             rows.collect()
+        })
+        .await
+    }
+
+    /// How many sessions there are.
+    pub(crate) async fn count_sessions(&self) -> Result<i64, StoreError> {
+        self.call(|db| {
+            let count = "SELECT count(*) FROM sessions WHERE created_at IS NOT NULL";
+            db.query_row(count, [], |row| row.get(0))
+        })
+        .await
+    }
+
+    /// Writes something, to see whether it can be done.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        self.call(|db| {
+            let now = crate::event::now();
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?1)", [now]).map(drop)
         })
         .await
     }

@@ -187,6 +187,7 @@ pub(crate) fn spawn(
     to: mpsc::Sender<RunOutput>,
 ) {
     let shared_for_run = Arc::clone(shared);
+    let metrics = shared.metrics.clone();
     let session_id = session_id.to_owned();
     shared.tasks.spawn(async move {
         let run_id = start.plan.run_id.clone();
@@ -197,12 +198,17 @@ pub(crate) fn spawn(
         let end = tokio::select! {
             () = cancel.cancelled() => {
                 task.abort();
+                metrics.run_ended("stopped");
                 return;
             }
             end = &mut task => end.unwrap_or_else(|_| {
                 RunEnd::failed("agent_crashed", "The agent ended unexpectedly. Try again.")
             }),
         };
+        metrics.run_ended(match end {
+            RunEnd::Finished => "finished",
+            RunEnd::Failed { .. } => "failed",
+        });
         // The session may be gone; then its next opening ends the run.
         to.send(RunOutput { run_id, what: Output::End(end) }).await.ok();
     });

@@ -7,9 +7,10 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
 use session_protocol::AgentSpec;
+use utoipa::ToSchema;
 
+use super::answers::{Agents, Done};
 use super::{App, Body, Param, SessionId, is_id, no_content};
 use crate::{
     access::{Acting, Caller, Role},
@@ -18,7 +19,7 @@ use crate::{
     sessions::Open,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Register {
     agents: Vec<AgentSpec>,
 }
@@ -62,12 +63,14 @@ pub(super) fn checked(
     Ok(agents)
 }
 
+/// Registers agents; the same id replaces.
+#[utoipa::path(post, path = "/v1/sessions/{session}/agents", request_body = Register, responses((status = 200, body = Done)))]
 pub(super) async fn register(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Register>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let agents = checked(&app, &acting.caller, body.agents)?;
     app.sessions
         .with(&session, Open::Create, move |session| {
@@ -75,13 +78,15 @@ pub(super) async fn register(
             Ok(())
         })
         .await?;
-    Ok(Json(json!({"success": true})))
+    Ok(Json(Done::new()))
 }
 
+/// The agents of a session, without their headers and templates.
+#[utoipa::path(get, path = "/v1/sessions/{session}/agents", responses((status = 200, body = Agents)))]
 pub(super) async fn list(
     State(app): State<App>,
     SessionId(session): SessionId,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Agents>, Problem> {
     let agents = app
         .sessions
         .with(&session, Open::Existing, |session| {
@@ -96,9 +101,11 @@ pub(super) async fn list(
             Ok(agents.collect::<Vec<_>>())
         })
         .await?;
-    Ok(Json(json!({"agents": agents})))
+    Ok(Json(Agents { agents }))
 }
 
+/// Takes an agent off a session.
+#[utoipa::path(delete, path = "/v1/sessions/{session}/agents/{agent}", responses((status = 204)))]
 pub(super) async fn unregister(
     State(app): State<App>,
     SessionId(session): SessionId,

@@ -7,11 +7,12 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{App, Body, Param, SessionId, no_content, uuid};
 use crate::{access::Acting, problem::Problem, session::NewToolResult, sessions::Open};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Decide {
     approved: bool,
@@ -21,7 +22,7 @@ pub(super) struct Decide {
     txid: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ToolResult {
     tool_call_id: String,
@@ -35,7 +36,7 @@ pub(super) struct ToolResult {
     txid: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answers {
     answers: Value,
@@ -58,6 +59,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
+/// Answers an approval. The first answer wins; a contradicting one gets 409.
+#[utoipa::path(post, path = "/v1/sessions/{session}/approvals/{approval}", request_body = Decide, responses((status = 204)))]
 pub(super) async fn approval(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -75,6 +78,8 @@ pub(super) async fn approval(
     Ok(no_content())
 }
 
+/// Gives the result of a tool that ran at the client.
+#[utoipa::path(post, path = "/v1/sessions/{session}/tool-results", request_body = ToolResult, responses((status = 204)))]
 pub(super) async fn tool_result(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -93,6 +98,7 @@ pub(super) async fn tool_result(
 }
 
 /// Answers to an agent's questions are the result of the tool that asked them.
+#[utoipa::path(post, path = "/v1/sessions/{session}/answers/{tool_use}", request_body = Answers, responses((status = 204)))]
 pub(super) async fn answers(
     State(app): State<App>,
     SessionId(session): SessionId,

@@ -1,10 +1,23 @@
 //! What this server is and how it is.
 
-use axum::Json;
+use std::time::Duration;
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use serde_json::{Value, json};
 
-use crate::event;
+use super::{App, answers::Status, openapi::Document};
+use crate::{event, problem::Problem, streams::stream_name};
 
+/// A probe that takes longer finds a server that is not ready.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// The server's name, version and main routes.
+#[utoipa::path(get, path = "/", responses((status = 200, body = Object)))]
 pub(super) async fn about() -> Json<Value> {
     Json(json!({
         "name": "threadkeep-session-server",
@@ -17,22 +30,70 @@ pub(super) async fn about() -> Json<Value> {
             "approvals": "/v1/sessions/:sessionId/approvals/:approvalId",
             "toolResults": "/v1/sessions/:sessionId/tool-results",
             "health": "/health",
+            "openapi": "/openapi.json",
         },
     }))
 }
 
-fn status(status: &str) -> Json<Value> {
-    Json(json!({"status": status, "timestamp": event::now()}))
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object)))]
+pub(super) async fn openapi(Extension(Document(json)): Extension<Document>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-pub(super) async fn health() -> Json<Value> {
+/// What a Prometheus server collects.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"))
+)]
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let shared = app.sessions.shared();
+    let known = shared.store.count_sessions().await?;
+    let text = shared.metrics.encode(known, app.sessions.count_open());
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+fn status(status: &'static str) -> Json<Status> {
+    Json(Status { status, timestamp: event::now() })
+}
+
+/// The server answers.
+#[utoipa::path(get, path = "/health", responses((status = 200, body = Status)))]
+pub(super) async fn health() -> Json<Status> {
     status("ok")
 }
 
-pub(super) async fn ready() -> Json<Value> {
-    status("ready")
+/// The server answers.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Status)))]
+pub(super) async fn healthz() -> Json<Status> {
+    status("ok")
 }
 
-pub(super) async fn live() -> Json<Value> {
+/// The server answers.
+#[utoipa::path(get, path = "/health/live", responses((status = 200, body = Status)))]
+pub(super) async fn live() -> Json<Status> {
     status("live")
+}
+
+/// The server can do its work: its database takes writes and the streams can be reached.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Status)))]
+pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Status>, Problem> {
+    let shared = app.sessions.shared();
+    let probe = async {
+        shared.store.probe().await?;
+        shared.streams.exists(&stream_name("readiness-probe")).await?;
+        Ok::<_, Problem>(())
+    };
+    match tokio::time::timeout(PROBE, probe).await {
+        Ok(probed) => probed.map(|()| status("ready")),
+        Err(_) => Err(Problem::not_ready()),
+    }
+}
+
+/// As `/readyz`.
+#[utoipa::path(get, path = "/health/ready", responses((status = 200, body = Status)))]
+pub(super) async fn ready(app: State<App>) -> Result<Json<Status>, Problem> {
+    readyz(app).await
 }

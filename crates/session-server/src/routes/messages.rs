@@ -2,9 +2,10 @@
 
 use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use session_protocol::{AgentSpec, Message};
+use utoipa::ToSchema;
 
+use super::answers::{Done, Sent};
 use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
     access::Acting,
@@ -15,7 +16,7 @@ use crate::{
     sessions::Open,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Send {
     #[serde(default)]
@@ -34,7 +35,7 @@ pub(super) struct Send {
     mode: Mode,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Regenerate {
     /// The message to answer again; upstream never used it.
@@ -47,7 +48,7 @@ pub(super) struct Regenerate {
     actor_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stop {
     #[serde(default)]
@@ -56,12 +57,14 @@ pub(super) struct Stop {
     actor_id: Option<String>,
 }
 
+/// Says something. Repeating it with the same messageId or txid changes nothing.
+#[utoipa::path(post, path = "/v1/sessions/{session}/messages", request_body = Send, responses((status = 200, body = Sent)))]
 pub(super) async fn send(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Send>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Sent>, Problem> {
     let new = NewMessage {
         message_id: uuid("messageId", body.message_id)?,
         content: body.content,
@@ -72,16 +75,17 @@ pub(super) async fn send(
         mode: body.mode,
     };
     let message_id = app.sessions.with(&session, Open::Create, |session| session.send(new)).await?;
-    Ok(Json(json!({"messageId": message_id})))
+    Ok(Json(Sent { message_id }))
 }
 
 /// Upstream answers when the whole generation is over; ours when it is sure to happen.
+#[utoipa::path(post, path = "/v1/sessions/{session}/regenerate", request_body = Regenerate, responses((status = 200, body = Done)))]
 pub(super) async fn regenerate(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Regenerate>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let actor_id = acting.actor(body.actor_id)?;
     let again = match (&body.content, &body.from_message_id) {
         (Some(_), _) => None,
@@ -118,9 +122,11 @@ pub(super) async fn regenerate(
             sent.map(drop)
         })
         .await?;
-    Ok(Json(json!({"success": true})))
+    Ok(Json(Done::new()))
 }
 
+/// Stops the run that writes a message, or every run of the session.
+#[utoipa::path(post, path = "/v1/sessions/{session}/stop", request_body = Stop, responses((status = 204)))]
 pub(super) async fn stop(
     State(app): State<App>,
     SessionId(session): SessionId,

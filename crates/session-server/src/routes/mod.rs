@@ -3,9 +3,11 @@
 //! Success bodies are upstream's. Where upstream answers a client's mistake with 500 or 204, the answer is 4xx.
 
 mod agents;
+mod answers;
 mod human;
 mod info;
 mod messages;
+mod openapi;
 mod room;
 mod sessions;
 mod stream;
@@ -13,18 +15,19 @@ mod stream;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request},
     http::{StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
-    routing::{delete, get, post, put},
+    routing::get,
 };
 use serde::de::DeserializeOwned;
+use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::{config::Limits, guard, guard::Guard, problem::Problem, sessions::Sessions};
+use crate::{config::Limits, guard, guard::Guard, metrics, problem::Problem, sessions::Sessions};
 
 pub(crate) const MAX_ID: usize = 256;
 
@@ -37,43 +40,36 @@ pub(crate) struct App {
 
 /// All routes behind the guard.
 pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
-    Router::new()
-        .route("/", get(info::about))
-        .route("/health", get(info::health))
-        .route("/health/ready", get(info::ready))
-        .route("/health/live", get(info::live))
-        .route("/healthz", get(info::health))
-        .route("/readyz", get(info::ready))
-        .route("/v1/sessions", get(sessions::list))
-        .route(
-            "/v1/sessions/{session}",
-            put(sessions::create)
-                .get(sessions::show)
-                .patch(sessions::rename)
-                .delete(sessions::remove),
-        )
-        .route("/v1/sessions/{session}/messages", post(messages::send))
-        .route("/v1/sessions/{session}/regenerate", post(messages::regenerate))
-        .route("/v1/sessions/{session}/stop", post(messages::stop))
-        .route("/v1/sessions/{session}/agents", post(agents::register).get(agents::list))
-        .route("/v1/sessions/{session}/agents/{agent}", delete(agents::unregister))
-        .route("/v1/sessions/{session}/tool-results", post(human::tool_result))
-        .route("/v1/sessions/{session}/approvals/{approval}", post(human::approval))
-        .route("/v1/sessions/{session}/answers/{tool_use}", post(human::answers))
-        .route("/v1/sessions/{session}/login", post(room::login))
-        .route("/v1/sessions/{session}/logout", post(room::logout))
-        .route("/v1/sessions/{session}/reset", post(room::reset))
-        .route("/v1/sessions/{session}/fork", post(room::fork))
-        .route("/v1/sessions/{session}/chunks", post(room::chunk))
-        .route("/v1/sessions/{session}/chunks/batch", post(room::chunks))
-        .route("/v1/sessions/{session}/generations/finish", post(room::finish))
-        .route(
-            "/v1/stream/sessions/{session}",
-            get(stream::read_session)
-                .put(stream::write_session)
-                .post(stream::write_session)
-                .delete(stream::write_session),
-        )
+    let (router, api) = OpenApiRouter::with_openapi(openapi::begin())
+        .routes(routes!(info::about))
+        .routes(routes!(info::openapi))
+        .routes(routes!(info::metrics))
+        .routes(routes!(info::health))
+        .routes(routes!(info::healthz))
+        .routes(routes!(info::live))
+        .routes(routes!(info::ready))
+        .routes(routes!(info::readyz))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::create, sessions::show, sessions::rename, sessions::remove))
+        .routes(routes!(messages::send))
+        .routes(routes!(messages::regenerate))
+        .routes(routes!(messages::stop))
+        .routes(routes!(agents::register, agents::list))
+        .routes(routes!(agents::unregister))
+        .routes(routes!(human::tool_result))
+        .routes(routes!(human::approval))
+        .routes(routes!(human::answers))
+        .routes(routes!(room::login))
+        .routes(routes!(room::logout))
+        .routes(routes!(room::reset))
+        .routes(routes!(room::fork))
+        .routes(routes!(room::chunk))
+        .routes(routes!(room::chunks))
+        .routes(routes!(room::finish))
+        .routes(routes!(stream::read_session, stream::write_session))
+        .split_for_parts();
+    let metrics = app.sessions.shared().metrics.clone();
+    router
         .route(
             "/v1/stream/{*path}",
             get(stream::read).put(stream::write).post(stream::write).delete(stream::write),
@@ -87,7 +83,9 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
+        .layer(Extension(openapi::finish(&api)))
         .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(metrics, metrics::count))
         .with_state(app)
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use serde_json::{Number, Value, json};
+use serde_json::{Number, Value};
 use session_protocol::AgentSpec;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::answers::{Cleared, Finished, Forked, LoggedIn, LoggedOut, Written};
 use super::{App, Body, MAX_ID, SessionId, agents, uuid};
 use crate::{
     access::{self, Acting},
@@ -21,7 +23,7 @@ use crate::{
 /// Chunks of one batch.
 const MAX_BATCH: usize = 4096;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Login {
     actor_id: String,
@@ -30,13 +32,14 @@ pub(super) struct Login {
     name: Option<String>,
     /// How often the client says so again: readers then take silence for absence.
     #[serde(default)]
+    #[schema(value_type = Option<f64>)]
     heartbeat_seconds: Option<Number>,
     #[serde(default)]
     default_agents: Vec<AgentSpec>,
 }
 
 /// Sent by `sendBeacon` as `text/plain`: the body is read as JSON whatever its type says.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Logout {
     actor_id: String,
@@ -46,7 +49,7 @@ pub(super) struct Logout {
     all_devices: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reset {
     #[serde(default)]
@@ -55,7 +58,7 @@ pub(super) struct Reset {
     actor_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Fork {
     #[serde(default)]
@@ -66,7 +69,7 @@ pub(super) struct Fork {
     actor_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Chunk {
     message_id: String,
@@ -78,12 +81,12 @@ pub(super) struct Chunk {
     txid: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Chunks {
     chunks: Vec<Chunk>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Finish {}
 
 fn id(field: &'static str, value: &str) -> Result<(), Problem> {
@@ -93,18 +96,23 @@ fn id(field: &'static str, value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Says that somebody is here with a device, or still is.
+#[utoipa::path(post, path = "/v1/sessions/{session}/login", request_body = Login, responses((status = 200, body = LoggedIn)))]
 pub(super) async fn login(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Login>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<LoggedIn>, Problem> {
     let actor_id = acting.actor(Some(body.actor_id))?;
     id("deviceId", &body.device_id)?;
     let agents = agents::checked(&app, &acting.caller, body.default_agents)?;
-    let answer = json!({
-        "success": true, "actorId": actor_id, "deviceId": body.device_id, "status": "online",
-    });
+    let answer = LoggedIn {
+        success: true,
+        actor_id: actor_id.clone(),
+        device_id: body.device_id.clone(),
+        status: "online",
+    };
     // A heartbeat that comes late must not make a deleted session again.
     let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::Create };
     app.sessions
@@ -120,12 +128,14 @@ pub(super) async fn login(
     Ok(Json(answer))
 }
 
+/// Says that somebody left with a device, or with all of them.
+#[utoipa::path(post, path = "/v1/sessions/{session}/logout", request_body(content((Logout = "application/json"), (String = "text/plain"))), responses((status = 200, body = LoggedOut)))]
 pub(super) async fn logout(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Logout>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<LoggedOut>, Problem> {
     let actor_id = acting.actor(Some(body.actor_id))?;
     let device = match (&body.device_id, body.all_devices) {
         (_, true) => None,
@@ -142,18 +152,23 @@ pub(super) async fn logout(
             Ok(session.log_out(&actor, device.as_deref()))
         })
         .await?;
-    Ok(Json(json!({
-        "success": true, "actorId": actor_id, "deviceId": body.device_id, "status": "offline",
-        "devicesLoggedOut": count,
-    })))
+    Ok(Json(LoggedOut {
+        success: true,
+        actor_id,
+        device_id: body.device_id,
+        status: "offline",
+        devices_logged_out: count,
+    }))
 }
 
+/// Clears the conversation; agents stay.
+#[utoipa::path(post, path = "/v1/sessions/{session}/reset", request_body = Reset, responses((status = 200, body = Cleared)))]
 pub(super) async fn reset(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Reset>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Cleared>, Problem> {
     let actor = acting.actor(body.actor_id)?;
     app.sessions
         .with(&session, Open::Existing, move |session| {
@@ -161,16 +176,17 @@ pub(super) async fn reset(
             Ok(())
         })
         .await?;
-    Ok(Json(json!({"success": true, "sessionId": session, "message": "Session reset"})))
+    Ok(Json(Cleared { success: true, session_id: session, message: "Session reset" }))
 }
 
 /// A new session with the history up to and including a message; parent and child name each other.
+#[utoipa::path(post, path = "/v1/sessions/{session}/fork", request_body = Fork, responses((status = 201, body = Forked)))]
 pub(super) async fn fork(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Fork>,
-) -> Result<(axum::http::StatusCode, Json<Value>), Problem> {
+) -> Result<(axum::http::StatusCode, Json<Forked>), Problem> {
     let actor_id = acting.actor(body.actor_id)?;
     let new = uuid("newSessionId", body.new_session_id)?;
     let new = new.unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -228,7 +244,7 @@ pub(super) async fn fork(
             Ok(())
         })
         .await?;
-    let answer = Json(json!({"sessionId": new, "offset": "-1"}));
+    let answer = Json(Forked { session_id: new, offset: "-1" });
     Ok((axum::http::StatusCode::CREATED, answer))
 }
 
@@ -243,7 +259,7 @@ fn raw(acting: &Acting, chunk: Chunk) -> Result<RawChunk, Problem> {
     })
 }
 
-async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<Value>, Problem> {
+async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<Written>, Problem> {
     let count = chunks.len();
     app.sessions
         .with(session, Open::Existing, move |session| {
@@ -253,24 +269,28 @@ async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<V
             chunks.iter().try_for_each(|raw| session.write_raw(raw))
         })
         .await?;
-    Ok(Json(json!({"ok": true, "count": count})))
+    Ok(Json(Written { ok: true, count }))
 }
 
+/// Writes a chunk of an agent that runs elsewhere.
+#[utoipa::path(post, path = "/v1/sessions/{session}/chunks", request_body = Chunk, responses((status = 200, body = Written)))]
 pub(super) async fn chunk(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Chunk>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Written>, Problem> {
     write(&app, &session, vec![raw(&acting, body)?]).await
 }
 
+/// Writes chunks of one message at once.
+#[utoipa::path(post, path = "/v1/sessions/{session}/chunks/batch", request_body = Chunks, responses((status = 200, body = Written)))]
 pub(super) async fn chunks(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Chunks>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Written>, Problem> {
     let chunks =
         body.chunks.into_iter().map(|chunk| raw(&acting, chunk)).collect::<Result<Vec<_>, _>>()?;
     let one = chunks.windows(2).all(|pair| pair[0].message_id == pair[1].message_id);
@@ -283,11 +303,12 @@ pub(super) async fn chunks(
 }
 
 /// Everything is written when it is answered, so there is nothing to flush.
+#[utoipa::path(post, path = "/v1/sessions/{session}/generations/finish", request_body = Finish, responses((status = 200, body = Finished)))]
 pub(super) async fn finish(
     State(app): State<App>,
     SessionId(session): SessionId,
     Body(_): Body<Finish>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Finished>, Problem> {
     app.sessions.with(&session, Open::Existing, |_| Ok(())).await?;
-    Ok(Json(json!({"ok": true})))
+    Ok(Json(Finished { ok: true }))
 }

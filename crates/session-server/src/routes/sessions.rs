@@ -2,9 +2,10 @@
 
 use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use session_protocol::AgentSpec;
+use utoipa::ToSchema;
 
+use super::answers::{Described, Listed, Renamed};
 use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
     access::Acting,
@@ -16,7 +17,7 @@ use crate::{
 const MAX_TITLE: usize = 512;
 
 /// Upstream ignores the body; ours may name the session and its agents at once.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Create {
     #[serde(default)]
     title: Option<String>,
@@ -24,7 +25,7 @@ pub(super) struct Create {
     agents: Vec<AgentSpec>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Rename {
     title: String,
@@ -34,9 +35,9 @@ pub(super) struct Rename {
     txid: Option<String>,
 }
 
-fn described(session_id: &str) -> Json<Value> {
-    let url = format!("{MOUNT}/{}", stream_name(session_id));
-    Json(json!({"sessionId": session_id, "streamUrl": url}))
+fn described(session_id: &str) -> Json<Described> {
+    let stream_url = format!("{MOUNT}/{}", stream_name(session_id));
+    Json(Described { session_id: session_id.to_owned(), stream_url })
 }
 
 fn title(text: &str) -> Result<String, Problem> {
@@ -47,18 +48,22 @@ fn title(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-pub(super) async fn list(State(app): State<App>, acting: Acting) -> Result<Json<Value>, Problem> {
+/// The sessions that the token may see, newest activity first.
+#[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = Listed)))]
+pub(super) async fn list(State(app): State<App>, acting: Acting) -> Result<Json<Listed>, Problem> {
     let mut sessions = app.sessions.shared().store.sessions().await?;
     sessions.retain(|row| acting.caller.may_use(&row.session_id));
-    Ok(Json(json!({"sessions": sessions})))
+    Ok(Json(Listed { sessions }))
 }
 
+/// Makes a session, or names it and its agents when it is there.
+#[utoipa::path(put, path = "/v1/sessions/{session}", request_body = Create, responses((status = 200, body = Described)))]
 pub(super) async fn create(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Create>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Described>, Problem> {
     let actor = acting.actor(None)?;
     let title = body.title.as_deref().map(title).transpose()?;
     let agents = agents::checked(&app, &acting.caller, body.agents)?;
@@ -76,10 +81,12 @@ pub(super) async fn create(
     Ok(described(&session))
 }
 
+/// Where the session's stream is.
+#[utoipa::path(get, path = "/v1/sessions/{session}", responses((status = 200, body = Described)))]
 pub(super) async fn show(
     State(app): State<App>,
     SessionId(session): SessionId,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Described>, Problem> {
     if app.sessions.shared().streams.exists(&stream_name(&session)).await? {
         Ok(described(&session))
     } else {
@@ -87,16 +94,18 @@ pub(super) async fn show(
     }
 }
 
+/// Gives a session a title.
+#[utoipa::path(patch, path = "/v1/sessions/{session}", request_body = Rename, responses((status = 200, body = Renamed)))]
 pub(super) async fn rename(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     Body(body): Body<Rename>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Renamed>, Problem> {
     let actor = acting.actor(body.actor_id)?;
     let title = title(&body.title)?;
     let txid = uuid("txid", body.txid)?;
-    let answer = json!({"sessionId": session, "title": title});
+    let answer = Renamed { session_id: session.clone(), title: title.clone() };
     app.sessions
         .with(&session, Open::Existing, move |session| {
             // Whoever names the wish waits for its echo, and may ask again when somebody else has
@@ -114,6 +123,8 @@ pub(super) async fn rename(
     Ok(Json(answer))
 }
 
+/// Deletes a session: its stream, its agents, everything.
+#[utoipa::path(delete, path = "/v1/sessions/{session}", responses((status = 204)))]
 pub(super) async fn remove(
     State(app): State<App>,
     SessionId(session): SessionId,

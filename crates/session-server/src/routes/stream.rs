@@ -40,7 +40,21 @@ pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
     Response::from_parts(parts, Body::new(body))
 }
 
-/// GET and HEAD of a session's stream.
+/// A session's stream, as the Durable Streams protocol has it: from an offset, live by long poll or server-sent events.
+#[utoipa::path(
+    get,
+    path = "/v1/stream/sessions/{session}",
+    params(
+        ("offset" = Option<String>, Query, description = "`-1` is the beginning, `now` the end"),
+        ("live" = Option<String>, Query, description = "`long-poll` or `sse`"),
+        ("cursor" = Option<String>, Query, description = "as the last answer gave it"),
+    ),
+    responses(
+        (status = 200, description = "Events from the offset on", body = Vec<Object>),
+        (status = 204, description = "Nothing new"),
+        (status = 304, description = "Not modified"),
+    )
+)]
 pub(super) async fn read_session(app: State<App>, _: SessionId, request: Request) -> Response {
     read(app, request).await
 }
@@ -61,7 +75,17 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Re
     Ok(streams.serve(Request::from_parts(parts, body.into())).await)
 }
 
-/// PUT, POST and DELETE of a session's stream. The session is read again before its next intent.
+/// A session's stream, written directly. The session is read again before its next intent.
+#[utoipa::path(
+    method(put, post, delete),
+    path = "/v1/stream/sessions/{session}",
+    request_body(content = Vec<Object>),
+    responses(
+        (status = 200, description = "Done"),
+        (status = 201, description = "Made"),
+        (status = 204, description = "Done"),
+    )
+)]
 pub(super) async fn write_session(
     State(app): State<App>,
     SessionId(session): SessionId,

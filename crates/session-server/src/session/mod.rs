@@ -77,7 +77,7 @@ struct Live {
 }
 
 /// What a message does to a run that is under way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// It is answered when the run is over.

@@ -15,6 +15,7 @@ mod kills;
 mod limits;
 mod listeners;
 mod model;
+mod observe;
 mod presence;
 mod remote;
 mod restart;

@@ -1,0 +1,163 @@
+//! What the server counts, for Prometheus. Labels are patterns of routes, never what is in a path.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::Instant,
+};
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::Method,
+    middleware::Next,
+    response::Response,
+};
+use futures::StreamExt;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::guard::is_following;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    outcome: &'static str,
+}
+
+/// The counters. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<Answered, Counter<u64, AtomicU64>>,
+    seconds: Histogram,
+    readers: Gauge<i64, AtomicI64>,
+    appends: Counter,
+    events: Counter,
+    runs: Family<Ended, Counter>,
+    sessions: Gauge<i64, AtomicI64>,
+    open: Gauge<i64, AtomicI64>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(…)")
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("threadkeep");
+        let requests = Family::default();
+        registry.register("requests", "Requests answered", requests.clone());
+        // 0.5 ms to 16 s.
+        let seconds = Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let what = "Time until an answer begins, without reads that follow";
+        registry.register_with_unit("request", what, Unit::Seconds, seconds.clone());
+        let readers = Gauge::default();
+        registry.register("live_readers", "Readers that follow a stream now", readers.clone());
+        let appends = Counter::default();
+        registry.register("appends", "Appends to session streams", appends.clone());
+        let events = Counter::default();
+        registry.register("events", "Events in these appends", events.clone());
+        let runs = Family::default();
+        registry.register("runs", "Runs of agents that ended", runs.clone());
+        let sessions = Gauge::default();
+        registry.register("sessions", "Sessions that exist", sessions.clone());
+        let open = Gauge::default();
+        registry.register("open_sessions", "Sessions in memory", open.clone());
+        let registry = Arc::new(registry);
+        Self { registry, requests, seconds, readers, appends, events, runs, sessions, open }
+    }
+
+    /// An append of so many events is in the stream.
+    pub(crate) fn appended(&self, events: usize) {
+        self.appends.inc();
+        self.events.inc_by(events as u64);
+    }
+
+    /// A run ended: `finished`, `failed` or `stopped`.
+    pub(crate) fn run_ended(&self, outcome: &'static str) {
+        self.runs.get_or_create(&Ended { outcome }).inc();
+    }
+
+    /// All of it, in the format of OpenMetrics.
+    pub(crate) fn encode(&self, sessions: i64, open: usize) -> String {
+        self.sessions.set(sessions);
+        self.open.set(open.try_into().unwrap_or(i64::MAX));
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("writing to a string cannot fail");
+        out
+    }
+}
+
+/// One reader that follows, for as long as it lives.
+struct Reader(Gauge<i64, AtomicI64>);
+
+impl Reader {
+    fn new(readers: &Gauge<i64, AtomicI64>) -> Self {
+        readers.inc();
+        Self(readers.clone())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The outermost layer of every route.
+pub(crate) async fn count(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    };
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("none", MatchedPath::as_str).to_owned();
+    let reader = is_following(&request).then(|| Reader::new(&metrics.readers));
+    let began = Instant::now();
+    let response = next.run(request).await;
+    let status = response.status();
+    let took = began.elapsed();
+    tracing::debug!(method, route, status = status.as_u16(), ?took, "answered");
+    let labels = Answered { method, route, status: status.as_u16() };
+    metrics.requests.get_or_create(&labels).inc();
+    let Some(reader) = reader else {
+        metrics.seconds.observe(took.as_secs_f64());
+        return response;
+    };
+    let (parts, body) = response.into_parts();
+    let body = body.into_data_stream().map(move |piece| {
+        let _follows = &reader; // until the body is dropped
+        piece
+    });
+    Response::from_parts(parts, Body::from_stream(body))
+}

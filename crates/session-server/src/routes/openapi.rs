@@ -1,0 +1,82 @@
+//! The OpenAPI document: paths and bodies come from the handlers, roles from the table in `access`.
+
+use axum::body::Bytes;
+use serde_json::{Map, Value, json};
+use utoipa::{
+    OpenApi,
+    openapi::{self, InfoBuilder, OpenApiBuilder},
+};
+
+use super::MAX_ID;
+use crate::{
+    access::{self, Need, Role},
+    problem::ProblemBody,
+};
+
+/// The document as it is sent.
+#[derive(Clone)]
+pub(super) struct Document(pub(super) Bytes);
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(ProblemBody)))]
+struct Components;
+
+/// What the routes are added to.
+pub(super) fn begin() -> openapi::OpenApi {
+    let info = InfoBuilder::new()
+        .title("Threadkeep session server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Durable AI sessions. A session is one Durable Stream, read at /v1/stream/sessions/{session}; \
+             these routes write it. Named tokens act under their own name, whatever actorId a body gives.",
+        ))
+        .build();
+    let mut api = OpenApiBuilder::new().info(info).build();
+    api.merge(Components::openapi());
+    api
+}
+
+/// Adds what is the same everywhere: path parameters, who may call, how errors look.
+pub(super) fn finish(api: &openapi::OpenApi) -> Document {
+    let mut document = serde_json::to_value(api).expect("the document is plain data");
+    document["components"]["securitySchemes"] =
+        json!({"token": {"type": "http", "scheme": "bearer"}});
+    let paths = document["paths"].as_object_mut().expect("the document has paths");
+    for (path, item) in paths {
+        let item = item.as_object_mut().expect("a path item is an object");
+        for (method, operation) in item {
+            let operation = operation.as_object_mut().expect("an operation is an object");
+            describe(path, method, operation);
+        }
+    }
+    Document(document.to_string().into())
+}
+
+fn describe(path: &str, method: &str, operation: &mut Map<String, Value>) {
+    let id = format!("{method}{}", path.replace(['/', '{', '}', '-', '.'], "_"));
+    operation.insert("operationId".to_owned(), id.into());
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    let parameters = parameters.as_array_mut().expect("parameters are a list");
+    for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        parameters.push(json!({
+            "name": name, "in": "path", "required": true,
+            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^/\\?#\x00-\x1f\x7f]+$"},
+        }));
+    }
+    let method = method.to_ascii_uppercase().parse().expect("methods of the document are HTTP's");
+    let need = access::needed(&method, Some(path));
+    let (role, security) = match need {
+        Need::Nothing => ("nobody", json!([])),
+        Need::Token => ("any", json!([{"token": []}])),
+        Need::InSession(role) | Need::Everywhere(role) => {
+            (Role::as_str(role), json!([{"token": []}]))
+        }
+    };
+    operation.insert("x-role".to_owned(), role.into());
+    operation.insert("x-all-sessions".to_owned(), matches!(need, Need::Everywhere(_)).into());
+    operation.insert("security".to_owned(), security);
+    operation["responses"]["default"] = json!({
+        "description": "An error, as RFC 9457 has it",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+    });
+}
