@@ -135,6 +135,14 @@ impl From<StreamError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the server's own database failed");
+        if matches!(error, StoreError::Full) {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "NO_SPACE",
+                "The server's disk is full",
+            )
+            .details("free some space on the server, then send it again");
+        }
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "STORE_UNAVAILABLE",

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ffi, params};
 use serde::Serialize;
 use session_protocol::AgentSpec;
 
@@ -22,12 +22,22 @@ use crate::{
 
 /// The database failed. The text is SQLite's and never holds values.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct StoreError(String);
+pub(crate) enum StoreError {
+    #[error("no space is left")]
+    Full,
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
+        // The shared index of the log says in its own way that it cannot grow.
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        if matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE)) {
+            Self::Full
+        } else {
+            Self::Failed(error.to_string())
+        }
     }
 }
 
@@ -146,7 +156,7 @@ impl Store {
             work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
         })
         .await
-        .map_err(|_| StoreError("the database task ended".to_owned()))?
+        .map_err(|_| StoreError::Failed("the database task ended".to_owned()))?
         .map_err(StoreError::from)
     }
 

@@ -98,6 +98,14 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = Limits::default().body_bytes, value_name = "BYTES")]
     max_body: usize,
 
+    /// Bytes that one session's stream may hold; no limit if absent.
+    #[arg(long, value_name = "BYTES", conflicts_with = "streams_url")]
+    max_stream: Option<u64>,
+
+    /// Bytes that the file of all streams may have; until the disk is full if absent.
+    #[arg(long, value_name = "BYTES", conflicts_with = "streams_url")]
+    max_streams: Option<u64>,
+
     /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
     #[arg(long, value_name = "URL")]
     allow_agent_origin: Vec<Url>,
@@ -158,6 +166,8 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.limits.requests_per_second = args.rate_limit;
     config.limits.burst = args.rate_limit.saturating_mul(2);
     config.limits.body_bytes = args.max_body;
+    config.stream_limits.stream_bytes = args.max_stream;
+    config.stream_limits.total_bytes = args.max_streams;
     config.auth = match (args.auth, args.token_file) {
         (AuthMode::None, None) => Auth::None,
         (AuthMode::None, Some(_)) => usage("--token-file needs --auth token"),

@@ -354,6 +354,44 @@ async fn a_full_disk_is_said_and_forgotten_when_there_is_room() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_on_a_full_disk_says_so_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::new(dir.path(), "4m") else {
+        println!("skipped: making a small disk needs root");
+        return;
+    };
+    let server = Process::start(&disk.0).await;
+    let session = server.streams.replace("/v1/stream", "/v1/sessions/s");
+    let made = server.client.put(&session).json(&json!({})).send().await.unwrap();
+    assert!(made.status().is_success());
+    let send = |id: uuid::Uuid, size: usize| {
+        let body = json!({"content": "x".repeat(size), "actorId": "ann", "messageId": id});
+        server.client.post(format!("{session}/messages")).json(&body).send()
+    };
+    let filler = disk.0.join("filler");
+    std::fs::write(&filler, vec![0; 1 << 20]).unwrap();
+    let mut sent = Vec::new();
+    let refused = loop {
+        sent.push(uuid::Uuid::new_v4());
+        let answer = send(*sent.last().unwrap(), 20_000).await.unwrap();
+        if !answer.status().is_success() {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status(), 507);
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "NO_SPACE");
+    std::fs::remove_file(&filler).unwrap();
+    // What was refused is sent again, and so is something that was acknowledged.
+    for id in [*sent.last().unwrap(), sent[0]] {
+        assert_eq!(send(id, 20_000).await.unwrap().status(), 200);
+    }
+    let items = server.read("sessions/s").await;
+    let messages = items.iter().filter(|item| item["type"] == "chunk");
+    let ids: Vec<_> = messages.map(|item| item["value"]["messageId"].clone()).collect();
+    assert_eq!(ids, sent.iter().map(|id| json!(id)).collect::<Vec<_>>());
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_a_long_stream_takes_the_memory_of_a_page() {
