@@ -1,8 +1,8 @@
-//! Sessions: open, page back, create, rename, delete.
+//! Sessions: open, page back, search, create, rename, delete.
 
 use super::State;
 use crate::error::Answer;
-use session_core::{CreateSession, Page, SessionView};
+use session_core::{CreateSession, Page, SearchPage, SearchRequest, SessionView};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -25,6 +25,11 @@ pub(crate) async fn page_before(
     limit: usize,
 ) -> Answer<Page> {
     Ok(host.engine.page_before(&session_id, &before, limit.min(500)).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> Answer<SearchPage> {
+    Ok(host.engine.search(request).await?)
 }
 
 #[tauri::command]

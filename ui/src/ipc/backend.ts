@@ -4,6 +4,8 @@ import type {
   FeedBatch,
   ModelCheck,
   Page,
+  SearchPage,
+  SearchRequest,
   SessionView,
   Settings,
 } from './contract';
@@ -33,6 +35,9 @@ export interface Backend {
   showSession(sessionId: string | null): Promise<void>;
   openSession(sessionId: string): Promise<SessionView>;
   pageBefore(sessionId: string, before: string, limit: number): Promise<Page>;
+
+  /** Looks through all that was said, in every session; offline, within a few milliseconds. */
+  search(request: SearchRequest): Promise<SearchPage>;
 
   createSession(title: string | null, agents: AgentSpec[]): Promise<string>;
   renameSession(sessionId: string, title: string): Promise<void>;

@@ -8,6 +8,8 @@ import type {
   FeedBatch,
   ModelCheck,
   Page,
+  SearchPage,
+  SearchRequest,
   SessionView,
   Settings,
 } from './contract';
@@ -63,6 +65,10 @@ export class TauriBackend implements Backend {
 
   pageBefore(sessionId: string, before: string, limit: number): Promise<Page> {
     return call('page_before', { sessionId, before, limit });
+  }
+
+  search(request: SearchRequest): Promise<SearchPage> {
+    return call('search', { request });
   }
 
   createSession(title: string | null, agents: AgentSpec[]): Promise<string> {

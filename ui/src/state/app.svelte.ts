@@ -7,6 +7,7 @@ import type {
   FeedBatch,
   FeedChange,
   Notice,
+  SearchHit,
   SessionMeta,
   SessionSummary,
   Settings,
@@ -32,7 +33,8 @@ export interface Decision {
 /** Something on screen that another part of the window asks to be shown. */
 export interface Target {
   messageId: string;
-  approvalId: string;
+  /** The approval in it that wants an answer; null for the message itself. */
+  approvalId: string | null;
 }
 
 /** Transcripts kept besides the one on screen, so that going back shows rows at once. */
@@ -64,7 +66,7 @@ export class AppState {
   narrow = $state(false);
   #sidebarWanted = $state(readStored('sidebar', true));
   #drawerOpen = $state(false);
-  dialog = $state<'settings' | 'delete' | null>(null);
+  dialog = $state<'settings' | 'delete' | 'search' | null>(null);
   toast = $state<string | null>(null);
   target = $state.raw<Target | null>(null);
   /** The window has the person's attention. */
@@ -227,6 +229,12 @@ export class AppState {
     await this.open(waiting.sessionId);
     if (this.currentId !== waiting.sessionId) return;
     this.target = { messageId: waiting.approval.messageId, approvalId: waiting.approval.id };
+  }
+
+  /** To a message that was found. */
+  async goToMessage({ sessionId, messageId }: Pick<SearchHit, 'sessionId' | 'messageId'>): Promise<void> {
+    await this.open(sessionId);
+    if (this.currentId === sessionId) this.target = { messageId, approvalId: null };
   }
 
   get sidebarOpen(): boolean {

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FeedBatch } from '../ipc/contract';
 import { ScriptedBackend } from '../ipc/scripted/backend';
 import { AppState } from './app.svelte';
+import { SearchState } from './search.svelte';
 
 async function start(scene: string): Promise<{ backend: ScriptedBackend; app: AppState }> {
   const backend = new ScriptedBackend(scene);
@@ -157,5 +158,22 @@ describe('the window’s state', () => {
     });
     flushSync();
     expect(app.transcript?.rows[0]).toBe(row);
+  });
+
+  it('goes from a found message to its place in its session', async () => {
+    const { backend, app } = await started('chat');
+    const search = new SearchState(backend);
+    search.type('rea');
+    search.type('read');
+    await vi.waitFor(() => {
+      expect(search.answered).toBe('read');
+    });
+    expect(search.total).toBeGreaterThan(0);
+    const [hit] = search.hits;
+    if (hit === undefined) throw new Error('the scene has the word');
+    expect(hit.snippet.slice(hit.ranges[0]?.start, hit.ranges[0]?.end).toLowerCase()).toBe('read');
+    await app.goToMessage(hit);
+    expect(app.currentId).toBe(hit.sessionId);
+    expect(app.target).toEqual({ messageId: hit.messageId, approvalId: null });
   });
 });

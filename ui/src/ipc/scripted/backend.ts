@@ -13,6 +13,9 @@ import type {
   OutboxItem,
   Page,
   Part,
+  SearchHit,
+  SearchPage,
+  SearchRequest,
   SessionMeta,
   SessionSummary,
   SessionView,
@@ -145,6 +148,33 @@ export class ScriptedBackend implements Backend {
     const at = items.findIndex(({ id }) => id === before);
     const start = Math.max(0, at - limit);
     return structuredClone({ items: items.slice(start, Math.max(0, at)), hasMoreBefore: start > 0 });
+  }
+
+  /** As the real one, but for the index and the ranking: the newest first. */
+  async search({ query, offset, limit }: SearchRequest): Promise<SearchPage> {
+    await pause(5);
+    const wanted = query.trim().toLowerCase();
+    const hits: SearchHit[] = [];
+    for (const { summary, items } of wanted === '' ? [] : this.sessions.values()) {
+      for (const one of [...items].reverse()) {
+        const snippet = textOf(one).replaceAll(/\s+/g, ' ');
+        const start = snippet.toLowerCase().indexOf(wanted);
+        if (start === -1) continue;
+        hits.push({
+          sessionId: summary.id,
+          sessionTitle: summary.title,
+          messageId: one.id,
+          role: one.role,
+          actorId: one.actorId,
+          at: one.createdAt,
+          field: 'text',
+          snippet,
+          ranges: [{ start, end: start + wanted.length }],
+        });
+      }
+    }
+    const sessions = new Set(hits.map(({ sessionId }) => sessionId)).size;
+    return { hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
   }
 
   createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
