@@ -71,6 +71,7 @@ pub fn run() -> ExitCode {
             commands::sessions::mark_read,
             commands::sessions::open_session,
             commands::sessions::page_before,
+            commands::sessions::page_after,
             commands::sessions::search,
             commands::sessions::rename_session,
             commands::sessions::show_session,

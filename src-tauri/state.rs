@@ -58,10 +58,13 @@ impl Host {
         self.feed.shown()
     }
 
-    /// Shows another session in the window.
-    pub(crate) fn show(&self, session: Option<String>) {
+    /// Shows another session in the window: its end, or the stretch around a message.
+    pub(crate) fn show(&self, session: Option<String>, around: Option<String>) {
         self.settings.set_last_session(session.as_deref());
-        self.feed.show(session);
+        match (session, around) {
+            (Some(session), Some(message)) => self.feed.show_around(session, message),
+            (session, _) => self.feed.show(session),
+        }
         self.screen_changed.notify_one();
     }
 }

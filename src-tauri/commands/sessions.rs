@@ -2,13 +2,26 @@
 
 use super::State;
 use crate::error::Answer;
-use session_core::{CreateSession, Page, SearchPage, SearchRequest, SessionView};
+use session_core::{CreateSession, Direction, Page, SearchPage, SearchRequest, SessionView};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
 #[tauri::command]
-pub(crate) async fn show_session(host: State<'_>, session_id: Option<String>) -> Answer<()> {
-    host.show(session_id);
+pub(crate) async fn show_session(
+    host: State<'_>,
+    session_id: Option<String>,
+    around: Option<String>,
+) -> Answer<()> {
+    host.show(session_id, around);
+    Ok(())
+}
+
+#[tauri::command]
+pub(crate) async fn page_after(host: State<'_>, session_id: String, limit: usize) -> Answer<()> {
+    // The page may show another session by now.
+    if host.shown_session().as_deref() == Some(&session_id) {
+        host.feed.page(Direction::After, limit);
+    }
     Ok(())
 }
 
@@ -55,7 +68,7 @@ pub(crate) async fn rename_session(
 #[tauri::command]
 pub(crate) async fn delete_session(host: State<'_>, session_id: String) -> Answer<()> {
     if host.shown_session().as_deref() == Some(&session_id) {
-        host.show(None);
+        host.show(None, None);
     }
     host.engine.delete_session(&session_id).await?;
     Ok(())

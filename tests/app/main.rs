@@ -14,4 +14,5 @@ mod keychain;
 mod main_job;
 mod notification;
 mod presence;
+mod search;
 mod soak;

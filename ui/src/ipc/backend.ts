@@ -31,8 +31,10 @@ export interface Backend {
   /** Tells the host that the window has painted, and with how many rows. */
   painted(rows: number): void;
 
-  /** Says which session is on screen; the feed then begins with its items. */
-  showSession(sessionId: string | null): Promise<void>;
+  /** Says which session is on screen, from its end or around a message; the feed then begins with its items. */
+  showSession(sessionId: string | null, around?: string): Promise<void>;
+  /** Moves on from a stretch that ends before the session does: the feed begins anew, with newer items too. */
+  pageAfter(sessionId: string, limit: number): Promise<void>;
   openSession(sessionId: string): Promise<SessionView>;
   pageBefore(sessionId: string, before: string, limit: number): Promise<Page>;
 

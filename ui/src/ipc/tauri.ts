@@ -55,8 +55,12 @@ export class TauriBackend implements Backend {
     void call('painted', { rows });
   }
 
-  showSession(sessionId: string | null): Promise<void> {
-    return call('show_session', { sessionId });
+  showSession(sessionId: string | null, around?: string): Promise<void> {
+    return call('show_session', { sessionId, around });
+  }
+
+  pageAfter(sessionId: string, limit: number): Promise<void> {
+    return call('page_after', { sessionId, limit });
   }
 
   openSession(sessionId: string): Promise<SessionView> {

@@ -30,6 +30,8 @@ export type Effect =
 export class TranscriptReplica {
   readonly items: Item[] = [];
   hasMoreBefore = false;
+  /** The list ends before the session does. */
+  hasMoreAfter = false;
 
   #olderCount = 0;
   #dropped = 0;
@@ -42,6 +44,7 @@ export class TranscriptReplica {
   apply(diff: Diff): Effect {
     switch (diff.op) {
       case 'reset':
+        this.hasMoreAfter = diff.hasMoreAfter === true;
         return this.#reset(diff.items, diff.hasMoreBefore);
       case 'insert':
         return this.#insert(diff.index, diff.item);

@@ -5,6 +5,8 @@ import { Row } from './row.svelte';
 
 /** Rows asked for at a time when the reader goes up. */
 const PAGE = 50;
+/** How long the rows around a message may take to come, ms. */
+const GO_TO_MS = 5_000;
 /** A transcript that is followed keeps at most this many rows in memory … */
 const MOST_ROWS = 600;
 /** … and then lets go of the oldest down to this. */
@@ -15,6 +17,8 @@ export class TranscriptState {
   readonly sessionId: string;
   rows = $state.raw<Row[]>([]);
   hasMoreBefore = $state(false);
+  /** The rows end before the session does: they are those around a message that was gone to. */
+  hasMoreAfter = $state(false);
   loadingBefore = $state(false);
   pageError = $state<string | null>(null);
   /** Rows that came at the end since the page was opened; the scroller counts what was not seen by it. */
@@ -26,6 +30,9 @@ export class TranscriptState {
   readonly #replica = new TranscriptReplica();
   /** The feed has sent this session's reset: from now on its diffs fit. */
   #synced = false;
+  #loadingAfter = false;
+  /** Who waits for the next reset. */
+  #resets: (() => void)[] = [];
 
   constructor(backend: Backend, sessionId: string) {
     this.#backend = backend;
@@ -115,6 +122,42 @@ export class TranscriptState {
     }
   }
 
+  /** Gets the page after the last row, where there is one: the feed begins anew with it. */
+  loadAfter(): void {
+    if (!this.hasMoreAfter || this.#loadingAfter) return;
+    this.#loadingAfter = true;
+    this.#backend.pageAfter(this.sessionId, PAGE).catch(() => {
+      this.#loadingAfter = false;
+    });
+  }
+
+  /** Gets the rows around a message, unless it is here already. False when it did not come. */
+  async goTo(messageId: string): Promise<boolean> {
+    const here = (): boolean => this.rows.some(({ id }) => id === messageId);
+    if (here()) return true;
+    await this.#backend.showSession(this.sessionId, messageId);
+    const late = performance.now() + GO_TO_MS;
+    // A reset that was on its way before may come first.
+    while (!here() && performance.now() < late) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, GO_TO_MS);
+        this.#resets.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    return here();
+  }
+
+  /** Back to the session's end. */
+  goToEnd(): void {
+    if (!this.hasMoreAfter) return;
+    // What is shown is about to be replaced, and the end may be followed again.
+    this.hasMoreAfter = false;
+    void this.#backend.showSession(this.sessionId);
+  }
+
   /** The reader is at the end: rows far above may go, paging brings them back. */
   settle(): void {
     if (this.rows.length <= MOST_ROWS) return;
@@ -132,7 +175,10 @@ export class TranscriptState {
       return row;
     });
     this.hasMoreBefore = this.#replica.hasMoreBefore;
+    this.hasMoreAfter = this.#replica.hasMoreAfter;
+    this.#loadingAfter = false;
     this.loaded = true;
+    for (const waiting of this.#resets.splice(0)) waiting();
   }
 
   #with(at: number, change: (row: Row, item: Item) => void): void {

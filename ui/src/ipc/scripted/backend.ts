@@ -126,14 +126,20 @@ export class ScriptedBackend implements Backend {
     // Nobody waits for it in a browser.
   }
 
-  showSession(sessionId: string | null): Promise<void> {
+  showSession(sessionId: string | null, around?: string): Promise<void> {
     this.#shown = sessionId;
     const session = sessionId === null ? undefined : this.sessions.get(sessionId);
     if (session !== undefined) {
-      session.base = Math.max(0, session.items.length - WINDOW);
+      const middle = session.items.findIndex(({ id }) => id === around);
+      session.base = Math.max(0, middle === -1 ? session.items.length - WINDOW : middle - WINDOW / 2);
       this.#publish({ type: 'meta', meta: session.meta });
       this.#publish({ type: 'diff', sessionId: session.summary.id, diff: this.#reset(session) });
     }
+    return Promise.resolve();
+  }
+
+  pageAfter(): Promise<void> {
+    // What is shown here always reaches to the end.
     return Promise.resolve();
   }
 
