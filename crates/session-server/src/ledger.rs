@@ -53,6 +53,8 @@ pub(crate) struct Entry {
     asks: Vec<String>,
     calls: Vec<String>,
     pub(crate) undelivered: Vec<AnswerRef>,
+    /// So many of them were there when the run began.
+    told: usize,
     /// The run of the last `RUN_STARTED`.
     pub(crate) last_run: Option<String>,
 }
@@ -61,12 +63,25 @@ impl Entry {
     /// Takes what an agent's chunk says about its run. What was answered before a run began is delivered by it; what
     /// is answered while it goes is for the next one, unless the agent says that it is `over`.
     fn goes_on(&mut self, kind: &str, lifecycle: Lifecycle, over: bool) {
-        let marked = self.dialect == Some(Dialect::AgUi); // AG-UI marks the beginning of a run
-        let begins = self.lifecycle != Lifecycle::Open && (!marked || kind == "RUN_STARTED");
-        if begins || over || matches!(lifecycle, Lifecycle::Stopped | Lifecycle::Failed) {
+        if self.lifecycle != Lifecycle::Open {
+            self.told = self.undelivered.len();
+            // AG-UI marks the beginning of a run. What comes without the mark may belong to the one before.
+            if self.dialect != Some(Dialect::AgUi) || kind == "RUN_STARTED" {
+                self.deliver();
+            }
+        }
+        if lifecycle == Lifecycle::Finished && !over {
+            self.deliver();
+        } else if lifecycle != Lifecycle::Open {
             self.undelivered.clear();
+            self.told = 0;
         }
         self.lifecycle = lifecycle;
+    }
+
+    fn deliver(&mut self) {
+        self.undelivered.drain(..self.told.min(self.undelivered.len()));
+        self.told = 0;
     }
 }
 
@@ -212,6 +227,7 @@ impl Ledger {
                 asks: Vec::new(),
                 calls: Vec::new(),
                 undelivered: Vec::new(),
+                told: 0,
                 last_run: None,
             });
         if seq >= entry.next_seq {
@@ -447,13 +463,6 @@ impl Ledger {
             self.calls.remove(&id);
         }
         self.txids.retain(|_, owner| owner != message_id);
-    }
-
-    /// An agent was told these answers.
-    pub(crate) fn delivered(&mut self, message_id: &str, answers: &[AnswerRef]) {
-        if let Some(entry) = self.messages.get_mut(message_id) {
-            entry.undelivered.retain(|answer| !answers.contains(answer));
-        }
     }
 
     /// The message with this id.

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event::{self, Role, Row},
-    ledger::{AnswerRef, Ledger},
+    ledger::Ledger,
     problem::Problem,
     sessions::Shared,
     store::{Op, StoredRun},
@@ -72,8 +72,6 @@ struct Live {
     heard: Option<Hearing>,
     /// It said its first word.
     streaming: bool,
-    /// What it was told at its start.
-    told: Vec<AnswerRef>,
 }
 
 /// What a message does to a run that is under way.

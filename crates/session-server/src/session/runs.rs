@@ -42,15 +42,10 @@ impl Session {
 
     fn start(&mut self, plan: RunPlan) {
         let cancel = self.shared.shutdown_runs.child_token();
-        let told = match &plan.cause {
+        let answers = match &plan.cause {
             Cause::Message { .. } | Cause::Reply { .. } => Vec::new(),
-            Cause::Answers { .. } => self
-                .ledger
-                .message(&plan.message_id)
-                .map(|entry| entry.undelivered.clone())
-                .unwrap_or_default(),
+            Cause::Answers { .. } => self.answers(&plan.message_id),
         };
-        let answers = self.answers(&told);
         let spec = self.spec(&plan.agent_id);
         let heard = self.may_be_heard(&plan).then(|| Hearing::new(&self.id));
         let live = Live {
@@ -59,7 +54,6 @@ impl Session {
             wrote: false,
             heard,
             streaming: false,
-            told,
         };
         self.runs.insert(plan.run_id.clone(), live);
         self.show(&plan.agent_id, Activity::Thinking);
@@ -71,8 +65,11 @@ impl Session {
         known.or_else(|| turns::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
     }
 
-    fn answers(&self, told: &[AnswerRef]) -> Vec<Answer> {
-        told.iter()
+    fn answers(&self, message_id: &str) -> Vec<Answer> {
+        let undelivered =
+            self.ledger.message(message_id).map(|entry| &entry.undelivered[..]).unwrap_or_default();
+        undelivered
+            .iter()
             .filter_map(|answer| match answer {
                 AnswerRef::Approval(id) => {
                     let ask = self.ledger.approval(id)?;
@@ -148,9 +145,11 @@ impl Session {
                 .ledger
                 .message(&plan.message_id)
                 .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
+        let resumed = matches!(plan.cause, Cause::Answers { .. });
         let dialect = self.dialect(&plan.message_id);
         match end {
-            RunEnd::Finished if open => {
+            // An agent that has nothing to say to an answer has been told it: the log says so.
+            RunEnd::Finished if open || (resumed && !wrote) => {
                 let chunk = terminal::finished(dialect, &self.id, &plan.run_id);
                 self.push_agent_chunk(plan, &chunk);
             }
@@ -165,7 +164,6 @@ impl Session {
         }
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
-        self.ledger.delivered(&plan.message_id, &live.told);
         self.go_on(&plan.message_id);
         let done = |entry: &Entry| entry.lifecycle == Lifecycle::Finished;
         if let Some(heard) = &live.heard
@@ -245,6 +243,16 @@ impl Session {
         });
         for plan in &orphans {
             self.interrupt(plan);
+        }
+        // Answered while their run was about to end, which nobody saw.
+        let decided: Vec<String> = self
+            .ledger
+            .messages()
+            .filter(|(_, entry)| !entry.undelivered.is_empty())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for message_id in decided {
+            self.go_on(&message_id);
         }
         self.start_queued();
     }

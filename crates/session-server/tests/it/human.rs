@@ -165,3 +165,45 @@ async fn a_client_tool_that_was_denied_is_not_waited_for() {
     assert_eq!(talk.approve("a", false).await, 204);
     talk.until("the end", |log| log.ended() == 2).await;
 }
+
+#[tokio::test]
+async fn an_agent_that_has_nothing_to_say_to_an_answer_is_told_it_once() {
+    let ask = sse(&[
+        r#"{"type":"RUN_STARTED","threadId":"t","runId":"r1"}"#,
+        r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1","outcome":{"type":"interrupt","interrupts":[{"id":"a","reason":"approval_required","toolCallId":"c"}]}}"#,
+    ]);
+    let fake = Fake::new([ask, Reply::Whole(204, "text/plain", String::new())]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("the question", |log| log.ended() == 1).await;
+    assert_eq!(talk.approve("a", true).await, 204);
+    talk.until("its end", |log| log.ended() == 2).await;
+    let after = rig.crashed_copy(|_| {}).await;
+    after.talk(&talk.id).send("next").await;
+    assert_eq!(fake.asked().iter().filter(|asked| asked.get("resume").is_some()).count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_given_just_before_a_crash_is_told_after_it() {
+    let (send, rest) = tokio::sync::mpsc::channel::<String>(4);
+    let fed = Reply::Fed(std::sync::Arc::new(std::sync::Mutex::new(Some(rest))));
+    let end =
+        sse(&[r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r2","finishReason":"stop"}"#]);
+    let fake = Fake::new([fed, end]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    for chunk in [
+        r#"{"type":"RUN_STARTED","threadId":"t","runId":"r1"}"#,
+        r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1","outcome":{"type":"interrupt","interrupts":[{"id":"a","reason":"approval_required","toolCallId":"c"}]}}"#,
+    ] {
+        send.send(format!("data: {chunk}\n\n")).await.unwrap();
+    }
+    // The agent has not closed its answer yet.
+    talk.until("the question", |log| log.ended() == 1).await;
+    assert_eq!(talk.approve("a", true).await, 204);
+    let after = rig.crashed_copy(|_| {}).await;
+    after.talk(&talk.id).until("the end", |log| log.ended() == 2).await;
+    assert_eq!(fake.asked()[1]["resume"][0]["payload"], json!({"approved": true}));
+}

@@ -315,7 +315,7 @@ impl Talker {
             if self.decide(usize::MAX).await == 0 && self.is_at_rest() {
                 return self;
             }
-            assert!(Instant::now() < deadline, "no rest: {:#?}", self.open());
+            assert!(Instant::now() < deadline, "{}", self.unrest());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -421,6 +421,31 @@ impl Talker {
         let decided = self.approved.len() + self.results.len();
         let all = self.stops || answers == self.wanted() && runs == answers + decided;
         all && self.open().is_empty()
+    }
+
+    /// What is missing, for a failure's message.
+    fn unrest(&self) -> String {
+        let runs = self.log.chunks().iter().filter(|(_, chunk)| is_end(chunk)).count();
+        let decided = self.approved.len() + self.results.len();
+        let mut tails = HashMap::<String, Vec<String>>::new();
+        for (row, chunk) in self.log.chunks() {
+            let said = format!("{} {}", row["role"], chunk["type"]);
+            let tail = tails.entry(row["messageId"].to_string()).or_default();
+            tail.push(said);
+        }
+        let decisions = ["approval-response", "TOOL_CALL_RESULT"];
+        let stuck = tails.iter().filter(|(_, tail)| {
+            tail.last().is_some_and(|last| decisions.iter().any(|kind| last.contains(kind)))
+        });
+        format!(
+            "no rest: {} answers of {}, {runs} ends of {}, stops: {}, open: {:?}, decided without a run: {:?}",
+            self.answers(),
+            self.wanted(),
+            self.answers() + decided,
+            self.stops,
+            self.open(),
+            stuck.collect::<Vec<_>>(),
+        )
     }
 
     fn wanted(&self) -> usize {
