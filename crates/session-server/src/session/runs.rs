@@ -200,6 +200,12 @@ impl Session {
         self.touch();
     }
 
+    /// Drops a run that needs no event, before anything new is written: its cause may be written again with a run of
+    /// its own, and must not have both after the next crash.
+    fn forget(&mut self, run_id: String) {
+        self.batch.before.push(Op::DropRun { run_id });
+    }
+
     pub(super) fn recover(&mut self, runs: Vec<StoredRun>) {
         let mut known = Vec::new();
         for StoredRun { plan, started } in runs {
@@ -229,12 +235,12 @@ impl Session {
                 if open || (silent && caused) {
                     self.interrupt(&plan);
                 } else {
-                    self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+                    self.forget(plan.run_id);
                 }
             } else if caused {
                 self.queued.push_back(plan);
             } else {
-                self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+                self.forget(plan.run_id);
             }
         }
         // The database may have been lost: an agent of this session that still seems to write, does not.
