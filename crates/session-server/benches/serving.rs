@@ -47,7 +47,7 @@ async fn sessions(folder: &Path) {
     config.allow_private_agents = true;
     config.limits.requests_per_second = 0;
     let server = session_server::start(config).await.unwrap();
-    announce(&server.base_url().to_string()).await;
+    announce(server.base_url().as_str()).await;
 }
 
 async fn streams(folder: &Path) {
