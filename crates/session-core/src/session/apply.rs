@@ -240,8 +240,9 @@ impl Session {
                     && agents.iter().all(|a| registered.iter().any(|b| b.agent_id == a.id))
                     && (title.is_none() || self.fold.title().is_some())
             }
-            // Nobody else makes a session with this id, and a copy is never empty.
-            Intent::Fork { .. } => self.fold.position() > 0,
+            // Its first items may be there before its agents are, so the server must have said that
+            // it is done; a copy is never empty.
+            Intent::Fork { .. } => entry.is_sent() && self.fold.position() > 0,
             // Also when somebody else answered first: the first answer wins.
             Intent::RespondApproval { approval_id, .. } => self
                 .fold

@@ -195,7 +195,7 @@ async fn round(home: &Home, server: &RunningServer, name: &str, kills: u64, rand
 }
 
 async fn kill(kills: u64, seed: u64) {
-    let home = Home::new();
+    let home = Home::on_disk();
     let server = home.server_with(|config| config.demo_pace = Duration::from_millis(1)).await;
     let mut random = Random::new(seed);
     let started = Instant::now();

@@ -21,7 +21,16 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// In memory where the system offers that: what a test writes need not outlive a power cut,
+    /// and so it does not wait for a disk.
     pub(crate) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { dir: dir.expect("a temporary folder can be made") }
+    }
+
+    /// For what needs more room, or the disk itself.
+    pub(crate) fn on_disk() -> Self {
         Self { dir: tempfile::tempdir().expect("a temporary folder can be made") }
     }
 

@@ -76,18 +76,22 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     let mut window = Window::open(&engine, &session);
 
     // Approve, then deny.
-    for (n, approved) in [true, false].into_iter().enumerate() {
+    for (n, (approved, word)) in [(true, "**deleted**"), (false, "**no**")].into_iter().enumerate()
+    {
         engine.send_message(&session, "Please clean up").await.expect("it is saved");
-        window.until("an approval", |w| w.approvals.len() == 1).await;
-        let approval = window.approvals[0].approval.id.clone();
+        let asks = |w: &Window| w.meta.as_ref().is_some_and(|m| m.pending_approvals.len() == 1);
+        window.until("an approval", asks).await;
+        let approval = window.meta().pending_approvals[0].id.clone();
         engine.respond_approval(&session, &approval, approved).await.expect("it is saved");
-        window.until("the agent goes on", |w| w.approvals.is_empty() && w.is_settled()).await;
+        let goes_on = |w: &Window| w.is_settled() && w.texts().concat().contains(word);
+        window.until("the agent goes on", goes_on).await;
         assert_eq!(count(&server, &session, "approval-response").await, n + 1);
     }
     assert_eq!(count(&server, &session, "whole-message").await, 2);
 
     engine.send_message(&session, "long 90000").await.expect("it is saved");
-    window.until("an answer begins", |w| w.items.iter().any(|i| !i.meta.is_complete)).await;
+    let has_begun = |w: &Window| w.texts().last().is_some_and(|text| text.starts_with("word 1 "));
+    window.until("an answer begins", has_begun).await;
     engine.stop(&session).await.expect("it is saved");
     window.until("it has stopped", |w| w.is_settled()).await;
     assert!(window.items.last().is_some_and(|item| item.meta.stopped.is_some()));
