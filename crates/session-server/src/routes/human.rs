@@ -19,6 +19,7 @@ pub(super) struct Decide {
     #[serde(default)]
     actor_id: Option<String>,
     #[serde(default)]
+    #[schema(format = "uuid")]
     txid: Option<String>,
 }
 
@@ -33,6 +34,7 @@ pub(super) struct ToolResult {
     #[serde(default)]
     actor_id: Option<String>,
     #[serde(default)]
+    #[schema(format = "uuid")]
     txid: Option<String>,
 }
 

@@ -20,6 +20,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct Send {
     #[serde(default)]
+    #[schema(format = "uuid")]
     message_id: Option<String>,
     content: String,
     #[serde(default)]
@@ -29,6 +30,7 @@ pub(super) struct Send {
     #[serde(default)]
     agent: Option<AgentSpec>,
     #[serde(default)]
+    #[schema(format = "uuid")]
     txid: Option<String>,
     /// What happens to a run that is under way: `queue` (default) or `steer`.
     #[serde(default)]

@@ -38,9 +38,9 @@ pub(crate) struct App {
     pub(crate) limits: Arc<Limits>,
 }
 
-/// All routes behind the guard.
-pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
-    let (router, api) = OpenApiRouter::with_openapi(openapi::begin())
+/// The routes that the OpenAPI document names, and the document.
+fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::begin())
         .routes(routes!(info::about))
         .routes(routes!(info::openapi))
         .routes(routes!(info::metrics))
@@ -67,7 +67,12 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
         .routes(routes!(room::chunks))
         .routes(routes!(room::finish))
         .routes(routes!(stream::read_session, stream::write_session))
-        .split_for_parts();
+        .split_for_parts()
+}
+
+/// All routes behind the guard.
+pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
+    let (router, api) = documented();
     let metrics = app.sessions.shared().metrics.clone();
     router
         .route(

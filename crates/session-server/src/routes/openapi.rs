@@ -75,8 +75,37 @@ fn describe(path: &str, method: &str, operation: &mut Map<String, Value>) {
     operation.insert("x-role".to_owned(), role.into());
     operation.insert("x-all-sessions".to_owned(), matches!(need, Need::Everywhere(_)).into());
     operation.insert("security".to_owned(), security);
+    for answer in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if answer.get("description").is_none() {
+            answer["description"] = "Done".into();
+        }
+    }
     operation["responses"]["default"] = json!({
         "description": "An error, as RFC 9457 has it",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_roles_has_the_documents_routes_and_no_others() {
+        let Document(json) = finish(&super::super::documented().1);
+        let document: Value = serde_json::from_slice(&json).unwrap();
+        let mut routes: Vec<(String, String)> = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let methods = item.as_object().unwrap().keys();
+            routes.extend(methods.map(|method| (method.to_ascii_uppercase(), path.clone())));
+        }
+        let mut table: Vec<(String, String)> = access::ROUTES
+            .iter()
+            .filter(|(_, path, _)| !path.contains('*')) // the protocol's, not in the document
+            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        routes.sort();
+        table.sort();
+        assert_eq!(routes, table);
+    }
 }

@@ -64,6 +64,7 @@ pub(super) struct Fork {
     #[serde(default)]
     at_message_id: Option<String>,
     #[serde(default)]
+    #[schema(format = "uuid")]
     new_session_id: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
@@ -78,6 +79,7 @@ pub(super) struct Chunk {
     role: Option<Role>,
     chunk: Value,
     #[serde(default)]
+    #[schema(format = "uuid")]
     txid: Option<String>,
 }
 

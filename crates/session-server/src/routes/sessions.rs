@@ -32,6 +32,7 @@ pub(super) struct Rename {
     #[serde(default)]
     actor_id: Option<String>,
     #[serde(default)]
+    #[schema(format = "uuid")]
     txid: Option<String>,
 }
 

@@ -14,6 +14,7 @@ mod human;
 mod kills;
 mod limits;
 mod listeners;
+mod matrix;
 mod model;
 mod observe;
 mod presence;
