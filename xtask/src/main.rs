@@ -7,6 +7,7 @@
 mod bundle;
 mod packages;
 mod run;
+mod schemathesis;
 mod servers;
 mod step;
 mod test;
@@ -33,6 +34,8 @@ Usage: cargo xtask <command> [options]
                                 20 sessions chat (minutes)
              --conformance      upstream's conformance tests against the embedded streams, through
                                 our authentication, and two hundred kills (minutes)
+             --schemathesis     requests made up from the server's OpenAPI document: none gets a 5xx
+                                (installs it from PyPI the first time)
   bench stream
            Measure the stream client in an optimised build: catch-up compared with plain HTTP,
            events a second, memory.

@@ -3,7 +3,7 @@
 use crate::packages::{self, Need};
 use crate::step::{Failure, cargo, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
-use crate::{bundle, servers, ui};
+use crate::{bundle, schemathesis, servers, ui};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -18,6 +18,7 @@ pub(crate) struct Options {
     kills: Option<u32>,
     server_kills: bool,
     conformance: bool,
+    schemathesis: bool,
 }
 
 impl Options {
@@ -40,6 +41,7 @@ impl Options {
                     options.kills = Some(count);
                 }
                 "--server-kills" => options.server_kills = true,
+                "--schemathesis" => options.schemathesis = true,
                 "--conformance" => options.conformance = true,
                 other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
             }
@@ -63,6 +65,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.servers {
         return servers::run();
+    }
+    if options.schemathesis {
+        return schemathesis::run();
     }
     if let Some(kills) = options.kills {
         return step(

@@ -7,6 +7,7 @@
 //! to such origins.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -51,7 +52,7 @@ impl Outbound {
     pub(crate) fn new(allowed: &[Url], allow_private: bool) -> Result<Self, ServerError> {
         let allowed: Vec<Origin> = allowed.iter().map(Url::origin).collect();
         let guarded = client()
-            .dns_resolver(Arc::new(PublicOnly))
+            .dns_resolver(Arc::new(PublicOnly(system)))
             .redirect(redirects(|url| public_url(url).is_ok()))
             .build()
             .map_err(ServerError::HttpClient)?;
@@ -154,13 +155,23 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 /// Resolves a name only when all of its addresses are public: with one private address among public ones, which one is
 /// connected to would be up to whoever owns the name.
-struct PublicOnly;
+///
+/// A connection is made to the addresses that were looked at, so a name whose answer changes gains nothing.
+struct PublicOnly<L>(L);
 
-impl Resolve for PublicOnly {
+async fn system(name: String) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
+}
+
+impl<L, F> Resolve for PublicOnly<L>
+where
+    L: Fn(String) -> F + Send + Sync,
+    F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+{
     fn resolve(&self, name: Name) -> Resolving {
+        let lookup = (self.0)(name.as_str().to_owned());
         Box::pin(async move {
-            let addrs: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let addrs = lookup.await?;
             if addrs.is_empty() || !addrs.iter().all(|addr| is_public(addr.ip())) {
                 return Err(Refused::Private.into());
             }
@@ -171,6 +182,16 @@ impl Resolve for PublicOnly {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn check(endpoint: &str) -> Result<Url, Refused> {
@@ -207,6 +228,9 @@ mod tests {
             "[2002:7f00:1::]",
             "[2001::1]",
             "[::]",
+            "127.0.0.1.",
+            "[fec0::1]",
+            "[ff02::1]",
         ] {
             let url = format!("http://{host}:8080/agent");
             assert_eq!(check(&url), Err(Refused::Private), "{url}");
@@ -235,7 +259,77 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_resolves_to_this_machine_is_not_connected() {
-        let resolved = PublicOnly.resolve("localhost".parse().unwrap()).await;
+        let resolved = PublicOnly(system).resolve("localhost".parse().unwrap()).await;
         assert!(resolved.is_err());
+    }
+
+    /// A server on this machine that counts its connections and answers each with a redirect.
+    async fn local(location: String) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let answer = format!(
+                    "HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+                );
+                let asked = connection.read(&mut [0; 4096]).await;
+                asked.expect("a request comes first");
+                connection.write_all(answer.as_bytes()).await.ok();
+            }
+        });
+        (addr, seen)
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_checked_like_a_new_url() {
+        let (inner, seen) = local("/".to_owned()).await;
+        let port = inner.port();
+        for host in
+            ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]", "0x7f000001", "127.1"]
+        {
+            let (outer, _) = local(format!("http://{host}:{port}/agent")).await;
+            let client =
+                client().redirect(redirects(|url| public_url(url).is_ok())).build().unwrap();
+            let error = client.post(format!("http://{outer}/")).send().await.unwrap_err();
+            assert!(error.is_redirect(), "{host}: {error:?}");
+        }
+        for location in ["http://169.254.169.254/latest/meta-data", "file:///etc/passwd"] {
+            let (outer, _) = local(location.to_owned()).await;
+            let client =
+                client().redirect(redirects(|url| public_url(url).is_ok())).build().unwrap();
+            let answer = client.post(format!("http://{outer}/")).send().await;
+            // What is no web address comes back as it is: a 3xx, which is no success.
+            let refused = match &answer {
+                Ok(answer) => answer.status().is_redirection(),
+                Err(error) => error.is_redirect(),
+            };
+            assert!(refused, "{location}: {answer:?}");
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_answer_changes_is_looked_at_again_for_each_connection() {
+        let (inner, seen) = local("/".to_owned()).await;
+        let public = SocketAddr::from(([93, 184, 216, 34], 0));
+        let answers = [vec![public], vec![inner], vec![public, inner], vec![inner, public], vec![]];
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let scripted = move |_| {
+            let next = answers.lock().unwrap().pop_front().unwrap_or_default();
+            std::future::ready(Ok(next))
+        };
+        let resolver = Arc::new(PublicOnly(scripted));
+        // As a checker that looks only once would see it.
+        assert!(resolver.resolve("agent.example".parse().unwrap()).await.is_ok());
+        let client = client().dns_resolver(resolver).build().unwrap();
+        for _ in 0..4 {
+            let url = format!("http://agent.example:{}/", inner.port());
+            let error = client.post(url).send().await.unwrap_err();
+            assert!(error.is_connect(), "{error:?}");
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), 0);
     }
 }
