@@ -28,7 +28,7 @@ use tokio::{
 
 const TOKENS: usize = 2_000;
 const READERS: usize = 1_000;
-const EVENTS: usize = 100;
+const EVENTS: usize = 50;
 const SESSIONS: usize = 10_000;
 
 fn main() {
@@ -224,9 +224,8 @@ async fn delivery(base: &str, path: &str, append: impl AsyncFn(usize)) -> (f64, 
             let mut live = false;
             loop {
                 let got = socket.read(&mut piece).await.unwrap();
-                if got == 0 {
-                    return;
-                }
+                // Servers end event streams after a minute; these are over by then.
+                assert!(got > 0, "the machine is too slow: a reader was sent away");
                 let now = Instant::now();
                 text.extend_from_slice(&piece[..got]);
                 if !live && find(&text, b"upToDate").is_some() {

@@ -21,7 +21,7 @@ use crate::{
     config::ModelSettings,
     error::ServerError,
     history,
-    turns::{RunEnd, RunSink, Stopped},
+    turns::{Cause, RunEnd, RunSink, Stopped},
 };
 
 /// A model that calls tools without end is stopped after this many answers.
@@ -85,7 +85,11 @@ impl Model {
             .await
             .map_err(|message| Failure { code: "model_not_configured".to_owned(), message })?;
         let results = self.run_approved(request, writer).await?;
-        let mut messages = conversation(&request.history.messages, &results);
+        let asked = match &request.plan.cause {
+            Cause::Reply { id, .. } => Some(id.as_str()),
+            Cause::Message { .. } | Cause::Answers { .. } => None,
+        };
+        let mut messages = conversation(&request.history.messages, &results, asked);
         let mut usage: Option<Usage> = None;
         for _ in 0..MAX_ROUNDS {
             let tools = Tool::described();
@@ -289,13 +293,19 @@ fn tool_message(id: &str, content: &str) -> Value {
     json!({"role": "tool", "tool_call_id": id, "content": content})
 }
 
-/// The session as chat messages. Every tool call gets a result, because endpoints insist on it.
-fn conversation(messages: &[Message], results: &HashMap<String, String>) -> Vec<Value> {
+/// The session as chat messages. Every tool call gets a result, because endpoints insist on it. What another agent
+/// `asked` is told as a user's words: an assistant does not answer itself.
+fn conversation(
+    messages: &[Message],
+    results: &HashMap<String, String>,
+    asked: Option<&str>,
+) -> Vec<Value> {
     let mut out = Vec::new();
     for message in messages {
         let role = match message.role {
             Role::User => "user",
             Role::System => "system",
+            Role::Assistant if asked == Some(message.id.as_str()) => "user",
             Role::Assistant => {
                 for turn in history::turns(message) {
                     let mut said = json!({

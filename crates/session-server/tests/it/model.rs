@@ -167,3 +167,24 @@ async fn odd_but_valid_answers_are_understood() {
     assert_eq!(log.text(), "plain");
     assert!(fake.asked()[1].get("tools").is_none());
 }
+
+#[tokio::test]
+async fn another_agents_question_is_a_users_to_the_model() {
+    let model = Fake::new([stream(&[delta(&json!({"content": "four"})), finish("stop")])]).await;
+    let asking = Fake::new([sse(&[
+        r#"{"type":"RUN_STARTED","threadId":"t","runId":"r"}"#,
+        r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"@oracle 2+2?"}"#,
+        r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r","finishReason":"stop"}"#,
+    ])])
+    .await;
+    let rig = rig(&model).await;
+    let talk = rig.session(&asking.agent_url()).await;
+    let oracle = json!({"id": "oracle", "endpoint": "builtin:model", "triggers": "mentions"});
+    rig.post(&talk.path("/agents"), json!({"agents": [oracle]})).await;
+    talk.send("go").await;
+    talk.until("both answers", |log| log.ended() == 2).await;
+    let told = model.asked()[0]["messages"].clone();
+    let told: Vec<_> =
+        told.as_array().unwrap().iter().map(|m| (&m["role"], &m["content"])).collect();
+    assert_eq!(told, [(&json!("user"), &json!("go")), (&json!("user"), &json!("@oracle 2+2?"))]);
+}
