@@ -151,6 +151,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             _ => Problem::bad_request("the body could not be read"),
         })?;
         let bytes = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes[..] };
+        // An array would be read as the fields in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::bad_request("expected a JSON object"));
+        }
         serde_json::from_slice(bytes)
             .map(Self)
             .map_err(|error| Problem::bad_request(error.to_string()))

@@ -8,7 +8,11 @@ use axum::{
 };
 
 use super::{App, SessionId, no_content};
-use crate::{problem::Problem, streams::stream_name};
+use crate::{
+    access::{Acting, Need, Role},
+    problem::Problem,
+    streams::stream_name,
+};
 
 /// What an error keeps beside the protocol's own headers.
 const KEPT: [&str; 4] =
@@ -89,8 +93,13 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Re
 pub(super) async fn write_session(
     State(app): State<App>,
     SessionId(session): SessionId,
+    acting: Acting,
     request: Request,
 ) -> Result<Response, Problem> {
+    // A fork copies what its source holds, whoever may read that.
+    if request.headers().keys().any(|name| name.as_str().starts_with("stream-fork")) {
+        acting.caller.check(Need::Everywhere(Role::Manage), None)?;
+    }
     if request.method() == Method::DELETE {
         // Its runs are stopped and what the database knows of it goes too.
         if !app.sessions.shared().streams.exists(&stream_name(&session)).await? {

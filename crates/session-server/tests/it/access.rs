@@ -101,6 +101,10 @@ async fn a_token_for_listed_sessions_sees_and_makes_no_other() {
     }
     let path = "/v1/stream/elsewhere";
     assert_eq!(call(&rig, token, Method::PUT, path, json!([])).await.0, 403);
+    let steal = rig.request(Method::PUT, &format!("/v1/stream/sessions/{new}"));
+    let steal = steal.header("stream-forked-from", "/v1/stream/sessions/other");
+    let steal = steal.header("content-type", "application/json").bearer_auth(token);
+    assert_eq!(answer(steal).await.0, 403);
     // Copies are sessions too.
     let fork = |body| call(&rig, token, Method::POST, "/v1/sessions/mine/fork", body);
     assert_eq!(fork(json!({})).await.0, 403);

@@ -25,4 +25,5 @@ mod room;
 mod secrets;
 mod stop;
 mod streams;
+mod upstream;
 mod webhook;
