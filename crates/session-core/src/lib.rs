@@ -43,6 +43,8 @@ pub use feed::{Direction, Feed, FeedBatch, FeedChange};
 pub use hub::ServerStatus;
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};
+#[doc(hidden)]
+pub use session::Measured;
 pub use summary::{
     Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionState,
     SessionSummary, SessionView, WaitingApproval,

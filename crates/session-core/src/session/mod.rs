@@ -18,6 +18,7 @@ mod attendance;
 mod follow;
 mod handle;
 mod intents;
+mod measured;
 mod opening;
 mod persist;
 mod publish;
@@ -28,5 +29,6 @@ mod task;
 mod tests;
 
 pub(crate) use handle::{Command, SessionHandle};
+pub use measured::Measured;
 pub(crate) use publish::title_from;
 pub(crate) use task::spawn;

@@ -134,9 +134,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
         }
         "CUSTOM" => custom(inner, step),
         // They say nothing that is shown; but a generation that writes them is alive.
-        "REASONING_START" | "REASONING_MESSAGE_START" | "STATE_SNAPSHOT" | "STATE_DELTA" => {
-            step.reopen();
-        }
+        "REASONING_START" | "REASONING_MESSAGE_START" => step.reopen(),
         _ => {}
     }
 }
@@ -204,12 +202,10 @@ fn step_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
 fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
     step.complete_open_calls();
     let extra = tanstack(inner.metadata);
-    let usage_found = value(inner.usage)
-        .as_ref()
-        .and_then(usage)
-        .or_else(|| extra.as_ref().and_then(|extra| extra.get("usage")).and_then(usage));
-    if let Some(usage) = usage_found {
-        step.add_usage(usage);
+    if value(inner.usage).as_ref().and_then(usage).is_none()
+        && let Some(found) = extra.as_ref().and_then(|extra| extra.get("usage")).and_then(usage)
+    {
+        step.add_usage(found);
     }
     let mut interrupted = false;
     if let Some(Value::Object(outcome)) = value(inner.outcome)

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Inner, delta, id, parse_result, text, usage, value};
+use super::{Inner, delta, id, parse_result, text, value};
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
 use crate::row::{FinishReason, MessageError};
@@ -65,7 +65,8 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "tool_result" => {
             let Some(call_id) = id(inner.tool_call_id) else { return true };
             let content = value(inner.content).or_else(|| value(inner.output));
-            let error = text(inner.error).map(std::borrow::Cow::into_owned).or_else(|| {
+            let said = text(inner.error).filter(|error| !error.is_empty());
+            let error = said.map(std::borrow::Cow::into_owned).or_else(|| {
                 (text(inner.state).as_deref() == Some("error")).then(|| {
                     content
                         .as_ref()
@@ -90,9 +91,6 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         }
         "done" => {
             step.complete_open_calls();
-            if let Some(usage) = value(inner.usage).as_ref().and_then(usage) {
-                step.add_usage(usage);
-            }
             step.finish(text(inner.finish_reason).as_deref().map(FinishReason::of_word));
         }
         "error" if inner.error_text.is_none() => {

@@ -286,7 +286,12 @@ pub(crate) fn usage(value: &Value) -> Option<Usage> {
 }
 
 /// Folds one inner chunk. An unknown one has no effect, also not on completion.
+///
+/// Tokens count whatever chunk they stand on, as upstream sums them.
 pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
+    if let Some(usage) = value(inner.usage).as_ref().and_then(usage) {
+        step.add_usage(usage);
+    }
     if inner.kind().starts_with(|c: char| c.is_ascii_uppercase()) {
         agui::fold(inner, step);
     } else if !(proxy::fold(inner, step) || legacy::fold(inner, step)) {

@@ -45,7 +45,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             if let Some(call_id) = id(inner.tool_call_id) {
                 let output = value(inner.output).or_else(|| value(inner.answers));
                 let error = match value(inner.error) {
-                    Some(Value::String(text)) => Some(text),
+                    Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
                     Some(Value::Null) | None => None,
                     Some(other) => Some(super::result_error(&other)),
                 };

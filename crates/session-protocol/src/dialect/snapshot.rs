@@ -21,7 +21,15 @@ pub(crate) fn whole(message: &Map<String, Value>, step: &mut Step<'_>) {
         Some("system") => Some(Role::System),
         _ => None,
     };
-    if !step.begin_whole(string(message, "id"), role, string(message, "createdAt")) {
+    // A date is text, or milliseconds where a program kept it as a number.
+    let at = match message.get("createdAt") {
+        Some(Value::Number(millis)) => millis
+            .as_i64()
+            .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+            .map(|at| at.to_string()),
+        other => other.and_then(Value::as_str).map(str::to_owned),
+    };
+    if !step.begin_whole(string(message, "id"), role, at.as_deref()) {
         return;
     }
     content(message, step);
@@ -65,10 +73,10 @@ fn part(part: &Map<String, Value>, step: &mut Step<'_>) {
         "tool-result" => {
             if let Some(call_id) = string(part, "toolCallId") {
                 let output = parse_result(part.get("content").cloned().unwrap_or(Value::Null));
-                let failed = string(part, "state") == Some("error") || part.contains_key("error");
-                let error = failed.then(|| {
-                    string(part, "error").map_or_else(|| result_error(&output), str::to_owned)
-                });
+                let said = string(part, "error").filter(|error| !error.is_empty());
+                let failed = said.is_some() || string(part, "state") == Some("error");
+                let error =
+                    failed.then(|| said.map_or_else(|| result_error(&output), str::to_owned));
                 step.result(call_id, Outcome::new(step.position(), Some(output), error));
             }
         }

@@ -372,6 +372,59 @@ fn tokens_are_counted_in_every_shape() {
 }
 
 #[test]
+fn tokens_count_on_whatever_chunk_they_stand() {
+    let usage = json!({"promptTokens": 1, "completionTokens": 2, "totalTokens": 3});
+    for chunk in [
+        json!({"type": "finish", "usage": usage}),
+        json!({"type": "RUN_ERROR", "message": "x", "usage": usage}),
+        json!({"type": "message-end", "usage": usage}),
+        json!({"type": "done", "usage": usage}),
+        json!({"type": "RUN_FINISHED", "metadata": {"tanstack": {"usage": usage}}}),
+        json!({"type": "RUN_FINISHED", "usage": [usage], "metadata": {"tanstack": {"usage": {"cost": 1, "totalTokens": 9}}}}),
+    ] {
+        let session = folded(&assistant("a", &[content("x", "x"), chunk]));
+        assert_eq!(session.session_stats.total_tokens, 3);
+    }
+}
+
+#[test]
+fn an_empty_error_is_no_error() {
+    let call = json!({"type": "tool_call", "toolCall": {"id": "c", "function": {"name": "t", "arguments": "{}"}}});
+    for result in [
+        json!({"type": "tool_result", "toolCallId": "c", "content": "4", "error": ""}),
+        json!({"type": "tool-result", "toolCallId": "c", "output": 4, "error": ""}),
+        json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": "4", "error": ""}),
+    ] {
+        assert_eq!(parts(&answer(&[call.clone(), result])), ["tool:c:done"]);
+    }
+    let event = chunk(
+        "w",
+        "kermit",
+        "assistant",
+        0,
+        &json!({"type": "whole-message", "message": {"id": "w", "role": "assistant", "createdAt": 1_767_603_600_000_i64, "parts": [
+            {"type": "tool-call", "id": "c", "name": "t", "arguments": "{}", "state": "input-complete"},
+            {"type": "tool-result", "toolCallId": "c", "content": "4", "state": "complete", "error": null},
+        ]}}),
+    );
+    let session = folded(&[event]);
+    assert_eq!(parts(&session.messages[0]), ["tool:c:done"]);
+    assert_eq!(session.messages[0].created_at.as_deref(), Some("2026-01-05T09:00:00Z"));
+}
+
+#[test]
+fn state_of_an_application_does_not_reopen_a_message() {
+    let message = answer(&[
+        json!({"type": "RUN_STARTED"}),
+        text("m", "x"),
+        json!({"type": "RUN_FINISHED"}),
+        json!({"type": "STATE_SNAPSHOT", "snapshot": {}}),
+        json!({"type": "STATE_DELTA", "delta": []}),
+    ]);
+    assert!(message.is_complete);
+}
+
+#[test]
 fn finish_reasons_are_one_set() {
     for (word, reason) in [
         ("tool-calls", FinishReason::ToolCalls),
