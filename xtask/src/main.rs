@@ -45,6 +45,9 @@ Usage: cargo xtask <command> [options]
   bench streams
            Measure the embedded streams beside the store that their router comes with: starting,
            appends, the memory of a long read.
+  bench engine [ROW]
+           Measure the engine against its figures, and beside upstream's npm packages: replay,
+           live, open, memory, search, many (minutes; all rows, or those named).
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("run") => run::Options::parse(&mut rest).and_then(|options| run::run(&options)),
         Some("test") => test::Options::parse(&mut rest).and_then(|options| test::run(&options)),
-        Some("bench") => bench(rest.next()),
+        Some("bench") => bench(rest.next(), rest.next()),
         Some("bundle") => bundle::run(),
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {
@@ -78,7 +81,7 @@ fn main() -> ExitCode {
 }
 
 /// Measures; what is measured prints its figures.
-fn bench(what: Option<&str>) -> Result<(), step::Failure> {
+fn bench(what: Option<&str>, row: Option<&str>) -> Result<(), step::Failure> {
     match what {
         Some("stream") => step::step(
             "Benchmark of the stream client",
@@ -92,7 +95,15 @@ fn bench(what: Option<&str>) -> Result<(), step::Failure> {
             "Benchmark of the embedded streams",
             &mut step::cargo(&["bench", "-p", "session-server", "--bench", "streams"]),
         ),
-        _ => Err("bench needs to know what: `cargo xtask bench stream`, `server` or `streams`"
-            .to_owned()),
+        Some("engine") => {
+            if step::on_path("node") {
+                test::interop_install()?;
+            } else {
+                step::skip("Upstream's packages", "there is no node to run them");
+            }
+            let mut bench = step::cargo(&["bench", "-p", "session-core", "--bench", "engine"]);
+            step::step("Benchmark of the engine", bench.arg("--").args(row))
+        }
+        _ => Err("bench needs to know what: `stream`, `server`, `streams` or `engine`".to_owned()),
     }
 }

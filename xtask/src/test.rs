@@ -202,7 +202,10 @@ fn conformance() -> Result<(), Failure> {
 }
 
 /// Installs the published packages that the tests read and write streams with.
-fn interop_install() -> Result<(), Failure> {
+///
+/// # Errors
+/// When npm fails.
+pub(crate) fn interop_install() -> Result<(), Failure> {
     install("Upstream's packages for the tests", "tests/interop")
 }
 

@@ -131,7 +131,8 @@ impl Writer<'_> {
         let mut words = String::new();
         let mut units = 0;
         while units < limit {
-            let word = self.words[self.below(self.words.len())];
+            let at = self.below(self.words.len());
+            let word = self.words[at];
             words.push_str(word);
             words.push(' ');
             units += word.encode_utf16().count() + 1;

@@ -16,6 +16,7 @@ mod many;
 mod memory;
 mod open;
 mod replay;
+mod search;
 mod server;
 
 use std::path::Path;
@@ -58,6 +59,9 @@ fn run(filter: Option<&str>) {
         }
         if wanted("memory") {
             rows.extend(memory::run(stored.path()));
+        }
+        if wanted("search") {
+            rows.extend(search::run(stored.path()));
         }
     }
     if wanted("many") {
