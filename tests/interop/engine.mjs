@@ -10,6 +10,7 @@ const { StreamProcessor } = await import('@tanstack/ai')
 
 const anyObject = { '~standard': { version: 1, vendor: 'threadkeep-tests', validate: (value) => ({ value }) } }
 
+const before = process.cpuUsage()
 const started = performance.now()
 const db = createStreamDB({
   streamOptions: { url, contentType: 'application/json' },
@@ -44,11 +45,13 @@ for (const rows of messages.values()) {
   parts += processor.getMessages().at(-1)?.parts.length ?? 0
 }
 const folded = performance.now()
+const used = process.cpuUsage(before)
 
 process.stdout.write(
   JSON.stringify({
     preloadMs: loaded - started,
-    foldMs: folded - loaded,
+    wallMs: folded - started,
+    processorMs: (used.user + used.system) / 1000,
     residentMb: process.memoryUsage().rss / 1e6,
     messages: messages.size,
     parts,

@@ -101,8 +101,14 @@ fn bench(what: Option<&str>, row: Option<&str>) -> Result<(), step::Failure> {
             } else {
                 step::skip("Upstream's packages", "there is no node to run them");
             }
-            let mut bench = step::cargo(&["bench", "-p", "session-core", "--bench", "engine"]);
-            step::step("Benchmark of the engine", bench.arg("--").args(row))
+            let bench = |name| step::cargo(&["bench", "-p", "session-core", "--bench", name]);
+            if row != Some("many") {
+                step::step("Benchmark of the engine", bench("engine").arg("--").args(row))?;
+            }
+            if row.is_none_or(|row| row == "many") {
+                step::step("Benchmark of many sessions", &mut bench("many"))?;
+            }
+            Ok(())
         }
         _ => Err("bench needs to know what: `stream`, `server`, `streams` or `engine`".to_owned()),
     }

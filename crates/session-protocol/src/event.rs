@@ -217,21 +217,29 @@ fn role(role: Option<&str>, actor_type: Option<&str>) -> Option<Role> {
 }
 
 impl<'a> ChunkFields<'a> {
+    /// Reads a row's value whose fields have the types they should have.
+    fn typed(raw: &'a str) -> Option<Self> {
+        // A sequence would be taken for a struct.
+        let typed =
+            raw.starts_with('{').then(|| serde_json::from_str::<TypedFields<'a>>(raw))?.ok()?;
+        let role = role(
+            typed.role.as_ref().map(|r| r.0.as_ref()),
+            typed.actor_type.as_ref().map(|r| r.0.as_ref()),
+        );
+        Some(Self {
+            message_id: typed.message_id.map(|s| s.0),
+            actor_id: typed.actor_id.map(|s| s.0),
+            role,
+            chunk: typed.chunk.map(|s| s.0),
+            seq: typed.seq,
+            created_at: typed.created_at.map(|s| s.0),
+        })
+    }
+
     /// Reads a row's value; `None` when it is not an object.
     pub fn parse(raw: &'a str) -> Option<Self> {
-        if let Ok(typed) = serde_json::from_str::<TypedFields<'a>>(raw) {
-            let role = role(
-                typed.role.as_ref().map(|r| r.0.as_ref()),
-                typed.actor_type.as_ref().map(|r| r.0.as_ref()),
-            );
-            return Some(Self {
-                message_id: typed.message_id.map(|s| s.0),
-                actor_id: typed.actor_id.map(|s| s.0),
-                role,
-                chunk: typed.chunk.map(|s| s.0),
-                seq: typed.seq,
-                created_at: typed.created_at.map(|s| s.0),
-            });
+        if let Some(fields) = Self::typed(raw) {
+            return Some(fields);
         }
         // Sloppy: numbers for strings, an object for the chunk's text, lone surrogates.
         let Value::Object(map) = lenient_value(raw)? else { return None };
@@ -401,6 +409,9 @@ pub fn decode(item: &[u8]) -> Event<'_> {
     if !text.starts_with('{') {
         return malformed("not an object");
     }
+    if let Some(chunk) = usual_chunk(text) {
+        return Event::Chunk(chunk);
+    }
     let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else {
         return malformed("not JSON");
     };
@@ -408,6 +419,28 @@ pub fn decode(item: &[u8]) -> Event<'_> {
         Some(headers) => enveloped(&envelope, headers.get()),
         None => bare(&envelope, text),
     }
+}
+
+/// A chunk row as nearly all writers lay it out: type, key, value, headers, and nothing else.
+///
+/// It is read in one pass, where the general way below looks at a value twice. What does not fit goes
+/// that way: both halves must be whole JSON objects, so there is no other reading of the text.
+fn usual_chunk(text: &str) -> Option<ChunkEvent<'_>> {
+    const HEADERS: &str = r#"},"headers":{"#;
+    let rest = text.strip_prefix(r#"{"type":"chunk","key":""#)?;
+    let key = &rest[..rest.find(['"', '\\'])?];
+    let rest = rest[key.len()..].strip_prefix(r#"","value":"#)?;
+    let end = rest.rfind(HEADERS)?;
+    let (value, headers) = rest.split_at(end + 1);
+    let headers = headers.strip_prefix(&HEADERS[1..HEADERS.len() - 1])?.strip_suffix('}')?;
+    let headers = serde_json::from_str::<Headers<'_>>(headers).ok()?;
+    let operation = Operation::parse(&headers.operation?.0)?;
+    if key.is_empty() || headers.control.is_some() || operation == Operation::Delete {
+        return None;
+    }
+    let fields = ChunkFields::typed(value)?;
+    let txid = headers.txid.map(|txid| txid.0);
+    Some(ChunkEvent { key: Cow::Borrowed(key), operation, raw: Some(value), fields, txid })
 }
 
 fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
@@ -569,6 +602,50 @@ mod tests {
         ] {
             assert!(matches!(decode(bad), Event::Malformed { .. }));
         }
+    }
+
+    /// Whatever the layout, an item says the same.
+    #[test]
+    fn the_usual_layout_is_only_a_shortcut() {
+        let value = r#"{"messageId":"m","chunk":"{\"a\":\"},\\\"headers\\\":{\"}","seq":1}"#;
+        let usual = [
+            format!(
+                r#"{{"type":"chunk","key":"m:1","value":{value},"headers":{{"txid":"t","operation":"insert"}}}}"#
+            ),
+            format!(
+                r#"{{"type":"chunk","key":"m:1","value":{value},"headers":{{"operation":"upsert","x":{{"headers":{{}}}}}}}}"#
+            ),
+        ];
+        for item in &usual {
+            assert!(usual_chunk(item).is_some(), "{item}");
+        }
+        let others = [
+            format!(
+                r#"{{"type":"chunk","key":"m\u003a1","value":{value},"headers":{{"operation":"insert"}}}}"#
+            ),
+            format!(
+                r#"{{"type":"chunk","key":"m:1","value":{value},"x":{{}},"headers":{{"operation":"insert"}}}}"#
+            ),
+            format!(
+                r#"{{"headers":{{"operation":"insert"}},"type":"chunk","key":"m:1","value":{value}}}"#
+            ),
+            format!(
+                r#"{{"type":"chunk","key":"m:1","value":{value},"headers":{{"x":{{}},"headers":{{"operation":"delete"}},"operation":"insert"}}}}"#
+            ),
+            format!(
+                r#"{{"type":"chunk","key":"m:1","value":{value},"headers":{{"operation":"insert"}},"old_value":{{}}}}"#
+            ),
+        ];
+        for item in &others {
+            assert!(usual_chunk(item).is_none(), "{item}");
+        }
+        for item in usual.iter().chain(&others) {
+            let Event::Chunk(chunk) = decode(item.as_bytes()) else { panic!("a chunk: {item}") };
+            assert_eq!((chunk.message_id(), chunk.seq(), chunk.raw), ("m", 1, Some(value)));
+            assert_eq!(&*chunk.key, "m:1");
+        }
+        let deleted = r#"{"type":"chunk","key":"m:1","value":{},"headers":{"operation":"delete"}}"#;
+        assert!(matches!(decode(deleted.as_bytes()), Event::Chunk(c) if c.raw.is_none()));
     }
 
     #[test]

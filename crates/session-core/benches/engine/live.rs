@@ -81,7 +81,11 @@ pub(crate) fn run() -> Vec<Row> {
             Row::new(
                 format!("one live chunk, message of {chunks} chunks"),
                 "at most 20 us",
-                format!("median {:.1} us, mean {:.1} us", micros(figures.median), micros(figures.mean)),
+                format!(
+                    "median {:.1} us, mean {:.1} us",
+                    micros(figures.median),
+                    micros(figures.mean)
+                ),
                 micros(figures.mean) <= 20.0,
             )
         })
@@ -95,7 +99,8 @@ pub(crate) fn run() -> Vec<Row> {
     ));
     let over = |(word, diff): &(usize, usize)| diff.saturating_sub(3 * word);
     let worst = short.diff.iter().map(over).max().unwrap_or(0);
-    let mean = |all: &mut dyn Iterator<Item = usize>, count: usize| all.sum::<usize>() / count.max(1);
+    let mean =
+        |all: &mut dyn Iterator<Item = usize>, count: usize| all.sum::<usize>() / count.max(1);
     rows.push(Row::new(
         "diff bytes of one token",
         "at most 3 x token + 100",

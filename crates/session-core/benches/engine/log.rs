@@ -290,12 +290,13 @@ impl<'a, 'b> Answer<'a, 'b> {
             so_far.push_str(&delta);
             let accum = self.log.shape.kind == Kind::Accum;
             let content = if accum { so_far.as_str() } else { "" };
-            self.legacy(json!({"type": "content", "delta": delta, "content": content, "role": "assistant"}));
+            self.legacy(
+                json!({"type": "content", "delta": delta, "content": content, "role": "assistant"}),
+            );
         }
         if finish {
             let n = self.chunks;
-            let usage =
-                json!({"promptTokens": 400, "completionTokens": n, "totalTokens": 400 + n});
+            let usage = json!({"promptTokens": 400, "completionTokens": n, "totalTokens": 400 + n});
             if agui {
                 self.event(text_end);
                 self.event(json!({"type": "RUN_FINISHED", "runId": generation, "threadId": "t", "finishReason": "stop", "usage": usage}));
@@ -341,7 +342,9 @@ impl<'a, 'b> Answer<'a, 'b> {
             } else {
                 self.event(json!({"type": "TOOL_CALL_RESULT", "messageId": format!("r{call}"), "toolCallId": call, "content": "{\"temp\":-3}", "role": "tool"}));
             }
-            self.event(json!({"type": "TEXT_MESSAGE_START", "messageId": generation, "role": "assistant"}));
+            self.event(
+                json!({"type": "TEXT_MESSAGE_START", "messageId": generation, "role": "assistant"}),
+            );
         } else {
             let fragment = |name: &str, arguments: &str| json!({"type": "tool_call", "index": 0, "toolCall": {"id": call, "type": "function", "function": {"name": name, "arguments": arguments}}});
             let (named, rest) = (fragment(name, first), fragment("", second));
@@ -350,7 +353,9 @@ impl<'a, 'b> Answer<'a, 'b> {
             if approval {
                 self.legacy(json!({"type": "approval-requested", "toolCallId": call, "toolName": name, "input": input, "approval": asked}));
             } else {
-                self.legacy(json!({"type": "tool_result", "toolCallId": call, "content": "{\"temp\":-3}"}));
+                self.legacy(
+                    json!({"type": "tool_result", "toolCallId": call, "content": "{\"temp\":-3}"}),
+                );
             }
         }
         approval_id

@@ -4,23 +4,22 @@
 //! turns on the same machine. The logs are made by `log.rs`; `--log KIND CHUNKS [LONG]` prints one.
 //! Upstream's published packages do the same work in Node when `tests/interop` is installed.
 //!
-//! What must not share a process with the rest (memory, processor time, the server) is a child of
-//! this one: `--child NAME …`.
+//! What must not share a process with the rest (memory) is a child of this one: `--child NAME …`.
+//! What many sessions cost is measured by `many.rs` beside this folder.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod cost;
 mod live;
 mod log;
-mod many;
 mod memory;
 mod open;
 mod replay;
 mod search;
-mod server;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use log::{Kind, Shape};
@@ -33,8 +32,6 @@ fn main() {
     match words.as_slice() {
         ["--log", kind, rest @ ..] => print_log(kind, rest),
         ["--child", "memory", dir, id] => memory::child(dir, id),
-        ["--child", "server", sessions] => server::child(sessions.parse().unwrap()),
-        ["--child", "many", url] => many::child(url),
         // As a test it only has to start.
         words if !words.contains(&"--bench") => {}
         words => run(words.iter().find(|word| !word.starts_with('-')).copied()),
@@ -63,9 +60,6 @@ fn run(filter: Option<&str>) {
         if wanted("search") {
             rows.extend(search::run(stored.path()));
         }
-    }
-    if wanted("many") {
-        rows.extend(many::run());
     }
     println!("\n{:<56} {:<26} {:<44} ok", "what", "want", "have");
     for row in &rows {
@@ -124,7 +118,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
 /// Another run of this program.
 pub(crate) fn child(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg("--child").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg("--child").args(arguments);
     command
 }
 

@@ -145,7 +145,9 @@ impl Queue {
         } else if self.merge(&diff) {
             return true;
         }
-        let weight = diff.weight();
+        // A `Reset` is as large as the window is; were it counted, one larger than the cap would never
+        // be followed by anything but the next.
+        let weight = if is_reset { 0 } else { diff.weight() };
         if is_reset {
             self.reset = self.seq + 1;
         } else if self.bytes + weight > self.cap {

@@ -338,6 +338,7 @@ impl<'a> Run<'a> {
             self.fold.totals.replace_time(old.as_deref(), time.as_deref());
             self.out.stats_changed = true;
         }
+        let seq = u64::try_from(message.last_seq().unwrap_or(0)).unwrap_or(0);
         let message = &message.message;
         if message.is_complete || message.hidden {
             if self.fold.active.remove(id).is_some() {
@@ -347,9 +348,6 @@ impl<'a> Run<'a> {
             }
             return;
         }
-        let seq = self.fold.messages.get(id).and_then(MessageFold::last_seq).unwrap_or(0);
-        let seq = u64::try_from(seq).unwrap_or(0);
-        let Some(message) = self.fold.messages.get(id).map(|fold| &fold.message) else { return };
         match self.fold.active.get_mut(id) {
             Some(active) => {
                 active.last_chunk_seq = seq;

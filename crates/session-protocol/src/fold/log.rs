@@ -94,6 +94,11 @@ pub(crate) fn entry(pos: u64, kind: EntryKind, key: Option<&str>, raw: Option<&s
     // Writing to a String cannot fail.
     let _ = write!(out, "[{pos},\"{}\",", kind.code());
     match key {
+        Some(key) if key.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') => {
+            out.push('"');
+            out.push_str(key);
+            out.push('"');
+        }
         Some(key) => match serde_json::to_string(key) {
             Ok(key) => out.push_str(&key),
             Err(_) => out.push_str("null"),
