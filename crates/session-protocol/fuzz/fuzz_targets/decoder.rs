@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "the other targets make logs of a vocabulary")]
 mod common;
 
 use libfuzzer_sys::fuzz_target;
