@@ -19,8 +19,8 @@ use crate::outbox::Entry;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::session::{Command, SessionHandle};
 use crate::shared::Shared;
-use crate::store::{Repair, Store, outbox, sessions};
-use crate::summary::{Page, SessionSummary, SessionView, WaitingApproval};
+use crate::store::{Repair, Store, messages, outbox, sessions};
+use crate::summary::{Page, SessionSize, SessionSummary, SessionView, WaitingApproval};
 use crate::view::PAGE;
 use crate::wake;
 
@@ -190,7 +190,7 @@ impl Engine {
         session: CreateSession,
     ) -> Result<String, EngineError> {
         let intent = Intent::CreateSession { agents: session.agents, title: session.title };
-        self.begin_session(id, None, intent).await
+        self.begin_session(id, None, None, intent).await
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
@@ -224,7 +224,7 @@ impl Engine {
         let at = at_message_id.map(str::to_owned);
         let point = self.session(id)?.ask(|reply| Command::ForkPoint { at, reply }).await?;
         let intent = Intent::Fork { source: id.to_owned(), at_message_id: point.at_message_id };
-        self.begin_session(new_id, Some(point.title), intent).await
+        self.begin_session(new_id, Some(point.title), Some(id), intent).await
     }
 
     /// A session and the entry that makes it on the server, on the disk together. `known_as`: what
@@ -233,9 +233,11 @@ impl Engine {
         &self,
         id: Uuid,
         known_as: Option<String>,
+        copy_of: Option<&str>,
         intent: Intent,
     ) -> Result<String, EngineError> {
         let id = id.to_string();
+        let parent = copy_of.map(str::to_owned);
         // Nothing else has the session's id for its own: a second call finds the first one's entry.
         let entry = Entry::new(id.clone(), intent, crate::clock::now_text()).row(&id);
         let is_new = self
@@ -247,9 +249,9 @@ impl Engine {
                 }
                 sessions::ensure(tx, &entry.id)?;
                 tx.execute(
-                    "UPDATE sessions SET title = ?2, created_at = ?3, last_activity = ?3
+                    "UPDATE sessions SET title = ?2, created_at = ?3, last_activity = ?3, parent = ?4
                      WHERE id = ?1",
-                    (&entry.id, &known_as, &entry.created_at),
+                    (&entry.id, &known_as, &entry.created_at, &parent),
                 )?;
                 outbox::insert(tx, &entry)?;
                 Ok(true)
@@ -439,6 +441,22 @@ impl Engine {
     /// When there is no such session, or it cannot be saved.
     pub async fn mark_read(&self, id: &str) -> Result<(), EngineError> {
         self.session(id)?.ask(|reply| Command::MarkRead { reply }).await
+    }
+
+    /// How much of the disk each session takes, the greatest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn session_sizes(&self) -> Result<Vec<SessionSize>, EngineError> {
+        let store = self.shared().store.clone();
+        let sizes = tokio::task::spawn_blocking(move || store.read(messages::sizes)).await;
+        let mut sizes: Vec<SessionSize> = sizes
+            .map_err(|_| EngineError::Closed)??
+            .into_iter()
+            .map(|(session_id, messages, bytes)| SessionSize { session_id, messages, bytes })
+            .collect();
+        sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
+        Ok(sizes)
     }
 
     /// Looks for what was said, in all sessions or in one; offline, some milliseconds.

@@ -46,6 +46,6 @@ pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest}
 #[doc(hidden)]
 pub use session::Measured;
 pub use summary::{
-    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionState,
-    SessionSummary, SessionView, WaitingApproval,
+    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionSize,
+    SessionState, SessionSummary, SessionView, WaitingApproval,
 };

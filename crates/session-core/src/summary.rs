@@ -32,6 +32,10 @@ pub struct SessionSummary {
     pub pending_approvals: u32,
     /// Unsent text.
     pub draft: Option<String>,
+    /// The session it is a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub parent_id: Option<String>,
 }
 
 /// What a session is doing, the most urgent first.
@@ -266,6 +270,10 @@ pub struct SessionView {
     pub items: Vec<Item>,
     /// Older ones can be had by [`Page`].
     pub has_more_before: bool,
+    /// The first message by others that this person has not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub first_unread: Option<String>,
     /// Everything but the messages.
     pub meta: SessionMeta,
     /// Unsent text.
@@ -281,6 +289,21 @@ pub struct Page {
     pub items: Vec<Item>,
     /// There are older ones still.
     pub has_more_before: bool,
+}
+
+/// How much of the disk a session takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SessionSize {
+    /// The session.
+    pub session_id: String,
+    /// How many messages are shown.
+    #[ts(type = "number")]
+    pub messages: u64,
+    /// Bytes of its rows and logs as they are stored, without the index.
+    #[ts(type = "number")]
+    pub bytes: u64,
 }
 
 #[cfg(test)]
@@ -300,6 +323,7 @@ mod tests {
             unread: 0,
             pending_approvals: 0,
             draft: Some(secret()),
+            parent_id: None,
         };
         let draft = Draft { text: secret(), saved_at: String::new() };
         let create = crate::CreateSession { title: Some(secret()), agents: vec![] };

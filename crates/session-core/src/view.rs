@@ -25,7 +25,7 @@ struct Entry {
     id: String,
     position: u64,
     /// `None`: too far from the end to be kept in memory.
-    item: Option<Item>,
+    item: Option<Box<Item>>,
 }
 
 /// A stretch of a session's items, as one reader has it.
@@ -51,7 +51,11 @@ impl View {
         let Stretch { items, has_more_before, has_more_after } = stretch;
         let mut entries: Vec<Entry> = items
             .into_iter()
-            .map(|(position, item)| Entry { id: item.id.clone(), position, item: Some(item) })
+            .map(|(position, item)| Entry {
+                id: item.id.clone(),
+                position,
+                item: Some(Box::new(item)),
+            })
             .collect();
         entries.sort_by_key(|entry| entry.position);
         let remote = entries.len();
@@ -65,7 +69,7 @@ impl View {
     /// A `Reset` with all items, for a reader that has just got this view.
     pub(crate) fn reset(&self) -> Diff {
         Diff::Reset {
-            items: self.entries.iter().filter_map(|entry| entry.item.clone()).collect(),
+            items: self.entries.iter().filter_map(|entry| entry.item.as_deref().cloned()).collect(),
             has_more_before: self.has_more_before,
             has_more_after: self.until.is_some(),
         }
@@ -112,7 +116,7 @@ impl View {
                     diffs.push(Diff::Remove { index: at });
                     diffs.push(Diff::Insert { index: place, item: boxed });
                 }
-                self.entries.insert(place, Entry { position, item: Some(item), ..local });
+                self.entries.insert(place, Entry { position, item: Some(Box::new(item)), ..local });
                 self.remote += 1;
             }
             None => {
@@ -124,7 +128,7 @@ impl View {
                     return;
                 }
                 diffs.push(Diff::Insert { index: place, item: Box::new(item.clone()) });
-                self.entries.insert(place, Entry { id, position, item: Some(item) });
+                self.entries.insert(place, Entry { id, position, item: Some(Box::new(item)) });
                 self.remote += 1;
             }
         }
@@ -145,12 +149,12 @@ impl View {
     pub(crate) fn replace(&mut self, item: Item, diffs: &mut Vec<Diff>) {
         let Some(index) = self.find(&item.id) else { return };
         let entry = &mut self.entries[index];
-        if entry.item.as_ref() == Some(&item) {
+        if entry.item.as_deref() == Some(&item) {
             return;
         }
         diffs.push(Diff::Set { index, item: Box::new(item.clone()) });
         if entry.item.is_some() {
-            entry.item = Some(item);
+            entry.item = Some(Box::new(item));
         }
     }
 
@@ -259,6 +263,6 @@ pub(crate) struct Unfit;
 
 impl Entry {
     fn local(item: Item) -> Self {
-        Self { id: item.id.clone(), position: u64::MAX, item: Some(item) }
+        Self { id: item.id.clone(), position: u64::MAX, item: Some(Box::new(item)) }
     }
 }

@@ -142,6 +142,7 @@ impl Hub {
                 unread,
                 pending_approvals: u32::from(state == SessionState::Approval),
                 draft: drafts.get(&row.id).cloned(),
+                parent_id: row.parent,
                 id: row.id.clone(),
             };
             let need = match waits.map(Outbox::is_busy) {
@@ -409,6 +410,7 @@ impl Hub {
                 unread: 0,
                 pending_approvals: 0,
                 draft: None,
+                parent_id: None,
             };
             let known = Known::new(summary, Need::None);
             let listed_at = listed.last_activity_at.clone();

@@ -8,8 +8,8 @@
 //! the store shows (a message that is still being written is found by the words that stood in it
 //! when its row was last rewritten, which happens whenever it has grown by half, and at its end).
 //! Every term must be in a message; the last letters of a word may be missing. Hits are ranked by
-//! bm25, what is said before tools and thoughts, and the newest first among equals. When no
-//! message has the words, the text is looked through for the query as it stands: a part of a word, a
+//! bm25, what is said before tools and thoughts, and the newest first among equals; when there are
+//! very many, only the newest are ranked. When no message has the words, the text is looked through for the query as it stands: a part of a word, a
 //! sign, an emoji.
 
 mod query;
@@ -49,7 +49,7 @@ pub struct SearchRequest {
 pub struct SearchPage {
     /// The best first.
     pub hits: Vec<SearchHit>,
-    /// How many messages there are in all.
+    /// How many messages there are in all. Of parts of words at most 300 are counted.
     pub total: u32,
     /// In how many sessions.
     pub sessions: u32,

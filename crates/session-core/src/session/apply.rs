@@ -13,7 +13,7 @@ use crate::diff::Diff;
 use crate::error::Notice;
 use crate::item::{Item, ItemMeta};
 use crate::outbox::Entry;
-use crate::store::messages;
+use crate::store::{messages, sessions};
 use crate::view::{Unfit, View};
 
 /// How much of a message is shown in the list of sessions.
@@ -43,6 +43,9 @@ impl Session {
                     unconfirmed.remove(chunk.message_id());
                 }
             }
+        }
+        if !batch.items.is_empty() {
+            self.complete_fold();
         }
         let mut loader = self.persist.loader(&self.shared.store, self.key);
         let mut changes = self.fold.apply(batch.items, &mut loader);
@@ -161,6 +164,9 @@ impl Session {
         {
             self.head.title = Some(title.to_owned());
         }
+        if changes.meta_changed && self.parent.is_none() {
+            self.note_parent();
+        }
         self.published.dirty |= changes.reset
             || !changes.approvals.is_empty()
             || !changes.removed_approvals.is_empty()
@@ -171,6 +177,18 @@ impl Session {
             || changes.meta_changed
             || changes.skipped > 0;
         urgent
+    }
+
+    /// Remembers which session this one is a copy of: its own stream says so.
+    fn note_parent(&mut self) {
+        let origin = self.fold.settings().get("forkedFrom").and_then(|from| from.get("sessionId"));
+        let Some(parent) = origin.and_then(|id| id.as_str()).filter(|id| *id != self.id) else {
+            return;
+        };
+        let (key, stored) = (self.key, parent.to_owned());
+        self.parent = Some(stored.clone());
+        // If this cannot be saved, the stream says it again.
+        drop(self.shared.store.write(move |tx| sessions::set_parent(tx, key, &stored)));
     }
 
     /// Brings the readers' views up to date. Costs what changed (L12).
@@ -190,6 +208,7 @@ impl Session {
         if self.outbox.is_empty() {
             return false;
         }
+        self.complete_fold();
         let is_in = |id: &str, message: Option<String>| {
             changes.is_some_and(|changes| {
                 changes.txids.iter().any(|txid| txid == id)

@@ -257,7 +257,7 @@ impl Session {
         let entry = Entry::new(id, Intent::DeleteSession, crate::clock::now_text());
         let row = entry.row(&self.id);
         let (key, session) = (self.key, self.id.clone());
-        let saved = self.shared.store.write_durable(move |tx| {
+        let saved = self.shared.store.erase(move |tx| {
             tx.execute("DELETE FROM outbox WHERE session = ?1", [&session])?;
             tx.execute("DELETE FROM drafts WHERE session = ?1", [&session])?;
             sessions::delete(tx, key)?;

@@ -21,8 +21,13 @@ impl Session {
         let (remote, has_more_before) = self.window(None, limit)?;
         let mut items: Vec<Item> = remote.into_iter().map(|(_, item)| item).collect();
         items.extend(self.local_items());
+        let me = &self.shared.actor().id;
+        let first_unread = self.shared.store.read(|connection| {
+            messages::first_unread(connection, self.key, self.read_position, me)
+        })?;
         Ok(SessionView {
             items,
+            first_unread,
             has_more_before,
             meta: self.meta().as_ref().clone(),
             draft: self.draft.clone(),
@@ -202,6 +207,7 @@ impl Session {
                 }
             }
         }
+        self.complete_fold();
         let mut loader = self.persist.loader(&self.shared.store, self.key);
         let message = self.fold.load(&row.id, &mut loader)?.clone();
         if message.is_complete {

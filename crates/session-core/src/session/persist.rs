@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::search::SearchText;
 use crate::store::{
-    Commit, MessageWrite, SessionHead, SessionKey, Store, StoreError, Written, messages, sessions,
+    Commit, MessageWrite, SessionHead, SessionKey, Store, StoreError, Written, segments, sessions,
 };
 
 /// How long changes are gathered while an answer streams.
@@ -325,6 +325,7 @@ impl Rows {
             id: message.id.clone(),
             position: message.position,
             hidden: message.hidden,
+            complete: message.is_complete || message.hidden,
             role: match message.role {
                 Role::User => "user",
                 Role::Assistant => "assistant",
@@ -353,7 +354,7 @@ impl MessageLoader for Loader<'_> {
     fn load(&mut self, id: &str) -> Option<StoredMessage> {
         let read = self.store.read(|connection| {
             let commits = sessions::commits(connection, self.key)?;
-            Ok((commits, messages::segments(connection, self.key, id)?))
+            Ok((commits, segments::read(connection, self.key, id)?))
         });
         let (commits, segments) = match read {
             Ok(read) => read,

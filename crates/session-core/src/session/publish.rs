@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use session_protocol::SessionStats;
 use tokio::time::Instant;
 
 use super::restore::Session;
@@ -140,6 +141,7 @@ impl Session {
                 unread: self.unread,
                 pending_approvals: u32::try_from(meta.pending_approvals.len()).unwrap_or(u32::MAX),
                 draft: self.draft.as_ref().map(|draft| draft.text.clone()),
+                parent_id: self.parent.clone(),
             },
             approvals: meta.pending_approvals.clone(),
             need: if !self.viewers.is_empty() {
@@ -188,13 +190,19 @@ impl Session {
             presence: self.fold.presence(now),
             pending_approvals: self.fold.pending_approvals(),
             active_generations: self.fold.active_generations(now),
-            stats: self.fold.stats(now),
+            stats: self.stats(now),
             skipped: self.fold.skipped(),
             queued: u32::try_from(self.outbox.len()).unwrap_or(u32::MAX),
             outbox,
             notice: self.head.notice.clone(),
             read_only: self.line.is_closed(),
         })
+    }
+
+    fn stats(&self, now: jiff::Timestamp) -> SessionStats {
+        let stats = self.fold.stats(now);
+        let approval_count = self.settled.unwrap_or(stats.approval_count);
+        SessionStats { approval_count, ..stats }
     }
 
     pub(super) fn title(&self) -> String {

@@ -1,6 +1,7 @@
 //! A session's state, and how it comes back from the store.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use session_protocol::fold::{Collection, StateRow};
@@ -13,7 +14,7 @@ use super::publish::Viewer;
 use crate::error::EngineError;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
-use crate::store::{SessionHead, SessionKey, drafts, messages, outbox, sessions};
+use crate::store::{SessionHead, SessionKey, StoreError, drafts, messages, outbox, sessions};
 use crate::summary::{Draft, SessionMeta, SessionState};
 
 /// Everything the task of one session owns.
@@ -21,7 +22,12 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) id: String,
     pub(super) key: SessionKey,
+    /// Until [`Session::complete_fold`] it has only what is needed to show the session.
     pub(super) fold: SessionFold,
+    /// How many approvals were ever asked for, while the fold does not have them all.
+    pub(super) settled: Option<u64>,
+    /// The session it is a copy of.
+    pub(super) parent: Option<String>,
     pub(super) head: SessionHead,
     pub(super) outbox: Outbox,
     pub(super) draft: Option<Draft>,
@@ -58,29 +64,42 @@ pub(super) struct Published {
     pub(super) tick: Option<Instant>,
 }
 
+/// What the person is told when a session had to be set aside.
+const SET_ASIDE: &str = "This session's copy on this machine was damaged. It was kept aside, and the \
+                         session is read again from the server.";
+
 impl Session {
-    /// The session as the store has it; no network.
+    /// The session as the store has it; no network. What cannot be used of it is set aside, and the
+    /// session starts over from the stream (L14).
     pub(super) fn restore(shared: &Arc<Shared>, id: &str) -> Result<Self, EngineError> {
+        match catch_unwind(AssertUnwindSafe(|| Self::try_restore(shared, id))) {
+            Ok(Ok(session)) => return Ok(session),
+            Ok(Err(
+                error @ (EngineError::UnknownSession | EngineError::Closed | EngineError::DiskFull),
+            )) => return Err(error),
+            Ok(Err(error)) => {
+                tracing::error!(session = id, code = error.code(), "a stored session is broken");
+            }
+            Err(_) => tracing::error!(session = id, "a stored session broke the program"),
+        }
+        set_aside(shared, id)?;
+        Self::try_restore(shared, id)
+    }
+
+    fn try_restore(shared: &Arc<Shared>, id: &str) -> Result<Self, EngineError> {
         let me = shared.actor().id.clone();
-        let (row, state, entries, draft, unread) = shared
+        let (row, state, requests, entries, draft, unread) = shared
             .store
             .read(|connection| {
                 let Some(row) = sessions::find(connection, id)? else { return Ok(None) };
-                let state = messages::state_rows(connection, row.key)?;
+                let state = messages::standing_rows(connection, row.key)?;
+                let requests = messages::requests(connection, row.key)?;
                 let entries = outbox::of_session(connection, id)?;
                 let draft = drafts::find(connection, id)?;
                 let unread = messages::unread(connection, row.key, row.read_position, &me)?;
-                Ok(Some((row, state, entries, draft, unread)))
+                Ok(Some((row, state, requests, entries, draft, unread)))
             })?
             .ok_or(EngineError::UnknownSession)?;
-        let state: FoldState = state
-            .into_iter()
-            .filter_map(|(collection, key, json)| {
-                // A collection of a newer version stays on the disk and is not used.
-                let collection = Collection::from_name(&collection)?;
-                Some(StateRow { collection, key, json: Some(json) })
-            })
-            .collect();
         let head = SessionHead {
             title: row.title,
             created_at: row.created_at,
@@ -97,7 +116,9 @@ impl Session {
             shared: Arc::clone(shared),
             id: id.to_owned(),
             key: row.key,
-            fold: SessionFold::restore(id, &state),
+            fold: SessionFold::restore(id, &folded(state)),
+            settled: Some(requests),
+            parent: row.parent,
             line: Line::new(head.closed, head.synced_at.clone()),
             last_failed: head.state == SessionState::Failed.as_str(),
             head,
@@ -116,4 +137,49 @@ impl Session {
             refused: None,
         })
     }
+
+    /// Reads the rest of the fold's state: settled calls, signals and requests. Before anything is
+    /// applied or loaded; showing a session does not need it (L13).
+    ///
+    /// # Panics
+    /// When the rest cannot be used. It was set aside then, and the task starts over.
+    pub(super) fn complete_fold(&mut self) {
+        if self.settled.is_none() {
+            return;
+        }
+        let read = self.shared.store.read(|connection| messages::state_rows(connection, self.key));
+        let fold = match read {
+            Ok(rows) => {
+                let fold = || SessionFold::restore(&self.id, &folded(rows));
+                catch_unwind(AssertUnwindSafe(fold)).ok()
+            }
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(%error, session = self.id, "a stored session is broken");
+                None
+            }
+        };
+        let Some(fold) = fold else {
+            let kept = set_aside(&self.shared, &self.id);
+            panic!("a session's stored state can be used (set aside: {})", kept.is_ok());
+        };
+        self.fold = fold;
+        self.settled = None;
+    }
+}
+
+/// The state of a fold from its stored rows.
+fn folded(rows: Vec<(String, String, String)>) -> FoldState {
+    rows.into_iter()
+        .filter_map(|(collection, key, json)| {
+            // A collection of a newer version stays on the disk and is not used.
+            let collection = Collection::from_name(&collection)?;
+            Some(StateRow { collection, key, json: Some(json) })
+        })
+        .collect()
+}
+
+fn set_aside(shared: &Shared, id: &str) -> Result<(), EngineError> {
+    let id = id.to_owned();
+    Ok(shared.store.write_now(move |tx| sessions::set_aside(tx, &id, SET_ASIDE))?)
 }

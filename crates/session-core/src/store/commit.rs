@@ -1,11 +1,12 @@
 //! One batch's worth of a session, written in one transaction.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::sessions::as_sql;
-use super::{SessionKey, Store, Written, outbox, search};
+use super::{SessionKey, Store, Written, outbox, search, segments};
 use crate::search::SearchText;
 
 /// The columns of `sessions` that a commit sets.
@@ -28,6 +29,8 @@ pub(crate) struct MessageWrite {
     pub(crate) id: String,
     pub(crate) position: u64,
     pub(crate) hidden: bool,
+    /// Nothing more is expected to be added to it.
+    pub(crate) complete: bool,
     pub(crate) role: &'static str,
     pub(crate) actor: Option<String>,
     /// The message as JSON. `None`: the stored row stays and is marked stale; its segments have
@@ -83,13 +86,10 @@ fn apply(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     for message in &commit.messages {
         write_message(tx, n, message)?;
     }
+    let complete: HashSet<&str> =
+        commit.messages.iter().filter(|m| m.complete).map(|m| m.id.as_str()).collect();
     for (message, log) in &commit.segments {
-        tx.prepare_cached(
-            "INSERT INTO segments (session, message, n, log)
-             SELECT ?1, ?2, coalesce(max(n), -1) + 1, ?3
-             FROM segments WHERE session = ?1 AND message = ?2",
-        )?
-        .execute(params![n, message, log.as_bytes()])?;
+        segments::append(tx, n, message, log, complete.contains(message.as_str()))?;
     }
     for (collection, key, json) in &commit.rows {
         match json {

@@ -19,7 +19,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
         id: row.get(0)?,
         position: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
         stale: row.get(2)?,
-        row: row.get(3)?,
+        // What is no text is read as nothing, and folded from the segments instead.
+        row: row.get_ref(3)?.as_str().unwrap_or_default().to_owned(),
     })
 }
 
@@ -83,18 +84,6 @@ pub(crate) fn find(
         .optional()
 }
 
-/// A message's segments in order. Each is a JSON array of raw log entries.
-pub(crate) fn segments(
-    connection: &Connection,
-    session: SessionKey,
-    id: &str,
-) -> rusqlite::Result<Vec<Vec<u8>>> {
-    connection
-        .prepare_cached("SELECT log FROM segments WHERE session = ?1 AND message = ?2 ORDER BY n")?
-        .query_map(params![session.0, id], |row| row.get(0))?
-        .collect()
-}
-
 /// How many shown messages by others lie at `position` or later, counted up to 1,000.
 pub(crate) fn unread(
     connection: &Connection,
@@ -118,6 +107,72 @@ pub(crate) fn ids(connection: &Connection, session: SessionKey) -> rusqlite::Res
         .prepare_cached("SELECT id FROM messages WHERE session = ?1")?
         .query_map([session.0], |row| row.get(0))?
         .collect()
+}
+
+/// The first shown message by others at `position` or later.
+pub(crate) fn first_unread(
+    connection: &Connection,
+    session: SessionKey,
+    position: u64,
+    me: &str,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM messages
+             WHERE session = ?1 AND hidden = 0 AND position >= ?2 AND coalesce(actor, '') <> ?3
+             ORDER BY position LIMIT 1",
+        )?
+        .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
+        .optional()
+}
+
+/// How much of the disk the rows of each session take: `(session, messages, bytes)`. The index and
+/// free pages are not counted.
+pub(crate) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<(String, u64, u64)>> {
+    let mut statement = connection.prepare(
+        "SELECT id,
+           (SELECT count(*) FROM messages WHERE session = sessions.n AND hidden = 0),
+           (SELECT coalesce(sum(octet_length(row) + octet_length(id)), 0)
+              FROM messages WHERE session = sessions.n)
+           + (SELECT coalesce(sum(octet_length(log) + octet_length(message)), 0)
+              FROM segments WHERE session = sessions.n)
+           + (SELECT coalesce(sum(octet_length(json) + octet_length(key)), 0)
+              FROM rows WHERE session = sessions.n)
+         FROM sessions WHERE deleted = 0",
+    )?;
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    statement
+        .query_map([], |row| Ok((row.get(0)?, count(row.get(1)?), count(row.get(2)?))))?
+        .collect()
+}
+
+/// The rows of the small collections that are needed to show a session, as `(collection, key,
+/// json)`: all but calls, signals and requests that are settled, of which there may be very many.
+pub(crate) fn standing_rows(
+    connection: &Connection,
+    session: SessionKey,
+) -> rusqlite::Result<Vec<(String, String, String)>> {
+    connection
+        .prepare_cached(
+            r#"SELECT collection, key, json FROM rows WHERE session = ?1
+               AND collection IN ('meta', 'active', 'presence', 'agents')
+             UNION ALL
+             SELECT collection, key, json FROM rows
+               WHERE session = ?1 AND collection = 'signals' AND json LIKE '%"k":"config"%'
+             UNION ALL
+             SELECT collection, key, json FROM rows
+               WHERE session = ?1 AND collection = 'requests' AND json LIKE '%"pending"%'"#,
+        )?
+        .query_map([session.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+/// How many approvals were ever asked for.
+pub(crate) fn requests(connection: &Connection, session: SessionKey) -> rusqlite::Result<u64> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM rows WHERE session = ?1 AND collection = 'requests'")?
+        .query_row([session.0], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// The rows of all small collections, as `(collection, key, json)`.

@@ -17,7 +17,9 @@ mod error;
 pub(crate) mod messages;
 mod open;
 pub(crate) mod outbox;
+mod reclaim;
 pub(crate) mod search;
+pub(crate) mod segments;
 pub(crate) mod sessions;
 
 use std::path::{Path, PathBuf};
@@ -133,21 +135,61 @@ impl Store {
         self.submit(true, work)
     }
 
+    /// As [`Store::write_durable`], for deletions: what is taken out is overwritten, and its room is
+    /// given back to the disk once it is committed.
+    pub(crate) fn erase<T, F>(&self, work: F) -> Written<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (done, written) = oneshot::channel();
+        self.queue(Box::new(move |connection| {
+            let result = connection
+                .pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))
+                .and_then(|()| in_transaction(connection, true, work));
+            let erased = result.is_ok();
+            let _ = done.send(result.map_err(StoreError::from));
+            if erased && let Err(error) = reclaim::run(connection) {
+                tracing::warn!(%error, "room could not be given back");
+            }
+            let _ = connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()));
+        }));
+        Written(written)
+    }
+
+    /// As [`Store::write`], waiting on this thread: for the rare repair that nothing may overtake.
+    pub(crate) fn write_now<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (done, written) = std::sync::mpsc::channel();
+        self.queue(Box::new(move |connection| {
+            let result = in_transaction(connection, true, work);
+            let _ = done.send(result.map_err(StoreError::from));
+        }));
+        written.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn queue(&self, job: Job) {
+        if let Some(jobs) = lock(&self.shared.jobs).as_ref() {
+            // A failure drops the job and with it the sender of its answer: the receiver then sees
+            // `Closed`.
+            let _ = jobs.send(job);
+        }
+    }
+
     fn submit<T, F>(&self, durable: bool, work: F) -> Written<T>
     where
         T: Send + 'static,
         F: FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (done, written) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        self.queue(Box::new(move |connection| {
             let result = in_transaction(connection, durable, work);
             // The caller may have gone away; the work is done all the same.
             let _ = done.send(result.map_err(StoreError::from));
-        });
-        if let Some(jobs) = lock(&self.shared.jobs).as_ref() {
-            // A failure drops the job and with it `done`: the receiver then sees `Closed`.
-            let _ = jobs.send(job);
-        }
+        }));
         Written(written)
     }
 

@@ -131,8 +131,13 @@ fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
     if schema > ours {
         return Err(Unusable::Newer);
     }
+    if schema == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // What is deleted is overwritten in pages that are written anyway; deleted sessions also elsewhere.
+    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
     connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
     connection.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
     if schema < ours {
@@ -141,6 +146,12 @@ fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
             let transaction = connection.transaction()?;
             super::search::rebuild(&transaction)?;
             transaction.commit()?;
+        }
+        if schema > 0
+            && let Err(error) = super::reclaim::prepare(&connection)
+        {
+            // For want of room, perhaps: deleted sessions leave free pages, which are used again.
+            tracing::warn!(%error, "the database could not be written anew");
         }
         // Only now: whoever was interrupted does the rest again.
         connection.pragma_update(None, "user_version", ours)?;

@@ -18,6 +18,10 @@ const POSITION_BITS: u32 = 40;
 /// How much a match counts in what is said, in tools and in thoughts.
 const WEIGHTS: &str = "4.0, 2.0, 1.0";
 
+/// So many of the messages that match are ranked, the newest; older ones follow by age. Ranking looks
+/// at every place of every word, and of a word that is everywhere the rank says nothing.
+const RANKED: usize = 300;
+
 /// The document of a message.
 fn rowid(session: i64, position: i64) -> i64 {
     (session << POSITION_BITS) | (position & ((1 << POSITION_BITS) - 1))
@@ -97,82 +101,105 @@ pub(crate) fn find(
     offset: usize,
     limit: usize,
 ) -> rusqlite::Result<Found> {
-    let (from, to) = match session {
-        None => (0, i64::MAX),
+    let session = match session {
+        None => None,
         Some(id) => match super::sessions::find(connection, id)? {
-            Some(row) => (rowid(row.key.0, 0), rowid(row.key.0 + 1, 0)),
+            Some(row) => Some(row.key),
             None => return Ok(Found::default()),
         },
     };
+    let (from, to) = session.map_or((0, i64::MAX), |key| (rowid(key.0, 0), rowid(key.0 + 1, 0)));
     let mut ranked = match query.expression() {
         Some(expression) => by_words(connection, &expression, from, to)?,
         None => Vec::new(),
     };
     if ranked.is_empty() {
-        ranked = by_text(connection, query, from, to)?;
+        ranked = by_text(connection, query, session)?;
     }
-    let sessions: HashSet<i64> = ranked.iter().map(|(_, rowid)| rowid >> POSITION_BITS).collect();
+    let sessions: HashSet<i64> = ranked.iter().map(|rowid| rowid >> POSITION_BITS).collect();
     let mut titles = HashMap::new();
     let mut page = Vec::new();
-    for (_, rowid) in ranked.iter().skip(offset).take(limit) {
+    for rowid in ranked.iter().skip(offset).take(limit) {
         page.extend(load(connection, *rowid, &mut titles)?);
     }
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Ok(Found { page, total: count(ranked.len()), sessions: count(sessions.len()) })
 }
 
-/// Rank and rowid of the documents that match, in order.
+/// The documents that match, in order.
 fn by_words(
     connection: &Connection,
     expression: &str,
     from: i64,
     to: i64,
-) -> rusqlite::Result<Vec<(f64, i64)>> {
+) -> rusqlite::Result<Vec<i64>> {
+    let mut all: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3
+             ORDER BY rowid DESC",
+        )?
+        .query_map(params![expression, from, to], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let newest = all.len().min(RANKED);
+    if newest < 2 {
+        return Ok(all);
+    }
     let sql = format!(
         "SELECT bm25(search, {WEIGHTS}), rowid FROM search
          WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3"
     );
     let mut ranked: Vec<(f64, i64)> = connection
         .prepare_cached(&sql)?
-        .query_map(params![expression, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![expression, all[newest - 1], to], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
-    Ok(ranked)
+    for (place, (_, rowid)) in all.iter_mut().zip(ranked) {
+        *place = rowid;
+    }
+    Ok(all)
 }
 
-/// The messages whose text has every term as it stands, the newest first.
+/// The messages whose text has every term as it stands, the newest first; at most [`RANKED`].
 fn by_text(
     connection: &Connection,
     query: &Query,
-    from: i64,
-    to: i64,
-) -> rusqlite::Result<Vec<(f64, i64)>> {
+    session: Option<SessionKey>,
+) -> rusqlite::Result<Vec<i64>> {
+    let sessions: Vec<i64> = match session {
+        Some(key) => vec![key.0],
+        None => connection
+            .prepare_cached("SELECT n FROM sessions WHERE deleted = 0 ORDER BY n DESC")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?,
+    };
     // `row` is JSON: a term is looked for as JSON writes it, and what is found is looked at again.
-    let mut sql = String::from(
-        "SELECT session, position, row FROM messages
-         WHERE hidden = 0 AND session >= ?1 AND session <= ?2",
-    );
-    let mut values: Vec<rusqlite::types::Value> =
-        vec![(from >> POSITION_BITS).into(), ((to - 1) >> POSITION_BITS).into()];
+    let mut sql =
+        String::from("SELECT position, row FROM messages WHERE session = ?1 AND hidden = 0");
+    let mut values: Vec<rusqlite::types::Value> = vec![0.into()];
     for (n, term) in query.raw().enumerate() {
         let json = serde_json::Value::from(term).to_string();
         let pattern =
             json[1..json.len() - 1].replace('!', "!!").replace('%', "!%").replace('_', "!_");
-        sql.push_str(&format!(" AND row LIKE ?{} ESCAPE '!'", n + 3));
+        sql.push_str(&format!(" AND row LIKE ?{} ESCAPE '!'", n + 2));
         values.push(format!("%{pattern}%").into());
     }
+    sql.push_str(" ORDER BY position DESC");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let Ok(message) = serde_json::from_str::<Message>(row.get_ref(2)?.as_str()?) else {
-            continue;
-        };
-        if query.is_in(&SearchText::of(&message)) {
-            found.push((0.0, rowid(row.get(0)?, row.get(1)?)));
+    for session in sessions {
+        values[0] = session.into();
+        let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
+        while let Some(row) = rows.next()? {
+            let json = row.get_ref(1)?.as_str().unwrap_or_default();
+            let Ok(message) = serde_json::from_str::<Message>(json) else { continue };
+            if query.is_in(&SearchText::of(&message)) {
+                found.push(rowid(session, row.get(0)?));
+                if found.len() == RANKED {
+                    return Ok(found);
+                }
+            }
         }
     }
-    found.sort_unstable_by_key(|(_, rowid)| std::cmp::Reverse(*rowid));
     Ok(found)
 }
 

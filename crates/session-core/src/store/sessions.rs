@@ -24,10 +24,13 @@ pub(crate) struct SessionRow {
     pub(crate) deleted: bool,
     pub(crate) read_position: u64,
     pub(crate) commits: u64,
+    /// The session it is a copy of.
+    pub(crate) parent: Option<String>,
 }
 
 const COLUMNS: &str = "n, id, title, created_at, last_activity, preview, state, stream_offset, \
-                       synced_at, closed, notice, remote, deleted, read_position, commits";
+                       synced_at, closed, notice, remote, deleted, read_position, commits, \
+                       parent";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
@@ -46,6 +49,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         deleted: row.get(12)?,
         read_position: u64::try_from(row.get::<_, i64>(13)?).unwrap_or(0),
         commits: u64::try_from(row.get::<_, i64>(14)?).unwrap_or(0),
+        parent: row.get(15)?,
     })
 }
 
@@ -107,18 +111,69 @@ pub(crate) fn mark_read(
     Ok(())
 }
 
-/// Marks a session as deleted by the person and drops its rows.
+/// Marks a session as deleted by the person and drops its rows, also those that were set aside.
 pub(crate) fn delete(connection: &Connection, key: SessionKey) -> rusqlite::Result<()> {
-    super::search::remove_session(connection, key)?;
-    for table in ["messages", "segments", "rows"] {
-        connection.execute(&format!("DELETE FROM {table} WHERE session = ?1"), [key.0])?;
+    let aside: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT aside.n FROM sessions own JOIN sessions aside
+               ON substr(aside.id, 1, length(own.id) + length(?2)) = own.id || ?2
+             WHERE own.n = ?1",
+        )?
+        .query_map(params![key.0, ASIDE], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for n in aside {
+        drop_rows(connection, SessionKey(n))?;
+        connection.execute("DELETE FROM sessions WHERE n = ?1", [n])?;
     }
+    drop_rows(connection, key)?;
     connection.execute(
         "UPDATE sessions SET deleted = 1, title = NULL, preview = NULL, stream_offset = NULL
          WHERE n = ?1",
         [key.0],
     )?;
     Ok(())
+}
+
+fn drop_rows(connection: &Connection, key: SessionKey) -> rusqlite::Result<()> {
+    super::search::remove_session(connection, key)?;
+    for table in ["messages", "segments", "rows"] {
+        connection.execute(&format!("DELETE FROM {table} WHERE session = ?1"), [key.0])?;
+    }
+    Ok(())
+}
+
+/// Remembers which session this one is a copy of.
+pub(crate) fn set_parent(
+    connection: &Connection,
+    key: SessionKey,
+    parent: &str,
+) -> rusqlite::Result<()> {
+    connection.execute("UPDATE sessions SET parent = ?2 WHERE n = ?1", params![key.0, parent])?;
+    Ok(())
+}
+
+/// How the id of a session that was set aside goes on after its own.
+const ASIDE: &str = "#aside-";
+
+/// Sets a session aside whose rows cannot be used: they are kept under another id, which is not
+/// shown, and the session itself starts over, to be read from the stream (L14). Drafts and outbox
+/// stay with it.
+pub(crate) fn set_aside(connection: &Connection, id: &str, notice: &str) -> rusqlite::Result<()> {
+    let n: i64 =
+        connection.query_row("SELECT n FROM sessions WHERE id = ?1", [id], |row| row.get(0))?;
+    connection.execute(
+        "UPDATE sessions SET id = ?2, deleted = deleted + 2 WHERE n = ?1",
+        params![n, format!("{id}{ASIDE}{n}")],
+    )?;
+    connection.execute(
+        "INSERT INTO sessions (id, title, created_at, last_activity, preview, notice, remote,
+           deleted, read_position, parent)
+         SELECT ?2, title, created_at, last_activity, preview, ?3, remote, deleted - 2,
+           read_position, parent
+         FROM sessions WHERE n = ?1",
+        params![n, id, notice],
+    )?;
+    super::search::remove_session(connection, SessionKey(n))
 }
 
 /// The number of the last commit that is stored.

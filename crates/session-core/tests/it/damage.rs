@@ -111,3 +111,55 @@ async fn two_engines_do_not_share_a_folder() {
     assert_eq!(error.code(), "in-use");
     drop(engine);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_session_is_kept_aside_and_read_again_while_the_others_go_on() {
+    for broken in [
+        "UPDATE rows SET json = x'00ff' WHERE collection = 'meta'",
+        "INSERT INTO rows SELECT n, 'calls', 'x', x'00ff' FROM sessions WHERE id = ?1",
+    ] {
+        let home = Home::new();
+        let server = home.server().await;
+        let engine = home.engine_on(&server);
+        let session = engine.create_session(demo()).await.expect("it is saved");
+        let mut window = Window::open(&engine, &session);
+        engine.send_message(&session, "hello").await.expect("it is saved");
+        window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+        let shown = window.items.clone();
+        engine.save_draft(&session, "half a thought").await.expect("it is saved");
+        engine.close().await;
+        let rows = || {
+            let file = rusqlite::Connection::open(home.database()).expect("it is a database");
+            let count = |sql| {
+                file.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("it can be counted")
+            };
+            (count("SELECT count(*) FROM messages"), count("SELECT count(*) FROM sessions"))
+        };
+        let (kept, _) = rows();
+        let file = rusqlite::Connection::open(home.database()).expect("it is a database");
+        let parameters = if broken.contains("?1") { vec![session.clone()] } else { vec![] };
+        file.execute(broken, rusqlite::params_from_iter(parameters)).expect("it can be broken");
+        drop(file);
+
+        let engine = home.engine();
+        let mut window = Window::open(&engine, &session);
+        engine.create_session(demo()).await.expect("the app goes on");
+        connect(&engine, &server.base_url());
+        window
+            .until("the session from the stream", |w| {
+                w.meta.as_ref().is_some_and(|meta| meta.notice.is_some()) && w.items == shown
+            })
+            .await;
+        assert!(window.meta().notice.as_ref().is_some_and(|notice| notice.contains("kept aside")));
+        let view = engine.open_session(&session).await.expect("it is there");
+        assert_eq!(view.draft.map(|draft| draft.text).as_deref(), Some("half a thought"));
+        assert_eq!(engine.sessions().len(), 2, "what was set aside is not listed");
+        engine.close().await;
+        assert_eq!(rows(), (2 * kept, 3), "the broken rows are kept");
+        let engine = home.engine();
+        assert_eq!(engine.sessions().len(), 2);
+        engine.delete_session(&session).await.expect("it is saved");
+        engine.close().await;
+        assert_eq!(rows().0, 0, "what was set aside goes with its session");
+    }
+}

@@ -1,6 +1,6 @@
 //! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
 
-use session_core::{CreateSession, SessionState};
+use session_core::{CreateSession, SearchRequest, SessionState};
 
 use crate::support::{Home, Window, demo, engine_in, eventually};
 
@@ -164,4 +164,41 @@ async fn older_items_come_by_the_page() {
     let page = engine.page_before(&session, &page.items[0].id, 10).await.expect("it is stored");
     assert_eq!(page.items.len(), 5);
     assert!(!page.has_more_before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let other = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    for n in 0..30 {
+        let text = format!("marmalade {n} {}", "and toast ".repeat(2000));
+        engine.send_message(&session, &text).await.expect("it is saved");
+    }
+    engine.send_message(&other, "tea").await.expect("it is saved");
+    window.until("all are there", |w| w.is_settled() && w.items.len() == 30).await;
+    engine.save_draft(&session, "more marmalade").await.expect("it is saved");
+    let sizes = engine.session_sizes().await.expect("they are counted");
+    assert_eq!((sizes[0].session_id.as_str(), sizes[0].messages), (session.as_str(), 30));
+    assert!(sizes[0].bytes > 30 * 20_000, "{}", sizes[0].bytes);
+    let files = || {
+        ["threadkeep.db", "threadkeep.db-wal"]
+            .map(|name| std::fs::read(home.path("engine").join(name)).unwrap_or_default())
+    };
+    let before: usize = files().iter().map(Vec::len).sum();
+    engine.delete_session(&session).await.expect("it is saved");
+    let request =
+        SearchRequest { query: "marmalade".to_owned(), session_id: None, offset: 0, limit: 10 };
+    assert_eq!(engine.search(request).await.expect("it is searched").total, 0);
+    engine.close().await;
+    let left = files();
+    for file in &left {
+        let word = b"marmalade";
+        assert!(!file.windows(word.len()).any(|window| window == word), "not a word is left");
+    }
+    let after: usize = left.iter().map(Vec::len).sum();
+    assert!(after * 2 < before, "{before} bytes, then {after}");
 }

@@ -367,7 +367,9 @@ async fn a_copy_ends_at_a_message_and_goes_on_by_itself() {
     drop(engine);
     let engine = home.engine();
     let summary = engine.sessions().into_iter().find(|summary| summary.id == copy);
-    assert_eq!(summary.expect("it is listed").title, "hello");
+    let summary = summary.expect("it is listed");
+    assert_eq!(summary.title, "hello");
+    assert_eq!(summary.parent_id.as_deref(), Some(session.as_str()));
     connect(&engine, &server.base_url());
     let mut window = Window::open(&engine, &copy);
     window.until("the copy's own answer", |w| w.is_settled() && w.items.len() == 4).await;

@@ -10,7 +10,7 @@ export type SearchPage = {
  */
 hits: Array<SearchHit>, 
 /**
- * How many messages there are in all.
+ * How many messages there are in all. Of parts of words at most 300 are counted.
  */
 total: number, 
 /**

@@ -40,4 +40,8 @@ pendingApprovals: number,
 /**
  * Unsent text.
  */
-draft: string | null, };
+draft: string | null, 
+/**
+ * The session it is a copy of.
+ */
+parentId?: string, };

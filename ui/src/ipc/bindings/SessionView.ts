@@ -16,6 +16,10 @@ items: Array<Item>,
  */
 hasMoreBefore: boolean, 
 /**
+ * The first message by others that this person has not seen.
+ */
+firstUnread?: string, 
+/**
  * Everything but the messages.
  */
 meta: SessionMeta, 

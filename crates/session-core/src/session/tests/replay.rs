@@ -231,6 +231,8 @@ fn check(
     let view = session.opened(PAGE).map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert_eq!(&view.items, &shown(truth), "what opens");
     prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
+    session.complete_fold();
+    prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
     prop_assert_eq!(session.fold.approvals(), truth.approvals());
     prop_assert_eq!(session.fold.agents(), truth.agents());
     prop_assert_eq!(session.fold.title(), truth.title());
