@@ -83,7 +83,7 @@ pub(crate) fn check(dialect: &Dialect, bytes: &[u8]) {
     let mut u = Unstructured::new(bytes);
     let mut items = Vec::new();
     while !u.is_empty() && items.len() < 64 {
-        let made = (|| {
+        let made = (|| -> Result<String> {
             if !items.is_empty() && u.ratio(1, 12)? {
                 return Ok(u.choose(&items)?.clone());
             }
