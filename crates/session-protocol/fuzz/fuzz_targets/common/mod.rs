@@ -81,7 +81,7 @@ pub(crate) fn chunk(u: &mut Unstructured<'_>, kind: &str, fields: &str) -> Resul
 /// Folds a log of the dialect in every way that must not matter.
 pub(crate) fn check(dialect: &Dialect, bytes: &[u8]) {
     let mut u = Unstructured::new(bytes);
-    let mut items = Vec::new();
+    let mut items: Vec<String> = Vec::new();
     while !u.is_empty() && items.len() < 64 {
         let made = (|| -> Result<String> {
             if !items.is_empty() && u.ratio(1, 12)? {
