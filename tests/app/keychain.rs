@@ -91,7 +91,7 @@ async fn without_a_keychain_the_dialog_says_so_and_the_app_goes_on() {
     let computer = Computer::new();
     let app = computer.start().await;
     enter_key(&app).await;
-    let outcome = app.page().wait("[data-testid=settings] .outcome.bad").await;
+    let outcome = app.page().wait("[data-testid=settings] [role=alert]").await;
     let text = outcome.text().await;
     assert!(text.to_lowercase().contains("keychain"), "{text}");
     app.save("no-keychain").await;
