@@ -706,9 +706,10 @@ impl<'a> Step<'a> {
             call.result = Some(outcome);
             self.fold.refresh_call(call_id, self.tracker);
         } else {
+            // Nothing is nothing, before and after the signal was stored.
             self.signal(SignalKind::Result {
                 call: call_id.to_owned(),
-                output: outcome.output,
+                output: outcome.output.filter(|output| !output.is_null()),
                 error: outcome.error,
             });
         }

@@ -237,3 +237,19 @@ fn two_requests_of_one_id_in_a_message_that_is_not_in_memory_are_both_looked_at(
     let message = fold.message("b").expect("brought back");
     assert_eq!(parts(message), ["tool:c1:waiting", "tool:c2:denied"]);
 }
+
+/// Found by fuzzing: `null` came back from the store as no output at all.
+#[test]
+fn a_result_without_content_is_the_same_after_a_restart() {
+    let results = [
+        json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c1"}),
+        json!({"type": "tool_result", "toolCallId": "c1", "content": null}),
+        json!({"type": "tool-output-available", "toolCallId": "c1"}),
+    ];
+    for result in results {
+        let mut fold = SessionFold::new("s");
+        fold.apply([chunk("r", "k", "assistant", 0, &result).to_string()], &mut ());
+        let restored = SessionFold::restore("s", &fold.state());
+        assert_eq!(restored.state(), fold.state(), "{result}");
+    }
+}
