@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use session_core::{
     Actor, ConnectionState, CreateSession, Endpoint, Engine, EngineConfig, FeedChange, Limits,
 };
-use session_protocol::{AgentSpec, Part};
+use session_protocol::{AgentSpec, Part, Role};
 
 const SERVER: &str = "THREADKEEP_BENCH_SERVER";
 const SESSIONS: usize = 100;
@@ -71,9 +71,8 @@ fn demo() -> CreateSession {
 /// The last number in an answer of the demo agent: how many chunks it has.
 async fn chunks(engine: &Engine, session: &str) -> u64 {
     let view = engine.open_session(session).await.expect("it is there");
-    let Some(Part::Text { text }) = view.items.last().and_then(|item| item.parts.last()) else {
-        return 0;
-    };
+    let answer = view.items.last().filter(|item| item.meta.role == Role::Assistant);
+    let Some(Part::Text { text }) = answer.and_then(|item| item.parts.last()) else { return 0 };
     text.split_whitespace().rev().find_map(|word| word.parse().ok()).unwrap_or(0)
 }
 
