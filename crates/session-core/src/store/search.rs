@@ -222,7 +222,9 @@ fn load(
     let Some((id, title)) = titles.get(&session).and_then(Option::as_ref) else { return Ok(None) };
     connection
         .prepare_cached(
-            "SELECT row FROM messages WHERE session = ?1 AND hidden = 0 AND position = ?2",
+            // Without being told, the planner reads the whole session.
+            "SELECT row FROM messages INDEXED BY messages_in_order
+             WHERE session = ?1 AND hidden = 0 AND position = ?2",
         )?
         .query_row([session, rowid & ((1 << POSITION_BITS) - 1)], |row| {
             Ok(FoundMessage { session: id.clone(), title: title.clone(), row: row.get(0)? })
