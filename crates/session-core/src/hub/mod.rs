@@ -53,8 +53,9 @@ pub(crate) struct SessionReport {
     pub(crate) summary: SessionSummary,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) need: Need,
-    /// Its line has said all there is: it is up to date, or cannot be had.
-    pub(crate) looked: bool,
+    /// The look (see `Command::Follow`) whose line has said all there is: it is up to
+    /// date, or cannot be had.
+    pub(crate) looked: Option<u64>,
 }
 
 /// Why a session should be followed, the least pressing first.

@@ -34,11 +34,16 @@ struct Known {
     approvals: Vec<Approval>,
     need: Need,
     followed: bool,
-    /// Its line has said all there is.
+    /// How often it was followed anew: the number of its look.
+    look: u64,
+    /// The line of this look has said all there is.
     looked: bool,
     /// When something last happened in it, by the server's list.
     listed: Option<String>,
-    /// What `listed` was when its line had said all there was.
+    /// What `listed` was when this look began. A line that has said all vouches for this, not for
+    /// what was listed meanwhile, which may still be on its way.
+    sought: Option<String>,
+    /// What was listed and is here.
     seen: Option<String>,
 }
 
@@ -50,20 +55,33 @@ impl Known {
             approvals: vec![],
             need,
             followed: false,
+            look: 0,
             looked: false,
             listed: None,
+            sought: None,
             seen,
         }
     }
 
-    /// Something happened that is not here yet.
+    /// Something happened that is not here, and whose coming nobody waits for.
     fn is_behind(&self) -> bool {
-        self.listed > self.seen
+        self.listed > self.seen && !(self.followed && self.looked)
     }
 
-    fn look(&mut self) {
-        if self.looked {
-            self.seen.clone_from(&self.listed);
+    /// A look begins, or ends.
+    fn follow(&mut self, follow: bool) -> Option<u64> {
+        self.followed = follow;
+        self.looked = false;
+        self.look += 1;
+        self.sought.clone_from(&self.listed);
+        follow.then_some(self.look)
+    }
+
+    /// A look's line has said all there is.
+    fn has_looked(&mut self, look: Option<u64>) {
+        if self.followed && look == Some(self.look) {
+            self.looked = true;
+            self.seen = self.seen.take().max(self.sought.clone());
         }
     }
 
@@ -218,8 +236,8 @@ impl Hub {
                     .entry(id)
                     .or_insert_with(|| Known::new(summary.clone(), Need::default()));
                 (known.summary, known.approvals) = (summary, approvals);
-                (known.need, known.looked) = (need, looked);
-                known.look();
+                known.need = need;
+                known.has_looked(looked);
             }
             HubEvent::Deleted(id) => {
                 self.known.remove(&id);
@@ -262,7 +280,7 @@ impl Hub {
             Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
         }
         if let Some(known) = self.known.get_mut(id) {
-            known.followed = false;
+            known.follow(false);
         }
         self.follow_recent();
     }
@@ -334,14 +352,14 @@ impl Hub {
             if follow == known.followed {
                 continue;
             }
-            known.followed = follow;
+            let look = known.follow(follow);
             if follow {
                 match self.shared.session(&id) {
-                    Ok(session) => session.tell(Command::Follow(true)),
+                    Ok(session) => session.tell(Command::Follow(look)),
                     Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
                 }
             } else if let Some(session) = self.shared.running_session(&id) {
-                session.tell(Command::Follow(false));
+                session.tell(Command::Follow(look));
             }
         }
         let followed = self.known.values().filter(|known| known.followed).count();
@@ -379,7 +397,6 @@ impl Hub {
             match self.known.get_mut(&listed.session_id) {
                 Some(known) if known.listed < listed.last_activity_at => {
                     known.listed = listed.last_activity_at;
-                    known.look();
                     stirred |= known.is_behind();
                 }
                 Some(_) => {}

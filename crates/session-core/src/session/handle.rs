@@ -41,8 +41,9 @@ pub(crate) enum Command {
     MarkRead { reply: Reply<()> },
     /// Delete the session here, and on the server when it can be reached.
     Delete { reply: Reply<()> },
-    /// Follow the stream, or stop following it.
-    Follow(bool),
+    /// Follow the stream, or stop following it. The number tells the looks at a session apart: a
+    /// report of an earlier one says nothing about this one.
+    Follow(Option<u64>),
     /// Try now whatever waits.
     Nudge,
     /// The connection of the request under way may be dead: send it on another.

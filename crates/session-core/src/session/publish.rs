@@ -153,7 +153,7 @@ impl Session {
             } else {
                 Need::None
             },
-            looked: self.line.has_looked(),
+            looked: self.line.looked(),
         };
         if self.published.report.as_ref() != Some(&report) {
             let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));

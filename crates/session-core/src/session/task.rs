@@ -160,7 +160,7 @@ impl Task {
     fn begin(&mut self, now: Instant) {
         let session = &mut self.session;
         session.line.due(now);
-        if session.line.is_idle() && session.line.wanted && !session.deleted {
+        if session.line.is_idle() && session.line.look.is_some() && !session.deleted {
             let connected = session.shared.connected.borrow().clone();
             let offset = session.head.offset.clone();
             let before = session.line.connection().clone();
@@ -179,7 +179,7 @@ impl Task {
     /// Whether nobody has needed the session for so long that it may leave memory.
     fn may_rest(&mut self, now: Instant) -> bool {
         let session = &self.session;
-        let needed = session.line.wanted
+        let needed = session.line.look.is_some()
             || session.unconfirmed.is_some()
             || !session.viewers.is_empty()
             || session.outbox.is_busy()
@@ -279,11 +279,11 @@ impl Task {
             Command::SaveDraft { text, reply } => Some(session.save_draft(text, reply)),
             Command::MarkRead { reply } => session.mark_read(reply),
             Command::Delete { reply } => session.delete(reply),
-            Command::Follow(wanted) => {
-                session.line.wanted = wanted;
-                if !wanted {
+            Command::Follow(look) => {
+                session.line.look = look;
+                session.published.dirty = true;
+                if look.is_none() {
                     session.line.hang_up();
-                    session.published.dirty = true;
                 }
                 None
             }
