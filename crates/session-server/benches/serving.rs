@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
+    task::JoinSet,
 };
 
 const TOKENS: usize = 2_000;
@@ -211,10 +212,12 @@ async fn delivery(base: &str, path: &str, append: impl AsyncFn(usize)) -> (f64, 
     let host = base.trim_start_matches("http://").to_owned();
     let (arrived, mut arrivals) = mpsc::unbounded_channel::<(usize, Instant)>();
     let ready = Arc::new(AtomicUsize::new(0));
+    // They end with the measurement.
+    let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (host, path, arrived, ready) =
             (host.clone(), path.to_owned(), arrived.clone(), Arc::clone(&ready));
-        tokio::spawn(async move {
+        readers.spawn(async move {
             let mut socket = TcpStream::connect(&host).await.unwrap();
             let request = format!(
                 "GET {path}?live=sse&offset=-1 HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n"
