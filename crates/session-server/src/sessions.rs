@@ -37,6 +37,9 @@ const MAX_WAITING: usize = 4096;
 const MAX_APPEND: usize = 1 << 20;
 /// A session without runs and jobs is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
+/// With more open sessions than [`MANY`] it is closed after this: memory follows what is used, not what was.
+const IDLE_AMONG_MANY: Duration = Duration::from_secs(1);
+const MANY: usize = 1_000;
 
 /// What all sessions share.
 pub(crate) struct Shared {
@@ -259,6 +262,8 @@ impl Task {
             let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
             let absence = loaded.as_ref().and_then(|l| l.session.absence_in());
             let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
+            let many = self.sessions.count_open() > MANY;
+            let idle_for = if many { IDLE_AMONG_MANY } else { IDLE };
             tokio::select! {
                 biased;
                 committed = async {
@@ -329,7 +334,7 @@ impl Task {
                         loaded.session.expire();
                     }
                 }
-                () = tokio::time::sleep(IDLE), if idle => return Ended::Idle,
+                () = tokio::time::sleep(idle_for), if idle => return Ended::Idle,
             }
         }
     }
