@@ -1,5 +1,6 @@
 //! What was said in a session so far, for agents: folded from the stream at the start of each run.
 
+use futures::TryStreamExt;
 use serde_json::Value;
 use session_protocol::{Message, Part, Role, SessionFold, ToolCallPart};
 
@@ -16,9 +17,12 @@ pub(crate) struct History {
 
 /// Reads and folds a session. Costs in proportion to the session, once per run: the agent is sent all of it anyway.
 pub(crate) async fn load(streams: &dyn Streams, session_id: &str) -> Result<History, StreamError> {
-    let items = streams.read(&stream_name(session_id)).await?;
+    let name = stream_name(session_id);
     let mut fold = SessionFold::new(session_id);
-    fold.apply(items.iter(), &mut ());
+    let mut pages = streams.pages(&name);
+    while let Some(page) = pages.try_next().await? {
+        fold.apply(page.iter(), &mut ());
+    }
     let messages = fold.messages().filter(|message| !message.hidden).cloned().collect();
     Ok(History { messages })
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{TryStreamExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     agent::Agents,
     event,
+    ledger::Ledger,
     metrics::Metrics,
     problem::Problem,
     session::{Batch, Session, Waiter},
@@ -341,8 +342,8 @@ impl Task {
 
     /// The session as it is in the stream, or `None` when there is none.
     async fn load(&self) -> Result<Option<Loaded>, Problem> {
-        match self.shared.streams.read(&stream_name(&self.id)).await {
-            Ok(items) => self.open(&items).await.map(Some),
+        match self.read().await {
+            Ok(ledger) => self.open(ledger).await.map(Some),
             Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -350,23 +351,29 @@ impl Task {
 
     async fn refresh(&self, loaded: &mut Option<Loaded>) -> Result<(), Problem> {
         match loaded {
-            Some(loaded) => {
-                let items = self.shared.streams.read(&stream_name(&self.id)).await?;
-                loaded.session.refresh(&items);
-            }
+            Some(loaded) => loaded.session.refresh(self.read().await?),
             None => *loaded = self.load().await?,
         }
         Ok(())
     }
 
     async fn create(&self) -> Result<Loaded, Problem> {
-        let name = stream_name(&self.id);
-        let new = self.shared.streams.create(&name).await?;
-        let items = if new { Vec::new() } else { self.shared.streams.read(&name).await? };
-        self.open(&items).await
+        let new = self.shared.streams.create(&stream_name(&self.id)).await?;
+        self.open(if new { Ledger::default() } else { self.read().await? }).await
     }
 
-    async fn open(&self, items: &[bytes::Bytes]) -> Result<Loaded, Problem> {
+    /// The index of the stream, made page by page.
+    async fn read(&self) -> Result<Ledger, StreamError> {
+        let name = stream_name(&self.id);
+        let mut ledger = Ledger::default();
+        let mut pages = self.shared.streams.pages(&name);
+        while let Some(page) = pages.try_next().await? {
+            page.iter().for_each(|item| ledger.apply(item));
+        }
+        Ok(ledger)
+    }
+
+    async fn open(&self, ledger: Ledger) -> Result<Loaded, Problem> {
         let store = &self.shared.store;
         let epoch = store.next_epoch(&self.id).await?;
         let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
@@ -374,7 +381,7 @@ impl Task {
         let specs = store.agents(&self.id).await?;
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
-        let mut session = Session::open(&self.id, Arc::clone(&self.shared), items, specs, runs);
+        let mut session = Session::open(&self.id, Arc::clone(&self.shared), ledger, specs, runs);
         session.keep_title(title.as_deref());
         let stamp = Stamp { id: self.shared.instance.clone(), epoch, seq: 0 };
         Ok(Loaded { session, stamp })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use session_protocol::AgentSpec;
@@ -15,9 +16,9 @@ use crate::{
     access::{self, Acting},
     event::Role,
     problem::Problem,
-    session::{Cut, Origin, RawChunk},
+    session::{Origin, RawChunk, Survey},
     sessions::Open,
-    streams::{StreamError, stream_name},
+    streams::{StreamError, read_whole, stream_name},
 };
 
 /// Chunks of one batch.
@@ -204,8 +205,13 @@ pub(super) async fn fork(
     let agents =
         app.sessions.with(&session, Open::Existing, |session| Ok(session.registered())).await?;
     let streams = &app.sessions.shared().streams;
-    let items = streams.read(&stream_name(&session)).await?;
-    let cut = Cut::after(&items, body.at_message_id.as_deref())?;
+    let (source, target) = (stream_name(&session), stream_name(&new));
+    let mut survey = Survey::default();
+    let mut pages = streams.pages(&source);
+    while let Some(page) = pages.try_next().await? {
+        page.iter().for_each(|item| survey.take(item));
+    }
+    let cut = survey.cut(body.at_message_id.as_deref())?;
     let origin = Origin { session_id: session.clone(), message_id: body.at_message_id, actor_id };
     let origin = Arc::new(origin);
     let from = Arc::clone(&origin);
@@ -218,21 +224,22 @@ pub(super) async fn fork(
         Err(problem) => return Err(problem),
     };
     if !known.is_some_and(|(done, _)| done) {
-        let mut there = Vec::new();
-        if known.is_none()
-            && streams.fork(&stream_name(&new), &stream_name(&session), cut.items).await?
-        {
+        let rest = if known.is_none() && streams.fork(&target, &source, cut.items).await? {
             app.sessions.refresh(&new);
-        }
-        // A session that was made before, with agents perhaps, takes a copy as if it were empty.
-        if known.is_none_or(|(_, has_messages)| has_messages) {
-            there = match streams.read(&stream_name(&new)).await {
-                Err(StreamError::NotFound) => Vec::new(),
-                read => read?,
+            Vec::new()
+        } else {
+            // A session that was made before, with agents perhaps, takes a copy as if it were empty.
+            let there = if known.is_none_or(|(_, has_messages)| has_messages) {
+                match read_whole(&**streams, &target).await {
+                    Err(StreamError::NotFound) => Vec::new(),
+                    read => read?,
+                }
+            } else {
+                Vec::new()
             };
-        }
-        let Some(rest) = cut.rest(&items, &there) else {
-            return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
+            let items = read_whole(&**streams, &source).await?;
+            let rest = cut.rest(&items, &there);
+            rest.ok_or(Problem::conflict("SESSION_EXISTS", "The new session exists already"))?
         };
         let from = Arc::clone(&origin);
         app.sessions

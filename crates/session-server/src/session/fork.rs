@@ -5,7 +5,10 @@
 //! same items are copied. Nothing is remembered in between: a request that is repeated after a crash finds a stream
 //! that holds the beginning of the same items, and goes on from there.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -63,61 +66,73 @@ struct Owner {
 
 /// Where a message stands in the stream.
 struct Place {
+    /// The message's id, shared by its items.
+    name: Arc<str>,
     first: usize,
     last: usize,
     rows: u64,
 }
 
-impl Cut {
+/// Where the messages of a session stand, taken down while it is read.
+#[derive(Default)]
+pub(crate) struct Survey {
+    places: HashMap<String, Place>,
+    /// The message of each item, and whether it tells who was there.
+    owners: Vec<(Option<Arc<str>>, bool)>,
+}
+
+impl Survey {
+    /// Takes the next item of the session.
+    pub(crate) fn take(&mut self, item: &[u8]) {
+        let at = self.owners.len();
+        let Ok(item) = serde_json::from_slice::<Item>(item) else {
+            self.owners.push((None, false));
+            return;
+        };
+        let named = item.value.and_then(|value| value.message_id);
+        let deleted = named.is_none();
+        let named = named.or_else(|| Some(item.key.rsplit_once(':')?.0.to_owned()));
+        let owner = named.filter(|_| item.r#type == "chunk").map(|owner| {
+            let new = || Place { name: owner.as_str().into(), first: at, last: at, rows: 0 };
+            let place = self.places.entry(owner.clone()).or_insert_with(new);
+            place.last = at;
+            place.rows = if deleted { place.rows.saturating_sub(1) } else { place.rows + 1 };
+            Arc::clone(&place.name)
+        });
+        self.owners.push((owner, item.r#type == "presence"));
+    }
+
     /// The history up to and including a message, or all of it.
     ///
     /// # Errors
     ///
     /// The message is not in the session.
-    pub(crate) fn after(items: &[Bytes], message_id: Option<&str>) -> Result<Self, Problem> {
-        let mut places = HashMap::<String, Place>::new();
-        // The message of each item, and whether it tells who was there.
-        let mut owners = Vec::with_capacity(items.len());
-        for (at, item) in items.iter().enumerate() {
-            let Ok(item) = serde_json::from_slice::<Item>(item) else {
-                owners.push((None, false));
-                continue;
-            };
-            let named = item.value.and_then(|value| value.message_id);
-            let deleted = named.is_none();
-            let named = named.or_else(|| Some(item.key.rsplit_once(':')?.0.to_owned()));
-            let owner = named.filter(|_| item.r#type == "chunk");
-            if let Some(owner) = &owner {
-                let new = || Place { first: at, last: at, rows: 0 };
-                let place = places.entry(owner.clone()).or_insert_with(new);
-                place.last = at;
-                place.rows = if deleted { place.rows.saturating_sub(1) } else { place.rows + 1 };
-            }
-            owners.push((owner, item.r#type == "presence"));
-        }
+    pub(crate) fn cut(mut self, message_id: Option<&str>) -> Result<Cut, Problem> {
         let (end, keep) = match message_id {
-            None => (items.len(), None),
+            None => (self.owners.len(), None),
             Some(id) => {
-                let chosen = places.get(id).filter(|place| place.rows > 0);
+                let chosen = self.places.get(id).filter(|place| place.rows > 0);
                 let Some(chosen) = chosen.map(|place| place.first) else {
                     return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
                 };
-                let before = || places.iter().filter(|(_, place)| place.first <= chosen);
+                let before = || self.places.iter().filter(|(_, place)| place.first <= chosen);
                 let end = before().map(|(_, place)| place.last + 1).max().unwrap_or(0);
                 (end, Some(before().map(|(id, _)| id.clone()).collect::<HashSet<_>>()))
             }
         };
-        owners.truncate(end);
-        let foreign = owners.into_iter().map(|(owner, presence)| {
+        self.owners.truncate(end);
+        let foreign = self.owners.into_iter().map(|(owner, presence)| {
             let later = match (&keep, owner) {
-                (Some(keep), Some(owner)) => !keep.contains(&owner),
+                (Some(keep), Some(owner)) => !keep.contains(&*owner),
                 _ => false,
             };
             presence || later
         });
-        Ok(Self { items: end, foreign: foreign.collect(), keep })
+        Ok(Cut { items: end, foreign: foreign.collect(), keep })
     }
+}
 
+impl Cut {
     /// What is left to copy into a stream that holds `there` already; `None` when that is something else.
     pub(crate) fn rest(&self, items: &[Bytes], there: &[Bytes]) -> Option<Vec<Bytes>> {
         let whole = &items[..self.items];
@@ -244,6 +259,12 @@ mod tests {
         event::chunk(row, seq, "now")
     }
 
+    fn cut(items: &[Bytes], message_id: Option<&str>) -> Result<Cut, Problem> {
+        let mut survey = Survey::default();
+        items.iter().for_each(|item| survey.take(item));
+        survey.cut(message_id)
+    }
+
     #[test]
     fn a_cut_holds_the_messages_that_began_before_to_their_end() {
         let here = event::upsert("presence", "ann:d", &json!({"actorId": "ann"}));
@@ -256,7 +277,7 @@ mod tests {
             row("four", 0),
         ];
         let own = |id: Option<&str>| {
-            let cut = Cut::after(&items, id).unwrap();
+            let cut = cut(&items, id).unwrap();
             (cut.items, cut.rest(&items, &[]).unwrap())
         };
         let pick = |at: &[usize]| at.iter().map(|at| items[*at].clone()).collect::<Vec<_>>();
@@ -264,9 +285,9 @@ mod tests {
         assert_eq!(own(Some("two")), (5, pick(&[0, 1, 4])));
         assert_eq!(own(Some("three")), (5, pick(&[0, 1, 3, 4])));
         assert_eq!(own(None), (6, pick(&[0, 1, 3, 4, 5])));
-        assert!(Cut::after(&items, Some("five")).is_err());
+        assert!(cut(&items, Some("five")).is_err());
 
-        let cut = Cut::after(&items, Some("two")).unwrap();
+        let cut = cut(&items, Some("two")).unwrap();
         assert_eq!(cut.rest(&items, &items[..5]), Some(vec![]), "a fork");
         assert_eq!(cut.rest(&items, &pick(&[0, 1])), Some(pick(&[4])), "a copy that was cut off");
         assert_eq!(cut.rest(&items, &pick(&[1])), None, "something else");
@@ -275,7 +296,7 @@ mod tests {
     #[test]
     fn a_message_that_was_deleted_is_unknown() {
         let items = [row("one", 0), event::delete("chunk", "one:0")];
-        assert!(Cut::after(&items, Some("one")).is_err());
-        assert_eq!(Cut::after(&items, None).unwrap().items, 2);
+        assert!(cut(&items, Some("one")).is_err());
+        assert_eq!(cut(&items, None).unwrap().items, 2);
     }
 }

@@ -13,7 +13,7 @@ mod presence;
 mod room;
 mod runs;
 
-pub(crate) use fork::{Cut, Origin};
+pub(crate) use fork::{Origin, Survey};
 pub(crate) use room::RawChunk;
 
 use std::{
@@ -121,18 +121,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Rebuilds a session from its stream and the server's database, then ends or starts what a crash left over.
+    /// Rebuilds a session from the index of its stream and the server's database, then ends or starts what a crash left over.
     pub(crate) fn open(
         id: &str,
         shared: Arc<Shared>,
-        items: &[Bytes],
+        ledger: Ledger,
         specs: Vec<AgentSpec>,
         runs: Vec<StoredRun>,
     ) -> Self {
-        let mut ledger = Ledger::default();
-        for item in items {
-            ledger.apply(item);
-        }
         let mut session = Self {
             id: id.to_owned(),
             shared,
@@ -151,10 +147,9 @@ impl Session {
         session
     }
 
-    /// Takes over what somebody else wrote to the stream. No commit may be under way.
-    pub(crate) fn refresh(&mut self, items: &[Bytes]) {
-        let mut ledger = Ledger::default();
-        for item in items.iter().chain(&self.batch.events) {
+    /// Takes over what somebody else wrote to the stream, of which `ledger` is the index. No commit may be under way.
+    pub(crate) fn refresh(&mut self, mut ledger: Ledger) {
+        for item in &self.batch.events {
             ledger.apply(item);
         }
         self.ledger = ledger;

@@ -18,12 +18,13 @@ use durable_streams_server::{
     protocol::{error::Error, offset::Offset, producer::ProducerHeaders},
     storage::{CreateStreamResult, StreamConfig},
 };
+use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    Listed, MOUNT, Stamp, StreamError, Streams, import, json,
+    Listed, MOUNT, Pages, Stamp, StreamError, Streams, import, json,
     request::{ForkPart, Scope},
     routed::Routed,
     store::{Append, Create, Fork, StreamStore},
@@ -119,18 +120,15 @@ impl Streams for Embedded {
         Ok(())
     }
 
-    async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError> {
-        let name = name.to_owned();
-        self.reading(move |store| {
-            let (mut page, _) = store.page(&name, &Offset::start())?;
-            let mut items = page.messages;
-            while !page.at_tail {
-                (page, _) = store.page(&name, &page.next_offset)?;
-                items.append(&mut page.messages);
-            }
-            Ok(items)
-        })
-        .await
+    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
+        let pages = futures::stream::try_unfold(Some(Offset::start()), move |from| async move {
+            let Some(from) = from else { return Ok(None) };
+            let name = name.to_owned();
+            let (page, _) = self.reading(move |store| store.page(&name, &from)).await?;
+            let next = (!page.at_tail).then_some(page.next_offset);
+            Ok(Some((page.messages, next)))
+        });
+        pages.boxed()
     }
 
     async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError> {

@@ -11,6 +11,7 @@ mod store;
 use async_trait::async_trait;
 use axum::{body::Body, http::Request, response::Response};
 use bytes::Bytes;
+use futures::{TryStreamExt, stream::BoxStream};
 
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
@@ -60,6 +61,9 @@ pub(crate) struct Listed {
     pub(crate) last_activity_at: String,
 }
 
+/// Pages of items, in order; an error is the last.
+pub(crate) type Pages<'a> = BoxStream<'a, Result<Vec<Bytes>, StreamError>>;
+
 /// A place where streams live. All names are without the mount, such as `sessions/abc`.
 #[async_trait]
 pub(crate) trait Streams: Send + Sync {
@@ -70,8 +74,8 @@ pub(crate) trait Streams: Send + Sync {
     async fn append(&self, name: &str, items: Vec<Bytes>, stamp: &Stamp)
     -> Result<(), StreamError>;
 
-    /// All items of the stream, oldest first.
-    async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError>;
+    /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as a whole.
+    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;
 
     /// Makes `name` a fork of `source` that holds its first `items` items. False when that is not to be had here; then
     /// the name is as free as before. Repeating it is harmless.
@@ -93,4 +97,16 @@ pub(crate) trait Streams: Send + Sync {
 
     /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided before.
     async fn serve(&self, request: Request<Body>) -> Response;
+}
+
+/// All items of a stream at once, for who has to copy it.
+///
+/// # Errors
+///
+/// The stream is not there or cannot be read.
+pub(crate) async fn read_whole(
+    streams: &dyn Streams,
+    name: &str,
+) -> Result<Vec<Bytes>, StreamError> {
+    streams.pages(name).try_concat().await
 }

@@ -13,10 +13,10 @@ use durable_stream::{
     AppendOptions, Client, CreateOptions, Error, Live, Offset, ProducerStamp, RetryPolicy,
     StreamHandle,
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use url::Url;
 
-use super::{Listed, MOUNT, Stamp, StreamError, Streams};
+use super::{Listed, MOUNT, Pages, Stamp, StreamError, Streams};
 use crate::{config::Secret, error::ServerError, problem::Problem};
 
 /// A long poll or an event stream is cut by its server long before.
@@ -74,6 +74,28 @@ impl Remote {
         url
     }
 
+    /// Whether `name` holds exactly the first `items` items of `source`.
+    async fn begins_alike(
+        &self,
+        name: &str,
+        source: &str,
+        items: usize,
+    ) -> Result<bool, StreamError> {
+        let one_by_one = |name| {
+            self.pages(name)
+                .map_ok(|page| stream::iter(page).map(Ok::<_, StreamError>))
+                .try_flatten()
+        };
+        let (mut got, mut wanted) = (one_by_one(name), one_by_one(source).take(items));
+        loop {
+            match (got.try_next().await?, wanted.try_next().await?) {
+                (None, None) => return Ok(true),
+                (got, wanted) if got == wanted => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+
     fn stream(&self, name: &str) -> StreamHandle {
         self.client.stream(self.url(name))
     }
@@ -118,14 +140,9 @@ impl Streams for Remote {
         Ok(())
     }
 
-    async fn read(&self, name: &str) -> Result<Vec<Bytes>, StreamError> {
-        let mut items = Vec::new();
+    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
         let batches = self.stream(name).follow(Offset::Beginning, Live::No);
-        futures::pin_mut!(batches);
-        while let Some(batch) = batches.next().await {
-            items.append(&mut batch?.items);
-        }
-        Ok(items)
+        batches.map_ok(|batch| batch.items).map_err(StreamError::from).boxed()
     }
 
     /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.
@@ -140,8 +157,7 @@ impl Streams for Remote {
             Err(error) if error.is_retryable() => return Err(error.into()),
             Err(_) => return Ok(false),
         }
-        let got = self.read(name).await?;
-        let whole = got.len() == items && got == self.read(source).await?[..items.min(got.len())];
+        let whole = self.begins_alike(name, source, items).await?;
         if !whole {
             self.delete(name).await?;
         }
