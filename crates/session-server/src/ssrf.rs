@@ -3,8 +3,10 @@
 //! Whoever may register an agent can make the server send requests, so an agent's URL must not reach what only the
 //! server can reach: this machine, the local network, a cloud's metadata address. The URL is checked when the agent is
 //! registered; every connection checks the addresses its name resolves to, and every redirect is checked like a new
-//! URL. Origins that the operator lists are exempt and are called by a client of their own that follows redirects only
-//! to such origins.
+//! URL. Origins that the operator lists are exempt and are called by a client of their own.
+//!
+//! Redirects are followed here and not by the HTTP client: it would send an agent's headers, which hold keys, to wherever
+//! the agent points. They go to the agent's own origin only.
 
 use std::{
     io,
@@ -14,8 +16,9 @@ use std::{
 };
 
 use reqwest::{
-    Client,
+    Client, Response, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
+    header::{self, HeaderMap},
     redirect,
 };
 use url::{Host, Origin, Url};
@@ -40,6 +43,17 @@ pub(crate) enum Refused {
     Private,
 }
 
+/// Why an agent gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("the agent redirected too often, or to nowhere")]
+    Redirects,
+    #[error(transparent)]
+    Failed(#[from] reqwest::Error),
+}
+
 /// The rules, and the HTTP clients that keep them.
 pub(crate) struct Outbound {
     allowed: Vec<Origin>,
@@ -51,16 +65,9 @@ pub(crate) struct Outbound {
 impl Outbound {
     pub(crate) fn new(allowed: &[Url], allow_private: bool) -> Result<Self, ServerError> {
         let allowed: Vec<Origin> = allowed.iter().map(Url::origin).collect();
-        let guarded = client()
-            .dns_resolver(Arc::new(PublicOnly(system)))
-            .redirect(redirects(|url| public_url(url).is_ok()))
-            .build()
-            .map_err(ServerError::HttpClient)?;
-        let origins = allowed.clone();
-        let trusted = client()
-            .redirect(redirects(move |url| allow_private || origins.contains(&url.origin())))
-            .build()
-            .map_err(ServerError::HttpClient)?;
+        let resolver = Arc::new(PublicOnly(system));
+        let guarded = client().dns_resolver(resolver).build().map_err(ServerError::HttpClient)?;
+        let trusted = client().build().map_err(ServerError::HttpClient)?;
         Ok(Self { allowed, allow_private, guarded, trusted })
     }
 
@@ -79,9 +86,49 @@ impl Outbound {
         Ok(url)
     }
 
-    /// The client to call a checked URL with.
-    pub(crate) fn client(&self, url: &Url) -> &Client {
-        if self.trusts(url) { &self.trusted } else { &self.guarded }
+    /// Posts JSON to an agent and gives its answer, whatever its status. A redirect is followed with the same method and
+    /// body, as 307 and 308 ask for and agents behind a moved URL need; `secrets` are for the endpoint's own origin.
+    ///
+    /// # Cancel safety
+    ///
+    /// The agent may have got the request.
+    pub(crate) async fn post(
+        &self,
+        endpoint: &str,
+        secrets: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Response, Unanswered> {
+        const ACCEPT: &str = "text/event-stream, application/x-ndjson, application/json";
+        let body = bytes::Bytes::from(body);
+        let mut url = self.check(endpoint)?;
+        let own = url.origin();
+        for _ in 0..=REDIRECTS {
+            let client = if self.trusts(&url) { &self.trusted } else { &self.guarded };
+            let mut call = client
+                .post(url.clone())
+                .header(header::ACCEPT, ACCEPT)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.clone());
+            if url.origin() == own {
+                call = call.headers(secrets.clone());
+            }
+            let answer = call.send().await?;
+            let moved = matches!(
+                answer.status(),
+                StatusCode::MOVED_PERMANENTLY
+                    | StatusCode::FOUND
+                    | StatusCode::TEMPORARY_REDIRECT
+                    | StatusCode::PERMANENT_REDIRECT
+            );
+            if !moved {
+                return Ok(answer);
+            }
+            let location = answer.headers().get(header::LOCATION);
+            let location = location.and_then(|location| location.to_str().ok());
+            let next = location.and_then(|location| url.join(location).ok());
+            url = self.check(next.ok_or(Unanswered::Redirects)?.as_str())?;
+        }
+        Err(Unanswered::Redirects)
     }
 
     fn trusts(&self, url: &Url) -> bool {
@@ -91,20 +138,8 @@ impl Outbound {
 
 /// No proxy: it would resolve names itself, past our resolver.
 fn client() -> reqwest::ClientBuilder {
-    Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(READ)
-}
-
-fn redirects(allowed: impl Fn(&Url) -> bool + Send + Sync + 'static) -> redirect::Policy {
-    redirect::Policy::custom(move |attempt| {
-        let scheme = attempt.url().scheme();
-        if attempt.previous().len() > REDIRECTS {
-            attempt.error("too many redirects")
-        } else if matches!(scheme, "http" | "https") && allowed(attempt.url()) {
-            attempt.follow()
-        } else {
-            attempt.error(Refused::Private)
-        }
-    })
+    let none = redirect::Policy::none();
+    Client::builder().no_proxy().redirect(none).connect_timeout(CONNECT).read_timeout(READ)
 }
 
 /// Literal addresses never reach a resolver, so the URL itself is looked at first. The URL parser has already turned
@@ -182,13 +217,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::VecDeque,
-        sync::{
-            Mutex,
-            atomic::{AtomicUsize, Ordering},
-        },
-    };
+    use std::{collections::VecDeque, sync::Mutex};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -263,52 +292,69 @@ mod tests {
         assert!(resolved.is_err());
     }
 
-    /// A server on this machine that counts its connections and answers each with a redirect.
-    async fn local(location: String) -> (SocketAddr, Arc<AtomicUsize>) {
+    /// A server on this machine that keeps the requests it gets and answers each with a redirect.
+    async fn local(location: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let seen = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&seen);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((mut connection, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
                 let answer = format!(
                     "HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
                 );
-                let asked = connection.read(&mut [0; 4096]).await;
-                asked.expect("a request comes first");
+                let mut request = [0; 4096];
+                let length = connection.read(&mut request).await;
+                let length = length.expect("a request comes first");
+                kept.lock().unwrap().push(String::from_utf8_lossy(&request[..length]).into_owned());
                 connection.write_all(answer.as_bytes()).await.ok();
             }
         });
         (addr, seen)
     }
 
+    fn origin_of(addr: SocketAddr) -> Url {
+        Url::parse(&format!("http://{addr}")).unwrap()
+    }
+
+    async fn post(outbound: &Outbound, addr: SocketAddr) -> Result<Response, Unanswered> {
+        let secrets = [(header::AUTHORIZATION, "hush"), ("x-key".parse().unwrap(), "hush")];
+        let secrets = secrets.map(|(name, value)| (name, value.parse().unwrap()));
+        outbound.post(&format!("http://{addr}/agent"), secrets.into_iter().collect(), vec![]).await
+    }
+
     #[tokio::test]
     async fn a_redirect_is_checked_like_a_new_url() {
         let (inner, seen) = local("/".to_owned()).await;
         let port = inner.port();
-        for host in
+        let mut locations: Vec<String> =
             ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]", "0x7f000001", "127.1"]
-        {
-            let (outer, _) = local(format!("http://{host}:{port}/agent")).await;
-            let client =
-                client().redirect(redirects(|url| public_url(url).is_ok())).build().unwrap();
-            let error = client.post(format!("http://{outer}/")).send().await.unwrap_err();
-            assert!(error.is_redirect(), "{host}: {error:?}");
+                .map(|host| format!("http://{host}:{port}/agent"))
+                .into();
+        locations.push("http://169.254.169.254/latest/meta-data".to_owned());
+        locations.push("file:///etc/passwd".to_owned());
+        for location in locations {
+            let (outer, _) = local(location.clone()).await;
+            let outbound = Outbound::new(&[origin_of(outer)], false).unwrap();
+            let refused = post(&outbound, outer).await.unwrap_err();
+            assert!(matches!(refused, Unanswered::Refused(_)), "{location}: {refused:?}");
         }
-        for location in ["http://169.254.169.254/latest/meta-data", "file:///etc/passwd"] {
-            let (outer, _) = local(location.to_owned()).await;
-            let client =
-                client().redirect(redirects(|url| public_url(url).is_ok())).build().unwrap();
-            let answer = client.post(format!("http://{outer}/")).send().await;
-            // What is no web address comes back as it is: a 3xx, which is no success.
-            let refused = match &answer {
-                Ok(answer) => answer.status().is_redirection(),
-                Err(error) => error.is_redirect(),
-            };
-            assert!(refused, "{location}: {answer:?}");
+        assert_eq!(seen.lock().unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_agents_headers_go_to_its_own_origin_only() {
+        let (other, seen) = local("/again".to_owned()).await;
+        let (agent, first) = local(format!("http://{other}/agent")).await;
+        let outbound = Outbound::new(&[origin_of(agent), origin_of(other)], false).unwrap();
+        let endless = post(&outbound, agent).await.unwrap_err();
+        assert!(matches!(endless, Unanswered::Redirects), "{endless:?}");
+        let (first, seen) = (first.lock().unwrap(), seen.lock().unwrap());
+        assert_eq!((first.len(), seen.len()), (1, REDIRECTS));
+        assert_eq!(first[0].matches("hush").count(), 2);
+        for request in &*seen {
+            assert!(request.starts_with("POST /") && !request.contains("hush"), "{request}");
         }
-        assert_eq!(seen.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test]
@@ -330,6 +376,6 @@ mod tests {
             let error = client.post(url).send().await.unwrap_err();
             assert!(error.is_connect(), "{error:?}");
         }
-        assert_eq!(seen.load(Ordering::SeqCst), 0);
+        assert_eq!(seen.lock().unwrap().len(), 0);
     }
 }

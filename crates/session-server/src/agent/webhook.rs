@@ -5,14 +5,17 @@
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use reqwest::{StatusCode, header};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 use serde_json::{Map, Value, json};
 use session_protocol::{Message, Role, ToolCallPart};
 
 use super::{Agent, RunRequest, lines::Lines};
 use crate::{
     history,
-    ssrf::Outbound,
+    ssrf::{Outbound, Unanswered},
     turns::{Answer, Cause, RunEnd, RunSink},
 };
 
@@ -34,22 +37,13 @@ impl Webhook {
 #[async_trait]
 impl Agent for Webhook {
     async fn run(&self, request: RunRequest, out: RunSink) -> RunEnd {
-        let url = match self.outbound.check(&request.spec.endpoint) {
-            Ok(url) => url,
-            Err(refused) => return RunEnd::failed("agent_refused", refused.to_string()),
+        let Some(headers) = headers(&request) else {
+            return RunEnd::failed("agent_misconfigured", "The agent's headers cannot be sent.");
         };
-        let mut call = self
-            .outbound
-            .client(&url)
-            .post(url)
-            .header(header::ACCEPT, "text/event-stream, application/x-ndjson, application/json")
-            .json(&body(&request));
-        for (name, value) in request.spec.headers.iter().flatten() {
-            call = call.header(name, value);
-        }
-        let response = match call.send().await {
+        let body = body(&request).to_string().into_bytes();
+        let response = match self.outbound.post(&request.spec.endpoint, headers, body).await {
             Ok(response) => response,
-            Err(error) => return unreachable(&error),
+            Err(error) => return unanswered(&error),
         };
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
@@ -97,19 +91,32 @@ impl Agent for Webhook {
     }
 }
 
-fn unreachable(error: &reqwest::Error) -> RunEnd {
-    if error.is_builder() {
-        RunEnd::failed("agent_misconfigured", "The agent's headers cannot be sent.")
-    } else if error.is_redirect() {
-        RunEnd::failed("agent_refused", "The agent redirected to an address that is not allowed.")
-    } else if error.is_timeout() {
-        RunEnd::failed("agent_timeout", "The agent did not answer in time.")
-    } else {
-        RunEnd::failed("agent_unreachable", "The agent could not be reached.")
+fn unanswered(error: &Unanswered) -> RunEnd {
+    match error {
+        Unanswered::Refused(_) | Unanswered::Redirects => {
+            RunEnd::failed("agent_refused", error.to_string())
+        }
+        Unanswered::Failed(error) if error.is_timeout() => {
+            RunEnd::failed("agent_timeout", "The agent did not answer in time.")
+        }
+        Unanswered::Failed(_) => {
+            RunEnd::failed("agent_unreachable", "The agent could not be reached.")
+        }
     }
 }
 
-/// The request body. Our fields win over the template's.
+/// The headers that a person typed for this agent; `None` when they are no headers.
+fn headers(request: &RunRequest) -> Option<HeaderMap> {
+    let typed = request.spec.headers.iter().flatten();
+    let parsed = typed.map(|(name, value)| {
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true); // L11
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    });
+    parsed.collect()
+}
+
+/// The request body. What the run is wins over the template; what says nothing gives way to it.
 fn body(request: &RunRequest) -> Value {
     let mut body = match &request.spec.body_template {
         Some(Value::Object(template)) => template.clone(),
@@ -120,11 +127,7 @@ fn body(request: &RunRequest) -> Value {
     };
     put("threadId", request.session_id.clone().into());
     put("runId", request.plan.run_id.clone().into());
-    put("state", json!({}));
     put("messages", messages(request).into());
-    put("tools", json!([]));
-    put("context", json!([]));
-    put("forwardedProps", json!({}));
     put("stream", true.into());
     if let Cause::Answers { parent_run_id } = &request.plan.cause {
         if let Some(parent) = parent_run_id {
@@ -132,6 +135,14 @@ fn body(request: &RunRequest) -> Value {
         }
         let resume = request.answers.iter().map(|answer| resumed(answer, request));
         put("resume", resume.collect());
+    }
+    for (key, nothing) in [
+        ("state", json!({})),
+        ("tools", json!([])),
+        ("context", json!([])),
+        ("forwardedProps", json!({})),
+    ] {
+        body.entry(key).or_insert(nothing);
     }
     Value::Object(body)
 }
