@@ -126,6 +126,8 @@ pub(crate) fn needed(method: &Method, pattern: Option<&str>) -> Need {
 /// What a named token stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
+    /// Which token it is; no secret.
+    pub(crate) token_id: String,
     /// Who acts when the token is used.
     pub(crate) name: String,
     pub(crate) role: Role,

@@ -24,6 +24,7 @@ use url::{Host, Url};
 use crate::{
     access::{self, Caller, Need},
     config::{Auth, ServerConfig},
+    following::{Following, Revoked},
     limits::{Client, Limiter},
     problem::Problem,
     store::StoreError,
@@ -51,10 +52,15 @@ pub(crate) struct Guard {
     /// `http` or `https`, as the server's own pages have it.
     scheme: &'static str,
     limiter: Limiter,
+    following: Following,
 }
 
 impl Guard {
-    pub(crate) fn new(config: &ServerConfig, named: Option<Tokens>) -> Self {
+    pub(crate) fn new(
+        config: &ServerConfig,
+        named: Option<Arc<Mutex<Tokens>>>,
+        following: Following,
+    ) -> Self {
         let auth = &config.auth;
         let owner = match auth {
             Auth::None => None,
@@ -62,7 +68,6 @@ impl Guard {
             Auth::Named(owner) => owner.as_ref(),
         };
         let owner = owner.map(|owner| tokens::hash(owner.expose()));
-        let named = named.map(|named| Arc::new(Mutex::new(named)));
         let origins = config
             .allowed_origins
             .iter()
@@ -70,7 +75,7 @@ impl Guard {
             .collect();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let limiter = Limiter::new(&config.limits);
-        Self { open: matches!(auth, Auth::None), owner, named, origins, scheme, limiter }
+        Self { open: matches!(auth, Auth::None), owner, named, origins, scheme, limiter, following }
     }
 
     fn allows_origin(&self, origin: &HeaderValue, own: Option<&str>) -> bool {
@@ -110,15 +115,17 @@ impl Guard {
         Ok(found.map(|grant| Caller::Named(Arc::new(grant))))
     }
 
-    /// Lets a request through to its route, or says why not.
-    async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+    /// Lets a request through to its route, or says why not. A reader that follows a stream may stay until its token is
+    /// revoked.
+    async fn admit(&self, request: &mut Request) -> Result<Option<Revoked>, Problem> {
         let pattern = request.extensions().get::<MatchedPath>().map(|path| path.as_str());
         let need = access::needed(request.method(), pattern);
         if need == Need::Nothing {
-            return Ok(());
+            return Ok(None);
         }
         let caller = self.caller(request.headers()).await?;
-        if !is_following(request) {
+        let follows = is_following(request);
+        if !follows || caller.is_none() {
             let peer = request.extensions().get::<ConnectInfo<Peer>>();
             let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
             self.limiter.count(&match &caller {
@@ -132,8 +139,12 @@ impl Guard {
             params.iter().find(|(name, _)| *name == "session").map(|(_, value)| value)
         });
         caller.check(need, session)?;
+        let revocable = match &caller {
+            Caller::Named(grant) if follows => Some(self.following.begin(&grant.token_id)),
+            Caller::Named(_) | Caller::Owner => None,
+        };
         request.extensions_mut().insert(caller);
-        Ok(())
+        Ok(revocable)
     }
 }
 
@@ -176,7 +187,11 @@ pub(crate) async fn check(
         StatusCode::NO_CONTENT.into_response() // a preflight never carries a token
     } else {
         match guard.admit(&mut request).await {
-            Ok(()) => next.run(request).await,
+            Ok(None) => next.run(request).await,
+            Ok(Some(token)) => tokio::select! {
+                answer = next.run(request) => token.ends(answer),
+                () = token.revoked() => Problem::unauthorized().into_response(),
+            },
             Err(problem) => problem.into_response(),
         }
     };

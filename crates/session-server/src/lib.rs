@@ -24,6 +24,7 @@ mod agent;
 mod config;
 mod error;
 mod event;
+mod following;
 mod guard;
 mod history;
 mod ledger;

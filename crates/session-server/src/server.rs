@@ -1,6 +1,12 @@
 //! Starting and stopping a server.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::{FutureExt, future::Either};
 use tokio::net::TcpListener;
@@ -11,6 +17,7 @@ use crate::{
     agent::Agents,
     config::{Auth, ServerConfig, StreamsBackend},
     error::ServerError,
+    following::Following,
     guard::{Guard, Peer},
     metrics::Metrics,
     routes::{self, App},
@@ -134,14 +141,20 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         tasks: TaskTracker::new(),
     });
     let sessions = Sessions::new(Arc::clone(&shared));
+    let following = Following::default();
     let tokens = match &config.auth {
-        Auth::Named(_) => Some(Tokens::open(&config.data_dir).map_err(|error| match error {
-            TokenError::Open(error) => error,
-            other => ServerError::StoreFailed(other.to_string()),
-        })?),
+        Auth::Named(_) => {
+            let tokens = Tokens::open(&config.data_dir).map_err(|error| match error {
+                TokenError::Open(error) => error,
+                other => ServerError::StoreFailed(other.to_string()),
+            })?;
+            let tokens = Arc::new(Mutex::new(tokens));
+            shared.tasks.spawn(following.clone().watch(Arc::clone(&tokens), stop.clone()));
+            Some(tokens)
+        }
         Auth::None | Auth::Token(_) => None,
     };
-    let guard = Arc::new(Guard::new(&config, tokens));
+    let guard = Arc::new(Guard::new(&config, tokens, following));
     let limits = Arc::new(config.limits.clone());
     let app = routes::router(App { sessions: sessions.clone(), limits }, guard)
         .into_make_service_with_connect_info::<Peer>();

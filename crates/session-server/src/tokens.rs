@@ -127,10 +127,10 @@ impl Tokens {
     pub fn list(&self) -> Result<Vec<TokenInfo>, TokenError> {
         let mut query = self
             .connection
-            .prepare("SELECT name, role, sessions, created_at FROM tokens ORDER BY rowid")?;
+            .prepare("SELECT id, name, role, sessions, created_at FROM tokens ORDER BY rowid")?;
         let rows = query.query_map([], |row| {
-            let Grant { name, role, sessions } = grant(row, 0)?;
-            Ok(TokenInfo { name, role, sessions, created_at: row.get(3)? })
+            let Grant { name, role, sessions, .. } = grant(row, 0)?;
+            Ok(TokenInfo { name, role, sessions, created_at: row.get(4)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -144,6 +144,11 @@ impl Tokens {
         Ok(self.connection.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0)
     }
 
+    /// Whether the token with this id has not been revoked.
+    pub(crate) fn exists(&self, id: &str) -> rusqlite::Result<bool> {
+        self.connection.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?.exists([id])
+    }
+
     /// What a token stands for, or `None` when it is no token.
     pub(crate) fn find(&self, token: &str) -> rusqlite::Result<Option<Grant>> {
         let mut parts = token.splitn(3, '_');
@@ -153,7 +158,7 @@ impl Tokens {
         };
         let found = self
             .connection
-            .prepare_cached("SELECT hash, name, role, sessions FROM tokens WHERE id = ?1")?
+            .prepare_cached("SELECT hash, id, name, role, sessions FROM tokens WHERE id = ?1")?
             .query_row([id], |row| {
                 let known: Vec<u8> = row.get(0)?;
                 Ok((known, grant(row, 1)?))
@@ -170,14 +175,15 @@ pub(crate) fn hash(secret: &str) -> [u8; 32] {
     *blake3::hash(secret.as_bytes()).as_bytes()
 }
 
-/// The columns name, role and sessions, from `first` on.
+/// The columns id, name, role and sessions, from `first` on.
 fn grant(row: &Row<'_>, first: usize) -> rusqlite::Result<Grant> {
     let bad = |column| {
         rusqlite::Error::InvalidColumnType(column, "tokens".to_owned(), rusqlite::types::Type::Text)
     };
-    let (role, sessions) = (first + 1, first + 2);
+    let (role, sessions) = (first + 2, first + 3);
     Ok(Grant {
-        name: row.get(first)?,
+        token_id: row.get(first)?,
+        name: row.get(first + 1)?,
         role: row.get::<_, String>(role)?.parse().map_err(|_| bad(role))?,
         sessions: row
             .get::<_, Option<String>>(sessions)?
@@ -200,9 +206,10 @@ mod tests {
         let other = tokens.create("bob", Role::Manage, None).unwrap();
         let server = Tokens::open(dir.path()).unwrap();
         let found = server.find(token.expose()).unwrap().unwrap();
-        let sessions = Some(only.to_vec());
-        assert_eq!(found, Grant { name: "ann".to_owned(), role: Role::Chat, sessions });
         let id = token.expose().split('_').nth(1).unwrap();
+        let (token_id, name) = (id.to_owned(), "ann".to_owned());
+        let sessions = Some(only.to_vec());
+        assert_eq!(found, Grant { token_id, name, role: Role::Chat, sessions });
         let secret = other.expose().splitn(3, '_').nth(2).unwrap();
         for wrong in ["", "tk", "tk__", &format!("tk_{id}_"), &format!("tk_{id}_{secret}")] {
             assert_eq!(server.find(wrong).unwrap(), None, "{wrong}");

@@ -170,3 +170,32 @@ async fn streams_are_written_directly_by_manage_only_and_the_session_goes_on_fro
     assert_eq!(call(&rig, token, Method::PUT, other, json!([1])).await.0, 201);
     assert_eq!(call(&rig, token, Method::GET, other, json!(null)).await.1, json!([1]));
 }
+
+#[tokio::test]
+async fn readers_end_with_their_token_and_no_others() {
+    let (rig, tokens) = rig().await;
+    let ann = tokens.create("ann", Role::Chat, None).unwrap();
+    let bob = tokens.create("bob", Role::View, None).unwrap();
+    let hello = json!({"content": "hello"});
+    let path = "/v1/sessions/s/messages";
+    assert_eq!(call(&rig, ann.expose(), Method::POST, path, hello.clone()).await.0, 200);
+    let follow = |token: &session_server::Secret, live: &str| {
+        let path = format!("/v1/stream/sessions/s?offset=now&live={live}");
+        rig.request(Method::GET, &path).bearer_auth(token.expose()).send()
+    };
+    let mut anns = follow(&ann, "sse").await.unwrap();
+    let mut bobs = follow(&bob, "sse").await.unwrap();
+    // Both have begun: each is told where the stream is.
+    assert!(anns.chunk().await.unwrap().is_some() && bobs.chunk().await.unwrap().is_some());
+    let (polled, revoked) =
+        tokio::join!(follow(&ann, "long-poll"), async { tokens.revoke("ann").unwrap() });
+    assert!(revoked);
+    assert_eq!(polled.unwrap().status(), 401, "a poll that waits is answered");
+    while anns.chunk().await.unwrap().is_some() {}
+    assert_eq!(follow(&ann, "sse").await.unwrap().status(), 401);
+    assert_eq!(call(&rig, "owner", Method::POST, path, hello).await.0, 200);
+    let mut heard = String::new();
+    while !heard.contains("hello") {
+        heard += std::str::from_utf8(&bobs.chunk().await.unwrap().unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,93 @@
+//! Readers that follow a stream with a named token: they are let in once and stay, so a token that is revoked meanwhile
+//! has to end them.
+//!
+//! Tokens are revoked by another process, in the database. While somebody follows, the tokens that are followed with are
+//! looked up every [`LOOK`]; one that is gone ends its readers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use axum::{body::Body, response::Response};
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::tokens::Tokens;
+
+/// A revoked token's readers end within this time.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The tokens that somebody follows with.
+#[derive(Clone, Default)]
+pub(crate) struct Following(Arc<Mutex<HashMap<String, Weak<CancellationToken>>>>);
+
+/// Ends when the token of one reader is revoked. Shared by all readers of the same token.
+#[derive(Clone)]
+pub(crate) struct Revoked(Arc<CancellationToken>);
+
+impl Following {
+    /// A reader begins to follow with the token of this id.
+    pub(crate) fn begin(&self, token_id: &str) -> Revoked {
+        let mut followed = self.lock();
+        let known = followed.get(token_id).and_then(Weak::upgrade);
+        Revoked(known.unwrap_or_else(|| {
+            let new = Arc::new(CancellationToken::new());
+            followed.insert(token_id.to_owned(), Arc::downgrade(&new));
+            new
+        }))
+    }
+
+    /// Looks for revoked tokens until `stop`.
+    pub(crate) async fn watch(self, tokens: Arc<Mutex<Tokens>>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let ids: Vec<String> = {
+                let mut followed = self.lock();
+                followed.retain(|_, readers| readers.strong_count() > 0);
+                followed.keys().cloned().collect()
+            };
+            if ids.is_empty() {
+                continue;
+            }
+            let tokens = Arc::clone(&tokens);
+            let looked = tokio::task::spawn_blocking(move || {
+                let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                // A database that fails says nothing about a token: it is looked at again.
+                ids.into_iter().filter(|id| matches!(tokens.exists(id), Ok(false))).collect()
+            });
+            let gone: Vec<String> = looked.await.unwrap_or_default();
+            let mut followed = self.lock();
+            for readers in gone.iter().filter_map(|id| followed.remove(id)?.upgrade()) {
+                readers.cancel();
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<CancellationToken>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Revoked {
+    /// Waits for the revocation.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub(crate) async fn revoked(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// The same answer, whose body ends with the token.
+    pub(crate) fn ends(self, answer: Response) -> Response {
+        answer.map(|body| {
+            let ended = async move { self.0.cancelled().await };
+            Body::from_stream(body.into_data_stream().take_until(Box::pin(ended)))
+        })
+    }
+}
