@@ -221,6 +221,14 @@ impl Acting {
             Some(_) => Err(Problem::bad_request("actorId: expected 1 to 256 bytes")),
         }
     }
+
+    /// Who reads, when that is known: a read needs no actor.
+    pub(crate) fn reader(&self) -> Option<&str> {
+        match &self.caller {
+            Caller::Named(grant) => Some(&grant.name),
+            Caller::Owner => self.header.as_deref(),
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Acting {

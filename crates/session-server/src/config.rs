@@ -179,6 +179,9 @@ pub struct ServerConfig {
     pub agents: BuiltinAgents,
     /// How many times in a row agents may react to agents after a person spoke; 0: never.
     pub agent_depth: u32,
+    /// A device that logged in without promising to heartbeat is written offline when its actor neither followed the
+    /// session's stream nor did anything in it for so long.
+    pub silence: Duration,
     /// How long the demo agent waits between two chunks.
     pub demo_pace: Duration,
 }
@@ -201,6 +204,7 @@ impl ServerConfig {
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
             agent_depth: 3,
+            silence: Duration::from_secs(90), // three missed beats of the usual 30 s
             demo_pace: Duration::from_millis(15),
         }
     }

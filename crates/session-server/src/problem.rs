@@ -114,6 +114,10 @@ impl From<StreamError> for Problem {
                 "The stream server is out of space",
             )
             .details(details),
+            StreamError::Long => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SESSION_FULL", "Session full")
+                    .details(details)
+            }
             StreamError::TooLarge => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Event too large")
                     .details(details)

@@ -20,7 +20,9 @@ use crate::{
     following::Following,
     guard::{Guard, Peer},
     metrics::Metrics,
+    problem::Problem,
     routes::{self, App},
+    session::Signs,
     sessions::{Sessions, Shared},
     store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
@@ -137,6 +139,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         metrics: Metrics::new(),
         instance,
         agent_depth: config.agent_depth,
+        silence: config.silence,
+        signs: Signs::default(),
         shutdown_runs: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -237,9 +241,24 @@ async fn recover(sessions: Sessions, stop: CancellationToken) {
                 unfinished.push(stream.session_id);
             }
         }
-        for session_id in unfinished {
-            if let Err(problem) = sessions.recover(&session_id).await {
-                tracing::warn!(?problem, "a session could not be recovered");
+        // The stream server may start after this one, or be away for a while.
+        let mut wait = Duration::from_millis(500);
+        while !unfinished.is_empty() {
+            let mut later = Vec::new();
+            for session_id in unfinished {
+                match sessions.recover(&session_id).await {
+                    Err(problem) if problem.is_temporary() => later.push(session_id),
+                    Err(problem) if problem != Problem::session_not_found() => {
+                        tracing::warn!(?problem, "a session could not be recovered");
+                    }
+                    _ => {}
+                }
+            }
+            unfinished = later;
+            if !unfinished.is_empty() {
+                tracing::warn!(sessions = unfinished.len(), "sessions are recovered later");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(10));
             }
         }
     };

@@ -24,7 +24,7 @@ use crate::{
     ledger::Ledger,
     metrics::Metrics,
     problem::Problem,
-    session::{Batch, Session, Waiter},
+    session::{Batch, Session, Signs, Waiter},
     store::{Op, Store},
     streams::{Stamp, StreamError, Streams, stream_name},
     turns::{self, Start},
@@ -52,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) instance: String,
     /// How many times in a row agents may react to agents.
     pub(crate) agent_depth: u32,
+    /// How long a device that does not heartbeat may be silent.
+    pub(crate) silence: Duration,
+    pub(crate) signs: Signs,
     /// Ends runs, before the sessions themselves end.
     pub(crate) shutdown_runs: CancellationToken,
     pub(crate) tasks: TaskTracker,

@@ -114,6 +114,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
+    /// How many times in a row agents may react to agents after a person spoke; 0: never.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    agent_depth: u32,
+
     /// OpenAI-compatible endpoint of the model agent, e.g. http://127.0.0.1:11434/v1.
     #[arg(long, value_name = "URL", requires = "model")]
     model_url: Option<Url>,
@@ -155,6 +159,7 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.listen = args.listen;
     config.allowed_agent_origins = args.allow_agent_origin;
     config.allowed_origins = args.allow_origin;
+    config.agent_depth = args.agent_depth;
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
         config.streams_token = secret(args.streams_token_file.as_deref(), STREAMS_TOKEN)?;

@@ -75,13 +75,15 @@ pub(super) async fn register(
     app.sessions
         .with(&session, Open::Create, move |session| {
             session.register(agents);
+            session.go_on_where_decided();
             Ok(())
         })
         .await?;
     Ok(Json(Done::new()))
 }
 
-/// The agents of a session, without their headers and templates.
+/// The agents of a session, without their headers and templates. A session that is not there has none, as upstream has
+/// it.
 #[utoipa::path(get, path = "/v1/sessions/{session}/agents", responses((status = 200, body = Agents)))]
 pub(super) async fn list(
     State(app): State<App>,
@@ -100,8 +102,14 @@ pub(super) async fn list(
             });
             Ok(agents.collect::<Vec<_>>())
         })
-        .await?;
-    Ok(Json(Agents { agents }))
+        .await;
+    match agents {
+        Ok(agents) => Ok(Json(Agents { agents })),
+        Err(problem) if problem == Problem::session_not_found() => {
+            Ok(Json(Agents { agents: Vec::new() }))
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Takes an agent off a session.

@@ -46,6 +46,14 @@ pub(super) struct Regenerate {
     /// What is said anew. Without it the agents answer `fromMessageId` again.
     #[serde(default)]
     content: Option<String>,
+    /// Repeating the request with the same one changes nothing; without it, each request is a wish of its own.
+    #[serde(default)]
+    #[schema(format = "uuid")]
+    txid: Option<String>,
+    /// The id of what is said anew, which does the same.
+    #[serde(default)]
+    #[schema(format = "uuid")]
+    message_id: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
 }
@@ -89,6 +97,7 @@ pub(super) async fn regenerate(
     Body(body): Body<Regenerate>,
 ) -> Result<Json<Done>, Problem> {
     let actor_id = acting.actor(body.actor_id)?;
+    let (txid, message_id) = (uuid("txid", body.txid)?, uuid("messageId", body.message_id)?);
     let again = match (&body.content, &body.from_message_id) {
         (Some(_), _) => None,
         (None, Some(from)) => {
@@ -110,15 +119,15 @@ pub(super) async fn regenerate(
                 return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
             }
             if let (Some(text), Some(from)) = (again, &body.from_message_id) {
-                return session.retry(from, &text, &actor_id);
+                return session.retry(from, &text, &actor_id, txid.as_deref());
             }
             let sent = session.send(NewMessage {
-                message_id: None,
+                message_id,
                 content: body.content.unwrap_or_default(),
                 role: Role::User,
                 actor_id,
                 agent: None,
-                txid: None,
+                txid,
                 mode: Mode::Queue,
             });
             sent.map(drop)

@@ -67,8 +67,26 @@ pub(super) struct Fork {
     #[serde(default)]
     #[schema(format = "uuid")]
     new_session_id: Option<String>,
+    /// Without newSessionId: repeating the request with the same one makes no second fork.
+    #[serde(default)]
+    #[schema(format = "uuid")]
+    txid: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
+}
+
+impl Fork {
+    /// The new session's id: as wished, else the same for the same `txid`, else a new one.
+    fn new_id(&self, session: &str) -> Result<String, Problem> {
+        let txid = uuid("txid", self.txid.clone())?;
+        let wished = uuid("newSessionId", self.new_session_id.clone())?;
+        let of_txid = txid.map(|txid| {
+            let hash = blake3::hash(format!("{session}\0{txid}").as_bytes());
+            let (bytes, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+            Uuid::new_v8(*bytes).to_string()
+        });
+        Ok(wished.or(of_txid).unwrap_or_else(|| Uuid::new_v4().to_string()))
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -190,9 +208,8 @@ pub(super) async fn fork(
     acting: Acting,
     Body(body): Body<Fork>,
 ) -> Result<(axum::http::StatusCode, Json<Forked>), Problem> {
+    let new = body.new_id(&session)?;
     let actor_id = acting.actor(body.actor_id)?;
-    let new = uuid("newSessionId", body.new_session_id)?;
-    let new = new.unwrap_or_else(|| Uuid::new_v4().to_string());
     if new == session {
         return Err(Problem::bad_request("newSessionId is the session itself"));
     }
@@ -202,8 +219,8 @@ pub(super) async fn fork(
         );
     }
     // Everything written so far is in the stream when this is answered.
-    let agents =
-        app.sessions.with(&session, Open::Existing, |session| Ok(session.registered())).await?;
+    let company =
+        app.sessions.with(&session, Open::Existing, |session| Ok(session.company())).await?;
     let streams = &app.sessions.shared().streams;
     let (source, target) = (stream_name(&session), stream_name(&new));
     let mut survey = Survey::default();
@@ -243,7 +260,7 @@ pub(super) async fn fork(
         };
         let from = Arc::clone(&origin);
         app.sessions
-            .with(&new, Open::Create, move |session| session.adopt(rest, &cut, agents, &from))
+            .with(&new, Open::Create, move |session| session.adopt(rest, &cut, company, &from))
             .await?;
     }
     let child = new.clone();

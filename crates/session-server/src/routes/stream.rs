@@ -10,6 +10,7 @@ use axum::{
 use super::{App, SessionId, no_content};
 use crate::{
     access::{Acting, Need, Role},
+    guard::is_following,
     problem::Problem,
     streams::stream_name,
 };
@@ -59,7 +60,17 @@ pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
         (status = 304, description = "Not modified"),
     )
 )]
-pub(super) async fn read_session(app: State<App>, _: SessionId, request: Request) -> Response {
+pub(super) async fn read_session(
+    app: State<App>,
+    SessionId(session): SessionId,
+    acting: Acting,
+    request: Request,
+) -> Response {
+    if is_following(&request)
+        && let Some(reader) = acting.reader()
+    {
+        app.sessions.shared().signs.note(&session, reader);
+    }
     read(app, request).await
 }
 
@@ -109,7 +120,10 @@ pub(super) async fn write_session(
         return Ok(no_content());
     }
     let answer = write(State(app.clone()), request).await?;
-    if answer.status().is_success() {
+    if answer.status() == StatusCode::CREATED {
+        // It is in the list from now on. When that fails, from its first intent on.
+        app.sessions.recover(&session).await.ok();
+    } else if answer.status().is_success() {
         app.sessions.refresh(&session);
     }
     Ok(answer)

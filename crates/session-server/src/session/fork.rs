@@ -14,14 +14,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
-use uuid::Uuid;
 
 use super::Session;
-use crate::{
-    event::{self, Role, Row},
-    problem::Problem,
-    store::Op,
-};
+use crate::{event, problem::Problem, store::Op};
 
 /// Where a fork comes from.
 pub(crate) struct Origin {
@@ -35,6 +30,13 @@ impl Origin {
     fn mark(&self, into: &str) -> Value {
         json!({"sessionId": self.session_id, "messageId": self.message_id, "into": into})
     }
+}
+
+/// The agents that come along.
+pub(crate) struct Company {
+    registered: Vec<AgentSpec>,
+    /// Brought by messages; they may be waited for in an approval.
+    inline: Vec<AgentSpec>,
 }
 
 /// The part of a session that a fork takes over.
@@ -150,9 +152,13 @@ impl Cut {
 
 impl Session {
     /// The session's agents with their secrets, for a fork of it.
-    pub(crate) fn registered(&self) -> Vec<AgentSpec> {
+    pub(crate) fn company(&self) -> Company {
         let ids = self.ledger.agents().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-        ids.iter().filter_map(|id| self.spec(id)).collect()
+        let inline = self.specs.values().filter(|spec| self.ledger.agent(&spec.id).is_none());
+        Company {
+            registered: ids.iter().filter_map(|id| self.spec(id)).collect(),
+            inline: inline.cloned().collect(),
+        }
     }
 
     /// Where it was forked from is known and is this.
@@ -175,7 +181,7 @@ impl Session {
         &mut self,
         rest: Vec<Bytes>,
         cut: &Cut,
-        agents: Vec<AgentSpec>,
+        company: Company,
         origin: &Origin,
     ) -> Result<(), Problem> {
         if self.is_from(origin) {
@@ -203,23 +209,22 @@ impl Session {
         let gone: Vec<String> = self
             .ledger
             .agents()
-            .filter(|(id, _)| agents.iter().all(|agent| agent.id != **id))
+            .filter(|(id, _)| company.registered.iter().all(|agent| agent.id != **id))
             .map(|(id, _)| id.clone())
             .collect();
         for agent in gone {
             self.unregister(&agent);
         }
-        self.register(agents);
-        // What runs in the original does not run here.
+        self.register(company.registered);
+        company.inline.into_iter().for_each(|agent| self.keep_inline(agent));
+        // What runs in the original, or is about to go on there, does not run here: it would act twice.
         let open = self.unfinished(|_, _, _| true);
-        for plan in &open {
+        for plan in open.iter().chain(&self.decided()) {
             self.interrupt(plan);
         }
         self.rest_all();
-        self.configure(
-            &json!({"type": "config", "forkedFrom": origin.mark(&self.id), "forks": []}),
-            &origin.actor_id,
-        );
+        let config = json!({"type": "config", "forkedFrom": origin.mark(&self.id), "forks": []});
+        self.push_signal(&config, &origin.actor_id, None);
         if let Some(title) = self.ledger.title().map(str::to_owned) {
             self.batch.after.push(Op::Title { session_id: self.id.clone(), title });
         }
@@ -235,23 +240,14 @@ impl Session {
         }
         forks.push(json!({"sessionId": new, "messageId": origin.message_id}));
         // Readers merge settings by name: the list is always complete.
-        self.configure(&json!({"type": "config", "forks": forks}), &origin.actor_id);
-    }
-
-    fn configure(&mut self, chunk: &Value, actor_id: &str) {
-        self.push_row(Row {
-            message_id: &Uuid::new_v4().to_string(),
-            actor_id,
-            role: Role::User,
-            chunk: &chunk.to_string(),
-            txid: None,
-        });
+        self.push_signal(&json!({"type": "config", "forks": forks}), &origin.actor_id, None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Role, Row};
 
     fn row(message: &str, seq: u64) -> Bytes {
         let row =

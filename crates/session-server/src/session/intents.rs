@@ -38,9 +38,7 @@ impl Session {
             if !agents.contains(&spec.id) {
                 agents.push(spec.id.clone());
             }
-            let session_id = self.id.clone();
-            self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: true });
-            self.specs.insert(spec.id.clone(), spec);
+            self.keep_inline(spec);
         }
         for agent_id in agents {
             let cause = Cause::Message { id: message_id.clone() };
@@ -147,7 +145,8 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the agents answer a message of a person again: after a failure, or because the answer was not liked.
+    /// Lets the agents answer a message of a person again: after a failure, or because the answer was not liked. The log
+    /// says who asked for it, and knows the request again by its `txid`.
     ///
     /// # Errors
     ///
@@ -157,7 +156,11 @@ impl Session {
         message_id: &str,
         text: &str,
         actor_id: &str,
+        txid: Option<&str>,
     ) -> Result<(), Problem> {
+        if txid.is_some_and(|txid| self.ledger.by_txid(txid).is_some()) {
+            return Ok(());
+        }
         match self.ledger.message(message_id) {
             Some(entry) if entry.role == Role::User => {}
             _ => return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found")),
@@ -171,6 +174,8 @@ impl Session {
             let cause = cause.clone();
             self.plan(RunPlan::new(&agent_id, cause, Some(actor_id.to_owned())));
         }
+        let asked = json!({"type": "control", "action": "regenerate", "messageId": message_id});
+        self.push_signal(&asked, actor_id, txid);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod room;
 mod runs;
 
 pub(crate) use fork::{Origin, Survey};
+pub(crate) use presence::Signs;
 pub(crate) use room::RawChunk;
 
 use std::{
@@ -25,9 +26,10 @@ use bytes::Bytes;
 use listeners::Hearing;
 use presence::Attendance;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use session_protocol::{AgentSpec, Dialect};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     event::{self, Role, Row},
@@ -194,9 +196,22 @@ impl Session {
     }
 
     fn push_row(&mut self, row: Row<'_>) -> Bytes {
+        if row.role == Role::User {
+            self.sign_of_life(row.actor_id);
+        }
         let item = event::chunk(row, self.ledger.next_seq(row.message_id), &event::now());
         self.push(item.clone());
         item
+    }
+
+    /// Writes a signal: a message of its own that nobody is shown. It has an end, because upstream's readers take a
+    /// message without one for an answer that is still being written.
+    fn push_signal(&mut self, chunk: &Value, actor_id: &str, txid: Option<&str>) {
+        let message_id = Uuid::new_v4().to_string();
+        for (chunk, txid) in [(chunk, txid), (&json!({"type": "stop"}), None)] {
+            let (message_id, chunk) = (message_id.as_str(), &*chunk.to_string());
+            self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid });
+        }
     }
 
     fn push_agent_chunk(&mut self, plan: &RunPlan, chunk: &Value) {

@@ -1,10 +1,15 @@
 //! Who is here: logins, heartbeats, logouts, and the absence of those who crashed.
 //!
-//! A client that heartbeats says so with `heartbeatSeconds`, or is seen to. When it then falls silent for three beats
-//! the server writes `offline` for it. A client that never repeats itself is believed until it logs out: upstream's
-//! clients do not heartbeat, and hiding a person who is there would be worse.
+//! A login that says `heartbeatSeconds` promises another one in time; after three silent beats the server writes
+//! `offline` for the device. Upstream's clients promise nothing and log in once: such a device is there as long as its
+//! actor gives a sign of life, by following the stream or by doing something, and gone when there was none for
+//! [`ServerConfig::silence`](crate::ServerConfig::silence). Whoever was taken for gone and does something is back.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Number, Value, json};
@@ -16,18 +21,36 @@ use crate::{event, store::Op};
 const BEATS: f64 = 3.0;
 /// After the server was away, clients get this many beats to come back.
 const GRACE_BEATS: f64 = 1.5;
-/// A login of a device that is online, so many seconds after the last one, looks like a heartbeat.
-const LIKE_A_BEAT: std::ops::RangeInclusive<f64> = 5.0..=60.0;
-/// So many in a row are one.
-const REPEATS: u32 = 2;
-/// The beat of a client that does not say how often it comes.
-const USUAL_BEAT: u32 = 30;
+/// Signs that are remembered; beyond it old ones are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// When actors last gave a sign of life that is in no stream, by session and actor.
+#[derive(Default)]
+pub(crate) struct Signs(Mutex<HashMap<(String, String), Timestamp>>);
+
+impl Signs {
+    /// The actor follows the session's stream, or did something in it.
+    pub(crate) fn note(&self, session_id: &str, actor_id: &str) {
+        let mut signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        if signs.len() >= REMEMBERED {
+            let old = now - Duration::from_secs(600);
+            signs.retain(|_, at| *at > old);
+        }
+        signs.insert((session_id.to_owned(), actor_id.to_owned()), now);
+    }
+
+    fn last(&self, session_id: &str, actor_id: &str) -> Option<Timestamp> {
+        let signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        signs.get(&(session_id.to_owned(), actor_id.to_owned())).copied()
+    }
+}
 
 /// What is known of absences beyond the rows themselves.
 #[derive(Default)]
 pub(super) struct Attendance {
-    /// Logins in a row that looked like heartbeats, by row key.
-    repeats: HashMap<String, u32>,
+    /// The device that was taken for gone last, by actor.
+    gone: HashMap<String, String>,
     /// When the session was opened, while that matters for who may still come back.
     opened: Option<Timestamp>,
     /// What the database was told last.
@@ -46,15 +69,7 @@ impl Session {
         name: Option<&str>,
         heartbeat: Option<&Number>,
     ) {
-        let key = format!("{actor_id}:{device_id}");
-        let repeats = self.attendance.repeats.entry(key.clone()).or_default();
-        let gap = self.ledger.presence().get(&key).filter(|row| is_online(row)).and_then(|row| {
-            let gap = Timestamp::now().duration_since(last_seen(row)?);
-            Some(gap.as_secs_f64())
-        });
-        *repeats = if gap.is_some_and(|gap| LIKE_A_BEAT.contains(&gap)) { *repeats + 1 } else { 0 };
-        let usual = (*repeats >= REPEATS).then(|| Number::from(USUAL_BEAT));
-        let heartbeat = heartbeat.or(usual.as_ref());
+        self.attendance.gone.remove(actor_id);
         self.put_presence(actor_id, device_id, name, "online", heartbeat, &event::now());
         self.expect_absence();
     }
@@ -76,13 +91,22 @@ impl Session {
         };
         for device in &devices {
             self.put_presence(actor_id, device, None, "offline", None, &event::now());
-            self.attendance.repeats.remove(&format!("{actor_id}:{device}"));
         }
+        self.attendance.gone.remove(actor_id);
         self.expect_absence();
         devices.len()
     }
 
-    /// How long until a device that fell silent is gone; `None` when nobody here heartbeats.
+    /// The actor does something here: a device of his that was taken for gone is back.
+    pub(super) fn sign_of_life(&mut self, actor_id: &str) {
+        self.shared.signs.note(&self.id, actor_id);
+        if let Some(device) = self.attendance.gone.remove(actor_id) {
+            self.put_presence(actor_id, &device, None, "online", None, &event::now());
+            self.expect_absence();
+        }
+    }
+
+    /// How long until a device that fell silent is gone; `None` when nobody is here.
     pub(crate) fn absence_in(&self) -> Option<Duration> {
         let left = self.attendance.next?.duration_since(Timestamp::now());
         Some(Duration::try_from(left).unwrap_or_default())
@@ -103,7 +127,7 @@ impl Session {
             .collect();
         for (actor, device, last_seen) in gone {
             self.put_presence(&actor, &device, None, "offline", None, &last_seen);
-            self.attendance.repeats.remove(&format!("{actor}:{device}"));
+            self.attendance.gone.insert(actor, device);
         }
         self.expect_absence();
     }
@@ -127,19 +151,26 @@ impl Session {
         }
     }
 
-    /// When a device is gone unless it is heard of; `None` for those that are offline or do not heartbeat.
+    /// When a device is gone unless it is heard of; `None` for those that are offline.
     fn gone_at(&self, row: &Value) -> Option<Timestamp> {
-        let beat = row.get("heartbeatSeconds").and_then(Value::as_f64);
-        let beat = beat.filter(|beat| (0.1..=3600.0).contains(beat))?;
-        let named =
-            ["actorId", "deviceId"].iter().all(|f| row.get(f).is_some_and(Value::is_string));
-        if !named || !is_online(row) {
+        let text = |field: &str| row.get(field)?.as_str();
+        let (actor, _device) = (text("actorId")?, text("deviceId")?);
+        if !is_online(row) {
             return None; // written by somebody else, who must say when it ends
         }
-        let after = |from: Timestamp, beats: f64| from + Duration::from_secs_f64(beat * beats);
-        let seen = last_seen(row)?;
-        let silent = after(seen, BEATS);
-        Some(self.attendance.opened.map_or(silent, |at| silent.max(after(at, GRACE_BEATS))))
+        let mut seen = last_seen(row)?;
+        let beat = row.get("heartbeatSeconds").and_then(Value::as_f64);
+        let (silence, grace) = match beat.filter(|beat| (0.1..=3600.0).contains(beat)) {
+            Some(beat) => (beat * BEATS, beat * GRACE_BEATS),
+            None => {
+                seen = self.shared.signs.last(&self.id, actor).map_or(seen, |at| at.max(seen));
+                let silence = self.shared.silence.as_secs_f64();
+                (silence, silence)
+            }
+        };
+        let after = |from: Timestamp, seconds: f64| from + Duration::from_secs_f64(seconds);
+        let silent = after(seen, silence);
+        Some(self.attendance.opened.map_or(silent, |at| silent.max(after(at, grace))))
     }
 
     /// Deletes everybody's rows.

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
-use uuid::Uuid;
 
 use super::Session;
 use crate::{
@@ -41,6 +40,13 @@ impl Session {
         }
     }
 
+    /// Keeps an agent that a message brings along: it answers here and is not registered.
+    pub(super) fn keep_inline(&mut self, spec: AgentSpec) {
+        let session_id = self.id.clone();
+        self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: true });
+        self.specs.insert(spec.id.clone(), spec);
+    }
+
     /// Takes an agent off the session. Unknown ones are no error.
     pub(crate) fn unregister(&mut self, agent_id: &str) {
         if self.ledger.agent(agent_id).is_some() {
@@ -53,14 +59,7 @@ impl Session {
 
     /// Gives the session a title.
     pub(crate) fn rename(&mut self, title: &str, actor_id: &str, txid: Option<&str>) {
-        let chunk = json!({"type": "config", "title": title});
-        self.push_row(Row {
-            message_id: &Uuid::new_v4().to_string(),
-            actor_id,
-            role: Role::User,
-            chunk: &chunk.to_string(),
-            txid,
-        });
+        self.push_signal(&json!({"type": "config", "title": title}), actor_id, txid);
         let (session_id, title) = (self.id.clone(), title.to_owned());
         self.batch.after.push(Op::Title { session_id, title });
         self.touch();

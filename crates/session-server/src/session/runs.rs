@@ -250,17 +250,26 @@ impl Session {
         for plan in &orphans {
             self.interrupt(plan);
         }
-        // Answered while their run was about to end, which nobody saw.
-        let decided: Vec<String> = self
-            .ledger
-            .messages()
-            .filter(|(_, entry)| !entry.undelivered.is_empty())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for message_id in decided {
-            self.go_on(&message_id);
-        }
+        self.go_on_where_decided();
         self.start_queued();
+    }
+
+    /// Lets every message go on whose agent is owed an answer: one given while its run was about to end, which nobody
+    /// saw, or before its agent was registered again.
+    pub(crate) fn go_on_where_decided(&mut self) {
+        for plan in self.decided() {
+            self.go_on(&plan.message_id);
+        }
+    }
+
+    /// Messages with answers that their agents have not been told.
+    pub(super) fn decided(&self) -> Vec<RunPlan> {
+        let owed = self.ledger.messages().filter(|(_, entry)| {
+            !entry.undelivered.is_empty() && entry.lifecycle != Lifecycle::Open
+        });
+        owed.filter(|(id, _)| !self.ledger.is_waiting(id))
+            .map(|(id, entry)| RunPlan::resuming(id, &entry.actor_id, entry.last_run.clone()))
+            .collect()
     }
 
     /// Messages that look as if an agent were writing them, of those that `whose(message, agent)` picks.

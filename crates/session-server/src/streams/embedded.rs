@@ -82,9 +82,8 @@ impl From<Error> for StreamError {
             Error::StreamGone(_) | Error::StreamPathBlocked(_) => Self::Gone,
             Error::StreamClosed => Self::Closed,
             Error::EpochFenced { .. } => Self::Fenced,
-            Error::MemoryLimitExceeded
-            | Error::StreamSizeLimitExceeded
-            | Error::InsufficientStorage(_) => Self::Full,
+            Error::StreamSizeLimitExceeded => Self::Long,
+            Error::MemoryLimitExceeded | Error::InsufficientStorage(_) => Self::Full,
             Error::Unavailable(failure) => Self::Unavailable(failure.operation),
             Error::Storage(detail) => Self::Unavailable(detail),
             other => Self::Refused(other.to_string()),

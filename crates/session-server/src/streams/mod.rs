@@ -45,6 +45,8 @@ pub(crate) enum StreamError {
     Fenced,
     #[error("the stream server has no space left")]
     Full,
+    #[error("the stream holds as much as a stream may; begin a new session or fork this one")]
+    Long,
     #[error("an event is too large for the stream server")]
     TooLarge,
     #[error("the stream server is not available: {0}")]

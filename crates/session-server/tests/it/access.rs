@@ -70,7 +70,7 @@ async fn who_writes_is_the_token_whatever_the_request_says() {
     let title = rig.request(Method::PATCH, "/v1/sessions/s").bearer_auth(ann);
     assert_eq!(answer(title.json(&json!({"title": "t", "actorId": "bob"}))).await.0, 200);
     let items = items(&rig, "s").await;
-    assert_eq!(items.len(), 6);
+    assert_eq!(items.len(), 7);
     for item in items {
         assert_eq!(item["value"]["actorId"], "ann", "{item}");
     }

@@ -111,3 +111,51 @@ async fn sessions_are_listed_renamed_and_really_deleted() {
     talk.send("nobody listens").await;
     assert_eq!(talk.items().await.len(), 1);
 }
+
+#[tokio::test]
+async fn asking_again_for_an_answer_is_one_wish_however_often_it_is_sent() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    let message = talk.send("hello").await;
+    talk.until("an answer", |log| log.ended() == 1).await;
+    let path = talk.path("/regenerate");
+    let again = |txid: Uuid| json!({"fromMessageId": message, "txid": txid, "actorId": "bob"});
+    let first = Uuid::new_v4();
+    for n in 0..3 {
+        assert_eq!(rig.post(&path, again(first)).await.0, 200);
+        if n == 0 {
+            talk.until("the second answer", |log| log.ended() == 2).await;
+        }
+    }
+    assert_eq!(rig.post(&path, again(Uuid::new_v4())).await.0, 200, "another wish");
+    talk.until("the third answer", |log| log.ended() == 3).await;
+    // With new words, the id of the message says that it is the same wish.
+    let new =
+        json!({"fromMessageId": message, "content": "hello you", "messageId": Uuid::new_v4()});
+    for _ in 0..2 {
+        assert_eq!(rig.post(&path, new.clone()).await.0, 200);
+        talk.until("the fourth answer", |log| log.ended() == 4).await;
+    }
+    talk.send("hello").await;
+    let log = talk.until("the last answer", |log| log.ended() == 5).await;
+    assert_eq!(log.count("RUN_STARTED"), 5);
+    let (row, chunk) = log.find("control").unwrap();
+    assert_eq!((&row["actorId"], &chunk["messageId"]), (&json!("bob"), &json!(message)), "audit");
+}
+
+#[tokio::test]
+async fn a_fork_that_is_asked_for_again_is_the_same_fork() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    talk.send("hello").await;
+    talk.until("an answer", |log| log.ended() == 1).await;
+    let body = json!({"txid": Uuid::new_v4()});
+    let path = talk.path("/fork");
+    let (one, two) = tokio::join!(rig.post(&path, body.clone()), rig.post(&path, body.clone()));
+    let three = rig.post(&path, body).await;
+    assert_eq!((one.0.as_u16(), two.0.as_u16(), three.0.as_u16()), (201, 201, 201));
+    assert!(one.1 == two.1 && two.1 == three.1, "{one:?} {two:?} {three:?}");
+    let other = rig.post(&path, json!({"txid": Uuid::new_v4()})).await;
+    assert_ne!(other.1, one.1);
+    assert_eq!(rig.get("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 3);
+}

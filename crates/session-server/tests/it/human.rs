@@ -1,11 +1,26 @@
 //! Human in the loop: a run goes on when everything it asked for is decided, with what was decided.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     fake::{Fake, Reply, sse},
-    rig::Rig,
+    rig::{Rig, Talk},
 };
+
+fn finished() -> Reply {
+    sse(&[r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r2","finishReason":"stop"}"#])
+}
+
+impl Talk<'_> {
+    /// Answers everything that [`asking`] asked.
+    async fn decide_all(&self) {
+        assert_eq!(self.approve("a1", true).await, 204);
+        assert_eq!(self.approve("a2", false).await, 204);
+        let result = json!({"toolCallId": "c3", "output": {"seen": 3}, "actorId": "bob"});
+        assert_eq!(self.rig.post(&self.path("/tool-results"), result).await.0, 204);
+    }
+}
 
 /// Two approvals and a tool for the client, in the dialect of an agent.
 fn asking(dialect: &str) -> Reply {
@@ -206,4 +221,40 @@ async fn an_answer_given_just_before_a_crash_is_told_after_it() {
     let after = rig.crashed_copy(|_| {}).await;
     after.talk(&talk.id).until("the end", |log| log.ended() == 2).await;
     assert_eq!(fake.asked()[1]["resume"][0]["payload"], json!({"approved": true}));
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_is_told_what_was_decided_without_it() {
+    let fake = Fake::new([asking("ag-ui"), finished()]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("the questions", |log| log.ended() == 1).await;
+    assert_eq!(rig.call(Method::DELETE, &talk.path("/agents/agent"), json!({})).await.0, 204);
+    talk.decide_all().await;
+    assert_eq!(fake.asked().len(), 1, "nobody is there to be told");
+    let agent = json!({"agents": [{"id": "agent", "endpoint": fake.agent_url()}]});
+    assert_eq!(rig.post(&talk.path("/agents"), agent).await.0, 200);
+    talk.until("the end", |log| log.ended() == 2).await;
+    assert_eq!(fake.asked()[1]["resume"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_inline_agents_questions_can_be_answered_in_a_fork_and_in_both() {
+    let fake = Fake::new([asking("ag-ui"), finished()]).await;
+    let rig = Rig::new().await;
+    assert_eq!(rig.call(Method::PUT, "/v1/sessions/s", json!({})).await.0, 200);
+    let talk = rig.talk("s");
+    let agent = json!({"id": "guest", "endpoint": fake.agent_url(), "headers": {"x-key": "hush"}});
+    let body = json!({"content": "go", "agent": agent});
+    assert_eq!(rig.post(&talk.path("/messages"), body).await.0, 200);
+    talk.until("the questions", |log| log.ended() == 1).await;
+    let (_, body) = rig.post(&talk.path("/fork"), json!({})).await;
+    let fork = rig.talk(body["sessionId"].as_str().unwrap());
+    fork.decide_all().await;
+    fork.until("the end in the fork", |log| log.ended() == 2).await;
+    assert_eq!(rig.get(&fork.path("/agents")).await.1["agents"], json!([]), "it stays a guest");
+    talk.decide_all().await;
+    talk.until("the end", |log| log.ended() == 2).await;
+    assert!(fake.asked_headers().iter().all(|headers| headers["x-key"] == "hush"));
 }

@@ -53,6 +53,24 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_n
 }
 
 #[tokio::test]
+async fn a_session_that_is_as_long_as_it_may_be_says_so_and_others_are_not() {
+    let rig = Rig::with(|config| config.stream_limits.stream_bytes = Some(2_000)).await;
+    let send = |session: &str| {
+        let path = format!("/v1/sessions/{session}/messages");
+        let body = json!({"content": "x".repeat(300)});
+        let rig = &rig;
+        async move { rig.post(&path, body).await }
+    };
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        answers.push(send("s").await);
+    }
+    let (status, body) = answers.last().unwrap();
+    assert_eq!((status.as_u16(), &body["code"]), (413, &json!("SESSION_FULL")));
+    assert_eq!((answers[0].0.as_u16(), send("t").await.0.as_u16()), (200, 200));
+}
+
+#[tokio::test]
 async fn bodies_are_as_large_as_the_operator_says() {
     let rig = Rig::with(|config| {
         config.limits.body_bytes = 1000;

@@ -8,7 +8,10 @@ use serde_json::json;
 use session_server::StreamsBackend;
 use url::Url;
 
-use crate::rig::Rig;
+use crate::{
+    fake::{Fake, Reply},
+    rig::Rig,
+};
 
 pub async fn stream_server() -> (Url, tokio::task::JoinHandle<()>) {
     let storage = Arc::new(InMemoryStorage::new(100 << 20, 10 << 20));
@@ -54,4 +57,75 @@ async fn an_unreachable_stream_server_is_a_clear_error() {
     let (status, body) = rig.call(Method::PUT, "/v1/sessions/s", json!({})).await;
     assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("STREAM_UNAVAILABLE")));
     assert_eq!(rig.get("/v1/stream/sessions/s").await.0, 502);
+}
+
+#[tokio::test]
+async fn a_run_is_ended_although_the_stream_server_starts_after_this_one() {
+    let (url, server) = stream_server().await;
+    let half = r#"data: {"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"half"}
+
+"#;
+    let fake = Fake::new([Reply::Hang(half.to_owned())]).await;
+    let gate = Gate::new(url.clone()).await;
+    let rig = Rig::with(|config| config.streams = StreamsBackend::Remote(gate.url())).await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("a first word", |log| log.text() == "half").await;
+
+    gate.close();
+    let after =
+        rig.crashed_copy(|config| config.streams = StreamsBackend::Remote(gate.url())).await;
+    assert_eq!(after.get(&talk.path("")).await.0, 503);
+    gate.open();
+    let log = after.talk(&talk.id).until("an end", |log| log.ended() == 1).await;
+    assert_eq!(log.find("RUN_ERROR").unwrap().1["code"], "interrupted");
+    server.abort();
+}
+
+/// A way to a stream server that can be closed: nobody answers then.
+struct Gate {
+    addr: std::net::SocketAddr,
+    open: Arc<std::sync::atomic::AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Gate {
+    async fn new(to: Url) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let open = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let is_open = Arc::clone(&open);
+        let task = tokio::spawn(async move {
+            let to = to.socket_addrs(|| None).unwrap();
+            while let Ok((mut from, _)) = listener.accept().await {
+                let (is_open, to) = (Arc::clone(&is_open), to.clone());
+                tokio::spawn(async move {
+                    if !is_open.load(std::sync::atomic::Ordering::SeqCst) {
+                        return;
+                    }
+                    let mut onward = tokio::net::TcpStream::connect(&to[..]).await.unwrap();
+                    tokio::io::copy_bidirectional(&mut from, &mut onward).await.ok();
+                });
+            }
+        });
+        Self { addr, open, task }
+    }
+
+    fn url(&self) -> Url {
+        format!("http://{}/v1/stream", self.addr).parse().unwrap()
+    }
+
+    fn close(&self) {
+        self.open.store(false, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn open(&self) {
+        self.open.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
 }

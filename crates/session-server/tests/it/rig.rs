@@ -186,12 +186,12 @@ impl Log {
         found.map(|(row, chunk)| (row.clone(), chunk))
     }
 
-    /// Runs that ended, whichever way.
+    /// Runs that ended, whichever way. Signals of people end, too, but are no runs.
     pub fn ended(&self) -> usize {
-        ["RUN_FINISHED", "RUN_ERROR", "stop", "done", "error", "finish", "abort"]
-            .iter()
-            .map(|kind| self.count(kind))
-            .sum()
+        let ends = ["RUN_FINISHED", "RUN_ERROR", "stop", "done", "error", "finish", "abort"];
+        let chunks = self.chunks();
+        let of_agents = chunks.iter().filter(|(row, _)| row["role"] == "assistant");
+        of_agents.filter(|(_, chunk)| ends.iter().any(|end| chunk["type"] == *end)).count()
     }
 
     pub fn approvals(&self) -> Vec<String> {

@@ -203,7 +203,7 @@ async fn a_fork_is_a_session_of_its_own(rig: &Rig) {
     assert_eq!(rig.post(&child.path("/messages"), again).await.0, 200);
     assert_eq!(
         keys(&talk.items().await).len(),
-        keys(&before).len() + 1,
+        keys(&before).len() + 2,
         "only the name of the fork"
     );
 

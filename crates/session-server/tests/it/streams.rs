@@ -414,3 +414,12 @@ async fn reading_a_long_stream_takes_the_memory_of_a_page() {
     assert_eq!(count, 20_000);
     assert!(grown < 10 << 10, "{grown} KiB");
 }
+
+#[tokio::test]
+async fn a_session_that_is_made_by_its_stream_is_listed() {
+    let rig = Rig::new().await;
+    let make = rig.request(Method::PUT, "/v1/stream/sessions/raw");
+    let made = make.header("content-type", "application/json").send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    assert_eq!(rig.get("/v1/sessions").await.1["sessions"][0]["sessionId"], "raw");
+}

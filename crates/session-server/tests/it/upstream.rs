@@ -13,6 +13,8 @@ async fn every_route_answers_with_upstreams_body() {
     let at = |rest: &str| format!("/v1/sessions/{id}{rest}");
     let described = json!({"sessionId": id, "streamUrl": format!("/v1/stream/sessions/{id}")});
     assert_eq!(rig.get(&at("")).await.0, 404);
+    assert_eq!(rig.get(&at("/agents")).await.1, json!({"agents": []}), "as upstream has it");
+    assert_eq!(rig.get(&at("")).await.0, 404);
     for _ in 0..2 {
         let (status, body) = rig.call(Method::PUT, &at(""), json!({})).await;
         assert_eq!((status.as_u16(), &body), (200, &described), "never 201");
