@@ -183,6 +183,31 @@ async fn a_stream_written_by_our_server_is_read_back_by_the_npm_package_with_the
     server.shutdown().await;
 }
 
+#[tokio::test]
+async fn upstreams_packages_drive_every_route_and_show_what_each_of_them_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::new(folder.path());
+    config.allow_private_agents = true;
+    let server = session_server::start(config).await.unwrap();
+    let mut drive = Command::new("node");
+    drive.args(["routes.mjs", server.base_url().as_str()]);
+    drive.current_dir(root().join("tests/interop")).kill_on_drop(true).stderr(Stdio::piped());
+    let output = tokio::time::timeout(2 * DEADLINE, drive.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let chunks = report["rows"]["chunks"].as_array().unwrap();
+    assert!(chunks.len() > 40, "{}", chunks.len());
+    // Every route of the document was asked.
+    let source = std::fs::read_to_string(root().join("tests/interop/routes.mjs")).unwrap();
+    let document = reqwest::get(server.base_url().join("openapi.json").unwrap()).await.unwrap();
+    let document: Value = document.json().await.unwrap();
+    for path in document["paths"].as_object().unwrap().keys() {
+        let last = path.rsplit('/').find(|part| !part.starts_with('{')).unwrap();
+        assert!(source.contains(last), "{path} is not driven");
+    }
+    server.shutdown().await;
+}
+
 /// What StreamDB shows, by key.
 fn rows(rows: &[Value]) -> BTreeMap<String, Value> {
     rows.iter().map(|row| (row["$key"].as_str().unwrap().to_owned(), row.clone())).collect()
