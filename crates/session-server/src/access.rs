@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, Method, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts},
 };
 use uuid::Uuid;
 
@@ -201,8 +201,9 @@ pub(crate) struct Acting {
 
 impl Acting {
     fn new(caller: Caller, headers: &HeaderMap) -> Self {
-        let header = || headers.get("x-actor-id")?.to_str().ok().map(str::to_owned);
-        Self { caller, header: header() }
+        // UTF-8, as names of people are.
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Self { caller, header: headers.get("x-actor-id").map(text) }
     }
 
     /// The token's name; without a named token the body's actor, else the header's, else somebody new, as upstream has

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use rusqlite::ErrorCode;
+
 /// Why [`start`](crate::start) failed. The text is one sentence for the person who started it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,14 +45,37 @@ pub enum ServerError {
         reason: String,
     },
     /// The server's own database cannot be opened.
-    #[error(
-        "cannot open {path}: {source}; move the file away to start with an empty one (sessions stay)"
-    )]
+    #[error("cannot open {path}: {reason}; check that it and its folder can be written")]
     Store {
         /// Its file.
         path: PathBuf,
         /// What SQLite said.
-        source: rusqlite::Error,
+        reason: String,
+    },
+    /// There is no room for what opening it needs.
+    #[error("cannot open {0}: the disk is full; free some space, then start again")]
+    StoreFull(PathBuf),
+    /// It is no database any more.
+    #[error(
+        "{path} is damaged ({reason}); restore it, or move it away to start with an empty one: sessions stay, \
+         tokens and agents' headers have to be entered again"
+    )]
+    StoreDamaged {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite said.
+        reason: String,
+    },
+    /// The database of sessions is there and that of their streams is not.
+    #[error(
+        "the streams of {sessions} sessions are missing in {path}; restore the folder, or use another data folder to \
+         start with an empty one"
+    )]
+    StreamsMissing {
+        /// Where they should be.
+        path: PathBuf,
+        /// How many sessions are listed.
+        sessions: i64,
     },
     /// The server's own database failed after it was opened.
     #[error("the server's database failed: {0}")]
@@ -72,4 +97,18 @@ pub enum ServerError {
     /// The URL of the remote stream server cannot be used.
     #[error("cannot use {0} as a stream server; give an http or https URL")]
     StreamsUrl(url::Url),
+}
+
+impl ServerError {
+    /// Why a database cannot be opened, by what SQLite says.
+    pub(crate) fn store(path: PathBuf, source: &rusqlite::Error) -> Self {
+        let reason = source.to_string();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::StoreFull(path),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::StoreDamaged { path, reason }
+            }
+            _ => Self::Store { path, reason },
+        }
+    }
 }

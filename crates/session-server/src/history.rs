@@ -28,22 +28,31 @@ pub(crate) async fn load(streams: &dyn Streams, session_id: &str) -> Result<Hist
 }
 
 impl History {
-    /// What a run answers: the conversation up to the message that caused it, and what its agent has said since,
-    /// before that message. So a queued message is answered by itself and last, whatever came in meanwhile. What other
-    /// agents have not finished is left out.
+    /// What a run answers, last: the conversation up to the message that caused it, and what its agent has said since,
+    /// before that message. So a queued message is answered by itself, whatever came in meanwhile. Another answer to a
+    /// message gets what was there before the first one. A run that goes on gets everything, its own message last. What
+    /// other agents have not finished is left out.
     pub(crate) fn for_run(mut self, plan: &RunPlan) -> Self {
         self.messages.retain(|message| message.is_complete || message.id == plan.message_id);
-        let (Cause::Message { id } | Cause::Reply { id, .. }) = &plan.cause else { return self };
+        let (id, goes_back) = match &plan.cause {
+            Cause::Message { id } | Cause::Reply { id, .. } => (id, false),
+            Cause::Again { id } => (id, true),
+            Cause::Answers { .. } => (&plan.message_id, false),
+        };
         let Some(at) = self.messages.iter().position(|message| message.id == *id) else {
             return self;
         };
         let since = self.messages.split_off(at + 1);
-        let cause = self.messages.pop();
+        let last = self.messages.pop();
+        let all = matches!(plan.cause, Cause::Answers { .. });
         let own = since.into_iter().filter(|message| {
-            message.role == Role::Assistant && message.actor_id.as_deref() == Some(&plan.agent_id)
+            all || (message.role == Role::Assistant
+                && message.actor_id.as_deref() == Some(&plan.agent_id))
         });
-        self.messages.extend(own);
-        self.messages.extend(cause);
+        if !goes_back {
+            self.messages.extend(own);
+        }
+        self.messages.extend(last);
         self
     }
 

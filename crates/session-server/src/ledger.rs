@@ -46,43 +46,103 @@ pub(crate) struct Entry {
     pub(crate) next_seq: u64,
     /// Rows that exist; a message whose last row is deleted is gone.
     rows: u64,
+    /// Items of the stream before its first row.
+    place: u64,
+    /// It began with something that nobody is shown.
+    is_signal: bool,
     pub(crate) dialect: Option<Dialect>,
     pub(crate) lifecycle: Lifecycle,
-    /// The last run said that it waits for tools.
+    /// The last run said that it waits for tools, or ended with calls that nobody has answered.
     wants_tools: bool,
+    /// Nothing was said since the last tool call.
+    calls_last: bool,
     asks: Vec<String>,
     calls: Vec<String>,
+    /// Answers that the agent has not been told, or is being told by the run that goes.
     pub(crate) undelivered: Vec<AnswerRef>,
     /// So many of them were there when the run began.
     told: usize,
-    /// The run of the last `RUN_STARTED`.
+    /// Answers that a run was told which then failed: the next one is told again, but none begins by itself, because it
+    /// may have acted on them.
+    pub(crate) owed: Vec<AnswerRef>,
+    /// Run and thread of the last `RUN_STARTED`.
     pub(crate) last_run: Option<String>,
+    pub(crate) last_thread: Option<String>,
 }
 
 impl Entry {
-    /// Takes what an agent's chunk says about its run. What was answered before a run began is delivered by it; what
-    /// is answered while it goes is for the next one, unless the agent says that it is `over`.
-    fn goes_on(&mut self, kind: &str, lifecycle: Lifecycle, over: bool) {
+    /// Takes what an agent's chunk says about its run. What was answered before a run began is delivered by it when it
+    /// ends well; what is answered while it goes is for the next one.
+    fn goes_on(&mut self, kind: &str, after: Lifecycle) {
         if self.lifecycle != Lifecycle::Open {
-            self.told = self.undelivered.len();
-            // AG-UI marks the beginning of a run. What comes without the mark may belong to the one before.
-            if self.dialect != Some(Dialect::AgUi) || kind == "RUN_STARTED" {
-                self.deliver();
+            // AG-UI marks the beginning of a run; what comes without the mark may belong to the one before. So may what
+            // older agents send behind their `done`. An end without a beginning is all that its run had to say.
+            let begins = match self.dialect {
+                Some(Dialect::AgUi) => kind == "RUN_STARTED",
+                _ => !is_afterthought(kind),
+            };
+            if begins || after != Lifecycle::Open {
+                self.told = self.undelivered.len();
+            }
+            if begins {
+                self.wants_tools = false;
+                self.calls_last = false;
             }
         }
-        if lifecycle == Lifecycle::Finished && !over {
-            self.deliver();
-        } else if lifecycle != Lifecycle::Open {
-            self.undelivered.clear();
-            self.told = 0;
+        match kind {
+            "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" | "content" | "text-delta" => {
+                self.calls_last = false;
+            }
+            "TOOL_CALL_START"
+            | "TOOL_CALL_CHUNK"
+            | "tool_call"
+            | "tool-input-start"
+            | "tool-input-available" => self.calls_last = true,
+            _ => {}
         }
-        self.lifecycle = lifecycle;
+        match after {
+            Lifecycle::Open => {}
+            Lifecycle::Finished => {
+                self.undelivered.drain(..self.told);
+                self.owed.clear();
+                self.told = 0;
+            }
+            Lifecycle::Failed => {
+                let told = self.undelivered.drain(..self.told);
+                self.owed.extend(told);
+                self.told = 0;
+            }
+            Lifecycle::Stopped => self.stop(),
+        }
+        self.lifecycle = after;
     }
 
-    fn deliver(&mut self) {
-        self.undelivered.drain(..self.told.min(self.undelivered.len()));
+    /// Whoever stopped it does not want it to go on.
+    fn stop(&mut self) {
+        self.undelivered.clear();
+        self.owed.clear();
         self.told = 0;
+        self.lifecycle = Lifecycle::Stopped;
     }
+
+    /// The agent knows this answer already: it acted on it.
+    fn settle(&mut self, known: &AnswerRef) {
+        if let Some(at) = self.undelivered.iter().position(|answer| answer == known) {
+            self.undelivered.remove(at);
+            self.told -= usize::from(at < self.told);
+        }
+        self.owed.retain(|answer| answer != known);
+    }
+}
+
+/// What people and programs say beside the conversation.
+fn is_signal(kind: &str) -> bool {
+    matches!(kind, "approval-response" | "tool-approval" | "tool-result" | "config" | "control")
+}
+
+/// What agents send behind the end of a turn and still belongs to it.
+fn is_afterthought(kind: &str) -> bool {
+    matches!(kind, "approval-requested" | "tool-approval-request" | "tool-input-available")
 }
 
 /// An approval request and its answer.
@@ -107,6 +167,30 @@ pub(crate) struct Call {
     pub(crate) interrupt_id: Option<String>,
 }
 
+/// What a transaction id was used for: clients number their wishes, and two kinds of them may share a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Wish {
+    Message,
+    Approval,
+    Setting,
+    Regenerate,
+    /// A tool's result, or a chunk of an agent that runs elsewhere.
+    Chunk,
+}
+
+impl Wish {
+    /// The wish that wrote a chunk of this type.
+    pub(crate) fn of(kind: &str) -> Self {
+        match kind {
+            "whole-message" | "user-message" | "message" => Self::Message,
+            "approval-response" | "tool-approval" => Self::Approval,
+            "config" => Self::Setting,
+            "control" => Self::Regenerate,
+            _ => Self::Chunk,
+        }
+    }
+}
+
 /// The index of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -116,7 +200,7 @@ pub(crate) struct Ledger {
     calls: HashMap<String, Call>,
     agents: BTreeMap<String, Value>,
     presence: BTreeMap<String, Value>,
-    txids: HashMap<String, String>,
+    txids: HashMap<(Wish, String), String>,
     title: Option<String>,
     origin: Option<Value>,
     forks: Vec<Value>,
@@ -207,28 +291,39 @@ impl Ledger {
     }
 
     fn chunk(&mut self, key: &str, row: &ChunkRow<'_>, txid: Option<&str>) {
-        if let Some(txid) = txid {
-            self.txids.insert(txid.to_owned(), row.message_id.clone().into_owned());
-        }
         let seq = key.rsplit_once(':').and_then(|(_, seq)| seq.parse::<u64>().ok()).unwrap_or(0);
         let kind = serde_json::from_str::<ChunkType<'_>>(&row.chunk)
             .map(|chunk| chunk.r#type.into_owned())
             .unwrap_or_default();
+        if let Some(txid) = txid {
+            let wish = (Wish::of(&kind), txid.to_owned());
+            self.txids.insert(wish, row.message_id.clone().into_owned());
+        }
         let role = row.role.unwrap_or(Role::Assistant);
+        let place = self.items;
         let entry =
             self.messages.entry(row.message_id.clone().into_owned()).or_insert_with(|| Entry {
                 role,
                 actor_id: row.actor_id.as_deref().unwrap_or_default().to_owned(),
                 next_seq: 0,
                 rows: 0,
+                place,
+                is_signal: is_signal(&kind),
                 dialect: None,
-                lifecycle: Lifecycle::Finished,
+                // Whatever an agent begins with, it has not ended.
+                lifecycle: match role {
+                    Role::Assistant => Lifecycle::Open,
+                    Role::User | Role::System => Lifecycle::Finished,
+                },
                 wants_tools: false,
+                calls_last: false,
                 asks: Vec::new(),
                 calls: Vec::new(),
                 undelivered: Vec::new(),
                 told: 0,
+                owed: Vec::new(),
                 last_run: None,
+                last_thread: None,
             });
         if seq >= entry.next_seq {
             entry.rows += 1;
@@ -248,36 +343,41 @@ impl Ledger {
         ) && role == entry.role
         {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
-            entry.goes_on(&kind, Lifecycle::Open, false);
+            entry.goes_on(&kind, Lifecycle::Open);
             return;
         }
         let Ok(chunk) = serde_json::from_str::<Value>(&row.chunk) else { return };
         // Answers are written into the assistant's message by somebody else: role `user`.
         let answer = role == Role::User && entry.role == Role::Assistant;
-        let signal = matches!(
-            &*kind,
-            "approval-response" | "tool-approval" | "tool-result" | "config" | "control"
-        );
-        if !answer && !signal {
+        let signal = answer || is_signal(&kind);
+        if !signal {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
             if kind == "RUN_STARTED" {
                 entry.last_run = text(&chunk, "runId");
+                entry.last_thread = text(&chunk, "threadId");
             }
             // The AI SDK's error is a note; its message ends by `finish`.
             let note = kind == "error" && chunk.get("errorText").is_some();
             let after = if note { Some(Lifecycle::Open) } else { lifecycle_after(&kind) };
-            let reason = finish_reason(&chunk).map(FinishReason::of_word);
-            if let Some(lifecycle) = after {
-                let over = reason == Some(FinishReason::Stop) && chunk.get("outcome").is_none();
-                entry.goes_on(&kind, lifecycle, over);
-            }
-            if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {
-                entry.wants_tools = reason == Some(FinishReason::ToolCalls);
+            if let Some(after) = after {
+                let reason = finish_reason(&chunk).map(FinishReason::of_word);
+                // The AI SDK says in the reason that its run failed.
+                let failed = after == Lifecycle::Finished && reason == Some(FinishReason::Error);
+                entry.goes_on(&kind, if failed { Lifecycle::Failed } else { after });
+                if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {
+                    entry.wants_tools = match reason {
+                        Some(reason) => reason == FinishReason::ToolCalls,
+                        // Interrupts name what is waited for.
+                        None if chunk.get("outcome").is_some() => false,
+                        // Says nothing, and may be the server's own end of a run that said it before.
+                        None => entry.wants_tools || entry.calls_last,
+                    };
+                }
             }
         } else if kind == "stop" || kind == "abort" {
-            entry.lifecycle = Lifecycle::Stopped;
+            entry.stop();
         }
-        self.asks_and_calls(&row.message_id, &kind, &chunk, answer || signal);
+        self.asks_and_calls(&row.message_id, &kind, &chunk, signal);
     }
 
     fn asks_and_calls(&mut self, message_id: &str, kind: &str, chunk: &Value, by_client: bool) {
@@ -305,11 +405,17 @@ impl Ledger {
             }
             "CUSTOM" => {
                 let value = chunk.get("value").or_else(|| chunk.get("data"));
-                if chunk.get("name").and_then(Value::as_str) == Some("approval-requested")
-                    && let Some(value) = value
-                    && let Some(id) = value.pointer("/approval/id").and_then(Value::as_str)
-                {
-                    self.ask(message_id, id, text(value, "toolCallId"));
+                let name = chunk.get("name").and_then(Value::as_str);
+                match (name, value) {
+                    (Some("approval-requested"), Some(value)) => {
+                        if let Some(id) = value.pointer("/approval/id").and_then(Value::as_str) {
+                            self.ask(message_id, id, text(value, "toolCallId"));
+                        }
+                    }
+                    (Some("tool-input-available"), Some(value)) => {
+                        self.client_call(message_id, value);
+                    }
+                    _ => {}
                 }
             }
             "RUN_FINISHED" => self.interrupts(message_id, chunk),
@@ -320,7 +426,16 @@ impl Ledger {
                     self.answer(id, approved);
                 }
             }
-            "TOOL_CALL_START" | "tool-input-start" | "tool-input-available" => {
+            // To the AI SDK every call has its input one day; to TanStack it is the client's to run.
+            "tool-input-available"
+                if self
+                    .messages
+                    .get(message_id)
+                    .is_some_and(|entry| entry.dialect == Some(Dialect::Legacy)) =>
+            {
+                self.client_call(message_id, chunk);
+            }
+            "TOOL_CALL_START" | "TOOL_CALL_CHUNK" | "tool-input-start" | "tool-input-available" => {
                 if let Some(id) = text(chunk, "toolCallId") {
                     self.call(message_id, &id);
                 }
@@ -409,6 +524,15 @@ impl Ledger {
         }
     }
 
+    /// A call that the agent says is the client's to run.
+    fn client_call(&mut self, message_id: &str, chunk: &Value) {
+        let Some(id) = text(chunk, "toolCallId") else { return };
+        self.call(message_id, &id);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.client = true;
+        }
+    }
+
     /// As with approvals, the same id in another message is another call.
     fn call(&mut self, message_id: &str, id: &str) {
         let call = self.calls.entry(id.to_owned()).or_default();
@@ -437,6 +561,12 @@ impl Ledger {
             call.result = Some(fingerprint(output, error));
         }
         if !by_client {
+            let approval = call.approval.clone().map(AnswerRef::Approval);
+            let owner = call.message_id.clone();
+            if let Some(entry) = owner.and_then(|owner| self.messages.get_mut(&owner)) {
+                let known = [approval, Some(AnswerRef::ToolCall(id))];
+                known.iter().flatten().for_each(|known| entry.settle(known));
+            }
             return;
         }
         let owner = call.message_id.clone().unwrap_or_else(|| row_id.to_owned());
@@ -468,6 +598,24 @@ impl Ledger {
     /// The message with this id.
     pub(crate) fn message(&self, id: &str) -> Option<&Entry> {
         self.messages.get(id)
+    }
+
+    /// The messages that answer a person's message, or the next ones before a person spoke again, and failed with
+    /// answers that their agent was told: agent and message.
+    pub(crate) fn owed_after(&self, message_id: &str) -> HashMap<String, String> {
+        let Some(from) = self.messages.get(message_id).map(|entry| entry.place) else {
+            return HashMap::new();
+        };
+        let spoken = self
+            .messages
+            .values()
+            .filter(|entry| entry.role == Role::User && entry.place > from && !entry.is_signal);
+        let until = spoken.map(|entry| entry.place).min().unwrap_or(u64::MAX);
+        let owed = self
+            .messages
+            .iter()
+            .filter(|(_, entry)| !entry.owed.is_empty() && (from..until).contains(&entry.place));
+        owed.map(|(id, entry)| (entry.actor_id.clone(), id.clone())).collect()
     }
 
     /// All messages, in no order.
@@ -547,9 +695,9 @@ impl Ledger {
         &self.presence
     }
 
-    /// The message that a client's transaction id was written with.
-    pub(crate) fn by_txid(&self, txid: &str) -> Option<&str> {
-        self.txids.get(txid).map(String::as_str)
+    /// The message that a client's transaction id was written into, for a wish of this kind.
+    pub(crate) fn by_txid(&self, wish: Wish, txid: &str) -> Option<&str> {
+        self.txids.get(&(wish, txid.to_owned())).map(String::as_str)
     }
 }
 
@@ -557,14 +705,14 @@ impl Ledger {
 pub(crate) fn fingerprint(output: Option<&Value>, error: Option<&Value>) -> u64 {
     fn plain(value: Option<&Value>) -> String {
         match value {
-            None | Some(Value::Null) => String::new(),
+            None => Value::Null.to_string(),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         }
     }
     let mut hasher = DefaultHasher::new();
-    let error = plain(error);
-    if error.is_empty() { plain(output) } else { error }.hash(&mut hasher);
+    let failed = error.filter(|error| !error.is_null() && *error != "");
+    plain(failed.or(output)).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -580,7 +728,7 @@ fn finish_reason(chunk: &Value) -> Option<&str> {
 }
 
 /// What a chunk that an agent wrote says about its message; `None` for chunks that say nothing.
-fn lifecycle_after(kind: &str) -> Option<Lifecycle> {
+pub(crate) fn lifecycle_after(kind: &str) -> Option<Lifecycle> {
     Some(match kind {
         "RUN_FINISHED" | "done" | "finish" | "message-end" | "whole-message" | "user-message"
         | "message" => Lifecycle::Finished,
@@ -656,9 +804,96 @@ mod tests {
         // The first answer wins.
         rows.push(answered(false));
         assert_eq!(ledger(&rows).approval("a").unwrap().approved, Some(true));
-        // What the agent says next means that it was told.
-        rows.push(("m", Role::Assistant, json!({"type": "RUN_STARTED", "runId": "r"})));
+        // The next run tells the agent, when it ends well.
+        let say = |chunk: Value| ("m", Role::Assistant, chunk);
+        rows.push(say(json!({"type": "RUN_STARTED", "runId": "r"})));
+        let end = |kind: &str| {
+            let rows = [&rows[..], &[say(json!({"type": kind}))]].concat();
+            ledger(&rows).message("m").unwrap().clone()
+        };
+        assert_eq!(ledger(&rows).message("m").unwrap().undelivered.len(), 1);
+        let done = end("RUN_FINISHED");
+        assert!(done.undelivered.is_empty() && done.owed.is_empty());
+        // A run that failed may have told it or not: it is told again, but not by itself.
+        let failed = end("RUN_ERROR");
+        assert_eq!((failed.undelivered.len(), failed.owed.len()), (0, 1));
+        let stopped = end("stop");
+        assert!(stopped.undelivered.is_empty() && stopped.owed.is_empty());
+    }
+
+    #[test]
+    fn what_is_answered_while_a_run_goes_is_for_the_next_one_however_it_ends() {
+        for end in ["RUN_FINISHED", "RUN_ERROR"] {
+            let mut rows = asked("m")[..1].to_vec();
+            rows.push(answered(true));
+            rows.push(("m", Role::Assistant, json!({"type": end, "finishReason": "stop"})));
+            let entry = ledger(&rows).message("m").unwrap().clone();
+            assert_eq!((entry.undelivered.len(), entry.owed.len()), (1, 0), "{end}");
+        }
+        // Unless the agent acted on it.
+        let mut rows = asked("m")[..1].to_vec();
+        rows.push(answered(true));
+        let result = json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": "done"});
+        rows.push(("m", Role::Assistant, result));
+        rows.push(("m", Role::Assistant, json!({"type": "RUN_FINISHED"})));
         assert!(ledger(&rows).message("m").unwrap().undelivered.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_nobody_answered_waits_for_the_client() {
+        let say = |chunk: Value| ("m", Role::Assistant, chunk);
+        let call = |id: &str| say(json!({"type": "TOOL_CALL_START", "toolCallId": id}));
+        let legacy =
+            |id: &str| say(json!({"type": "tool_call", "toolCall": {"id": id}, "index": 0}));
+        let ask =
+            say(json!({"type": "approval-requested", "toolCallId": "l1", "approval": {"id": "a"}}));
+        let input = |id: &str| json!({"toolCallId": id, "toolName": "t", "input": {}});
+        let mut typed = input("l2");
+        typed["type"] = "tool-input-available".into();
+        let custom = json!({"type": "CUSTOM", "name": "tool-input-available", "value": input("p")});
+        let text = say(json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "that was it"}));
+        let end = |reason: Value| say(json!({"type": "RUN_FINISHED", "finishReason": reason}));
+        let done = |reason: Value| say(json!({"type": "done", "finishReason": reason}));
+        for (waits, rows) in [
+            // AG-UI has no reason: a call that nothing follows is the client's.
+            (true, vec![call("p"), call("q"), end(Value::Null)]),
+            (false, vec![call("p"), text.clone(), end(Value::Null)]),
+            (false, vec![call("p"), end("stop".into())]),
+            (true, vec![call("p"), text.clone(), end("tool_calls".into())]),
+            (true, vec![call("p"), text, say(custom), end("stop".into())]),
+            // The order of older servers, with the end that ours adds.
+            (
+                true,
+                vec![
+                    legacy("l1"),
+                    legacy("l2"),
+                    done("tool_calls".into()),
+                    ask.clone(),
+                    say(typed),
+                    done(Value::Null),
+                ],
+            ),
+            (
+                true,
+                vec![legacy("l1"), legacy("l2"), done("tool_calls".into()), ask, done(Value::Null)],
+            ),
+        ] {
+            let mut ledger = ledger(&rows);
+            if ledger.approval("a").is_some() {
+                let answer =
+                    json!({"type": "approval-response", "approvalId": "a", "approved": true})
+                        .to_string();
+                let row = Row {
+                    message_id: "m",
+                    actor_id: "x",
+                    role: Role::User,
+                    chunk: &answer,
+                    txid: None,
+                };
+                ledger.apply(&event::chunk(row, ledger.next_seq("m"), "now"));
+            }
+            assert_eq!(ledger.is_waiting("m"), waits, "{rows:?}");
+        }
     }
 
     #[test]

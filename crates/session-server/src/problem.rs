@@ -105,6 +105,9 @@ impl From<StreamError> for Problem {
             StreamError::Gone => {
                 Self::new(StatusCode::GONE, "SESSION_GONE", "Session gone").details(details)
             }
+            StreamError::Foreign => {
+                Self::conflict("NOT_A_SESSION", "Not a session").details(details)
+            }
             StreamError::Closed => {
                 Self::conflict("SESSION_CLOSED", "Session closed").details(details)
             }

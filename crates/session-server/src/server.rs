@@ -23,7 +23,7 @@ use crate::{
     problem::Problem,
     routes::{self, App},
     session::Signs,
-    sessions::{Sessions, Shared},
+    sessions::{RECOVERY, Sessions, Shared},
     store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
     tls::TlsListener,
@@ -121,6 +121,17 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
             let folder = path.clone();
             private_folder(&path)
                 .map_err(|source| ServerError::DataDir { path: path.clone(), source })?;
+            let sessions = store.count_sessions().await;
+            let sessions = sessions.map_err(|error| ServerError::StoreFailed(error.to_string()))?;
+            let found = Embedded::found(&path);
+            if sessions > 0 && !found {
+                return Err(ServerError::StreamsMissing { path, sessions });
+            }
+            if sessions == 0 && found && store.is_new() {
+                tracing::warn!(
+                    "the server's database is new: tokens and agents' headers have to be entered again"
+                );
+            }
             let limits = config.stream_limits;
             let open = move || Embedded::open(&folder, limits, stop_readers);
             let opened = tokio::task::spawn_blocking(open)
@@ -215,7 +226,7 @@ fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
     }
 }
 
-/// Lists sessions that the database does not know, and ends or continues what the last server left over.
+/// Lists sessions that the database does not know, and ends or continues what the last server left over in the others.
 async fn recover(sessions: Sessions, stop: CancellationToken) {
     let work = async {
         let shared = sessions.shared();
@@ -235,10 +246,10 @@ async fn recover(sessions: Sessions, stop: CancellationToken) {
                     session_id: stream.session_id.clone(),
                     at: stream.last_activity_at,
                 };
+                // Only listed: its runs may be another server's, which keeps its streams here.
                 if let Err(error) = shared.store.apply(vec![add, touch]).await {
                     tracing::error!(%error, "a session could not be listed");
                 }
-                unfinished.push(stream.session_id);
             }
         }
         // The stream server may start after this one, or be away for a while.
@@ -258,7 +269,7 @@ async fn recover(sessions: Sessions, stop: CancellationToken) {
             if !unfinished.is_empty() {
                 tracing::warn!(sessions = unfinished.len(), "sessions are recovered later");
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(10));
+                wait = (wait * 2).min(RECOVERY);
             }
         }
     };

@@ -34,6 +34,8 @@ use crate::{
 const LINGER: Duration = Duration::from_millis(4);
 /// Chunks that may wait for a commit before agents are held back.
 const MAX_WAITING: usize = 4096;
+/// Between two attempts to go on after a failure, at most.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(3);
 /// Bytes of one append.
 const MAX_APPEND: usize = 1 << 20;
 /// A session without runs and jobs is closed after this.
@@ -290,6 +292,8 @@ impl Task {
                 }
                 job = jobs.recv(), if !stale => match job {
                     None => return Ended::Idle,
+                    // The next one who wants something of it reads it again.
+                    Some(Job::Refresh) if idle => return Ended::Idle,
                     Some(Job::Refresh) => stale = true,
                     Some(Job::Do { open, work }) => {
                         if loaded.is_none() && open == Open::Create {
@@ -307,11 +311,10 @@ impl Task {
                         }
                     }
                     Some(Job::Delete { done }) => {
-                        if let Some(under_way) = under_way {
-                            let committed = under_way.commit.await;
-                            under_way.waiters.into_iter().for_each(|w| w(committed.clone()));
-                        }
-                        if let Some(loaded) = loaded {
+                        // What was asked before is done before.
+                        settle(under_way).await.ok();
+                        if let Some(mut loaded) = loaded {
+                            settle(Some(self.commit(&mut loaded))).await.ok();
                             loaded.session.abandon(&Problem::session_not_found());
                         }
                         done.send(self.delete().await).ok();
@@ -423,9 +426,11 @@ impl Task {
         Ok(())
     }
 
-    /// Throws the state away. Runs that were under way are ended in the log once the stream can be written again.
+    /// Throws the state away. Runs that were under way, or whose end was on its way, are ended in the log once the stream
+    /// can be written again.
     fn fail(&self, loaded: Option<Loaded>, problem: &Problem) -> Ended {
-        if loaded.is_some_and(|loaded| loaded.session.abandon(problem)) {
+        if let Some(loaded) = loaded {
+            loaded.session.abandon(problem);
             let sessions = self.sessions.clone();
             let id = self.id.clone();
             let stop = self.shared.shutdown_runs.clone();
@@ -438,7 +443,7 @@ impl Task {
                     }
                     match sessions.recover(&id).await {
                         Err(problem) if problem.is_temporary() => {
-                            wait = (wait * 2).min(Duration::from_secs(30));
+                            wait = (wait * 2).min(RECOVERY);
                         }
                         _ => return,
                     }
@@ -449,20 +454,22 @@ impl Task {
     }
 
     async fn last_commit(&self, loaded: Option<Loaded>, under_way: Option<UnderWay>) {
-        if let Some(under_way) = under_way {
-            let committed = under_way.commit.await;
-            under_way.waiters.into_iter().for_each(|waiter| waiter(committed.clone()));
-            if committed.is_err() {
-                return;
-            }
+        if settle(under_way).await.is_err() {
+            return;
         }
         if let Some(mut loaded) = loaded {
             loaded.session.interrupt_all();
-            let last = self.commit(&mut loaded);
-            let committed = last.commit.await;
-            last.waiters.into_iter().for_each(|waiter| waiter(committed.clone()));
+            settle(Some(self.commit(&mut loaded))).await.ok();
         }
     }
+}
+
+/// Waits for a commit, and answers those who wait for it.
+async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
+    let Some(under_way) = under_way else { return Ok(()) };
+    let committed = under_way.commit.await;
+    under_way.waiters.into_iter().for_each(|waiter| waiter(committed.clone()));
+    committed
 }
 
 struct Loaded {

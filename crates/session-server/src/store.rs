@@ -110,6 +110,7 @@ impl fmt::Debug for Op {
 }
 
 const FILE: &str = "server.sqlite";
+const VERSION: i64 = 1;
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS sessions (
@@ -132,6 +133,7 @@ const SCHEMA: &str = "
 pub(crate) struct Store {
     connection: Arc<Mutex<Connection>>,
     seal: Seal,
+    is_new: bool,
 }
 
 impl Store {
@@ -139,11 +141,17 @@ impl Store {
     /// folder's own.
     pub(crate) fn open(folder: &Path, key: Option<&Secret>) -> Result<Self, ServerError> {
         let mut connection = connect(folder)?;
-        connection
-            .execute_batch(SCHEMA)
-            .map_err(|source| ServerError::Store { path: folder.join(FILE), source })?;
+        let failed = |source| ServerError::store(folder.join(FILE), &source);
+        let version: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(failed)?;
+        if version != VERSION {
+            // A write, and there may be no room for one.
+            connection.execute_batch(SCHEMA).map_err(failed)?;
+        }
         let seal = seal::prepare(folder, key, &mut connection)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), seal })
+        let is_new = version == 0;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), seal, is_new })
     }
 
     async fn call<T: Send + 'static>(
@@ -163,11 +171,20 @@ impl Store {
     /// The name under which this server writes to streams, made once.
     pub(crate) async fn instance(&self) -> Result<String, StoreError> {
         self.call(|db| {
+            let known = "SELECT value FROM meta WHERE key = 'instance'";
+            if let Some(known) = db.query_row(known, [], |row| row.get(0)).optional()? {
+                return Ok(known);
+            }
             let fresh = format!("threadkeep-{}", uuid::Uuid::new_v4());
-            db.execute("INSERT OR IGNORE INTO meta VALUES ('instance', ?1)", [fresh])?;
-            db.query_row("SELECT value FROM meta WHERE key = 'instance'", [], |row| row.get(0))
+            db.execute("INSERT INTO meta VALUES ('instance', ?1)", [&fresh])?;
+            Ok(fresh)
         })
         .await
+    }
+
+    /// The database was made when it was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Applies changes in one transaction.
@@ -376,7 +393,7 @@ pub(crate) fn connect(folder: &Path) -> Result<Connection, ServerError> {
         connection.pragma_update(None, "secure_delete", "ON")?;
         Ok(connection)
     };
-    open(&path).map_err(|source| ServerError::Store { path, source })
+    open(&path).map_err(|source| ServerError::store(path, &source))
 }
 
 /// Makes a folder, where it is new readable by its owner only.

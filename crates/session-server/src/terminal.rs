@@ -3,12 +3,18 @@
 use serde_json::{Value, json};
 use session_protocol::{Dialect, FinishReason};
 
+/// How a run is named in AG-UI.
+pub(crate) struct RunName {
+    pub(crate) thread_id: String,
+    pub(crate) run_id: String,
+}
+
 /// The chunk that ends a run whose agent just stopped sending.
-pub(crate) fn finished(dialect: Dialect, session_id: &str, run_id: &str) -> Value {
+pub(crate) fn finished(dialect: Dialect, run: &RunName) -> Value {
     match dialect {
         Dialect::Legacy => json!({"type": "done", "finishReason": null}),
         Dialect::AgUi => json!({
-            "type": "RUN_FINISHED", "threadId": session_id, "runId": run_id,
+            "type": "RUN_FINISHED", "threadId": run.thread_id, "runId": run.run_id,
             "metadata": {"tanstack": {"finishReason": null}},
         }),
         Dialect::AiSdk => json!({"type": "finish"}),
@@ -16,13 +22,15 @@ pub(crate) fn finished(dialect: Dialect, session_id: &str, run_id: &str) -> Valu
 }
 
 /// The chunks that end a run which failed. The message is shown to people, the code is for programs.
-pub(crate) fn failed(dialect: Dialect, run_id: &str, code: &str, message: &str) -> Vec<Value> {
+pub(crate) fn failed(dialect: Dialect, run: &RunName, code: &str, message: &str) -> Vec<Value> {
     match dialect {
         Dialect::Legacy => {
             vec![json!({"type": "error", "error": {"message": message, "code": code}})]
         }
         Dialect::AgUi => {
-            vec![json!({"type": "RUN_ERROR", "runId": run_id, "message": message, "code": code})]
+            vec![
+                json!({"type": "RUN_ERROR", "runId": run.run_id, "message": message, "code": code}),
+            ]
         }
         Dialect::AiSdk => vec![
             json!({"type": "error", "errorText": message, "code": code}),
@@ -47,11 +55,7 @@ pub(crate) fn tool_result(
     output: &Value,
     error: Option<&str>,
 ) -> Vec<Value> {
-    let content = match (error, output) {
-        (Some(error), _) => error.to_owned(),
-        (None, Value::String(text)) => text.clone(),
-        (None, other) => other.to_string(),
-    };
+    let content = content(output, error);
     match dialect {
         Dialect::Legacy => {
             vec![json!({"type": "tool_result", "toolCallId": tool_call_id, "content": content})]
@@ -81,4 +85,23 @@ pub(crate) fn tool_result(
             vec![output]
         }
     }
+}
+
+/// A tool's result as the text that most dialects carry.
+pub(crate) fn content(output: &Value, error: Option<&str>) -> String {
+    match (error, output) {
+        (Some(error), _) => error.to_owned(),
+        // Readers parse the text: one that would be read as a number or a truth value is quoted.
+        (None, Value::String(text)) if is_plain(text) => text.clone(),
+        (None, other) => other.to_string(),
+    }
+}
+
+/// Whether a text means itself to readers that parse it as JSON where it is. JSON of objects and lists is left to be
+/// read as such: clients send it as text, too.
+fn is_plain(text: &str) -> bool {
+    !matches!(
+        serde_json::from_str(text),
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
+    )
 }

@@ -57,6 +57,8 @@ pub(crate) fn from_public_fields(id: &str, fields: &Value) -> Option<AgentSpec> 
 pub(crate) enum Cause {
     /// Somebody wrote a message.
     Message { id: String },
+    /// Somebody wants another answer to a message: what was said after it does not count.
+    Again { id: String },
     /// Another agent finished a message. `depth` counts agents that reacted to agents since a person spoke.
     Reply { id: String, depth: u32 },
     /// Everything that the agent's last run asked for was answered.
@@ -93,16 +95,17 @@ impl RunPlan {
         message_id: &str,
         agent_id: &str,
         parent_run_id: Option<String>,
+        asked_by: Option<String>,
     ) -> Self {
         let cause = Cause::Answers { parent_run_id };
-        Self { message_id: message_id.to_owned(), ..Self::new(agent_id, cause, None) }
+        Self { message_id: message_id.to_owned(), ..Self::new(agent_id, cause, asked_by) }
     }
 
     /// How many agents reacted to agents before this run.
     pub(crate) fn depth(&self) -> u32 {
         match self.cause {
             Cause::Reply { depth, .. } => depth,
-            Cause::Message { .. } | Cause::Answers { .. } => 0,
+            Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => 0,
         }
     }
 }

@@ -156,7 +156,9 @@ impl Agent for Demo {
         let mut writer = Writer::new(&request, out);
         // Being stopped is no failure: the session has written so already.
         let _stopped = match request.plan.cause {
-            Cause::Message { .. } | Cause::Reply { .. } => self.turn(&request, &mut writer).await,
+            Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => {
+                self.turn(&request, &mut writer).await
+            }
             Cause::Answers { .. } => self.go_on(&request, &mut writer).await,
         };
         RunEnd::Finished

@@ -22,6 +22,8 @@ pub(crate) struct Lines {
     data: String,
     chunks: Vec<String>,
     dropped: u64,
+    /// `[DONE]` came.
+    done: bool,
 }
 
 impl Lines {
@@ -61,6 +63,11 @@ impl Lines {
         std::mem::take(&mut self.chunks)
     }
 
+    /// The agent said that nothing more comes, though it may leave the connection open.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// Payloads that were no JSON object.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
@@ -87,6 +94,7 @@ impl Lines {
 
     fn data_line(&mut self, data: &str) {
         if data == "[DONE]" || data.is_empty() {
+            self.done |= !data.is_empty();
             return;
         }
         if self.data.is_empty() {

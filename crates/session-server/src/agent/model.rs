@@ -87,7 +87,7 @@ impl Model {
         let results = self.run_approved(request, writer).await?;
         let asked = match &request.plan.cause {
             Cause::Reply { id, .. } => Some(id.as_str()),
-            Cause::Message { .. } | Cause::Answers { .. } => None,
+            Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => None,
         };
         let mut messages = conversation(&request.history.messages, &results, asked);
         let mut usage: Option<Usage> = None;

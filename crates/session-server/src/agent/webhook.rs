@@ -3,14 +3,17 @@
 //! The request is upstream's (`messages`, `stream: true`, over the agent's body template) and AG-UI's `RunAgentInput`
 //! at once, with the whole conversation. The answer's chunks are written as they came, in whatever dialect.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures::StreamExt;
 use reqwest::{
     StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use session_protocol::{Message, Role, ToolCallPart};
+use session_protocol::{FinishReason, Message, Role, ToolCallPart};
 
 use super::{Agent, RunRequest, lines::Lines};
 use crate::{
@@ -18,6 +21,9 @@ use crate::{
     ssrf::{Outbound, Unanswered},
     turns::{Answer, Cause, RunEnd, RunSink},
 };
+
+/// How long an agent that said its run is over may still send something.
+const AFTER_END: Duration = Duration::from_secs(5);
 
 /// Agents behind URLs.
 pub(crate) struct Webhook {
@@ -57,8 +63,20 @@ impl Agent for Webhook {
         }
         let mut lines = Lines::default();
         let mut bytes = response.bytes_stream();
-        while let Some(piece) = bytes.next().await {
+        let (mut sent, mut is_over) = (0_u64, false);
+        while !lines.is_done() {
+            let next = async {
+                match is_over {
+                    // What comes behind an end comes at once; an open connection alone says nothing.
+                    true => tokio::time::timeout(AFTER_END, bytes.next()).await.unwrap_or(None),
+                    false => bytes.next().await,
+                }
+            };
+            let Some(piece) = next.await else { break };
             let Ok(piece) = piece else {
+                if is_over {
+                    break;
+                }
                 return RunEnd::failed(
                     "agent_disconnected",
                     "The connection to the agent broke before it was done.",
@@ -71,15 +89,24 @@ impl Agent for Webhook {
                 );
             };
             for chunk in chunks {
+                is_over = is_end(&chunk);
+                sent += 1;
                 if out.emit_text(chunk).await.is_err() {
                     return RunEnd::Finished;
                 }
             }
         }
         for chunk in lines.finish() {
+            sent += 1;
             if out.emit_text(chunk).await.is_err() {
                 return RunEnd::Finished;
             }
+        }
+        if sent == 0 && lines.dropped() > 0 {
+            return RunEnd::failed(
+                "agent_malformed",
+                "The agent's answer could not be read. It has to be server-sent events or lines of JSON.",
+            );
         }
         if lines.dropped() > 0 {
             tracing::warn!(
@@ -89,6 +116,26 @@ impl Agent for Webhook {
         }
         RunEnd::Finished
     }
+}
+
+/// Whether a chunk ends its run for good: not for tools, which an agent may run itself and go on.
+fn is_end(chunk: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct End {
+        r#type: String,
+        #[serde(default)]
+        finish_reason: Option<String>,
+    }
+    // Most chunks are words: not worth reading twice.
+    let end = ["RUN_FINISHED", "RUN_ERROR", "done", "finish", "error"];
+    if !end.iter().any(|kind| chunk.contains(kind)) {
+        return false;
+    }
+    serde_json::from_str::<End>(chunk).is_ok_and(|chunk| {
+        let reason = chunk.finish_reason.as_deref().map(FinishReason::of_word);
+        end.contains(&chunk.r#type.as_str()) && reason != Some(FinishReason::ToolCalls)
+    })
 }
 
 fn unanswered(error: &Unanswered) -> RunEnd {
@@ -149,9 +196,15 @@ fn body(request: &RunRequest) -> Value {
 
 fn resumed(answer: &Answer, request: &RunRequest) -> Value {
     match answer {
-        Answer::Approval { id, approved, .. } => json!({
-            "interruptId": id, "status": "resolved", "payload": {"approved": approved},
-        }),
+        Answer::Approval { id, tool_call_id, approved } => {
+            let mut answer = json!({
+                "interruptId": id, "status": "resolved", "payload": {"approved": approved},
+            });
+            if let Some(call) = tool_call_id {
+                answer["toolCallId"] = call.clone().into();
+            }
+            answer
+        }
         Answer::ToolResult { tool_call_id, interrupt_id } => {
             let call = request
                 .history

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::request::Parts,
+    http::{HeaderName, HeaderValue, header, request::Parts},
     response::Response,
 };
 use serde::Deserialize;
@@ -31,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Param(id) = Param::read(parts, state, "agent").await?;
+        let Param(id) = Param::read(parts, state, "agent", is_id).await?;
         Ok(Self(id))
     }
 }
@@ -58,9 +58,28 @@ pub(super) fn checked(
         if spec.body_template.as_ref().is_some_and(|template| !template.is_object()) {
             return Err(Problem::bad_request("agents: bodyTemplate must be an object"));
         }
+        if spec.headers.iter().flatten().any(|(name, value)| !is_header(name, value)) {
+            return Err(Problem::bad_request(
+                "agents: a header cannot be sent, or is the server's own to set",
+            ));
+        }
         app.sessions.shared().agents.check(spec)?;
     }
     Ok(agents)
+}
+
+/// Whether an agent may be sent this header: it is one, and says nothing of the connection or of whom it is for.
+fn is_header(name: &str, value: &str) -> bool {
+    const OURS: [HeaderName; 6] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TE,
+    ];
+    HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| !OURS.contains(&name))
+        && HeaderValue::from_str(value).is_ok()
 }
 
 /// Registers agents; the same id replaces.
@@ -72,9 +91,10 @@ pub(super) async fn register(
     Body(body): Body<Register>,
 ) -> Result<Json<Done>, Problem> {
     let agents = checked(&app, &acting.caller, body.agents)?;
+    let manages = acting.caller.has(Role::Manage);
     app.sessions
         .with(&session, Open::Create, move |session| {
-            session.register(agents);
+            session.register(agents, manages)?;
             session.go_on_where_decided();
             Ok(())
         })

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{App, Body, Param, SessionId, no_content, uuid};
+use super::{App, Body, Param, SessionId, is_name, no_content, uuid};
 use crate::{access::Acting, problem::Problem, session::NewToolResult, sessions::Open};
 
 #[derive(Deserialize, ToSchema)]
@@ -53,9 +53,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let found = match Param::read(parts, state, "approval").await {
+        let found = match Param::read(parts, state, "approval", is_name).await {
             Ok(found) => Ok(found),
-            Err(_) => Param::read(parts, state, "tool_use").await,
+            Err(_) => Param::read(parts, state, "tool_use", is_name).await,
         };
         found.map(|Param(id)| Self(id))
     }

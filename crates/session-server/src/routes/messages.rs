@@ -6,9 +6,9 @@ use session_protocol::{AgentSpec, Message};
 use utoipa::ToSchema;
 
 use super::answers::{Done, Sent};
-use super::{App, Body, SessionId, agents, no_content, uuid};
+use super::{App, Body, SessionId, agents, no_content, nullable, uuid};
 use crate::{
-    access::Acting,
+    access::{self, Acting},
     event::Role,
     history,
     problem::Problem,
@@ -33,7 +33,7 @@ pub(super) struct Send {
     #[schema(format = "uuid")]
     txid: Option<String>,
     /// What happens to a run that is under way: `queue` (default) or `steer`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     mode: Mode,
 }
 
@@ -81,6 +81,7 @@ pub(super) async fn send(
         role: body.role.unwrap_or(Role::User),
         actor_id: acting.actor(body.actor_id)?,
         agent: agents::checked(&app, &acting.caller, body.agent.into_iter().collect())?.pop(),
+        manages: acting.caller.has(access::Role::Manage),
         txid: uuid("txid", body.txid)?,
         mode: body.mode,
     };
@@ -127,6 +128,7 @@ pub(super) async fn regenerate(
                 role: Role::User,
                 actor_id,
                 agent: None,
+                manages: false,
                 txid,
                 mode: Mode::Queue,
             });
@@ -136,8 +138,9 @@ pub(super) async fn regenerate(
     Ok(Json(Done::new()))
 }
 
-/// Stops the run that writes a message, or every run of the session.
-#[utoipa::path(post, path = "/v1/sessions/{session}/stop", request_body = Stop, responses((status = 204)))]
+/// Stops the run that writes a message. Without one: the runs that the actor began, or, where there are none, every run
+/// of the session.
+#[utoipa::path(post, path = "/v1/sessions/{session}/stop", request_body = Option<Stop>, responses((status = 204)))]
 pub(super) async fn stop(
     State(app): State<App>,
     SessionId(session): SessionId,

@@ -23,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -101,19 +101,21 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Param(id) = Param::read(parts, state, "session").await?;
+        let Param(id) = Param::read(parts, state, "session", is_id).await?;
         Ok(Self(id))
     }
 }
 
-/// One path parameter that is an id: not empty, no slash, no control character.
+/// One path parameter that is an id.
 pub(crate) struct Param(pub(crate) String);
 
 impl Param {
+    /// Reads the parameter, when it `fits`.
     pub(crate) async fn read<S: Send + Sync>(
         parts: &mut Parts,
         state: &S,
         name: &str,
+        fits: fn(&str) -> bool,
     ) -> Result<Self, Problem> {
         let invalid = || {
             Problem::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
@@ -123,17 +125,18 @@ impl Param {
             .await
             .map_err(|_| invalid())?;
         let value = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-        value.filter(|id| is_id(id)).map(Self).ok_or_else(invalid)
+        value.filter(|id| fits(id)).map(Self).ok_or_else(invalid)
     }
 }
 
-/// Whether a text can name a session, an agent, an approval or a tool call.
+/// Whether a text can name a session or an agent.
 pub(crate) fn is_id(id: &str) -> bool {
-    !id.is_empty()
-        && id.len() <= MAX_ID
-        && id != "."
-        && id != ".."
-        && !id.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '?' | '#'))
+    is_name(id) && id != "." && id != ".." && !id.contains(['/', '\\', '?', '#'])
+}
+
+/// Whether a text can name what an agent asks for, which it names itself.
+pub(crate) fn is_name(id: &str) -> bool {
+    !id.is_empty() && id.len() <= MAX_ID && !id.chars().any(char::is_control)
 }
 
 /// A JSON body. An empty one is `{}`, so that fields decide what is missing.
@@ -150,15 +153,36 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(app.limits.body_bytes),
             _ => Problem::bad_request("the body could not be read"),
         })?;
-        let bytes = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes[..] };
+        // All of it, also what is in fields that nobody looks at.
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            return Err(Problem::bad_request("the body is not UTF-8"));
+        };
+        let text = if text.trim_ascii().is_empty() { "{}" } else { text };
         // An array would be read as the fields in their order.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
+        if !text.trim_ascii_start().starts_with('{') {
             return Err(Problem::bad_request("expected a JSON object"));
         }
-        serde_json::from_slice(bytes)
+        serde_json::from_str(text)
             .map(Self)
-            .map_err(|error| Problem::bad_request(error.to_string()))
+            .map_err(|error| Problem::bad_request(unquoted(&error.to_string())))
     }
+}
+
+/// What the JSON reader says without the value that it stumbled over (L11).
+fn unquoted(error: &str) -> String {
+    match error.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => error.to_owned(),
+    }
+}
+
+/// A field whose `null` means the same as its absence.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Checks a field that must be a UUID.

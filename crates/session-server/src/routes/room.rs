@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use futures::TryStreamExt;
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::{Number, value::RawValue};
 use session_protocol::AgentSpec;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answers::{Cleared, Finished, Forked, LoggedIn, LoggedOut, Written};
-use super::{App, Body, MAX_ID, SessionId, agents, uuid};
+use super::{App, Body, MAX_ID, SessionId, agents, nullable, uuid};
 use crate::{
     access::{self, Acting},
     event::Role,
@@ -35,7 +35,7 @@ pub(super) struct Login {
     #[serde(default)]
     #[schema(value_type = Option<f64>)]
     heartbeat_seconds: Option<Number>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     default_agents: Vec<AgentSpec>,
 }
 
@@ -46,14 +46,14 @@ pub(super) struct Logout {
     actor_id: String,
     #[serde(default)]
     device_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     all_devices: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reset {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     clear_presence: bool,
     #[serde(default)]
     actor_id: Option<String>,
@@ -96,7 +96,9 @@ pub(super) struct Chunk {
     actor_id: String,
     #[serde(default)]
     role: Option<Role>,
-    chunk: Value,
+    /// Written as it came.
+    #[schema(value_type = Object)]
+    chunk: Box<RawValue>,
     #[serde(default)]
     #[schema(format = "uuid")]
     txid: Option<String>,
@@ -117,6 +119,15 @@ fn id(field: &'static str, value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A presence row's key is `actor:device`, and readers split it at the last colon.
+fn device(value: &str) -> Result<(), Problem> {
+    id("deviceId", value)?;
+    if value.contains(':') {
+        return Err(Problem::bad_request("deviceId: expected no colon"));
+    }
+    Ok(())
+}
+
 /// Says that somebody is here with a device, or still is.
 #[utoipa::path(post, path = "/v1/sessions/{session}/login", request_body = Login, responses((status = 200, body = LoggedIn)))]
 pub(super) async fn login(
@@ -126,8 +137,13 @@ pub(super) async fn login(
     Body(body): Body<Login>,
 ) -> Result<Json<LoggedIn>, Problem> {
     let actor_id = acting.actor(Some(body.actor_id))?;
-    id("deviceId", &body.device_id)?;
+    device(&body.device_id)?;
+    let beat = body.heartbeat_seconds.as_ref().and_then(Number::as_f64);
+    if beat.is_some_and(|beat| !(0.1..=3600.0).contains(&beat)) {
+        return Err(Problem::bad_request("heartbeatSeconds: expected 0.1 to 3600"));
+    }
     let agents = agents::checked(&app, &acting.caller, body.default_agents)?;
+    let manages = acting.caller.has(access::Role::Manage);
     let answer = LoggedIn {
         success: true,
         actor_id: actor_id.clone(),
@@ -139,7 +155,7 @@ pub(super) async fn login(
     app.sessions
         .with(&session, open, move |session| {
             if session.ledger().agents().next().is_none() {
-                session.register(agents);
+                session.register(agents, manages)?;
             }
             let heartbeat = body.heartbeat_seconds.as_ref();
             session.log_in(&actor_id, &body.device_id, body.name.as_deref(), heartbeat);
@@ -161,7 +177,7 @@ pub(super) async fn logout(
     let device = match (&body.device_id, body.all_devices) {
         (_, true) => None,
         (Some(device), false) => {
-            id("deviceId", device)?;
+            self::device(device)?;
             Some(device.clone())
         }
         (None, false) => return Err(Problem::bad_request("deviceId or allDevices is needed")),
@@ -183,7 +199,7 @@ pub(super) async fn logout(
 }
 
 /// Clears the conversation; agents stay.
-#[utoipa::path(post, path = "/v1/sessions/{session}/reset", request_body = Reset, responses((status = 200, body = Cleared)))]
+#[utoipa::path(post, path = "/v1/sessions/{session}/reset", request_body = Option<Reset>, responses((status = 200, body = Cleared)))]
 pub(super) async fn reset(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -201,7 +217,7 @@ pub(super) async fn reset(
 }
 
 /// A new session with the history up to and including a message; parent and child name each other.
-#[utoipa::path(post, path = "/v1/sessions/{session}/fork", request_body = Fork, responses((status = 201, body = Forked)))]
+#[utoipa::path(post, path = "/v1/sessions/{session}/fork", request_body = Option<Fork>, responses((status = 201, body = Forked)))]
 pub(super) async fn fork(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -233,54 +249,85 @@ pub(super) async fn fork(
     let origin = Arc::new(origin);
     let from = Arc::clone(&origin);
     let known = app.sessions.with(&new, Open::Existing, move |session| {
-        Ok((session.is_from(&from), session.has_messages()))
+        let is_free = session.is_untouched();
+        Ok((session.is_from(&from), session.has_messages(), is_free))
     });
+    let exists = || Problem::conflict("SESSION_EXISTS", "The new session exists already");
     let known = match known.await {
         Ok(known) => Some(known),
         Err(problem) if problem == Problem::session_not_found() => None,
         Err(problem) => return Err(problem),
     };
-    if !known.is_some_and(|(done, _)| done) {
-        let rest = if known.is_none() && streams.fork(&target, &source, cut.items).await? {
+    let done = known.is_some_and(|(done, ..)| done);
+    let company = (!done).then_some(company);
+    if let Some(company) = company {
+        // What somebody made of a session is taken from it, so only by who may.
+        if known.is_some_and(|(_, has_messages, free)| !has_messages && !free)
+            && !acting.caller.has(access::Role::Manage)
+        {
+            return Err(exists());
+        }
+        let behind = if cut.branch < cut.items {
+            cut.behind_branch(&read_whole(&**streams, &source).await?)
+        } else {
+            Vec::new()
+        };
+        let is_empty = known.is_some_and(|(_, has_messages, _)| !has_messages);
+        let branched =
+            known.is_none() && streams.fork(&target, &source, cut.branch, &behind).await?;
+        let rest = if branched {
             app.sessions.refresh(&new);
             Vec::new()
         } else {
-            // A session that was made before, with agents perhaps, takes a copy as if it were empty.
-            let there = if known.is_none_or(|(_, has_messages)| has_messages) {
+            // A session without messages takes a copy as if it were empty.
+            let there = if is_empty {
+                Vec::new()
+            } else {
                 match read_whole(&**streams, &target).await {
                     Err(StreamError::NotFound) => Vec::new(),
                     read => read?,
                 }
-            } else {
-                Vec::new()
             };
             let items = read_whole(&**streams, &source).await?;
-            let rest = cut.rest(&items, &there);
-            rest.ok_or(Problem::conflict("SESSION_EXISTS", "The new session exists already"))?
+            cut.rest(&items, &there).ok_or_else(exists)?
         };
         let from = Arc::clone(&origin);
         app.sessions
-            .with(&new, Open::Create, move |session| session.adopt(rest, &cut, company, &from))
+            .with(&new, Open::Create, move |session| session.adopt(rest, is_empty, company, &from))
             .await?;
     }
     let child = new.clone();
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            session.name_fork(&child, &origin);
-            Ok(())
-        })
-        .await?;
+    let named = app.sessions.with(&session, Open::Existing, move |session| {
+        session.name_fork(&child, &origin);
+        Ok(())
+    });
+    match named.await {
+        // A session that is closed cannot name its forks; they name it.
+        Err(problem) if problem == Problem::from(StreamError::Closed) => {}
+        named => named?,
+    }
     let answer = Json(Forked { session_id: new, offset: "-1" });
     Ok((axum::http::StatusCode::CREATED, answer))
 }
 
 fn raw(acting: &Acting, chunk: Chunk) -> Result<RawChunk, Problem> {
+    #[derive(Deserialize)]
+    struct Kind {
+        r#type: String,
+    }
     id("messageId", &chunk.message_id)?;
+    let text = chunk.chunk.get();
+    // An array would be read as the fields in their order.
+    let kind = serde_json::from_str(text).ok().filter(|_| text.starts_with('{'));
+    let Some(Kind { r#type: kind }) = kind else {
+        return Err(Problem::bad_request("chunk: expected an object with a type"));
+    };
     Ok(RawChunk {
         message_id: chunk.message_id,
         actor_id: acting.actor(Some(chunk.actor_id))?,
         role: chunk.role.unwrap_or(Role::Assistant),
-        chunk: chunk.chunk,
+        chunk: text.to_owned(),
+        kind,
         txid: uuid("txid", chunk.txid)?,
     })
 }
@@ -289,10 +336,8 @@ async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<W
     let count = chunks.len();
     app.sessions
         .with(session, Open::Existing, move |session| {
-            if chunks.iter().any(|raw| raw.chunk.get("type").and_then(Value::as_str).is_none()) {
-                return Err(Problem::bad_request("chunk: expected an object with a type"));
-            }
-            chunks.iter().try_for_each(|raw| session.write_raw(raw))
+            session.write_raw(&chunks);
+            Ok(())
         })
         .await?;
     Ok(Json(Written { ok: true, count }))
@@ -329,7 +374,7 @@ pub(super) async fn chunks(
 }
 
 /// Everything is written when it is answered, so there is nothing to flush.
-#[utoipa::path(post, path = "/v1/sessions/{session}/generations/finish", request_body = Finish, responses((status = 200, body = Finished)))]
+#[utoipa::path(post, path = "/v1/sessions/{session}/generations/finish", request_body = Option<Finish>, responses((status = 200, body = Finished)))]
 pub(super) async fn finish(
     State(app): State<App>,
     SessionId(session): SessionId,

@@ -3,12 +3,14 @@
 use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use session_protocol::AgentSpec;
+use url::Url;
 use utoipa::ToSchema;
 
 use super::answers::{Described, Listed, Renamed};
-use super::{App, Body, SessionId, agents, no_content, uuid};
+use super::{App, Body, SessionId, agents, no_content, nullable, uuid};
 use crate::{
-    access::Acting,
+    access::{Acting, Role},
+    ledger::Wish,
     problem::Problem,
     sessions::Open,
     streams::{MOUNT, stream_name},
@@ -21,7 +23,7 @@ const MAX_TITLE: usize = 512;
 pub(super) struct Create {
     #[serde(default)]
     title: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     agents: Vec<AgentSpec>,
 }
 
@@ -37,7 +39,13 @@ pub(super) struct Rename {
 }
 
 fn described(session_id: &str) -> Json<Described> {
-    let stream_url = format!("{MOUNT}/{}", stream_name(session_id));
+    // As it stands in a URL: an id may hold what a path may not.
+    let mut url = Url::parse("http://localhost").expect("it is a URL");
+    url.set_path(MOUNT);
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.extend(stream_name(session_id).split('/'));
+    }
+    let stream_url = url.path().to_owned();
     Json(Described { session_id: session_id.to_owned(), stream_url })
 }
 
@@ -58,7 +66,7 @@ pub(super) async fn list(State(app): State<App>, acting: Acting) -> Result<Json<
 }
 
 /// Makes a session, or names it and its agents when it is there.
-#[utoipa::path(put, path = "/v1/sessions/{session}", request_body = Create, responses((status = 200, body = Described)))]
+#[utoipa::path(put, path = "/v1/sessions/{session}", request_body = Option<Create>, responses((status = 200, body = Described)))]
 pub(super) async fn create(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -68,9 +76,10 @@ pub(super) async fn create(
     let actor = acting.actor(None)?;
     let title = body.title.as_deref().map(title).transpose()?;
     let agents = agents::checked(&app, &acting.caller, body.agents)?;
+    let manages = acting.caller.has(Role::Manage);
     app.sessions
         .with(&session, Open::Create, move |session| {
-            session.register(agents);
+            session.register(agents, manages)?;
             if let Some(title) = title
                 && session.ledger().title() != Some(&title)
             {
@@ -112,7 +121,7 @@ pub(super) async fn rename(
             // Whoever names the wish waits for its echo, and may ask again when somebody else has
             // given another title since.
             let is_new = match &txid {
-                Some(txid) => session.ledger().by_txid(txid).is_none(),
+                Some(txid) => session.ledger().by_txid(Wish::Setting, txid).is_none(),
                 None => session.ledger().title() != Some(&title),
             };
             if is_new {

@@ -10,8 +10,10 @@ use axum::{
 use super::{App, SessionId, no_content};
 use crate::{
     access::{Acting, Need, Role},
+    event,
     guard::is_following,
     problem::Problem,
+    store::Op,
     streams::stream_name,
 };
 
@@ -122,7 +124,8 @@ pub(super) async fn write_session(
     let answer = write(State(app.clone()), request).await?;
     if answer.status() == StatusCode::CREATED {
         // It is in the list from now on. When that fails, from its first intent on.
-        app.sessions.recover(&session).await.ok();
+        let add = Op::AddSession { session_id: session, at: event::now() };
+        app.sessions.shared().store.apply(vec![add]).await.ok();
     } else if answer.status().is_success() {
         app.sessions.refresh(&session);
     }

@@ -1,9 +1,10 @@
 //! Forks: a session that begins with the history of another, up to and including a message.
 //!
-//! The stream server branches off behind the last row of everything that belongs to that history; what else stands
-//! before that place (later messages, people who were there) is deleted in the fork. Where the server cannot fork, the
-//! same items are copied. Nothing is remembered in between: a request that is repeated after a crash finds a stream
-//! that holds the beginning of the same items, and goes on from there.
+//! The stream server branches off where something begins that the fork must not hold: a row of a later message, which
+//! may stand before the last row of an earlier one. What belongs to the history behind that place is appended in the same
+//! step; who was there is deleted in the fork. Where the server cannot fork, the same items are copied. Nothing is
+//! remembered in between: a request that is repeated after a crash finds a stream that holds the beginning of the same
+//! items, and goes on from there.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
 use super::Session;
-use crate::{event, problem::Problem, store::Op};
+use crate::{problem::Problem, store::Op};
 
 /// Where a fork comes from.
 pub(crate) struct Origin {
@@ -43,8 +44,8 @@ pub(crate) struct Company {
 pub(crate) struct Cut {
     /// So many items from the beginning hold all of it.
     pub(crate) items: usize,
-    /// The messages of it; `None`: all.
-    keep: Option<HashSet<String>>,
+    /// So many items from the beginning hold nothing of later messages.
+    pub(crate) branch: usize,
     /// Items among them that belong to something else.
     foreign: Vec<bool>,
 }
@@ -123,26 +124,39 @@ impl Survey {
             }
         };
         self.owners.truncate(end);
-        let foreign = self.owners.into_iter().map(|(owner, presence)| {
+        let (mut branch, mut foreign) = (end, Vec::with_capacity(end));
+        for (at, (owner, presence)) in self.owners.into_iter().enumerate() {
             let later = match (&keep, owner) {
                 (Some(keep), Some(owner)) => !keep.contains(&*owner),
                 _ => false,
             };
-            presence || later
-        });
-        Ok(Cut { items: end, foreign: foreign.collect(), keep })
+            if later {
+                branch = branch.min(at);
+            }
+            foreign.push(presence || later);
+        }
+        Ok(Cut { items: end, branch, foreign })
     }
 }
 
 impl Cut {
+    /// What follows the branch and belongs to the fork; `items` are those of the session from its beginning on.
+    pub(crate) fn behind_branch(&self, items: &[Bytes]) -> Vec<Bytes> {
+        self.own(items, self.branch)
+    }
+
+    fn own(&self, items: &[Bytes], from: usize) -> Vec<Bytes> {
+        let own = items.iter().zip(&self.foreign).skip(from).filter(|(_, foreign)| !**foreign);
+        own.map(|(item, _)| item.clone()).collect()
+    }
+
     /// What is left to copy into a stream that holds `there` already; `None` when that is something else.
     pub(crate) fn rest(&self, items: &[Bytes], there: &[Bytes]) -> Option<Vec<Bytes>> {
-        let whole = &items[..self.items];
-        if self.items > 0 && there.starts_with(whole) {
+        let branched = [&items[..self.branch], &self.behind_branch(items)].concat();
+        if !branched.is_empty() && there.starts_with(&branched) {
             return Some(Vec::new()); // branched off by the stream server, and opened perhaps
         }
-        let own = whole.iter().zip(&self.foreign).filter(|(_, foreign)| !**foreign);
-        let own: Vec<Bytes> = own.map(|(item, _)| item.clone()).collect();
+        let own = self.own(items, 0);
         if !own.is_empty() && there.starts_with(&own) {
             return Some(Vec::new());
         }
@@ -171,16 +185,23 @@ impl Session {
         self.ledger.messages().next().is_some()
     }
 
+    /// Nobody has made anything of it: no messages, agents or people.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.has_messages()
+            && self.ledger.agents().next().is_none()
+            && self.ledger.presence().is_empty()
+    }
+
     /// Becomes a fork: takes what is left to copy and drops what does not belong to it. Repeating it with the same
     /// origin changes nothing.
     ///
     /// # Errors
     ///
-    /// It is a fork of something else, or has been used for something else since it was opened.
+    /// It is a fork of something else, or has been used since its stream was compared with the original's.
     pub(crate) fn adopt(
         &mut self,
         rest: Vec<Bytes>,
-        cut: &Cut,
+        was_empty: bool,
         company: Company,
         origin: &Origin,
     ) -> Result<(), Problem> {
@@ -188,22 +209,13 @@ impl Session {
             return Ok(());
         }
         let into = self.ledger.origin().and_then(|known| known.get("into")?.as_str());
-        if into == Some(&self.id) || self.ledger.items() != self.opened_at {
+        let used =
+            if was_empty { self.has_messages() } else { self.ledger.items() != self.opened_at };
+        if into == Some(&self.id) || used {
             return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
         }
         for item in rest {
             self.push(item);
-        }
-        let later: Vec<(String, u64)> = self
-            .ledger
-            .messages()
-            .filter(|(id, _)| cut.keep.as_ref().is_some_and(|keep| !keep.contains(*id)))
-            .map(|(id, entry)| (id.clone(), entry.next_seq))
-            .collect();
-        for (id, next_seq) in later {
-            for seq in 0..next_seq {
-                self.push(event::delete("chunk", &format!("{id}:{seq}")));
-            }
         }
         self.forget_presence();
         let gone: Vec<String> = self
@@ -215,12 +227,13 @@ impl Session {
         for agent in gone {
             self.unregister(&agent);
         }
-        self.register(company.registered);
+        self.register(company.registered, true)?;
         company.inline.into_iter().for_each(|agent| self.keep_inline(agent));
         // What runs in the original, or is about to go on there, does not run here: it would act twice.
         let open = self.unfinished(|_, _, _| true);
         for plan in open.iter().chain(&self.decided()) {
-            self.interrupt(plan);
+            let message = "This went on in the session that this one was forked from.";
+            self.push_failure(plan, "forked", message);
         }
         self.rest_all();
         let config = json!({"type": "config", "forkedFrom": origin.mark(&self.id), "forks": []});
@@ -247,7 +260,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Role, Row};
+    use crate::event::{self, Role, Row};
 
     fn row(message: &str, seq: u64) -> Bytes {
         let row =
@@ -284,7 +297,9 @@ mod tests {
         assert!(cut(&items, Some("five")).is_err());
 
         let cut = cut(&items, Some("two")).unwrap();
-        assert_eq!(cut.rest(&items, &items[..5]), Some(vec![]), "a fork");
+        assert_eq!((cut.branch, cut.behind_branch(&items)), (3, pick(&[4])));
+        let branched = pick(&[0, 1, 2, 4]);
+        assert_eq!(cut.rest(&items, &branched), Some(vec![]), "a fork");
         assert_eq!(cut.rest(&items, &pick(&[0, 1])), Some(pick(&[4])), "a copy that was cut off");
         assert_eq!(cut.rest(&items, &pick(&[1])), None, "something else");
     }

@@ -1,12 +1,14 @@
 //! What people ask of agents: messages, answers, stopping.
 
+use std::collections::VecDeque;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Mode, NewMessage, NewToolResult, Session};
 use crate::{
     event::{self, Role, Row},
-    ledger::fingerprint,
+    ledger::{Wish, fingerprint},
     problem::Problem,
     store::Op,
     terminal,
@@ -16,10 +18,8 @@ use crate::{
 impl Session {
     /// Writes a message and starts the agents that listen. Repeating it changes nothing; gives the message's id.
     pub(crate) fn send(&mut self, new: NewMessage) -> Result<String, Problem> {
-        let known = new.txid.as_deref().and_then(|txid| self.ledger.by_txid(txid));
-        if new.message_id.is_none()
-            && let Some(known) = known
-        {
+        let known = new.txid.as_deref().and_then(|txid| self.ledger.by_txid(Wish::Message, txid));
+        if let Some(known) = known {
             return Ok(known.to_owned());
         }
         let message_id = new.message_id.unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -28,6 +28,9 @@ impl Session {
                 return Err(Problem::conflict("MESSAGE_EXISTS", "An agent has this message id"));
             }
             return Ok(message_id); // the first answer again, and no second run
+        }
+        if let Some(spec) = &new.agent {
+            self.admit(spec, new.manages)?;
         }
         self.write_message(&message_id, &new.content, new.role, &new.actor_id, new.txid.as_deref());
         if new.role != Role::User {
@@ -80,6 +83,9 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
+        if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Approval, txid).is_some()) {
+            return Ok(()); // also when the agent has asked anew under the same id since
+        }
         let Some(ask) = self.ledger.approval(approval_id) else {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
         };
@@ -103,18 +109,27 @@ impl Session {
             txid,
         });
         self.touch();
-        self.go_on(&message_id);
+        self.go_on(&message_id, Some(actor_id));
         Ok(())
     }
 
     /// Writes a tool's result into the message that holds the call. A different second result is refused.
     pub(crate) fn tool_result(&mut self, new: &NewToolResult) -> Result<(), Problem> {
+        let txid = new.txid.as_deref();
+        if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Chunk, txid).is_some()) {
+            return Ok(());
+        }
+        let failed = new.error.as_deref().filter(|error| !error.is_empty());
         let Some(call) = self.ledger.tool_call(&new.tool_call_id) else {
             return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
         };
         if let Some(first) = call.result {
-            let error = new.error.clone().map(Value::from);
-            return if first == fingerprint(Some(&new.output), error.as_ref()) {
+            let content = Value::from(terminal::content(&new.output, failed));
+            let same = [
+                fingerprint(Some(&new.output), failed.map(Value::from).as_ref()),
+                fingerprint(Some(&content), None),
+            ];
+            return if same.contains(&first) {
                 Ok(())
             } else {
                 Err(Problem::conflict("ALREADY_ANSWERED", "The tool call has another result"))
@@ -123,34 +138,29 @@ impl Session {
         let Some(message_id) = call.message_id.clone() else {
             return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
         };
-        let dialect = self.dialect(&message_id);
-        let chunks = terminal::tool_result(
-            dialect,
-            &message_id,
-            &new.tool_call_id,
-            &new.output,
-            new.error.as_deref(),
-        );
+        let (dialect, call) = (self.dialect(&message_id), new.tool_call_id.as_str());
+        let chunks = terminal::tool_result(dialect, &message_id, call, &new.output, failed);
         for (n, chunk) in chunks.iter().enumerate() {
             self.push_row(Row {
                 message_id: &message_id,
                 actor_id: &new.actor_id,
                 role: Role::User,
                 chunk: &chunk.to_string(),
-                txid: new.txid.as_deref().filter(|_| n == 0),
+                txid: txid.filter(|_| n == 0),
             });
         }
         self.touch();
-        self.go_on(&message_id);
+        self.go_on(&message_id, Some(&new.actor_id));
         Ok(())
     }
 
-    /// Lets the agents answer a message of a person again: after a failure, or because the answer was not liked. The log
-    /// says who asked for it, and knows the request again by its `txid`.
+    /// Lets the agents answer a message of a person again: after a failure, or because the answer was not liked. Where an
+    /// agent failed with what was decided for it, it goes on with that instead; so does the message of an agent that is
+    /// named itself. The log says who asked for it, and knows the request again by its `txid`.
     ///
     /// # Errors
     ///
-    /// No person wrote such a message.
+    /// There is no such message, or nothing to do again in it.
     pub(crate) fn retry(
         &mut self,
         message_id: &str,
@@ -158,29 +168,41 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
-        if txid.is_some_and(|txid| self.ledger.by_txid(txid).is_some()) {
+        if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Regenerate, txid).is_some()) {
             return Ok(());
         }
-        match self.ledger.message(message_id) {
-            Some(entry) if entry.role == Role::User => {}
-            _ => return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found")),
-        }
-        let cause = Cause::Message { id: message_id.to_owned() };
-        for agent_id in self.listeners(text) {
-            let mut plans = self.runs.values().map(|live| &live.plan).chain(&self.queued);
-            if plans.any(|plan| plan.agent_id == agent_id && plan.cause == cause) {
-                continue; // it is about to answer already
+        let entry = self.ledger.message(message_id);
+        let entry = entry.filter(|entry| entry.role == Role::User || !entry.owed.is_empty());
+        let Some(entry) = entry else {
+            return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
+        };
+        if entry.role == Role::User {
+            let failed = self.ledger.owed_after(message_id);
+            for agent_id in self.listeners(text) {
+                match failed.get(&agent_id) {
+                    Some(message_id) => self.resume(message_id, Some(actor_id)),
+                    None => self.answer_again(message_id, &agent_id, actor_id),
+                }
             }
-            let cause = cause.clone();
-            self.plan(RunPlan::new(&agent_id, cause, Some(actor_id.to_owned())));
+        } else {
+            self.resume(message_id, Some(actor_id));
         }
         let asked = json!({"type": "control", "action": "regenerate", "messageId": message_id});
         self.push_signal(&asked, actor_id, txid);
         Ok(())
     }
 
-    /// Stops the run that writes `message_id`. Without one: the runs that this actor's messages began, or, where
-    /// there are none, every run of the session. Says how many were stopped.
+    fn answer_again(&mut self, message_id: &str, agent_id: &str, actor_id: &str) {
+        let answers = |cause: &Cause| matches!(cause, Cause::Message { id } | Cause::Again { id } if id == message_id);
+        let mut plans = self.runs.values().map(|live| &live.plan).chain(&self.queued);
+        if !plans.any(|plan| plan.agent_id == agent_id && answers(&plan.cause)) {
+            let cause = Cause::Again { id: message_id.to_owned() };
+            self.plan(RunPlan::new(agent_id, cause, Some(actor_id.to_owned())));
+        } // else it is about to answer already
+    }
+
+    /// Stops the run that writes `message_id`. Without one: the runs that this actor began, or, where there are none,
+    /// every run of the session. Says how many were stopped.
     pub(crate) fn stop(&mut self, message_id: Option<&str>, actor_id: &str) -> usize {
         let Some(message_id) = message_id else {
             let own = |plan: &RunPlan| plan.asked_by.as_deref() == Some(actor_id);
@@ -200,10 +222,11 @@ impl Session {
     }
 
     fn stop_where(&mut self, whose: impl Fn(&RunPlan) -> bool, actor_id: &str) -> usize {
-        let (dropped, kept) = std::mem::take(&mut self.queued).into_iter().partition(|p| whose(p));
+        let (dropped, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.queued).into_iter().partition(|plan| whose(plan));
         self.queued = kept;
-        for plan in Vec::from(dropped) {
-            self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+        for plan in &dropped {
+            self.push_stop(plan, actor_id, "aborted");
         }
         let stopped: Vec<String> = self
             .runs
@@ -214,7 +237,7 @@ impl Session {
         for run_id in &stopped {
             self.cut_off(run_id, actor_id, "aborted");
         }
-        stopped.len()
+        dropped.len() + stopped.len()
     }
 
     /// Answers a message at once, instead of what its agent is doing.
@@ -234,11 +257,18 @@ impl Session {
         let Some(live) = self.runs.remove(run_id) else { return };
         live.cancel.cancel();
         self.batch.starts.retain(|start| start.plan.run_id != *run_id);
-        let plan = live.plan;
+        self.push_stop(&live.plan, actor_id, reason);
+        self.start_queued();
+        self.rest(&live.plan.agent_id);
+    }
+
+    /// Writes the end of a run that somebody stopped, also before it said or did anything.
+    fn push_stop(&mut self, plan: &RunPlan, actor_id: &str, reason: &str) {
         if self.ledger.message(&plan.message_id).is_none() {
             // The message is the agent's, whoever stopped it before its first word.
-            let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run_id});
-            self.push_agent_chunk(&plan, &chunk);
+            let run = &plan.run_id;
+            let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run});
+            self.push_agent_chunk(plan, &chunk);
         }
         let chunk = terminal::stopped(self.dialect(&plan.message_id), actor_id, reason);
         self.push_row(Row {
@@ -248,9 +278,7 @@ impl Session {
             chunk: &chunk.to_string(),
             txid: None,
         });
-        self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+        self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
-        self.start_queued();
-        self.rest(&plan.agent_id);
     }
 }

@@ -29,8 +29,9 @@ impl Hearing {
 impl Session {
     /// Agents that a person's message wakes, in the order of their registration.
     pub(super) fn listeners(&self, text: &str) -> Vec<String> {
+        let text = Mentions::of(text);
         let agents = self.ledger.agents().filter(|(id, fields)| {
-            matches!(triggers(fields), "all" | "user-messages") || mentions(text, id, fields)
+            matches!(triggers(fields), "all" | "user-messages") || text.name(id, fields)
         });
         agents.map(|(id, _)| id.clone()).collect()
     }
@@ -47,8 +48,9 @@ impl Session {
         if text.trim().is_empty() {
             return;
         }
+        let text = Mentions::of(&text);
         let listeners = self.ledger.agents().filter(|(id, fields)| {
-            **id != plan.agent_id && (triggers(fields) == "all" || mentions(&text, id, fields))
+            **id != plan.agent_id && (triggers(fields) == "all" || text.name(id, fields))
         });
         let listeners: Vec<String> = listeners.map(|(id, _)| id.clone()).collect();
         for agent_id in listeners {
@@ -72,30 +74,48 @@ fn triggers(fields: &Value) -> &str {
     fields.get("triggers").and_then(Value::as_str).unwrap_or("user-messages")
 }
 
-fn mentions(text: &str, id: &str, fields: &Value) -> bool {
-    let name = fields.get("name").and_then(Value::as_str);
-    [Some(id), name].into_iter().flatten().any(|name| is_mentioned(text, name))
+/// Places of a text that are looked at: nobody means more people than that.
+const MAX_MENTIONS: usize = 1000;
+
+/// A text and where it may mention somebody.
+struct Mentions {
+    text: String,
+    at: Vec<usize>,
 }
 
-/// Whether `@name` stands in the text as a word of its own: not in an e-mail address, not as part of a longer name.
-fn is_mentioned(text: &str, name: &str) -> bool {
-    if name.trim().is_empty() {
-        return false;
+impl Mentions {
+    fn of(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let at = text.match_indices('@').map(|(at, _)| at).take(MAX_MENTIONS).collect();
+        Self { text, at }
     }
-    let (text, name) = (text.to_lowercase(), name.to_lowercase());
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices('@').any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let Some(rest) = text[at + 1..].strip_prefix(&*name) else { return false };
-        let mut after = rest.chars();
-        let ended = match after.next() {
-            None => true,
-            // `@ann-marie` is not `@ann`; `@ann-` is.
-            Some('-' | '.') => !after.next().is_some_and(word),
-            Some(c) => !word(c),
-        };
-        ended && !before.is_some_and(|c| word(c) || c == '.' || c == '-')
-    })
+
+    /// Whether it mentions this agent, by id or name.
+    fn name(&self, id: &str, fields: &Value) -> bool {
+        let name = fields.get("name").and_then(Value::as_str);
+        [Some(id), name].into_iter().flatten().any(|name| self.mention(name))
+    }
+
+    /// Whether `@name` stands in the text as a word of its own: not in an e-mail address, not as part of a longer name.
+    fn mention(&self, name: &str) -> bool {
+        if name.trim().is_empty() {
+            return false;
+        }
+        let name = name.to_lowercase();
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        self.at.iter().any(|&at| {
+            let before = self.text[..at].chars().next_back();
+            let Some(rest) = self.text[at + 1..].strip_prefix(&*name) else { return false };
+            let mut after = rest.chars();
+            let ended = match after.next() {
+                None => true,
+                // `@ann-marie` is not `@ann`; `@ann-` is.
+                Some('-' | '.') => !after.next().is_some_and(word),
+                Some(c) => !word(c),
+            };
+            ended && !before.is_some_and(|c| word(c) || c == '.' || c == '-')
+        })
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +133,7 @@ mod tests {
             ("thanks @ann.", "ann"),
             ("@José?", "JOSÉ"),
         ] {
-            assert!(is_mentioned(text, name), "{text}");
+            assert!(Mentions::of(text).mention(name), "{text}");
         }
         for (text, name) in [
             ("kermit", "kermit"),
@@ -124,7 +144,7 @@ mod tests {
             ("@", ""),
             ("@ ", " "),
         ] {
-            assert!(!is_mentioned(text, name), "{text}");
+            assert!(!Mentions::of(text).mention(name), "{text}");
         }
     }
 }

@@ -70,6 +70,8 @@ struct Live {
     cancel: CancellationToken,
     /// The agent wrote something in this run.
     wrote: bool,
+    /// The last of it was an end.
+    ended: bool,
     /// What it said, where another agent may react to it.
     heard: Option<Hearing>,
     /// It said its first word.
@@ -94,6 +96,8 @@ pub(crate) struct NewMessage {
     pub(crate) role: Role,
     pub(crate) actor_id: String,
     pub(crate) agent: Option<AgentSpec>,
+    /// Whoever sends it may replace agents.
+    pub(crate) manages: bool,
     pub(crate) txid: Option<String>,
     pub(crate) mode: Mode,
 }
@@ -167,15 +171,14 @@ impl Session {
         }
     }
 
-    /// Gives the state up: stops its runs and answers whoever waits. Says whether a run was under way.
-    pub(crate) fn abandon(self, problem: &Problem) -> bool {
+    /// Gives the state up: stops its runs and answers whoever waits.
+    pub(crate) fn abandon(self, problem: &Problem) {
         for live in self.runs.values() {
             live.cancel.cancel();
         }
         for waiter in self.batch.waiters {
             waiter(Err(problem.clone()));
         }
-        !self.runs.is_empty() || !self.queued.is_empty()
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {

@@ -76,25 +76,27 @@ impl Session {
 
     /// Says that an actor left with one device, or with all of them. Gives the number of devices.
     pub(crate) fn log_out(&mut self, actor_id: &str, device_id: Option<&str>) -> usize {
-        let devices: Vec<String> = match device_id {
-            Some(device) => vec![device.to_owned()],
-            None => self
-                .ledger
-                .presence()
-                .values()
-                .filter(|row| {
-                    row.get("actorId").and_then(Value::as_str) == Some(actor_id)
-                        && row.get("status").and_then(Value::as_str) != Some("offline")
-                })
-                .filter_map(|row| Some(row.get("deviceId")?.as_str()?.to_owned()))
-                .collect(),
+        let is_online = |row: &&Value| row.get("status").and_then(Value::as_str) != Some("offline");
+        let known = |row: &&Value| match device_id {
+            Some(device) => row.get("deviceId").and_then(Value::as_str) == Some(device),
+            None => is_online(row),
         };
+        let rows = self.ledger.presence().values();
+        let rows = rows.filter(|row| {
+            row.get("actorId").and_then(Value::as_str) == Some(actor_id) && known(row)
+        });
+        let (mut count, mut devices) = (0, Vec::new());
+        for row in rows {
+            count += 1;
+            let device = row.get("deviceId").and_then(Value::as_str).map(str::to_owned);
+            devices.extend(device.filter(|_| is_online(&row))); // a repeated logout says nothing new
+        }
         for device in &devices {
             self.put_presence(actor_id, device, None, "offline", None, &event::now());
         }
         self.attendance.gone.remove(actor_id);
         self.expect_absence();
-        devices.len()
+        count
     }
 
     /// The actor does something here: a device of his that was taken for gone is back.

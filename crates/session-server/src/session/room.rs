@@ -6,26 +6,48 @@ use session_protocol::AgentSpec;
 use super::Session;
 use crate::{
     event::{self, Role, Row},
+    ledger::Wish,
     problem::Problem,
     store::Op,
     turns,
 };
+
+/// Agents of one session. Each may run at the same time as the others.
+const MAX_AGENTS: usize = 64;
 
 /// A chunk that a program outside writes as an agent.
 pub(crate) struct RawChunk {
     pub(crate) message_id: String,
     pub(crate) actor_id: String,
     pub(crate) role: Role,
-    pub(crate) chunk: Value,
+    /// JSON text of the chunk, as it came.
+    pub(crate) chunk: String,
+    /// Its type.
+    pub(crate) kind: String,
     pub(crate) txid: Option<String>,
 }
 
 impl Session {
-    /// Registers agents; the same id replaces. Only public fields reach the stream.
-    pub(crate) fn register(&mut self, specs: Vec<AgentSpec>) {
+    /// Registers agents; the same id replaces, for who `manages` the session. Only public fields reach the stream.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is registered when one of them may not be.
+    pub(crate) fn register(&mut self, specs: Vec<AgentSpec>, manages: bool) -> Result<(), Problem> {
+        let new = specs.iter().filter(|spec| self.ledger.agent(&spec.id).is_none());
+        if self.ledger.agents().count() + new.count() > MAX_AGENTS {
+            return Err(Problem::conflict("TOO_MANY_AGENTS", "The session has too many agents")
+                .details(format!("a session may have {MAX_AGENTS} agents")));
+        }
+        for spec in &specs {
+            self.admit(spec, manages)?;
+        }
         for spec in specs {
-            let public = turns::public_fields(&spec);
             let known = self.ledger.agent(&spec.id);
+            if known.is_some() && !manages {
+                continue; // it is there, with whatever its owner gave it
+            }
+            let public = turns::public_fields(&spec);
             // Readers merge: an old name would stay unless the row is deleted first.
             let stale = known.is_some_and(|old| old.get("name").is_some() && spec.name.is_none());
             if stale {
@@ -38,10 +60,32 @@ impl Session {
             self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: false });
             self.specs.insert(spec.id.clone(), spec);
         }
+        Ok(())
     }
 
-    /// Keeps an agent that a message brings along: it answers here and is not registered.
+    /// Checks an agent that is brought along: it may not take the place of another one, which may have keys and a name
+    /// that people trust, nor speak under the name of a person who is here.
+    pub(super) fn admit(&self, spec: &AgentSpec, manages: bool) -> Result<(), Problem> {
+        let endpoint = match self.ledger.agent(&spec.id) {
+            Some(row) => row.get("endpoint").and_then(Value::as_str),
+            None => self.specs.get(&spec.id).map(|known| known.endpoint.as_str()),
+        };
+        if endpoint.is_some_and(|endpoint| endpoint != spec.endpoint) && !manages {
+            return Err(Problem::conflict("AGENT_EXISTS", "Another agent has this id"));
+        }
+        let is_here = |row: &Value| row.get("actorId").and_then(Value::as_str) == Some(&spec.id);
+        if endpoint.is_none() && self.ledger.presence().values().any(is_here) {
+            return Err(Problem::conflict("ACTOR_EXISTS", "A person of this session has this id"));
+        }
+        Ok(())
+    }
+
+    /// Keeps an agent that a message brings along: it answers here and is not registered. One that is registered stays
+    /// as it is.
     pub(super) fn keep_inline(&mut self, spec: AgentSpec) {
+        if self.ledger.agent(&spec.id).is_some() {
+            return;
+        }
         let session_id = self.id.clone();
         self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: true });
         self.specs.insert(spec.id.clone(), spec);
@@ -82,24 +126,25 @@ impl Session {
         self.touch();
     }
 
-    /// Writes a chunk for a program that runs its agent elsewhere.
-    pub(crate) fn write_raw(&mut self, raw: &RawChunk) -> Result<(), Problem> {
-        if let Some(txid) = &raw.txid
-            && self.ledger.by_txid(txid) == Some(&raw.message_id)
-        {
-            return Ok(());
+    /// Writes chunks for a program that runs its agent elsewhere, except those that an earlier request wrote.
+    pub(crate) fn write_raw(&mut self, chunks: &[RawChunk]) {
+        let is_new = |raw: &&RawChunk| {
+            let written = |txid: &String| {
+                self.ledger.by_txid(Wish::of(&raw.kind), txid) == Some(&raw.message_id)
+            };
+            !raw.txid.as_ref().is_some_and(written)
+        };
+        // Looked at before the first of them is written: one request may carry one id.
+        let new: Vec<&RawChunk> = chunks.iter().filter(is_new).collect();
+        for raw in new {
+            self.push_row(Row {
+                message_id: &raw.message_id,
+                actor_id: &raw.actor_id,
+                role: raw.role,
+                chunk: &raw.chunk,
+                txid: raw.txid.as_deref(),
+            });
         }
-        if raw.chunk.get("type").and_then(Value::as_str).is_none() {
-            return Err(Problem::bad_request("chunk: expected an object with a type"));
-        }
-        self.push_row(Row {
-            message_id: &raw.message_id,
-            actor_id: &raw.actor_id,
-            role: raw.role,
-            chunk: &raw.chunk.to_string(),
-            txid: raw.txid.as_deref(),
-        });
-        Ok(())
     }
 }
 

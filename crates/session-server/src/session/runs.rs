@@ -1,19 +1,19 @@
 //! Planning, starting, ending and recovering runs.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 
 use session_protocol::AgentSpec;
 
 use super::{
     Live, Session,
-    activity::{Activity, is_text},
+    activity::{Activity, is_text, kind_of},
     listeners::Hearing,
 };
 use crate::{
     event::{Role, Row},
-    ledger::{AnswerRef, Entry, Lifecycle},
+    ledger::{self, AnswerRef, Entry, Lifecycle},
     store::{Op, StoredRun},
-    terminal,
+    terminal::{self, RunName},
     turns::{self, Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
 };
 
@@ -26,24 +26,31 @@ impl Session {
 
     pub(super) fn plan(&mut self, plan: RunPlan) {
         self.store_plan(plan.clone());
-        self.queued.push_back(plan);
-        self.start_queued();
+        let waits = |other: &RunPlan| other.agent_id == plan.agent_id;
+        if self.runs.values().any(|live| waits(&live.plan)) || self.queued.iter().any(waits) {
+            self.queued.push_back(plan);
+        } else {
+            self.start(plan);
+        }
     }
 
     /// Starts every queued run whose agent is free: an agent does one thing at a time in a session.
     pub(super) fn start_queued(&mut self) {
-        let mut still = VecDeque::new();
+        let mut busy: HashSet<String> =
+            self.runs.values().map(|live| live.plan.agent_id.clone()).collect();
         for plan in std::mem::take(&mut self.queued) {
-            let busy = self.runs.values().any(|live| live.plan.agent_id == plan.agent_id);
-            if busy { still.push_back(plan) } else { self.start(plan) }
+            if busy.insert(plan.agent_id.clone()) {
+                self.start(plan);
+            } else {
+                self.queued.push_back(plan);
+            }
         }
-        self.queued = still;
     }
 
     fn start(&mut self, plan: RunPlan) {
         let cancel = self.shared.shutdown_runs.child_token();
         let answers = match &plan.cause {
-            Cause::Message { .. } | Cause::Reply { .. } => Vec::new(),
+            Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => Vec::new(),
             Cause::Answers { .. } => self.answers(&plan.message_id),
         };
         let spec = self.spec(&plan.agent_id);
@@ -52,6 +59,7 @@ impl Session {
             plan: plan.clone(),
             cancel: cancel.clone(),
             wrote: false,
+            ended: false,
             heard,
             streaming: false,
         };
@@ -66,10 +74,9 @@ impl Session {
     }
 
     fn answers(&self, message_id: &str) -> Vec<Answer> {
-        let undelivered =
-            self.ledger.message(message_id).map(|entry| &entry.undelivered[..]).unwrap_or_default();
-        undelivered
-            .iter()
+        let entry = self.ledger.message(message_id).into_iter();
+        entry
+            .flat_map(|entry| entry.owed.iter().chain(&entry.undelivered))
             .filter_map(|answer| match answer {
                 AnswerRef::Approval(id) => {
                     let ask = self.ledger.approval(id)?;
@@ -87,21 +94,30 @@ impl Session {
             .collect()
     }
 
-    /// Lets the run of a message go on when everything it asked for is answered.
-    pub(super) fn go_on(&mut self, message_id: &str) {
+    /// Lets the run of a message go on when everything it asked for is answered. The last who answered asked for it.
+    pub(super) fn go_on(&mut self, message_id: &str, asked_by: Option<&str>) {
+        let Some(entry) = self.ledger.message(message_id) else { return };
+        if !entry.undelivered.is_empty() {
+            self.resume(message_id, asked_by);
+        }
+    }
+
+    /// Lets the run of a message go on with the answers that it has not been told, or was told when it failed. Not while
+    /// it goes or still waits.
+    pub(super) fn resume(&mut self, message_id: &str, asked_by: Option<&str>) {
         let Some(entry) = self.ledger.message(message_id) else { return };
         let busy = self.runs.values().any(|live| live.plan.message_id == message_id)
             || self.queued.iter().any(|plan| plan.message_id == message_id);
         if busy
-            || entry.undelivered.is_empty()
             || entry.lifecycle == Lifecycle::Open
             || self.ledger.is_waiting(message_id)
             || self.spec(&entry.actor_id).is_none()
         {
             return;
         }
-        let plan = RunPlan::resuming(message_id, &entry.actor_id, entry.last_run.clone());
-        self.plan(plan);
+        let (agent, parent) = (entry.actor_id.clone(), entry.last_run.clone());
+        let asked_by = asked_by.map(str::to_owned);
+        self.plan(RunPlan::resuming(message_id, &agent, parent, asked_by));
     }
 
     /// Takes what a run sent. Output of runs that were stopped is dropped.
@@ -109,8 +125,9 @@ impl Session {
         match output.what {
             Output::Chunk(chunk) => {
                 let Some(live) = self.runs.get_mut(&output.run_id) else { return };
+                let kind = kind_of(&chunk);
                 live.wrote = true;
-                let first_word = !live.streaming && is_text(&chunk);
+                let first_word = !live.streaming && is_text(&kind);
                 live.streaming |= first_word;
                 let (message_id, actor_id) =
                     (live.plan.message_id.clone(), live.plan.agent_id.clone());
@@ -121,9 +138,15 @@ impl Session {
                     chunk: &chunk,
                     txid: None,
                 });
-                let live = self.runs.get_mut(&output.run_id);
-                if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
-                    heard.hear(&item);
+                let entry = self.ledger.message(&message_id);
+                let is_open = entry.is_none_or(|entry| entry.lifecycle == Lifecycle::Open);
+                if let Some(live) = self.runs.get_mut(&output.run_id) {
+                    if ledger::lifecycle_after(&kind).is_some() {
+                        live.ended = !is_open;
+                    }
+                    if let Some(heard) = &mut live.heard {
+                        heard.hear(&item);
+                    }
                 }
                 if first_word {
                     self.show(&actor_id, Activity::Streaming);
@@ -139,32 +162,25 @@ impl Session {
 
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
     fn end(&mut self, live: &Live, end: &RunEnd) {
-        let Live { plan, wrote, .. } = live;
-        let open = *wrote
-            && self
-                .ledger
-                .message(&plan.message_id)
-                .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
+        let Live { plan, wrote, ended, .. } = live;
+        let open = *wrote && !ended;
         let resumed = matches!(plan.cause, Cause::Answers { .. });
-        let dialect = self.dialect(&plan.message_id);
         match end {
             // An agent that has nothing to say to an answer has been told it: the log says so.
             RunEnd::Finished if open || (resumed && !wrote) => {
-                let chunk = terminal::finished(dialect, &self.id, &plan.run_id);
-                self.push_agent_chunk(plan, &chunk);
+                let (dialect, run) = (self.dialect(&plan.message_id), self.run_as_said(plan));
+                self.push_agent_chunk(plan, &terminal::finished(dialect, &run));
             }
             RunEnd::Finished => {}
             RunEnd::Failed { code, message } => {
                 if open || !wrote {
-                    for chunk in terminal::failed(dialect, &plan.run_id, code, message) {
-                        self.push_agent_chunk(plan, &chunk);
-                    }
+                    self.push_failure(plan, code, message);
                 }
             }
         }
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
-        self.go_on(&plan.message_id);
+        self.go_on(&plan.message_id, plan.asked_by.as_deref());
         let done = |entry: &Entry| entry.lifecycle == Lifecycle::Finished;
         if let Some(heard) = &live.heard
             && *wrote
@@ -189,15 +205,30 @@ impl Session {
         }
     }
 
+    /// Ends a run that nobody leads any more.
     pub(super) fn interrupt(&mut self, plan: &RunPlan) {
-        let message =
-            "The server stopped in the middle of this run. Send the message again to retry.";
-        let dialect = self.dialect(&plan.message_id);
-        for chunk in terminal::failed(dialect, &plan.run_id, "interrupted", message) {
-            self.push_agent_chunk(plan, &chunk);
-        }
+        let message = "The run was interrupted on the server. Send the message again to retry.";
+        self.push_failure(plan, "interrupted", message);
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
+    }
+
+    pub(super) fn push_failure(&mut self, plan: &RunPlan, code: &str, message: &str) {
+        let (dialect, run) = (self.dialect(&plan.message_id), self.run_as_said(plan));
+        for chunk in terminal::failed(dialect, &run, code, message) {
+            self.push_agent_chunk(plan, &chunk);
+        }
+    }
+
+    /// The run as its agent has named it: readers that count runs wait for the end of that one.
+    fn run_as_said(&self, plan: &RunPlan) -> RunName {
+        let open = self.ledger.message(&plan.message_id);
+        let open = open.filter(|entry| entry.lifecycle == Lifecycle::Open);
+        let said = |name: Option<String>, ours: &str| name.unwrap_or_else(|| ours.to_owned());
+        RunName {
+            thread_id: said(open.and_then(|entry| entry.last_thread.clone()), &self.id),
+            run_id: said(open.and_then(|entry| entry.last_run.clone()), &plan.run_id),
+        }
     }
 
     /// Drops a run that needs no event, before anything new is written: its cause may be written again with a run of
@@ -215,7 +246,7 @@ impl Session {
                 .message(&plan.message_id)
                 .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
             let caused = match &plan.cause {
-                Cause::Message { id } => self.ledger.message(id).is_some(),
+                Cause::Message { id } | Cause::Again { id } => self.ledger.message(id).is_some(),
                 Cause::Reply { id, .. } => self
                     .ledger
                     .message(id)
@@ -227,7 +258,7 @@ impl Session {
             };
             if started {
                 let silent = match &plan.cause {
-                    Cause::Message { .. } | Cause::Reply { .. } => {
+                    Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => {
                         self.ledger.message(&plan.message_id).is_none()
                     }
                     Cause::Answers { .. } => caused,
@@ -258,7 +289,7 @@ impl Session {
     /// saw, or before its agent was registered again.
     pub(crate) fn go_on_where_decided(&mut self) {
         for plan in self.decided() {
-            self.go_on(&plan.message_id);
+            self.go_on(&plan.message_id, None);
         }
     }
 
@@ -268,7 +299,7 @@ impl Session {
             !entry.undelivered.is_empty() && entry.lifecycle != Lifecycle::Open
         });
         owed.filter(|(id, _)| !self.ledger.is_waiting(id))
-            .map(|(id, entry)| RunPlan::resuming(id, &entry.actor_id, entry.last_run.clone()))
+            .map(|(id, entry)| RunPlan::resuming(id, &entry.actor_id, entry.last_run.clone(), None))
             .collect()
     }
 
@@ -282,7 +313,7 @@ impl Session {
                     && whose(self, id, &entry.actor_id)
             })
             .map(|(id, entry)| {
-                let mut plan = RunPlan::resuming(id, &entry.actor_id, None);
+                let mut plan = RunPlan::resuming(id, &entry.actor_id, None, None);
                 if let Some(run_id) = &entry.last_run {
                     plan.run_id.clone_from(run_id);
                 }

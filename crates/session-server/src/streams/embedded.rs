@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    Listed, MOUNT, Pages, Stamp, StreamError, Streams, import, json,
+    Listed, MOUNT, Pages, Stamp, StreamError, Streams, array, import, json,
     request::{ForkPart, Scope},
     routed::Routed,
     store::{Append, Create, Fork, StreamStore},
@@ -34,8 +34,14 @@ use crate::{config::StreamLimits, problem::Problem};
 const JSON: &str = "application/json";
 
 const FORKED_FROM: HeaderName = HeaderName::from_static("stream-forked-from");
+const OFFSET: HeaderName = HeaderName::from_static("stream-fork-offset");
 const SUB_OFFSET: HeaderName = HeaderName::from_static("stream-fork-sub-offset");
+const CLOSED: HeaderName = HeaderName::from_static("stream-closed");
+const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
 const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
+
+/// Seconds that a stream may ask to live, a hundred years: the router cannot count to the end of longer ones.
+const MAX_TTL: u64 = 100 * 366 * 24 * 3600;
 
 /// Streams on this machine's disk.
 pub(crate) struct Embedded {
@@ -44,6 +50,11 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
+    /// Whether there are streams in `folder`, of this version or an earlier one.
+    pub(crate) fn found(folder: &Path) -> bool {
+        StreamStore::found(folder) || import::found(folder)
+    }
+
     /// Opens the streams in `folder`, recovering from an unclean stop.
     pub(crate) fn open(
         folder: &Path,
@@ -96,8 +107,17 @@ impl Streams for Embedded {
     async fn create(&self, name: &str) -> Result<bool, StreamError> {
         let config = StreamConfig::new(JSON.to_owned());
         let create = Create { name: name.to_owned(), config, items: Vec::new(), close: false };
-        let created = self.store.create_soon(create).await?;
-        Ok(created.status == CreateStreamResult::Created)
+        match self.store.create_soon(create).await {
+            Ok(created) => Ok(created.status == CreateStreamResult::Created),
+            // It is there and made otherwise, closed or with a time to live perhaps.
+            Err(Error::ConfigMismatch) => {
+                let name = name.to_owned();
+                let head = self.reading(move |store| store.head(&name)).await?;
+                let is_json = head.config.content_type == JSON;
+                if is_json { Ok(false) } else { Err(StreamError::Foreign) }
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn append(
@@ -130,7 +150,13 @@ impl Streams for Embedded {
         pages.boxed()
     }
 
-    async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError> {
+    async fn fork(
+        &self,
+        name: &str,
+        source: &str,
+        items: usize,
+        rest: &[Bytes],
+    ) -> Result<bool, StreamError> {
         let fork = Fork {
             name: name.to_owned(),
             source: source.to_owned(),
@@ -138,7 +164,7 @@ impl Streams for Embedded {
             part: items as u64,
             config: StreamConfig::new(JSON.to_owned()),
             typed: false,
-            body: Bytes::new(),
+            body: if rest.is_empty() { Bytes::new() } else { array(rest) },
         };
         let store = Arc::clone(&self.store);
         let forked = tokio::task::spawn_blocking(move || store.fork(fork)).await;
@@ -160,7 +186,7 @@ impl Streams for Embedded {
     }
 
     async fn delete(&self, name: &str) -> Result<(), StreamError> {
-        match self.store.delete_soon(name).await.map_err(StreamError::from) {
+        match self.store.retire(name).await.map_err(StreamError::from) {
             Ok(()) | Err(StreamError::NotFound | StreamError::Gone) => Ok(()),
             Err(error) => Err(error),
         }
@@ -194,6 +220,11 @@ impl Streams for Embedded {
 
     async fn serve(&self, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        if has_controls(&path) {
+            let problem = Problem::bad_request("a stream's name has no control characters");
+            return problem.titled("INVALID_ID", "Invalid id in the path").into_response();
+        }
         parts.extensions.clear(); // our router's path parameters are not theirs
         // Their proxy rules want a peer; ours have been applied already.
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
@@ -219,7 +250,28 @@ impl Streams for Embedded {
             let Ok(answer) = runtime.block_on(scope.run(router.oneshot(request)));
             answer
         });
-        answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        let mut answer =
+            answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        locate(answer.headers_mut(), &path);
+        answer
+    }
+}
+
+/// Whether a path has escapes of control characters, which would end up in a header.
+fn has_controls(path: &str) -> bool {
+    let escapes = path.split('%').skip(1).filter_map(|escape| escape.get(..2));
+    let mut bytes = escapes.filter_map(|escape| u8::from_str_radix(escape, 16).ok());
+    bytes.any(|byte| byte.is_ascii_control())
+}
+
+/// The router decodes the name in `Location`; it has to be as it was asked for.
+fn locate(headers: &mut HeaderMap, path: &str) {
+    let Some(location) = headers.get(header::LOCATION).and_then(|at| at.to_str().ok()) else {
+        return;
+    };
+    let Some(at) = location.find(MOUNT) else { return };
+    if let Ok(location) = format!("{}{path}", &location[..at]).parse() {
+        headers.insert(header::LOCATION, location);
     }
 }
 
@@ -227,6 +279,11 @@ impl Streams for Embedded {
 fn scope(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Scope, Error> {
     let sub_offset = headers.get(SUB_OFFSET).map(|value| parse_sub_offset(value.as_bytes()));
     let sub_offset = sub_offset.transpose()?;
+    let ttl = headers.get("stream-ttl").and_then(|ttl| ttl.to_str().ok()?.parse::<u64>().ok());
+    if ttl.is_some_and(|ttl| ttl > MAX_TTL) {
+        let reason = format!("a stream may live for {MAX_TTL} seconds");
+        return Err(Error::InvalidHeader { header: "Stream-TTL".to_owned(), reason });
+    }
     let mut scope = Scope::default();
     if method == Method::PUT && headers.contains_key(FORKED_FROM) {
         scope.fork = Some(ForkPart {
@@ -234,9 +291,9 @@ fn scope(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Scope, Er
             typed: headers.contains_key(header::CONTENT_TYPE),
             body: body.clone(),
         });
-    } else if method == Method::PUT && sub_offset.is_some() {
+    } else if method == Method::PUT && (sub_offset.is_some() || headers.contains_key(OFFSET)) {
         let reason = "it needs Stream-Forked-From beside it".to_owned();
-        return Err(Error::InvalidHeader { header: "Stream-Fork-Sub-Offset".to_owned(), reason });
+        return Err(Error::InvalidHeader { header: "Stream-Fork-Offset".to_owned(), reason });
     } else {
         // Only JSON is looked at by item; a body that is none is refused by the router, in its words.
         scope.items = json::items(body).ok();
@@ -262,6 +319,9 @@ fn read_answer(mut answer: Response, scope: &Arc<Scope>) -> Response {
     let headers = answer.headers_mut();
     if scope.is_behind() {
         headers.remove(UP_TO_DATE);
+    }
+    if headers.contains_key(CLOSED) {
+        headers.remove(CURSOR); // nothing more comes for it
     }
     let live = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     if live { answer.map(|body| scope.keep(body)) } else { answer }

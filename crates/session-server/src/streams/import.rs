@@ -21,6 +21,11 @@ struct Layout {
     shard_count: usize,
 }
 
+/// Whether there are such streams in `folder`.
+pub(super) fn found(folder: &Path) -> bool {
+    folder.join("acid").exists()
+}
+
 /// Takes the streams of `folder/acid` over, where there are any. A stream that is there already is left as it is, so an
 /// import that was interrupted goes on.
 pub(super) fn acid(folder: &Path, store: &StreamStore) -> Result<(), String> {

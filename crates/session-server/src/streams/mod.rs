@@ -10,7 +10,7 @@ mod store;
 
 use async_trait::async_trait;
 use axum::{body::Body, http::Request, response::Response};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::{TryStreamExt, stream::BoxStream};
 
 pub(crate) use embedded::Embedded;
@@ -39,6 +39,8 @@ pub(crate) enum StreamError {
     NotFound,
     #[error("the stream was deleted and its name is still held by forks")]
     Gone,
+    #[error("the stream holds something else than a session")]
+    Foreign,
     #[error("the stream is closed")]
     Closed,
     #[error("another writer took over this session")]
@@ -79,14 +81,21 @@ pub(crate) trait Streams: Send + Sync {
     /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as a whole.
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;
 
-    /// Makes `name` a fork of `source` that holds its first `items` items. False when that is not to be had here; then
-    /// the name is as free as before. Repeating it is harmless.
-    async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError>;
+    /// Makes `name` a fork of `source` that holds its first `items` items and then `rest`, in one step. False when that
+    /// is not to be had here; then the name is as free as before. Repeating it is harmless.
+    async fn fork(
+        &self,
+        name: &str,
+        source: &str,
+        items: usize,
+        rest: &[Bytes],
+    ) -> Result<bool, StreamError>;
 
     /// Whether the stream exists.
     async fn exists(&self, name: &str) -> Result<bool, StreamError>;
 
-    /// Deletes the stream; no error when there is none.
+    /// Deletes the stream; no error when there is none. Its name is free again where the place can do so although forks
+    /// read through it.
     async fn delete(&self, name: &str) -> Result<(), StreamError>;
 
     /// Every session stream, when the place can say so.
@@ -99,6 +108,17 @@ pub(crate) trait Streams: Send + Sync {
 
     /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided before.
     async fn serve(&self, request: Request<Body>) -> Response;
+}
+
+/// Items as one JSON array, which is how a request carries them.
+fn array(items: &[Bytes]) -> Bytes {
+    let mut body = BytesMut::with_capacity(items.iter().map(|item| item.len() + 1).sum());
+    for (n, item) in items.iter().enumerate() {
+        body.put_u8(if n == 0 { b'[' } else { b',' });
+        body.put_slice(item);
+    }
+    body.put_u8(b']');
+    body.freeze()
 }
 
 /// All items of a stream at once, for who has to copy it.

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, Request, header},
     response::{IntoResponse, Response},
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use durable_stream::{
     AppendOptions, Client, CreateOptions, Error, Live, Offset, ProducerStamp, RetryPolicy,
     StreamHandle,
@@ -16,7 +16,7 @@ use durable_stream::{
 use futures::{StreamExt, TryStreamExt, stream};
 use url::Url;
 
-use super::{Listed, MOUNT, Pages, Stamp, StreamError, Streams};
+use super::{Listed, MOUNT, Pages, Stamp, StreamError, Streams, array};
 use crate::{config::Secret, error::ServerError, problem::Problem};
 
 /// A long poll or an event stream is cut by its server long before.
@@ -101,6 +101,11 @@ impl Remote {
     }
 }
 
+fn is_json(content_type: Option<&str>) -> bool {
+    let essence = content_type.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
 impl From<Error> for StreamError {
     fn from(error: Error) -> Self {
         match &error {
@@ -119,7 +124,18 @@ impl From<Error> for StreamError {
 #[async_trait]
 impl Streams for Remote {
     async fn create(&self, name: &str) -> Result<bool, StreamError> {
-        Ok(self.stream(name).create(CreateOptions::json()).await?.is_new)
+        let stream = self.stream(name);
+        match stream.create(CreateOptions::json()).await {
+            Ok(created) => Ok(created.is_new),
+            Err(error) if error.is_retryable() => Err(error.into()),
+            // It is there and made otherwise, closed or with a time to live perhaps; or there and gone.
+            Err(error) => match stream.head().await {
+                Ok(head) if is_json(head.content_type.as_deref()) => Ok(false),
+                Ok(_) => Err(StreamError::Foreign),
+                Err(gone @ Error::Gone { .. }) => Err(gone.into()),
+                Err(_) => Err(error.into()),
+            },
+        }
     }
 
     async fn append(
@@ -128,15 +144,9 @@ impl Streams for Remote {
         items: Vec<Bytes>,
         stamp: &Stamp,
     ) -> Result<(), StreamError> {
-        let mut body = BytesMut::with_capacity(items.iter().map(|item| item.len() + 1).sum());
-        for (n, item) in items.iter().enumerate() {
-            body.put_u8(if n == 0 { b'[' } else { b',' });
-            body.put_slice(item);
-        }
-        body.put_u8(b']');
         let stamp = ProducerStamp { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
         let options = AppendOptions::content_type("application/json").stamped(stamp);
-        self.writer.stream(self.url(name)).append(body.freeze(), options).await?;
+        self.writer.stream(self.url(name)).append(array(&items), options).await?;
         Ok(())
     }
 
@@ -146,8 +156,14 @@ impl Streams for Remote {
     }
 
     /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.
-    async fn fork(&self, name: &str, source: &str, items: usize) -> Result<bool, StreamError> {
-        if self.exists(name).await? {
+    async fn fork(
+        &self,
+        name: &str,
+        source: &str,
+        items: usize,
+        rest: &[Bytes],
+    ) -> Result<bool, StreamError> {
+        if !rest.is_empty() || self.exists(name).await? {
             return Ok(false);
         }
         let target = self.url(name);

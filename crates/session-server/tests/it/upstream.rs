@@ -60,9 +60,11 @@ async fn every_route_answers_with_upstreams_body() {
         assert_eq!(rig.get(&at("")).await.0, 404);
         let stream = format!("/v1/stream/sessions/{id}");
         let (status, body) = rig.get(&stream).await;
-        // The fork holds the name, as the protocol has it.
-        assert_eq!((status.as_u16(), &body["error"]), (410, &json!("Stream gone")));
+        assert_eq!((status.as_u16(), &body["error"]), (404, &json!("Stream not found")));
     }
+    // Its fork does not hold the name.
+    assert_eq!(rig.call(Method::PUT, &at(""), json!({})).await.0, 200);
+    assert_eq!(rig.get(&format!("/v1/stream/sessions/{id}")).await.1, json!([]));
 }
 
 #[tokio::test]

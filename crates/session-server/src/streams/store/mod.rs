@@ -40,6 +40,7 @@ use self::{
 };
 use crate::config::StreamLimits;
 
+const FILE: &str = "streams.sqlite";
 /// Connections that are kept for readers; more are opened while more read at once.
 const READERS: usize = 4;
 
@@ -81,9 +82,14 @@ pub(crate) struct StreamStore {
 }
 
 impl StreamStore {
+    /// Whether there is a database in `folder`.
+    pub(crate) fn found(folder: &Path) -> bool {
+        folder.join(FILE).metadata().is_ok_and(|file| file.len() > 0)
+    }
+
     /// Opens or makes the database in `folder`. After an unclean stop the log beside it is played back.
     pub(crate) fn open(folder: &Path, limits: StreamLimits) -> Result<Self, String> {
-        let file = folder.join("streams.sqlite");
+        let file = folder.join(FILE);
         let db = schema::open_writer(&file, limits.total_bytes)?;
         let (jobs, received) = mpsc::channel();
         let listeners = Arc::new(Listeners::default());
@@ -199,10 +205,10 @@ impl StreamStore {
         self.write_blocking(0, move |tx| remove::delete(tx, &name))
     }
 
-    /// As [`Self::delete`], for who may not block.
-    pub(crate) async fn delete_soon(&self, name: &str) -> Result<(), Error> {
+    /// Deletes a stream whose name must be free again, also while forks read through it.
+    pub(crate) async fn retire(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write(0, move |tx| remove::delete(tx, &name)).await
+        self.write(0, move |tx| remove::retire(tx, &name)).await
     }
 
     /// Removes streams that have expired; how many. The writer does so by itself when their time comes.

@@ -36,6 +36,31 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
     remove(tx, &stream)
 }
 
+/// Deletes a stream for good: its name is free again, and of its messages only those stay that forks read through it.
+/// More than PROTOCOL asks for, which keeps the name of a stream with forks.
+pub(super) fn retire(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
+    let stream = Stream::find(tx.db, name)?.ok_or_else(|| Error::NotFound(name.to_owned()))?;
+    if !stream.hidden {
+        remove(tx, &stream)?;
+    }
+    if !stream.has_forks(tx.db)? {
+        return Ok(());
+    }
+    let shared: u64 = tx
+        .db
+        .prepare_cached("SELECT max(fork_seq) FROM streams WHERE source = ?1")?
+        .query_row([stream.id], |row| row.get(0))?;
+    let (from, until) = (shared.max(stream.fork_seq), stream.next_seq);
+    tx.db
+        .prepare_cached("DELETE FROM messages WHERE id >= ?1 AND id < ?2")?
+        .execute(params![message_id(stream.id, from), message_id(stream.id, until)])?;
+    // No name that a request can have.
+    tx.db
+        .prepare_cached("UPDATE streams SET name = ?2, next_seq = ?3 WHERE id = ?1")?
+        .execute(params![stream.id, format!("\0{}", stream.id), from])?;
+    Ok(())
+}
+
 /// Hides the stream, or takes its name and leaves its messages to [`slice`].
 pub(super) fn remove(tx: &mut Tx<'_>, stream: &Stream) -> Result<(), Stop> {
     if let Some(name) = &stream.name {

@@ -342,3 +342,35 @@ fn a_panicking_job_ends_alone() {
     assert!(failed.is_err());
     add(&store, "s", &["1"]);
 }
+
+#[test]
+fn a_retired_stream_gives_its_name_back_and_keeps_what_its_forks_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    create(&store, "old", JSON);
+    add(&store, "old", &["1", "2", "3"]);
+    store.fork(fork("first", "old", Some(Offset::start()), 1)).unwrap();
+    store.fork(fork("second", "old", Some(Offset::start()), 2)).unwrap();
+    runtime.block_on(store.retire("old")).unwrap();
+    assert!(matches!(store.head("old"), Err(Error::NotFound(_))));
+    create(&store, "old", JSON);
+    add(&store, "old", &["new"]);
+    assert_eq!(texts(&store, "old"), ["new"]);
+    assert_eq!(
+        (texts(&store, "first"), texts(&store, "second")),
+        (vec!["1".to_owned()], vec!["1".to_owned(), "2".to_owned()])
+    );
+    add(&store, "second", &["4"]);
+    let messages = || {
+        let count = |db: &Connection| {
+            db.query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, u64>(0))
+        };
+        store.read(|db| Ok(count(db)?)).unwrap()
+    };
+    assert_eq!(messages(), 4, "the third message of the old stream is gone");
+    // The last fork takes the rest along.
+    runtime.block_on(store.retire("first")).unwrap();
+    runtime.block_on(store.retire("second")).unwrap();
+    wait("only the new stream is left", || messages() == 1);
+}
