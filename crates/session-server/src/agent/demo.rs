@@ -2,7 +2,8 @@
 //!
 //! - A greeting gets a short answer.
 //! - A message with the word "long" gets a long one; a number in it says how many chunks.
-//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits.
+//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits; a message with
+//!   the word "two" gets two of them, and waits for both answers.
 
 use std::time::Duration;
 
@@ -117,13 +118,19 @@ impl Demo {
             "That worked without asking. The next tool would delete a file, so I need your approval.",
         )
         .await?;
-        let ask = AskFor {
-            tool_call_id: format!("call_delete_{run}"),
-            tool_name: "delete_file".to_owned(),
-            input: json!({"path": "/tmp/threadkeep-demo.txt"}),
-        };
-        self.call(writer, &ask.tool_call_id, &ask.tool_name, &ask.input).await?;
-        writer.ask_and_finish(&[ask], None).await
+        let files = ["/tmp/threadkeep-demo.txt", "/tmp/threadkeep-demo-2.txt"];
+        let count = if words(&text).any(|word| word == "two") { 2 } else { 1 };
+        let mut asks = Vec::new();
+        for (n, file) in files.iter().take(count).enumerate() {
+            let ask = AskFor {
+                tool_call_id: format!("call_delete_{run}{}", if n == 0 { "" } else { "_2" }),
+                tool_name: "delete_file".to_owned(),
+                input: json!({"path": file}),
+            };
+            self.call(writer, &ask.tool_call_id, &ask.tool_name, &ask.input).await?;
+            asks.push(ask);
+        }
+        writer.ask_and_finish(&asks, None).await
     }
 
     async fn go_on(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
@@ -165,17 +172,19 @@ impl Agent for Demo {
     }
 }
 
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
 /// How many chunks a message asks for with the word "long".
 fn long(text: &str) -> Option<usize> {
-    let mut words = text.split(|c: char| !c.is_alphanumeric());
-    words.any(|word| word == "long").then_some(())?;
+    words(text).any(|word| word == "long").then_some(())?;
     let number = text.split(|c: char| !c.is_ascii_digit()).find_map(|n| n.parse::<usize>().ok());
     Some(number.unwrap_or(LONG_DEFAULT).clamp(1, LONG_MAX))
 }
 
 fn is_greeting(text: &str) -> bool {
-    let words: Vec<&str> =
-        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = words(text).collect();
     words.len() <= 3
         && matches!(
             words.first(),

@@ -143,7 +143,10 @@ impl Streams for Embedded {
         let pages = futures::stream::try_unfold(Some(Offset::start()), move |from| async move {
             let Some(from) = from else { return Ok(None) };
             let name = name.to_owned();
-            let (page, _) = self.reading(move |store| store.page(&name, &from)).await?;
+            let (page, is_json) = self.reading(move |store| store.page(&name, &from)).await?;
+            if !is_json {
+                return Err(StreamError::Foreign);
+            }
             let next = (!page.at_tail).then_some(page.next_offset);
             Ok(Some((page.messages, next)))
         });
@@ -266,9 +269,8 @@ fn has_controls(path: &str) -> bool {
 
 /// The router decodes the name in `Location`; it has to be as it was asked for.
 fn locate(headers: &mut HeaderMap, path: &str) {
-    let Some(location) = headers.get(header::LOCATION).and_then(|at| at.to_str().ok()) else {
-        return;
-    };
+    let Some(location) = headers.get(header::LOCATION) else { return };
+    let location = String::from_utf8_lossy(location.as_bytes());
     let Some(at) = location.find(MOUNT) else { return };
     if let Ok(location) = format!("{}{path}", &location[..at]).parse() {
         headers.insert(header::LOCATION, location);

@@ -151,8 +151,15 @@ impl Streams for Remote {
     }
 
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
-        let batches = self.stream(name).follow(Offset::Beginning, Live::No);
-        batches.map_ok(|batch| batch.items).map_err(StreamError::from).boxed()
+        let items = async move {
+            let stream = self.stream(name);
+            if !is_json(stream.head().await?.content_type.as_deref()) {
+                return Err(StreamError::Foreign);
+            }
+            let batches = stream.follow(Offset::Beginning, Live::No);
+            Ok(batches.map_ok(|batch| batch.items).map_err(StreamError::from))
+        };
+        stream::once(items).try_flatten().boxed()
     }
 
     /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.

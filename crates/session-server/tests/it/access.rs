@@ -4,7 +4,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use session_server::{Auth, Role, Tokens};
 
-use crate::rig::{Rig, answer};
+use crate::{
+    fake::{Fake, sse},
+    rig::{Rig, answer},
+};
 
 /// A server with named tokens, and the owner's token `owner`.
 async fn rig() -> (Rig, Tokens) {
@@ -198,4 +201,60 @@ async fn readers_end_with_their_token_and_no_others() {
     while !heard.contains("hello") {
         heard += std::str::from_utf8(&bobs.chunk().await.unwrap().unwrap()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_only_chats_cannot_put_an_agent_in_the_place_of_another() {
+    let (rig, tokens) = rig().await;
+    let fake = Fake::new([sse(&[r#"{"type":"done","finishReason":"stop"}"#])]).await;
+    let chat = tokens.create("ann", Role::Chat, None).unwrap();
+    let chat = chat.expose();
+    let agent = json!({"id": "kermit", "endpoint": fake.agent_url(), "headers": {"x-key": "hush"}});
+    let body = json!({"agents": [agent]});
+    assert_eq!(call(&rig, "owner", Method::POST, "/v1/sessions/s/agents", body).await.0, 200);
+    let guest = json!({"id": "kermit", "endpoint": "builtin:demo"});
+    let agents = json!({"agents": [guest]});
+    for (method, path, body) in [
+        (Method::PUT, "/v1/sessions/s", agents.clone()),
+        (Method::POST, "/v1/sessions/s/messages", json!({"content": "x", "agent": guest})),
+    ] {
+        let (status, body) = call(&rig, chat, method, path, body).await;
+        assert_eq!((status.as_u16(), &body["code"]), (409, &json!("AGENT_EXISTS")), "{path}");
+    }
+    let login = json!({"actorId": "ann", "deviceId": "d", "defaultAgents": [guest]});
+    assert_eq!(call(&rig, chat, Method::POST, "/v1/sessions/s/login", login).await.0, 200);
+    // A manager's own guest does not replace it either.
+    let body = json!({"content": "x", "agent": guest});
+    assert_eq!(call(&rig, "owner", Method::POST, "/v1/sessions/s/messages", body).await.0, 200);
+    let hello = json!({"content": "hello"});
+    assert_eq!(call(&rig, chat, Method::POST, "/v1/sessions/s/messages", hello).await.0, 200);
+    let asked = async {
+        while fake.asked().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::rig::DEADLINE, asked).await.expect("it is still the webhook");
+    assert!(fake.asked_headers().iter().all(|headers| headers["x-key"] == "hush"));
+    // Nor does an agent speak as a person who is here.
+    let person = json!({"content": "x", "agent": {"id": "ann", "endpoint": "builtin:demo"}});
+    let (status, body) = call(&rig, chat, Method::POST, "/v1/sessions/s/messages", person).await;
+    assert_eq!((status.as_u16(), &body["code"]), (409, &json!("ACTOR_EXISTS")));
+}
+
+#[tokio::test]
+async fn a_fork_does_not_take_over_what_somebody_made() {
+    let (rig, tokens) = rig().await;
+    let chat = tokens.create("ann", Role::Chat, None).unwrap();
+    let chat = chat.expose();
+    let hello = json!({"content": "hello"});
+    assert_eq!(call(&rig, chat, Method::POST, "/v1/sessions/s/messages", hello).await.0, 200);
+    let made = uuid::Uuid::new_v4().to_string();
+    let agents = json!({"agents": [{"id": "kermit", "endpoint": "builtin:demo"}]});
+    let path = format!("/v1/sessions/{made}");
+    assert_eq!(call(&rig, "owner", Method::PUT, &path, agents).await.0, 200);
+    let fork = json!({"newSessionId": made});
+    assert_eq!(call(&rig, chat, Method::POST, "/v1/sessions/s/fork", fork.clone()).await.0, 409);
+    let (_, body) = call(&rig, chat, Method::GET, &format!("{path}/agents"), json!(null)).await;
+    assert_eq!(body["agents"][0]["id"], "kermit");
+    assert_eq!(call(&rig, "owner", Method::POST, "/v1/sessions/s/fork", fork).await.0, 201);
 }

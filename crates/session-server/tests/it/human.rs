@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::{Fake, Reply, sse},
-    rig::{Rig, Talk},
+    rig::{Log, Rig, Talk},
 };
 
 fn finished() -> Reply {
@@ -257,4 +257,132 @@ async fn an_inline_agents_questions_can_be_answered_in_a_fork_and_in_both() {
     talk.decide_all().await;
     talk.until("the end", |log| log.ended() == 2).await;
     assert!(fake.asked_headers().iter().all(|headers| headers["x-key"] == "hush"));
+}
+
+#[tokio::test]
+async fn the_demo_agent_waits_for_both_of_two_answers_also_across_a_restart() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    talk.send("delete two files").await;
+    let log = talk.until("two questions", |log| log.ended() == 1).await;
+    let approvals = log.approvals();
+    assert_eq!(approvals.len(), 2);
+    assert_eq!(talk.approve(&approvals[1], false).await, 204);
+    let after = rig.crashed_copy(|_| {}).await;
+    let talk = after.talk(&talk.id);
+    let waits = talk.items().await.len();
+    assert_eq!(talk.approve(&approvals[1], false).await, 204, "a retry");
+    assert_eq!(talk.items().await.len(), waits, "one answer is missing");
+    assert_eq!(talk.approve(&approvals[0], true).await, 204);
+    let log = talk.until("the end", |log| log.ended() == 2).await;
+    assert!(log.text().contains("**deleted**") && log.text().contains("you said **no**"));
+    assert_eq!(log.count("RUN_STARTED"), 2);
+    log.assert_gapless();
+}
+
+#[tokio::test]
+async fn a_decision_survives_the_failure_of_the_run_that_was_told_it() {
+    let refused = Reply::Whole(503, "text/plain", String::new());
+    let fake = Fake::new([asking("ag-ui"), refused, finished()]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    let message = talk.send("go").await;
+    talk.until("the questions", |log| log.ended() == 1).await;
+    talk.decide_all().await;
+    talk.until("the failure", |log| log.count("RUN_ERROR") == 1).await;
+    // Not by itself: the agent may have acted on it. Not after a restart either.
+    let after = rig.crashed_copy(|_| {}).await;
+    let talk = after.talk(&talk.id);
+    assert_eq!(talk.approve("a1", true).await, 204, "a retry");
+    assert_eq!(fake.asked().len(), 2);
+    let again = json!({"fromMessageId": message, "actorId": "ann"});
+    assert_eq!(after.post(&talk.path("/regenerate"), again).await.0, 200);
+    let log = talk.until("the end", |log| log.ended() == 3).await;
+    log.assert_gapless();
+    assert_eq!(fake.asked().len(), 3);
+    assert_eq!(fake.asked()[2]["resume"], fake.asked()[1]["resume"]);
+    assert_eq!(fake.asked()[2]["resume"].as_array().unwrap().len(), 3);
+    let ends = log.chunks().into_iter().filter(|(_, chunk)| chunk["type"] == "RUN_FINISHED");
+    let owners: std::collections::HashSet<_> =
+        ends.map(|(row, _)| row["messageId"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(owners.len(), 1, "it goes on in its message");
+}
+
+#[tokio::test]
+async fn an_answer_given_in_a_run_that_breaks_is_told_to_the_next_one() {
+    let (send, rest) = tokio::sync::mpsc::channel::<String>(4);
+    let fed = Reply::Fed(std::sync::Arc::new(std::sync::Mutex::new(Some(rest))));
+    let fake = Fake::new([fed, finished()]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    let value = json!({"toolCallId": "c", "toolName": "act", "input": {}, "approval": {"id": "a", "needsApproval": true}});
+    for chunk in [
+        json!({"type": "RUN_STARTED", "threadId": "t", "runId": "r1"}),
+        json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "act"}),
+        json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),
+    ] {
+        send.send(format!("data: {chunk}\n\n")).await.unwrap();
+    }
+    talk.until("the question", |log| !log.approvals().is_empty()).await;
+    assert_eq!(talk.approve("a", true).await, 204);
+    // The server dies with the run.
+    let after = rig.crashed_copy(|_| {}).await;
+    let log = after.talk(&talk.id).until("the end", |log| log.ended() == 2).await;
+    assert_eq!((log.count("RUN_ERROR"), log.count("RUN_FINISHED")), (1, 1));
+    assert_eq!(fake.asked()[1]["resume"][0]["payload"], json!({"approved": true}));
+}
+
+#[tokio::test]
+async fn a_late_retry_does_not_answer_a_newer_question_with_the_same_id() {
+    let fake = Fake::new([asking("ag-ui"), finished(), asking("ag-ui"), finished()]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    let yes = json!({"approved": true, "actorId": "ann", "txid": uuid::Uuid::new_v4()});
+    let seen =
+        json!({"toolCallId": "c3", "output": 1, "actorId": "ann", "txid": uuid::Uuid::new_v4()});
+    talk.send("go").await;
+    talk.until("the questions", |log| log.ended() == 1).await;
+    let retry = async || {
+        assert_eq!(rig.post(&talk.path("/approvals/a1"), yes.clone()).await.0, 204);
+        assert_eq!(rig.post(&talk.path("/tool-results"), seen.clone()).await.0, 204);
+    };
+    retry().await;
+    assert_eq!(talk.approve("a2", false).await, 204);
+    talk.until("the end", |log| log.ended() == 2).await;
+    talk.send("again").await;
+    talk.until("the same questions", |log| log.ended() == 3).await;
+    retry().await;
+    let items = talk.items().await;
+    assert_eq!(Log { items }.count("approval-response"), 2, "nobody has answered them");
+    talk.decide_all().await;
+    talk.until("the other end", |log| log.ended() == 4).await;
+}
+
+#[tokio::test]
+async fn a_retried_tool_result_is_the_same_whatever_it_is_and_keeps_its_type() {
+    for output in [json!(null), json!("42"), json!("true"), json!(""), json!(42), json!({"a": [1]})]
+    {
+        let fake = Fake::new([asking("ag-ui"), finished()]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        talk.until("the questions", |log| log.ended() == 1).await;
+        let body = json!({"toolCallId": "c3", "output": output, "error": "", "actorId": "ann"});
+        for _ in 0..2 {
+            assert_eq!(
+                rig.post(&talk.path("/tool-results"), body.clone()).await.0,
+                204,
+                "{output}"
+            );
+        }
+        let other = json!({"toolCallId": "c3", "output": "something else"});
+        assert_eq!(rig.post(&talk.path("/tool-results"), other).await.0, 409, "{output}");
+        assert_eq!(talk.approve("a1", true).await, 204);
+        assert_eq!(talk.approve("a2", true).await, 204);
+        talk.until("the end", |log| log.ended() == 2).await;
+        let resume = fake.asked()[1]["resume"].clone();
+        let told = resume.as_array().unwrap().iter().find(|answer| answer["toolCallId"] == "c3");
+        assert_eq!(told.unwrap()["payload"], output);
+    }
 }

@@ -245,3 +245,38 @@ async fn an_agent_that_was_killed_in_mid_word_is_idle_again() {
     let again = after.talk(&talk.id);
     again.until("idle", |log| status(log, "agent").last().is_some_and(|s| s == "idle")).await;
 }
+
+#[tokio::test]
+async fn another_answer_gets_what_was_there_before_the_first_one() {
+    let fake = Fake::new([says("one"), says("two"), says("other")]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    let first = talk.send("first").await;
+    talk.until("an answer", |log| log.ended() == 1).await;
+    talk.send("second").await;
+    talk.until("the second answer", |log| log.ended() == 2).await;
+    let again = json!({"fromMessageId": first, "actorId": "ann"});
+    assert_eq!(rig.post(&talk.path("/regenerate"), again).await.0, 200);
+    talk.until("another answer", |log| log.ended() == 3).await;
+    assert_eq!(told(&fake.asked()[1]), ["first", "one", "second"]);
+    assert_eq!(told(&fake.asked()[2]), ["first"]);
+}
+
+#[tokio::test]
+async fn a_queued_message_that_is_stopped_says_so() {
+    let start =
+        "data: {\"type\":\"TEXT_MESSAGE_CONTENT\",\"messageId\":\"m\",\"delta\":\"half\"}\n\n";
+    let fake = Fake::new([Reply::Hang(start.to_owned())]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("first").await;
+    talk.until("a first word", |log| log.text() == "half").await;
+    talk.send("second").await;
+    rig.post(&talk.path("/stop"), json!({"actorId": "bob"})).await;
+    let log = talk.until("both stops", |log| log.count("stop") == 2).await;
+    log.assert_gapless();
+    assert!(
+        log.chunks().iter().filter(|(_, c)| c["type"] == "stop").all(|(_, c)| c["by"] == "bob")
+    );
+    assert_eq!(fake.asked().len(), 1);
+}

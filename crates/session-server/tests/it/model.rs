@@ -10,13 +10,16 @@ use crate::{
     rig::{Log, Rig},
 };
 
-async fn rig(fake: &Fake) -> Rig {
-    let config = ModelConfig {
+fn config(fake: &Fake) -> ModelConfig {
+    ModelConfig {
         base_url: fake.model_url().parse().unwrap(),
         model: "m1".to_owned(),
         api_key: Some(Secret::new("k3y")),
-    };
-    Rig::with(|server| server.agents.model = Some(Arc::new(config))).await
+    }
+}
+
+async fn rig(fake: &Fake) -> Rig {
+    Rig::with(|server| server.agents.model = Some(Arc::new(config(fake)))).await
 }
 
 async fn ask(replies: impl IntoIterator<Item = Reply>) -> (Fake, Log) {
@@ -187,4 +190,40 @@ async fn another_agents_question_is_a_users_to_the_model() {
     let told: Vec<_> =
         told.as_array().unwrap().iter().map(|m| (&m["role"], &m["content"])).collect();
     assert_eq!(told, [(&json!("user"), &json!("go")), (&json!("user"), &json!("@oracle 2+2?"))]);
+}
+
+#[tokio::test]
+async fn the_model_goes_on_when_all_of_its_questions_are_answered_also_across_a_restart() {
+    let call = |n: usize| {
+        json!({"tool_calls": [{"index": n, "id": format!("call_00000{n}"), "function":
+        {"name": "save_note", "arguments": format!("{{\"title\":\"N{n}\",\"text\":\"t\"}}")}}]})
+    };
+    let calls: Vec<String> =
+        (0..3).map(|n| delta(&call(n))).chain([finish("tool_calls")]).collect();
+    let end = stream(&[delta(&json!({"content": "Done."})), finish("stop")]);
+    let fake = Fake::new([stream(&calls), end]).await;
+    let rig = rig(&fake).await;
+    let talk = rig.session("builtin:model").await;
+    talk.send("three notes").await;
+    let log = talk.until("three questions", |log| log.ended() == 1).await;
+    let approvals = log.approvals();
+    assert_eq!(approvals.len(), 3);
+    assert_eq!(talk.approve(&approvals[2], true).await, 204);
+    assert_eq!(talk.approve(&approvals[0], false).await, 204);
+    let model = Arc::new(config(&fake));
+    let after = rig.crashed_copy(|server| server.agents.model = Some(model)).await;
+    let talk = after.talk(&talk.id);
+    assert_eq!(fake.asked().len(), 1, "one answer is missing");
+    assert!(!after.dir.path().join("notes").exists());
+    assert_eq!(talk.approve(&approvals[1], true).await, 204);
+    let log = talk.until("the end", |log| log.ended() == 2).await;
+    log.assert_gapless();
+    let note = |n: usize| after.dir.path().join(format!("notes/N{n}.md")).exists();
+    assert_eq!([note(0), note(1), note(2)], [false, true, true]);
+    let told = fake.asked()[1]["messages"].clone();
+    let results = told.as_array().unwrap().iter().filter(|message| message["role"] == "tool");
+    let results: Vec<&str> = results.map(|result| result["content"].as_str().unwrap()).collect();
+    assert!(
+        results[0].contains("denied") && results[1].contains("N1") && results[2].contains("N2")
+    );
 }

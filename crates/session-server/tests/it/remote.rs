@@ -29,7 +29,7 @@ async fn sessions_live_in_a_remote_stream_server() {
     talk.send("what can you do?").await;
     let log = talk.until("an approval", |log| log.ended() == 1).await;
     assert_eq!(talk.approve(&log.approvals()[0], true).await, 204);
-    let log = talk.until("the end", |log| log.ended() == 2).await;
+    let log = talk.until("the end", |log| log.ended() == 2 && log.rests()).await;
     log.assert_gapless();
     let direct = reqwest::get(format!("{url}/sessions/{}", talk.id)).await.unwrap();
     let direct: Vec<serde_json::Value> =

@@ -61,7 +61,8 @@ async fn a_waiting_approval_is_answered_after_a_restart() {
     let rig = Rig::new().await;
     let talk = rig.session("builtin:demo").await;
     talk.send("what can you do?").await;
-    let approval = talk.until("an approval", |log| log.ended() == 1).await.approvals().remove(0);
+    let asked = talk.until("an approval", |log| log.ended() == 1 && log.rests()).await;
+    let approval = asked.approvals().remove(0);
 
     let after = rig.crashed_copy(|_| {}).await;
     let again = after.talk(&talk.id);

@@ -186,6 +186,12 @@ impl Log {
         found.map(|(row, chunk)| (row.clone(), chunk))
     }
 
+    /// The last event is that an agent rests: a run's end is the last but one.
+    pub fn rests(&self) -> bool {
+        let status = self.items.last().map(|item| &item["value"]["status"]);
+        status.is_some_and(|status| status == "idle" || status == "blocked")
+    }
+
     /// Runs that ended, whichever way. Signals of people end, too, but are no runs.
     pub fn ended(&self) -> usize {
         let ends = ["RUN_FINISHED", "RUN_ERROR", "stop", "done", "error", "finish", "abort"];

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     fake::{Fake, sse},
-    rig::{Rig, answer},
+    rig::{Log, Rig, answer},
 };
 
 #[tokio::test]
@@ -260,4 +260,137 @@ async fn programs_outside_write_chunks() {
     assert_eq!(rig.post(&path, bad).await.0, 400);
     let nowhere = json!({"messageId": "m", "actorId": "host", "chunk": {"type": "x"}});
     assert_eq!(rig.post("/v1/sessions/none/chunks", nowhere).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_batch_under_one_transaction_id_is_written_whole_and_once_and_as_it_came() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    let txid = Uuid::new_v4();
+    let chunk = |n: usize| {
+        format!(
+            r#"{{"messageId":"m","actorId":"host","txid":"{txid}","chunk":{{"type":"x","n":{n}.10,"big":12345678901234567890123}}}}"#
+        )
+    };
+    let body = format!(r#"{{"chunks":[{},{},{}]}}"#, chunk(1), chunk(2), chunk(3));
+    for _ in 0..2 {
+        let request = rig.request(Method::POST, &talk.path("/chunks/batch")).body(body.clone());
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    let log = talk.until("three", |log| log.count("x") == 3).await;
+    log.assert_gapless();
+    let text = log.items.last().unwrap()["value"]["chunk"].as_str().unwrap().to_owned();
+    assert_eq!(text, r#"{"type":"x","n":3.10,"big":12345678901234567890123}"#);
+}
+
+#[tokio::test]
+async fn a_forks_stream_holds_nothing_that_was_said_after_its_place() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    rig.post(&talk.path("/login"), json!({"actorId": "ann", "deviceId": "d"})).await;
+    let first = talk.send("what can you do?").await;
+    let log = talk.until("an approval", |log| log.ended() == 1).await;
+    let asking = log.find("CUSTOM").unwrap().0["messageId"].clone();
+    talk.send("SECRET-LATER, hello").await;
+    talk.approve(&log.approvals()[0], true).await;
+    talk.until("all", |log| log.ended() == 3).await;
+    let (status, body) = rig.post(&talk.path("/fork"), json!({"atMessageId": asking})).await;
+    assert_eq!(status, 201);
+    let fork = rig.talk(body["sessionId"].as_str().unwrap());
+    let items = fork.items().await;
+    assert!(items.iter().all(|item| !item.to_string().contains("SECRET-LATER")));
+    let log = Log { items };
+    assert_eq!((log.count("whole-message"), log.count("approval-response")), (1, 1));
+    assert_eq!(log.find("whole-message").unwrap().0["messageId"], first);
+    log.assert_gapless();
+}
+
+#[tokio::test]
+async fn a_closed_session_is_forked_into_an_open_one() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    talk.send("hello").await;
+    talk.until("an answer", |log| log.ended() == 1).await;
+    let close = rig.request(Method::POST, &format!("/v1/stream/sessions/{}", talk.id));
+    assert!(close.header("stream-closed", "true").send().await.unwrap().status().is_success());
+    let new = Uuid::new_v4().to_string();
+    for _ in 0..2 {
+        assert_eq!(rig.post(&talk.path("/fork"), json!({"newSessionId": new})).await.0, 201);
+    }
+    let fork = rig.talk(&new);
+    fork.send("hello").await;
+    fork.until("an answer in the fork", |log| log.ended() == 2).await;
+    assert_eq!(rig.get("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_of_something_else_is_no_session() {
+    let rig = Rig::new().await;
+    let (url, server) = crate::remote::stream_server().await;
+    let stream = format!("{url}/sessions/x");
+    let made = rig.client.put(stream).header("content-type", "text/plain").send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    let rig =
+        Rig::with(|config| config.streams = session_server::StreamsBackend::Remote(url)).await;
+    let (status, body) = rig.call(Method::PUT, "/v1/sessions/x", json!({})).await;
+    assert_eq!((status.as_u16(), &body["code"]), (409, &json!("NOT_A_SESSION")));
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_session_has_so_many_agents_and_no_more() {
+    let rig = Rig::new().await;
+    let talk = rig.talk("s");
+    let agents = |from: usize, to: usize| {
+        let agents = (from..to).map(
+            |n| json!({"id": format!("a{n}"), "endpoint": "builtin:demo", "triggers": "mentions"}),
+        );
+        json!({"agents": agents.collect::<Vec<_>>()})
+    };
+    assert_eq!(rig.call(Method::PUT, &talk.path(""), agents(0, 65)).await.0, 409);
+    assert_eq!(rig.call(Method::PUT, &talk.path(""), agents(0, 64)).await.0, 200);
+    let (status, body) = rig.post(&talk.path("/agents"), agents(64, 65)).await;
+    assert_eq!((status.as_u16(), &body["code"]), (409, &json!("TOO_MANY_AGENTS")));
+    assert_eq!(rig.post(&talk.path("/agents"), agents(0, 64)).await.0, 200, "the same ones again");
+}
+
+#[tokio::test]
+async fn what_is_asked_before_a_deletion_is_done_before_it() {
+    let rig = Rig::new().await;
+    for _ in 0..5 {
+        let put = || rig.call(Method::PUT, "/v1/sessions/s", json!({"title": "T"}));
+        let remove = || rig.call(Method::DELETE, "/v1/sessions/s", json!({}));
+        let say = || rig.post("/v1/sessions/s/messages", json!({"content": "x"}));
+        let (a, b, c, d, e, f) = tokio::join!(put(), remove(), say(), put(), remove(), say());
+        for (status, body) in [a, c, d, f] {
+            assert_eq!(status, 200, "{body}");
+        }
+        assert_eq!((b.0.as_u16(), e.0.as_u16()), (204, 204));
+    }
+}
+
+#[tokio::test]
+async fn odd_ids_have_a_url_and_devices_no_colon() {
+    let rig = Rig::new().await;
+    let (status, body) = rig.call(Method::PUT, "/v1/sessions/a%2541%20b", json!({})).await;
+    assert_eq!((status.as_u16(), &body["sessionId"]), (200, &json!("a%41 b")));
+    assert_eq!(body["streamUrl"], "/v1/stream/sessions/a%2541%20b");
+    assert_eq!(rig.get(body["streamUrl"].as_str().unwrap()).await.0, 200);
+    let device = json!({"actorId": "a", "deviceId": "b:c"});
+    assert_eq!(rig.post("/v1/sessions/s/login", device).await.0, 400);
+    for beat in [-1.0, 0.0, 1e300] {
+        let body = json!({"actorId": "a", "deviceId": "b", "heartbeatSeconds": beat});
+        assert_eq!(rig.post("/v1/sessions/s/login", body).await.0, 400, "{beat}");
+    }
+    let nothing = json!({"actorId": "a", "deviceId": "b", "name": null, "defaultAgents": null, "heartbeatSeconds": null});
+    assert_eq!(rig.post("/v1/sessions/s/login", nothing).await.0, 200);
+    let leave = |device: &str| json!({"actorId": "a", "deviceId": device});
+    for (device, left) in [("never-here", 0), ("b", 1), ("b", 1)] {
+        let (_, body) = rig.post("/v1/sessions/s/logout", leave(device)).await;
+        assert_eq!(body["devicesLoggedOut"], left, "{device}");
+    }
+    assert_eq!(rig.talk("s").items().await.len(), 2, "a login and a logout");
+    let secret = json!({"content": "x", "agent": "hush"});
+    let (status, body) = rig.post("/v1/sessions/s/messages", secret).await;
+    assert!(status == 400 && !body.to_string().contains("hush"), "{body}");
 }

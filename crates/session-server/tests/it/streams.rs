@@ -423,3 +423,32 @@ async fn a_session_that_is_made_by_its_stream_is_listed() {
     assert_eq!(made.status(), 201);
     assert_eq!(rig.get("/v1/sessions").await.1["sessions"][0]["sessionId"], "raw");
 }
+
+#[tokio::test]
+async fn odd_names_and_times_to_live_are_refused_or_kept() {
+    let rig = Rig::new().await;
+    let put =
+        |path: &str| rig.request(Method::PUT, &format!("/v1/stream/{path}")).header(JSON.0, JSON.1);
+    for name in ["a%00b", "a%0Ab", "a%0d", "a%7fb", "sessions/a%01b"] {
+        assert_eq!(put(name).send().await.unwrap().status(), 400, "{name}");
+    }
+    let made = put("a%20b%C3%BC").send().await.unwrap();
+    let location = made.headers()["location"].to_str().unwrap().to_owned();
+    assert!(location.ends_with("/v1/stream/a%20b%C3%BC"), "{location}");
+    for ttl in ["9000000000000", "9223372036854775807"] {
+        let made = put("ttl").header("stream-ttl", ttl).send().await.unwrap();
+        assert_eq!(made.status(), 400, "{ttl}");
+    }
+    assert_eq!(put("ttl").header("stream-ttl", "3600").send().await.unwrap().status(), 201);
+    let fork = put("f").header("stream-fork-offset", "-1").send().await.unwrap();
+    assert_eq!(fork.status(), 400, "a fork of nothing");
+}
+
+#[tokio::test]
+async fn a_stream_made_with_a_time_to_live_is_a_session_too() {
+    let rig = Rig::new().await;
+    let made = rig.request(Method::PUT, "/v1/stream/sessions/s").header(JSON.0, JSON.1);
+    assert_eq!(made.header("stream-ttl", "3600").send().await.unwrap().status(), 201);
+    assert_eq!(rig.call(Method::PUT, "/v1/sessions/s", json!({})).await.0, 200);
+    assert_eq!(rig.post("/v1/sessions/s/messages", json!({"content": "x"})).await.0, 200);
+}

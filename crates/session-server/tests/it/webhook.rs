@@ -281,3 +281,99 @@ async fn an_inline_agent_answers_and_is_not_registered() {
     assert!(log.items.iter().all(|item| item["type"] == "chunk"));
     assert_eq!(rig.get("/v1/sessions/s/agents").await.1["agents"], json!([]));
 }
+
+#[tokio::test]
+async fn an_agent_that_is_done_is_free_although_its_connection_stays_open() {
+    let done = r#"data: {"type":"done","finishReason":"stop"}"#;
+    let word = r#"data: {"type":"content","delta":"x"}"#;
+    for end in [format!("{word}\n\n{done}\n\n"), format!("{word}\n\ndata: [DONE]\n\n")] {
+        let fake =
+            Fake::new([Reply::Hang(end), sse(&[r#"{"type":"done","finishReason":"stop"}"#])]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("first").await;
+        talk.send("second").await;
+        talk.until("both ends", |log| log.ended() == 2).await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_an_agent_sends_its_run_has_an_end_in_the_log() {
+    for (kind, body, end) in [
+        (
+            "text/event-stream",
+            "data: {\"type\":\"STATE_SNAPSHOT\",\"snapshot\":{}}\n\n",
+            "RUN_FINISHED",
+        ),
+        (
+            "text/event-stream",
+            "data: {\"type\":\"message-metadata\",\"messageMetadata\":{}}\n\n",
+            "RUN_FINISHED",
+        ),
+        ("text/event-stream", "data: {\"foo\":1}\n\n", "RUN_FINISHED"),
+        ("text/html", "<html>\n<p>Sign in</p>\n</html>\n", "RUN_ERROR"),
+        ("application/json", "[1,2]", "RUN_ERROR"),
+    ] {
+        let fake = Fake::new([Reply::Whole(200, kind, body.to_owned())]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        let log = talk.until(body, |log| log.ended() == 1).await;
+        assert_eq!(log.count(end), 1, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_end_of_a_run_names_it_as_its_agent_did() {
+    let fake = Fake::new([sse(&[
+        r#"{"type":"RUN_STARTED","threadId":"their-thread","runId":"their-run"}"#,
+        r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"half"}"#,
+    ])])
+    .await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    let log = talk.until("the end", |log| log.ended() == 1).await;
+    let (_, end) = log.find("RUN_FINISHED").unwrap();
+    assert_eq!((&end["threadId"], &end["runId"]), (&json!("their-thread"), &json!("their-run")));
+}
+
+#[tokio::test]
+async fn a_template_and_headers_say_what_the_server_leaves_open() {
+    let fake = Fake::new([sse(&[r#"{"type":"done","finishReason":"stop"}"#])]).await;
+    let rig = Rig::new().await;
+    let talk = rig.talk("s");
+    let template = json!({"tools": [{"name": "x"}], "context": [1], "state": {"a": 1},
+        "forwardedProps": {"m": 2}, "temperature": 0, "stream": false, "messages": [], "threadId": "t"});
+    let agent = json!({"id": "a", "endpoint": fake.agent_url(), "bodyTemplate": template,
+        "headers": {"Content-Type": "application/json; charset=utf-8"}});
+    assert_eq!(rig.post(&talk.path("/agents"), json!({"agents": [agent]})).await.0, 200);
+    talk.send("go").await;
+    talk.until("the end", |log| log.ended() == 1).await;
+    let asked = &fake.asked()[0];
+    for (field, value) in [
+        ("tools", json!([{"name": "x"}])),
+        ("context", json!([1])),
+        ("state", json!({"a": 1})),
+        ("forwardedProps", json!({"m": 2})),
+        ("temperature", json!(0)),
+        ("stream", json!(true)),
+        ("threadId", json!("s")),
+    ] {
+        assert_eq!(asked[field], value, "{field}");
+    }
+    assert_eq!(asked["messages"].as_array().unwrap().len(), 1);
+    let headers = &fake.asked_headers()[0];
+    let kinds: Vec<_> = headers.get_all("content-type").iter().collect();
+    assert_eq!(kinds, ["application/json; charset=utf-8"]);
+    for (name, value) in
+        [("Host", "x"), ("Content-Length", "5"), ("bad header", "x"), ("x", "a\nb")]
+    {
+        let agent = json!({"id": "b", "endpoint": fake.agent_url(), "headers": {name: value}});
+        assert_eq!(
+            rig.post(&talk.path("/agents"), json!({"agents": [agent]})).await.0,
+            400,
+            "{name}"
+        );
+    }
+}
