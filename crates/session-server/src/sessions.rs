@@ -13,7 +13,7 @@ use std::{
 
 use futures::{TryStreamExt, future::BoxFuture};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OnceCell, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -238,7 +238,7 @@ impl Task {
     async fn serve(&self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Ended {
         let mut loaded = match self.load().await {
             Ok(loaded) => loaded,
-            Err(problem) => return refuse(jobs, &problem),
+            Err(problem) => return self.refuse(jobs, &problem).await,
         };
         let (runs, mut outputs) = mpsc::channel(1024);
         let mut under_way: Option<UnderWay> = None;
@@ -380,43 +380,58 @@ impl Task {
     }
 
     async fn open(&self, ledger: Ledger) -> Result<Loaded, Problem> {
+        // Nothing is written where nothing has to be: on a full disk what is there can still be opened.
         let store = &self.shared.store;
-        let epoch = store.next_epoch(&self.id).await?;
-        let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
-        store.apply(vec![add]).await?;
+        let is_listed = store.is_listed(&self.id).await?;
         let specs = store.agents(&self.id).await?;
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
         let mut session = Session::open(&self.id, Arc::clone(&self.shared), ledger, specs, runs);
+        if !is_listed {
+            let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
+            session.batch.before.insert(0, add);
+        }
         session.keep_title(title.as_deref());
-        let stamp = Stamp { id: self.shared.instance.clone(), epoch, seq: 0 };
-        Ok(Loaded { session, stamp })
+        Ok(Loaded { session, epoch: Arc::default(), next: 0 })
     }
 
     fn commit(&self, loaded: &mut Loaded) -> UnderWay {
-        let Batch { before, events, after, starts, waiters } =
+        let Batch { before, events, after, starts, waiters, grows } =
             std::mem::take(&mut loaded.session.batch);
-        let groups: Vec<_> = split(events)
-            .into_iter()
-            .map(|events| {
-                let stamp = loaded.stamp.clone();
-                loaded.stamp.seq += 1;
-                (events, stamp)
-            })
-            .collect();
+        let groups = split(events);
+        let first = loaded.next;
+        loaded.next += groups.len() as u64;
         let shared = Arc::clone(&self.shared);
-        let name = stream_name(&self.id);
+        let epoch = Arc::clone(&loaded.epoch);
+        let id = self.id.clone();
         let commit = Box::pin(async move {
             shared.store.apply(before).await?;
-            for (events, stamp) in groups {
+            let name = stream_name(&id);
+            for (seq, events) in (first..).zip(groups) {
                 let count = events.len();
-                shared.streams.append(&name, events, &stamp).await?;
+                let epoch = *epoch.get_or_try_init(|| shared.store.next_epoch(&id)).await?;
+                let stamp = Stamp { id: shared.instance.clone(), epoch, seq };
+                shared.streams.append(&name, events, &stamp, grows).await?;
                 shared.metrics.appended(count);
             }
             shared.store.apply(after).await?;
             Ok(())
         });
         UnderWay { commit, waiters, starts }
+    }
+
+    /// Answers all waiting jobs with the same refusal, except those that ask for no more than an end.
+    async fn refuse(&self, jobs: &mut mpsc::UnboundedReceiver<Job>, problem: &Problem) -> Ended {
+        jobs.close();
+        while let Ok(job) = jobs.try_recv() {
+            match job {
+                Job::Do { work, .. } => work(Err(problem.clone())),
+                Job::Delete { done } => drop(done.send(self.delete().await)),
+                Job::Refresh => {}
+                Job::Shutdown { done } => return Ended::Shutdown(done),
+            }
+        }
+        Ended::Failed
     }
 
     async fn delete(&self) -> Result<(), Problem> {
@@ -474,21 +489,10 @@ async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
 
 struct Loaded {
     session: Session,
-    stamp: Stamp,
-}
-
-/// Answers all waiting jobs with the same refusal.
-fn refuse(jobs: &mut mpsc::UnboundedReceiver<Job>, problem: &Problem) -> Ended {
-    jobs.close();
-    while let Ok(job) = jobs.try_recv() {
-        match job {
-            Job::Do { work, .. } => work(Err(problem.clone())),
-            Job::Delete { done } => drop(done.send(Err(problem.clone()))),
-            Job::Refresh => {}
-            Job::Shutdown { done } => return Ended::Shutdown(done),
-        }
-    }
-    Ended::Failed
+    /// The writer's epoch, taken with the first write.
+    epoch: Arc<OnceCell<u64>>,
+    /// The number of the next append in it.
+    next: u64,
 }
 
 /// Cuts a large batch into appends that stream servers with body limits take. Order is kept.

@@ -312,6 +312,13 @@ impl Store {
         Ok(specs)
     }
 
+    /// Whether the session is in the list.
+    pub(crate) async fn is_listed(&self, session_id: &str) -> Result<bool, StoreError> {
+        let id = session_id.to_owned();
+        let listed = "SELECT 1 FROM sessions WHERE session_id = ?1 AND created_at IS NOT NULL";
+        self.call(move |db| db.prepare_cached(listed)?.exists([id])).await
+    }
+
     /// The title of a session.
     pub(crate) async fn title(&self, session_id: &str) -> Result<Option<String>, StoreError> {
         let id = session_id.to_owned();

@@ -214,6 +214,7 @@ impl Session {
         if into == Some(&self.id) || used {
             return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
         }
+        self.batch.grows |= !rest.is_empty();
         for item in rest {
             self.push(item);
         }

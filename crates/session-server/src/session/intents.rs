@@ -72,6 +72,7 @@ impl Session {
             },
         });
         self.push_row(Row { message_id, actor_id, role, chunk: &chunk.to_string(), txid });
+        self.batch.grows = true;
         self.touch();
     }
 

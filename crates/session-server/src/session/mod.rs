@@ -53,6 +53,8 @@ pub(crate) struct Batch {
     pub(crate) after: Vec<Op>,
     pub(crate) starts: Vec<Start>,
     pub(crate) waiters: Vec<Waiter>,
+    /// Somebody says something in it. Ends, answers and deletions have room in a session that is full.
+    pub(crate) grows: bool,
 }
 
 impl Batch {

@@ -136,6 +136,7 @@ impl Session {
         };
         // Looked at before the first of them is written: one request may carry one id.
         let new: Vec<&RawChunk> = chunks.iter().filter(is_new).collect();
+        self.batch.grows |= !new.is_empty();
         for raw in new {
             self.push_row(Row {
                 message_id: &raw.message_id,

@@ -127,6 +127,7 @@ impl Session {
                 let Some(live) = self.runs.get_mut(&output.run_id) else { return };
                 let kind = kind_of(&chunk);
                 live.wrote = true;
+                self.batch.grows = true;
                 let first_word = !live.streaming && is_text(&kind);
                 live.streaming |= first_word;
                 let (message_id, actor_id) =

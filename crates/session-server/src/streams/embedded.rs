@@ -125,6 +125,7 @@ impl Streams for Embedded {
         name: &str,
         items: Vec<Bytes>,
         stamp: &Stamp,
+        grow: bool,
     ) -> Result<(), StreamError> {
         let producer = ProducerHeaders { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
         let append = Append {
@@ -134,6 +135,7 @@ impl Streams for Embedded {
             producer: Some(producer),
             writer_seq: None,
             close: false,
+            beyond: !grow,
         };
         self.store.append_soon(append).await?;
         Ok(())

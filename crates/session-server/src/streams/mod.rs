@@ -74,9 +74,15 @@ pub(crate) trait Streams: Send + Sync {
     /// Makes sure that the stream exists. True when it is new.
     async fn create(&self, name: &str) -> Result<bool, StreamError>;
 
-    /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing twice.
-    async fn append(&self, name: &str, items: Vec<Bytes>, stamp: &Stamp)
-    -> Result<(), StreamError>;
+    /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing twice. What does not make
+    /// the stream `grow` for long, an end or a deletion, has room in one that is as long as it may be.
+    async fn append(
+        &self,
+        name: &str,
+        items: Vec<Bytes>,
+        stamp: &Stamp,
+        grow: bool,
+    ) -> Result<(), StreamError>;
 
     /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as a whole.
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;

@@ -143,6 +143,7 @@ impl Streams for Remote {
         name: &str,
         items: Vec<Bytes>,
         stamp: &Stamp,
+        _grow: bool,
     ) -> Result<(), StreamError> {
         let stamp = ProducerStamp { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
         let options = AppendOptions::content_type("application/json").stamped(stamp);

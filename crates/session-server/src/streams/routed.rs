@@ -51,6 +51,7 @@ impl Storage for Routed {
             producer: None,
             writer_seq: seq.map(ToOwned::to_owned),
             close: false,
+            beyond: false,
         };
         self.0.append(append).map(end)
     }
@@ -93,6 +94,7 @@ impl Storage for Routed {
             producer: Some(producer.clone()),
             writer_seq: seq.map(ToOwned::to_owned),
             close: should_close,
+            beyond: false,
         })
     }
 

@@ -4,7 +4,10 @@ use reqwest::{Certificate, Client, Method};
 use serde_json::json;
 use session_server::{Auth, Role, Secret, ServerError, StreamsBackend, TlsFiles, Tokens, start};
 
-use crate::rig::{DEADLINE, Rig, answer, config};
+use crate::{
+    fake::{Fake, sse},
+    rig::{DEADLINE, Rig, answer, config},
+};
 
 #[tokio::test]
 async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_not() {
@@ -68,6 +71,29 @@ async fn a_session_that_is_as_long_as_it_may_be_says_so_and_others_are_not() {
     let (status, body) = answers.last().unwrap();
     assert_eq!((status.as_u16(), &body["code"]), (413, &json!("SESSION_FULL")));
     assert_eq!((answers[0].0.as_u16(), send("t").await.0.as_u16()), (200, 200));
+}
+
+#[tokio::test]
+async fn a_run_that_fills_its_session_has_an_end_in_it() {
+    let words: Vec<String> = (0..100)
+        .map(|n| {
+            json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": n.to_string()})
+                .to_string()
+        })
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let fake = Fake::new([sse(&words)]).await;
+    let rig = Rig::with(|config| config.stream_limits.stream_bytes = Some(4_000)).await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("its end", |log| log.count("RUN_ERROR") == 1).await.assert_gapless();
+    assert_eq!(
+        rig.post(&talk.path("/login"), json!({"actorId": "a", "deviceId": "d"})).await.0,
+        200
+    );
+    let more = json!({"content": "x".repeat(4_000)});
+    assert_eq!(rig.post(&talk.path("/messages"), more).await.0, 413);
+    assert_eq!(rig.post(&talk.path("/reset"), json!({})).await.0, 200, "it can be cleared");
 }
 
 #[tokio::test]

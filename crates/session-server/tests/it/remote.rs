@@ -6,6 +6,7 @@ use durable_streams_server::{Config, InMemoryStorage, build_router};
 use reqwest::Method;
 use serde_json::json;
 use session_server::StreamsBackend;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::{
@@ -82,10 +83,42 @@ async fn a_run_is_ended_although_the_stream_server_starts_after_this_one() {
     server.abort();
 }
 
-/// A way to a stream server that can be closed: nobody answers then.
+#[tokio::test]
+async fn a_run_whose_agent_finished_while_the_stream_server_was_away_is_ended_when_it_is_back() {
+    let (url, server) = stream_server().await;
+    let (send, rest) = tokio::sync::mpsc::channel::<String>(4);
+    let fed = Reply::Fed(Arc::new(std::sync::Mutex::new(Some(rest))));
+    let fake = Fake::new([fed]).await;
+    let gate = Gate::new(url).await;
+    let rig = Rig::with(|config| config.streams = StreamsBackend::Remote(gate.url())).await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    let word = |n: u32| {
+        format!(
+            "data: {}\n\n",
+            json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": n.to_string()})
+        )
+    };
+    send.send(word(1)).await.unwrap();
+    talk.until("a first word", |log| log.text() == "1").await;
+    gate.close();
+    send.send(word(2)).await.unwrap();
+    drop(send); // the agent is done, and nobody can be told
+    let lost = async {
+        // Until the server has given up.
+        while rig.post(&talk.path("/messages"), json!({"content": "x"})).await.0 != 503 {}
+    };
+    tokio::time::timeout(2 * crate::rig::DEADLINE, lost).await.unwrap();
+    gate.open();
+    // Nobody touches the session.
+    talk.until("an end", |log| log.ended() == 1).await.assert_gapless();
+    server.abort();
+}
+
+/// A way to a stream server that can be closed: connections are cut, and nobody answers new ones.
 struct Gate {
     addr: std::net::SocketAddr,
-    open: Arc<std::sync::atomic::AtomicBool>,
+    open: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -99,18 +132,20 @@ impl Gate {
     async fn new(to: Url) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let open = Arc::new(std::sync::atomic::AtomicBool::new(true));
-        let is_open = Arc::clone(&open);
+        let (open, is_open) = watch::channel(true);
         let task = tokio::spawn(async move {
             let to = to.socket_addrs(|| None).unwrap();
             while let Ok((mut from, _)) = listener.accept().await {
-                let (is_open, to) = (Arc::clone(&is_open), to.clone());
+                let (mut is_open, to) = (is_open.clone(), to.clone());
                 tokio::spawn(async move {
-                    if !is_open.load(std::sync::atomic::Ordering::SeqCst) {
+                    if !*is_open.borrow() {
                         return;
                     }
                     let mut onward = tokio::net::TcpStream::connect(&to[..]).await.unwrap();
-                    tokio::io::copy_bidirectional(&mut from, &mut onward).await.ok();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut from, &mut onward) => {}
+                        _ = is_open.wait_for(|is_open| !is_open) => {}
+                    }
                 });
             }
         });
@@ -122,10 +157,10 @@ impl Gate {
     }
 
     fn close(&self) {
-        self.open.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.open.send_replace(false);
     }
 
     fn open(&self) {
-        self.open.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.open.send_replace(true);
     }
 }

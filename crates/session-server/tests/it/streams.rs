@@ -308,9 +308,8 @@ async fn a_full_disk_is_said_and_forgotten_when_there_is_room() {
     };
     let server = Process::start(dir.path()).await;
     server.create("s").await;
-    let (filler, spare) = (disk.0.join("filler"), disk.0.join("spare"));
+    let filler = disk.0.join("filler");
     std::fs::write(&filler, vec![0; 2 << 20]).unwrap();
-    std::fs::write(&spare, vec![0; 512 << 10]).unwrap();
     let mut stored = 0;
     let body = |n: usize| json!([{"n": n, "text": "x".repeat(20_000)}]).to_string();
     let refused = loop {
@@ -341,7 +340,6 @@ async fn a_full_disk_is_said_and_forgotten_when_there_is_room() {
         stored += 1;
     }
     server.kill().await;
-    std::fs::remove_file(&spare).unwrap(); // to start on a disk without a free byte is not promised
     let server = Process::start(dir.path()).await;
     let numbers: Vec<_> = server.read("s").await.iter().map(|item| item["n"].as_u64()).collect();
     assert_eq!(numbers, (0..stored as u64).map(Some).collect::<Vec<_>>());
@@ -390,6 +388,45 @@ async fn a_session_on_a_full_disk_says_so_and_goes_on() {
     let messages = items.iter().filter(|item| item["type"] == "chunk");
     let ids: Vec<_> = messages.map(|item| item["value"]["messageId"].clone()).collect();
     assert_eq!(ids, sent.iter().map(|id| json!(id)).collect::<Vec<_>>());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_starts_on_a_disk_without_a_free_byte_and_deleting_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::new(dir.path(), "12m") else {
+        println!("skipped: making a small disk needs root");
+        return;
+    };
+    let server = Process::start(&disk.0).await;
+    let say = |server: &Process, session: &str, size: usize| {
+        let url = server.streams.replace("/v1/stream", &format!("/v1/sessions/{session}/messages"));
+        server.client.post(url).json(&json!({"content": "x".repeat(size)})).send()
+    };
+    assert_eq!(say(&server, "small", 10).await.unwrap().status(), 200);
+    while say(&server, "large", 50_000).await.unwrap().status() == 200 {}
+    while say(&server, "large", 10).await.unwrap().status() == 200 {}
+    // Not one byte is left.
+    let mut filler = std::fs::File::create(disk.0.join("filler")).unwrap();
+    for size in [1 << 16, 1 << 10, 1] {
+        while std::io::Write::write_all(&mut filler, &vec![0; size]).is_ok() {}
+    }
+    let before = server.read("sessions/large").await.len();
+    server.kill().await;
+    for _ in 0..2 {
+        let server = Process::start(&disk.0).await;
+        assert_eq!(server.read("sessions/large").await.len(), before, "what is there can be read");
+        assert_eq!(say(&server, "small", 10_000).await.unwrap().status(), 507);
+        server.kill().await;
+    }
+    let server = Process::start(&disk.0).await;
+    let large = server.streams.replace("/v1/stream", "/v1/sessions/large");
+    assert_eq!(server.client.delete(&large).send().await.unwrap().status(), 204);
+    let started = Instant::now();
+    while say(&server, "small", 10_000).await.unwrap().status() != 200 {
+        assert!(started.elapsed() < DEADLINE, "deleting made no room");
+    }
+    assert_eq!(server.read("sessions/small").await.len(), 2);
 }
 
 #[cfg(target_os = "linux")]

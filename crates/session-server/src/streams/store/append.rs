@@ -17,6 +17,9 @@ use super::{
 /// A producer that was silent for this long (ms) is forgotten.
 const PRODUCER_AGE: i64 = 7 * 24 * 3600 * 1000;
 
+/// Bytes of a full stream that are left for its ends.
+const BEYOND: u64 = 1 << 20;
+
 /// One append.
 pub(crate) struct Append {
     pub(crate) stream: String,
@@ -28,6 +31,8 @@ pub(crate) struct Append {
     /// The `Stream-Seq` of several writers that take turns.
     pub(crate) writer_seq: Option<String>,
     pub(crate) close: bool,
+    /// It may make the stream a little longer than streams may be.
+    pub(crate) beyond: bool,
 }
 
 impl Append {
@@ -68,7 +73,8 @@ impl Append {
             );
         }
         let size = self.size() as u64;
-        if max.is_some_and(|max| stream.bytes.saturating_add(size) > max) {
+        let beyond = if self.beyond { BEYOND } else { 0 };
+        if max.is_some_and(|max| stream.bytes.saturating_add(size) > max.saturating_add(beyond)) {
             return Err(Error::StreamSizeLimitExceeded.into());
         }
 

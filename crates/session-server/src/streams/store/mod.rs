@@ -9,6 +9,7 @@ mod create;
 mod listeners;
 mod page;
 mod remove;
+mod reserve;
 mod schema;
 mod stream;
 mod writer;
@@ -35,6 +36,7 @@ pub(crate) use listeners::Wake;
 
 use self::{
     listeners::Listeners,
+    reserve::Reserve,
     stream::{Stream, now},
     writer::{Job, Task, Tx, Writer, failure},
 };
@@ -95,6 +97,7 @@ impl StreamStore {
         let listeners = Arc::new(Listeners::default());
         let writer = Writer {
             db,
+            reserve: Reserve::new(folder),
             jobs: received,
             listeners: Arc::clone(&listeners),
             unfolded: 0,
@@ -114,7 +117,10 @@ impl StreamStore {
         work: impl FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
-        let task = Task { size, work, outcome: None, reply };
+        self.submit_task(Task { size, frees: false, work, outcome: None, reply });
+    }
+
+    fn submit_task(&self, task: impl Job + 'static) {
         if let Some(jobs) = &self.jobs {
             jobs.send(Box::new(task)).ok(); // a writer that is gone answers nobody, which they notice
         }
@@ -202,13 +208,21 @@ impl StreamStore {
     /// Deletes a stream; its space is given back soon after.
     pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write_blocking(0, move |tx| remove::delete(tx, &name))
+        let (reply, answer) = mpsc::sync_channel(1);
+        let work = move |tx: &mut Tx<'_>| remove::delete(tx, &name);
+        let reply = move |result| drop(reply.send(result));
+        self.submit_task(Task { size: 0, frees: true, work, outcome: None, reply });
+        answer.recv().unwrap_or_else(|_| Err(writer_gone()))
     }
 
     /// Deletes a stream whose name must be free again, also while forks read through it.
     pub(crate) async fn retire(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write(0, move |tx| remove::retire(tx, &name)).await
+        let (reply, answer) = oneshot::channel();
+        let work = move |tx: &mut Tx<'_>| remove::retire(tx, &name);
+        let reply = move |result| drop(reply.send(result));
+        self.submit_task(Task { size: 0, frees: true, work, outcome: None, reply });
+        answer.await.unwrap_or_else(|_| Err(writer_gone()))
     }
 
     /// Removes streams that have expired; how many. The writer does so by itself when their time comes.

@@ -33,6 +33,7 @@ fn batch(stream: &str, content_type: &str, items: Vec<Bytes>) -> Append {
         producer: None,
         writer_seq: None,
         close: false,
+        beyond: false,
     }
 }
 

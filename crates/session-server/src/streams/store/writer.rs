@@ -15,7 +15,7 @@ use std::{
 use durable_streams_server::protocol::error::Error;
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::{Stop, listeners::Listeners, remove, stream::now};
+use super::{Stop, listeners::Listeners, remove, reserve::Reserve, stream::now};
 
 /// Jobs of one commit at most.
 const GROUP: usize = 256;
@@ -51,6 +51,8 @@ pub(super) struct Tx<'a> {
 pub(super) trait Job: Send {
     /// Bytes that it is about to write.
     fn size(&self) -> usize;
+    /// It makes room, and may have the reserve for it.
+    fn frees(&self) -> bool;
     /// Works and keeps its outcome. An error is the database's.
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
     /// Hands out the outcome, or the reason why nothing was committed.
@@ -60,6 +62,7 @@ pub(super) trait Job: Send {
 /// The one way to make a [`Job`]: work and who waits for it.
 pub(super) struct Task<T, W, R> {
     pub(super) size: usize,
+    pub(super) frees: bool,
     pub(super) work: W,
     pub(super) outcome: Option<Result<T, Error>>,
     pub(super) reply: R,
@@ -73,6 +76,10 @@ where
 {
     fn size(&self) -> usize {
         self.size
+    }
+
+    fn frees(&self) -> bool {
+        self.frees
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
@@ -96,6 +103,7 @@ where
 /// The writer's side of the store.
 pub(super) struct Writer {
     pub(super) db: Connection,
+    pub(super) reserve: Reserve,
     pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(super) listeners: Arc<Listeners>,
     /// Bytes written since the last checkpoint, about.
@@ -156,6 +164,10 @@ impl Writer {
         };
         if is_full(&error) {
             self.fold("TRUNCATE"); // what the log holds twice may be room enough
+            if group.iter().any(|job| job.frees()) && self.reserve.give_up() {
+                // Those that do not free may not have it: the disk would be as full as before.
+                group.sort_by_key(|job| !job.frees());
+            }
         } else if group.len() == 1 {
             return group.into_iter().for_each(|job| job.answer(Some(failure(&error))));
         }
@@ -234,8 +246,11 @@ impl Writer {
     /// After the last slice: the file gets as short as what it holds.
     fn give_back(&mut self) {
         match remove::give_back(&self.db) {
-            Ok(true) => self.fold("TRUNCATE"),
-            Ok(false) => {}
+            Ok(true) => {
+                self.fold("TRUNCATE");
+                self.reserve.keep();
+            }
+            Ok(false) => self.reserve.keep(),
             Err(error) => tracing::warn!(%error, "space could not be given back yet"),
         }
     }
