@@ -133,6 +133,15 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Requests at once, after a pause; 0 is as many as in a second.
     pub burst: u32,
+    /// Connections at once; more are closed as soon as they are made.
+    pub connections: usize,
+    /// Connections of one address at once (of IPv6 a /64); loopback addresses may have all.
+    pub connections_per_address: usize,
+    /// How long the head of a request may take, which is also how long a connection may rest between two requests and
+    /// how long an HTTP/2 peer may be silent before it is asked whether it is there, and then before it answers.
+    pub head: Duration,
+    /// How long the next piece of a request's body may take; then the answer is 408.
+    pub body_pause: Duration,
 }
 
 impl Default for Limits {
@@ -142,6 +151,10 @@ impl Default for Limits {
             stream_body_bytes: 32 << 20,
             requests_per_second: 2_000,
             burst: 4_000,
+            connections: 10_000,
+            connections_per_address: 2_000,
+            head: Duration::from_secs(30),
+            body_pause: Duration::from_secs(30),
         }
     }
 }

@@ -11,14 +11,12 @@ use std::{
 
 use axum::{
     RequestExt,
-    extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State, connect_info::Connected},
+    extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
-    serve::IncomingStream,
 };
 use subtle::ConstantTimeEq;
-use tokio::net::TcpListener;
 use url::{Host, Url};
 
 use crate::{
@@ -29,7 +27,6 @@ use crate::{
     problem::Problem,
     store::StoreError,
     streams::MOUNT,
-    tls::TlsListener,
     tokens::{self, Tokens},
 };
 
@@ -210,18 +207,6 @@ pub(crate) fn is_following(request: &Request) -> bool {
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
 
 /// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.
 fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {

@@ -72,6 +72,14 @@ impl Problem {
             .details(format!("a body may have {limit} bytes"))
     }
 
+    pub(crate) const fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "TOO_SLOW",
+            "The request's body did not come in time",
+        )
+    }
+
     pub(crate) fn too_many_requests(wait: Duration) -> Self {
         let mut problem =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many requests");

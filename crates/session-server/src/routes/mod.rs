@@ -27,7 +27,9 @@ use serde::de::DeserializeOwned;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::{config::Limits, guard, guard::Guard, metrics, problem::Problem, sessions::Sessions};
+use crate::{
+    config::Limits, guard, guard::Guard, metrics, problem::Problem, serve, sessions::Sessions,
+};
 
 pub(crate) const MAX_ID: usize = 256;
 
@@ -89,6 +91,7 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
         })
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(Extension(openapi::finish(&api)))
+        .layer(middleware::from_fn_with_state(app.limits.body_pause, serve::body_in_time))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::count))
         .with_state(app)

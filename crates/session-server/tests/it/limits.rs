@@ -1,10 +1,10 @@
 //! What one client may send, and HTTPS.
 
-use reqwest::{Certificate, Client, Method};
+use reqwest::{Client, Method};
 use serde_json::json;
 use session_server::{Auth, Role, Secret, ServerError, StreamsBackend, TlsFiles, Tokens, start};
 
-use crate::rig::{DEADLINE, Rig, answer, config};
+use crate::rig::{DEADLINE, Rig, answer, certified, config};
 
 #[tokio::test]
 async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_not() {
@@ -92,16 +92,11 @@ async fn bodies_are_as_large_as_the_operator_says() {
 #[tokio::test]
 async fn https_is_spoken_where_a_certificate_is_given() {
     let files = tempfile::tempdir().unwrap();
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls =
-        TlsFiles { certificate: files.path().join("chain.pem"), key: files.path().join("key.pem") };
-    std::fs::write(&tls.certificate, certified.cert.pem()).unwrap();
-    std::fs::write(&tls.key, certified.signing_key.serialize_pem()).unwrap();
+    let (tls, root) = certified(files.path());
     let rig = Rig::with(|config| config.tls = Some(tls.clone())).await;
     assert!(rig.base.starts_with("https://"));
     let port = rig.server.addr.port();
     let base = format!("https://localhost:{port}");
-    let root = Certificate::from_pem(certified.cert.pem().as_bytes()).unwrap();
     let client = Client::builder()
         .tls_certs_only([root])
         .resolve("localhost", rig.server.addr)
