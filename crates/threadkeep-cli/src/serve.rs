@@ -131,6 +131,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     logs(args.log_format);
     let config = config(args)?;
+    raise_open_files();
     let server = match session_server::start(config).await {
         Ok(server) => server,
         Err(
@@ -219,6 +220,15 @@ fn logs(format: LogFormat) {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
     set.ok(); // a subscriber is there already: keep it
+}
+
+/// Each connection is an open file, and systems allow few unless asked for more.
+fn raise_open_files() {
+    #[cfg(unix)]
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "files that may be open"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 /// Ctrl-C, or the signal by which service managers stop a program.

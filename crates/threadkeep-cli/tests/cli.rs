@@ -71,10 +71,15 @@ impl Server {
             "--data-dir",
             folder.to_str().unwrap(),
         ]);
-        command.args(more).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(more);
         if let Some(token) = token {
             command.env("THREADKEEP_TOKEN", token);
         }
+        Self::listening(command).await
+    }
+
+    async fn listening(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line =
@@ -168,6 +173,48 @@ async fn a_wrong_token_is_refused() {
     command.env("THREADKEEP_TOKEN", "right");
     let id = run(command).await.succeeded();
     assert_eq!(id.trim().len(), 36, "the message's id: {id}");
+}
+
+/// Connections that all asked for something and stay.
+#[cfg(unix)]
+async fn ask_on_100_connections(url: &str) -> Vec<tokio::net::TcpStream> {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+        let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        connection.write_all(ask).await.unwrap();
+        open.push(connection);
+    }
+    open
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn connections_are_as_many_as_the_system_allows_and_more_are_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = |limit: &str| {
+        let mut command = Command::new("sh");
+        let script = format!(r#"ulimit {limit} 64 && exec "$0" "$@""#);
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_threadkeep"), "serve"]);
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join(limit));
+        command.kill_on_drop(true);
+        command
+    };
+    // Only the soft limit is low.
+    let server = Server::listening(serve("-S -n")).await;
+    for connection in &mut ask_on_100_connections(&server.url).await {
+        let mut heard = [0; 12];
+        let read = tokio::time::timeout(DEADLINE, connection.read_exact(&mut heard)).await;
+        read.expect("every connection is served").unwrap();
+        assert_eq!(&heard, b"HTTP/1.1 200");
+    }
+    drop(server);
+
+    let server = Server::listening(serve("-n")).await;
+    drop(ask_on_100_connections(&server.url).await);
+    let probe = reqwest::Client::new().get(format!("{}/healthz", server.url)).timeout(DEADLINE);
+    assert_eq!(probe.send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
