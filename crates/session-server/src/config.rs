@@ -185,8 +185,11 @@ pub struct ServerConfig {
     pub allowed_agent_origins: Vec<Url>,
     /// Lets webhook agents have any address, also private ones.
     pub allow_private_agents: bool,
+    /// Host names, without a port, that requests may name beside those of loopback, for a reverse proxy that passes its
+    /// own name on. Only a server that listens on a loopback address looks: web pages can reach it under names of theirs.
+    pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call the server (CORS), such as `http://localhost:5173`; `*` for any, which
-    /// needs [`Auth::Token`]. Empty: no other origin.
+    /// needs a token. Empty: no other origin.
     pub allowed_origins: Vec<String>,
     /// Agents that run inside the server.
     pub agents: BuiltinAgents,
@@ -214,6 +217,7 @@ impl ServerConfig {
             limits: Limits::default(),
             allowed_agent_origins: Vec::new(),
             allow_private_agents: false,
+            allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
             agent_depth: 3,

@@ -1,8 +1,9 @@
 //! Who is let in: Host, Origin and CORS, then the token and what it may do (the table is in `access`).
 //!
-//! Without a token, being able to connect is the only credential, and a web page in a browser on this machine can
-//! connect. So such a server answers only requests that name a loopback host (a page that re-binds its own name to
-//! 127.0.0.1 sends its own name) and refuses every `Origin` that is not its own or listed.
+//! A web page in a browser on this machine can connect to what listens on a loopback address, whoever wrote the page, and
+//! without a token being able to connect is the only credential. So such a server answers only requests that name a
+//! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed, and
+//! refuses every `Origin` that is not its own or listed.
 
 use std::{
     net::SocketAddr,
@@ -42,6 +43,10 @@ const HEADERS: &str = "Content-Type, Authorization, X-Actor-Id, X-Actor-Type, X-
 pub(crate) struct Guard {
     /// Nobody needs a token.
     open: bool,
+    /// It listens where web pages on this machine can connect and others cannot.
+    loopback: bool,
+    /// Names beside those of loopback that it may be called by.
+    hosts: Vec<String>,
     /// Hash of the token that may do everything.
     owner: Option<[u8; 32]>,
     named: Option<Arc<Mutex<Tokens>>>,
@@ -70,9 +75,26 @@ impl Guard {
             .iter()
             .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
             .collect();
+        let loopback = config.listen.ip().to_canonical().is_loopback();
+        let hosts = config.allowed_hosts.iter().map(|host| plain_name(host)).collect();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let limiter = Limiter::new(&config.limits);
-        Self { open: matches!(auth, Auth::None), owner, named, origins, scheme, limiter, following }
+        let open = matches!(auth, Auth::None);
+        Self { open, loopback, hosts, owner, named, origins, scheme, limiter, following }
+    }
+
+    /// Whether a request for this host, with or without a port, is meant for this server.
+    fn is_called(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let url = Url::parse(&format!("http://{authority}/")).ok();
+        let Some(host) = url.as_ref().and_then(Url::host) else { return false };
+        let name = plain_name(&host.to_string());
+        let loopback = match host {
+            Host::Ipv4(ip) => ip.is_loopback(),
+            Host::Ipv6(ip) => ip.is_loopback(),
+            Host::Domain(_) => name == "localhost" || name.ends_with(".localhost"),
+        };
+        loopback || self.hosts.contains(&name)
     }
 
     fn allows_origin(&self, origin: &HeaderValue, own: Option<&str>) -> bool {
@@ -161,12 +183,12 @@ pub(crate) async fn check(
     let allowed =
         origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, host.as_deref()));
 
-    if guard.open {
-        if !host.as_deref().is_some_and(is_loopback_host) {
+    if guard.loopback {
+        if !host.as_deref().is_some_and(|host| guard.is_called(host)) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "HOST_REFUSED",
-                "This server answers only to loopback host names",
+                "This server answers only to loopback and listed host names",
             )
             .into_response();
         }
@@ -229,18 +251,9 @@ fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     }
 }
 
-/// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
-fn is_loopback_host(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    match Url::parse(&format!("http://{authority}/")).ok().as_ref().and_then(Url::host) {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        None => false,
-    }
+/// A host's name as it is compared.
+fn plain_name(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -248,12 +261,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_names_are_loopback() {
-        for host in ["localhost", "localhost:4000", "127.0.0.1:1", "127.9.9.9", "[::1]:80"] {
-            assert!(is_loopback_host(host), "{host}");
+    fn only_loopback_and_listed_names_are_answered_to() {
+        let mut config = ServerConfig::new("");
+        config.allowed_hosts = vec!["Sessions.Example".to_owned(), "192.0.2.1".to_owned()];
+        let guard = Guard::new(&config, None, Following::default());
+        for host in [
+            "localhost",
+            "LOCALHOST.:4000",
+            "a.localhost",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:80",
+            "sessions.example",
+            "SESSIONS.example.:443",
+            "192.0.2.1:4000",
+        ] {
+            assert!(guard.is_called(host), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "", "0.0.0.0", "a b"] {
-            assert!(!is_loopback_host(host), "{host}");
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "sessions.example.evil.example",
+            "a.sessions.example",
+            "10.0.0.1",
+            "",
+            "0.0.0.0",
+            "a b",
+        ] {
+            assert!(!guard.is_called(host), "{host}");
         }
     }
 }

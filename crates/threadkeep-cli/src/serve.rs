@@ -114,6 +114,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
+    /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
+    ///
+    /// On a loopback address only requests for localhost, 127.x.y.z and [::1] are answered, because
+    /// web pages can reach such an address under names of theirs.
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    allow_host: Vec<String>,
+
     /// How many times in a row agents may react to agents after a person spoke; 0: never.
     #[arg(long, default_value_t = 3, value_name = "N")]
     agent_depth: u32,
@@ -160,6 +167,7 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.listen = args.listen;
     config.allowed_agent_origins = args.allow_agent_origin;
     config.allowed_origins = args.allow_origin;
+    config.allowed_hosts = args.allow_host;
     config.agent_depth = args.agent_depth;
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
@@ -184,6 +192,12 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
         config.agents.model = Some(Arc::new(ModelConfig { base_url, model, api_key }));
     }
     Ok(config)
+}
+
+/// A host's name, without scheme and port.
+fn host_name(text: &str) -> Result<String, String> {
+    let host = url::Host::parse(text).map_err(|_| "give a host name without scheme and port")?;
+    Ok(host.to_string())
 }
 
 /// A secret from a file, else from the environment: never from the command line, which others can see.

@@ -49,14 +49,15 @@ async fn listed_origins_get_cors_and_others_do_not() {
     assert!(headers["access-control-expose-headers"].to_str().unwrap().contains("Stream-Closed"));
     assert!(headers.get("access-control-allow-credentials").is_none());
     let other = preflight("https://evil.example").await.unwrap();
+    assert_eq!(other.status(), 403);
     assert!(other.headers().get("access-control-allow-origin").is_none());
     // The embedded stream router does not add its own.
-    let read = rig
-        .request(Method::GET, "/v1/stream/sessions/s")
-        .bearer_auth("t0ken")
-        .header("origin", "https://evil.example");
-    let read = read.send().await.unwrap();
-    assert!(read.headers().keys().all(|name| !name.as_str().starts_with("access-control")));
+    let read = |request: reqwest::RequestBuilder| request.bearer_auth("t0ken").send();
+    let stream = || rig.request(Method::GET, "/v1/stream/sessions/s");
+    let allowed = read(stream().header("origin", "https://app.example")).await.unwrap();
+    assert_eq!(allowed.headers().get_all("access-control-allow-origin").iter().count(), 1);
+    let plain = read(stream()).await.unwrap();
+    assert!(plain.headers().keys().all(|name| !name.as_str().starts_with("access-control")));
 }
 
 #[tokio::test]
@@ -82,9 +83,38 @@ async fn a_token_is_asked_for_everywhere_but_health() {
     assert_eq!(rig.get("/health").await.0, 200);
     let right = rig.request(Method::GET, "/v1/sessions").bearer_auth("t0ken");
     assert_eq!(answer(right).await.0, 200);
-    // A token is also the way in for hosts that are not loopback names.
-    let named = rig.request(Method::GET, "/v1/sessions").bearer_auth("t0ken");
-    assert_eq!(answer(named.header("host", "sessions.example")).await.0, 200);
+}
+
+#[tokio::test]
+async fn web_pages_cannot_reach_a_loopback_server_with_a_token_either_unless_allowed() {
+    let rig = Rig::with(|config| {
+        config.auth = Auth::Token(Secret::new("t0ken"));
+        config.allowed_hosts = vec!["sessions.example".to_owned()];
+        config.allowed_origins = vec!["https://app.example".to_owned()];
+    })
+    .await;
+    let ask = async |rig: &Rig, path: &str, header: &str, value: &str| {
+        let request = rig.request(Method::GET, path).bearer_auth("t0ken").header(header, value);
+        let (status, body) = answer(request).await;
+        (status.as_u16(), body["code"].as_str().unwrap_or_default().to_owned())
+    };
+    for path in ["/v1/sessions", "/healthz"] {
+        let host = ask(&rig, path, "host", "evil.example").await;
+        assert_eq!(host, (403, "HOST_REFUSED".to_owned()));
+        let origin = ask(&rig, path, "origin", "https://evil.example").await;
+        assert_eq!(origin, (403, "ORIGIN_REFUSED".to_owned()));
+        assert_eq!(ask(&rig, path, "host", "sessions.example:443").await.0, 200);
+        assert_eq!(ask(&rig, path, "origin", "https://app.example").await.0, 200);
+    }
+    // Elsewhere the token is what keeps others out, and names are the operator's business.
+    let mut open = Rig::with(|config| {
+        config.auth = Auth::Token(Secret::new("t0ken"));
+        config.listen = "0.0.0.0:0".parse().unwrap();
+    })
+    .await;
+    open.base = format!("http://127.0.0.1:{}", open.server.addr.port());
+    assert_eq!(ask(&open, "/v1/sessions", "host", "sessions.example").await.0, 200);
+    assert_eq!(ask(&open, "/v1/sessions", "origin", "https://evil.example").await.0, 200);
 }
 
 #[tokio::test]
