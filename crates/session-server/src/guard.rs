@@ -139,19 +139,18 @@ impl Guard {
     async fn admit(&self, request: &mut Request) -> Result<Option<Revoked>, Problem> {
         let pattern = request.extensions().get::<MatchedPath>().map(|path| path.as_str());
         let need = access::needed(request.method(), pattern);
+        let peer = request.extensions().get::<ConnectInfo<Peer>>();
+        let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
         if need == Need::Nothing {
+            self.limiter.count(&Client::at(address.ip()))?;
             return Ok(None);
         }
         let caller = self.caller(request.headers()).await?;
-        let follows = is_following(request);
-        if !follows || caller.is_none() {
-            let peer = request.extensions().get::<ConnectInfo<Peer>>();
-            let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
-            self.limiter.count(&match &caller {
-                Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
-                Some(Caller::Owner) | None => Client::at(address.ip()),
-            })?;
-        }
+        self.limiter.count(&match &caller {
+            Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
+            Some(Caller::Owner) => Client::Owner,
+            None => Client::at(address.ip()),
+        })?;
         let caller = caller.ok_or_else(Problem::unauthorized)?;
         let params = request.extract_parts::<RawPathParams>().await.ok();
         let session = params.as_ref().and_then(|params| {
@@ -159,7 +158,9 @@ impl Guard {
         });
         caller.check(need, session)?;
         let revocable = match &caller {
-            Caller::Named(grant) if follows => Some(self.following.begin(&grant.token_id)),
+            Caller::Named(grant) if is_following(request) => {
+                Some(self.following.begin(&grant.token_id))
+            }
             Caller::Named(_) | Caller::Owner => None,
         };
         request.extensions_mut().insert(caller);

@@ -91,6 +91,8 @@ pub(crate) struct Args {
     log_format: LogFormat,
 
     /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
+    ///
+    /// Every request counts, also each poll of a reader that follows a session.
     #[arg(long, default_value_t = Limits::default().requests_per_second, value_name = "N")]
     rate_limit: u32,
 

@@ -4,7 +4,7 @@ use reqwest::{Client, Method};
 use serde_json::json;
 use session_server::{Auth, Role, Secret, ServerError, StreamsBackend, TlsFiles, Tokens, start};
 
-use crate::rig::{DEADLINE, Rig, answer, certified, config};
+use crate::rig::{DEADLINE, Rig, certified, config};
 
 #[tokio::test]
 async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_not() {
@@ -35,21 +35,40 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_n
     assert_eq!(body["code"], "TOO_MANY_REQUESTS");
     assert_eq!(list(&ben).send().await.unwrap().status(), 200);
     assert_eq!(rig.get("/healthz").await.0, 200);
-    // Following is not asking.
+}
+
+#[tokio::test]
+async fn every_request_is_counted_and_the_owners_apart_from_those_of_strangers() {
+    let rig = Rig::with(|config| {
+        config.auth = Auth::Named(Some(Secret::new("owner")));
+        config.limits.requests_per_second = 1;
+        config.limits.burst = 5;
+    })
+    .await;
+    let tokens = Tokens::open(rig.dir.path()).unwrap();
+    let ann = tokens.create("ann", Role::Manage, None).unwrap();
+    let list = "/v1/sessions";
     let follow = "/v1/stream/sessions/s?offset=now&live=long-poll";
-    for _ in 0..10 {
-        let request = rig.request(Method::GET, follow).bearer_auth(ann.expose());
-        assert_eq!(answer(request).await.0, 404);
-    }
-    // Whoever guesses tokens is counted by address.
-    let guess = || async {
-        rig.request(Method::GET, "/v1/sessions").bearer_auth("guess").send().await.unwrap().status()
+    let ask = async |path: &str, token: &str| {
+        let request = rig.request(Method::GET, path).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
     };
-    let mut statuses = Vec::new();
-    for _ in 0..10 {
-        statuses.push(guess().await.as_u16());
-    }
-    assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
+    // 20 requests are more than 5 and a few seconds' worth.
+    let until_refused = async |path: &str, token: &str, before: u16| {
+        for _ in 0..20 {
+            match ask(path, token).await {
+                429 => return,
+                status => assert_eq!(status, before, "{path} {token}"),
+            }
+        }
+        panic!("{path} is not counted for {token}");
+    };
+    until_refused(follow, ann.expose(), 404).await;
+    until_refused(follow, "guess", 401).await;
+    until_refused(list, "guess", 401).await;
+    until_refused("/healthz", "", 200).await;
+    assert_eq!(ask(list, "owner").await, 200, "not what strangers at its address have used up");
+    until_refused(follow, "owner", 404).await;
 }
 
 #[tokio::test]
