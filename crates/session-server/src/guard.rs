@@ -31,13 +31,18 @@ use crate::{
     tokens::{self, Tokens},
 };
 
-/// What a page may read of an answer besides the body.
-const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, \
-    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Content-Type, Cache-Control, ETag, \
-    Location, Retry-After";
+/// What a page may read of an answer besides the body: all of the stream protocol's, and what upstream's session server
+/// shows.
+const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-Seq, \
+    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, \
+    Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, \
+    Producer-Received-Seq, Content-Type, Cache-Control, ETag, Location, Retry-After";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const HEADERS: &str = "Content-Type, Authorization, X-Actor-Id, X-Actor-Type, X-Session-Id, \
-    If-None-Match, Last-Event-ID, Accept";
+/// What a page may send.
+const HEADERS: &str = "Content-Type, Authorization, Accept, Cache-Control, If-None-Match, Last-Event-ID, \
+    X-Actor-Id, X-Actor-Type, X-Session-Id, Producer-Id, Producer-Epoch, Producer-Seq, \
+    Producer-Expected-Seq, Producer-Received-Seq, Stream-Seq, Stream-Closed, Stream-TTL, \
+    Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset";
 
 /// The rules, decided once at start.
 pub(crate) struct Guard {

@@ -6,6 +6,22 @@ use session_server::{Auth, Secret, ServerConfig, ServerError, start};
 
 use crate::rig::{Rig, answer};
 
+/// Headers of the stream protocol that clients or servers may send.
+const PROTOCOL: [&str; 12] = [
+    "Producer-Id",
+    "Producer-Epoch",
+    "Producer-Seq",
+    "Producer-Expected-Seq",
+    "Producer-Received-Seq",
+    "Stream-Seq",
+    "Stream-Closed",
+    "Stream-TTL",
+    "Stream-Expires-At",
+    "Stream-Forked-From",
+    "Stream-Fork-Offset",
+    "Stream-Fork-Sub-Offset",
+];
+
 #[tokio::test]
 async fn web_pages_cannot_use_a_server_without_a_token() {
     let rig = Rig::with(|config| {
@@ -46,7 +62,22 @@ async fn listed_origins_get_cors_and_others_do_not() {
     assert_eq!(allowed.status(), 204);
     let headers = allowed.headers();
     assert_eq!(headers["access-control-allow-origin"], "https://app.example");
-    assert!(headers["access-control-expose-headers"].to_str().unwrap().contains("Stream-Closed"));
+    let listed = |name: &str| -> Vec<String> {
+        let text = headers[name].to_str().unwrap().to_ascii_lowercase();
+        text.split(',').map(|name| name.trim().to_owned()).collect()
+    };
+    let (sent, shown) =
+        (listed("access-control-allow-headers"), listed("access-control-expose-headers"));
+    for name in PROTOCOL {
+        assert!(shown.contains(&name.to_ascii_lowercase()), "{name} is not to be read");
+        assert!(sent.contains(&name.to_ascii_lowercase()), "{name} is not to be sent");
+    }
+    for name in ["last-event-id", "if-none-match", "cache-control", "authorization"] {
+        assert!(sent.contains(&name.to_owned()), "{name} is not to be sent");
+    }
+    for name in ["stream-next-offset", "stream-cursor", "stream-up-to-date", "etag", "location"] {
+        assert!(shown.contains(&name.to_owned()), "{name} is not to be read");
+    }
     assert!(headers.get("access-control-allow-credentials").is_none());
     let other = preflight("https://evil.example").await.unwrap();
     assert_eq!(other.status(), 403);
