@@ -20,7 +20,7 @@ use crate::{
     guard::Guard,
     metrics::Metrics,
     problem::Problem,
-    routes::{self, App},
+    routes::{self, App, Readiness},
     serve::serve,
     session::Signs,
     sessions::{Sessions, Shared},
@@ -158,7 +158,11 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     };
     let guard = Arc::new(Guard::new(&config, tokens, following));
     let limits = Arc::new(config.limits.clone());
-    let app = App { sessions: sessions.clone(), limits: Arc::clone(&limits) };
+    let app = App {
+        sessions: sessions.clone(),
+        limits: Arc::clone(&limits),
+        readiness: Readiness::default(),
+    };
     let serving = serve(listener, tls, routes::router(app, guard), limits, stop.clone());
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));

@@ -31,6 +31,8 @@ use crate::{
     config::Limits, guard, guard::Guard, metrics, problem::Problem, serve, sessions::Sessions,
 };
 
+pub(crate) use info::Readiness;
+
 pub(crate) const MAX_ID: usize = 256;
 
 /// What every route needs.
@@ -38,6 +40,7 @@ pub(crate) const MAX_ID: usize = 256;
 pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) readiness: Readiness,
 }
 
 /// The routes that the OpenAPI document names, and the document.
