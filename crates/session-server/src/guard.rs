@@ -12,7 +12,10 @@ use std::{
 
 use axum::{
     RequestExt,
-    extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State},
+    extract::{
+        ConnectInfo, MatchedPath, RawPathParams, Request, State,
+        rejection::RawPathParamsRejection::InvalidUtf8InPathParam,
+    },
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -157,7 +160,12 @@ impl Guard {
             None => Client::at(address.ip()),
         })?;
         let caller = caller.ok_or_else(Problem::unauthorized)?;
-        let params = request.extract_parts::<RawPathParams>().await.ok();
+        let params = match request.extract_parts::<RawPathParams>().await {
+            Ok(_) if !is_escaped(request.uri().path()) => return Err(Problem::invalid_id()),
+            Ok(params) => Some(params),
+            Err(InvalidUtf8InPathParam(_)) => return Err(Problem::invalid_id()),
+            Err(_) => None, // no route, no parameters
+        };
         let session = params.as_ref().and_then(|params| {
             params.iter().find(|(name, _)| *name == "session").map(|(_, value)| value)
         });
@@ -255,6 +263,13 @@ fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
+}
+
+/// Whether each `%` begins an escape.
+fn is_escaped(path: &str) -> bool {
+    let escapes = path.split('%').skip(1);
+    let mut escapes = escapes.map(|after| after.as_bytes().get(..2).unwrap_or_default());
+    escapes.all(|digits| digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// A host's name as it is compared.

@@ -47,6 +47,11 @@ impl Problem {
             .details(details)
     }
 
+    pub(crate) fn invalid_id() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
+            .details("an id has 1 to 256 bytes, no slash and no control character")
+    }
+
     pub(crate) const fn session_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
     }

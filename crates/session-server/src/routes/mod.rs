@@ -121,15 +121,11 @@ impl Param {
         state: &S,
         name: &str,
     ) -> Result<Self, Problem> {
-        let invalid = || {
-            Problem::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
-                .details("an id has 1 to 256 bytes, no slash and no control character")
-        };
         let params = axum::extract::RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| invalid())?;
+            .map_err(|_| Problem::invalid_id())?;
         let value = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-        value.filter(|id| is_id(id)).map(Self).ok_or_else(invalid)
+        value.filter(|id| is_id(id)).map(Self).ok_or_else(Problem::invalid_id)
     }
 }
 
