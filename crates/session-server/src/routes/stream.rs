@@ -136,7 +136,7 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Re
 #[utoipa::path(
     method(put, post, delete),
     path = "/v1/stream/sessions/{session}",
-    request_body(content = Vec<Object>),
+    request_body(content = Value),
     responses(
         (status = 200, description = "Done"),
         (status = 201, description = "Made"),
