@@ -24,7 +24,7 @@ use crate::{
     serve::serve,
     session::Signs,
     sessions::{Sessions, Shared},
-    store::{Op, Store, private_folder},
+    store::{Op, Store, owner_only, private_folder},
     streams::{Embedded, Remote, Streams},
     tls,
     tokens::{TokenError, Tokens},
@@ -192,12 +192,9 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
 fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
     let failed = |source| ServerError::DataDir { path: path.to_owned(), source };
     private_folder(path).map_err(failed)?;
-    let lock = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("server.lock"))
-        .map_err(failed)?;
+    let file = path.join("server.lock");
+    owner_only(&file).map_err(failed)?; // whoever can open it can hold it
+    let lock = fs::OpenOptions::new().write(true).open(file).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(ServerError::DataDirInUse(path.to_owned())),

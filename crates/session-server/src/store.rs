@@ -389,7 +389,7 @@ pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Makes the file, or tightens an existing one, to mode 0600 before any secret is in it.
-fn owner_only(path: &Path) -> std::io::Result<()> {
+pub(crate) fn owner_only(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
