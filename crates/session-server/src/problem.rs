@@ -49,7 +49,10 @@ impl Problem {
 
     pub(crate) fn invalid_id() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
-            .details("an id has 1 to 256 bytes, no slash and no control character")
+            .details(
+            "an id has 1 to 256 bytes, no slash and no control character; a session's has no white space \
+             around it and no invisible character",
+        )
     }
 
     pub(crate) const fn session_not_found() -> Self {

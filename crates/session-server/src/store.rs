@@ -365,6 +365,11 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
     .map(drop)
 }
 
+/// Whether the folder has a database.
+pub(crate) fn is_in(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
 /// Opens the database in `folder`, readable by its owner only.
 pub(crate) fn connect(folder: &Path) -> Result<Connection, ServerError> {
     let path = folder.join(FILE);

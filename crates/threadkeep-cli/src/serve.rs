@@ -109,11 +109,11 @@ pub(crate) struct Args {
     max_streams: Option<u64>,
 
     /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     allow_agent_origin: Vec<Url>,
 
     /// Let web pages of this origin use the server (CORS), e.g. http://localhost:5173. Repeatable.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
     allow_origin: Vec<String>,
 
     /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
@@ -194,6 +194,26 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
         config.agents.model = Some(Arc::new(ModelConfig { base_url, model, api_key }));
     }
     Ok(config)
+}
+
+/// An origin, which is less than a URL.
+fn origin(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && anonymous
+    });
+    url.ok_or_else(|| {
+        "give http:// or https://, a host and perhaps a port, and nothing behind".to_owned()
+    })
+}
+
+/// The origin of a page as browsers send it, or `*`.
+fn page_origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    Ok(origin(text)?.origin().ascii_serialization())
 }
 
 /// A host's name, without scheme and port.

@@ -254,6 +254,77 @@ async fn named_tokens_are_made_listed_and_revoked_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn tokens_of_a_folder_that_is_none_are_a_mistake_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for data in [folder.path().to_owned(), folder.path().join("absent")] {
+        for arguments in [&["token", "list"][..], &["token", "revoke", "--name", "ben"]] {
+            let mut command = threadkeep(arguments);
+            command.arg("--data-dir").arg(&data);
+            let refused = run(command).await.failed();
+            assert!(refused.contains("there are no tokens in"), "{refused}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let name = ["token", "create", "--role", "view", "--name", "\u{202e}nna", "--data-dir"];
+    let mut command = threadkeep(&name);
+    command.arg(folder.path());
+    let refused = run(command).await.failed();
+    assert!(refused.contains("invisible"), "{refused}");
+}
+
+#[tokio::test]
+async fn origins_and_hosts_that_can_never_match_are_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = async |option: &str, value: &str| {
+        // An address that is refused after the options are read.
+        let mut command = threadkeep(&["serve", "--listen", "192.0.2.1:0", option, value]);
+        command.arg("--data-dir").arg(folder.path());
+        run(command).await
+    };
+    for origin in [
+        "example.com",
+        "localhost:5173",
+        "ftp://example.com",
+        "file:///",
+        "http://",
+        "http://example.com/agent",
+        "http://example.com/?a=b",
+        "http://example.com/#a",
+        "http://ann:hush@example.com",
+        "null",
+        "",
+    ] {
+        for option in ["--allow-origin", "--allow-agent-origin"] {
+            let refused = serve(option, origin).await;
+            assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{origin} {refused:?}");
+            assert!(refused.err.contains("give http:// or https://"), "{origin} {refused:?}");
+        }
+    }
+    assert_eq!(serve("--allow-agent-origin", "*").await.code, 2);
+    for host in ["http://sessions.example", "sessions.example:443", "a/b", ""] {
+        let refused = serve("--allow-host", host).await;
+        assert_eq!(refused.code, 2, "{host} {refused:?}");
+        assert!(refused.err.contains("give a host name"), "{host} {refused:?}");
+    }
+    for (option, value) in [
+        ("--allow-origin", "HTTPS://app.example:443/"),
+        ("--allow-agent-origin", "http://127.0.0.1:3002"),
+        ("--allow-host", "sessions.example"),
+    ] {
+        let refused = serve(option, value).await;
+        assert!(refused.err.contains("without authentication"), "{value} {refused:?}");
+    }
+    // As the browser has it, whatever the operator wrote.
+    let more = ["--allow-origin", "HTTP://App.Example:80/", "--allow-host", "Sessions.Example"];
+    let server = Server::start(folder.path(), &more, None).await;
+    let request = reqwest::Client::new().get(format!("{}/v1/sessions", server.url));
+    let request = request.header("host", "sessions.example").timeout(DEADLINE);
+    let answer = request.header("origin", "http://app.example").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "http://app.example");
+}
+
+#[tokio::test]
 async fn logs_hold_neither_words_nor_tokens_nor_keys_however_talkative() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");

@@ -108,7 +108,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionId {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Param(id) = Param::read(parts, state, "session").await?;
-        Ok(Self(id))
+        if is_plain_id(&id) { Ok(Self(id)) } else { Err(Problem::invalid_id()) }
     }
 }
 
@@ -136,6 +136,13 @@ pub(crate) fn is_id(id: &str) -> bool {
         && id != "."
         && id != ".."
         && !id.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '?' | '#'))
+}
+
+/// Whether a text can name a session or who acts: an id that is all there is to see of it, so that no two look the same.
+pub(crate) fn is_plain_id(name: &str) -> bool {
+    // Zero width, direction, and other marks that only change how the text around them looks.
+    let invisible = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    is_id(name) && name.trim() == name && !name.contains(invisible)
 }
 
 /// A JSON body. An empty one is `{}`, so that fields decide what is missing.

@@ -175,7 +175,11 @@ async fn bad_requests_are_told_what_is_wrong() {
             assert!(body.get(field).is_some(), "{path}: {body}");
         }
     }
-    assert_eq!(raw("/v1/sessions/a%2Fb/messages", r#"{"content":"x"}"#).await.0, 400);
+    for session in ["a%2Fb", "%20a", "a%20", "a%E2%80%8Bb", "%E2%80%AEa", "a%EF%BB%BF"] {
+        let path = format!("/v1/sessions/{session}/messages");
+        let (status, body) = raw(&path, r#"{"content":"x"}"#).await;
+        assert_eq!((status.as_u16(), &body["code"]), (400, &json!("INVALID_ID")), "{session}");
+    }
     assert_eq!(rig.get("/v1/sessions").await.1["sessions"], json!([]), "nothing was made");
     let large = format!(r#"{{"content":"{}"}}"#, "x".repeat(5 << 20));
     assert_eq!(raw("/v1/sessions/s/messages", &large).await.0, 413);
