@@ -128,11 +128,20 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of one direct write to a stream, which is [`Role::Manage`](crate::Role::Manage)'s.
     pub stream_body_bytes: usize,
-    /// Requests a second of one token, or of one address without a token; 0 is no limit. Readers that follow a stream
-    /// are not counted.
+    /// Requests a second of one token, or of one address without a token; 0 is no limit. Each poll of a reader that
+    /// follows a stream is one.
     pub requests_per_second: u32,
     /// Requests at once, after a pause; 0 is as many as in a second.
     pub burst: u32,
+    /// Connections at once; more are closed as soon as they are made.
+    pub connections: usize,
+    /// Connections of one address at once (of IPv6 a /64); loopback addresses may have all.
+    pub connections_per_address: usize,
+    /// How long the head of a request may take, which is also how long a connection may rest between two requests and
+    /// how long an HTTP/2 peer may be silent before it is asked whether it is there, and then before it answers.
+    pub head: Duration,
+    /// How long the next piece of a request's body may take; then the answer is 408.
+    pub body_pause: Duration,
 }
 
 impl Default for Limits {
@@ -142,6 +151,10 @@ impl Default for Limits {
             stream_body_bytes: 32 << 20,
             requests_per_second: 2_000,
             burst: 4_000,
+            connections: 10_000,
+            connections_per_address: 2_000,
+            head: Duration::from_secs(30),
+            body_pause: Duration::from_secs(30),
         }
     }
 }
@@ -172,8 +185,11 @@ pub struct ServerConfig {
     pub allowed_agent_origins: Vec<Url>,
     /// Lets webhook agents have any address, also private ones.
     pub allow_private_agents: bool,
+    /// Host names, without a port, that requests may name beside those of loopback, for a reverse proxy that passes its
+    /// own name on. Only a server that listens on a loopback address looks: web pages can reach it under names of theirs.
+    pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call the server (CORS), such as `http://localhost:5173`; `*` for any, which
-    /// needs [`Auth::Token`]. Empty: no other origin.
+    /// needs a token. Empty: no other origin.
     pub allowed_origins: Vec<String>,
     /// Agents that run inside the server.
     pub agents: BuiltinAgents,
@@ -201,6 +217,7 @@ impl ServerConfig {
             limits: Limits::default(),
             allowed_agent_origins: Vec::new(),
             allow_private_agents: false,
+            allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
             agent_depth: 3,

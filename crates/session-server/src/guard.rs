@@ -1,8 +1,9 @@
 //! Who is let in: Host, Origin and CORS, then the token and what it may do (the table is in `access`).
 //!
-//! Without a token, being able to connect is the only credential, and a web page in a browser on this machine can
-//! connect. So such a server answers only requests that name a loopback host (a page that re-binds its own name to
-//! 127.0.0.1 sends its own name) and refuses every `Origin` that is not its own or listed.
+//! A web page in a browser on this machine can connect to what listens on a loopback address, whoever wrote the page, and
+//! without a token being able to connect is the only credential. So such a server answers only requests that name a
+//! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed, and
+//! refuses every `Origin` that is not its own or listed.
 
 use std::{
     net::SocketAddr,
@@ -11,14 +12,15 @@ use std::{
 
 use axum::{
     RequestExt,
-    extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State, connect_info::Connected},
+    extract::{
+        ConnectInfo, MatchedPath, RawPathParams, Request, State,
+        rejection::RawPathParamsRejection::InvalidUtf8InPathParam,
+    },
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
-    serve::IncomingStream,
 };
 use subtle::ConstantTimeEq;
-use tokio::net::TcpListener;
 use url::{Host, Url};
 
 use crate::{
@@ -29,22 +31,30 @@ use crate::{
     problem::Problem,
     store::StoreError,
     streams::MOUNT,
-    tls::TlsListener,
     tokens::{self, Tokens},
 };
 
-/// What a page may read of an answer besides the body.
-const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, \
-    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Content-Type, Cache-Control, ETag, \
-    Location, Retry-After";
+/// What a page may read of an answer besides the body: all of the stream protocol's, and what upstream's session server
+/// shows.
+const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-Seq, \
+    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, \
+    Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, \
+    Producer-Received-Seq, Content-Type, Cache-Control, ETag, Location, Retry-After";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const HEADERS: &str = "Content-Type, Authorization, X-Actor-Id, X-Actor-Type, X-Session-Id, \
-    If-None-Match, Last-Event-ID, Accept";
+/// What a page may send.
+const HEADERS: &str = "Content-Type, Authorization, Accept, Cache-Control, If-None-Match, Last-Event-ID, \
+    X-Actor-Id, X-Actor-Type, X-Session-Id, Producer-Id, Producer-Epoch, Producer-Seq, \
+    Producer-Expected-Seq, Producer-Received-Seq, Stream-Seq, Stream-Closed, Stream-TTL, \
+    Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset";
 
 /// The rules, decided once at start.
 pub(crate) struct Guard {
     /// Nobody needs a token.
     open: bool,
+    /// It listens where web pages on this machine can connect and others cannot.
+    loopback: bool,
+    /// Names beside those of loopback that it may be called by.
+    hosts: Vec<String>,
     /// Hash of the token that may do everything.
     owner: Option<[u8; 32]>,
     named: Option<Arc<Mutex<Tokens>>>,
@@ -73,9 +83,26 @@ impl Guard {
             .iter()
             .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
             .collect();
+        let loopback = config.listen.ip().to_canonical().is_loopback();
+        let hosts = config.allowed_hosts.iter().map(|host| plain_name(host)).collect();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let limiter = Limiter::new(&config.limits);
-        Self { open: matches!(auth, Auth::None), owner, named, origins, scheme, limiter, following }
+        let open = matches!(auth, Auth::None);
+        Self { open, loopback, hosts, owner, named, origins, scheme, limiter, following }
+    }
+
+    /// Whether a request for this host, with or without a port, is meant for this server.
+    fn is_called(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let url = Url::parse(&format!("http://{authority}/")).ok();
+        let Some(host) = url.as_ref().and_then(Url::host) else { return false };
+        let name = plain_name(&host.to_string());
+        let loopback = match host {
+            Host::Ipv4(ip) => ip.is_loopback(),
+            Host::Ipv6(ip) => ip.is_loopback(),
+            Host::Domain(_) => name == "localhost" || name.ends_with(".localhost"),
+        };
+        loopback || self.hosts.contains(&name)
     }
 
     fn allows_origin(&self, origin: &HeaderValue, own: Option<&str>) -> bool {
@@ -120,27 +147,33 @@ impl Guard {
     async fn admit(&self, request: &mut Request) -> Result<Option<Revoked>, Problem> {
         let pattern = request.extensions().get::<MatchedPath>().map(|path| path.as_str());
         let need = access::needed(request.method(), pattern);
+        let peer = request.extensions().get::<ConnectInfo<Peer>>();
+        let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
         if need == Need::Nothing {
+            self.limiter.count(&Client::at(address.ip()))?;
             return Ok(None);
         }
         let caller = self.caller(request.headers()).await?;
-        let follows = is_following(request);
-        if !follows || caller.is_none() {
-            let peer = request.extensions().get::<ConnectInfo<Peer>>();
-            let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
-            self.limiter.count(&match &caller {
-                Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
-                Some(Caller::Owner) | None => Client::at(address.ip()),
-            })?;
-        }
+        self.limiter.count(&match &caller {
+            Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
+            Some(Caller::Owner) => Client::Owner,
+            None => Client::at(address.ip()),
+        })?;
         let caller = caller.ok_or_else(Problem::unauthorized)?;
-        let params = request.extract_parts::<RawPathParams>().await.ok();
+        let params = match request.extract_parts::<RawPathParams>().await {
+            Ok(_) if !is_escaped(request.uri().path()) => return Err(Problem::invalid_id()),
+            Ok(params) => Some(params),
+            Err(InvalidUtf8InPathParam(_)) => return Err(Problem::invalid_id()),
+            Err(_) => None, // no route, no parameters
+        };
         let session = params.as_ref().and_then(|params| {
             params.iter().find(|(name, _)| *name == "session").map(|(_, value)| value)
         });
         caller.check(need, session)?;
         let revocable = match &caller {
-            Caller::Named(grant) if follows => Some(self.following.begin(&grant.token_id)),
+            Caller::Named(grant) if is_following(request) => {
+                Some(self.following.begin(&grant.token_id))
+            }
             Caller::Named(_) | Caller::Owner => None,
         };
         request.extensions_mut().insert(caller);
@@ -164,12 +197,12 @@ pub(crate) async fn check(
     let allowed =
         origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, host.as_deref()));
 
-    if guard.open {
-        if !host.as_deref().is_some_and(is_loopback_host) {
+    if guard.loopback {
+        if !host.as_deref().is_some_and(|host| guard.is_called(host)) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "HOST_REFUSED",
-                "This server answers only to loopback host names",
+                "This server answers only to loopback and listed host names",
             )
             .into_response();
         }
@@ -211,18 +244,6 @@ pub(crate) fn is_following(request: &Request) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
 /// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.
 fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     for name in [
@@ -244,18 +265,16 @@ fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     }
 }
 
-/// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
-fn is_loopback_host(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    match Url::parse(&format!("http://{authority}/")).ok().as_ref().and_then(Url::host) {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        None => false,
-    }
+/// Whether each `%` begins an escape.
+fn is_escaped(path: &str) -> bool {
+    let escapes = path.split('%').skip(1);
+    let mut escapes = escapes.map(|after| after.as_bytes().get(..2).unwrap_or_default());
+    escapes.all(|digits| digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// A host's name as it is compared.
+fn plain_name(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -263,12 +282,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_names_are_loopback() {
-        for host in ["localhost", "localhost:4000", "127.0.0.1:1", "127.9.9.9", "[::1]:80"] {
-            assert!(is_loopback_host(host), "{host}");
+    fn only_loopback_and_listed_names_are_answered_to() {
+        let mut config = ServerConfig::new("");
+        config.allowed_hosts = vec!["Sessions.Example".to_owned(), "192.0.2.1".to_owned()];
+        let guard = Guard::new(&config, None, Following::default());
+        for host in [
+            "localhost",
+            "LOCALHOST.:4000",
+            "a.localhost",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:80",
+            "sessions.example",
+            "SESSIONS.example.:443",
+            "192.0.2.1:4000",
+        ] {
+            assert!(guard.is_called(host), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "", "0.0.0.0", "a b"] {
-            assert!(!is_loopback_host(host), "{host}");
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "sessions.example.evil.example",
+            "a.sessions.example",
+            "10.0.0.1",
+            "",
+            "0.0.0.0",
+            "a b",
+        ] {
+            assert!(!guard.is_called(host), "{host}");
         }
     }
 }

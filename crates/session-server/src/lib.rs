@@ -33,6 +33,7 @@ mod metrics;
 mod problem;
 mod routes;
 mod seal;
+mod serve;
 mod server;
 mod session;
 mod sessions;

@@ -1,7 +1,7 @@
 //! How many requests one client may send.
 //!
-//! A client is a named token, else an address (an IPv6 one by its /64, which one customer has). Readers that follow a
-//! stream are not counted: a long poll comes back as often as somebody writes.
+//! A client is a token, else an address (an IPv6 one by its /64, which one customer has). Every request counts, also one
+//! that follows a stream: what is not counted could be asked for without end.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -21,16 +21,25 @@ const REMEMBERED: usize = 10_000;
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
+    /// Who has no valid token, or needs none.
     Address(IpAddr),
+    /// The holder of a named token.
     Named(String),
+    /// Who may do everything, wherever from: nobody else at its address can use up what it may send.
+    Owner,
 }
 
 impl Client {
     pub(crate) fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-            v4 => v4,
-        })
+        Self::Address(network(address))
+    }
+}
+
+/// What one customer has: an IPv4 address, or a /64 of IPv6.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 

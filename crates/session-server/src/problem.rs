@@ -47,6 +47,14 @@ impl Problem {
             .details(details)
     }
 
+    pub(crate) fn invalid_id() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
+            .details(
+            "an id has 1 to 256 bytes, no slash and no control character; a session's has no white space \
+             around it and no invisible character",
+        )
+    }
+
     pub(crate) const fn session_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
     }
@@ -70,6 +78,14 @@ impl Problem {
     pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Request too large")
             .details(format!("a body may have {limit} bytes"))
+    }
+
+    pub(crate) const fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "TOO_SLOW",
+            "The request's body did not come in time",
+        )
     }
 
     pub(crate) fn too_many_requests(wait: Duration) -> Self {

@@ -6,7 +6,7 @@
 
 use std::{
     fmt, fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::Path,
 };
 
@@ -129,15 +129,35 @@ fn reseal(db: &mut Connection, seal: &Seal, earlier: Option<&Seal>) -> rusqlite:
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(key) if key.trim().len() >= 32 => Ok(Some(key.trim().to_owned())),
-        Ok(_) => Err(io::Error::new(
+    let mut file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    #[cfg(unix)]
+    tighten(&file)?;
+    let mut key = String::new();
+    file.read_to_string(&mut key)?;
+    if key.trim().len() < 32 {
+        return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the key is damaged; restore it, or move it away and enter agents' headers again",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        ));
     }
+    Ok(Some(key.trim().to_owned()))
+}
+
+/// Takes from others what a backup or a copy may have given them.
+#[cfg(unix)]
+fn tighten(key: &fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if key.metadata()?.permissions().mode() & 0o177 == 0 {
+        return Ok(());
+    }
+    match key.set_permissions(fs::Permissions::from_mode(0o600)) {
+        Ok(()) => tracing::warn!("others could read {FILE}; now only its owner can"),
+        Err(error) => tracing::warn!(%error, "others can read {FILE}; that cannot be changed"),
+    }
+    Ok(())
 }
 
 /// Makes the key in a file that is its owner's from the beginning and complete when it has its name.

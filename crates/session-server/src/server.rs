@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, future::Either};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -18,15 +17,16 @@ use crate::{
     config::{Auth, ServerConfig, StreamsBackend},
     error::ServerError,
     following::Following,
-    guard::{Guard, Peer},
+    guard::Guard,
     metrics::Metrics,
     problem::Problem,
-    routes::{self, App},
+    routes::{self, App, Readiness},
+    serve::serve,
     session::Signs,
     sessions::{RECOVERY, Sessions, Shared},
-    store::{Op, Store, private_folder},
+    store::{Op, Store, owner_only, private_folder},
     streams::{Embedded, Remote, Streams},
-    tls::TlsListener,
+    tls,
     tokens::{TokenError, Tokens},
 };
 
@@ -105,10 +105,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         .map_err(|source| ServerError::Bind { addr: config.listen, source })?;
 
     // Before anything is made: a mistake in a file name leaves nothing behind.
-    let (scheme, listener) = match &config.tls {
-        Some(files) => ("https", Either::Left(TlsListener::new(listener, files)?)),
-        None => ("http", Either::Right(listener)),
-    };
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
 
     let lock = data_dir(&config.data_dir)?;
     let store = Store::open(&config.data_dir, config.secret_key.as_ref())?;
@@ -171,31 +169,23 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     };
     let guard = Arc::new(Guard::new(&config, tokens, following));
     let limits = Arc::new(config.limits.clone());
-    let app = routes::router(App { sessions: sessions.clone(), limits }, guard)
-        .into_make_service_with_connect_info::<Peer>();
+    let app = App {
+        sessions: sessions.clone(),
+        limits: Arc::clone(&limits),
+        readiness: Readiness::default(),
+    };
+    let serving = serve(listener, tls, routes::router(app, guard), limits, stop.clone());
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
     let stopping = stop.clone();
     let done = tokio::spawn(async move {
         let _lock = lock;
-        let stopped = stopping.clone();
-        let stopped = async move { stopped.cancelled().await };
-        let serve = match listener {
-            Either::Left(tls) => {
-                axum::serve(tls, app).with_graceful_shutdown(stopped).into_future().boxed()
-            }
-            Either::Right(tcp) => {
-                axum::serve(tcp, app).with_graceful_shutdown(stopped).into_future().boxed()
-            }
-        };
         let drained = async {
             stopping.cancelled().await;
             tokio::time::sleep(DRAIN).await;
         };
         tokio::select! {
-            served = serve => if let Err(error) = served {
-                tracing::error!(%error, "the server ended");
-            },
+            () = serving => {}
             () = drained => tracing::warn!("some requests did not end in time"),
         }
         shared.tasks.close();
@@ -213,12 +203,9 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
 fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
     let failed = |source| ServerError::DataDir { path: path.to_owned(), source };
     private_folder(path).map_err(failed)?;
-    let lock = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("server.lock"))
-        .map_err(failed)?;
+    let file = path.join("server.lock");
+    owner_only(&file).map_err(failed)?; // whoever can open it can hold it
+    let lock = fs::OpenOptions::new().write(true).open(file).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(ServerError::DataDirInUse(path.to_owned())),

@@ -9,7 +9,8 @@
 //! the agent points. They go to the agent's own origin only.
 
 use std::{
-    io,
+    error::Error,
+    io, iter,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -27,6 +28,12 @@ use crate::error::ServerError;
 
 const REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
+/// For looking at a name's addresses before anything is connected.
+const LOOKUP: Duration = Duration::from_secs(2);
+/// What names end with that only this machine or the network around it knows (RFC 6761, 6762 and 8375, ICANN's
+/// `internal`, and what routers use).
+const LOCAL: [&str; 7] =
+    ["localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa"];
 /// Between two pieces of an answer; models think long.
 const READ: Duration = Duration::from_secs(600);
 
@@ -51,7 +58,16 @@ pub(crate) enum Unanswered {
     #[error("the agent redirected too often, or to nowhere")]
     Redirects,
     #[error(transparent)]
-    Failed(#[from] reqwest::Error),
+    Failed(reqwest::Error),
+}
+
+impl From<reqwest::Error> for Unanswered {
+    fn from(error: reqwest::Error) -> Self {
+        // What the resolver refused looks like a broken network, but is none.
+        let mut causes = iter::successors(error.source(), |&cause| cause.source());
+        let refused = causes.find_map(|cause| cause.downcast_ref::<Refused>()).copied();
+        refused.map_or(Self::Failed(error), Self::Refused)
+    }
 }
 
 /// The rules, and the HTTP clients that keep them.
@@ -82,6 +98,22 @@ impl Outbound {
         }
         if !self.trusts(&url) {
             public_url(&url)?;
+        }
+        Ok(url)
+    }
+
+    /// As [`check`](Self::check), and the addresses that the name has now are looked at, so that a mistake is told at
+    /// once. A name that cannot be looked up passes: it may be known later, and every connection checks again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is connected or kept.
+    pub(crate) async fn check_resolved(&self, endpoint: &str) -> Result<Url, Refused> {
+        let url = self.check(endpoint)?;
+        if let Some(Host::Domain(name)) = url.host()
+            && !self.trusts(&url)
+        {
+            public_or_unknown(system(name.to_owned())).await?;
         }
         Ok(url)
     }
@@ -148,13 +180,18 @@ fn public_url(url: &Url) -> Result<(), Refused> {
     let public = match url.host() {
         Some(Host::Ipv4(ip)) => is_public(IpAddr::V4(ip)),
         Some(Host::Ipv6(ip)) => is_public(IpAddr::V6(ip)),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name != "localhost" && !name.ends_with(".localhost") && !name.is_empty()
-        }
+        Some(Host::Domain(name)) => !is_local(name.trim_end_matches('.')),
         None => false,
     };
     if public { Ok(()) } else { Err(Refused::Private) }
+}
+
+/// Whether only this machine or its network can know the name: one label (`db`, `ip6-loopback`) or a local ending.
+fn is_local(name: &str) -> bool {
+    let ends = |ending: &str| {
+        name.strip_suffix(ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    !name.contains('.') || LOCAL.into_iter().any(ends)
 }
 
 /// Whether an address is on the public internet.
@@ -193,6 +230,16 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 ///
 /// A connection is made to the addresses that were looked at, so a name whose answer changes gains nothing.
 struct PublicOnly<L>(L);
+
+/// Refuses a name that has an address that is not public.
+async fn public_or_unknown(
+    lookup: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+) -> Result<(), Refused> {
+    match tokio::time::timeout(LOOKUP, lookup).await {
+        Ok(Ok(addrs)) if !addrs.iter().all(|addr| is_public(addr.ip())) => Err(Refused::Private),
+        _ => Ok(()),
+    }
+}
 
 async fn system(name: String) -> io::Result<Vec<SocketAddr>> {
     Ok(tokio::net::lookup_host((name, 0)).await?.collect())
@@ -264,6 +311,53 @@ mod tests {
             let url = format!("http://{host}:8080/agent");
             assert_eq!(check(&url), Err(Refused::Private), "{url}");
         }
+    }
+
+    #[test]
+    fn refuses_names_that_only_a_local_network_knows() {
+        for host in [
+            "db",
+            "db.",
+            "ip6-localhost",
+            "ip6-loopback",
+            "metadata.google.internal",
+            "INTERNAL",
+            "printer.local",
+            "box.localdomain",
+            "nas.lan",
+            "nas.home.arpa",
+            "home.arpa",
+            "wiki.intranet.",
+        ] {
+            let url = format!("http://{host}:8080/agent");
+            assert_eq!(check(&url), Err(Refused::Private), "{url}");
+            let listed = Outbound::new(&[Url::parse(&url).unwrap()], false).unwrap();
+            assert!(listed.check(&url).is_ok(), "{url}");
+        }
+        for host in ["local.example", "mylan.example", "example.thelan", "internal.example.com"] {
+            assert!(check(&format!("http://{host}/")).is_ok(), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_a_name_are_looked_at_where_there_are_any() {
+        let [public, private]: [SocketAddr; 2] =
+            ["93.184.216.34:0", "10.0.0.1:0"].map(|addr| addr.parse().unwrap());
+        let found = |addrs: &[SocketAddr]| std::future::ready(Ok(addrs.to_vec()));
+        for private in [&[private][..], &[public, private]] {
+            assert_eq!(public_or_unknown(found(private)).await, Err(Refused::Private));
+        }
+        assert_eq!(public_or_unknown(found(&[public])).await, Ok(()));
+        let unknown = std::future::ready(Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(public_or_unknown(unknown).await, Ok(()));
+        assert_eq!(public_or_unknown(std::future::pending()).await, Ok(()), "after two seconds");
+
+        let outbound = Outbound::new(&[], false).unwrap();
+        assert_eq!(outbound.check_resolved("http://db/").await, Err(Refused::Private));
+        assert!(outbound.check_resolved("http://1.1.1.1/").await.is_ok());
+        assert!(outbound.check_resolved("http://nowhere.invalid/").await.is_ok());
+        let trusting = Outbound::new(&[], true).unwrap();
+        assert!(trusting.check_resolved("http://localhost/").await.is_ok());
     }
 
     #[test]
@@ -370,11 +464,12 @@ mod tests {
         let resolver = Arc::new(PublicOnly(scripted));
         // As a checker that looks only once would see it.
         assert!(resolver.resolve("agent.example".parse().unwrap()).await.is_ok());
-        let client = client().dns_resolver(resolver).build().unwrap();
+        let mut outbound = Outbound::new(&[], false).unwrap();
+        outbound.guarded = client().dns_resolver(resolver).build().unwrap();
         for _ in 0..4 {
             let url = format!("http://agent.example:{}/", inner.port());
-            let error = client.post(url).send().await.unwrap_err();
-            assert!(error.is_connect(), "{error:?}");
+            let error = outbound.post(&url, HeaderMap::new(), vec![]).await.unwrap_err();
+            assert!(matches!(error, Unanswered::Refused(Refused::Private)), "{error:?}");
         }
         assert_eq!(seen.lock().unwrap().len(), 0);
     }

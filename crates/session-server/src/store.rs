@@ -389,6 +389,11 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
     .map(drop)
 }
 
+/// Whether the folder has a database.
+pub(crate) fn is_in(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
 /// Opens the database in `folder`, readable by its owner only.
 pub(crate) fn connect(folder: &Path) -> Result<Connection, ServerError> {
     let path = folder.join(FILE);
@@ -413,7 +418,7 @@ pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Makes the file, or tightens an existing one, to mode 0600 before any secret is in it.
-fn owner_only(path: &Path) -> std::io::Result<()> {
+pub(crate) fn owner_only(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]

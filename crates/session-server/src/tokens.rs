@@ -4,7 +4,11 @@
 //! next request. A token is `tk_{id}_{secret}`. The id finds the row; of the secret (256 random bits) only the BLAKE3
 //! hash is kept, which is enough for a secret that nobody can guess, and compared in constant time.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
@@ -34,11 +38,18 @@ pub enum TokenError {
     #[error("there is a token named {0} already; revoke it first or choose another name")]
     NameTaken(String),
     /// It becomes the actor of messages.
-    #[error("a token's name has 1 to 256 bytes, no slash and no control character")]
+    #[error(
+        "a token's name has 1 to 256 bytes, no slash, no control or invisible character and no white space around it"
+    )]
     Name,
     /// It names no session.
-    #[error("a session's name has 1 to 256 bytes, no slash and no control character")]
+    #[error(
+        "a session's name has 1 to 256 bytes, no slash, no control or invisible character and no white space around it"
+    )]
     Session,
+    /// A folder that no server has used, or another than was meant.
+    #[error("there are no tokens in {0}; give the data folder of a server")]
+    NoFolder(PathBuf),
     /// The database cannot be used.
     #[error("the server's database cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
@@ -86,6 +97,18 @@ impl Tokens {
         Ok(Self { connection })
     }
 
+    /// As [`open`](Self::open), and nothing is made where no server or token was before.
+    ///
+    /// # Errors
+    ///
+    /// There is no database in the folder, or it cannot be used.
+    pub fn open_existing(data_dir: &Path) -> Result<Self, TokenError> {
+        if !store::is_in(data_dir) {
+            return Err(TokenError::NoFolder(data_dir.to_owned()));
+        }
+        Self::open(data_dir)
+    }
+
     /// Makes a token. It is given once and cannot be read again.
     ///
     /// # Errors
@@ -97,10 +120,10 @@ impl Tokens {
         role: Role,
         sessions: Option<&[String]>,
     ) -> Result<Secret, TokenError> {
-        if !routes::is_id(name) {
+        if !routes::is_plain_id(name) {
             return Err(TokenError::Name);
         }
-        if !sessions.unwrap_or_default().iter().all(|id| routes::is_id(id)) {
+        if !sessions.unwrap_or_default().iter().all(|id| routes::is_plain_id(id)) {
             return Err(TokenError::Session);
         }
         let id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 6]>()).replace('_', "-");
@@ -229,11 +252,40 @@ mod tests {
     fn names_that_cannot_act_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path()).unwrap();
-        for name in ["", "a/b", "a\nb"] {
-            assert!(matches!(tokens.create(name, Role::View, None), Err(TokenError::Name)));
+        for name in [
+            "",
+            "a/b",
+            "a\nb",
+            " ann",
+            "ann ",
+            "ann\u{3000}",
+            "a\u{200b}nn",
+            "ann\u{200f}",
+            "\u{202e}nna",
+            "\u{2066}ann\u{2069}",
+            "an\u{2060}n",
+            "\u{feff}ann",
+        ] {
+            let refused = tokens.create(name, Role::View, None);
+            assert!(matches!(refused, Err(TokenError::Name)), "{name:?}");
+            let sessions = [name.to_owned()];
+            let refused = tokens.create("a", Role::View, Some(&sessions));
+            assert!(matches!(refused, Err(TokenError::Session)), "{name:?}");
         }
-        let sessions = ["a/b".to_owned()];
-        let refused = tokens.create("a", Role::View, Some(&sessions));
-        assert!(matches!(refused, Err(TokenError::Session)));
+        for name in ["Ann Lee", "Zoë", "安娜", "🦀"] {
+            tokens.create(name, Role::View, Some(&[name.to_owned()])).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_made_by_looking() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in [dir.path().to_owned(), dir.path().join("absent")] {
+            let opened = Tokens::open_existing(&folder);
+            assert!(matches!(opened, Err(TokenError::NoFolder(_))), "{folder:?}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        Tokens::open(dir.path()).unwrap();
+        assert_eq!(Tokens::open_existing(dir.path()).unwrap().list().unwrap(), []);
     }
 }

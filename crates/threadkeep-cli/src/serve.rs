@@ -91,6 +91,8 @@ pub(crate) struct Args {
     log_format: LogFormat,
 
     /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
+    ///
+    /// Every request counts, also each poll of a reader that follows a session.
     #[arg(long, default_value_t = Limits::default().requests_per_second, value_name = "N")]
     rate_limit: u32,
 
@@ -107,12 +109,19 @@ pub(crate) struct Args {
     max_streams: Option<u64>,
 
     /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     allow_agent_origin: Vec<Url>,
 
     /// Let web pages of this origin use the server (CORS), e.g. http://localhost:5173. Repeatable.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
     allow_origin: Vec<String>,
+
+    /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
+    ///
+    /// On a loopback address only requests for localhost, 127.x.y.z and [::1] are answered, because
+    /// web pages can reach such an address under names of theirs.
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    allow_host: Vec<String>,
 
     /// How many times in a row agents may react to agents after a person spoke; 0: never.
     #[arg(long, default_value_t = 3, value_name = "N")]
@@ -131,6 +140,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     logs(args.log_format);
     let config = config(args)?;
+    raise_open_files();
     let server = match session_server::start(config).await {
         Ok(server) => server,
         Err(
@@ -159,6 +169,7 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.listen = args.listen;
     config.allowed_agent_origins = args.allow_agent_origin;
     config.allowed_origins = args.allow_origin;
+    config.allowed_hosts = args.allow_host;
     config.agent_depth = args.agent_depth;
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
@@ -183,6 +194,32 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
         config.agents.model = Some(Arc::new(ModelConfig { base_url, model, api_key }));
     }
     Ok(config)
+}
+
+/// An origin, which is less than a URL.
+fn origin(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && anonymous
+    });
+    url.ok_or_else(|| {
+        "give http:// or https://, a host and perhaps a port, and nothing behind".to_owned()
+    })
+}
+
+/// The origin of a page as browsers send it, or `*`.
+fn page_origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    Ok(origin(text)?.origin().ascii_serialization())
+}
+
+/// A host's name, without scheme and port.
+fn host_name(text: &str) -> Result<String, String> {
+    let host = url::Host::parse(text).map_err(|_| "give a host name without scheme and port")?;
+    Ok(host.to_string())
 }
 
 /// A secret from a file, else from the environment: never from the command line, which others can see.
@@ -219,6 +256,15 @@ fn logs(format: LogFormat) {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
     set.ok(); // a subscriber is there already: keep it
+}
+
+/// Each connection is an open file, and systems allow few unless asked for more.
+fn raise_open_files() {
+    #[cfg(unix)]
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "files that may be open"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 /// Ctrl-C, or the signal by which service managers stop a program.

@@ -109,7 +109,7 @@ fn create(args: &Create) -> anyhow::Result<()> {
 }
 
 fn list(args: &DataDir) -> anyhow::Result<()> {
-    for token in Tokens::open(&args.data_dir)?.list()? {
+    for token in Tokens::open_existing(&args.data_dir)?.list()? {
         let sessions = match &token.sessions {
             None => "all sessions".to_owned(),
             Some(ids) => clean(&ids.join(" ")),
@@ -120,7 +120,7 @@ fn list(args: &DataDir) -> anyhow::Result<()> {
 }
 
 fn revoke(args: &Revoke) -> anyhow::Result<()> {
-    if !Tokens::open(&args.folder.data_dir)?.revoke(&args.name)? {
+    if !Tokens::open_existing(&args.folder.data_dir)?.revoke(&args.name)? {
         bail!("there is no token named {}; `threadkeep token list` shows all", clean(&args.name));
     }
     println!("Revoked {}", clean(&args.name));

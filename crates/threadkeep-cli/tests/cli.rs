@@ -71,10 +71,15 @@ impl Server {
             "--data-dir",
             folder.to_str().unwrap(),
         ]);
-        command.args(more).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(more);
         if let Some(token) = token {
             command.env("THREADKEEP_TOKEN", token);
         }
+        Self::listening(command).await
+    }
+
+    async fn listening(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line =
@@ -170,6 +175,48 @@ async fn a_wrong_token_is_refused() {
     assert_eq!(id.trim().len(), 36, "the message's id: {id}");
 }
 
+/// Connections that all asked for something and stay.
+#[cfg(unix)]
+async fn ask_on_100_connections(url: &str) -> Vec<tokio::net::TcpStream> {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+        let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        connection.write_all(ask).await.unwrap();
+        open.push(connection);
+    }
+    open
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn connections_are_as_many_as_the_system_allows_and_more_are_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = |limit: &str| {
+        let mut command = Command::new("sh");
+        let script = format!(r#"ulimit {limit} 64 && exec "$0" "$@""#);
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_threadkeep"), "serve"]);
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join(limit));
+        command.kill_on_drop(true);
+        command
+    };
+    // Only the soft limit is low.
+    let server = Server::listening(serve("-S -n")).await;
+    for connection in &mut ask_on_100_connections(&server.url).await {
+        let mut heard = [0; 12];
+        let read = tokio::time::timeout(DEADLINE, connection.read_exact(&mut heard)).await;
+        read.expect("every connection is served").unwrap();
+        assert_eq!(&heard, b"HTTP/1.1 200");
+    }
+    drop(server);
+
+    let server = Server::listening(serve("-n")).await;
+    drop(ask_on_100_connections(&server.url).await);
+    let probe = reqwest::Client::new().get(format!("{}/healthz", server.url)).timeout(DEADLINE);
+    assert_eq!(probe.send().await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn named_tokens_are_made_listed_and_revoked_while_the_server_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,6 +251,77 @@ async fn named_tokens_are_made_listed_and_revoked_while_the_server_runs() {
     assert_eq!(revoked, "Revoked ben\n");
     assert!(send().await.failed().contains("refuses the token"));
     assert!(token(&["revoke", "--name", "ben"]).await.failed().contains("no token named ben"));
+}
+
+#[tokio::test]
+async fn tokens_of_a_folder_that_is_none_are_a_mistake_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for data in [folder.path().to_owned(), folder.path().join("absent")] {
+        for arguments in [&["token", "list"][..], &["token", "revoke", "--name", "ben"]] {
+            let mut command = threadkeep(arguments);
+            command.arg("--data-dir").arg(&data);
+            let refused = run(command).await.failed();
+            assert!(refused.contains("there are no tokens in"), "{refused}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let name = ["token", "create", "--role", "view", "--name", "\u{202e}nna", "--data-dir"];
+    let mut command = threadkeep(&name);
+    command.arg(folder.path());
+    let refused = run(command).await.failed();
+    assert!(refused.contains("invisible"), "{refused}");
+}
+
+#[tokio::test]
+async fn origins_and_hosts_that_can_never_match_are_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = async |option: &str, value: &str| {
+        // An address that is refused after the options are read.
+        let mut command = threadkeep(&["serve", "--listen", "192.0.2.1:0", option, value]);
+        command.arg("--data-dir").arg(folder.path());
+        run(command).await
+    };
+    for origin in [
+        "example.com",
+        "localhost:5173",
+        "ftp://example.com",
+        "file:///",
+        "http://",
+        "http://example.com/agent",
+        "http://example.com/?a=b",
+        "http://example.com/#a",
+        "http://ann:hush@example.com",
+        "null",
+        "",
+    ] {
+        for option in ["--allow-origin", "--allow-agent-origin"] {
+            let refused = serve(option, origin).await;
+            assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{origin} {refused:?}");
+            assert!(refused.err.contains("give http:// or https://"), "{origin} {refused:?}");
+        }
+    }
+    assert_eq!(serve("--allow-agent-origin", "*").await.code, 2);
+    for host in ["http://sessions.example", "sessions.example:443", "a/b", ""] {
+        let refused = serve("--allow-host", host).await;
+        assert_eq!(refused.code, 2, "{host} {refused:?}");
+        assert!(refused.err.contains("give a host name"), "{host} {refused:?}");
+    }
+    for (option, value) in [
+        ("--allow-origin", "HTTPS://app.example:443/"),
+        ("--allow-agent-origin", "http://127.0.0.1:3002"),
+        ("--allow-host", "sessions.example"),
+    ] {
+        let refused = serve(option, value).await;
+        assert!(refused.err.contains("without authentication"), "{value} {refused:?}");
+    }
+    // As the browser has it, whatever the operator wrote.
+    let more = ["--allow-origin", "HTTP://App.Example:80/", "--allow-host", "Sessions.Example"];
+    let server = Server::start(folder.path(), &more, None).await;
+    let request = reqwest::Client::new().get(format!("{}/v1/sessions", server.url));
+    let request = request.header("host", "sessions.example").timeout(DEADLINE);
+    let answer = request.header("origin", "http://app.example").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "http://app.example");
 }
 
 #[tokio::test]

@@ -80,7 +80,11 @@ impl Agents {
     }
 
     /// Whether a client may register this agent.
-    pub(crate) fn check(&self, spec: &AgentSpec) -> Result<(), Problem> {
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is connected or kept.
+    pub(crate) async fn check(&self, spec: &AgentSpec) -> Result<(), Problem> {
         let refused = |details: String| {
             Err(Problem::bad_request(details).titled("AGENT_REFUSED", "Invalid agent endpoint"))
         };
@@ -91,7 +95,7 @@ impl Agents {
             }
             DEMO | MODEL => Ok(()),
             other if other.starts_with(BUILTIN) => refused("there is no such agent".into()),
-            other => match self.webhook.outbound().check(other) {
+            other => match self.webhook.outbound().check_resolved(other).await {
                 Ok(_) => Ok(()),
                 Err(refusal) => refused(refusal.to_string()),
             },

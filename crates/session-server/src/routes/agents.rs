@@ -16,6 +16,7 @@ use crate::{
     access::{Acting, Caller, Role},
     agent::is_builtin,
     problem::Problem,
+    session::{MAX_AGENTS, too_many_agents},
     sessions::Open,
 };
 
@@ -40,11 +41,14 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentId {
 ///
 /// Requests that only [`Role::Chat`] needs may bring the built-in ones along. A webhook makes this server send
 /// requests, so bringing one is registering it.
-pub(super) fn checked(
+pub(super) async fn checked(
     app: &App,
     caller: &Caller,
     agents: Vec<AgentSpec>,
 ) -> Result<Vec<AgentSpec>, Problem> {
+    if agents.len() > MAX_AGENTS {
+        return Err(too_many_agents()); // before any of their names is looked up
+    }
     for spec in &agents {
         if !is_builtin(spec) {
             caller.require(Role::Manage)?;
@@ -63,7 +67,7 @@ pub(super) fn checked(
                 "agents: a header cannot be sent, or is the server's own to set",
             ));
         }
-        app.sessions.shared().agents.check(spec)?;
+        app.sessions.shared().agents.check(spec).await?;
     }
     Ok(agents)
 }
@@ -90,7 +94,7 @@ pub(super) async fn register(
     acting: Acting,
     Body(body): Body<Register>,
 ) -> Result<Json<Done>, Problem> {
-    let agents = checked(&app, &acting.caller, body.agents)?;
+    let agents = checked(&app, &acting.caller, body.agents).await?;
     let manages = acting.caller.has(Role::Manage);
     app.sessions
         .with(&session, Open::Create, move |session| {

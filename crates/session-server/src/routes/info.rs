@@ -1,6 +1,9 @@
 //! What this server is and how it is.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Json,
@@ -8,13 +11,53 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use serde_json::{Value, json};
 
 use super::{App, answers::Status, openapi::Document};
-use crate::{event, problem::Problem, streams::stream_name};
+use crate::{event, problem::Problem, sessions::Sessions, streams::stream_name};
 
 /// A probe that takes longer finds a server that is not ready.
 const PROBE: Duration = Duration::from_secs(5);
+/// So long an outcome is true enough: a probe writes the database, and nobody needs a token to ask for one.
+const FRESH: Duration = Duration::from_secs(1);
+
+type Outcome = Shared<BoxFuture<'static, Result<(), Problem>>>;
+
+/// Whether the server can do its work, as it was found a moment ago.
+#[derive(Clone, Default)]
+pub(crate) struct Readiness(Arc<Mutex<Option<(Instant, Outcome)>>>);
+
+impl Readiness {
+    /// The outcome of the probe that is under way or just ended, else of a new one.
+    fn outcome(&self, sessions: &Sessions) -> Outcome {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((began, outcome)) = &*last
+            && (outcome.peek().is_none() || began.elapsed() < FRESH)
+        {
+            return outcome.clone();
+        }
+        // A task, which goes on when whoever asked does not wait for it.
+        let probing = sessions.shared().tasks.spawn(probe(sessions.clone()));
+        let outcome = probing.map(|ended| ended.unwrap_or_else(|_| Err(Problem::not_ready())));
+        let outcome = outcome.boxed().shared();
+        *last = Some((Instant::now(), outcome.clone()));
+        outcome
+    }
+}
+
+async fn probe(sessions: Sessions) -> Result<(), Problem> {
+    let shared = sessions.shared();
+    let probe = async {
+        shared.store.probe().await?;
+        shared.streams.exists(&stream_name("readiness-probe")).await?;
+        Ok(())
+    };
+    tokio::time::timeout(PROBE, probe).await.unwrap_or_else(|_| Err(Problem::not_ready()))
+}
 
 /// The server's name, version and main routes.
 #[utoipa::path(get, path = "/", responses((status = 200, body = Object)))]
@@ -80,16 +123,7 @@ pub(super) async fn live() -> Json<Status> {
 /// The server can do its work: its database takes writes and the streams can be reached.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = Status)))]
 pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Status>, Problem> {
-    let shared = app.sessions.shared();
-    let probe = async {
-        shared.store.probe().await?;
-        shared.streams.exists(&stream_name("readiness-probe")).await?;
-        Ok::<_, Problem>(())
-    };
-    match tokio::time::timeout(PROBE, probe).await {
-        Ok(probed) => probed.map(|()| status("ready")),
-        Err(_) => Err(Problem::not_ready()),
-    }
+    app.readiness.outcome(&app.sessions).await.map(|()| status("ready"))
 }
 
 /// As `/readyz`.

@@ -27,7 +27,11 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::{config::Limits, guard, guard::Guard, metrics, problem::Problem, sessions::Sessions};
+use crate::{
+    config::Limits, guard, guard::Guard, metrics, problem::Problem, serve, sessions::Sessions,
+};
+
+pub(crate) use info::Readiness;
 
 pub(crate) const MAX_ID: usize = 256;
 
@@ -36,6 +40,7 @@ pub(crate) const MAX_ID: usize = 256;
 pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) readiness: Readiness,
 }
 
 /// The routes that the OpenAPI document names, and the document.
@@ -89,6 +94,7 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
         })
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(Extension(openapi::finish(&api)))
+        .layer(middleware::from_fn_with_state(app.limits.body_pause, serve::body_in_time))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::count))
         .with_state(app)
@@ -101,7 +107,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Param(id) = Param::read(parts, state, "session", is_id).await?;
+        let Param(id) = Param::read(parts, state, "session", is_plain_id).await?;
         Ok(Self(id))
     }
 }
@@ -117,15 +123,11 @@ impl Param {
         name: &str,
         fits: fn(&str) -> bool,
     ) -> Result<Self, Problem> {
-        let invalid = || {
-            Problem::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
-                .details("an id has 1 to 256 bytes, no slash and no control character")
-        };
         let params = axum::extract::RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| invalid())?;
+            .map_err(|_| Problem::invalid_id())?;
         let value = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-        value.filter(|id| fits(id)).map(Self).ok_or_else(invalid)
+        value.filter(|id| fits(id)).map(Self).ok_or_else(Problem::invalid_id)
     }
 }
 
@@ -137,6 +139,13 @@ pub(crate) fn is_id(id: &str) -> bool {
 /// Whether a text can name what an agent asks for, which it names itself.
 pub(crate) fn is_name(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_ID && !id.chars().any(char::is_control)
+}
+
+/// Whether a text can name a session or who acts: an id that is all there is to see of it, so that no two look the same.
+pub(crate) fn is_plain_id(name: &str) -> bool {
+    // Zero width, direction, and other marks that only change how the text around them looks.
+    let invisible = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    is_id(name) && name.trim() == name && !name.contains(invisible)
 }
 
 /// A JSON body. An empty one is `{}`, so that fields decide what is missing.

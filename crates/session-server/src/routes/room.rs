@@ -142,7 +142,7 @@ pub(super) async fn login(
     if beat.is_some_and(|beat| !(0.1..=3600.0).contains(&beat)) {
         return Err(Problem::bad_request("heartbeatSeconds: expected 0.1 to 3600"));
     }
-    let agents = agents::checked(&app, &acting.caller, body.default_agents)?;
+    let agents = agents::checked(&app, &acting.caller, body.default_agents).await?;
     let manages = acting.caller.has(access::Role::Manage);
     let answer = LoggedIn {
         success: true,

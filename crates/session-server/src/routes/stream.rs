@@ -3,9 +3,10 @@
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{Method, StatusCode},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde_json::Value;
 
 use super::{App, SessionId, no_content};
 use crate::{
@@ -21,11 +22,24 @@ use crate::{
 const KEPT: [&str; 4] =
     ["retry-after", "cache-control", "x-content-type-options", "cross-origin-resource-policy"];
 
+/// More than an error of the router's has.
+const MAX_PROBLEM: usize = 64 << 10;
+
 /// GET and HEAD of any stream, with every header of the protocol.
 pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
-    let answer = app.sessions.shared().streams.serve(request).await;
+    let query = request.uri().query().unwrap_or_default();
+    let from_now = query.split('&').any(|pair| pair == "offset=now");
+    let known = single_tag(request.headers()).cloned();
+    let mut answer = app.sessions.shared().streams.serve(request).await;
     let status = answer.status();
     if !status.is_client_error() && !status.is_server_error() {
+        // The router leaves it out of a 304, and tags the end, which is another place each time.
+        if let (StatusCode::NOT_MODIFIED, Some(known)) = (status, known) {
+            answer.headers_mut().entry(header::ETAG).or_insert(known);
+        }
+        if from_now {
+            answer.headers_mut().remove(header::ETAG);
+        }
         return answer;
     }
     // The error in our form, with the protocol's headers.
@@ -45,6 +59,32 @@ pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
     }
     let (parts, body) = problem.into_parts();
     Response::from_parts(parts, Body::new(body))
+}
+
+/// The entity tag that the client has, if that is one.
+fn single_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let value = headers.get(header::IF_NONE_MATCH)?;
+    let tag = value.to_str().ok()?;
+    let quoted = tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?;
+    (!quoted.contains('"')).then_some(value)
+}
+
+/// An error of the router's, with the fields beside its own that all errors here have.
+async fn completed(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let Ok(body) = to_bytes(body, MAX_PROBLEM).await else {
+        return Problem::new(parts.status, "STREAM_ERROR", "The stream refused").into_response();
+    };
+    let Ok(Value::Object(mut problem)) = serde_json::from_slice(&body) else {
+        return Response::from_parts(parts, body.into());
+    };
+    for (ours, theirs) in [("error", "title"), ("details", "detail")] {
+        if let (None, Some(text)) = (problem.get(ours), problem.get(theirs).cloned()) {
+            problem.insert(ours.to_owned(), text);
+        }
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Value::Object(problem).to_string().into())
 }
 
 /// A session's stream, as the Durable Streams protocol has it: from an offset, live by long poll or server-sent events.
@@ -89,14 +129,16 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Re
     let limit = app.limits.stream_body_bytes;
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, limit).await.map_err(|_| Problem::too_large(limit))?;
-    Ok(streams.serve(Request::from_parts(parts, body.into())).await)
+    let answer = streams.serve(Request::from_parts(parts, body.into())).await;
+    let failed = answer.status().is_client_error() || answer.status().is_server_error();
+    Ok(if failed { completed(answer).await } else { answer })
 }
 
 /// A session's stream, written directly. The session is read again before its next intent.
 #[utoipa::path(
     method(put, post, delete),
     path = "/v1/stream/sessions/{session}",
-    request_body(content = Vec<Object>),
+    request_body(content = Value),
     responses(
         (status = 200, description = "Done"),
         (status = 201, description = "Made"),
@@ -110,8 +152,12 @@ pub(super) async fn write_session(
     request: Request,
 ) -> Result<Response, Problem> {
     // A fork copies what its source holds, whoever may read that.
-    if request.headers().keys().any(|name| name.as_str().starts_with("stream-fork")) {
+    let is_fork = request.headers().keys().any(|name| name.as_str().starts_with("stream-fork"));
+    if is_fork {
         acting.caller.check(Need::Everywhere(Role::Manage), None)?;
+    }
+    if request.method() == Method::PUT && !is_fork && !is_json(request.headers()) {
+        return Err(Problem::conflict("NOT_A_SESSION", "A session's stream is application/json"));
     }
     if request.method() == Method::DELETE {
         // Its runs are stopped and what the database knows of it goes too.
@@ -130,4 +176,11 @@ pub(super) async fn write_session(
         app.sessions.refresh(&session);
     }
     Ok(answer)
+}
+
+/// Whether the body's type is JSON, whatever its parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let plain = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    plain.trim().eq_ignore_ascii_case("application/json")
 }

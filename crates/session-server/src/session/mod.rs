@@ -15,7 +15,7 @@ mod runs;
 
 pub(crate) use fork::{Origin, Survey};
 pub(crate) use presence::Signs;
-pub(crate) use room::RawChunk;
+pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -13,7 +13,12 @@ use crate::{
 };
 
 /// Agents of one session. Each may run at the same time as the others.
-const MAX_AGENTS: usize = 64;
+pub(crate) const MAX_AGENTS: usize = 64;
+
+pub(crate) fn too_many_agents() -> Problem {
+    Problem::conflict("TOO_MANY_AGENTS", "The session has too many agents")
+        .details(format!("a session may have {MAX_AGENTS} agents"))
+}
 
 /// A chunk that a program outside writes as an agent.
 pub(crate) struct RawChunk {
@@ -36,8 +41,7 @@ impl Session {
     pub(crate) fn register(&mut self, specs: Vec<AgentSpec>, manages: bool) -> Result<(), Problem> {
         let new = specs.iter().filter(|spec| self.ledger.agent(&spec.id).is_none());
         if self.ledger.agents().count() + new.count() > MAX_AGENTS {
-            return Err(Problem::conflict("TOO_MANY_AGENTS", "The session has too many agents")
-                .details(format!("a session may have {MAX_AGENTS} agents")));
+            return Err(too_many_agents());
         }
         for spec in &specs {
             self.admit(spec, manages)?;

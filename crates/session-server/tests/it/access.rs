@@ -258,3 +258,27 @@ async fn a_fork_does_not_take_over_what_somebody_made() {
     assert_eq!(body["agents"][0]["id"], "kermit");
     assert_eq!(call(&rig, "owner", Method::POST, "/v1/sessions/s/fork", fork).await.0, 201);
 }
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_a_mistake_whoever_asks() {
+    let (rig, tokens) = rig().await;
+    let low = tokens.create("low", Role::View, None).unwrap();
+    let only = ["mine".to_owned()];
+    let mine = tokens.create("mine", Role::Manage, Some(&only)).unwrap();
+    for token in ["owner", low.expose(), mine.expose()] {
+        for path in [
+            "/v1/sessions/%ff",
+            "/v1/sessions/%zz",
+            "/v1/sessions/mine%",
+            "/v1/sessions/mine/agents/%C3",
+            "/v1/stream/sessions/%ff",
+            "/v1/stream/notes/%ff",
+        ] {
+            let method = if path.contains("agents") { Method::DELETE } else { Method::GET };
+            let (status, body) = call(&rig, token, method, path, json!(null)).await;
+            assert_eq!((status.as_u16(), &body["code"]), (400, &json!("INVALID_ID")), "{path}");
+        }
+        assert_eq!(call(&rig, token, Method::GET, "/nowhere/%ff", json!(null)).await.0, 404);
+    }
+    assert_eq!(call(&rig, "wrong", Method::GET, "/v1/sessions/%ff", json!(null)).await.0, 401);
+}

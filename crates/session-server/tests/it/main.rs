@@ -5,6 +5,7 @@
 
 mod access;
 mod conformance;
+mod connections;
 mod defects;
 mod fake;
 mod flow;

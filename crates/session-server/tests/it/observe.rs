@@ -19,6 +19,11 @@ async fn the_document_names_every_route_with_its_role_and_bodies() {
         assert!(fields.get(field).is_some(), "{field}");
     }
     assert_eq!(document["components"]["schemas"]["Send"]["required"], json!(["content"]));
+    for method in ["put", "post"] {
+        let write = &document["paths"]["/v1/stream/sessions/{session}"][method]["requestBody"];
+        let schema = &write["content"]["application/json"]["schema"];
+        assert!(schema.get("type").is_none() && schema.get("items").is_none(), "{write}");
+    }
     let text = document.to_string();
     for piece in text.split("#/components/schemas/").skip(1) {
         let name = piece.split('"').next().unwrap();
@@ -95,4 +100,29 @@ async fn a_server_whose_streams_are_out_of_reach_lives_but_is_not_ready() {
     assert_eq!(status, 503, "{body}");
     assert_eq!(rig.get("/health/ready").await.0, 503);
     assert_eq!(rig.get("/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn probes_that_come_often_write_the_database_once_a_second() {
+    let rig = Rig::new().await;
+    let database = rusqlite::Connection::open(rig.dir.path().join("server.sqlite")).unwrap();
+    let probed = || -> String {
+        let last = "SELECT value FROM meta WHERE key = 'probe'";
+        database.query_row(last, [], |row| row.get(0)).unwrap()
+    };
+    let began = std::time::Instant::now();
+    let mut probes = std::collections::HashSet::new();
+    for path in ["/readyz", "/health/ready"].into_iter().cycle().take(40) {
+        let (one, other) = tokio::join!(rig.get(path), rig.get(path));
+        assert_eq!((one.0.as_u16(), other.0.as_u16()), (200, 200));
+        probes.insert(probed());
+    }
+    assert!(probes.len() as u64 <= began.elapsed().as_secs() + 1, "{probes:?}");
+    // An outcome is not for ever.
+    let again = async {
+        while probes.contains(&probed()) {
+            assert_eq!(rig.get("/readyz").await.0, 200);
+        }
+    };
+    tokio::time::timeout(crate::rig::DEADLINE, again).await.expect("it is probed again");
 }

@@ -2,9 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Certificate, Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use session_server::{RunningServer, ServerConfig, start};
+use session_server::{RunningServer, ServerConfig, TlsFiles, start};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -85,6 +85,16 @@ pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let status = response.status();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// Files for HTTPS as `localhost`, and what trusts them.
+pub fn certified(folder: &Path) -> (TlsFiles, Certificate) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = TlsFiles { certificate: folder.join("chain.pem"), key: folder.join("key.pem") };
+    std::fs::write(&tls.certificate, certified.cert.pem()).unwrap();
+    std::fs::write(&tls.key, certified.signing_key.serialize_pem()).unwrap();
+    let root = Certificate::from_pem(certified.cert.pem().as_bytes()).unwrap();
+    (tls, root)
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -37,14 +37,23 @@ fn database(rig: &Rig) -> rusqlite::Connection {
 #[tokio::test]
 async fn secrets_are_in_a_file_of_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
+    let files = |rig: &Rig| -> Vec<_> {
+        let files = std::fs::read_dir(rig.dir.path()).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.is_file()).collect()
+    };
     let rig = Rig::new().await;
     rig.session("builtin:demo").await;
-    for file in std::fs::read_dir(rig.dir.path()).unwrap() {
-        let file = file.unwrap();
-        let name = file.file_name().to_string_lossy().into_owned();
-        if name.starts_with("server.sqlite") || name == "server.key" {
-            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
-        }
+    assert!(files(&rig).len() >= 3);
+    for file in files(&rig) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+        // As a copy by somebody who was careless.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+    }
+    let next = rig.crashed_copy(|_| {}).await;
+    for name in ["server.key", "server.lock", "server.sqlite"] {
+        let mode = next.dir.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
 

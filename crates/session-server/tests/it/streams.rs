@@ -176,9 +176,90 @@ async fn a_long_stream_is_read_by_the_page_also_live() {
     // An answer that did not change says nothing about the tail either.
     let answer = rig.client.get(&stream).send().await.unwrap();
     let etag = answer.headers()["etag"].clone();
-    let again = rig.client.get(&stream).header("if-none-match", etag).send().await.unwrap();
-    assert_eq!(again.status(), 304);
+    let again = rig.client.get(&stream).header("if-none-match", &etag).send().await.unwrap();
+    assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &etag));
     assert!(!again.headers().contains_key("stream-up-to-date"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_stream_has_no_tag() {
+    let rig = Rig::new().await;
+    let stream = format!("{}/v1/stream/sessions/s", rig.base);
+    let made = rig.client.put(&stream).header(JSON.0, JSON.1).send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    for (query, tagged) in [("", true), ("?offset=-1", true), ("?offset=now", false)] {
+        let answer = rig.client.get(format!("{stream}{query}")).send().await.unwrap();
+        assert_eq!(answer.headers().contains_key("etag"), tagged, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn writes_that_are_refused_say_why_as_every_route_does() {
+    let rig = Rig::new().await;
+    let write = async |method: Method, name: &str, headers: &[(&str, &str)], body: &str| {
+        let mut request = rig.client.request(method, format!("{}/v1/stream/{name}", rig.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        let (status, kind) = (answer.status(), answer.headers().get(JSON.0).cloned());
+        let next = answer.headers().get("stream-next-offset").cloned();
+        let text = answer.text().await.unwrap();
+        (status.as_u16(), kind, next, serde_json::from_str(&text).unwrap_or(Value::Null))
+    };
+    for name in ["sessions/s", "notes"] {
+        let (status, ..) = write(Method::POST, name, &[JSON], "[1]").await;
+        assert_eq!(status, 404, "{name}");
+        assert_eq!(write(Method::PUT, name, &[JSON], "[1]").await.0, 201);
+        for (headers, body, expected) in [
+            (vec![JSON], "[1,", 400),
+            (vec![JSON], "[]", 400),
+            (vec![(JSON.0, "text/plain")], "x", 409),
+            (vec![JSON, ("stream-seq", "2")], "[2]", 204),
+            (vec![JSON, ("stream-seq", "1")], "[3]", 409),
+        ] {
+            let (status, kind, _, problem) = write(Method::POST, name, &headers, body).await;
+            assert_eq!(status, expected, "{name} {body}");
+            if status < 400 {
+                continue;
+            }
+            assert_eq!(kind.unwrap(), "application/problem+json");
+            assert_eq!(
+                (&problem["error"], problem["error"].is_string()),
+                (&problem["title"], true)
+            );
+            assert_eq!(problem.get("details"), problem.get("detail"));
+            assert_eq!(problem["status"], expected);
+            assert!(problem["code"].is_string(), "{problem}");
+        }
+        let close = [JSON, ("stream-closed", "true")];
+        assert_eq!(write(Method::POST, name, &close, "").await.0, 204);
+        let (status, _, next, problem) = write(Method::POST, name, &[JSON], "[4]").await;
+        assert_eq!((status, problem["error"].is_string()), (409, true));
+        assert!(next.is_some(), "the protocol's headers stay");
+    }
+}
+
+#[tokio::test]
+async fn a_sessions_stream_is_json() {
+    let rig = Rig::new().await;
+    let put = |name: &str| rig.client.put(format!("{}/v1/stream/{name}", rig.base));
+    for kind in [None, Some("text/plain"), Some("application/x-ndjson"), Some("")] {
+        let mut request = put("sessions/s");
+        if let Some(kind) = kind {
+            request = request.header(JSON.0, kind);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 409, "{kind:?}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], "NOT_A_SESSION", "{kind:?}");
+    }
+    assert_eq!(rig.get("/v1/sessions/s").await.0, 404);
+    let kind = "Application/JSON; charset=utf-8";
+    assert_eq!(put("sessions/s").header(JSON.0, kind).send().await.unwrap().status(), 201);
+    let fork = put("sessions/t").header("stream-forked-from", "/v1/stream/sessions/s");
+    assert_eq!(fork.send().await.unwrap().status(), 201, "it is of its source's type");
+    assert_eq!(put("notes").header(JSON.0, "text/plain").send().await.unwrap().status(), 201);
 }
 
 #[tokio::test]

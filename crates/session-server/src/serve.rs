@@ -1,0 +1,250 @@
+//! Connections: each is a task, and none may hold up another.
+//!
+//! A peer that is silent or slow costs one connection and is cut: while it shakes hands, before its first request (the
+//! server cannot know earlier which HTTP it speaks), in the middle of a request's head or body, between two requests, and
+//! when it no longer answers HTTP/2's pings. An answer may take as long as it likes: readers follow for days. How many
+//! connections there are is limited, in total and for each address, so that one peer cannot have them all.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{config::Limits, guard::Peer, limits::network, problem::Problem};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After an error that the next connection would have too, such as no file being left.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Serves what connects until `stop`, then ends when all requests are answered.
+///
+/// # Cancel safety
+///
+/// Dropping the future cuts every connection.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    limits: Arc<Limits>,
+    stop: CancellationToken,
+) {
+    let line = Arc::new(Line { tls, app, http: http(limits.head), head: limits.head, stop });
+    let mut open = JoinSet::new();
+    let mut peers = Peers::new(limits.connections_per_address);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = line.stop.cancelled() => break,
+            Some(_) = open.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (tcp, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_the_peers(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted now");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let seat = if open.len() < limits.connections { peers.seat(peer.ip()) } else { None };
+        let Some(seat) = seat else {
+            tracing::debug!("a connection is closed: there are as many as there may be");
+            continue;
+        };
+        let line = Arc::clone(&line);
+        open.spawn(async move {
+            line.connected(tcp, peer).await;
+            drop(seat);
+        });
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// Who is connected.
+struct Peers {
+    /// One for each network. Its connections hold clones of it, so it counts them.
+    seats: HashMap<IpAddr, Arc<()>>,
+    /// Connections that one may have.
+    each: usize,
+    /// When there are so many networks, those that left are forgotten.
+    forget_at: usize,
+}
+
+impl Peers {
+    fn new(each: usize) -> Self {
+        Self { seats: HashMap::new(), each, forget_at: 64 }
+    }
+
+    /// A seat for one more connection, until it is dropped; `None` when the address has as many as it may.
+    fn seat(&mut self, address: IpAddr) -> Option<Arc<()>> {
+        if address.to_canonical().is_loopback() {
+            return Some(Arc::default());
+        }
+        if self.seats.len() >= self.forget_at {
+            self.seats.retain(|_, seat| Arc::strong_count(seat) > 1);
+            self.forget_at = 2 * self.seats.len() + 64;
+        }
+        let seat = self.seats.entry(network(address)).or_default();
+        (Arc::strong_count(seat) <= self.each).then(|| Arc::clone(seat))
+    }
+}
+
+/// What every connection needs.
+struct Line {
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    http: Builder<TokioExecutor>,
+    head: Duration,
+    stop: CancellationToken,
+}
+
+impl Line {
+    async fn connected(&self, tcp: TcpStream, peer: SocketAddr) {
+        let Some(tls) = &self.tls else { return self.talk(tcp, peer).await };
+        let shaken = tokio::select! {
+            () = self.stop.cancelled() => return,
+            shaken = tokio::time::timeout(HANDSHAKE, tls.accept(tcp)) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.talk(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake did not end in time"),
+        }
+    }
+
+    /// Answers requests until one side ends the connection.
+    async fn talk(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+    ) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let (app, asks) = (self.app.clone(), Arc::clone(&asked));
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(ConnectInfo(Peer(peer)));
+            app.clone().oneshot(request)
+        });
+        let mut talk = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let mut patience = pin!(tokio::time::sleep(self.head));
+        let (mut began, mut stopping) = (false, false);
+        loop {
+            tokio::select! {
+                ended = talk.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended");
+                    }
+                    return;
+                }
+                () = patience.as_mut(), if !began => {
+                    began = asked.load(Ordering::Relaxed);
+                    if !began {
+                        return;
+                    }
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    talk.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn http(head: Duration) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(head).keep_alive_timeout(head);
+    http
+}
+
+/// Errors of one connection, which says nothing about the next.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// The middleware that answers a request whose body stops coming.
+pub(crate) async fn body_in_time(
+    State(pause): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let late = Arc::new(AtomicBool::new(false));
+    let is_late = Arc::clone(&late);
+    let request = request.map(|body| {
+        let pieces = body.into_data_stream();
+        Body::from_stream(futures::stream::unfold((pieces, is_late), move |state| async move {
+            let (mut pieces, is_late) = state;
+            let piece = match tokio::time::timeout(pause, pieces.next()).await {
+                Ok(piece) => piece?,
+                Err(elapsed) => {
+                    is_late.store(true, Ordering::Relaxed);
+                    Err(axum::Error::new(elapsed))
+                }
+            };
+            Some((piece, (pieces, is_late)))
+        }))
+    });
+    // Whatever the route made of half a body, it did nothing with it.
+    let answer = next.run(request).await;
+    if late.load(Ordering::Relaxed) { Problem::too_slow().into_response() } else { answer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_seats_and_gets_back_those_it_left() {
+        let mut peers = Peers::new(2);
+        let [ann, bob, us]: [IpAddr; 3] =
+            ["192.0.2.1", "192.0.2.2", "127.0.0.1"].map(|ip| ip.parse().unwrap());
+        let (first, second) = (peers.seat(ann), peers.seat(ann));
+        assert!(first.is_some() && second.is_some() && peers.seat(ann).is_none());
+        assert!(peers.seat(bob).is_some(), "others sit elsewhere");
+        assert!((0..10).map(|_| peers.seat(us)).all(|seat| seat.is_some()), "this machine");
+        drop(first);
+        let again = peers.seat(ann);
+        assert!(again.is_some() && peers.seat(ann).is_none());
+        for host in 0..1000_u32 {
+            peers.seat(std::net::Ipv4Addr::from_bits(host << 8).into()).unwrap();
+        }
+        assert!(peers.seats.len() <= 66, "who left is forgotten");
+        assert!(peers.seat(ann).is_none(), "who stayed is not");
+    }
+}
