@@ -112,6 +112,7 @@ fn row(what: &str, want: &str, have: &str, ok: bool) {
 
 async fn measure() {
     tokens().await;
+    waiting().await;
     readers().await;
     idle().await;
 }
@@ -132,6 +133,55 @@ async fn talkative() -> String {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     url
+}
+
+/// How long a word is on its way from its agent to a live reader: the wait for its batch, the append, the delivery.
+async fn waiting() {
+    let server = Server::start("serve-sessions");
+    let http = Client::new();
+    let epoch = Instant::now();
+    let (words, pace) = (1_000, Duration::from_millis(3));
+    let app = Router::new().route("/", post(move || async move {
+        let ticks = tokio::time::interval(pace);
+        let body = futures::stream::unfold((ticks, 0), move |(mut ticks, n)| async move {
+            ticks.tick().await;
+            let at = epoch.elapsed().as_micros().to_string();
+            let chunk = match n {
+                n if n < words => json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": format!("<{at}>")}),
+                n if n == words => json!({"type": "RUN_FINISHED", "threadId": "t", "runId": "r", "finishReason": "stop"}),
+                _ => return None,
+            };
+            Some((Ok::<_, std::io::Error>(format!("data: {chunk}\n\n")), (ticks, n + 1)))
+        });
+        Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(body)).unwrap()
+    }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let session = format!("{}/v1/sessions/s", server.base);
+    let agents = json!({"agents": [{"id": "a", "endpoint": agent}]});
+    http.put(&session).json(&agents).send().await.unwrap().error_for_status().unwrap();
+    let stream = format!("{}/v1/stream/sessions/s?offset=-1&live=sse", server.base);
+    let mut live = http.get(stream).send().await.unwrap().bytes_stream();
+    let message = json!({"content": "go", "actorId": "ann"});
+    http.post(format!("{session}/messages")).json(&message).send().await.unwrap();
+    let (mut delays, mut text) = (Vec::new(), String::new());
+    while !text.contains("RUN_FINISHED") {
+        let piece = live.next().await.unwrap().unwrap();
+        let now = epoch.elapsed().as_micros() as f64;
+        text = String::from_utf8_lossy(&piece).into_owned();
+        let sent =
+            text.split('<').skip(1).filter_map(|rest| rest.split_once('>')?.0.parse::<f64>().ok());
+        delays.extend(sent.map(|sent| (now - sent) / 1e3));
+    }
+    delays.sort_by(f64::total_cmp);
+    let at = |part: f64| delays[((delays.len() - 1) as f64 * part) as usize];
+    row(
+        &format!("{words} words, one every 3 ms: agent to reader, p99"),
+        "<= 10 ms",
+        &format!("{:.1} ms (p50 {:.1}, most {:.1})", at(0.99), at(0.5), at(1.0)),
+        at(0.99) <= 10.0,
+    );
 }
 
 async fn tokens() {

@@ -82,6 +82,17 @@ pub(crate) fn upsert(kind: &'static str, key: &str, value: &Value) -> Bytes {
     })
 }
 
+/// An event that does nothing but carry a transaction id: what was asked for is there already, by an earlier request, and
+/// whoever asks waits for the id in the stream. Readers ignore the type and take the id.
+pub(crate) fn ack(txid: &str) -> Bytes {
+    encode(&Change {
+        r#type: "ack",
+        key: txid,
+        value: Some(serde_json::json!({})),
+        headers: Headers { operation: "upsert", txid: Some(txid) },
+    })
+}
+
 /// A `delete` of any row.
 pub(crate) fn delete(kind: &'static str, key: &str) -> Bytes {
     encode::<()>(&Change {

@@ -7,7 +7,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
@@ -201,6 +201,8 @@ pub(crate) struct Ledger {
     agents: BTreeMap<String, Value>,
     presence: BTreeMap<String, Value>,
     txids: HashMap<(Wish, String), String>,
+    /// Transaction ids of wishes that others had had before.
+    acks: HashSet<String>,
     title: Option<String>,
     origin: Option<Value>,
     forks: Vec<Value>,
@@ -283,6 +285,9 @@ impl Ledger {
                 self.agent_order.retain(|id| *id != key);
             }
             ("presence", false, Some(value)) => merge(&mut self.presence, &key, value),
+            ("ack", ..) => {
+                self.acks.insert(key.into_owned());
+            }
             ("presence", true, _) => {
                 self.presence.remove(&*key);
             }
@@ -693,6 +698,11 @@ impl Ledger {
     /// Presence rows by key.
     pub(crate) fn presence(&self) -> &BTreeMap<String, Value> {
         &self.presence
+    }
+
+    /// Whether the transaction id of a wish is in the stream, wherever.
+    pub(crate) fn shows(&self, wish: Wish, txid: &str) -> bool {
+        self.by_txid(wish, txid).is_some() || self.acks.contains(txid)
     }
 
     /// The message that a client's transaction id was written into, for a wish of this kind.

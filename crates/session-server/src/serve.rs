@@ -131,6 +131,8 @@ struct Line {
 
 impl Line {
     async fn connected(&self, tcp: TcpStream, peer: SocketAddr) {
+        tcp.set_nodelay(true).ok(); // words are small, and each is waited for
+
         let Some(tls) = &self.tls else { return self.talk(tcp, peer).await };
         let shaken = tokio::select! {
             () = self.stop.cancelled() => return,

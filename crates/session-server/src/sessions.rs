@@ -32,6 +32,7 @@ use crate::{
 
 /// No chunk waits longer than this for the batch it is in (plus the append before it).
 const LINGER: Duration = Duration::from_millis(4);
+const _: () = assert!(LINGER.as_millis() < 10, "no chunk waits for 10 ms");
 /// Chunks that may wait for a commit before agents are held back.
 const MAX_WAITING: usize = 4096;
 /// Between two attempts to go on after a failure, at most.

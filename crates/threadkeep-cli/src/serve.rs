@@ -146,7 +146,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Err(
             error @ ServerError::OpenToTheNetwork(_) | error @ ServerError::AnyOriginWithoutToken,
         ) => usage(&format!("{error} (--auth token)")),
-        Err(error) => return Err(error.into()),
+        // Its sentence holds what the system said; as a cause it would be said twice.
+        Err(error) => anyhow::bail!("{error}"),
     };
     let url = server.base_url();
     let mut stdout = std::io::stdout().lock();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IsTerminal, Write};
 
+use anyhow::bail;
 use durable_stream::{FollowOptions, FollowState, Live, Offset};
 use futures::TryStreamExt;
 use session_protocol::{FinishReason, Message, Part, Role, SessionFold, ToolCallPart, ToolState};
@@ -135,7 +136,17 @@ impl Transcript {
         }
         let mut out = io::stdout().lock();
         closed_pipe(self.end_line(&mut out).and_then(|()| out.flush()))?;
+        if until == Until::Answered && self.failed() {
+            bail!("the answer failed; `threadkeep tail` shows what there is of it");
+        }
         Ok(())
+    }
+
+    /// Whether an answer after the message asked about ended in an error.
+    fn failed(&self) -> bool {
+        let mut messages = self.fold.messages();
+        let asked = |message: &&Message| self.after.as_ref().is_none_or(|id| *id != message.id);
+        messages.by_ref().skip_while(asked).any(|message| message.error.is_some())
     }
 
     /// Whether the answer is complete, or waits for a person.

@@ -27,6 +27,7 @@ impl Session {
             if entry.role == Role::Assistant && new.role != Role::Assistant {
                 return Err(Problem::conflict("MESSAGE_EXISTS", "An agent has this message id"));
             }
+            self.acknowledge(Wish::Message, new.txid.as_deref());
             return Ok(message_id); // the first answer again, and no second run
         }
         if let Some(spec) = &new.agent {
@@ -91,11 +92,14 @@ impl Session {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
         };
         if let Some(first) = ask.approved {
-            return if first == approved {
-                Ok(())
-            } else {
-                Err(Problem::conflict("ALREADY_ANSWERED", "The approval was answered otherwise"))
-            };
+            if first != approved {
+                return Err(Problem::conflict(
+                    "ALREADY_ANSWERED",
+                    "The approval was answered otherwise",
+                ));
+            }
+            self.acknowledge(Wish::Approval, txid);
+            return Ok(());
         }
         let Some(message_id) = ask.message_id.clone() else {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
@@ -130,11 +134,14 @@ impl Session {
                 fingerprint(Some(&new.output), failed.map(Value::from).as_ref()),
                 fingerprint(Some(&content), None),
             ];
-            return if same.contains(&first) {
-                Ok(())
-            } else {
-                Err(Problem::conflict("ALREADY_ANSWERED", "The tool call has another result"))
-            };
+            if !same.contains(&first) {
+                return Err(Problem::conflict(
+                    "ALREADY_ANSWERED",
+                    "The tool call has another result",
+                ));
+            }
+            self.acknowledge(Wish::Chunk, txid);
+            return Ok(());
         }
         let Some(message_id) = call.message_id.clone() else {
             return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));

@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{self, Role, Row},
-    ledger::Ledger,
+    ledger::{Ledger, Wish},
     problem::Problem,
     sessions::Shared,
     store::{Op, StoredRun},
@@ -216,6 +216,13 @@ impl Session {
         for (chunk, txid) in [(chunk, txid), (&json!({"type": "stop"}), None)] {
             let (message_id, chunk) = (message_id.as_str(), &*chunk.to_string());
             self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid });
+        }
+    }
+
+    /// Says in the stream that a wish was granted before, unless it says so already.
+    fn acknowledge(&mut self, wish: Wish, txid: Option<&str>) {
+        if let Some(txid) = txid.filter(|txid| !self.ledger.shows(wish, txid)) {
+            self.push(event::ack(txid));
         }
     }
 

@@ -159,3 +159,29 @@ async fn a_fork_that_is_asked_for_again_is_the_same_fork() {
     assert_ne!(other.1, one.1);
     assert_eq!(rig.get("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn who_agrees_with_what_is_decided_already_sees_it_in_the_stream() {
+    let rig = Rig::new().await;
+    let talk = rig.session("builtin:demo").await;
+    let message = Uuid::new_v4();
+    let say =
+        |txid: Uuid| json!({"messageId": message, "content": "what can you do?", "txid": txid});
+    let yes = |txid: Uuid| json!({"approved": true, "txid": txid});
+    let (first, second, third) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+    rig.post(&talk.path("/messages"), say(first)).await;
+    let log = talk.until("an approval", |log| log.ended() == 1).await;
+    let approval = talk.path(&format!("/approvals/{}", log.approvals()[0]));
+    assert_eq!(rig.post(&approval, yes(Uuid::new_v4())).await.0, 204);
+    for _ in 0..2 {
+        assert_eq!(rig.post(&talk.path("/messages"), say(second)).await.0, 200);
+        assert_eq!(rig.post(&approval, yes(third)).await.0, 204);
+    }
+    let log = talk.until("the end", |log| log.ended() == 2).await;
+    for txid in [first, second, third] {
+        let txid = json!(txid);
+        let carried = log.items.iter().filter(|item| item["headers"]["txid"] == txid);
+        assert_eq!(carried.count(), 1, "once each");
+    }
+    assert_eq!((log.count("whole-message"), log.count("approval-response")), (1, 1));
+}
