@@ -5,6 +5,8 @@
 //! holds this approval or tool call, is it answered, does this message still run, which agents are registered. Whole
 //! messages with their text are folded elsewhere, and only when an agent needs its history.
 
+mod entry;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,134 +18,10 @@ use serde_json::{Value, value::RawValue};
 
 use session_protocol::{Dialect, FinishReason};
 
+use self::entry::is_signal;
+pub(crate) use self::entry::{AnswerRef, Entry, Lifecycle, lifecycle_after};
+
 use crate::event::Role;
-
-/// Whether a message is still being written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lifecycle {
-    /// An agent writes to it, or did when its server was killed.
-    Open,
-    /// The run ended by itself.
-    Finished,
-    /// Somebody stopped it.
-    Stopped,
-    /// The run failed.
-    Failed,
-}
-
-/// An approval or a client tool result that the agent has not been told yet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum AnswerRef {
-    Approval(String),
-    ToolCall(String),
-}
-
-/// One message, without its text.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) role: Role,
-    pub(crate) actor_id: String,
-    pub(crate) next_seq: u64,
-    /// Rows that exist; a message whose last row is deleted is gone.
-    rows: u64,
-    /// Items of the stream before its first row.
-    place: u64,
-    /// It began with something that nobody is shown.
-    is_signal: bool,
-    pub(crate) dialect: Option<Dialect>,
-    pub(crate) lifecycle: Lifecycle,
-    /// The last run said that it waits for tools, or ended with calls that nobody has answered.
-    wants_tools: bool,
-    /// Nothing was said since the last tool call.
-    calls_last: bool,
-    asks: Vec<String>,
-    calls: Vec<String>,
-    /// Answers that the agent has not been told, or is being told by the run that goes.
-    pub(crate) undelivered: Vec<AnswerRef>,
-    /// So many of them were there when the run began.
-    told: usize,
-    /// Answers that a run was told which then failed: the next one is told again, but none begins by itself, because it
-    /// may have acted on them.
-    pub(crate) owed: Vec<AnswerRef>,
-    /// Run and thread of the last `RUN_STARTED`.
-    pub(crate) last_run: Option<String>,
-    pub(crate) last_thread: Option<String>,
-}
-
-impl Entry {
-    /// Takes what an agent's chunk says about its run. What was answered before a run began is delivered by it when it
-    /// ends well; what is answered while it goes is for the next one.
-    fn goes_on(&mut self, kind: &str, after: Lifecycle) {
-        if self.lifecycle != Lifecycle::Open {
-            // AG-UI marks the beginning of a run; what comes without the mark may belong to the one before. So may what
-            // older agents send behind their `done`. An end without a beginning is all that its run had to say.
-            let begins = match self.dialect {
-                Some(Dialect::AgUi) => kind == "RUN_STARTED",
-                _ => !is_afterthought(kind),
-            };
-            if begins || after != Lifecycle::Open {
-                self.told = self.undelivered.len();
-            }
-            if begins {
-                self.wants_tools = false;
-                self.calls_last = false;
-            }
-        }
-        match kind {
-            "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" | "content" | "text-delta" => {
-                self.calls_last = false;
-            }
-            "TOOL_CALL_START"
-            | "TOOL_CALL_CHUNK"
-            | "tool_call"
-            | "tool-input-start"
-            | "tool-input-available" => self.calls_last = true,
-            _ => {}
-        }
-        match after {
-            Lifecycle::Open => {}
-            Lifecycle::Finished => {
-                self.undelivered.drain(..self.told);
-                self.owed.clear();
-                self.told = 0;
-            }
-            Lifecycle::Failed => {
-                let told = self.undelivered.drain(..self.told);
-                self.owed.extend(told);
-                self.told = 0;
-            }
-            Lifecycle::Stopped => self.stop(),
-        }
-        self.lifecycle = after;
-    }
-
-    /// Whoever stopped it does not want it to go on.
-    fn stop(&mut self) {
-        self.undelivered.clear();
-        self.owed.clear();
-        self.told = 0;
-        self.lifecycle = Lifecycle::Stopped;
-    }
-
-    /// The agent knows this answer already: it acted on it.
-    fn settle(&mut self, known: &AnswerRef) {
-        if let Some(at) = self.undelivered.iter().position(|answer| answer == known) {
-            self.undelivered.remove(at);
-            self.told -= usize::from(at < self.told);
-        }
-        self.owed.retain(|answer| answer != known);
-    }
-}
-
-/// What people and programs say beside the conversation.
-fn is_signal(kind: &str) -> bool {
-    matches!(kind, "approval-response" | "tool-approval" | "tool-result" | "config" | "control")
-}
-
-/// What agents send behind the end of a turn and still belongs to it.
-fn is_afterthought(kind: &str) -> bool {
-    matches!(kind, "approval-requested" | "tool-approval-request" | "tool-input-available")
-}
 
 /// An approval request and its answer.
 #[derive(Debug, Clone, Default)]
@@ -306,30 +184,10 @@ impl Ledger {
         }
         let role = row.role.unwrap_or(Role::Assistant);
         let place = self.items;
-        let entry =
-            self.messages.entry(row.message_id.clone().into_owned()).or_insert_with(|| Entry {
-                role,
-                actor_id: row.actor_id.as_deref().unwrap_or_default().to_owned(),
-                next_seq: 0,
-                rows: 0,
-                place,
-                is_signal: is_signal(&kind),
-                dialect: None,
-                // Whatever an agent begins with, it has not ended.
-                lifecycle: match role {
-                    Role::Assistant => Lifecycle::Open,
-                    Role::User | Role::System => Lifecycle::Finished,
-                },
-                wants_tools: false,
-                calls_last: false,
-                asks: Vec::new(),
-                calls: Vec::new(),
-                undelivered: Vec::new(),
-                told: 0,
-                owed: Vec::new(),
-                last_run: None,
-                last_thread: None,
-            });
+        let entry = self.messages.entry(row.message_id.clone().into_owned()).or_insert_with(|| {
+            let actor_id = row.actor_id.as_deref().unwrap_or_default();
+            Entry::new(role, actor_id.to_owned(), place, is_signal(&kind))
+        });
         if seq >= entry.next_seq {
             entry.rows += 1;
             entry.next_seq = seq + 1;
@@ -737,18 +595,6 @@ fn finish_reason(chunk: &Value) -> Option<&str> {
         .and_then(Value::as_str)
 }
 
-/// What a chunk that an agent wrote says about its message; `None` for chunks that say nothing.
-pub(crate) fn lifecycle_after(kind: &str) -> Option<Lifecycle> {
-    Some(match kind {
-        "RUN_FINISHED" | "done" | "finish" | "message-end" | "whole-message" | "user-message"
-        | "message" => Lifecycle::Finished,
-        "stop" | "abort" => Lifecycle::Stopped,
-        "RUN_ERROR" | "error" => Lifecycle::Failed,
-        "STATE_SNAPSHOT" | "STATE_DELTA" | "message-metadata" | "" => return None,
-        _ => Lifecycle::Open,
-    })
-}
-
 /// Readers merge rows shallowly, so the server does too.
 fn merge(rows: &mut BTreeMap<String, Value>, key: &str, value: &RawValue) {
     let Ok(Value::Object(fields)) = serde_json::from_str(value.get()) else { return };
@@ -761,212 +607,4 @@ fn merge(rows: &mut BTreeMap<String, Value>, key: &str, value: &RawValue) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::event::{self, Row};
-
-    fn ledger(rows: &[(&str, Role, Value)]) -> Ledger {
-        let mut ledger = Ledger::default();
-        for (message_id, role, chunk) in rows {
-            let chunk = chunk.to_string();
-            let row =
-                Row { message_id, actor_id: "x", role: *role, chunk: &chunk, txid: Some(&chunk) };
-            let seq = ledger.next_seq(message_id);
-            ledger.apply(&event::chunk(row, seq, "2026-01-01T00:00:00.000Z"));
-        }
-        ledger
-    }
-
-    fn asked(message_id: &'static str) -> [(&'static str, Role, Value); 2] {
-        let value = json!({"toolCallId": "c", "approval": {"id": "a"}});
-        [
-            (
-                message_id,
-                Role::Assistant,
-                json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),
-            ),
-            (
-                message_id,
-                Role::Assistant,
-                json!({"type": "RUN_FINISHED", "finishReason": "tool_calls", "outcome": {"interrupts":
-                    [{"id": "a", "reason": "approval_required", "toolCallId": "c"}]}}),
-            ),
-        ]
-    }
-
-    fn answered(approved: bool) -> (&'static str, Role, Value) {
-        let answer = json!({"type": "approval-response", "approvalId": "a", "approved": approved});
-        ("m", Role::User, answer)
-    }
-
-    #[test]
-    fn a_message_waits_until_its_approval_is_answered() {
-        let mut rows = asked("m").to_vec();
-        assert!(ledger(&rows).is_waiting("m"));
-        rows.push(answered(true));
-        let after = ledger(&rows);
-        assert!(!after.is_waiting("m"));
-        let entry = after.message("m").unwrap();
-        assert_eq!(entry.undelivered, [AnswerRef::Approval("a".into())]);
-        assert_eq!((entry.lifecycle, entry.next_seq), (Lifecycle::Finished, 3));
-        // The first answer wins.
-        rows.push(answered(false));
-        assert_eq!(ledger(&rows).approval("a").unwrap().approved, Some(true));
-        // The next run tells the agent, when it ends well.
-        let say = |chunk: Value| ("m", Role::Assistant, chunk);
-        rows.push(say(json!({"type": "RUN_STARTED", "runId": "r"})));
-        let end = |kind: &str| {
-            let rows = [&rows[..], &[say(json!({"type": kind}))]].concat();
-            ledger(&rows).message("m").unwrap().clone()
-        };
-        assert_eq!(ledger(&rows).message("m").unwrap().undelivered.len(), 1);
-        let done = end("RUN_FINISHED");
-        assert!(done.undelivered.is_empty() && done.owed.is_empty());
-        // A run that failed may have told it or not: it is told again, but not by itself.
-        let failed = end("RUN_ERROR");
-        assert_eq!((failed.undelivered.len(), failed.owed.len()), (0, 1));
-        let stopped = end("stop");
-        assert!(stopped.undelivered.is_empty() && stopped.owed.is_empty());
-    }
-
-    #[test]
-    fn what_is_answered_while_a_run_goes_is_for_the_next_one_however_it_ends() {
-        for end in ["RUN_FINISHED", "RUN_ERROR"] {
-            let mut rows = asked("m")[..1].to_vec();
-            rows.push(answered(true));
-            rows.push(("m", Role::Assistant, json!({"type": end, "finishReason": "stop"})));
-            let entry = ledger(&rows).message("m").unwrap().clone();
-            assert_eq!((entry.undelivered.len(), entry.owed.len()), (1, 0), "{end}");
-        }
-        // Unless the agent acted on it.
-        let mut rows = asked("m")[..1].to_vec();
-        rows.push(answered(true));
-        let result = json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": "done"});
-        rows.push(("m", Role::Assistant, result));
-        rows.push(("m", Role::Assistant, json!({"type": "RUN_FINISHED"})));
-        assert!(ledger(&rows).message("m").unwrap().undelivered.is_empty());
-    }
-
-    #[test]
-    fn a_call_that_nobody_answered_waits_for_the_client() {
-        let say = |chunk: Value| ("m", Role::Assistant, chunk);
-        let call = |id: &str| say(json!({"type": "TOOL_CALL_START", "toolCallId": id}));
-        let legacy =
-            |id: &str| say(json!({"type": "tool_call", "toolCall": {"id": id}, "index": 0}));
-        let ask =
-            say(json!({"type": "approval-requested", "toolCallId": "l1", "approval": {"id": "a"}}));
-        let input = |id: &str| json!({"toolCallId": id, "toolName": "t", "input": {}});
-        let mut typed = input("l2");
-        typed["type"] = "tool-input-available".into();
-        let custom = json!({"type": "CUSTOM", "name": "tool-input-available", "value": input("p")});
-        let text = say(json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "that was it"}));
-        let end = |reason: Value| say(json!({"type": "RUN_FINISHED", "finishReason": reason}));
-        let done = |reason: Value| say(json!({"type": "done", "finishReason": reason}));
-        for (waits, rows) in [
-            // AG-UI has no reason: a call that nothing follows is the client's.
-            (true, vec![call("p"), call("q"), end(Value::Null)]),
-            (false, vec![call("p"), text.clone(), end(Value::Null)]),
-            (false, vec![call("p"), end("stop".into())]),
-            (true, vec![call("p"), text.clone(), end("tool_calls".into())]),
-            (true, vec![call("p"), text, say(custom), end("stop".into())]),
-            // The order of older servers, with the end that ours adds.
-            (
-                true,
-                vec![
-                    legacy("l1"),
-                    legacy("l2"),
-                    done("tool_calls".into()),
-                    ask.clone(),
-                    say(typed),
-                    done(Value::Null),
-                ],
-            ),
-            (
-                true,
-                vec![legacy("l1"), legacy("l2"), done("tool_calls".into()), ask, done(Value::Null)],
-            ),
-        ] {
-            let mut ledger = ledger(&rows);
-            if ledger.approval("a").is_some() {
-                let answer =
-                    json!({"type": "approval-response", "approvalId": "a", "approved": true})
-                        .to_string();
-                let row = Row {
-                    message_id: "m",
-                    actor_id: "x",
-                    role: Role::User,
-                    chunk: &answer,
-                    txid: None,
-                };
-                ledger.apply(&event::chunk(row, ledger.next_seq("m"), "now"));
-            }
-            assert_eq!(ledger.is_waiting("m"), waits, "{rows:?}");
-        }
-    }
-
-    #[test]
-    fn the_same_id_asked_in_another_message_is_another_request() {
-        let mut rows = asked("m").to_vec();
-        rows.push(answered(false));
-        rows.extend(asked("n"));
-        let ledger = ledger(&rows);
-        assert!(ledger.is_waiting("n"));
-        assert!(!ledger.is_waiting("m"));
-        assert_eq!(ledger.approval("a").unwrap().approved, None);
-    }
-
-    #[test]
-    fn malformed_and_unknown_items_change_nothing() {
-        let mut ledger = ledger(&asked("m"));
-        for item in [
-            "",
-            "null",
-            "7",
-            "[]",
-            "{}",
-            r#"{"headers":null}"#,
-            r#"{"type":"chunk","key":"m:9","headers":{"operation":"insert"}}"#,
-            r#"{"type":"chunk","key":"m:9","value":5,"headers":{"operation":"insert"}}"#,
-            r#"{"type":"RUN_STARTED"}"#,
-            r#"{"type":"new","key":"k","value":{},"headers":{"operation":"insert"}}"#,
-            r#"{"type":"chunk","key":"m:9","value":{},"headers":{"operation":"frobnicate"}}"#,
-        ] {
-            ledger.apply(item.as_bytes());
-        }
-        assert_eq!(ledger.next_seq("m"), 2);
-        assert!(ledger.is_waiting("m"));
-    }
-
-    #[test]
-    fn a_reset_forgets_everything_and_deletes_forget_a_message() {
-        let mut reset = ledger(&asked("m"));
-        reset.apply(br#"{"headers":{"control":"reset"}}"#);
-        assert!(reset.message("m").is_none() && reset.approval("a").is_none());
-
-        let mut deleted = ledger(&asked("m"));
-        for seq in 0..2 {
-            assert!(deleted.message("m").is_some());
-            deleted.apply(&event::delete("chunk", &format!("m:{seq}")));
-        }
-        assert!(deleted.message("m").is_none() && deleted.approval("a").is_none());
-        assert_eq!(deleted.next_seq("m"), 0);
-    }
-
-    #[test]
-    fn sequence_numbers_go_on_after_the_highest() {
-        let mut ledger = Ledger::default();
-        for seq in [4, 2] {
-            let row = Row {
-                message_id: "a:b",
-                actor_id: "x",
-                role: Role::Assistant,
-                chunk: "not json",
-                txid: None,
-            };
-            ledger.apply(&event::chunk(row, seq, "now"));
-        }
-        assert_eq!(ledger.next_seq("a:b"), 5);
-    }
-}
+mod tests;

@@ -1,0 +1,203 @@
+//! What the log says of runs, answers and numbers.
+
+use serde_json::json;
+
+use super::*;
+use crate::event::{self, Row};
+
+fn ledger(rows: &[(&str, Role, Value)]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (message_id, role, chunk) in rows {
+        let chunk = chunk.to_string();
+        let row = Row { message_id, actor_id: "x", role: *role, chunk: &chunk, txid: Some(&chunk) };
+        let seq = ledger.next_seq(message_id);
+        ledger.apply(&event::chunk(row, seq, "2026-01-01T00:00:00.000Z"));
+    }
+    ledger
+}
+
+fn asked(message_id: &'static str) -> [(&'static str, Role, Value); 2] {
+    let value = json!({"toolCallId": "c", "approval": {"id": "a"}});
+    [
+        (
+            message_id,
+            Role::Assistant,
+            json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),
+        ),
+        (
+            message_id,
+            Role::Assistant,
+            json!({"type": "RUN_FINISHED", "finishReason": "tool_calls", "outcome": {"interrupts":
+                [{"id": "a", "reason": "approval_required", "toolCallId": "c"}]}}),
+        ),
+    ]
+}
+
+fn answered(approved: bool) -> (&'static str, Role, Value) {
+    let answer = json!({"type": "approval-response", "approvalId": "a", "approved": approved});
+    ("m", Role::User, answer)
+}
+
+#[test]
+fn a_message_waits_until_its_approval_is_answered() {
+    let mut rows = asked("m").to_vec();
+    assert!(ledger(&rows).is_waiting("m"));
+    rows.push(answered(true));
+    let after = ledger(&rows);
+    assert!(!after.is_waiting("m"));
+    let entry = after.message("m").unwrap();
+    assert_eq!(entry.undelivered, [AnswerRef::Approval("a".into())]);
+    assert_eq!((entry.lifecycle, entry.next_seq), (Lifecycle::Finished, 3));
+    // The first answer wins.
+    rows.push(answered(false));
+    assert_eq!(ledger(&rows).approval("a").unwrap().approved, Some(true));
+    // The next run tells the agent, when it ends well.
+    let say = |chunk: Value| ("m", Role::Assistant, chunk);
+    rows.push(say(json!({"type": "RUN_STARTED", "runId": "r"})));
+    let end = |kind: &str| {
+        let rows = [&rows[..], &[say(json!({"type": kind}))]].concat();
+        ledger(&rows).message("m").unwrap().clone()
+    };
+    assert_eq!(ledger(&rows).message("m").unwrap().undelivered.len(), 1);
+    let done = end("RUN_FINISHED");
+    assert!(done.undelivered.is_empty() && done.owed.is_empty());
+    // A run that failed may have told it or not: it is told again, but not by itself.
+    let failed = end("RUN_ERROR");
+    assert_eq!((failed.undelivered.len(), failed.owed.len()), (0, 1));
+    let stopped = end("stop");
+    assert!(stopped.undelivered.is_empty() && stopped.owed.is_empty());
+}
+
+#[test]
+fn what_is_answered_while_a_run_goes_is_for_the_next_one_however_it_ends() {
+    for end in ["RUN_FINISHED", "RUN_ERROR"] {
+        let mut rows = asked("m")[..1].to_vec();
+        rows.push(answered(true));
+        rows.push(("m", Role::Assistant, json!({"type": end, "finishReason": "stop"})));
+        let entry = ledger(&rows).message("m").unwrap().clone();
+        assert_eq!((entry.undelivered.len(), entry.owed.len()), (1, 0), "{end}");
+    }
+    // Unless the agent acted on it.
+    let mut rows = asked("m")[..1].to_vec();
+    rows.push(answered(true));
+    let result = json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": "done"});
+    rows.push(("m", Role::Assistant, result));
+    rows.push(("m", Role::Assistant, json!({"type": "RUN_FINISHED"})));
+    assert!(ledger(&rows).message("m").unwrap().undelivered.is_empty());
+}
+
+#[test]
+fn a_call_that_nobody_answered_waits_for_the_client() {
+    let say = |chunk: Value| ("m", Role::Assistant, chunk);
+    let call = |id: &str| say(json!({"type": "TOOL_CALL_START", "toolCallId": id}));
+    let legacy = |id: &str| say(json!({"type": "tool_call", "toolCall": {"id": id}, "index": 0}));
+    let ask =
+        say(json!({"type": "approval-requested", "toolCallId": "l1", "approval": {"id": "a"}}));
+    let input = |id: &str| json!({"toolCallId": id, "toolName": "t", "input": {}});
+    let mut typed = input("l2");
+    typed["type"] = "tool-input-available".into();
+    let custom = json!({"type": "CUSTOM", "name": "tool-input-available", "value": input("p")});
+    let text = say(json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "that was it"}));
+    let end = |reason: Value| say(json!({"type": "RUN_FINISHED", "finishReason": reason}));
+    let done = |reason: Value| say(json!({"type": "done", "finishReason": reason}));
+    for (waits, rows) in [
+        // AG-UI has no reason: a call that nothing follows is the client's.
+        (true, vec![call("p"), call("q"), end(Value::Null)]),
+        (false, vec![call("p"), text.clone(), end(Value::Null)]),
+        (false, vec![call("p"), end("stop".into())]),
+        (true, vec![call("p"), text.clone(), end("tool_calls".into())]),
+        (true, vec![call("p"), text, say(custom), end("stop".into())]),
+        // The order of older servers, with the end that ours adds.
+        (
+            true,
+            vec![
+                legacy("l1"),
+                legacy("l2"),
+                done("tool_calls".into()),
+                ask.clone(),
+                say(typed),
+                done(Value::Null),
+            ],
+        ),
+        (true, vec![legacy("l1"), legacy("l2"), done("tool_calls".into()), ask, done(Value::Null)]),
+    ] {
+        let mut ledger = ledger(&rows);
+        if ledger.approval("a").is_some() {
+            let answer = json!({"type": "approval-response", "approvalId": "a", "approved": true})
+                .to_string();
+            let row = Row {
+                message_id: "m",
+                actor_id: "x",
+                role: Role::User,
+                chunk: &answer,
+                txid: None,
+            };
+            ledger.apply(&event::chunk(row, ledger.next_seq("m"), "now"));
+        }
+        assert_eq!(ledger.is_waiting("m"), waits, "{rows:?}");
+    }
+}
+
+#[test]
+fn the_same_id_asked_in_another_message_is_another_request() {
+    let mut rows = asked("m").to_vec();
+    rows.push(answered(false));
+    rows.extend(asked("n"));
+    let ledger = ledger(&rows);
+    assert!(ledger.is_waiting("n"));
+    assert!(!ledger.is_waiting("m"));
+    assert_eq!(ledger.approval("a").unwrap().approved, None);
+}
+
+#[test]
+fn malformed_and_unknown_items_change_nothing() {
+    let mut ledger = ledger(&asked("m"));
+    for item in [
+        "",
+        "null",
+        "7",
+        "[]",
+        "{}",
+        r#"{"headers":null}"#,
+        r#"{"type":"chunk","key":"m:9","headers":{"operation":"insert"}}"#,
+        r#"{"type":"chunk","key":"m:9","value":5,"headers":{"operation":"insert"}}"#,
+        r#"{"type":"RUN_STARTED"}"#,
+        r#"{"type":"new","key":"k","value":{},"headers":{"operation":"insert"}}"#,
+        r#"{"type":"chunk","key":"m:9","value":{},"headers":{"operation":"frobnicate"}}"#,
+    ] {
+        ledger.apply(item.as_bytes());
+    }
+    assert_eq!(ledger.next_seq("m"), 2);
+    assert!(ledger.is_waiting("m"));
+}
+
+#[test]
+fn a_reset_forgets_everything_and_deletes_forget_a_message() {
+    let mut reset = ledger(&asked("m"));
+    reset.apply(br#"{"headers":{"control":"reset"}}"#);
+    assert!(reset.message("m").is_none() && reset.approval("a").is_none());
+
+    let mut deleted = ledger(&asked("m"));
+    for seq in 0..2 {
+        assert!(deleted.message("m").is_some());
+        deleted.apply(&event::delete("chunk", &format!("m:{seq}")));
+    }
+    assert!(deleted.message("m").is_none() && deleted.approval("a").is_none());
+    assert_eq!(deleted.next_seq("m"), 0);
+}
+
+#[test]
+fn sequence_numbers_go_on_after_the_highest() {
+    let mut ledger = Ledger::default();
+    for seq in [4, 2] {
+        let row = Row {
+            message_id: "a:b",
+            actor_id: "x",
+            role: Role::Assistant,
+            chunk: "not json",
+            txid: None,
+        };
+        ledger.apply(&event::chunk(row, seq, "now"));
+    }
+    assert_eq!(ledger.next_seq("a:b"), 5);
+}
