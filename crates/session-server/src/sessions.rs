@@ -163,31 +163,29 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn submit(&self, session_id: &str, mut job: Job) {
+    fn submit(&self, session_id: &str, job: Job) {
         let mut open = self.lock();
-        loop {
-            if self.shared.tasks.is_closed() && !open.contains_key(session_id) {
-                return; // dropping the job answers it
-            }
-            let task = open.entry(session_id.to_owned()).or_insert_with(|| {
-                let (to, jobs) = mpsc::unbounded_channel();
-                let task = Task {
-                    id: session_id.to_owned(),
-                    sessions: self.clone(),
-                    shared: Arc::clone(&self.shared),
-                };
-                self.shared.tasks.spawn(task.run(jobs));
-                to
-            });
-            match task.send(job) {
+        let job = match open.get(session_id) {
+            None => job,
+            Some(task) => match task.send(job) {
                 Ok(()) => return,
                 // The task ended between its last look at the queue and now.
-                Err(mpsc::error::SendError(back)) => {
-                    job = back;
-                    open.remove(session_id);
-                }
-            }
+                Err(mpsc::error::SendError(job)) => job,
+            },
+        };
+        if self.shared.tasks.is_closed() {
+            return; // dropping the job answers it
         }
+        let (task, jobs) = mpsc::unbounded_channel();
+        // A runtime that is going away drops new tasks at once, and with them the job.
+        task.send(job).ok();
+        open.insert(session_id.to_owned(), task);
+        let task = Task {
+            id: session_id.to_owned(),
+            sessions: self.clone(),
+            shared: Arc::clone(&self.shared),
+        };
+        self.shared.tasks.spawn(task.run(jobs));
     }
 }
 
