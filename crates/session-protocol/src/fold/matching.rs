@@ -142,6 +142,11 @@ impl Run<'_> {
                         self.change(&site.message, |message, tracker| {
                             message.set_answer(&site.call, answer, tracker);
                         });
+                        // The call may look the same: who else answered so, or when, is not in it.
+                        let message = self.fold.messages.get(&site.message);
+                        if message.is_some_and(|message| !message.dirty) {
+                            self.update_approval(&site.message, &site.call);
+                        }
                     }
                 }
                 Affected::Config => {
