@@ -48,6 +48,20 @@ fn the_first_answer_wins_also_against_a_late_one() {
 }
 
 #[test]
+fn an_answer_that_is_taken_back_gives_way_to_the_next_one_with_its_time() {
+    let mut events = asking();
+    events.push(reply("r1", true, 10));
+    events.push(reply("r2", true, 11));
+    let text = json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"});
+    let mut changed = chunk_at("r1", "bob", "user", 0, &text, 10);
+    changed["headers"]["operation"] = "update".into();
+    events.push(changed);
+    let session = folded(&events);
+    assert_eq!(session.approvals[0].status, ApprovalStatus::Approved);
+    assert_eq!(session.approvals[0].responded_at.as_deref(), Some("2026-03-01T10:00:11.000Z"));
+}
+
+#[test]
 fn an_answer_before_its_request_counts() {
     let mut events = vec![reply("r1", true, 0)];
     events.extend(asking());
