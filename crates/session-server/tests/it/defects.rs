@@ -11,10 +11,10 @@
 //! | 7 | text after tools is repeated or lost | the same |
 //! | 8 | one bad row ends the session | `rubbish_in_the_stream_costs_only_itself` |
 //! | 9 | a reset aborts readers | `room::clearing_deletes_every_row_and_never_writes_a_reset` |
-//! | 10 | a fork copies nothing | `room::a_fork_has_the_history_the_agents_and_names_its_parent` |
+//! | 10 | a fork copies nothing | `room::a_fork_has_the_history_the_agents_and_names_its_parent`, `room::a_forks_stream_holds_nothing_that_was_said_after_its_place` |
 //! | 11 | agents are forgotten by a restart | `restart::a_killed_servers_run_is_ended_and_its_agents_still_answer` |
 //! | 12 | sequence numbers begin again | `clearing_one_session_leaves_the_numbers_of_others`, `kills` |
-//! | 13 | who crashed stays online | `presence::a_device_that_falls_silent_is_offline` |
+//! | 13 | who crashed stays online | `presence::a_device_that_falls_silent_is_offline`, `presence::a_device_without_heartbeats_is_there_while_its_actor_gives_signs_of_life` |
 //! | 14 | anybody may do anything, and call any address | `access`, `webhook::addresses_that_are_not_public_are_refused_unless_allowed` |
 //! | 15 | what is retried happens twice | `flow::a_retried_message_is_stored_and_answered_once`, `kills` |
 //! | 16 | a failing inline agent ends the process | `a_failing_inline_agent_costs_only_its_run` |
