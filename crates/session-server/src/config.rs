@@ -128,8 +128,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of one direct write to a stream, which is [`Role::Manage`](crate::Role::Manage)'s.
     pub stream_body_bytes: usize,
-    /// Requests a second of one token, or of one address without a token; 0 is no limit. Each poll of a reader that
-    /// follows a stream is one.
+    /// Requests a second of one token, or of one address without a token; 0 is no limit. Of the polls of readers who
+    /// follow a stream there may be 50 times as many.
     pub requests_per_second: u32,
     /// Requests at once, after a pause; 0 is as many as in a second.
     pub burst: u32,

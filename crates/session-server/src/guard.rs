@@ -150,15 +150,16 @@ impl Guard {
         let peer = request.extensions().get::<ConnectInfo<Peer>>();
         let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
         if need == Need::Nothing {
-            self.limiter.count(&Client::at(address.ip()))?;
+            self.limiter.count(&Client::at(address.ip()), false)?;
             return Ok(None);
         }
         let caller = self.caller(request.headers()).await?;
-        self.limiter.count(&match &caller {
+        let client = match &caller {
             Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
             Some(Caller::Owner) => Client::Owner,
             None => Client::at(address.ip()),
-        })?;
+        };
+        self.limiter.count(&client, caller.is_some() && goes_on(request))?;
         let caller = caller.ok_or_else(Problem::unauthorized)?;
         let params = match request.extract_parts::<RawPathParams>().await {
             Ok(_) if !is_escaped(request.uri().path()) => return Err(Problem::invalid_id()),
@@ -238,6 +239,16 @@ pub(crate) fn is_following(request: &Request) -> bool {
     request.method() == Method::GET
         && request.uri().path().starts_with(MOUNT)
         && request.uri().query().is_some_and(live)
+}
+
+/// A read that follows from where an earlier one ended, and not one that reads everything again.
+fn goes_on(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let value =
+        |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    is_following(request)
+        && matches!(value("live"), Some("long-poll" | "sse"))
+        && value("offset").is_some_and(|offset| !offset.is_empty() && offset != "-1")
 }
 
 /// Who is at the other end of a connection.

@@ -1,7 +1,8 @@
 //! How many requests one client may send.
 //!
-//! A client is a token, else an address (an IPv6 one by its /64, which one customer has). Every request counts, also one
-//! that follows a stream: what is not counted could be asked for without end.
+//! A client is a token, else an address (an IPv6 one by its /64, which one customer has). Every request counts: what is
+//! not counted could be asked for without end. Polls of readers who follow a stream count apart and for less, because
+//! they come back as often as somebody writes, each of a thousand readers.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -43,20 +44,33 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// So many polls count as one request.
+const POLLS: NonZeroU32 = NonZeroU32::new(50).expect("it is not zero");
+
 /// Counts requests.
-pub(crate) struct Limiter(Option<DefaultKeyedRateLimiter<Client>>);
+pub(crate) struct Limiter(Option<Counted>);
+
+struct Counted {
+    requests: DefaultKeyedRateLimiter<Client>,
+    polls: DefaultKeyedRateLimiter<Client>,
+}
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self(NonZeroU32::new(limits.requests_per_second).map(|rate| {
             let burst = NonZeroU32::new(limits.burst).unwrap_or(rate);
-            RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
+            let counted = |times: NonZeroU32| {
+                let (rate, burst) = (rate.saturating_mul(times), burst.saturating_mul(times));
+                RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
+            };
+            Counted { requests: counted(NonZeroU32::MIN), polls: counted(POLLS) }
         }))
     }
 
-    /// Counts a request, or says when the next one may come.
-    pub(crate) fn count(&self, client: &Client) -> Result<(), Problem> {
-        let Some(limiter) = &self.0 else { return Ok(()) };
+    /// Counts a request, or the poll of a reader who goes on; or says when the next one may come.
+    pub(crate) fn count(&self, client: &Client, is_poll: bool) -> Result<(), Problem> {
+        let Some(counted) = &self.0 else { return Ok(()) };
+        let limiter = if is_poll { &counted.polls } else { &counted.requests };
         if limiter.len() > REMEMBERED {
             limiter.retain_recent();
         }

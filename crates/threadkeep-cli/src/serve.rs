@@ -92,7 +92,7 @@ pub(crate) struct Args {
 
     /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
     ///
-    /// Every request counts, also each poll of a reader that follows a session.
+    /// Of the polls of readers who follow a session there may be 50 times as many.
     #[arg(long, default_value_t = Limits::default().requests_per_second, value_name = "N")]
     rate_limit: u32,
 

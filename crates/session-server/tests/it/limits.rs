@@ -51,7 +51,7 @@ async fn every_request_is_counted_and_the_owners_apart_from_those_of_strangers()
     let tokens = Tokens::open(rig.dir.path()).unwrap();
     let ann = tokens.create("ann", Role::Manage, None).unwrap();
     let list = "/v1/sessions";
-    let follow = "/v1/stream/sessions/s?offset=now&live=long-poll";
+    let follow = "/v1/stream/sessions/s?offset=-1&live=long-poll";
     let ask = async |path: &str, token: &str| {
         let request = rig.request(Method::GET, path).bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
@@ -67,11 +67,21 @@ async fn every_request_is_counted_and_the_owners_apart_from_those_of_strangers()
         panic!("{path} is not counted for {token}");
     };
     until_refused(follow, ann.expose(), 404).await;
+    // Who goes on following comes back as often as somebody writes.
+    for _ in 0..20 {
+        let goes_on = "/v1/stream/sessions/s?offset=now&live=long-poll";
+        assert_eq!(ask(goes_on, ann.expose()).await, 404);
+    }
+    until_refused("/v1/stream/sessions/s?offset=now&live=often", "owner", 404).await;
     until_refused(follow, "guess", 401).await;
     until_refused(list, "guess", 401).await;
     until_refused("/healthz", "", 200).await;
-    assert_eq!(ask(list, "owner").await, 200, "not what strangers at its address have used up");
-    until_refused(follow, "owner", 404).await;
+    let ben = tokens.create("ben", Role::View, None).unwrap();
+    assert_eq!(
+        ask(list, ben.expose()).await,
+        200,
+        "not what strangers at its address have used up"
+    );
 }
 
 #[tokio::test]
