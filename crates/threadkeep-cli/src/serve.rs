@@ -118,7 +118,7 @@ pub(crate) struct Args {
 
     /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
     ///
-    /// On a loopback address only requests for localhost, 127.x.y.z and [::1] are answered, because
+    /// On a loopback address only requests for localhost, 127.x.y.z and ::1 are answered, because
     /// web pages can reach such an address under names of theirs.
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
