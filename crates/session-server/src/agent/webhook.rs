@@ -63,18 +63,16 @@ impl Agent for Webhook {
         }
         let mut lines = Lines::default();
         let mut bytes = response.bytes_stream();
-        let (mut sent, mut is_over) = (0_u64, false);
+        // What comes behind an end comes at once; an open connection alone says nothing.
+        let (mut sent, mut over_at) = (0_u64, None);
         while !lines.is_done() {
-            let next = async {
-                match is_over {
-                    // What comes behind an end comes at once; an open connection alone says nothing.
-                    true => tokio::time::timeout(AFTER_END, bytes.next()).await.unwrap_or(None),
-                    false => bytes.next().await,
-                }
+            let next = match over_at {
+                Some(at) => tokio::time::timeout_at(at, bytes.next()).await.unwrap_or(None),
+                None => bytes.next().await,
             };
-            let Some(piece) = next.await else { break };
+            let Some(piece) = next else { break };
             let Ok(piece) = piece else {
-                if is_over {
+                if over_at.is_some() {
                     break;
                 }
                 return RunEnd::failed(
@@ -89,7 +87,7 @@ impl Agent for Webhook {
                 );
             };
             for chunk in chunks {
-                is_over = is_end(&chunk);
+                over_at = is_end(&chunk).then(|| tokio::time::Instant::now() + AFTER_END);
                 sent += 1;
                 if out.emit_text(chunk).await.is_err() {
                     return RunEnd::Finished;
@@ -126,15 +124,20 @@ fn is_end(chunk: &str) -> bool {
         r#type: String,
         #[serde(default)]
         finish_reason: Option<String>,
+        #[serde(default)]
+        metadata: Value,
     }
     // Most chunks are words: not worth reading twice.
-    let end = ["RUN_FINISHED", "RUN_ERROR", "done", "finish", "error"];
+    let end = ["RUN_FINISHED", "RUN_ERROR", "done", "finish"];
     if !end.iter().any(|kind| chunk.contains(kind)) {
         return false;
     }
     serde_json::from_str::<End>(chunk).is_ok_and(|chunk| {
-        let reason = chunk.finish_reason.as_deref().map(FinishReason::of_word);
-        end.contains(&chunk.r#type.as_str()) && reason != Some(FinishReason::ToolCalls)
+        let kept = chunk.metadata.pointer("/tanstack/finishReason").and_then(Value::as_str);
+        let reason = chunk.finish_reason.as_deref().or(kept).map(FinishReason::of_word);
+        // An end that gives no reason may be that of a part.
+        let over = reason.is_some_and(|reason| reason != FinishReason::ToolCalls);
+        end.contains(&chunk.r#type.as_str()) && (over || chunk.r#type == "RUN_ERROR")
     })
 }
 

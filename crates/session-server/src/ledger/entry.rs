@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     pub(super) calls_last: bool,
     pub(super) asks: Vec<String>,
     pub(super) calls: Vec<String>,
+    /// So many of the calls were before something that the agent said since.
+    pub(super) passed: usize,
     /// Answers that the agent has not been told, or is being told by the run that goes.
     pub(crate) undelivered: Vec<AnswerRef>,
     /// So many of them were there when the run began.
@@ -76,6 +78,7 @@ impl Entry {
             calls_last: false,
             asks: Vec::new(),
             calls: Vec::new(),
+            passed: 0,
             undelivered: Vec::new(),
             told: 0,
             owed: Vec::new(),
@@ -88,24 +91,25 @@ impl Entry {
     /// ends well; what is answered while it goes is for the next one.
     pub(super) fn goes_on(&mut self, kind: &str, after: Lifecycle) {
         if self.lifecycle != Lifecycle::Open {
-            // AG-UI marks the beginning of a run; what comes without the mark may belong to the one before. So may what
-            // older agents send behind their `done`. An end without a beginning is all that its run had to say.
-            let begins = match self.dialect {
-                Some(Dialect::AgUi) => kind == "RUN_STARTED",
-                _ => !is_afterthought(kind),
-            };
+            // What agents send behind the end of a turn may belong to it; everything else begins a run. An end without a
+            // beginning is all that its run had to say.
+            let begins = !is_afterthought(kind);
             if begins || after != Lifecycle::Open {
                 self.told = self.undelivered.len();
             }
             if begins {
                 self.wants_tools = false;
-                self.calls_last = false;
+                self.speak();
             }
         }
         match kind {
-            "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" | "content" | "text-delta" => {
-                self.calls_last = false;
-            }
+            "TEXT_MESSAGE_CONTENT"
+            | "TEXT_MESSAGE_CHUNK"
+            | "REASONING_MESSAGE_CONTENT"
+            | "content"
+            | "thinking"
+            | "text-delta"
+            | "reasoning-delta" => self.speak(),
             "TOOL_CALL_START"
             | "TOOL_CALL_CHUNK"
             | "tool_call"
@@ -128,6 +132,17 @@ impl Entry {
             Lifecycle::Stopped => self.stop(),
         }
         self.lifecycle = after;
+    }
+
+    /// A run begins that tells its agent every answer so far, whatever its first chunk will be.
+    pub(super) fn begin(&mut self) {
+        self.told = self.undelivered.len();
+    }
+
+    /// The agent went on without the results of its calls: it does not wait for them.
+    pub(super) fn speak(&mut self) {
+        self.calls_last = false;
+        self.passed = self.calls.len();
     }
 
     /// Whoever stopped it does not want it to go on.
@@ -155,7 +170,10 @@ pub(super) fn is_signal(kind: &str) -> bool {
 
 /// What agents send behind the end of a turn and still belongs to it.
 fn is_afterthought(kind: &str) -> bool {
-    matches!(kind, "approval-requested" | "tool-approval-request" | "tool-input-available")
+    matches!(
+        kind,
+        "approval-requested" | "tool-approval-request" | "tool-input-available" | "CUSTOM"
+    )
 }
 
 /// What a chunk that an agent wrote says about its message; `None` for chunks that say nothing.

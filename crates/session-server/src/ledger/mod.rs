@@ -39,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) result: Option<u64>,
     /// The agent said that the client must run it.
     client: bool,
+    /// The model's provider runs it.
+    by_provider: bool,
     /// The approval that it needs.
     approval: Option<String>,
     /// The interrupt's id, which a resumed agent expects instead of the call's.
@@ -226,12 +228,17 @@ impl Ledger {
                 let reason = finish_reason(&chunk).map(FinishReason::of_word);
                 // The AI SDK says in the reason that its run failed.
                 let failed = after == Lifecycle::Finished && reason == Some(FinishReason::Error);
-                entry.goes_on(&kind, if failed { Lifecycle::Failed } else { after });
+                // Of the events that an application makes up, two ask for something.
+                let name = chunk.get("name").and_then(Value::as_str);
+                let asks = matches!(name, Some("approval-requested" | "tool-input-available"));
+                let kind = if kind == "CUSTOM" && !asks { "" } else { &*kind };
+                entry.goes_on(kind, if failed { Lifecycle::Failed } else { after });
                 if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {
                     entry.wants_tools = match reason {
                         Some(reason) => reason == FinishReason::ToolCalls,
                         // Interrupts name what is waited for.
                         None if chunk.get("outcome").is_some() => false,
+                        None if chunk.get("result").is_some() => false,
                         // Says nothing, and may be the server's own end of a run that said it before.
                         None => entry.wants_tools || entry.calls_last,
                     };
@@ -278,7 +285,11 @@ impl Ledger {
                     (Some("tool-input-available"), Some(value)) => {
                         self.client_call(message_id, value);
                     }
-                    _ => {}
+                    _ => {
+                        if let Some(entry) = self.messages.get_mut(message_id) {
+                            entry.speak();
+                        }
+                    }
                 }
             }
             "RUN_FINISHED" => self.interrupts(message_id, chunk),
@@ -301,6 +312,10 @@ impl Ledger {
             "TOOL_CALL_START" | "TOOL_CALL_CHUNK" | "tool-input-start" | "tool-input-available" => {
                 if let Some(id) = text(chunk, "toolCallId") {
                     self.call(message_id, &id);
+                    let by_provider = chunk.get("providerExecuted") == Some(&Value::Bool(true));
+                    if let Some(call) = self.calls.get_mut(&id).filter(|_| by_provider) {
+                        call.by_provider = true;
+                    }
                 }
             }
             "tool_call" => {
@@ -319,7 +334,7 @@ impl Ledger {
             "tool-output-available" => {
                 self.result(message_id, chunk, (chunk.get("output"), None), by_client);
             }
-            "tool-output-error" => {
+            "tool-output-error" | "tool-input-error" => {
                 self.result(message_id, chunk, (None, chunk.get("errorText")), by_client);
             }
             "tool-output-denied" => self.result(message_id, chunk, (None, None), by_client),
@@ -510,17 +525,26 @@ impl Ledger {
             let call = ask.tool_call_id.as_ref().and_then(|id| self.calls.get(id));
             ask.approved.is_none() && call.is_none_or(|call| call.result.is_none())
         });
-        let calls = entry.calls.iter().filter_map(|id| self.calls.get(id));
-        let mut calls = calls.filter(|call| own(&call.message_id));
+        let calls = entry.calls.iter().enumerate();
+        let calls = calls.filter_map(|(at, id)| Some((at, self.calls.get(id)?)));
+        let mut calls = calls.filter(|(_, call)| own(&call.message_id));
         let denied = |call: &Call| {
             let ask = call.approval.as_ref().and_then(|id| self.asks.get(id));
             ask.is_some_and(|ask| ask.approved == Some(false))
         };
         approvals
-            || calls.any(|call| {
-                let wanted = call.client || (entry.wants_tools && call.approval.is_none());
+            || calls.any(|(at, call)| {
+                let open = at >= entry.passed && !call.by_provider && call.approval.is_none();
+                let wanted = call.client || (entry.wants_tools && open);
                 wanted && call.result.is_none() && !denied(call)
             })
+    }
+
+    /// A run begins that tells the message's agent every answer so far.
+    pub(crate) fn begin(&mut self, message_id: &str) {
+        if let Some(entry) = self.messages.get_mut(message_id) {
+            entry.begin();
+        }
     }
 
     /// Registered agents, in the order of their registration: `(agentId, public fields)`.

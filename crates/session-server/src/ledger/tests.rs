@@ -105,7 +105,7 @@ fn a_call_that_nobody_answered_waits_for_the_client() {
         (true, vec![call("p"), call("q"), end(Value::Null)]),
         (false, vec![call("p"), text.clone(), end(Value::Null)]),
         (false, vec![call("p"), end("stop".into())]),
-        (true, vec![call("p"), text.clone(), end("tool_calls".into())]),
+        (false, vec![call("p"), text.clone(), end("tool_calls".into())]),
         (true, vec![call("p"), text, say(custom), end("stop".into())]),
         // The order of older servers, with the end that ours adds.
         (

@@ -51,7 +51,10 @@ impl Session {
         let cancel = self.shared.shutdown_runs.child_token();
         let answers = match &plan.cause {
             Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => Vec::new(),
-            Cause::Answers { .. } => self.answers(&plan.message_id),
+            Cause::Answers { .. } => {
+                self.ledger.begin(&plan.message_id);
+                self.answers(&plan.message_id)
+            }
         };
         let spec = self.spec(&plan.agent_id);
         let heard = self.may_be_heard(&plan).then(|| Hearing::new(&self.id));

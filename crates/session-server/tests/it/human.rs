@@ -386,3 +386,36 @@ async fn a_retried_tool_result_is_the_same_whatever_it_is_and_keeps_its_type() {
         assert_eq!(told.unwrap()["payload"], output);
     }
 }
+
+#[tokio::test]
+async fn an_agent_that_goes_on_in_any_way_is_told_once() {
+    let say = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"ok"}"#;
+    let end = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r","finishReason":"stop"}"#;
+    let custom = r#"{"type":"CUSTOM","name":"progress","value":{}}"#;
+    let snapshot = r#"{"type":"MESSAGES_SNAPSHOT","messages":[]}"#;
+    let legacy = r#"{"type":"content","delta":"ok","content":"ok"}"#;
+    for answer in
+        [&[say, end][..], &[say], &[custom, say, end], &[snapshot, end], &[legacy], &[custom]]
+    {
+        let fake = Fake::new([
+            asking("ag-ui"),
+            sse(answer),
+            Reply::Whole(204, "text/plain", String::new()),
+        ])
+        .await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        talk.until("the questions", |log| log.ended() == 1).await;
+        talk.decide_all().await;
+        talk.until("the end", |log| log.ended() >= 2 && log.rests()).await;
+        let after = rig.crashed_copy(|_| {}).await;
+        after.talk(&talk.id).send("next").await;
+        after
+            .talk(&talk.id)
+            .until("a rest", |log| log.count("whole-message") == 2 && log.rests())
+            .await;
+        let resumed = fake.asked().iter().filter(|asked| asked.get("resume").is_some()).count();
+        assert_eq!(resumed, 1, "{answer:?}");
+    }
+}

@@ -112,7 +112,7 @@ async fn the_stream_is_read_with_every_header_of_the_protocol() {
     let rig = Rig::new().await;
     let talk = rig.session("builtin:demo").await;
     talk.send("hi").await;
-    talk.until("an answer", |log| log.ended() == 1).await;
+    talk.until("an answer", |log| log.ended() == 1 && log.rests()).await;
     let stream = format!("/v1/stream/sessions/{}", talk.id);
     let head = rig.request(Method::HEAD, &stream).send().await.unwrap();
     assert_eq!(head.status(), 200);
