@@ -233,7 +233,7 @@ impl Ledger {
                 let asks = matches!(name, Some("approval-requested" | "tool-input-available"));
                 let kind = if kind == "CUSTOM" && !asks { "" } else { &*kind };
                 entry.goes_on(kind, if failed { Lifecycle::Failed } else { after });
-                if matches!(&*kind, "RUN_FINISHED" | "done" | "finish") {
+                if matches!(kind, "RUN_FINISHED" | "done" | "finish") {
                     entry.wants_tools = match reason {
                         Some(reason) => reason == FinishReason::ToolCalls,
                         // Interrupts name what is waited for.
