@@ -1,16 +1,33 @@
 //! The items that the server appends: STATE-PROTOCOL §4 change events of types `chunk`, `presence` and `agent`.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Who wrote a row, as a message role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     User,
     Assistant,
     System,
+}
+
+/// Says on the first row of a run, in `headers.run`, that the run begins: its chunks alone do not tell where one ends and
+/// the next begins, because agents end a response more than once, or not at all. Other readers ignore it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunMark {
+    pub(crate) id: String,
+    /// How many agents reacted to agents before it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) depth: u32,
+    /// Answers that its agent is told: so many of those in the message, from the oldest that no run told.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) told: usize,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One row of a message, before it has its sequence number.
@@ -22,6 +39,8 @@ pub(crate) struct Row<'a> {
     /// JSON text of the inner chunk, as the agent sent it.
     pub(crate) chunk: &'a str,
     pub(crate) txid: Option<&'a str>,
+    /// The run that begins with it.
+    pub(crate) run: Option<&'a RunMark>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +59,8 @@ struct Headers<'a> {
     operation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     txid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a RunMark>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +89,7 @@ pub(crate) fn chunk(row: Row<'_>, seq: u64, created_at: &str) -> Bytes {
             seq,
             created_at,
         }),
-        headers: Headers { operation: "insert", txid: row.txid },
+        headers: Headers { operation: "insert", txid: row.txid, run: row.run },
     })
 }
 
@@ -78,7 +99,7 @@ pub(crate) fn upsert(kind: &'static str, key: &str, value: &Value) -> Bytes {
         r#type: kind,
         key,
         value: Some(value),
-        headers: Headers { operation: "upsert", txid: None },
+        headers: Headers { operation: "upsert", txid: None, run: None },
     })
 }
 
@@ -89,7 +110,7 @@ pub(crate) fn ack(txid: &str) -> Bytes {
         r#type: "ack",
         key: txid,
         value: Some(serde_json::json!({})),
-        headers: Headers { operation: "upsert", txid: Some(txid) },
+        headers: Headers { operation: "upsert", txid: Some(txid), run: None },
     })
 }
 
@@ -99,7 +120,7 @@ pub(crate) fn delete(kind: &'static str, key: &str) -> Bytes {
         r#type: kind,
         key,
         value: None,
-        headers: Headers { operation: "delete", txid: None },
+        headers: Headers { operation: "delete", txid: None, run: None },
     })
 }
 
@@ -120,6 +141,7 @@ mod tests {
             role: Role::Assistant,
             chunk: r#"{"type":"done"}"#,
             txid: None,
+            run: None,
         };
         let text = chunk(row, 3, "2026-03-01T10:00:03.000Z");
         assert_eq!(

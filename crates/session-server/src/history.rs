@@ -35,7 +35,7 @@ impl History {
     pub(crate) fn for_run(mut self, plan: &RunPlan) -> Self {
         self.messages.retain(|message| message.is_complete || message.id == plan.message_id);
         let (id, goes_back) = match &plan.cause {
-            Cause::Message { id } | Cause::Reply { id, .. } => (id, false),
+            Cause::Message { id } | Cause::Reply { id } => (id, false),
             Cause::Again { id } => (id, true),
             Cause::Answers { .. } => (&plan.message_id, false),
         };

@@ -265,7 +265,7 @@ impl Task {
                 }
             }
             let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
-            let absence = loaded.as_ref().and_then(|l| l.session.absence_in());
+            let wait = loaded.as_ref().and_then(|l| l.session.due_in());
             let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
             let many = self.sessions.count_open() > MANY;
             let idle_for = if many { IDLE_AMONG_MANY } else { IDLE };
@@ -335,9 +335,9 @@ impl Task {
                     }
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(last_commit)), if due.is_some() => {}
-                () = tokio::time::sleep(absence.unwrap_or_default()), if absence.is_some() => {
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
                     if let Some(loaded) = &mut loaded {
-                        loaded.session.expire();
+                        loaded.session.elapse();
                     }
                 }
                 () = tokio::time::sleep(idle_for), if idle => return Ended::Idle,

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{agent::RunRequest, history, sessions::Shared, store::Op};
+use crate::{agent::RunRequest, history, ledger::Entry, sessions::Shared, store::Op};
 
 /// The four fields of an agent that everybody may see; all that is ever in a stream or an answer.
 pub(crate) fn public_fields(spec: &AgentSpec) -> Value {
@@ -59,8 +59,8 @@ pub(crate) enum Cause {
     Message { id: String },
     /// Somebody wants another answer to a message: what was said after it does not count.
     Again { id: String },
-    /// Another agent finished a message. `depth` counts agents that reacted to agents since a person spoke.
-    Reply { id: String, depth: u32 },
+    /// Another agent finished a message.
+    Reply { id: String },
     /// Everything that the agent's last run asked for was answered.
     Answers { parent_run_id: Option<String> },
 }
@@ -73,6 +73,13 @@ pub(crate) struct RunPlan {
     pub(crate) message_id: String,
     pub(crate) agent_id: String,
     pub(crate) cause: Cause,
+    /// How many agents reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
+    /// was.
+    #[serde(default)]
+    pub(crate) depth: u32,
+    /// So many answers that its agent is told, known when it starts.
+    #[serde(skip)]
+    pub(crate) told: usize,
     /// The person at the beginning of it, when known.
     #[serde(default)]
     pub(crate) asked_by: Option<String>,
@@ -86,26 +93,19 @@ impl RunPlan {
             message_id: Uuid::new_v4().to_string(),
             agent_id: agent_id.to_owned(),
             cause,
+            depth: 0,
+            told: 0,
             asked_by,
         }
     }
 
-    /// A run that goes on in the message that it wrote before.
-    pub(crate) fn resuming(
-        message_id: &str,
-        agent_id: &str,
-        parent_run_id: Option<String>,
-        asked_by: Option<String>,
-    ) -> Self {
-        let cause = Cause::Answers { parent_run_id };
-        Self { message_id: message_id.to_owned(), ..Self::new(agent_id, cause, asked_by) }
-    }
-
-    /// How many agents reacted to agents before this run.
-    pub(crate) fn depth(&self) -> u32 {
-        match self.cause {
-            Cause::Reply { depth, .. } => depth,
-            Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => 0,
+    /// A run that goes on in the message that its agent wrote before.
+    pub(crate) fn resuming(message_id: &str, entry: &Entry, asked_by: Option<String>) -> Self {
+        let cause = Cause::Answers { parent_run_id: entry.last_run.clone() };
+        Self {
+            message_id: message_id.to_owned(),
+            depth: entry.depth,
+            ..Self::new(&entry.actor_id, cause, asked_by)
         }
     }
 }

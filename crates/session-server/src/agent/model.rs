@@ -86,7 +86,7 @@ impl Model {
             .map_err(|message| Failure { code: "model_not_configured".to_owned(), message })?;
         let results = self.run_approved(request, writer).await?;
         let asked = match &request.plan.cause {
-            Cause::Reply { id, .. } => Some(id.as_str()),
+            Cause::Reply { id } => Some(id.as_str()),
             Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => None,
         };
         let mut messages = conversation(&request.history.messages, &results, asked);

@@ -3,17 +3,14 @@
 //! The request is upstream's (`messages`, `stream: true`, over the agent's body template) and AG-UI's `RunAgentInput`
 //! at once, with the whole conversation. The answer's chunks are written as they came, in whatever dialect.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use futures::StreamExt;
 use reqwest::{
     StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use session_protocol::{FinishReason, Message, Role, ToolCallPart};
+use session_protocol::{Message, Role, ToolCallPart};
 
 use super::{Agent, RunRequest, lines::Lines};
 use crate::{
@@ -21,9 +18,6 @@ use crate::{
     ssrf::{Outbound, Unanswered},
     turns::{Answer, Cause, RunEnd, RunSink},
 };
-
-/// How long an agent that said its run is over may still send something.
-const AFTER_END: Duration = Duration::from_secs(5);
 
 /// Agents behind URLs.
 pub(crate) struct Webhook {
@@ -63,18 +57,10 @@ impl Agent for Webhook {
         }
         let mut lines = Lines::default();
         let mut bytes = response.bytes_stream();
-        // What comes behind an end comes at once; an open connection alone says nothing.
-        let (mut sent, mut over_at) = (0_u64, None);
+        let mut sent = 0_u64;
         while !lines.is_done() {
-            let next = match over_at {
-                Some(at) => tokio::time::timeout_at(at, bytes.next()).await.unwrap_or(None),
-                None => bytes.next().await,
-            };
-            let Some(piece) = next else { break };
+            let Some(piece) = bytes.next().await else { break };
             let Ok(piece) = piece else {
-                if over_at.is_some() {
-                    break;
-                }
                 return RunEnd::failed(
                     "agent_disconnected",
                     "The connection to the agent broke before it was done.",
@@ -87,7 +73,6 @@ impl Agent for Webhook {
                 );
             };
             for chunk in chunks {
-                over_at = is_end(&chunk).then(|| tokio::time::Instant::now() + AFTER_END);
                 sent += 1;
                 if out.emit_text(chunk).await.is_err() {
                     return RunEnd::Finished;
@@ -114,31 +99,6 @@ impl Agent for Webhook {
         }
         RunEnd::Finished
     }
-}
-
-/// Whether a chunk ends its run for good: not for tools, which an agent may run itself and go on.
-fn is_end(chunk: &str) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct End {
-        r#type: String,
-        #[serde(default)]
-        finish_reason: Option<String>,
-        #[serde(default)]
-        metadata: Value,
-    }
-    // Most chunks are words: not worth reading twice.
-    let end = ["RUN_FINISHED", "RUN_ERROR", "done", "finish"];
-    if !end.iter().any(|kind| chunk.contains(kind)) {
-        return false;
-    }
-    serde_json::from_str::<End>(chunk).is_ok_and(|chunk| {
-        let kept = chunk.metadata.pointer("/tanstack/finishReason").and_then(Value::as_str);
-        let reason = chunk.finish_reason.as_deref().or(kept).map(FinishReason::of_word);
-        // An end that gives no reason may be that of a part.
-        let over = reason.is_some_and(|reason| reason != FinishReason::ToolCalls);
-        end.contains(&chunk.r#type.as_str()) && (over || chunk.r#type == "RUN_ERROR")
-    })
 }
 
 fn unanswered(error: &Unanswered) -> RunEnd {

@@ -2,7 +2,7 @@
 
 use session_protocol::Dialect;
 
-use crate::event::Role;
+use crate::event::{Role, RunMark};
 
 /// Whether a message is still being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub(crate) struct Entry {
     pub(crate) lifecycle: Lifecycle,
     /// The last run said that it waits for tools, or ended with calls that nobody has answered.
     pub(super) wants_tools: bool,
+    /// Nothing but afterthoughts since an end.
+    at_end: bool,
+    /// It said why it ended, and not that it waits for tools.
+    pub(crate) for_good: bool,
     /// Nothing was said since the last tool call.
     pub(super) calls_last: bool,
     pub(super) asks: Vec<String>,
@@ -53,7 +57,12 @@ pub(crate) struct Entry {
     /// Answers that a run was told which then failed: the next one is told again, but none begins by itself, because it
     /// may have acted on them.
     pub(crate) owed: Vec<AnswerRef>,
-    /// Run and thread of the last `RUN_STARTED`.
+    /// The last run that a server began in it, as its mark says, and how deep that is in agents' reactions.
+    run: Option<String>,
+    pub(crate) depth: u32,
+    /// AG-UI runs that were started and not ended, the outermost first.
+    open_runs: Vec<String>,
+    /// The last run that AG-UI named, and the thread.
     pub(crate) last_run: Option<String>,
     pub(crate) last_thread: Option<String>,
 }
@@ -75,6 +84,8 @@ impl Entry {
                 Role::User | Role::System => Lifecycle::Finished,
             },
             wants_tools: false,
+            at_end: false,
+            for_good: false,
             calls_last: false,
             asks: Vec::new(),
             calls: Vec::new(),
@@ -82,26 +93,86 @@ impl Entry {
             undelivered: Vec::new(),
             told: 0,
             owed: Vec::new(),
+            run: None,
+            depth: 0,
+            open_runs: Vec::new(),
             last_run: None,
             last_thread: None,
         }
     }
 
-    /// Takes what an agent's chunk says about its run. What was answered before a run began is delivered by it when it
-    /// ends well; what is answered while it goes is for the next one.
+    /// A run begins with the next chunk. What it tells its agent is delivered when it ends well; what is answered while it
+    /// goes is for the next one.
+    pub(super) fn begin(&mut self, run: RunMark) {
+        self.told = run.told.min(self.undelivered.len());
+        self.run = Some(run.id);
+        self.depth = run.depth;
+        self.open_runs.clear();
+        self.begin_turn();
+        self.lifecycle = Lifecycle::Open;
+    }
+
+    fn begin_turn(&mut self) {
+        self.wants_tools = false;
+        self.speak();
+    }
+
+    /// The last run that a server began in it.
+    pub(crate) fn run(&self) -> Option<&String> {
+        self.run.as_ref()
+    }
+
+    /// Whether the last run that began in it is this one.
+    pub(crate) fn is_of(&self, run_id: &str) -> bool {
+        self.run.as_deref() == Some(run_id)
+    }
+
+    /// An agent writes to it, or did when its server was killed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lifecycle == Lifecycle::Open
+    }
+
+    /// Whether its run may be over: nothing came since an end but what belongs to it.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
+    /// The AG-UI run that is open, of several inside each other the outermost; else the last one.
+    pub(crate) fn named_run(&self) -> Option<&String> {
+        self.open_runs.first().or(self.last_run.as_ref())
+    }
+
+    /// Takes the beginning or the end of an AG-UI run by its name. Says whether it is inside another one, so that it ends
+    /// nothing.
+    pub(super) fn nests(&mut self, kind: &str, run_id: Option<String>) -> bool {
+        let place = run_id.as_ref().and_then(|id| self.open_runs.iter().position(|run| run == id));
+        match kind {
+            "RUN_STARTED" => {
+                if let (None, Some(id)) = (place, &run_id) {
+                    self.open_runs.push(id.clone());
+                }
+            }
+            "RUN_FINISHED" | "RUN_ERROR" => self.open_runs.truncate(place.unwrap_or(0)),
+            _ => return false,
+        }
+        self.last_run = run_id.or(self.last_run.take());
+        kind != "RUN_STARTED" && !self.open_runs.is_empty()
+    }
+
+    /// Takes what an agent's chunk says about its run.
     pub(super) fn goes_on(&mut self, kind: &str, after: Lifecycle) {
+        let afterthought = is_afterthought(kind);
         if self.lifecycle != Lifecycle::Open {
-            // What agents send behind the end of a turn may belong to it; everything else begins a run. An end without a
-            // beginning is all that its run had to say.
-            let begins = !is_afterthought(kind);
-            if begins || after != Lifecycle::Open {
+            // What agents send behind the end of a turn may belong to it; everything else begins a turn.
+            if !afterthought {
+                self.begin_turn();
+            }
+            // Where no server marks the beginning of runs, a turn counts as one; so does an end alone.
+            if self.run.is_none() && (!afterthought || after != Lifecycle::Open) {
                 self.told = self.undelivered.len();
             }
-            if begins {
-                self.wants_tools = false;
-                self.speak();
-            }
         }
+        self.at_end = after != Lifecycle::Open || (self.at_end && afterthought);
         match kind {
             "TEXT_MESSAGE_CONTENT"
             | "TEXT_MESSAGE_CHUNK"
@@ -117,6 +188,9 @@ impl Entry {
             | "tool-input-available" => self.calls_last = true,
             _ => {}
         }
+        if after != Lifecycle::Open {
+            self.open_runs.clear();
+        }
         match after {
             Lifecycle::Open => {}
             Lifecycle::Finished => {
@@ -128,15 +202,11 @@ impl Entry {
                 let told = self.undelivered.drain(..self.told);
                 self.owed.extend(told);
                 self.told = 0;
+                self.wants_tools = false;
             }
             Lifecycle::Stopped => self.stop(),
         }
         self.lifecycle = after;
-    }
-
-    /// A run begins that tells its agent every answer so far, whatever its first chunk will be.
-    pub(super) fn begin(&mut self) {
-        self.told = self.undelivered.len();
     }
 
     /// The agent went on without the results of its calls: it does not wait for them.
@@ -150,7 +220,15 @@ impl Entry {
         self.undelivered.clear();
         self.owed.clear();
         self.told = 0;
+        self.at_end = true;
         self.lifecycle = Lifecycle::Stopped;
+    }
+
+    /// Its agent must be told an answer, unless somebody stopped it.
+    pub(super) fn owe(&mut self, answer: AnswerRef) {
+        if self.lifecycle != Lifecycle::Stopped && !self.undelivered.contains(&answer) {
+            self.undelivered.push(answer);
+        }
     }
 
     /// The agent knows this answer already: it acted on it.

@@ -21,7 +21,7 @@ use session_protocol::{Dialect, FinishReason};
 use self::entry::is_signal;
 pub(crate) use self::entry::{AnswerRef, Entry, Lifecycle, lifecycle_after};
 
-use crate::event::Role;
+use crate::event::{Role, RunMark};
 
 /// An approval request and its answer.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub(crate) struct Ask {
     pub(crate) message_id: Option<String>,
     pub(crate) tool_call_id: Option<String>,
     pub(crate) approved: Option<bool>,
+    /// The run that asked, where a server marks runs.
+    run: Option<String>,
 }
 
 /// A tool call and whether it has a result.
@@ -76,8 +78,9 @@ impl Wish {
 pub(crate) struct Ledger {
     items: u64,
     messages: HashMap<String, Entry>,
-    asks: HashMap<String, Ask>,
-    calls: HashMap<String, Call>,
+    /// By id, the newest last: agents choose ids, and two may choose the same.
+    asks: HashMap<String, Vec<Ask>>,
+    calls: HashMap<String, Vec<Call>>,
     agents: BTreeMap<String, Value>,
     presence: BTreeMap<String, Value>,
     txids: HashMap<(Wish, String), String>,
@@ -110,6 +113,9 @@ struct ItemHeaders<'a> {
     control: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     txid: Option<Cow<'a, str>>,
+    /// Lenient, because somebody else may mean something else by it (L9).
+    #[serde(borrow, default)]
+    run: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +156,8 @@ impl Ledger {
         match (&*kind, delete, item.value) {
             ("chunk", false, Some(value)) => {
                 if let Ok(row) = serde_json::from_str::<ChunkRow<'_>>(value.get()) {
-                    self.chunk(&key, &row, headers.txid.as_deref());
+                    let run = headers.run.and_then(|mark| serde_json::from_str(mark.get()).ok());
+                    self.chunk(&key, &row, headers.txid.as_deref(), run);
                 }
             }
             ("chunk", true, _) => self.delete_chunk(&key),
@@ -175,7 +182,7 @@ impl Ledger {
         }
     }
 
-    fn chunk(&mut self, key: &str, row: &ChunkRow<'_>, txid: Option<&str>) {
+    fn chunk(&mut self, key: &str, row: &ChunkRow<'_>, txid: Option<&str>, run: Option<RunMark>) {
         let seq = key.rsplit_once(':').and_then(|(_, seq)| seq.parse::<u64>().ok()).unwrap_or(0);
         let kind = serde_json::from_str::<ChunkType<'_>>(&row.chunk)
             .map(|chunk| chunk.r#type.into_owned())
@@ -193,6 +200,9 @@ impl Ledger {
         if seq >= entry.next_seq {
             entry.rows += 1;
             entry.next_seq = seq + 1;
+        }
+        if let Some(run) = run {
+            entry.begin(run);
         }
         // Deltas are most of a session and say nothing more than "open": they are not parsed any further.
         if matches!(
@@ -218,12 +228,13 @@ impl Ledger {
         if !signal {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
             if kind == "RUN_STARTED" {
-                entry.last_run = text(&chunk, "runId");
                 entry.last_thread = text(&chunk, "threadId");
             }
+            let inside = entry.nests(&kind, text(&chunk, "runId"));
             // The AI SDK's error is a note; its message ends by `finish`.
             let note = kind == "error" && chunk.get("errorText").is_some();
-            let after = if note { Some(Lifecycle::Open) } else { lifecycle_after(&kind) };
+            let goes_on = note || inside;
+            let after = if goes_on { Some(Lifecycle::Open) } else { lifecycle_after(&kind) };
             if let Some(after) = after {
                 let reason = finish_reason(&chunk).map(FinishReason::of_word);
                 // The AI SDK says in the reason that its run failed.
@@ -231,8 +242,13 @@ impl Ledger {
                 // Of the events that an application makes up, two ask for something.
                 let name = chunk.get("name").and_then(Value::as_str);
                 let asks = matches!(name, Some("approval-requested" | "tool-input-available"));
-                let kind = if kind == "CUSTOM" && !asks { "" } else { &*kind };
+                let plain = inside || (kind == "CUSTOM" && !asks);
+                let kind = if plain { "" } else { &*kind };
                 entry.goes_on(kind, if failed { Lifecycle::Failed } else { after });
+                if after != Lifecycle::Open {
+                    let tools = reason == Some(FinishReason::ToolCalls);
+                    entry.for_good = after != Lifecycle::Finished || (reason.is_some() && !tools);
+                }
                 if matches!(kind, "RUN_FINISHED" | "done" | "finish") {
                     entry.wants_tools = match reason {
                         Some(reason) => reason == FinishReason::ToolCalls,
@@ -297,7 +313,7 @@ impl Ledger {
                 if let (Some(id), Some(approved)) =
                     (text(chunk, "approvalId"), chunk.get("approved").and_then(Value::as_bool))
                 {
-                    self.answer(id, approved);
+                    self.answer(message_id, id, approved);
                 }
             }
             // To the AI SDK every call has its input one day; to TanStack it is the client's to run.
@@ -313,9 +329,7 @@ impl Ledger {
                 if let Some(id) = text(chunk, "toolCallId") {
                     self.call(message_id, &id);
                     let by_provider = chunk.get("providerExecuted") == Some(&Value::Bool(true));
-                    if let Some(call) = self.calls.get_mut(&id).filter(|_| by_provider) {
-                        call.by_provider = true;
-                    }
+                    self.call(message_id, &id).by_provider |= by_provider;
                 }
             }
             "tool_call" => {
@@ -358,74 +372,100 @@ impl Ledger {
             } else if let Some(call) = call
                 && (kind == "client_tool" || reason == "client_tool_input")
             {
-                self.call(message_id, &call);
-                if let Some(call) = self.calls.get_mut(&call) {
-                    call.client = true;
-                    call.interrupt_id = Some(id);
-                }
+                let call = self.call(message_id, &call);
+                call.client = true;
+                call.interrupt_id = Some(id);
             } else {
                 self.ask(message_id, &id, None); // a question of another kind is answered with yes or no
             }
         }
     }
 
-    /// Agents number their approvals anew in every run: a request in another message is a new one.
+    /// A request. Agents number their approvals anew in every run: one in another message is a new one, and so is one in
+    /// the same message for another call, or in a later run for none.
     fn ask(&mut self, message_id: &str, id: &str, tool_call_id: Option<String>) {
-        let ask = self.asks.entry(id.to_owned()).or_default();
-        if ask.message_id.as_deref() != Some(message_id) {
-            if ask.message_id.is_some() {
-                *ask = Ask::default();
+        let Some(entry) = self.messages.get_mut(message_id) else { return };
+        let asks = self.asks.entry(id.to_owned()).or_default();
+        let known = asks.iter().position(|ask| is_in(ask.message_id.as_ref(), message_id));
+        let again = known.is_some_and(|at| {
+            let ask = &asks[at];
+            let another = match (&ask.tool_call_id, &tool_call_id) {
+                (Some(old), Some(new)) => old != new,
+                (None, None) => ask.run.as_ref() != entry.run(),
+                _ => false,
+            };
+            another && ask.approved.is_some()
+        });
+        let at = match known {
+            Some(at) if !again => at,
+            _ => {
+                // An answer may have come before its request.
+                let early = asks.iter().position(|ask| ask.message_id.is_none());
+                let new = early.or(known).map(|at| asks.remove(at)).filter(|_| !again);
+                asks.push(new.unwrap_or_default());
+                asks.len() - 1
             }
+        };
+        if known.is_none() {
+            entry.asks.push(id.to_owned());
+        }
+        let ask = &mut asks[at];
+        if ask.message_id.is_none() {
             ask.message_id = Some(message_id.to_owned());
-            if let Some(entry) = self.messages.get_mut(message_id) {
-                entry.asks.push(id.to_owned());
-            }
+            ask.run = entry.run().cloned();
         }
         if let Some(call) = tool_call_id {
             ask.tool_call_id = Some(call.clone());
-            self.call(message_id, &call);
-            if let Some(call) = self.calls.get_mut(&call) {
-                call.approval = Some(id.to_owned());
-            }
+            self.call(message_id, &call).approval = Some(id.to_owned());
         }
     }
 
-    /// The first answer wins.
-    fn answer(&mut self, id: String, approved: bool) {
-        let ask = self.asks.entry(id.clone()).or_default();
+    /// An answer, to the request in the same message or else to the newest. The first one wins.
+    fn answer(&mut self, row_id: &str, id: String, approved: bool) {
+        let asks = self.asks.entry(id.clone()).or_default();
+        let here = asks.iter().position(|ask| is_in(ask.message_id.as_ref(), row_id));
+        if asks.is_empty() {
+            asks.push(Ask::default());
+        }
+        let at = here.unwrap_or(asks.len() - 1);
+        let ask = &mut asks[at];
         if ask.approved.is_some() {
             return;
         }
         ask.approved = Some(approved);
         if let Some(entry) = ask.message_id.as_ref().and_then(|id| self.messages.get_mut(id)) {
-            entry.undelivered.push(AnswerRef::Approval(id));
+            entry.owe(AnswerRef::Approval(id));
         }
     }
 
     /// A call that the agent says is the client's to run.
     fn client_call(&mut self, message_id: &str, chunk: &Value) {
-        let Some(id) = text(chunk, "toolCallId") else { return };
-        self.call(message_id, &id);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.client = true;
+        if let Some(id) = text(chunk, "toolCallId") {
+            self.call(message_id, &id).client = true;
         }
     }
 
-    /// As with approvals, the same id in another message is another call.
-    fn call(&mut self, message_id: &str, id: &str) {
-        let call = self.calls.entry(id.to_owned()).or_default();
-        if call.message_id.as_deref() != Some(message_id) {
-            if call.message_id.is_some() {
-                *call = Call::default();
-            }
-            call.message_id = Some(message_id.to_owned());
+    /// The call with this id in this message. As with approvals, the same id in another message is another call.
+    fn call(&mut self, message_id: &str, id: &str) -> &mut Call {
+        let calls = self.calls.entry(id.to_owned()).or_default();
+        let known = calls.iter().position(|call| is_in(call.message_id.as_ref(), message_id));
+        // A result may have come before its call.
+        let known = known.or_else(|| calls.iter().position(|call| call.message_id.is_none()));
+        let at = known.unwrap_or_else(|| {
+            calls.push(Call::default());
+            calls.len() - 1
+        });
+        if calls[at].message_id.is_none() {
+            calls[at].message_id = Some(message_id.to_owned());
             if let Some(entry) = self.messages.get_mut(message_id) {
                 entry.calls.push(id.to_owned());
             }
         }
+        &mut calls[at]
     }
 
-    /// A result of a tool call. One that a client found must still be told to the agent.
+    /// A result of a tool call, of the one in the same message or else of the newest. One that a client found must still
+    /// be told to the agent.
     fn result(
         &mut self,
         row_id: &str,
@@ -434,7 +474,13 @@ impl Ledger {
         by_client: bool,
     ) {
         let Some(id) = text(chunk, "toolCallId") else { return };
-        let call = self.calls.entry(id.clone()).or_default();
+        let calls = self.calls.entry(id.clone()).or_default();
+        let here = calls.iter().position(|call| is_in(call.message_id.as_ref(), row_id));
+        if calls.is_empty() {
+            calls.push(Call::default());
+        }
+        let at = here.unwrap_or(calls.len() - 1);
+        let call = &mut calls[at];
         if call.result.is_none() {
             call.result = Some(fingerprint(output, error));
         }
@@ -449,10 +495,7 @@ impl Ledger {
         }
         let owner = call.message_id.clone().unwrap_or_else(|| row_id.to_owned());
         if let Some(entry) = self.messages.get_mut(&owner) {
-            let answer = AnswerRef::ToolCall(id);
-            if !entry.undelivered.contains(&answer) {
-                entry.undelivered.push(answer);
-            }
+            entry.owe(AnswerRef::ToolCall(id));
         }
     }
 
@@ -465,10 +508,14 @@ impl Ledger {
         }
         let Some(entry) = self.messages.remove(message_id) else { return };
         for id in entry.asks {
-            self.asks.remove(&id);
+            if let Some(asks) = self.asks.get_mut(&id) {
+                asks.retain(|ask| !is_in(ask.message_id.as_ref(), message_id));
+            }
         }
         for id in entry.calls {
-            self.calls.remove(&id);
+            if let Some(calls) = self.calls.get_mut(&id) {
+                calls.retain(|call| !is_in(call.message_id.as_ref(), message_id));
+            }
         }
         self.txids.retain(|_, owner| owner != message_id);
     }
@@ -506,45 +553,75 @@ impl Ledger {
         self.messages.get(message_id).map_or(0, |entry| entry.next_seq)
     }
 
-    /// The approval with this id, when its request is in the stream.
-    pub(crate) fn approval(&self, id: &str) -> Option<&Ask> {
-        self.asks.get(id).filter(|ask| ask.message_id.is_some())
-    }
-
-    /// The tool call with this id, when it is in the stream.
-    pub(crate) fn tool_call(&self, id: &str) -> Option<&Call> {
-        self.calls.get(id).filter(|call| call.message_id.is_some())
-    }
-
-    /// Whether a message still waits for a person: an open approval, or a tool that the client must run.
-    pub(crate) fn is_waiting(&self, message_id: &str) -> bool {
-        let Some(entry) = self.messages.get(message_id) else { return false };
-        let own = |owner: &Option<String>| owner.as_deref() == Some(message_id);
-        let asks = entry.asks.iter().filter_map(|id| self.asks.get(id));
-        let approvals = asks.filter(|ask| own(&ask.message_id)).any(|ask| {
-            let call = ask.tool_call_id.as_ref().and_then(|id| self.calls.get(id));
-            ask.approved.is_none() && call.is_none_or(|call| call.result.is_none())
-        });
-        let calls = entry.calls.iter().enumerate();
-        let calls = calls.filter_map(|(at, id)| Some((at, self.calls.get(id)?)));
-        let mut calls = calls.filter(|(_, call)| own(&call.message_id));
-        let denied = |call: &Call| {
-            let ask = call.approval.as_ref().and_then(|id| self.asks.get(id));
-            ask.is_some_and(|ask| ask.approved == Some(false))
+    /// The approval with this id, when its request is in the stream: in this message, or else the newest.
+    pub(crate) fn approval(&self, id: &str, message_id: Option<&str>) -> Option<&Ask> {
+        let here = |ask: &&Ask| match message_id {
+            Some(_) => ask.message_id.as_deref() == message_id,
+            None => ask.message_id.is_some(),
         };
-        approvals
-            || calls.any(|(at, call)| {
-                let open = at >= entry.passed && !call.by_provider && call.approval.is_none();
-                let wanted = call.client || (entry.wants_tools && open);
-                wanted && call.result.is_none() && !denied(call)
+        self.asks.get(id)?.iter().rfind(here)
+    }
+
+    /// The tool call with this id, when it is in the stream: in this message, or else the newest.
+    pub(crate) fn tool_call(&self, id: &str, message_id: Option<&str>) -> Option<&Call> {
+        let here = |call: &&Call| match message_id {
+            Some(_) => call.message_id.as_deref() == message_id,
+            None => call.message_id.is_some(),
+        };
+        self.calls.get(id)?.iter().rfind(here)
+    }
+
+    /// Whether a message still waits: for an answer, or for results of calls that its agent may run itself.
+    pub(crate) fn is_waiting(&self, message_id: &str) -> bool {
+        self.is_asking(message_id) || self.has_open_calls(message_id)
+    }
+
+    /// Whether a message waits for a person or a client, as its agent said: an open approval, or a tool that the client
+    /// must run.
+    pub(crate) fn is_asking(&self, message_id: &str) -> bool {
+        self.open_asks(message_id).next().is_some()
+            || self.calls_in(message_id).any(|(_, call)| call.client && self.is_open(call))
+    }
+
+    /// Approvals of a message that nobody has answered, unless somebody stopped it.
+    pub(crate) fn open_asks<'a>(&'a self, message_id: &'a str) -> impl Iterator<Item = &'a str> {
+        let entry = self.messages.get(message_id);
+        let entry = entry.filter(|entry| entry.lifecycle != Lifecycle::Stopped).into_iter();
+        let asks = entry.flat_map(|entry| &entry.asks);
+        let open = asks.filter(move |id| {
+            self.approval(id, Some(message_id)).is_some_and(|ask| {
+                let call = ask.tool_call_id.as_ref();
+                let call = call.and_then(|call| self.tool_call(call, Some(message_id)));
+                ask.approved.is_none() && call.is_none_or(|call| call.result.is_none())
+            })
+        });
+        open.map(String::as_str)
+    }
+
+    /// Whether the last turn of a message ended for calls of which nobody said who runs them: the agent itself, which then
+    /// goes on in the same response, or the client.
+    pub(crate) fn has_open_calls(&self, message_id: &str) -> bool {
+        let Some(entry) = self.messages.get(message_id) else { return false };
+        let mut calls = self.calls_in(message_id).skip(entry.passed);
+        entry.wants_tools
+            && calls.any(|(_, call)| {
+                let theirs = call.by_provider || call.client || call.approval.is_some();
+                !theirs && self.is_open(call)
             })
     }
 
-    /// A run begins that tells the message's agent every answer so far.
-    pub(crate) fn begin(&mut self, message_id: &str) {
-        if let Some(entry) = self.messages.get_mut(message_id) {
-            entry.begin();
-        }
+    /// Calls of a message in order, unless somebody stopped it.
+    fn calls_in<'a>(&'a self, message_id: &'a str) -> impl Iterator<Item = (&'a String, &'a Call)> {
+        let entry = self.messages.get(message_id);
+        let entry = entry.filter(|entry| entry.lifecycle != Lifecycle::Stopped).into_iter();
+        let calls = entry.flat_map(|entry| &entry.calls);
+        calls.filter_map(move |id| Some((id, self.tool_call(id, Some(message_id))?)))
+    }
+
+    fn is_open(&self, call: &Call) -> bool {
+        let ask = call.approval.as_ref();
+        let ask = ask.and_then(|id| self.approval(id, call.message_id.as_deref()));
+        call.result.is_none() && ask.is_none_or(|ask| ask.approved != Some(false))
     }
 
     /// Registered agents, in the order of their registration: `(agentId, public fields)`.
@@ -606,6 +683,10 @@ pub(crate) fn fingerprint(output: Option<&Value>, error: Option<&Value>) -> u64 
     let failed = error.filter(|error| !error.is_null() && *error != "");
     plain(failed.or(output)).hash(&mut hasher);
     hasher.finish()
+}
+
+fn is_in(owner: Option<&String>, message_id: &str) -> bool {
+    owner.is_some_and(|owner| owner == message_id)
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {

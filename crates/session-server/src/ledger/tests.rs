@@ -9,7 +9,8 @@ fn ledger(rows: &[(&str, Role, Value)]) -> Ledger {
     let mut ledger = Ledger::default();
     for (message_id, role, chunk) in rows {
         let chunk = chunk.to_string();
-        let row = Row { message_id, actor_id: "x", role: *role, chunk: &chunk, txid: Some(&chunk) };
+        let (txid, run) = (Some(&*chunk), None);
+        let row = Row { message_id, actor_id: "x", role: *role, chunk: &chunk, txid, run };
         let seq = ledger.next_seq(message_id);
         ledger.apply(&event::chunk(row, seq, "2026-01-01T00:00:00.000Z"));
     }
@@ -50,7 +51,7 @@ fn a_message_waits_until_its_approval_is_answered() {
     assert_eq!((entry.lifecycle, entry.next_seq), (Lifecycle::Finished, 3));
     // The first answer wins.
     rows.push(answered(false));
-    assert_eq!(ledger(&rows).approval("a").unwrap().approved, Some(true));
+    assert_eq!(ledger(&rows).approval("a", None).unwrap().approved, Some(true));
     // The next run tells the agent, when it ends well.
     let say = |chunk: Value| ("m", Role::Assistant, chunk);
     rows.push(say(json!({"type": "RUN_STARTED", "runId": "r"})));
@@ -122,7 +123,7 @@ fn a_call_that_nobody_answered_waits_for_the_client() {
         (true, vec![legacy("l1"), legacy("l2"), done("tool_calls".into()), ask, done(Value::Null)]),
     ] {
         let mut ledger = ledger(&rows);
-        if ledger.approval("a").is_some() {
+        if ledger.approval("a", None).is_some() {
             let answer = json!({"type": "approval-response", "approvalId": "a", "approved": true})
                 .to_string();
             let row = Row {
@@ -131,6 +132,7 @@ fn a_call_that_nobody_answered_waits_for_the_client() {
                 role: Role::User,
                 chunk: &answer,
                 txid: None,
+                run: None,
             };
             ledger.apply(&event::chunk(row, ledger.next_seq("m"), "now"));
         }
@@ -146,7 +148,7 @@ fn the_same_id_asked_in_another_message_is_another_request() {
     let ledger = ledger(&rows);
     assert!(ledger.is_waiting("n"));
     assert!(!ledger.is_waiting("m"));
-    assert_eq!(ledger.approval("a").unwrap().approved, None);
+    assert_eq!(ledger.approval("a", None).unwrap().approved, None);
 }
 
 #[test]
@@ -175,14 +177,14 @@ fn malformed_and_unknown_items_change_nothing() {
 fn a_reset_forgets_everything_and_deletes_forget_a_message() {
     let mut reset = ledger(&asked("m"));
     reset.apply(br#"{"headers":{"control":"reset"}}"#);
-    assert!(reset.message("m").is_none() && reset.approval("a").is_none());
+    assert!(reset.message("m").is_none() && reset.approval("a", None).is_none());
 
     let mut deleted = ledger(&asked("m"));
     for seq in 0..2 {
         assert!(deleted.message("m").is_some());
         deleted.apply(&event::delete("chunk", &format!("m:{seq}")));
     }
-    assert!(deleted.message("m").is_none() && deleted.approval("a").is_none());
+    assert!(deleted.message("m").is_none() && deleted.approval("a", None).is_none());
     assert_eq!(deleted.next_seq("m"), 0);
 }
 
@@ -196,6 +198,7 @@ fn sequence_numbers_go_on_after_the_highest() {
             role: Role::Assistant,
             chunk: "not json",
             txid: None,
+            run: None,
         };
         ledger.apply(&event::chunk(row, seq, "now"));
     }

@@ -16,6 +16,9 @@ use crate::{access::Acting, problem::Problem, session::NewToolResult, sessions::
 #[serde(rename_all = "camelCase")]
 pub(super) struct Decide {
     approved: bool,
+    /// The message that asks, when agents ask under the same id in several; without it the one that asked last is meant.
+    #[serde(default)]
+    message_id: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
     #[serde(default)]
@@ -31,6 +34,10 @@ pub(super) struct ToolResult {
     output: Value,
     #[serde(default)]
     error: Option<String>,
+    /// The message that holds the call, when several hold one of this id. Anything else is taken for no hint: upstream's
+    /// clients send ids of their own.
+    #[serde(default)]
+    message_id: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
     #[serde(default)]
@@ -74,7 +81,8 @@ pub(super) async fn approval(
     let txid = uuid("txid", body.txid)?;
     app.sessions
         .with(&session, Open::Existing, move |session| {
-            session.respond(&approval, body.approved, &actor, txid.as_deref())
+            let message_id = body.message_id.as_deref();
+            session.respond(&approval, message_id, body.approved, &actor, txid.as_deref())
         })
         .await?;
     Ok(no_content())
@@ -89,6 +97,7 @@ pub(super) async fn tool_result(
     Body(body): Body<ToolResult>,
 ) -> Result<Response, Problem> {
     let new = NewToolResult {
+        message_id: body.message_id,
         tool_call_id: body.tool_call_id,
         output: body.output,
         error: body.error,
@@ -109,6 +118,7 @@ pub(super) async fn answers(
     Body(body): Body<Answers>,
 ) -> Result<Response, Problem> {
     let new = NewToolResult {
+        message_id: None,
         tool_call_id: tool_use,
         output: json!({"answers": body.answers}),
         error: None,

@@ -264,8 +264,14 @@ mod tests {
     use crate::event::{self, Role, Row};
 
     fn row(message: &str, seq: u64) -> Bytes {
-        let row =
-            Row { message_id: message, actor_id: "x", role: Role::User, chunk: "{}", txid: None };
+        let row = Row {
+            message_id: message,
+            actor_id: "x",
+            role: Role::User,
+            chunk: "{}",
+            txid: None,
+            run: None,
+        };
         event::chunk(row, seq, "now")
     }
 

@@ -72,15 +72,18 @@ impl Session {
                 "createdAt": event::now(),
             },
         });
-        self.push_row(Row { message_id, actor_id, role, chunk: &chunk.to_string(), txid });
+        let chunk = &chunk.to_string();
+        self.push_row(Row { message_id, actor_id, role, chunk, txid, run: None });
         self.batch.grows = true;
         self.touch();
     }
 
-    /// Answers an approval in the message that holds the request. The first answer wins.
+    /// Answers an approval in the message that holds the request: the named one, or else the one that asked last under this
+    /// id. The first answer wins.
     pub(crate) fn respond(
         &mut self,
         approval_id: &str,
+        message_id: Option<&str>,
         approved: bool,
         actor_id: &str,
         txid: Option<&str>,
@@ -88,7 +91,7 @@ impl Session {
         if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Approval, txid).is_some()) {
             return Ok(()); // also when the agent has asked anew under the same id since
         }
-        let Some(ask) = self.ledger.approval(approval_id) else {
+        let Some(ask) = self.ledger.approval(approval_id, message_id) else {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
         };
         if let Some(first) = ask.approved {
@@ -104,18 +107,24 @@ impl Session {
         let Some(message_id) = ask.message_id.clone() else {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
         };
-        let chunk =
-            json!({"type": "approval-response", "approvalId": approval_id, "approved": approved});
-        self.push_row(Row {
-            message_id: &message_id,
-            actor_id,
-            role: Role::User,
-            chunk: &chunk.to_string(),
-            txid,
-        });
+        self.answer(&message_id, approval_id, approved, actor_id, txid);
         self.touch();
         self.go_on(&message_id, Some(actor_id));
         Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        message_id: &str,
+        approval_id: &str,
+        approved: bool,
+        actor_id: &str,
+        txid: Option<&str>,
+    ) {
+        let chunk =
+            json!({"type": "approval-response", "approvalId": approval_id, "approved": approved});
+        let chunk = &chunk.to_string();
+        self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid, run: None });
     }
 
     /// Writes a tool's result into the message that holds the call. A different second result is refused.
@@ -125,7 +134,9 @@ impl Session {
             return Ok(());
         }
         let failed = new.error.as_deref().filter(|error| !error.is_empty());
-        let Some(call) = self.ledger.tool_call(&new.tool_call_id) else {
+        let named = |message_id| self.ledger.tool_call(&new.tool_call_id, message_id);
+        let call = new.message_id.as_deref().and_then(|id| named(Some(id))).or_else(|| named(None));
+        let Some(call) = call else {
             return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
         };
         if let Some(first) = call.result {
@@ -155,6 +166,7 @@ impl Session {
                 role: Role::User,
                 chunk: &chunk.to_string(),
                 txid: txid.filter(|_| n == 0),
+                run: None,
             });
         }
         self.touch();
@@ -209,7 +221,7 @@ impl Session {
         } // else it is about to answer already
     }
 
-    /// Stops the run that writes `message_id`. Without one: the runs that this actor began, or, where there are none,
+    /// Stops the run that writes `message_id`, or the waiting of one that asked for something. Without one: the runs that this actor began, or, where there are none,
     /// every run of the session. Says how many were stopped.
     pub(crate) fn stop(&mut self, message_id: Option<&str>, actor_id: &str) -> usize {
         let Some(message_id) = message_id else {
@@ -221,7 +233,16 @@ impl Session {
                 self.stop_all(actor_id)
             };
         };
-        self.stop_where(|plan| plan.message_id == message_id, actor_id)
+        let stopped = self.stop_where(|plan| plan.message_id == message_id, actor_id);
+        let waiting = self
+            .ledger
+            .message(message_id)
+            .filter(|entry| stopped == 0 && !entry.is_open() && self.ledger.is_waiting(message_id));
+        let Some(entry) = waiting else { return stopped };
+        let (plan, agent_id) = (RunPlan::resuming(message_id, entry, None), entry.actor_id.clone());
+        self.push_stop(&plan, actor_id, "aborted");
+        self.rest(&agent_id);
+        1
     }
 
     /// Stops every run of the session.
@@ -278,6 +299,12 @@ impl Session {
             let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run});
             self.push_agent_chunk(plan, &chunk);
         }
+        // Nobody is asked any more.
+        let open: Vec<String> =
+            self.ledger.open_asks(&plan.message_id).map(str::to_owned).collect();
+        for approval_id in &open {
+            self.answer(&plan.message_id, approval_id, false, actor_id, None);
+        }
         let chunk = terminal::stopped(self.dialect(&plan.message_id), actor_id, reason);
         self.push_row(Row {
             message_id: &plan.message_id,
@@ -285,6 +312,7 @@ impl Session {
             role: Role::Assistant,
             chunk: &chunk.to_string(),
             txid: None,
+            run: None,
         });
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();

@@ -38,7 +38,7 @@ impl Session {
 
     /// Whether another agent may react to what this run says.
     pub(super) fn may_be_heard(&self, plan: &RunPlan) -> bool {
-        plan.depth() < self.shared.agent_depth
+        plan.depth < self.shared.agent_depth
             && self.ledger.agents().any(|(id, _)| *id != plan.agent_id)
     }
 
@@ -54,17 +54,18 @@ impl Session {
         });
         let listeners: Vec<String> = listeners.map(|(id, _)| id.clone()).collect();
         for agent_id in listeners {
-            let depth = plan.depth() + 1;
-            let cause = Cause::Reply { id: plan.message_id.clone(), depth };
+            let depth = plan.depth + 1;
+            let cause = Cause::Reply { id: plan.message_id.clone() };
             let waiting = self.queued.iter_mut().find(|queued| {
                 queued.agent_id == agent_id && matches!(queued.cause, Cause::Reply { .. })
             });
             if let Some(waiting) = waiting {
-                waiting.cause = cause;
+                (waiting.cause, waiting.depth) = (cause, depth);
                 let plan = waiting.clone();
                 self.store_plan(plan);
             } else {
-                self.plan(RunPlan::new(&agent_id, cause, plan.asked_by.clone()));
+                let asked_by = plan.asked_by.clone();
+                self.plan(RunPlan { depth, ..RunPlan::new(&agent_id, cause, asked_by) });
             }
         }
     }

@@ -20,6 +20,7 @@ pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,12 +29,13 @@ use presence::Attendance;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use session_protocol::{AgentSpec, Dialect};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    event::{self, Role, Row},
-    ledger::{Ledger, Wish},
+    event::{self, Role, Row, RunMark},
+    ledger::{Ledger, Lifecycle, Wish},
     problem::Problem,
     sessions::Shared,
     store::{Op, StoredRun},
@@ -70,10 +72,8 @@ impl Batch {
 struct Live {
     plan: RunPlan,
     cancel: CancellationToken,
-    /// The agent wrote something in this run.
-    wrote: bool,
-    /// The last of it was an end.
-    ended: bool,
+    /// When the agent wrote something last in this run.
+    wrote_at: Option<Instant>,
     /// What it said, where another agent may react to it.
     heard: Option<Hearing>,
     /// It said its first word.
@@ -106,6 +106,8 @@ pub(crate) struct NewMessage {
 
 /// A tool result that a client posts.
 pub(crate) struct NewToolResult {
+    /// The message that holds the call, when two have calls of the same id; else the newest is meant.
+    pub(crate) message_id: Option<String>,
     pub(crate) tool_call_id: String,
     pub(crate) output: Value,
     pub(crate) error: Option<String>,
@@ -187,6 +189,18 @@ impl Session {
         &self.ledger
     }
 
+    /// When time alone changes something: somebody is missed, or a run is over because its agent says nothing more.
+    pub(crate) fn due_in(&self) -> Option<Duration> {
+        let over = self.over_at().map(|at| at.saturating_duration_since(Instant::now()));
+        self.absence_in().into_iter().chain(over).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn elapse(&mut self) {
+        self.expire();
+        self.end_silent();
+    }
+
     /// No agent runs and none is about to, and nobody who is here could be missed.
     pub(crate) fn is_idle(&self) -> bool {
         self.runs.is_empty()
@@ -215,7 +229,8 @@ impl Session {
         let message_id = Uuid::new_v4().to_string();
         for (chunk, txid) in [(chunk, txid), (&json!({"type": "stop"}), None)] {
             let (message_id, chunk) = (message_id.as_str(), &*chunk.to_string());
-            self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid });
+            let row = Row { message_id, actor_id, role: Role::User, chunk, txid, run: None };
+            self.push_row(row);
         }
     }
 
@@ -227,13 +242,25 @@ impl Session {
     }
 
     fn push_agent_chunk(&mut self, plan: &RunPlan, chunk: &Value) {
+        self.push_output(plan, &chunk.to_string());
+    }
+
+    /// Writes a chunk of a run. The first one says that the run begins.
+    fn push_output(&mut self, plan: &RunPlan, chunk: &str) -> Bytes {
+        let entry = self.ledger.message(&plan.message_id);
+        // Whatever is open was begun before.
+        let begins = entry
+            .is_none_or(|entry| entry.lifecycle != Lifecycle::Open && !entry.is_of(&plan.run_id));
+        let mark =
+            begins.then(|| RunMark { id: plan.run_id.clone(), depth: plan.depth, told: plan.told });
         self.push_row(Row {
             message_id: &plan.message_id,
             actor_id: &plan.agent_id,
             role: Role::Assistant,
-            chunk: &chunk.to_string(),
+            chunk,
             txid: None,
-        });
+            run: mark.as_ref(),
+        })
     }
 
     fn touch(&mut self) {

@@ -109,13 +109,13 @@ impl Session {
     }
 
     /// How long until a device that fell silent is gone; `None` when nobody is here.
-    pub(crate) fn absence_in(&self) -> Option<Duration> {
+    pub(super) fn absence_in(&self) -> Option<Duration> {
         let left = self.attendance.next?.duration_since(Timestamp::now());
         Some(Duration::try_from(left).unwrap_or_default())
     }
 
     /// Writes `offline` for the devices that fell silent.
-    pub(crate) fn expire(&mut self) {
+    pub(super) fn expire(&mut self) {
         let now = Timestamp::now();
         let gone: Vec<(String, String, String)> = self
             .ledger

@@ -148,6 +148,7 @@ impl Session {
                 role: raw.role,
                 chunk: &raw.chunk,
                 txid: raw.txid.as_deref(),
+                run: None,
             });
         }
     }

@@ -1,8 +1,9 @@
 //! Planning, starting, ending and recovering runs.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use session_protocol::AgentSpec;
+use tokio::time::Instant;
 
 use super::{
     Live, Session,
@@ -10,12 +11,18 @@ use super::{
     listeners::Hearing,
 };
 use crate::{
-    event::{Role, Row},
-    ledger::{self, AnswerRef, Entry, Lifecycle},
+    event::Role,
+    ledger::{AnswerRef, Entry, Lifecycle},
     store::{Op, StoredRun},
     terminal::{self, RunName},
     turns::{self, Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
 };
+
+/// How long an agent that said its run is over, or asked for something and ended its turn, may still send something: an
+/// open connection alone says nothing.
+const AFTER_END: Duration = Duration::from_secs(5);
+/// The same when everything it asked for is answered.
+const AFTER_ANSWERS: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Puts a plan into the database before anything that depends on it is in the stream.
@@ -47,12 +54,12 @@ impl Session {
         }
     }
 
-    fn start(&mut self, plan: RunPlan) {
+    fn start(&mut self, mut plan: RunPlan) {
         let cancel = self.shared.shutdown_runs.child_token();
         let answers = match &plan.cause {
             Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => Vec::new(),
             Cause::Answers { .. } => {
-                self.ledger.begin(&plan.message_id);
+                plan.told = self.undelivered(&plan.message_id);
                 self.answers(&plan.message_id)
             }
         };
@@ -61,8 +68,7 @@ impl Session {
         let live = Live {
             plan: plan.clone(),
             cancel: cancel.clone(),
-            wrote: false,
-            ended: false,
+            wrote_at: None,
             heard,
             streaming: false,
         };
@@ -76,23 +82,28 @@ impl Session {
         known.or_else(|| turns::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
     }
 
+    fn undelivered(&self, message_id: &str) -> usize {
+        self.ledger.message(message_id).map_or(0, |entry| entry.undelivered.len())
+    }
+
     fn answers(&self, message_id: &str) -> Vec<Answer> {
         let entry = self.ledger.message(message_id).into_iter();
         entry
             .flat_map(|entry| entry.owed.iter().chain(&entry.undelivered))
             .filter_map(|answer| match answer {
                 AnswerRef::Approval(id) => {
-                    let ask = self.ledger.approval(id)?;
+                    let ask = self.ledger.approval(id, Some(message_id))?;
                     Some(Answer::Approval {
                         id: id.clone(),
                         tool_call_id: ask.tool_call_id.clone(),
                         approved: ask.approved?,
                     })
                 }
-                AnswerRef::ToolCall(id) => Some(Answer::ToolResult {
-                    tool_call_id: id.clone(),
-                    interrupt_id: self.ledger.tool_call(id)?.interrupt_id.clone(),
-                }),
+                AnswerRef::ToolCall(id) => {
+                    let call = self.ledger.tool_call(id, Some(message_id))?;
+                    let interrupt_id = call.interrupt_id.clone();
+                    Some(Answer::ToolResult { tool_call_id: id.clone(), interrupt_id })
+                }
             })
             .collect()
     }
@@ -118,9 +129,8 @@ impl Session {
         {
             return;
         }
-        let (agent, parent) = (entry.actor_id.clone(), entry.last_run.clone());
-        let asked_by = asked_by.map(str::to_owned);
-        self.plan(RunPlan::resuming(message_id, &agent, parent, asked_by));
+        let plan = RunPlan::resuming(message_id, entry, asked_by.map(str::to_owned));
+        self.plan(plan);
     }
 
     /// Takes what a run sent. Output of runs that were stopped is dropped.
@@ -129,31 +139,23 @@ impl Session {
             Output::Chunk(chunk) => {
                 let Some(live) = self.runs.get_mut(&output.run_id) else { return };
                 let kind = kind_of(&chunk);
-                live.wrote = true;
+                live.wrote_at = Some(Instant::now());
                 self.batch.grows = true;
                 let first_word = !live.streaming && is_text(&kind);
                 live.streaming |= first_word;
-                let (message_id, actor_id) =
-                    (live.plan.message_id.clone(), live.plan.agent_id.clone());
-                let item = self.push_row(Row {
-                    message_id: &message_id,
-                    actor_id: &actor_id,
-                    role: Role::Assistant,
-                    chunk: &chunk,
-                    txid: None,
-                });
-                let entry = self.ledger.message(&message_id);
-                let is_open = entry.is_none_or(|entry| entry.lifecycle == Lifecycle::Open);
-                if let Some(live) = self.runs.get_mut(&output.run_id) {
-                    if ledger::lifecycle_after(&kind).is_some() {
-                        live.ended = !is_open;
-                    }
-                    if let Some(heard) = &mut live.heard {
-                        heard.hear(&item);
-                    }
+                let (plan, streaming) = (live.plan.clone(), live.streaming);
+                let was_at_end = self.is_at_end(&plan);
+                let item = self.push_output(&plan, &chunk);
+                let live = self.runs.get_mut(&output.run_id);
+                if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
+                    heard.hear(&item);
                 }
-                if first_word {
-                    self.show(&actor_id, Activity::Streaming);
+                let at_end = self.is_at_end(&plan);
+                if at_end && self.ledger.is_asking(&plan.message_id) {
+                    self.show(&plan.agent_id, Activity::Blocked);
+                } else if first_word || (was_at_end && !at_end) {
+                    let activity = if streaming { Activity::Streaming } else { Activity::Thinking };
+                    self.show(&plan.agent_id, activity);
                 }
             }
             Output::End(end) => {
@@ -164,11 +166,60 @@ impl Session {
         }
     }
 
+    /// Whether the agent may have nothing more to say in this run.
+    fn is_at_end(&self, plan: &RunPlan) -> bool {
+        self.entry_of(plan).is_some_and(Entry::is_at_end)
+    }
+
+    /// The message of a run, when the run wrote something into it.
+    fn entry_of(&self, plan: &RunPlan) -> Option<&Entry> {
+        self.ledger.message(&plan.message_id).filter(|entry| entry.is_of(&plan.run_id))
+    }
+
+    /// When a run is over although its agent has not closed its response; `None` while it has to say more.
+    fn over_by(&self, live: &Live) -> Option<Instant> {
+        let message_id = &live.plan.message_id;
+        let entry = self.entry_of(&live.plan).filter(|entry| entry.is_at_end())?;
+        let patience = if self.ledger.has_open_calls(message_id) {
+            return None; // it runs them itself
+        } else if self.ledger.is_asking(message_id) {
+            AFTER_END
+        } else if !entry.undelivered.is_empty() {
+            AFTER_ANSWERS
+        } else if entry.for_good {
+            AFTER_END
+        } else {
+            return None; // the end of a part
+        };
+        Some(live.wrote_at? + patience)
+    }
+
+    /// When the next run is over by silence.
+    pub(super) fn over_at(&self) -> Option<Instant> {
+        self.runs.values().filter_map(|live| self.over_by(live)).min()
+    }
+
+    /// Ends the runs that are over by silence.
+    pub(super) fn end_silent(&mut self) {
+        let now = Instant::now();
+        let over = self.runs.values().filter(|live| self.over_by(live).is_some_and(|at| at <= now));
+        let over: Vec<String> = over.map(|live| live.plan.run_id.clone()).collect();
+        for run_id in over {
+            if let Some(live) = self.runs.remove(&run_id) {
+                live.cancel.cancel();
+                self.end(&live, &RunEnd::Finished);
+            }
+        }
+    }
+
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
     fn end(&mut self, live: &Live, end: &RunEnd) {
-        let Live { plan, wrote, ended, .. } = live;
-        let open = *wrote && !ended;
+        let plan = &live.plan;
+        let entry = self.entry_of(plan);
+        let (wrote, open) = (entry.is_some(), entry.is_some_and(Entry::is_open));
         let resumed = matches!(plan.cause, Cause::Answers { .. });
+        // A connection that breaks behind the end breaks nothing.
+        let end = if wrote && !self.is_under_way(plan) { &RunEnd::Finished } else { end };
         match end {
             // An agent that has nothing to say to an answer has been told it: the log says so.
             RunEnd::Finished if open || (resumed && !wrote) => {
@@ -177,9 +228,7 @@ impl Session {
             }
             RunEnd::Finished => {}
             RunEnd::Failed { code, message } => {
-                if open || !wrote {
-                    self.push_failure(plan, code, message);
-                }
+                self.push_failure(plan, code, message);
             }
         }
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
@@ -187,9 +236,8 @@ impl Session {
         self.go_on(&plan.message_id, plan.asked_by.as_deref());
         let done = |entry: &Entry| entry.lifecycle == Lifecycle::Finished;
         if let Some(heard) = &live.heard
-            && *wrote
             && *end == RunEnd::Finished
-            && self.ledger.message(&plan.message_id).is_some_and(done)
+            && self.entry_of(plan).is_some_and(done)
             && !self.ledger.is_waiting(&plan.message_id)
         {
             self.pass_on(plan, heard);
@@ -198,15 +246,26 @@ impl Session {
         self.rest(&plan.agent_id);
     }
 
+    /// Whether the agent would have gone on: it has not ended, or ended a turn for tools that it runs itself.
+    fn is_under_way(&self, plan: &RunPlan) -> bool {
+        self.entry_of(plan).is_some_and(|entry| {
+            entry.is_open() || (entry.is_at_end() && self.ledger.has_open_calls(&plan.message_id))
+        })
+    }
+
     /// Ends all runs because the server stops; the log says so at once instead of after the next start.
     pub(crate) fn interrupt_all(&mut self) {
         let runs = std::mem::take(&mut self.runs);
         self.batch.starts.clear();
-        self.rest_all();
         for live in runs.into_values() {
             live.cancel.cancel();
-            self.interrupt(&live.plan);
+            if self.entry_of(&live.plan).is_none() || self.is_under_way(&live.plan) {
+                self.interrupt(&live.plan);
+            } else {
+                self.batch.after.push(Op::DropRun { run_id: live.plan.run_id });
+            }
         }
+        self.rest_all();
     }
 
     /// Ends a run that nobody leads any more.
@@ -226,12 +285,11 @@ impl Session {
 
     /// The run as its agent has named it: readers that count runs wait for the end of that one.
     fn run_as_said(&self, plan: &RunPlan) -> RunName {
-        let open = self.ledger.message(&plan.message_id);
-        let open = open.filter(|entry| entry.lifecycle == Lifecycle::Open);
+        let open = self.ledger.message(&plan.message_id).filter(|entry| entry.is_open());
         let said = |name: Option<String>, ours: &str| name.unwrap_or_else(|| ours.to_owned());
         RunName {
             thread_id: said(open.and_then(|entry| entry.last_thread.clone()), &self.id),
-            run_id: said(open.and_then(|entry| entry.last_run.clone()), &plan.run_id),
+            run_id: said(open.and_then(|entry| entry.named_run().cloned()), &plan.run_id),
         }
     }
 
@@ -243,31 +301,20 @@ impl Session {
 
     pub(super) fn recover(&mut self, runs: Vec<StoredRun>) {
         let mut known = Vec::new();
-        for StoredRun { plan, started } in runs {
+        for StoredRun { mut plan, started } in runs {
             known.push(plan.message_id.clone());
-            let open = self
-                .ledger
-                .message(&plan.message_id)
-                .is_some_and(|entry| entry.lifecycle == Lifecycle::Open);
             let caused = match &plan.cause {
                 Cause::Message { id } | Cause::Again { id } => self.ledger.message(id).is_some(),
-                Cause::Reply { id, .. } => self
+                Cause::Reply { id } => self
                     .ledger
                     .message(id)
                     .is_some_and(|entry| entry.lifecycle == Lifecycle::Finished),
-                Cause::Answers { .. } => self
-                    .ledger
-                    .message(&plan.message_id)
-                    .is_some_and(|entry| !entry.undelivered.is_empty()),
+                Cause::Answers { .. } => self.undelivered(&plan.message_id) > 0,
             };
             if started {
-                let silent = match &plan.cause {
-                    Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => {
-                        self.ledger.message(&plan.message_id).is_none()
-                    }
-                    Cause::Answers { .. } => caused,
-                };
-                if open || (silent && caused) {
+                let silent = self.entry_of(&plan).is_none();
+                if self.is_under_way(&plan) || (silent && caused) {
+                    plan.told = self.undelivered(&plan.message_id);
                     self.interrupt(&plan);
                 } else {
                     self.forget(plan.run_id);
@@ -303,7 +350,7 @@ impl Session {
             !entry.undelivered.is_empty() && entry.lifecycle != Lifecycle::Open
         });
         owed.filter(|(id, _)| !self.ledger.is_waiting(id))
-            .map(|(id, entry)| RunPlan::resuming(id, &entry.actor_id, entry.last_run.clone(), None))
+            .map(|(id, entry)| RunPlan::resuming(id, entry, None))
             .collect()
     }
 
@@ -317,11 +364,9 @@ impl Session {
                     && whose(self, id, &entry.actor_id)
             })
             .map(|(id, entry)| {
-                let mut plan = RunPlan::resuming(id, &entry.actor_id, None, None);
-                if let Some(run_id) = &entry.last_run {
-                    plan.run_id.clone_from(run_id);
-                }
-                plan
+                let plan = RunPlan::resuming(id, entry, None);
+                let run_id = entry.run().or(entry.last_run.as_ref());
+                RunPlan { run_id: run_id.unwrap_or(&plan.run_id).clone(), ..plan }
             })
             .collect()
     }

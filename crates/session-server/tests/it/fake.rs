@@ -31,6 +31,21 @@ pub enum Reply {
     Fed(Arc<Mutex<Option<tokio::sync::mpsc::Receiver<String>>>>),
 }
 
+/// What feeds a [`Reply::Fed`]; the body ends when it is dropped.
+pub struct Feed(tokio::sync::mpsc::Sender<String>);
+
+impl Feed {
+    pub fn new() -> (Self, Reply) {
+        let (send, rest) = tokio::sync::mpsc::channel(4);
+        (Self(send), Reply::Fed(Arc::new(Mutex::new(Some(rest)))))
+    }
+
+    /// Nobody reads any more: the run is over.
+    pub async fn send(&self, piece: &str) {
+        self.0.send(piece.to_owned()).await.ok();
+    }
+}
+
 pub fn sse(chunks: &[&str]) -> Reply {
     let body = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
     Reply::Whole(200, "text/event-stream", body)

@@ -7,6 +7,7 @@ mod access;
 mod conformance;
 mod connections;
 mod defects;
+mod ends;
 mod fake;
 mod flow;
 mod folded;

@@ -112,8 +112,10 @@ async fn a_server_that_is_shut_down_ends_its_runs_first() {
     server.shutdown().await;
     let after = Rig::at(dir, |_| {}).await;
     let items = after.talk(&id).items().await;
-    let last = items.last().unwrap()["value"]["chunk"].as_str().unwrap().to_owned();
+    let mut chunks = items.iter().filter(|item| item["type"] == "chunk");
+    let last = chunks.next_back().unwrap()["value"]["chunk"].as_str().unwrap().to_owned();
     assert!(last.contains("interrupted"), "{last}");
+    assert_eq!(items.last().unwrap()["value"]["status"], "idle");
 }
 
 #[tokio::test]
