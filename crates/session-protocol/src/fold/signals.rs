@@ -2,10 +2,11 @@
 //!
 //! The same call id can occur in several messages (some models count from `call_0` every time), and an
 //! answer can arrive before its request. So a signal belongs to the newest call of its id that stood in
-//! the stream before it, or, when none did, to the first that comes after. That depends on positions
-//! only, never on the order of discovery, so any split of the log gives the same (L3).
+//! the stream before it, or, when none did, to the first that comes after; where its own message holds
+//! such calls, only those are looked at. That depends on positions and messages only, never on the order
+//! of discovery, so any split of the log gives the same (L3).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -31,10 +32,56 @@ type SignalAt = (u64, u32);
 pub(crate) struct Signals {
     calls: HashMap<String, Vec<Site>>,
     requests: HashMap<String, Vec<Site>>,
-    results: HashMap<String, BTreeMap<SignalAt, Signal>>,
-    answers: HashMap<String, BTreeMap<SignalAt, Signal>>,
+    results: HashMap<String, Told>,
+    answers: HashMap<String, Told>,
     configs: BTreeMap<SignalAt, Signal>,
     places: HashMap<SignalAt, Place>,
+}
+
+/// What was said about one id.
+#[derive(Default)]
+struct Told {
+    all: BTreeMap<SignalAt, Signal>,
+    /// The same by the message that it stands in.
+    by_message: HashMap<String, BTreeSet<SignalAt>>,
+}
+
+impl Told {
+    fn insert(&mut self, at: SignalAt, signal: Signal) {
+        self.by_message.entry(signal.message.clone()).or_default().insert(at);
+        self.all.insert(at, signal);
+    }
+
+    fn remove(&mut self, at: SignalAt) {
+        let Some(signal) = self.all.remove(&at) else { return };
+        if let Some(places) = self.by_message.get_mut(&signal.message) {
+            places.remove(&at);
+            if places.is_empty() {
+                self.by_message.remove(&signal.message);
+            }
+        }
+    }
+
+    /// What belongs to the site of this call in this message, oldest first.
+    fn about(&self, sites: &[Site], message: &str, call: &str) -> Vec<&Signal> {
+        let Some((from, to)) = window(sites.iter(), message, call) else { return Vec::new() };
+        let within =
+            |pos: u64, from: u64, to: Option<u64>| pos >= from && to.is_none_or(|to| pos < to);
+        let others = self.all.range((from, 0)..).take_while(|((pos, _), _)| within(*pos, from, to));
+        let others = others.filter(|(_, signal)| {
+            signal.message != message && sites.iter().all(|site| site.message != signal.message)
+        });
+        let mut about: Vec<(&SignalAt, &Signal)> = others.collect();
+        let here = sites.iter().filter(|site| site.message == message);
+        if let (Some(own), Some((from, to))) =
+            (self.by_message.get(message), window(here, message, call))
+        {
+            let own = own.iter().filter(|(pos, _)| within(*pos, from, to));
+            about.extend(own.filter_map(|at| self.all.get_key_value(at)));
+            about.sort_unstable_by_key(|(at, _)| **at);
+        }
+        about.into_iter().map(|(_, signal)| signal).collect()
+    }
 }
 
 enum Place {
@@ -134,10 +181,10 @@ impl Signals {
 
     /// Forgets a signal and says what that may have changed.
     pub(crate) fn remove(&mut self, at: SignalAt) -> Option<Affected> {
-        fn take(map: &mut HashMap<String, BTreeMap<SignalAt, Signal>>, id: &str, at: SignalAt) {
-            if let Some(list) = map.get_mut(id) {
-                list.remove(&at);
-                if list.is_empty() {
+        fn take(map: &mut HashMap<String, Told>, id: &str, at: SignalAt) {
+            if let Some(told) = map.get_mut(id) {
+                told.remove(at);
+                if told.all.is_empty() {
                     map.remove(id);
                 }
             }
@@ -161,8 +208,8 @@ impl Signals {
     /// The signal at a place.
     pub(crate) fn get(&self, at: SignalAt) -> Option<&Signal> {
         match self.places.get(&at)? {
-            Place::Result(call) => self.results.get(call)?.get(&at),
-            Place::Answer(approval) => self.answers.get(approval)?.get(&at),
+            Place::Result(call) => self.results.get(call)?.all.get(&at),
+            Place::Answer(approval) => self.answers.get(approval)?.all.get(&at),
             Place::Config => self.configs.get(&at),
         }
     }
@@ -203,40 +250,29 @@ impl Signals {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Signal> {
         self.results
             .values()
-            .flat_map(BTreeMap::values)
-            .chain(self.answers.values().flat_map(BTreeMap::values))
+            .flat_map(|told| told.all.values())
+            .chain(self.answers.values().flat_map(|told| told.all.values()))
             .chain(self.configs.values())
     }
 
     /// The result that others gave to the call of this id in this message: the newest that says
     /// anything.
     pub(crate) fn outcome(&self, call: &str, message: &str) -> Option<Outcome> {
-        let results = self.results.get(call)?;
-        let (from, to) = window(self.calls_of(call), message, call)?;
-        let mut last = None;
-        for (_, signal) in results.range((from, 0)..) {
-            if to.is_some_and(|to| signal.pos >= to) {
-                break;
-            }
-            let says = matches!(
+        let results = self.results.get(call)?.about(self.calls_of(call), message, call);
+        let says = |signal: &&&Signal| {
+            matches!(
                 &signal.kind,
                 SignalKind::Result { output, error, .. } if output.is_some() || error.is_some()
-            );
-            if says || last.is_none() {
-                last = Some(signal);
-            }
-        }
-        last.and_then(Signal::outcome)
+            )
+        };
+        let last = results.iter().rfind(says).or(results.first());
+        last.and_then(|signal| signal.outcome())
     }
 
     /// The answer to the request of this id in this message: the first wins.
     pub(crate) fn answer(&self, approval: &str, message: &str, call: &str) -> Option<Answer> {
-        let answers = self.answers.get(approval)?;
-        let (from, to) = window(self.requests_of(approval), message, call)?;
-        let (_, signal) = answers.range((from, 0)..).next()?;
-        if to.is_some_and(|to| signal.pos >= to) {
-            return None;
-        }
+        let sites = self.requests_of(approval);
+        let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
             SignalKind::Answer { approved, .. } => {
                 Some(Answer { approved: *approved, by: signal.by.clone(), at: signal.at.clone() })
@@ -258,10 +294,14 @@ impl Signals {
 }
 
 /// The positions whose signals belong to a site: from itself (the first: from the start) to the next.
-fn window(sites: &[Site], message: &str, call: &str) -> Option<(u64, Option<u64>)> {
-    let at = sites.iter().position(|site| site.message == message && site.call == call)?;
-    let from = if at == 0 { 0 } else { sites[at].pos };
-    Some((from, sites.get(at + 1).map(|next| next.pos)))
+fn window<'a>(
+    sites: impl Iterator<Item = &'a Site>,
+    message: &str,
+    call: &str,
+) -> Option<(u64, Option<u64>)> {
+    let mut sites = sites.enumerate();
+    let (at, site) = sites.find(|(_, site)| site.message == message && site.call == call)?;
+    Some((if at == 0 { 0 } else { site.pos }, sites.next().map(|(_, next)| next.pos)))
 }
 
 #[cfg(test)]
@@ -298,6 +338,23 @@ mod tests {
         signals.add(answer(1, true));
         signals.add_request("a", site(5, "m"));
         assert!(signals.answer("a", "m", "c").is_some_and(|a| a.approved));
+    }
+
+    #[test]
+    fn an_answer_in_a_message_that_asks_is_not_for_another_one() {
+        let mut signals = Signals::default();
+        signals.add_request("a", site(5, "m1"));
+        signals.add_request("a", site(6, "m2"));
+        let in_m1 = Signal { message: "m1".into(), ..answer(7, true) };
+        signals.add(in_m1);
+        assert!(signals.answer("a", "m1", "c").is_some());
+        assert_eq!(signals.answer("a", "m2", "c"), None);
+        // One that stands elsewhere is for the newest request before it.
+        signals.add(answer(8, false));
+        assert!(signals.answer("a", "m2", "c").is_some_and(|a| !a.approved));
+        assert!(signals.answer("a", "m1", "c").is_some_and(|a| a.approved));
+        signals.remove((7, 0));
+        assert_eq!(signals.answer("a", "m1", "c"), None);
     }
 
     #[test]
