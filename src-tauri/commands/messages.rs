@@ -18,10 +18,11 @@ pub(crate) async fn send_message(
 pub(crate) async fn respond_approval(
     host: State<'_>,
     session_id: String,
+    message_id: String,
     approval_id: String,
     approved: bool,
 ) -> Answer<String> {
-    Ok(host.engine.respond_approval(&session_id, &approval_id, approved).await?)
+    Ok(host.engine.respond_approval(&session_id, &message_id, &approval_id, approved).await?)
 }
 
 #[tauri::command]

@@ -317,17 +317,22 @@ impl Engine {
         self.enqueue(id, message_id.to_string(), intent).await
     }
 
-    /// Answers an approval. On the disk when this returns.
+    /// Answers the approval that a message asks for. On the disk when this returns.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
     pub async fn respond_approval(
         &self,
         id: &str,
+        message_id: &str,
         approval_id: &str,
         approved: bool,
     ) -> Result<String, EngineError> {
-        let intent = Intent::RespondApproval { approval_id: approval_id.to_owned(), approved };
+        let intent = Intent::RespondApproval {
+            approval_id: approval_id.to_owned(),
+            message_id: Some(message_id.to_owned()),
+            approved,
+        };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 

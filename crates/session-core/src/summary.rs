@@ -134,6 +134,8 @@ pub struct OutboxItem {
     pub reason: Option<String>,
     /// For an answer: the approval.
     pub approval_id: Option<String>,
+    /// For an answer: the message that asks.
+    pub message_id: Option<String>,
     /// For an answer: what was decided.
     pub approved: Option<bool>,
     /// When the person asked, RFC 3339.

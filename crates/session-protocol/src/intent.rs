@@ -40,6 +40,9 @@ pub enum Intent {
     RespondApproval {
         /// The approval's id.
         approval_id: String,
+        /// The message that asks: agents choose ids, and two may choose the same.
+        #[serde(default)]
+        message_id: Option<String>,
         /// Yes or no.
         approved: bool,
     },
@@ -84,9 +87,10 @@ impl fmt::Debug for Intent {
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
                 .finish(),
-            Self::RespondApproval { approval_id, approved } => f
+            Self::RespondApproval { approval_id, message_id, approved } => f
                 .debug_struct("RespondApproval")
                 .field("approval_id", approval_id)
+                .field("message_id", message_id)
                 .field("approved", approved)
                 .finish(),
             Self::ToolResult { tool_call_id, .. } => f

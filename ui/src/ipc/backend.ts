@@ -10,6 +10,12 @@ import type {
   Settings,
 } from './contract';
 
+/** An approval as an answer names it: agents choose ids, and two messages may ask under the same. */
+export interface ApprovalRef {
+  messageId: string;
+  approvalId: string;
+}
+
 /**
  * What the window may ask of its host: one method per command, nothing else.
  *
@@ -47,7 +53,7 @@ export interface Backend {
 
   /** Durable when it resolves: the message is in the outbox, whatever happens next. */
   sendMessage(sessionId: string, text: string): Promise<string>;
-  respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void>;
+  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean): Promise<void>;
   stopRun(sessionId: string): Promise<void>;
   retryEntry(entryId: string): Promise<void>;
   discardEntry(entryId: string): Promise<void>;

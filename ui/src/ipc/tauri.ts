@@ -1,7 +1,7 @@
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
 
-import { BackendError, type Backend } from './backend';
+import { BackendError, type ApprovalRef, type Backend } from './backend';
 import type {
   AgentSpec,
   Bootstrap,
@@ -92,8 +92,8 @@ export class TauriBackend implements Backend {
     return call('send_message', { sessionId, messageId: crypto.randomUUID(), text });
   }
 
-  respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
-    return call('respond_approval', { sessionId, approvalId, approved });
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
+    return call('respond_approval', { sessionId, messageId, approvalId, approved });
   }
 
   stopRun(sessionId: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { SvelteMap } from 'svelte/reactivity';
 
-import { BackendError, type Backend } from '../ipc/backend';
+import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
 import type {
   Approval,
   Bootstrap,
@@ -157,15 +157,16 @@ export class AppState {
   /** Approvals over all sessions that still want an answer from here. */
   readonly needsYou: WaitingApproval[] = $derived(
     this.approvals.filter(({ approval }) => {
-      const decision = this.decisionOn(approval.id);
+      const decision = this.decisionOn(refOf(approval));
       return decision === null || decision.refused !== null;
     }),
   );
 
   /** What the person decided about an approval, as far as the log does not say it yet. */
-  decisionOn(approvalId: string): Decision | null {
-    const entry = this.meta?.outbox.find((one) => one.approvalId === approvalId);
-    if (entry === undefined) return this.#decided.get(approvalId) ?? null;
+  decisionOn(approval: ApprovalRef): Decision | null {
+    const { messageId, approvalId } = approval;
+    const entry = this.meta?.outbox.find((one) => one.approvalId === approvalId && one.messageId === messageId);
+    if (entry === undefined) return this.#decided.get(keyOf(approval)) ?? null;
     const refused = entry.state === 'wedged' ? (entry.reason ?? 'The server refused the answer.') : null;
     return { approved: entry.approved === true, refused, entryId: entry.entryId };
   }
@@ -280,17 +281,17 @@ export class AppState {
     }
   }
 
-  async respond(approvalId: string, approved: boolean): Promise<void> {
+  async respond(approval: ApprovalRef, approved: boolean): Promise<void> {
     const sessionId = this.currentId;
     if (sessionId === null) return;
     // A refused answer makes room for a new one.
-    const before = this.decisionOn(approvalId);
-    this.#decided.set(approvalId, { approved, refused: null, entryId: null });
+    const before = this.decisionOn(approval);
+    this.#decided.set(keyOf(approval), { approved, refused: null, entryId: null });
     try {
       if (before?.entryId !== null && before?.entryId !== undefined) await this.backend.discardEntry(before.entryId);
-      await this.backend.respondApproval(sessionId, approvalId, approved);
+      await this.backend.respondApproval(sessionId, approval, approved);
     } catch (cause) {
-      this.#decided.set(approvalId, { approved, refused: BackendError.from(cause).message, entryId: null });
+      this.#decided.set(keyOf(approval), { approved, refused: BackendError.from(cause).message, entryId: null });
     }
   }
 
@@ -425,7 +426,9 @@ export class AppState {
     const before = this.meta;
     this.meta = meta;
     // From here on the outbox tells.
-    for (const { approvalId } of meta.outbox) if (approvalId !== null) this.#decided.delete(approvalId);
+    for (const { approvalId, messageId } of meta.outbox) {
+      if (approvalId !== null && messageId !== null) this.#decided.delete(keyOf({ messageId, approvalId }));
+    }
     if (before === null) return;
     const was = before.activeGenerations.length > 0;
     const is = meta.activeGenerations.length > 0;
@@ -434,9 +437,9 @@ export class AppState {
   }
 
   #approvals(approvals: WaitingApproval[]): void {
-    const known = new Set(this.approvals.map(({ approval }) => approval.id));
+    const known = new Set(this.approvals.map(waitingKey));
     this.approvals = approvals;
-    const fresh = approvals.find(({ approval }) => !known.has(approval.id));
+    const fresh = approvals.find((waiting) => !known.has(waitingKey(waiting)));
     if (fresh !== undefined) this.announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
   }
 
@@ -450,6 +453,19 @@ export class AppState {
       this.say(BackendError.from(cause).message);
     });
   }
+}
+
+export function refOf({ id, messageId }: Approval): ApprovalRef {
+  return { messageId, approvalId: id };
+}
+
+/** What tells approvals apart over all sessions: agents may choose the same ids. */
+export function waitingKey({ sessionId, approval }: WaitingApproval): string {
+  return JSON.stringify([sessionId, approval.messageId, approval.id, approval.toolCallId]);
+}
+
+function keyOf({ messageId, approvalId }: ApprovalRef): string {
+  return JSON.stringify([messageId, approvalId]);
 }
 
 export function toolOf(approval: Approval): string {

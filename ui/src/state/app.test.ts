@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { FeedBatch } from '../ipc/contract';
 import { ScriptedBackend } from '../ipc/scripted/backend';
-import { AppState } from './app.svelte';
+import { AppState, refOf } from './app.svelte';
 import { SearchState } from './search.svelte';
 
 async function start(scene: string): Promise<{ backend: ScriptedBackend; app: AppState }> {
@@ -59,13 +59,23 @@ describe('the window’s state', () => {
     expect(app.announcer.text.trim()).toBe('Response complete');
   });
 
+  it('hides no other request of the same id when one is answered', async () => {
+    const { app } = await started('approval');
+    const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
+    if (waiting === undefined) throw new Error('the scene has an approval');
+    const other = { ...waiting, sessionId: 'other', approval: { ...waiting.approval, messageId: 'elsewhere' } };
+    app.approvals = [...app.approvals, other];
+    void app.respond(refOf(waiting.approval), true);
+    expect(app.needsYou.filter(({ approval }) => approval.id === waiting.approval.id)).toEqual([other]);
+  });
+
   it('shows an approval as decided only when the log says so', async () => {
     const { app } = await started('approval');
     const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
     if (waiting === undefined) throw new Error('the scene has an approval');
     const { id } = waiting.approval;
-    const responded = app.respond(id, true);
-    expect(app.decisionOn(id)?.approved).toBe(true);
+    const responded = app.respond(refOf(waiting.approval), true);
+    expect(app.decisionOn(refOf(waiting.approval))?.approved).toBe(true);
     expect(app.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
     await responded;
     await vi.waitFor(() => {

@@ -158,11 +158,11 @@ impl Entry {
     }
 
     fn summary(&self) -> OutboxItem {
-        let (approval_id, approved) = match &self.intent {
-            Intent::RespondApproval { approval_id, approved } => {
-                (Some(approval_id.clone()), Some(*approved))
+        let (approval_id, message_id, approved) = match &self.intent {
+            Intent::RespondApproval { approval_id, message_id, approved } => {
+                (Some(approval_id.clone()), message_id.clone(), Some(*approved))
             }
-            _ => (None, None),
+            _ => (None, None, None),
         };
         OutboxItem {
             entry_id: self.id.clone(),
@@ -170,6 +170,7 @@ impl Entry {
             state: self.state(),
             reason: self.reason.clone(),
             approval_id,
+            message_id,
             approved,
             created_at: self.created_at.clone(),
         }

@@ -93,8 +93,8 @@ impl Sender {
                 });
                 vec![self.request(Method::POST, &["messages"]).json(&body)]
             }
-            Intent::RespondApproval { approval_id, approved } => {
-                let body = json!({ "approved": approved, "txid": txid });
+            Intent::RespondApproval { approval_id, message_id, approved } => {
+                let body = json!({ "approved": approved, "messageId": message_id, "txid": txid });
                 vec![self.request(Method::POST, &["approvals", approval_id]).json(&body)]
             }
             Intent::ToolResult { tool_call_id, output, error } => {

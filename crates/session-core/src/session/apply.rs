@@ -231,12 +231,13 @@ impl Session {
 
     /// The first answer to an approval wins; whoever answered otherwise, and later, is told.
     fn tell_the_late(&self, entry_id: &str) {
-        let Some(Intent::RespondApproval { approval_id, approved }) =
+        let Some(Intent::RespondApproval { approval_id, message_id, approved }) =
             self.outbox.get(entry_id).map(|entry| &entry.intent)
         else {
             return;
         };
-        let decided = self.fold.approval(approval_id).map(|approval| approval.status);
+        let decided = self.fold.approval(approval_id, message_id.as_deref());
+        let decided = decided.map(|approval| approval.status);
         let word = match (decided, approved) {
             (Some(ApprovalStatus::Denied), true) => "denied",
             (Some(ApprovalStatus::Approved), false) => "approved",
@@ -263,9 +264,9 @@ impl Session {
             // it is done; a copy is never empty.
             Intent::Fork { .. } => entry.is_sent() && self.fold.position() > 0,
             // Also when somebody else answered first: the first answer wins.
-            Intent::RespondApproval { approval_id, .. } => self
+            Intent::RespondApproval { approval_id, message_id, .. } => self
                 .fold
-                .approval(approval_id)
+                .approval(approval_id, message_id.as_deref())
                 .is_some_and(|approval| approval.status != ApprovalStatus::Pending),
             Intent::ToolResult { tool_call_id, .. } => self.has_result(tool_call_id),
             Intent::Stop { message_id: Some(id) } => {

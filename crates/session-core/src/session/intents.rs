@@ -136,10 +136,9 @@ impl Session {
     /// An entry that asks for the same already.
     fn same(&self, entry_id: &str, intent: &Intent) -> Option<String> {
         let same = self.outbox.iter().find(|entry| match (&entry.intent, intent) {
-            (
-                Intent::RespondApproval { approval_id: one, approved: a },
-                Intent::RespondApproval { approval_id: other, approved: b },
-            ) => one == other && a == b,
+            (one @ Intent::RespondApproval { .. }, other @ Intent::RespondApproval { .. }) => {
+                one == other
+            }
             (Intent::Stop { message_id: one }, Intent::Stop { message_id: other }) => one == other,
             _ => entry.id == entry_id,
         });

@@ -29,8 +29,11 @@ async fn a_message_is_answered_and_an_approval_lets_the_agent_go_on() {
     assert_eq!(window.items[0].id, entry, "L7: the item has the id it was sent with");
     assert_eq!(window.items[0].meta.delivery, None, "the stream has it");
 
-    let approval = window.approvals[0].approval.id.clone();
-    engine.respond_approval(&session, &approval, true).await.expect("it is saved");
+    let approval = window.approvals[0].approval.clone();
+    engine
+        .respond_approval(&session, &approval.message_id, &approval.id, true)
+        .await
+        .expect("it is saved");
     window
         .until("the agent went on", |w| {
             w.is_settled() && w.approvals.is_empty() && w.texts().concat().contains("deleted")
@@ -52,8 +55,11 @@ async fn denying_keeps_the_tool_from_running() {
     let mut window = Window::open(&engine, &session);
     engine.send_message(&session, "Please clean up").await.expect("it is saved");
     window.until("the approval waits", |w| !w.approvals.is_empty()).await;
-    let approval = window.approvals[0].approval.id.clone();
-    engine.respond_approval(&session, &approval, false).await.expect("it is saved");
+    let approval = window.approvals[0].approval.clone();
+    engine
+        .respond_approval(&session, &approval.message_id, &approval.id, false)
+        .await
+        .expect("it is saved");
     window.until("the agent knows", |w| w.is_settled() && w.texts().concat().contains("no")).await;
     assert_eq!(delete_call(&window).map(|call| call.state), Some(ToolState::Denied));
 }

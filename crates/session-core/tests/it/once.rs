@@ -167,8 +167,11 @@ async fn try_seed(seed: u64) {
 async fn answer_all(engine: &Engine, session: &str, approved: bool) {
     let waiting = engine.approvals().borrow().clone();
     for waiting in waiting.iter() {
-        let approval = &waiting.approval.id;
-        engine.respond_approval(session, approval, approved).await.expect("it is saved");
+        let approval = &waiting.approval;
+        engine
+            .respond_approval(session, &approval.message_id, &approval.id, approved)
+            .await
+            .expect("it is saved");
     }
 }
 

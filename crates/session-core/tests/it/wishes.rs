@@ -81,8 +81,11 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
         engine.send_message(&session, "Please clean up").await.expect("it is saved");
         let asks = |w: &Window| w.meta.as_ref().is_some_and(|m| m.pending_approvals.len() == 1);
         window.until("an approval", asks).await;
-        let approval = window.meta().pending_approvals[0].id.clone();
-        engine.respond_approval(&session, &approval, approved).await.expect("it is saved");
+        let approval = window.meta().pending_approvals[0].clone();
+        engine
+            .respond_approval(&session, &approval.message_id, &approval.id, approved)
+            .await
+            .expect("it is saved");
         let goes_on = |w: &Window| w.is_settled() && w.texts().concat().contains(word);
         window.until("the agent goes on", goes_on).await;
         assert_eq!(count(&server, &session, "approval-response").await, n + 1);
@@ -167,19 +170,25 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
     window.until("an approval", |w| w.approvals.len() == 1 && w.meta().queued == 0).await;
 
     // Discarded: an answer; another is given then.
-    let approval = window.approvals[0].approval.id.clone();
+    let approval = window.approvals[0].approval.clone();
     way.decide(
         |asked| {
             if asked.path.contains("/approvals/") { Fate::Refused(403) } else { Fate::Pass }
         },
     );
-    engine.respond_approval(&session, &approval, true).await.expect("it is saved");
+    engine
+        .respond_approval(&session, &approval.message_id, &approval.id, true)
+        .await
+        .expect("it is saved");
     let entry = until_refused(&mut window).await;
     way.calm();
     let error = engine.edit_entry(&entry, "no").await.expect_err("there is no text in it");
     assert_eq!(error.code(), "not-possible");
     engine.discard_entry(&entry).await.expect("it waits");
-    engine.respond_approval(&session, &approval, false).await.expect("it is saved");
+    engine
+        .respond_approval(&session, &approval.message_id, &approval.id, false)
+        .await
+        .expect("it is saved");
     window
         .until("the other answer counts", |w| {
             w.is_settled() && w.texts().concat().contains("you said **no**")

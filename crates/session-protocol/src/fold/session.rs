@@ -142,9 +142,11 @@ impl SessionFold {
         self.approvals.values().filter(pending).cloned().collect()
     }
 
-    /// One approval by its id; the newest when several requests have the same id.
-    pub fn approval(&self, approval_id: &str) -> Option<Approval> {
-        let site = self.signals.requests_of(approval_id).last()?;
+    /// One approval by its id; the newest when several requests have the same id, of those in the
+    /// message when one is named.
+    pub fn approval(&self, approval_id: &str, message_id: Option<&str>) -> Option<Approval> {
+        let mut sites = self.signals.requests_of(approval_id).iter();
+        let site = sites.rfind(|site| message_id.is_none_or(|id| site.message == id))?;
         self.approvals.get(&(site.pos, site.message.clone(), site.call.clone())).cloned()
     }
 

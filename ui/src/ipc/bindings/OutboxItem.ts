@@ -27,6 +27,10 @@ reason: string | null,
  */
 approvalId: string | null, 
 /**
+ * For an answer: the message that asks.
+ */
+messageId: string | null, 
+/**
  * For an answer: what was decided.
  */
 approved: boolean | null, 

@@ -1,4 +1,4 @@
-import type { Backend } from '../backend';
+import type { ApprovalRef, Backend } from '../backend';
 import { BackendError } from '../backend';
 import type {
   AgentSpec,
@@ -222,7 +222,7 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve(entryId);
   }
 
-  respondApproval(sessionId: string, approvalId: string, approved: boolean): Promise<void> {
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
     const session = this.#get(sessionId);
     const entry: OutboxItem = {
       entryId: newId('entry'),
@@ -230,6 +230,7 @@ export class ScriptedBackend implements Backend {
       state: 'queued',
       reason: null,
       approvalId,
+      messageId,
       approved,
       createdAt: new Date().toISOString(),
     };
@@ -240,15 +241,17 @@ export class ScriptedBackend implements Backend {
   }
 
   async #decide(session: ScriptedSession, entry: OutboxItem): Promise<void> {
-    const { approvalId, approved } = entry;
+    const { approvalId, messageId, approved } = entry;
     if (approvalId === null || approved === null) return;
     await pause(this.pace * 10);
     session.answers = session.answers.filter((one) => one !== entry);
-    const message = session.items.find(({ parts }) => parts.some((part) => approvalOf(part)?.id === approvalId));
+    const message = session.items.find(({ id }) => id === messageId);
     const index = message?.parts.findIndex((part) => approvalOf(part)?.id === approvalId) ?? -1;
     const part = message?.parts[index];
     if (message === undefined || part?.type !== 'tool-call') throw new BackendError('not-found', 'This request is gone.');
-    session.meta.pendingApprovals = session.meta.pendingApprovals.filter(({ id }) => id !== approvalId);
+    session.meta.pendingApprovals = session.meta.pendingApprovals.filter(
+      (one) => one.id !== approvalId || one.messageId !== messageId,
+    );
     this.#part(session, message, index, {
       ...part,
       state: approved ? 'done' : 'denied',
@@ -440,6 +443,7 @@ export class ScriptedBackend implements Backend {
               state: delivery.state,
               reason: delivery.reason,
               approvalId: null,
+              messageId: null,
               approved: null,
               createdAt: createdAt ?? '',
             },
