@@ -350,7 +350,10 @@ impl Session {
             !entry.undelivered.is_empty() && entry.lifecycle != Lifecycle::Open
         });
         owed.filter(|(id, _)| !self.ledger.is_waiting(id))
-            .map(|(id, entry)| RunPlan::resuming(id, entry, None))
+            .map(|(id, entry)| {
+                let told = entry.undelivered.len();
+                RunPlan { told, ..RunPlan::resuming(id, entry, None) }
+            })
             .collect()
     }
 

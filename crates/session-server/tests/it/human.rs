@@ -240,6 +240,27 @@ async fn an_agent_that_comes_back_is_told_what_was_decided_without_it() {
 }
 
 #[tokio::test]
+async fn what_is_about_to_go_on_does_not_go_on_in_a_fork_too() {
+    let fake = Fake::new([asking("ag-ui"), finished()]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("the questions", |log| log.ended() == 1).await;
+    assert_eq!(rig.call(Method::DELETE, &talk.path("/agents/agent"), json!({})).await.0, 204);
+    talk.decide_all().await;
+    let (_, body) = rig.post(&talk.path("/fork"), json!({})).await;
+    let agent = json!({"agents": [{"id": "agent", "endpoint": fake.agent_url()}]});
+    let after = rig.crashed_copy(|_| {}).await;
+    let fork = after.talk(body["sessionId"].as_str().unwrap());
+    assert_eq!(after.post(&fork.path("/agents"), agent.clone()).await.0, 200);
+    let log = fork.until("the failure", |log| log.count("RUN_ERROR") == 1).await;
+    assert_eq!(log.find("RUN_ERROR").unwrap().1["code"], "forked");
+    assert_eq!(after.post(&talk.path("/agents"), agent).await.0, 200);
+    after.talk(&talk.id).until("the end", |log| log.ended() == 2).await;
+    assert_eq!(fake.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn an_inline_agents_questions_can_be_answered_in_a_fork_and_in_both() {
     let fake = Fake::new([asking("ag-ui"), finished()]).await;
     let rig = Rig::new().await;
