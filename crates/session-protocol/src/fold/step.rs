@@ -656,6 +656,8 @@ impl<'a> Step<'a> {
             self.fold.scratch.open_calls.push(call_id.to_owned());
             self.tracker.set_part(&self.fold.message.id, at);
             self.fold.refresh_call(call_id, self.tracker);
+            // Its request shows the input, too.
+            self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
         } else if from == 0 {
             self.tracker.set_part(&self.fold.message.id, at);
             self.fold.refresh_call(call_id, self.tracker);

@@ -267,3 +267,22 @@ fn a_result_without_content_is_the_same_after_a_restart() {
         assert_eq!(restored.state(), fold.state(), "{result}");
     }
 }
+
+#[test]
+fn an_approval_shows_no_input_any_more_when_more_arguments_come() {
+    let mut events = assistant(
+        "a1",
+        &[
+            json!({"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "rm"}),
+            json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": r#"{"p":"/x"}"#}),
+            json!({"type": "TOOL_CALL_END", "toolCallId": "c1"}),
+            json!({"type": "CUSTOM", "name": "approval-requested", "value": {"toolCallId": "c1", "toolName": "rm", "approval": {"id": "ap"}}}),
+        ],
+    );
+    assert_eq!(folded(&events).approvals[0].input, Some(json!({"p": "/x"})));
+    let more = json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": "!"});
+    events.push(chunk("a1", "kermit", "assistant", 4, &more));
+    let session = folded(&events);
+    assert_eq!(parts(&session.messages[0]), ["tool:c1:waiting"]);
+    assert_eq!(session.approvals[0].input, None);
+}
