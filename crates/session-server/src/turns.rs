@@ -5,7 +5,10 @@
 //! three cases apart: the cause never reached the stream (forget the plan), the agent was never called (call it now),
 //! the agent was under way (end the run as interrupted: calling it twice might act twice).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -131,10 +134,12 @@ pub(crate) struct RunOutput {
     pub(crate) what: Output,
 }
 
-/// A chunk or the end.
+/// A chunk, the end, or something beside them.
 pub(crate) enum Output {
     /// JSON text of one chunk, as it came.
     Chunk(String),
+    /// What its message said before this run, for those who hear it.
+    Before(String),
     End(RunEnd),
 }
 
@@ -158,7 +163,11 @@ impl RunSink {
 
     /// Writes one chunk given as JSON text, unchanged.
     pub(crate) async fn emit_text(&self, chunk: String) -> Result<(), Stopped> {
-        let output = RunOutput { run_id: self.run_id.clone(), what: Output::Chunk(chunk) };
+        self.send(Output::Chunk(chunk)).await
+    }
+
+    async fn send(&self, what: Output) -> Result<(), Stopped> {
+        let output = RunOutput { run_id: self.run_id.clone(), what };
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Stopped),
@@ -180,6 +189,10 @@ pub(crate) struct Start {
     pub(crate) spec: Option<AgentSpec>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) cancel: CancellationToken,
+    /// Set by the run just before it calls its agent, or by whoever sees to it that it does not.
+    pub(crate) called: Arc<AtomicBool>,
+    /// Nobody is called: only what its message says is wanted.
+    pub(crate) recalls: bool,
 }
 
 /// Starts the task of a run. Its end is always sent, also when the agent panics.
@@ -218,17 +231,9 @@ pub(crate) fn spawn(
 }
 
 async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
-    let Start { plan, spec, answers, .. } = start;
-    let Some(spec) = spec else {
-        return RunEnd::failed("agent_unknown", "This agent is not registered any more.");
-    };
-    let started = Op::StartRun { run_id: plan.run_id.clone() };
-    if let Err(error) = shared.store.apply(vec![started]).await {
-        tracing::error!(%error, "a run could not be marked as started");
-        return RunEnd::failed("store_unavailable", "The server's database failed. Try again.");
-    }
+    let Start { plan, spec, answers, called, recalls, .. } = start;
     let history = match history::load(&*shared.streams, &session_id).await {
-        Ok(history) => history.for_run(&plan),
+        Ok(history) => history,
         Err(error) => {
             tracing::error!(%error, "a session's history could not be read");
             return RunEnd::failed(
@@ -237,10 +242,30 @@ async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink)
             );
         }
     };
+    if let Some(message) = history.message(&plan.message_id)
+        && sink.send(Output::Before(message.plain_text())).await.is_err()
+    {
+        return RunEnd::Finished;
+    }
+    if recalls {
+        return RunEnd::Finished;
+    }
+    let Some(spec) = spec else {
+        return RunEnd::failed("agent_unknown", "This agent is not registered any more.");
+    };
     let agent = match shared.agents.find(&spec) {
         Ok(agent) => agent,
         Err(end) => return end,
     };
+    if called.swap(true, Ordering::AcqRel) {
+        return RunEnd::Finished;
+    }
+    let started = Op::StartRun { run_id: plan.run_id.clone() };
+    if let Err(error) = shared.store.apply(vec![started]).await {
+        tracing::error!(%error, "a run could not be marked as started");
+        return RunEnd::failed("store_unavailable", "The server's database failed. Try again.");
+    }
+    let history = history.for_run(&plan);
     let request = RunRequest { session_id, plan, spec, answers, history };
     agent.run(request, sink).await
 }

@@ -48,8 +48,12 @@ pub(crate) struct Entry {
     pub(super) calls_last: bool,
     pub(super) asks: Vec<String>,
     pub(super) calls: Vec<String>,
-    /// So many of the calls were before something that the agent said since.
+    /// So many of the calls were before something that the agent did since: another turn, or words and another call.
     pub(super) passed: usize,
+    /// Words came since the last call.
+    spoke: bool,
+    /// Chunks that said something about its run.
+    steps: u64,
     /// Answers that the agent has not been told, or is being told by the run that goes.
     pub(crate) undelivered: Vec<AnswerRef>,
     /// So many of them were there when the run began.
@@ -90,6 +94,8 @@ impl Entry {
             asks: Vec::new(),
             calls: Vec::new(),
             passed: 0,
+            spoke: false,
+            steps: 0,
             undelivered: Vec::new(),
             told: 0,
             owed: Vec::new(),
@@ -112,9 +118,25 @@ impl Entry {
         self.lifecycle = Lifecycle::Open;
     }
 
+    /// The agent goes on without the results of its calls so far: it does not wait for them.
     fn begin_turn(&mut self) {
         self.wants_tools = false;
-        self.speak();
+        self.calls_last = false;
+        self.passed = self.calls.len();
+        self.spoke = false;
+    }
+
+    /// Takes down a call that is new in this message.
+    pub(super) fn add_call(&mut self, id: &str) {
+        if std::mem::take(&mut self.spoke) {
+            self.passed = self.calls.len();
+        }
+        self.calls.push(id.to_owned());
+    }
+
+    /// How many chunks so far said something about its run: keep-alives and notes do not.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The last run that a server began in it.
@@ -161,6 +183,7 @@ impl Entry {
 
     /// Takes what an agent's chunk says about its run.
     pub(super) fn goes_on(&mut self, kind: &str, after: Lifecycle) {
+        self.steps += 1;
         let afterthought = is_afterthought(kind);
         if self.lifecycle != Lifecycle::Open {
             // What agents send behind the end of a turn may belong to it; everything else begins a turn.
@@ -180,7 +203,10 @@ impl Entry {
             | "content"
             | "thinking"
             | "text-delta"
-            | "reasoning-delta" => self.speak(),
+            | "reasoning-delta" => {
+                self.calls_last = false;
+                self.spoke = true;
+            }
             "TOOL_CALL_START"
             | "TOOL_CALL_CHUNK"
             | "tool_call"
@@ -207,12 +233,6 @@ impl Entry {
             Lifecycle::Stopped => self.stop(),
         }
         self.lifecycle = after;
-    }
-
-    /// The agent went on without the results of its calls: it does not wait for them.
-    pub(super) fn speak(&mut self) {
-        self.calls_last = false;
-        self.passed = self.calls.len();
     }
 
     /// Whoever stopped it does not want it to go on.
@@ -261,7 +281,24 @@ pub(crate) fn lifecycle_after(kind: &str) -> Option<Lifecycle> {
         | "message" => Lifecycle::Finished,
         "stop" | "abort" => Lifecycle::Stopped,
         "RUN_ERROR" | "error" => Lifecycle::Failed,
-        "STATE_SNAPSHOT" | "STATE_DELTA" | "message-metadata" | "" => return None,
-        _ => Lifecycle::Open,
+        _ if is_said(kind) => Lifecycle::Open,
+        // Notes, keep-alives and what nobody knows, behind an end as before it.
+        _ => return None,
     })
+}
+
+/// Whether chunks of this type are part of an answer. Ends of parts are not: they may come behind that of the whole.
+fn is_said(kind: &str) -> bool {
+    match kind {
+        "RUN_STARTED" | "STEP_STARTED" | "CUSTOM" => true,
+        "content" | "thinking" | "tool_call" | "tool_result" | "approval-requested" => true,
+        "start" | "start-step" | "file" | "message-start" | "reasoning" => true,
+        "text-end" | "reasoning-end" => false,
+        _ => {
+            let end = kind.ends_with("_END") && kind != "TOOL_CALL_END";
+            let groups = ["TEXT_MESSAGE_", "TOOL_CALL_", "REASONING_", "THINKING_"];
+            let parts = ["text-", "reasoning-", "tool-", "source-"];
+            !end && groups.iter().chain(&parts).any(|group| kind.starts_with(group))
+        }
+    }
 }

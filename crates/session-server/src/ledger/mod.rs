@@ -233,15 +233,20 @@ impl Ledger {
             let inside = entry.nests(&kind, text(&chunk, "runId"));
             // The AI SDK's error is a note; its message ends by `finish`.
             let note = kind == "error" && chunk.get("errorText").is_some();
-            let goes_on = note || inside;
-            let after = if goes_on { Some(Lifecycle::Open) } else { lifecycle_after(&kind) };
+            // Of the events that an application makes up, few ask or say something.
+            let name = chunk.get("name").and_then(Value::as_str).unwrap_or_default();
+            let asks = matches!(name, "approval-requested" | "tool-input-available");
+            let says = name.starts_with("structured-output.") || name == "ui-resource";
+            let made_up = kind == "CUSTOM" && !asks && !says;
+            let after = match lifecycle_after(&kind) {
+                _ if note || made_up => None,
+                Some(_) if inside => Some(Lifecycle::Open),
+                after => after,
+            };
             if let Some(after) = after {
                 let reason = finish_reason(&chunk).map(FinishReason::of_word);
                 // The AI SDK says in the reason that its run failed.
                 let failed = after == Lifecycle::Finished && reason == Some(FinishReason::Error);
-                // Of the events that an application makes up, two ask for something.
-                let name = chunk.get("name").and_then(Value::as_str);
-                let asks = matches!(name, Some("approval-requested" | "tool-input-available"));
                 let plain = inside || (kind == "CUSTOM" && !asks);
                 let kind = if plain { "" } else { &*kind };
                 entry.goes_on(kind, if failed { Lifecycle::Failed } else { after });
@@ -301,11 +306,7 @@ impl Ledger {
                     (Some("tool-input-available"), Some(value)) => {
                         self.client_call(message_id, value);
                     }
-                    _ => {
-                        if let Some(entry) = self.messages.get_mut(message_id) {
-                            entry.speak();
-                        }
-                    }
+                    _ => {}
                 }
             }
             "RUN_FINISHED" => self.interrupts(message_id, chunk),
@@ -458,7 +459,7 @@ impl Ledger {
         if calls[at].message_id.is_none() {
             calls[at].message_id = Some(message_id.to_owned());
             if let Some(entry) = self.messages.get_mut(message_id) {
-                entry.calls.push(id.to_owned());
+                entry.add_call(id);
             }
         }
         &mut calls[at]

@@ -42,6 +42,16 @@ impl Session {
         self.push(event::upsert("agent", agent_id, &row));
     }
 
+    /// Writes what an agent does, whatever its row says.
+    pub(super) fn show_now(&mut self, agent_id: &str) {
+        let live = self.runs.values().find(|live| live.plan.agent_id == agent_id);
+        match live.map(|live| live.streaming) {
+            Some(true) => self.show(agent_id, Activity::Streaming),
+            Some(false) => self.show(agent_id, Activity::Thinking),
+            None => self.rest(agent_id),
+        }
+    }
+
     /// Writes what an agent does when it may have nothing to do any more.
     pub(super) fn rest(&mut self, agent_id: &str) {
         if self.runs.values().any(|live| live.plan.agent_id == agent_id) {

@@ -272,11 +272,13 @@ impl Session {
     /// Answers a message at once, instead of what its agent is doing.
     fn steer(&mut self, plan: RunPlan, actor_id: &str) {
         let busy = self.runs.values().find(|live| live.plan.agent_id == plan.agent_id);
-        let busy = busy.map(|live| live.plan.run_id.clone());
+        let busy = busy.map(|live| (live.plan.run_id.clone(), self.over_by(live).is_some()));
         self.store_plan(plan.clone());
         self.queued.push_front(plan);
         match busy {
-            Some(run_id) => self.cut_off(&run_id, actor_id, "steered"),
+            // What it asks is still asked, as when its agent had closed its response.
+            Some((run_id, true)) => self.hang_up(&run_id),
+            Some((run_id, false)) => self.cut_off(&run_id, actor_id, "steered"),
             None => self.start_queued(),
         }
     }

@@ -9,20 +9,29 @@ use session_protocol::{Message, SessionFold};
 use super::Session;
 use crate::turns::{Cause, RunPlan};
 
-/// What an agent said in a run, folded while it says it, where another agent may want to hear it.
-pub(super) struct Hearing(SessionFold);
+/// What an agent said in a message, folded while it says it, where another agent may want to hear it.
+pub(super) struct Hearing {
+    /// In its runs before.
+    before: String,
+    run: SessionFold,
+}
 
 impl Hearing {
     pub(super) fn new(session_id: &str) -> Self {
-        Self(SessionFold::new(session_id))
+        Self { before: String::new(), run: SessionFold::new(session_id) }
+    }
+
+    pub(super) fn before(&mut self, text: String) {
+        self.before = text;
     }
 
     pub(super) fn hear(&mut self, item: &[u8]) {
-        self.0.apply([item].iter(), &mut ());
+        self.run.apply([item].iter(), &mut ());
     }
 
     fn text(&self) -> String {
-        self.0.messages().map(Message::plain_text).collect::<Vec<_>>().join("\n")
+        let said = self.run.messages().map(Message::plain_text);
+        std::iter::once(self.before.clone()).chain(said).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -72,7 +72,9 @@ impl Batch {
 struct Live {
     plan: RunPlan,
     cancel: CancellationToken,
-    /// When the agent wrote something last in this run.
+    /// Its agent was called, or is about to be; see [`Start::called`].
+    called: Arc<AtomicBool>,
+    /// When the agent said something last in this run.
     wrote_at: Option<Instant>,
     /// What it said, where another agent may react to it.
     heard: Option<Hearing>,
@@ -125,6 +127,8 @@ pub(crate) struct Session {
     /// Runs that wait until their agent is free.
     queued: VecDeque<RunPlan>,
     attendance: Attendance,
+    /// The server stops: nothing is started any more.
+    is_closing: bool,
     /// Items of the stream when it was opened, with what the opening wrote.
     opened_at: u64,
     pub(crate) batch: Batch,
@@ -147,6 +151,7 @@ impl Session {
             runs: HashMap::new(),
             queued: VecDeque::new(),
             attendance: Attendance::default(),
+            is_closing: false,
             opened_at: 0,
             batch: Batch::default(),
         };

@@ -62,7 +62,9 @@ impl Session {
             }
             let session_id = self.id.clone();
             self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: false });
-            self.specs.insert(spec.id.clone(), spec);
+            let agent_id = spec.id.clone();
+            self.specs.insert(agent_id.clone(), spec);
+            self.show_now(&agent_id);
         }
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! Planning, starting, ending and recovering runs.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use session_protocol::AgentSpec;
 use tokio::time::Instant;
@@ -34,7 +38,10 @@ impl Session {
     pub(super) fn plan(&mut self, plan: RunPlan) {
         self.store_plan(plan.clone());
         let waits = |other: &RunPlan| other.agent_id == plan.agent_id;
-        if self.runs.values().any(|live| waits(&live.plan)) || self.queued.iter().any(waits) {
+        if self.is_closing
+            || self.runs.values().any(|live| waits(&live.plan))
+            || self.queued.iter().any(waits)
+        {
             self.queued.push_back(plan);
         } else {
             self.start(plan);
@@ -43,6 +50,9 @@ impl Session {
 
     /// Starts every queued run whose agent is free: an agent does one thing at a time in a session.
     pub(super) fn start_queued(&mut self) {
+        if self.is_closing {
+            return;
+        }
         let mut busy: HashSet<String> =
             self.runs.values().map(|live| live.plan.agent_id.clone()).collect();
         for plan in std::mem::take(&mut self.queued) {
@@ -65,16 +75,35 @@ impl Session {
         };
         let spec = self.spec(&plan.agent_id);
         let heard = self.may_be_heard(&plan).then(|| Hearing::new(&self.id));
+        self.show(&plan.agent_id, Activity::Thinking);
+        let called = Arc::default();
+        self.lead(heard, Start { plan, spec, answers, cancel, called, recalls: false });
+    }
+
+    /// Lets other agents react to a message that was finished just before its server died.
+    fn recall(&mut self, plan: RunPlan) {
+        let start = Start {
+            plan,
+            spec: None,
+            answers: Vec::new(),
+            cancel: self.shared.shutdown_runs.child_token(),
+            called: Arc::default(),
+            recalls: true,
+        };
+        self.lead(Some(Hearing::new(&self.id)), start);
+    }
+
+    fn lead(&mut self, heard: Option<Hearing>, start: Start) {
         let live = Live {
-            plan: plan.clone(),
-            cancel: cancel.clone(),
+            plan: start.plan.clone(),
+            cancel: start.cancel.clone(),
+            called: Arc::clone(&start.called),
             wrote_at: None,
             heard,
             streaming: false,
         };
-        self.runs.insert(plan.run_id.clone(), live);
-        self.show(&plan.agent_id, Activity::Thinking);
-        self.batch.starts.push(Start { plan, spec, answers, cancel });
+        self.runs.insert(start.plan.run_id.clone(), live);
+        self.batch.starts.push(start);
     }
 
     pub(super) fn spec(&self, agent_id: &str) -> Option<AgentSpec> {
@@ -120,9 +149,7 @@ impl Session {
     /// it goes or still waits.
     pub(super) fn resume(&mut self, message_id: &str, asked_by: Option<&str>) {
         let Some(entry) = self.ledger.message(message_id) else { return };
-        let busy = self.runs.values().any(|live| live.plan.message_id == message_id)
-            || self.queued.iter().any(|plan| plan.message_id == message_id);
-        if busy
+        if self.is_going_on(message_id)
             || entry.lifecycle == Lifecycle::Open
             || self.ledger.is_waiting(message_id)
             || self.spec(&entry.actor_id).is_none()
@@ -133,22 +160,33 @@ impl Session {
         self.plan(plan);
     }
 
+    /// A run writes into the message, or is about to.
+    fn is_going_on(&self, message_id: &str) -> bool {
+        let mut plans = self.runs.values().map(|live| &live.plan).chain(&self.queued);
+        plans.any(|plan| plan.message_id == message_id)
+    }
+
     /// Takes what a run sent. Output of runs that were stopped is dropped.
     pub(crate) fn output(&mut self, output: RunOutput) {
         match output.what {
             Output::Chunk(chunk) => {
                 let Some(live) = self.runs.get_mut(&output.run_id) else { return };
                 let kind = kind_of(&chunk);
-                live.wrote_at = Some(Instant::now());
                 self.batch.grows = true;
                 let first_word = !live.streaming && is_text(&kind);
                 live.streaming |= first_word;
                 let (plan, streaming) = (live.plan.clone(), live.streaming);
                 let was_at_end = self.is_at_end(&plan);
+                let steps = self.steps(&plan);
                 let item = self.push_output(&plan, &chunk);
-                let live = self.runs.get_mut(&output.run_id);
-                if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
-                    heard.hear(&item);
+                let says = self.steps(&plan) != steps;
+                if let Some(live) = self.runs.get_mut(&output.run_id) {
+                    if says {
+                        live.wrote_at = Some(Instant::now());
+                    }
+                    if let Some(heard) = &mut live.heard {
+                        heard.hear(&item);
+                    }
                 }
                 let at_end = self.is_at_end(&plan);
                 if at_end && self.ledger.is_asking(&plan.message_id) {
@@ -156,6 +194,12 @@ impl Session {
                 } else if first_word || (was_at_end && !at_end) {
                     let activity = if streaming { Activity::Streaming } else { Activity::Thinking };
                     self.show(&plan.agent_id, activity);
+                }
+            }
+            Output::Before(text) => {
+                let live = self.runs.get_mut(&output.run_id);
+                if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
+                    heard.before(text);
                 }
             }
             Output::End(end) => {
@@ -171,13 +215,17 @@ impl Session {
         self.entry_of(plan).is_some_and(Entry::is_at_end)
     }
 
+    fn steps(&self, plan: &RunPlan) -> u64 {
+        self.ledger.message(&plan.message_id).map_or(0, Entry::steps)
+    }
+
     /// The message of a run, when the run wrote something into it.
     fn entry_of(&self, plan: &RunPlan) -> Option<&Entry> {
         self.ledger.message(&plan.message_id).filter(|entry| entry.is_of(&plan.run_id))
     }
 
     /// When a run is over although its agent has not closed its response; `None` while it has to say more.
-    fn over_by(&self, live: &Live) -> Option<Instant> {
+    pub(super) fn over_by(&self, live: &Live) -> Option<Instant> {
         let message_id = &live.plan.message_id;
         let entry = self.entry_of(&live.plan).filter(|entry| entry.is_at_end())?;
         let patience = if self.ledger.has_open_calls(message_id) {
@@ -205,10 +253,15 @@ impl Session {
         let over = self.runs.values().filter(|live| self.over_by(live).is_some_and(|at| at <= now));
         let over: Vec<String> = over.map(|live| live.plan.run_id.clone()).collect();
         for run_id in over {
-            if let Some(live) = self.runs.remove(&run_id) {
-                live.cancel.cancel();
-                self.end(&live, &RunEnd::Finished);
-            }
+            self.hang_up(&run_id);
+        }
+    }
+
+    /// Ends a run whose agent has ended it.
+    pub(super) fn hang_up(&mut self, run_id: &str) {
+        if let Some(live) = self.runs.remove(run_id) {
+            live.cancel.cancel();
+            self.end(&live, &RunEnd::Finished);
         }
     }
 
@@ -239,6 +292,7 @@ impl Session {
             && *end == RunEnd::Finished
             && self.entry_of(plan).is_some_and(done)
             && !self.ledger.is_waiting(&plan.message_id)
+            && !self.is_going_on(&plan.message_id)
         {
             self.pass_on(plan, heard);
         }
@@ -253,16 +307,21 @@ impl Session {
         })
     }
 
-    /// Ends all runs because the server stops; the log says so at once instead of after the next start.
+    /// Ends all runs because the server stops; the log says so at once instead of after the next start. What comes after
+    /// them, and agents that were not called yet, are left to that.
     pub(crate) fn interrupt_all(&mut self) {
-        let runs = std::mem::take(&mut self.runs);
+        self.is_closing = true;
         self.batch.starts.clear();
-        for live in runs.into_values() {
+        for live in std::mem::take(&mut self.runs).into_values() {
             live.cancel.cancel();
+            if !live.called.swap(true, Ordering::AcqRel) {
+                continue; // and never will be
+            }
             if self.entry_of(&live.plan).is_none() || self.is_under_way(&live.plan) {
                 self.interrupt(&live.plan);
+                self.go_on(&live.plan.message_id, live.plan.asked_by.as_deref());
             } else {
-                self.batch.after.push(Op::DropRun { run_id: live.plan.run_id });
+                self.end(&live, &RunEnd::Finished);
             }
         }
         self.rest_all();
@@ -316,6 +375,8 @@ impl Session {
                 if self.is_under_way(&plan) || (silent && caused) {
                     plan.told = self.undelivered(&plan.message_id);
                     self.interrupt(&plan);
+                } else if !silent && self.may_be_heard(&plan) {
+                    self.recall(plan);
                 } else {
                     self.forget(plan.run_id);
                 }

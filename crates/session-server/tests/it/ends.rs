@@ -322,3 +322,220 @@ async fn the_same_approval_id_for_another_call_is_asked_again() {
         (Some("c2"), 1)
     );
 }
+
+#[tokio::test]
+async fn what_comes_behind_an_end_and_says_nothing_changes_nothing() {
+    let sdk = [
+        r#"{"type":"start"}"#,
+        r#"{"type":"tool-input-available","toolCallId":"c","toolName":"act","input":{}}"#,
+        r#"{"type":"tool-approval-request","approvalId":"a","toolCallId":"c"}"#,
+        r#"{"type":"finish","finishReason":"tool-calls"}"#,
+    ];
+    let agui = [START, CALL, ASK, FOR_TOOLS];
+    for (asking, behind) in [
+        (agui, r#"{"type":"CUSTOM","name":"usage","value":{"tokens":1}}"#),
+        (agui, r#"{"type":"STEP_FINISHED","stepName":"s"}"#),
+        (agui, r#"{"type":"MESSAGES_SNAPSHOT","messages":[]}"#),
+        (agui, r#"{"type":"STATE_DELTA","delta":[]}"#),
+        (agui, r#"{"type":"ping"}"#),
+        (agui, "{}"),
+        (sdk, r#"{"type":"data-usage","data":{"tokens":1}}"#),
+        (sdk, r#"{"type":"error","errorText":"a note"}"#),
+    ] {
+        let (feed, fed) = Feed::new();
+        let fake = Fake::new([fed, sse(&[DONE])]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        feed.send(&body(&asking)).await;
+        // It keeps its connection alive that way.
+        let alive = tokio::spawn(async move {
+            loop {
+                feed.send(&body(&[behind])).await;
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            }
+        });
+        let noted = |log: &Log| {
+            log.chunks().iter().any(|(_, chunk)| {
+                chunk.to_string().contains(behind)
+                    || json!(chunk) == serde_json::from_str::<Value>(behind).unwrap()
+            })
+        };
+        let log = talk.until("the question", noted).await;
+        assert_eq!(status(&log).as_deref(), Some("blocked"), "{behind}");
+        assert_eq!(talk.approve("a", true).await, 204);
+        let ended =
+            |log: &Log| log.count("RUN_FINISHED") > 0 && status(log).as_deref() == Some("idle");
+        talk.until("the end", ended).await;
+        assert_eq!(resumed(&fake), 1, "{behind}");
+        alive.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_comes_between_a_call_and_its_end_does_not_make_it_forgotten() {
+    let progress = r#"{"type":"CUSTOM","name":"progress","value":1}"#;
+    let thought = r#"{"type":"REASONING_MESSAGE_CONTENT","messageId":"x","delta":"hm"}"#;
+    for between in [progress, thought] {
+        let chunks = [START, OWN, between, FOR_TOOLS];
+        let fake = Fake::new([Reply::Break(body(&chunks)), sse(&chunks)]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        talk.until("the failure", |log| log.count("RUN_ERROR") == 1 && log.rests()).await;
+        talk.send("again").await;
+        let log = talk.until("the end", |log| log.ended() == 3 && log.rests()).await;
+        assert_eq!(status(&log).as_deref(), Some("blocked"), "{between}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_leaves_what_was_decided_to_the_next_one() {
+    let word = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"so"}"#;
+    for chunks in [&[START, CALL, ASK, FOR_TOOLS][..], &[START, CALL, ASK, word]] {
+        let fake = Fake::new([Reply::Hang(body(chunks)), sse(&[DONE])]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        talk.until("the question", |log| !log.approvals().is_empty()).await;
+        assert_eq!(talk.approve("a", true).await, 204);
+        let id = talk.id.clone();
+        let Rig { dir, server, .. } = rig;
+        server.shutdown().await;
+        let after = Rig::at(dir, |_| {}).await;
+        let log = after.talk(&id).until("the end", |log| log.ended() == 2 && log.rests()).await;
+        log.assert_gapless();
+        assert_eq!(resumed(&fake), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_at_once_has_called_the_agent_or_leaves_it_to_the_next_one() {
+    for _ in 0..5 {
+        let fake = Fake::new([sse(&[START, DONE])]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        let id = talk.id.clone();
+        let Rig { dir, server, .. } = rig;
+        server.shutdown().await;
+        let after = Rig::at(dir, |_| {}).await;
+        let log = after.talk(&id).until("the end", |log| log.ended() == 1).await;
+        assert!(log.count("RUN_ERROR") == 1 || fake.asked().len() == 1);
+        log.assert_gapless();
+    }
+}
+
+/// Two agents that answer who mentions them.
+async fn two<'a>(rig: &'a Rig, one: &Fake, two: &Fake) -> Talk<'a> {
+    let talk = rig.talk("s");
+    let agents = json!([
+        {"id": "one", "endpoint": one.agent_url(), "triggers": "mentions"},
+        {"id": "two", "endpoint": two.agent_url(), "triggers": "mentions"},
+    ]);
+    rig.post(&talk.path("/agents"), json!({"agents": agents})).await;
+    talk
+}
+
+#[tokio::test]
+async fn agents_react_to_whole_messages() {
+    let call = r#"{"type":"CUSTOM","name":"tool-input-available","value":{"toolCallId":"c","toolName":"act","input":{}}}"#;
+    let text = |text: &str| {
+        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "x", "delta": text}).to_string()
+    };
+    // Mentioned in one half or in both.
+    for (half, rest) in [("@two look", "done"), ("look", "done, @two"), ("@two look", "done, @two")]
+    {
+        // Answered before the half ends, or after it.
+        for early in [true, false] {
+            let (feed, fed) = Feed::new();
+            let one = Fake::new([fed, sse(&[&text(rest), DONE])]).await;
+            let other = Fake::new([sse(&[START, DONE])]).await;
+            let rig = Rig::new().await;
+            let talk = two(&rig, &one, &other).await;
+            talk.send("@one go").await;
+            feed.send(&body(&[START, &text(half), CALL, call])).await;
+            talk.until("the call", |log| log.count("CUSTOM") == 1).await;
+            let result = json!({"toolCallId": "c", "output": 1, "actorId": "ann"});
+            if early {
+                assert_eq!(rig.post(&talk.path("/tool-results"), result.clone()).await.0, 204);
+            }
+            feed.send(&body(&[FOR_TOOLS])).await;
+            drop(feed);
+            if !early {
+                talk.until("a rest", |log| log.ended() == 1 && log.rests()).await;
+                assert_eq!(rig.post(&talk.path("/tool-results"), result).await.0, 204);
+            }
+            talk.until("all ends", |log| log.ended() == 3 && log.rests()).await;
+            assert_eq!((one.asked().len(), other.asked().len()), (2, 1), "{half}, {rest}");
+            let heard = other.asked()[0]["messages"].as_array().unwrap().last().unwrap()["content"]
+                .to_string();
+            assert!(heard.contains("done"), "{heard}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reaction_is_not_lost_when_the_server_ends_before_the_connection() {
+    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
+    let one = Fake::new([Reply::Hang(body(&[START, text, DONE]))]).await;
+    let other = Fake::new([sse(&[START, DONE])]).await;
+    let rig = Rig::new().await;
+    let talk = two(&rig, &one, &other).await;
+    talk.send("@one go").await;
+    talk.until("the end", |log| log.ended() == 1).await;
+    // Killed.
+    let killed = rig.crashed_copy(|_| {}).await;
+    killed.talk("s").until("the reaction", |log| log.ended() == 2).await;
+    assert_eq!(other.asked().len(), 1);
+    // And not again.
+    let again = killed.crashed_copy(|_| {}).await;
+    again.talk("s").until("a rest", |log| log.ended() == 2 && log.rests()).await;
+    // Stopped.
+    let Rig { dir, server, .. } = rig;
+    server.shutdown().await;
+    let after = Rig::at(dir, |_| {}).await;
+    after.talk("s").until("the reaction", |log| log.ended() == 2).await;
+    assert_eq!((one.asked().len(), other.asked().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_registered_again_does_what_it_does() {
+    let fake = Fake::new([sse(&[START, CALL, ASK, FOR_TOOLS]), Reply::Hang(body(&[START]))]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("the question", |log| log.ended() == 1 && log.rests()).await;
+    let again = async |expected: &str| {
+        let agents = json!({"agents": [{"id": "agent", "endpoint": fake.agent_url()}]});
+        assert_eq!(
+            rig.call(reqwest::Method::DELETE, &talk.path("/agents/agent"), json!({})).await.0,
+            204
+        );
+        assert_eq!(rig.post(&talk.path("/agents"), agents).await.0, 200);
+        assert_eq!(status(&Log { items: talk.items().await }).as_deref(), Some(expected));
+    };
+    again("blocked").await;
+    talk.send("more").await;
+    talk.until("a start", |log| log.count("RUN_STARTED") == 2).await;
+    again("thinking").await;
+}
+
+#[tokio::test]
+async fn steering_an_agent_that_asks_leaves_its_question_whether_its_connection_is_open() {
+    for asking in
+        [sse(&[START, CALL, ASK, FOR_TOOLS]), Reply::Hang(body(&[START, CALL, ASK, FOR_TOOLS]))]
+    {
+        let fake = Fake::new([asking, sse(&[START, DONE])]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        talk.until("the question", |log| status(log).as_deref() == Some("blocked")).await;
+        let steer = json!({"content": "rather this", "actorId": "ann", "mode": "steer"});
+        assert_eq!(rig.post(&talk.path("/messages"), steer).await.0, 200);
+        talk.until("the other end", |log| log.ended() == 2 && log.rests()).await;
+        assert_eq!(talk.approve("a", true).await, 204);
+        let log = talk.until("the end", |log| log.ended() == 3 && log.rests()).await;
+        assert_eq!(log.count("stop"), 0);
+    }
+}
