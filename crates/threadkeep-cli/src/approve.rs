@@ -57,7 +57,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
                 anyhow!("nothing waits for an approval in session {}", args.session)
             })?,
         };
-    let body = json!({ "approved": !args.deny, "txid": Uuid::new_v4() });
+    let body = json!({
+        "approved": !args.deny, "messageId": approval.message_id, "txid": Uuid::new_v4(),
+    });
     remote.send(remote.request(Method::POST, &["approvals", &approval.id]).json(&body)).await?;
     let word = if args.deny { "Denied" } else { "Approved" };
     println!("{word} {} ({})", clean(&approval.tool_name), clean(&approval.id));
@@ -65,7 +67,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
-    let Some(approval) = session.approval(id) else {
+    let pending = session.pending_approvals().into_iter().rfind(|approval| approval.id == id);
+    let Some(approval) = pending.or_else(|| session.approval(id, None)) else {
         let waiting: Vec<String> =
             session.pending_approvals().into_iter().map(|approval| clean(&approval.id)).collect();
         match waiting.as_slice() {

@@ -352,8 +352,11 @@ impl Talker {
             if ask["reason"] == "approval_required" {
                 let approved = self.dice.below(2) == 0;
                 let body = json!({"approved": approved, "actorId": "ann", "txid": Uuid::new_v4()});
-                assert_eq!(self.ask(Method::POST, &format!("/approvals/{id}"), body).await, 204);
-                self.approved.insert(id.to_owned(), approved);
+                let status = self.ask(Method::POST, &format!("/approvals/{id}"), body).await;
+                // Whoever stopped the run has denied what it asked.
+                let denied = status == 409 && self.stops;
+                assert!(status == 204 || denied, "{status}");
+                self.approved.insert(id.to_owned(), approved && !denied);
             } else {
                 let output = self.dice.below(1000);
                 let body = json!({"toolCallId": call, "output": output, "actorId": "ann"});
