@@ -391,6 +391,11 @@ impl Task {
             session.batch.before.insert(0, add);
         }
         session.keep_title(title.as_deref());
+        // It writes something, or will when time passes.
+        let writes = !session.batch.events.is_empty() || !session.is_idle();
+        if writes && self.shared.streams.is_closed(&stream_name(&self.id)).await? {
+            session.settle_for_reading();
+        }
         Ok(Loaded { session, epoch: Arc::default(), next: 0 })
     }
 

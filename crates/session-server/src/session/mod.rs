@@ -127,7 +127,7 @@ pub(crate) struct Session {
     /// Runs that wait until their agent is free.
     queued: VecDeque<RunPlan>,
     attendance: Attendance,
-    /// The server stops: nothing is started any more.
+    /// The server stops, or the stream is closed: nothing begins any more.
     is_closing: bool,
     /// Items of the stream when it was opened, with what the opening wrote.
     opened_at: u64,
@@ -170,6 +170,18 @@ impl Session {
         self.ledger = ledger;
         self.expect_absence();
         self.opened_at = self.ledger.items();
+    }
+
+    /// Gives up what the opening wants to write and start: the stream is closed, and stays as it is.
+    pub(crate) fn settle_for_reading(&mut self) {
+        self.is_closing = true;
+        self.batch.events.clear();
+        self.batch.starts.clear();
+        let led = std::mem::take(&mut self.runs).into_values().map(|live| live.plan);
+        let given_up: Vec<RunPlan> = led.chain(std::mem::take(&mut self.queued)).collect();
+        for plan in given_up {
+            self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+        }
     }
 
     /// Brings a title that only the stream knows into the list of sessions.

@@ -110,7 +110,8 @@ impl Session {
 
     /// How long until a device that fell silent is gone; `None` when nobody is here.
     pub(super) fn absence_in(&self) -> Option<Duration> {
-        let left = self.attendance.next?.duration_since(Timestamp::now());
+        let next = self.attendance.next.filter(|_| !self.is_closing)?;
+        let left = next.duration_since(Timestamp::now());
         Some(Duration::try_from(left).unwrap_or_default())
     }
 

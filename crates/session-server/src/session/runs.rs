@@ -170,31 +170,10 @@ impl Session {
     pub(crate) fn output(&mut self, output: RunOutput) {
         match output.what {
             Output::Chunk(chunk) => {
-                let Some(live) = self.runs.get_mut(&output.run_id) else { return };
-                let kind = kind_of(&chunk);
-                self.batch.grows = true;
-                let first_word = !live.streaming && is_text(&kind);
-                live.streaming |= first_word;
-                let (plan, streaming) = (live.plan.clone(), live.streaming);
-                let was_at_end = self.is_at_end(&plan);
-                let steps = self.steps(&plan);
-                let item = self.push_output(&plan, &chunk);
-                let says = self.steps(&plan) != steps;
-                if let Some(live) = self.runs.get_mut(&output.run_id) {
-                    if says {
-                        live.wrote_at = Some(Instant::now());
-                    }
-                    if let Some(heard) = &mut live.heard {
-                        heard.hear(&item);
-                    }
-                }
-                let at_end = self.is_at_end(&plan);
-                if at_end && self.ledger.is_asking(&plan.message_id) {
-                    self.show(&plan.agent_id, Activity::Blocked);
-                } else if first_word || (was_at_end && !at_end) {
-                    let activity = if streaming { Activity::Streaming } else { Activity::Thinking };
-                    self.show(&plan.agent_id, activity);
-                }
+                // It is put back below: nothing in between looks at the runs.
+                let Some(mut live) = self.runs.remove(&output.run_id) else { return };
+                self.take_chunk(&mut live, &chunk);
+                self.runs.insert(output.run_id, live);
             }
             Output::Before(text) => {
                 let live = self.runs.get_mut(&output.run_id);
@@ -210,13 +189,30 @@ impl Session {
         }
     }
 
-    /// Whether the agent may have nothing more to say in this run.
-    fn is_at_end(&self, plan: &RunPlan) -> bool {
-        self.entry_of(plan).is_some_and(Entry::is_at_end)
-    }
-
-    fn steps(&self, plan: &RunPlan) -> u64 {
-        self.ledger.message(&plan.message_id).map_or(0, Entry::steps)
+    fn take_chunk(&mut self, live: &mut Live, chunk: &str) {
+        let plan = &live.plan;
+        self.batch.grows = true;
+        let first_word = !live.streaming && is_text(&kind_of(chunk));
+        live.streaming |= first_word;
+        let progress =
+            |entry: Option<&Entry>| entry.map(|entry| (entry.steps(), entry.is_at_end()));
+        let before = progress(self.entry_of(plan));
+        let item = self.push_output(plan, chunk);
+        let after = progress(self.entry_of(plan));
+        if let Some(heard) = &mut live.heard {
+            heard.hear(&item);
+        }
+        if after == before {
+            return;
+        }
+        live.wrote_at = Some(Instant::now());
+        let at_end = |progress: Option<(u64, bool)>| progress.is_some_and(|(_, at_end)| at_end);
+        if at_end(after) && self.ledger.is_asking(&plan.message_id) {
+            self.show(&plan.agent_id, Activity::Blocked);
+        } else if first_word || (at_end(before) && !at_end(after)) {
+            let activity = if live.streaming { Activity::Streaming } else { Activity::Thinking };
+            self.show(&plan.agent_id, activity);
+        }
     }
 
     /// The message of a run, when the run wrote something into it.

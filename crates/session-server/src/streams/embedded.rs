@@ -190,6 +190,11 @@ impl Streams for Embedded {
         .await
     }
 
+    async fn is_closed(&self, name: &str) -> Result<bool, StreamError> {
+        let name = name.to_owned();
+        Ok(self.reading(move |store| store.head(&name)).await?.closed)
+    }
+
     async fn delete(&self, name: &str) -> Result<(), StreamError> {
         match self.store.retire(name).await.map_err(StreamError::from) {
             Ok(()) | Err(StreamError::NotFound | StreamError::Gone) => Ok(()),

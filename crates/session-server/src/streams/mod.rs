@@ -100,6 +100,9 @@ pub(crate) trait Streams: Send + Sync {
     /// Whether the stream exists.
     async fn exists(&self, name: &str) -> Result<bool, StreamError>;
 
+    /// Whether the stream is closed: nothing can be appended any more.
+    async fn is_closed(&self, name: &str) -> Result<bool, StreamError>;
+
     /// Deletes the stream; no error when there is none. Its name is free again where the place can do so although forks
     /// read through it.
     async fn delete(&self, name: &str) -> Result<(), StreamError>;

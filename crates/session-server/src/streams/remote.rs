@@ -196,6 +196,10 @@ impl Streams for Remote {
         }
     }
 
+    async fn is_closed(&self, name: &str) -> Result<bool, StreamError> {
+        Ok(self.stream(name).head().await?.closed)
+    }
+
     async fn delete(&self, name: &str) -> Result<(), StreamError> {
         match self.stream(name).delete().await {
             Ok(()) | Err(Error::NotFound { .. } | Error::Gone { .. }) => Ok(()),

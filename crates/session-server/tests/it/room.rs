@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    fake::{Fake, sse},
+    fake::{Fake, Reply, sse},
     rig::{Log, Rig, answer},
 };
 
@@ -321,6 +321,23 @@ async fn a_closed_session_is_forked_into_an_open_one() {
     fork.send("hello").await;
     fork.until("an answer in the fork", |log| log.ended() == 2).await;
     assert_eq!(rig.get("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_was_closed_in_the_middle_of_an_answer_can_be_read_and_forked() {
+    let start = json!({"type": "RUN_STARTED", "threadId": "t", "runId": "r"});
+    let fake = Fake::new([Reply::Hang(format!("data: {start}\n\n"))]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("hello").await;
+    talk.until("a start", |log| log.count("RUN_STARTED") == 1).await;
+    let close = rig.request(Method::POST, &format!("/v1/stream/sessions/{}", talk.id));
+    assert!(close.header("stream-closed", "true").send().await.unwrap().status().is_success());
+    let after = rig.crashed_copy(|_| {}).await;
+    let talk = after.talk(&talk.id);
+    assert_eq!(after.get(&talk.path("/agents")).await.0, 200);
+    assert_eq!(after.post(&talk.path("/messages"), json!({"content": "x"})).await.0, 409);
+    assert_eq!(after.post(&talk.path("/fork"), json!({})).await.0, 201);
 }
 
 #[tokio::test]
