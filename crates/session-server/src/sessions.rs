@@ -385,7 +385,8 @@ impl Task {
         let specs = store.agents(&self.id).await?;
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
-        let mut session = Session::open(&self.id, Arc::clone(&self.shared), ledger, specs, runs);
+        let shared = Arc::clone(&self.shared);
+        let mut session = Session::open(&self.id, shared, ledger, specs, runs, is_listed);
         if !is_listed {
             let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
             session.batch.before.insert(0, add);

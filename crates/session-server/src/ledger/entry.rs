@@ -154,6 +154,11 @@ impl Entry {
         self.lifecycle == Lifecycle::Open
     }
 
+    /// It ended well and said that it waits for nothing.
+    pub(super) fn is_done(&self) -> bool {
+        self.lifecycle == Lifecycle::Finished && self.for_good
+    }
+
     /// Whether its run may be over: nothing came since an end but what belongs to it.
     pub(crate) fn is_at_end(&self) -> bool {
         self.at_end

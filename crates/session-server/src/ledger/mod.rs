@@ -252,7 +252,10 @@ impl Ledger {
                 entry.goes_on(kind, if failed { Lifecycle::Failed } else { after });
                 if after != Lifecycle::Open {
                     let tools = reason == Some(FinishReason::ToolCalls);
-                    entry.for_good = after != Lifecycle::Finished || (reason.is_some() && !tools);
+                    let success =
+                        chunk.pointer("/outcome/type").is_some_and(|kind| kind == "success");
+                    let says = reason.is_some() || success;
+                    entry.for_good = after != Lifecycle::Finished || (says && !tools);
                 }
                 if matches!(kind, "RUN_FINISHED" | "done" | "finish") {
                     entry.wants_tools = match reason {
@@ -495,7 +498,11 @@ impl Ledger {
             return;
         }
         let owner = call.message_id.clone().unwrap_or_else(|| row_id.to_owned());
-        if let Some(entry) = self.messages.get_mut(&owner) {
+        // Of a finished message only what it asked for goes back to its agent.
+        let asked = call.client || call.approval.is_some();
+        if let Some(entry) = self.messages.get_mut(&owner)
+            && (asked || !entry.is_done())
+        {
             entry.owe(AnswerRef::ToolCall(id));
         }
     }

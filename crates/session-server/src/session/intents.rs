@@ -196,7 +196,9 @@ impl Session {
         let Some(entry) = entry else {
             return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
         };
-        if entry.role == Role::User {
+        let by_person = entry.role == Role::User;
+        self.hang_up_where(|_, _| true);
+        if by_person {
             let failed = self.ledger.owed_after(message_id);
             for agent_id in self.listeners(text) {
                 match failed.get(&agent_id) {
@@ -251,6 +253,10 @@ impl Session {
     }
 
     fn stop_where(&mut self, whose: impl Fn(&RunPlan) -> bool, actor_id: &str) -> usize {
+        // What is finished is not stopped, but what comes of it.
+        self.hang_up_where(|session, plan| {
+            whose(plan) && !session.ledger.is_asking(&plan.message_id)
+        });
         let (dropped, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.queued).into_iter().partition(|plan| whose(plan));
         self.queued = kept;

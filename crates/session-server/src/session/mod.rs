@@ -142,6 +142,7 @@ impl Session {
         ledger: Ledger,
         specs: Vec<AgentSpec>,
         runs: Vec<StoredRun>,
+        is_known: bool,
     ) -> Self {
         let mut session = Self {
             id: id.to_owned(),
@@ -155,7 +156,7 @@ impl Session {
             opened_at: 0,
             batch: Batch::default(),
         };
-        session.recover(runs);
+        session.recover(runs, is_known);
         session.rest_all();
         session.open_attendance();
         session.opened_at = session.ledger.items();

@@ -25,6 +25,8 @@ use crate::{
 /// How long an agent that said its run is over, or asked for something and ended its turn, may still send something: an
 /// open connection alone says nothing.
 const AFTER_END: Duration = Duration::from_secs(5);
+/// The same when its end gives no reason: another part may follow.
+const AFTER_PART: Duration = Duration::from_secs(30);
 /// The same when everything it asked for is answered.
 const AFTER_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -233,7 +235,7 @@ impl Session {
         } else if entry.for_good {
             AFTER_END
         } else {
-            return None; // the end of a part
+            AFTER_PART
         };
         Some(live.wrote_at? + patience)
     }
@@ -247,6 +249,18 @@ impl Session {
     pub(super) fn end_silent(&mut self) {
         let now = Instant::now();
         let over = self.runs.values().filter(|live| self.over_by(live).is_some_and(|at| at <= now));
+        let over: Vec<String> = over.map(|live| live.plan.run_id.clone()).collect();
+        for run_id in over {
+            self.hang_up(&run_id);
+        }
+    }
+
+    /// Ends the runs of the plans that it is asked about whose agents have ended them.
+    pub(super) fn hang_up_where(&mut self, whose: impl Fn(&Self, &RunPlan) -> bool) {
+        let over = self
+            .runs
+            .values()
+            .filter(|live| self.over_by(live).is_some() && whose(self, &live.plan));
         let over: Vec<String> = over.map(|live| live.plan.run_id.clone()).collect();
         for run_id in over {
             self.hang_up(&run_id);
@@ -354,8 +368,15 @@ impl Session {
         self.batch.before.push(Op::DropRun { run_id });
     }
 
-    pub(super) fn recover(&mut self, runs: Vec<StoredRun>) {
+    /// Ends, starts or lets go on what its server left over. In a session that this server does not know yet nothing goes
+    /// on: it may be about to become a fork.
+    pub(super) fn recover(&mut self, runs: Vec<StoredRun>, is_known: bool) {
         let mut known = Vec::new();
+        let replies = runs.iter().filter_map(|run| match &run.plan.cause {
+            Cause::Reply { id } => Some(id.clone()),
+            _ => None,
+        });
+        let heard: HashSet<String> = replies.collect();
         for StoredRun { mut plan, started } in runs {
             known.push(plan.message_id.clone());
             let caused = match &plan.cause {
@@ -371,7 +392,7 @@ impl Session {
                 if self.is_under_way(&plan) || (silent && caused) {
                     plan.told = self.undelivered(&plan.message_id);
                     self.interrupt(&plan);
-                } else if !silent && self.may_be_heard(&plan) {
+                } else if !silent && !heard.contains(&plan.message_id) && self.may_be_heard(&plan) {
                     self.recall(plan);
                 } else {
                     self.forget(plan.run_id);
@@ -389,7 +410,9 @@ impl Session {
         for plan in &orphans {
             self.interrupt(plan);
         }
-        self.go_on_where_decided();
+        if is_known {
+            self.go_on_where_decided();
+        }
         self.start_queued();
     }
 

@@ -539,3 +539,61 @@ async fn steering_an_agent_that_asks_leaves_its_question_whether_its_connection_
         assert_eq!(log.count("stop"), 0);
     }
 }
+
+#[tokio::test]
+async fn a_fork_made_just_after_an_answer_does_not_act_on_it() {
+    for open in [true, false] {
+        let asking = [START, CALL, ASK, FOR_TOOLS];
+        let asking = if open { Reply::Hang(body(&asking)) } else { sse(&asking) };
+        let fake = Fake::new([asking, sse(&[START, DONE])]).await;
+        let rig = Rig::new().await;
+        let talk = rig.session(&fake.agent_url()).await;
+        talk.send("go").await;
+        talk.until("the question", |log| status(log).as_deref() == Some("blocked")).await;
+        assert_eq!(talk.approve("a", true).await, 204);
+        let (_, made) = rig.post(&talk.path("/fork"), json!({})).await;
+        talk.until("the end", |log| log.ended() == 2).await;
+        let after = rig.crashed_copy(|_| {}).await;
+        let fork = after.talk(made["sessionId"].as_str().unwrap());
+        assert_eq!(after.get(&fork.path("/agents")).await.0, 200);
+        let log = Log { items: fork.items().await };
+        // Either it had gone on already when the fork was made, or it does so there alone.
+        assert!(log.count("RUN_ERROR") == 1 || log.ended() == 2, "{:#?}", log.items);
+        assert_eq!(resumed(&fake), 1, "{open}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_an_agent_that_is_done_does_not_wait_for_its_connection() {
+    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
+    let one = Fake::new([Reply::Hang(body(&[START, text, DONE]))]).await;
+    let other = Fake::new([sse(&[START, DONE])]).await;
+    let rig = Rig::new().await;
+    let talk = two(&rig, &one, &other).await;
+    let message = talk.send("@one go").await;
+    let log = talk.until("the end", |log| log.ended() == 1).await;
+    // Stopping it stops nothing, and what comes of it comes.
+    talk.stop(&log.find("RUN_STARTED").unwrap().0["messageId"]).await;
+    let log = talk.until("the reaction", |log| log.ended() == 2 && log.rests()).await;
+    assert_eq!(log.count("stop"), 0);
+    let again = json!({"fromMessageId": message, "content": "@one go", "actorId": "ann"});
+    assert_eq!(rig.post(&talk.path("/regenerate"), again.clone()).await.0, 200);
+    talk.until("another answer", |log| log.ended() == 3).await;
+    assert_eq!(rig.post(&talk.path("/regenerate"), again).await.0, 200);
+    talk.until("yet another answer", |log| log.ended() >= 4).await;
+    assert_eq!(one.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_late_result_that_nobody_waits_for_wakes_nobody() {
+    let fake = Fake::new([sse(&[START, OWN, DONE]), sse(&[START, DONE])]).await;
+    let rig = Rig::new().await;
+    let talk = rig.session(&fake.agent_url()).await;
+    talk.send("go").await;
+    talk.until("the end", |log| log.ended() == 1 && log.rests()).await;
+    let result = json!({"toolCallId": "own", "output": 1, "actorId": "ann"});
+    assert_eq!(rig.post(&talk.path("/tool-results"), result).await.0, 204);
+    talk.send("next").await;
+    talk.until("the next end", |log| log.ended() == 2 && log.rests()).await;
+    assert_eq!(resumed(&fake), 0);
+}
