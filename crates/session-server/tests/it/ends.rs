@@ -597,3 +597,30 @@ async fn a_late_result_that_nobody_waits_for_wakes_nobody() {
     talk.until("the next end", |log| log.ended() == 2 && log.rests()).await;
     assert_eq!(resumed(&fake), 0);
 }
+
+/// A server may die when the reaction is planned and the run that it reacts to is not let go yet.
+#[tokio::test]
+async fn a_reaction_that_is_planned_is_not_planned_again() {
+    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
+    let one = Fake::new([Reply::Hang(body(&[START, text, DONE]))]).await;
+    let other = Fake::new([sse(&[START, DONE])]).await;
+    let rig = Rig::new().await;
+    let talk = two(&rig, &one, &other).await;
+    talk.send("@one go").await;
+    let log = talk.until("the end", |log| log.ended() == 1).await;
+    let message = log.find("RUN_STARTED").unwrap().0["messageId"].as_str().unwrap().to_owned();
+    let dir = rig.copied_files();
+    let plan = json!({"run_id": "planned", "message_id": "m", "agent_id": "two", "depth": 1,
+        "cause": {"kind": "reply", "id": message}});
+    let database = rusqlite::Connection::open(dir.path().join("server.sqlite")).unwrap();
+    let planned =
+        "INSERT INTO runs (run_id, session_id, plan, started) VALUES ('planned', 's', ?1, 0)";
+    assert_eq!(database.execute(planned, [plan.to_string()]).unwrap(), 1);
+    drop(database);
+    let after = Rig::at(dir, |_| {}).await;
+    let copy = after.talk("s");
+    copy.until("the reaction", |log| log.ended() == 2 && log.rests()).await;
+    copy.send("@two thanks").await;
+    copy.until("an answer", |log| log.ended() == 3 && log.rests()).await;
+    assert_eq!(other.asked().len(), 2);
+}

@@ -45,9 +45,14 @@ impl Rig {
 
     /// A server on a copy of this one's files as they are now: what a killed server would leave behind.
     pub async fn crashed_copy(&self, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::at(self.copied_files(), change).await
+    }
+
+    /// A copy of this server's files as they are now.
+    pub fn copied_files(&self) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         copy(self.dir.path(), dir.path());
-        Self::at(dir, change).await
+        dir
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
