@@ -122,6 +122,7 @@ pub(super) async fn regenerate(
             if let (Some(text), Some(from)) = (again, &body.from_message_id) {
                 return session.retry(from, &text, &actor_id, txid.as_deref());
             }
+            session.hang_up_over();
             let sent = session.send(NewMessage {
                 message_id,
                 content: body.content.unwrap_or_default(),

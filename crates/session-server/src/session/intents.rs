@@ -197,7 +197,7 @@ impl Session {
             return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
         };
         let by_person = entry.role == Role::User;
-        self.hang_up_where(|_, _| true);
+        self.hang_up_over();
         if by_person {
             let failed = self.ledger.owed_after(message_id);
             for agent_id in self.listeners(text) {

@@ -267,6 +267,11 @@ impl Session {
         }
     }
 
+    /// Ends every run whose agent has ended it.
+    pub(crate) fn hang_up_over(&mut self) {
+        self.hang_up_where(|_, _| true);
+    }
+
     /// Ends a run whose agent has ended it.
     pub(super) fn hang_up(&mut self, run_id: &str) {
         if let Some(live) = self.runs.remove(run_id) {
