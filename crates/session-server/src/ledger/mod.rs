@@ -427,12 +427,7 @@ impl Ledger {
     /// An answer, to the request in the same message or else to the newest. The first one wins.
     fn answer(&mut self, row_id: &str, id: String, approved: bool) {
         let asks = self.asks.entry(id.clone()).or_default();
-        let here = asks.iter().position(|ask| is_in(ask.message_id.as_ref(), row_id));
-        if asks.is_empty() {
-            asks.push(Ask::default());
-        }
-        let at = here.unwrap_or(asks.len() - 1);
-        let ask = &mut asks[at];
+        let ask = meant(asks, |ask| is_in(ask.message_id.as_ref(), row_id));
         if ask.approved.is_some() {
             return;
         }
@@ -479,12 +474,7 @@ impl Ledger {
     ) {
         let Some(id) = text(chunk, "toolCallId") else { return };
         let calls = self.calls.entry(id.clone()).or_default();
-        let here = calls.iter().position(|call| is_in(call.message_id.as_ref(), row_id));
-        if calls.is_empty() {
-            calls.push(Call::default());
-        }
-        let at = here.unwrap_or(calls.len() - 1);
-        let call = &mut calls[at];
+        let call = meant(calls, |call| is_in(call.message_id.as_ref(), row_id));
         if call.result.is_none() {
             call.result = Some(fingerprint(output, error));
         }
@@ -691,6 +681,16 @@ pub(crate) fn fingerprint(output: Option<&Value>, error: Option<&Value>) -> u64 
     let failed = error.filter(|error| !error.is_null() && *error != "");
     plain(failed.or(output)).hash(&mut hasher);
     hasher.finish()
+}
+
+/// The one that is `here`, else the newest, else one that is not known yet.
+fn meant<T: Default>(all: &mut Vec<T>, here: impl FnMut(&T) -> bool) -> &mut T {
+    let here = all.iter().position(here);
+    if all.is_empty() {
+        all.push(T::default());
+    }
+    let newest = all.len() - 1;
+    &mut all[here.unwrap_or(newest)]
 }
 
 fn is_in(owner: Option<&String>, message_id: &str) -> bool {

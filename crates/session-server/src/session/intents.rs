@@ -254,8 +254,8 @@ impl Session {
 
     fn stop_where(&mut self, whose: impl Fn(&RunPlan) -> bool, actor_id: &str) -> usize {
         // What is finished is not stopped, but what comes of it.
-        self.hang_up_where(|session, plan| {
-            whose(plan) && !session.ledger.is_asking(&plan.message_id)
+        self.hang_up_where(|session, live| {
+            whose(&live.plan) && !session.ledger.is_asking(&live.plan.message_id)
         });
         let (dropped, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.queued).into_iter().partition(|plan| whose(plan));

@@ -248,19 +248,13 @@ impl Session {
     /// Ends the runs that are over by silence.
     pub(super) fn end_silent(&mut self) {
         let now = Instant::now();
-        let over = self.runs.values().filter(|live| self.over_by(live).is_some_and(|at| at <= now));
-        let over: Vec<String> = over.map(|live| live.plan.run_id.clone()).collect();
-        for run_id in over {
-            self.hang_up(&run_id);
-        }
+        self.hang_up_where(|session, live| session.over_by(live).is_some_and(|at| at <= now));
     }
 
-    /// Ends the runs of the plans that it is asked about whose agents have ended them.
-    pub(super) fn hang_up_where(&mut self, whose: impl Fn(&Self, &RunPlan) -> bool) {
-        let over = self
-            .runs
-            .values()
-            .filter(|live| self.over_by(live).is_some() && whose(self, &live.plan));
+    /// Ends those of the runs that it is asked about whose agents have ended them.
+    pub(super) fn hang_up_where(&mut self, which: impl Fn(&Self, &Live) -> bool) {
+        let over = |live: &&Live| self.over_by(live).is_some() && which(self, live);
+        let over = self.runs.values().filter(over);
         let over: Vec<String> = over.map(|live| live.plan.run_id.clone()).collect();
         for run_id in over {
             self.hang_up(&run_id);

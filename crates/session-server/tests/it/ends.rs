@@ -13,6 +13,7 @@ const OWN: &str = r#"{"type":"TOOL_CALL_START","toolCallId":"own","toolCallName"
 const ASK: &str = r#"{"type":"CUSTOM","name":"approval-requested","value":{"toolCallId":"c","toolName":"act","input":{},"approval":{"id":"a","needsApproval":true}}}"#;
 const FOR_TOOLS: &str =
     r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1","finishReason":"tool_calls"}"#;
+const NO_REASON: &str = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1"}"#;
 const DONE: &str = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1","finishReason":"stop"}"#;
 
 fn body(chunks: &[&str]) -> String {
@@ -122,7 +123,6 @@ async fn a_whole_answer_stays_whole_when_the_server_ends_before_its_connection()
 #[tokio::test]
 async fn an_agent_that_asks_is_blocked_and_resumed_although_its_connection_stays_open() {
     let interrupt = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1","outcome":{"type":"interrupt","interrupts":[{"id":"a","reason":"approval_required","toolCallId":"c"}]}}"#;
-    let no_reason = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r1"}"#;
     let call = r#"{"type":"tool_call","index":0,"toolCall":{"id":"c","type":"function","function":{"name":"act","arguments":"{}"}}}"#;
     let ask = r#"{"type":"approval-requested","toolCallId":"c","toolName":"act","input":{},"approval":{"id":"a","needsApproval":true}}"#;
     let done = r#"{"type":"done","finishReason":"tool_calls"}"#;
@@ -131,7 +131,7 @@ async fn an_agent_that_asks_is_blocked_and_resumed_although_its_connection_stays
     let finish = r#"{"type":"finish","finishReason":"tool-calls"}"#;
     for asking in [
         &[START, CALL, ASK, FOR_TOOLS][..],
-        &[START, CALL, ASK, no_reason],
+        &[START, CALL, ASK, NO_REASON],
         &[START, CALL, interrupt],
         &[call, ask, done],
         // As older servers send it.
@@ -426,6 +426,13 @@ async fn a_server_that_stops_at_once_has_called_the_agent_or_leaves_it_to_the_ne
     }
 }
 
+/// An agent that greets another one, ends like this and leaves its connection open; and the other one.
+async fn greeting(end: &str) -> (Fake, Fake) {
+    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
+    let one = Fake::new([Reply::Hang(body(&[START, text, end]))]).await;
+    (one, Fake::new([sse(&[START, DONE])]).await)
+}
+
 /// Two agents that answer who mentions them.
 async fn two<'a>(rig: &'a Rig, one: &Fake, two: &Fake) -> Talk<'a> {
     let talk = rig.talk("s");
@@ -477,9 +484,7 @@ async fn agents_react_to_whole_messages() {
 
 #[tokio::test]
 async fn a_reaction_is_not_lost_when_the_server_ends_before_the_connection() {
-    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
-    let one = Fake::new([Reply::Hang(body(&[START, text, DONE]))]).await;
-    let other = Fake::new([sse(&[START, DONE])]).await;
+    let (one, other) = greeting(DONE).await;
     let rig = Rig::new().await;
     let talk = two(&rig, &one, &other).await;
     talk.send("@one go").await;
@@ -565,20 +570,19 @@ async fn a_fork_made_just_after_an_answer_does_not_act_on_it() {
 
 #[tokio::test]
 async fn what_is_asked_of_an_agent_that_is_done_does_not_wait_for_its_connection() {
-    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
-    let one = Fake::new([Reply::Hang(body(&[START, text, DONE]))]).await;
-    let other = Fake::new([sse(&[START, DONE])]).await;
+    let (one, other) = greeting(NO_REASON).await;
     let rig = Rig::new().await;
     let talk = two(&rig, &one, &other).await;
     let message = talk.send("@one go").await;
     let log = talk.until("the end", |log| log.ended() == 1).await;
-    // Stopping it stops nothing, and what comes of it comes.
+    // It would be waited for longer than the test does. Stopping it stops nothing, and what comes of it comes.
     talk.stop(&log.find("RUN_STARTED").unwrap().0["messageId"]).await;
     let log = talk.until("the reaction", |log| log.ended() == 2 && log.rests()).await;
     assert_eq!(log.count("stop"), 0);
     let again = json!({"fromMessageId": message, "content": "@one go", "actorId": "ann"});
-    assert_eq!(rig.post(&talk.path("/regenerate"), again.clone()).await.0, 200);
+    assert_eq!(rig.post(&talk.path("/regenerate"), again).await.0, 200);
     talk.until("another answer", |log| log.ended() == 3).await;
+    let again = json!({"fromMessageId": message, "actorId": "ann"});
     assert_eq!(rig.post(&talk.path("/regenerate"), again).await.0, 200);
     talk.until("yet another answer", |log| log.ended() >= 4).await;
     assert_eq!(one.asked().len(), 3);
@@ -601,9 +605,7 @@ async fn a_late_result_that_nobody_waits_for_wakes_nobody() {
 /// A server may die when the reaction is planned and the run that it reacts to is not let go yet.
 #[tokio::test]
 async fn a_reaction_that_is_planned_is_not_planned_again() {
-    let text = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"hello @two"}"#;
-    let one = Fake::new([Reply::Hang(body(&[START, text, DONE]))]).await;
-    let other = Fake::new([sse(&[START, DONE])]).await;
+    let (one, other) = greeting(DONE).await;
     let rig = Rig::new().await;
     let talk = two(&rig, &one, &other).await;
     talk.send("@one go").await;
