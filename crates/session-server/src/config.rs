@@ -137,6 +137,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address at once (of IPv6 a /64); loopback addresses may have all.
     pub connections_per_address: usize,
+    /// Bytes that are held at once for others, in the whole process: output that waits for a commit, answers that are not
+    /// taken yet, what runs are given to read. More waits, or is answered 503.
+    pub held_bytes: usize,
+    /// Bytes of them that one session, one client or one agent may have.
+    pub held_bytes_each: usize,
     /// How long the head of a request may take, which is also how long a connection may rest between two requests and
     /// how long an HTTP/2 peer may be silent before it is asked whether it is there, and then before it answers.
     pub head: Duration,
@@ -153,6 +158,8 @@ impl Default for Limits {
             burst: 4_000,
             connections: 10_000,
             connections_per_address: 2_000,
+            held_bytes: 96 << 20,
+            held_bytes_each: 24 << 20,
             head: Duration::from_secs(30),
             body_pause: Duration::from_secs(30),
         }

@@ -21,6 +21,7 @@
 
 mod access;
 mod agent;
+mod budget;
 mod config;
 mod error;
 mod event;

@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     runs: Family<Ended, Counter>,
     sessions: Gauge<i64, AtomicI64>,
     open: Gauge<i64, AtomicI64>,
+    held: Gauge<i64, AtomicI64>,
 }
 
 impl fmt::Debug for Metrics {
@@ -83,8 +84,11 @@ impl Metrics {
         registry.register("sessions", "Sessions that exist", sessions.clone());
         let open = Gauge::default();
         registry.register("open_sessions", "Sessions in memory", open.clone());
+        let held = Gauge::default();
+        let what = "Bytes held for others, of those that there may be";
+        registry.register_with_unit("held", what, Unit::Bytes, held.clone());
         let registry = Arc::new(registry);
-        Self { registry, requests, seconds, readers, appends, events, runs, sessions, open }
+        Self { registry, requests, seconds, readers, appends, events, runs, sessions, open, held }
     }
 
     /// An append of so many events is in the stream.
@@ -99,8 +103,9 @@ impl Metrics {
     }
 
     /// All of it, in the format of OpenMetrics.
-    pub(crate) fn encode(&self, sessions: i64, open: usize) -> String {
+    pub(crate) fn encode(&self, sessions: i64, open: usize, held: usize) -> String {
         self.sessions.set(sessions);
+        self.held.set(held.try_into().unwrap_or(i64::MAX));
         self.open.set(open.try_into().unwrap_or(i64::MAX));
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a string cannot fail");

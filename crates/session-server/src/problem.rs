@@ -108,6 +108,14 @@ impl Problem {
         matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE)
     }
 
+    pub(crate) const fn busy() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "BUSY",
+            "The server holds as much for others as it may; try again in a moment",
+        )
+    }
+
     pub(crate) const fn shutting_down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "The server is shutting down")
     }

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::{
     agent::Agents,
+    budget::Budget,
     config::{Auth, ServerConfig, StreamsBackend},
     error::ServerError,
     following::Following,
@@ -146,6 +147,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         store,
         agents: Agents::new(&config)?,
         metrics: Metrics::new(),
+        budget: Budget::new(&config.limits),
         instance,
         agent_depth: config.agent_depth,
         silence: config.silence,

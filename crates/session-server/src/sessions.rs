@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     agent::Agents,
+    budget::Budget,
     event,
     ledger::Ledger,
     metrics::Metrics,
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) agents: Agents,
     pub(crate) metrics: Metrics,
+    pub(crate) budget: Budget,
     /// This server as a producer of streams.
     pub(crate) instance: String,
     /// How many times in a row agents may react to agents.

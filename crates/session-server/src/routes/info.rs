@@ -93,7 +93,7 @@ pub(super) async fn openapi(Extension(Document(json)): Extension<Document>) -> R
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let shared = app.sessions.shared();
     let known = shared.store.count_sessions().await?;
-    let text = shared.metrics.encode(known, app.sessions.count_open());
+    let text = shared.metrics.encode(known, app.sessions.count_open(), shared.budget.held());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
