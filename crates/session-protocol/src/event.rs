@@ -127,6 +127,8 @@ pub struct ChunkEvent<'a> {
     pub fields: ChunkFields<'a>,
     /// The writer's transaction id.
     pub txid: Option<Cow<'a, str>>,
+    /// The server says that a run of the message's agent begins with it (`headers.run`).
+    pub begins_run: bool,
 }
 
 impl ChunkEvent<'_> {
@@ -388,6 +390,21 @@ struct Headers<'a> {
     control: Option<Str<'a>>,
     #[serde(borrow, default)]
     txid: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    run: Option<&'a RawValue>,
+}
+
+impl Headers<'_> {
+    /// Somebody else may mean something else by the name: a run has an id.
+    fn begins_run(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Mark<'a> {
+            #[serde(borrow)]
+            id: Str<'a>,
+        }
+        let mark = self.run.and_then(|raw| serde_json::from_str::<Mark<'_>>(raw.get()).ok());
+        mark.is_some_and(|mark| !mark.id.0.is_empty())
+    }
 }
 
 /// Headers whose fields are not all strings.
@@ -395,7 +412,8 @@ fn sloppy_headers(raw: &str) -> Option<Headers<'_>> {
     let Value::Object(map) = lenient_value(raw)? else { return None };
     let text =
         |name: &str| map.get(name).and_then(Value::as_str).map(|s| Str(Cow::Owned(s.to_owned())));
-    Some(Headers { operation: text("operation"), control: text("control"), txid: text("txid") })
+    let (operation, control, txid) = (text("operation"), text("control"), text("txid"));
+    Some(Headers { operation, control, txid, run: None })
 }
 
 fn malformed(reason: &'static str) -> Event<'static> {
@@ -434,13 +452,14 @@ fn usual_chunk(text: &str) -> Option<ChunkEvent<'_>> {
     let (value, headers) = rest.split_at(end + 1);
     let headers = headers.strip_prefix(&HEADERS[1..HEADERS.len() - 1])?.strip_suffix('}')?;
     let headers = serde_json::from_str::<Headers<'_>>(headers).ok()?;
-    let operation = Operation::parse(&headers.operation?.0)?;
+    let operation = Operation::parse(&headers.operation.as_ref()?.0)?;
     if key.is_empty() || headers.control.is_some() || operation == Operation::Delete {
         return None;
     }
     let fields = ChunkFields::typed(value)?;
-    let txid = headers.txid.map(|txid| txid.0);
-    Some(ChunkEvent { key: Cow::Borrowed(key), operation, raw: Some(value), fields, txid })
+    let begins_run = headers.begins_run();
+    let (key, txid) = (Cow::Borrowed(key), headers.txid.map(|txid| txid.0));
+    Some(ChunkEvent { key, operation, raw: Some(value), fields, txid, begins_run })
 }
 
 fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
@@ -451,6 +470,7 @@ fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
             None => return malformed("headers are not an object"),
         },
     };
+    let begins_run = headers.begins_run();
     let txid = headers.txid.map(|s| s.0);
     if let Some(control) = headers.control {
         return Event::Control(match control.0.as_ref() {
@@ -500,6 +520,7 @@ fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
             raw: value.map(RawValue::get),
             fields,
             txid,
+            begins_run,
         });
     }
     let row = RowEvent { type_, key, operation, value, txid };
@@ -536,6 +557,7 @@ fn bare<'a>(envelope: &Envelope<'a>, text: &'a str) -> Event<'a> {
             raw: Some(text),
             fields,
             txid: None,
+            begins_run: false,
         });
     }
     let Some(type_) = envelope.type_.and_then(|raw| json_text(raw.get())) else {

@@ -108,7 +108,10 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
         "STEP_FINISHED" => step_finished(inner, step),
         "RUN_STARTED" => {
             step.run_started();
-            if let Some(Value::Object(input)) = value(inner.input) {
+            // An agent that repeats what it was told decides nothing by it (L15).
+            if !step.by_agent()
+                && let Some(Value::Object(input)) = value(inner.input)
+            {
                 resumed(&input, step);
             }
         }

@@ -161,8 +161,8 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "tool-input-available" => {
             if !step.has_call(&call_id) {
                 step.reopen();
-                step.tool_start(&call_id, &name);
             }
+            step.tool_start(&call_id, &name);
             step.tool_ready(&call_id, value(inner.input));
         }
         "tool-input-error" => {

@@ -9,11 +9,22 @@ use crate::fold::message::{SegmentKey, SignalKind};
 use crate::fold::step::Step;
 use crate::row::{Role, Stopped};
 
+/// Whether only people say such a thing: answers, results that a client found, settings and requests (L15).
+pub(crate) fn is_peoples(kind: &str) -> bool {
+    matches!(kind, "approval-response" | "tool-approval" | "tool-result" | "config" | "control")
+}
+
+/// Whether a chunk of this type is a message in one row, with an id and a role of its own.
+pub(crate) fn is_whole(kind: &str) -> bool {
+    // `message` is named in upstream's comments and written by nobody we know; it costs nothing.
+    matches!(kind, "whole-message" | "user-message" | "message")
+}
+
 /// Folds a chunk of this dialect; false when it is none.
 pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     match inner.kind() {
-        // `message` is named in upstream's comments and written by nobody we know; it costs nothing.
-        "whole-message" | "user-message" | "message" => {
+        kind if step.by_agent() && is_peoples(kind) => step.refuse(1),
+        kind if is_whole(kind) => {
             if let Some(Value::Object(message)) = value(inner.message) {
                 super::snapshot::whole(&message, step);
             }
@@ -21,6 +32,8 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "message-start" => {
             step.reopen();
             match text(inner.role).as_deref() {
+                // Who wrote the row is known.
+                _ if step.by_agent() => {}
                 Some("user") => step.set_role(Role::User),
                 Some("system") => step.set_role(Role::System),
                 Some("assistant") => step.set_role(Role::Assistant),

@@ -29,7 +29,10 @@ pub(crate) fn whole(message: &Map<String, Value>, step: &mut Step<'_>) {
             .map(|at| at.to_string()),
         other => other.and_then(Value::as_str).map(str::to_owned),
     };
-    if !step.begin_whole(string(message, "id"), role, at.as_deref()) {
+    // An agent speaks for itself, whatever it writes into its chunk (L15).
+    let id = string(message, "id");
+    let (id, role) = if step.by_agent() { (None, None) } else { (id, role) };
+    if !step.begin_whole(id, role, at.as_deref()) {
         return;
     }
     content(message, step);

@@ -6,8 +6,8 @@ use std::mem;
 use serde_json::Value;
 
 use super::log::{
-    EntryKind, LiveRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
-    position_as_seq, split_entity,
+    EntryKind, LiveRow, NewRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
+    split_entity,
 };
 use super::message::{MessageFold, RowBody, RowContext, Shape, Weight};
 use super::session::{ApprovalKey, SessionFold};
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             })
             .collect();
         for (call, approval) in calls {
-            let outcome = self.fold.signals.outcome(&call, id);
+            let outcome = self.fold.signals.outcome(id, &call);
             message.set_foreign(&call, outcome, tracker);
             if let Some(approval) = approval {
                 let answer = self.fold.signals.answer(&approval, id, &call);
@@ -207,15 +207,18 @@ impl<'a> Run<'a> {
             self.rows.insert((Collection::Meta, "strays".to_owned()));
         }
         // L12: a row that cannot be there yet is folded alone, whatever the message's size.
-        let entry = entry(pos, EntryKind::Chunk, Some(&event.key), Some(raw));
+        let begins_run = event.begins_run;
+        let entry = entry(pos, EntryKind::of_chunk(begins_run), Some(&event.key), Some(raw));
+        let row = NewRow { seq, pos, raw, begins_run };
         if usual && !message.odd && !message.dirty && message.is_new_seq(seq) {
-            message.log.push(entry.clone(), row_id, seq, pos, raw);
+            message.log.push(entry.clone(), row_id, row);
             let context = RowContext {
                 pos,
                 seq,
                 actor: fields.actor_id.as_deref(),
                 role: fields.role,
                 created_at: fields.created_at.as_deref(),
+                begins_run,
             };
             let body = match fields.chunk.as_deref() {
                 Some(chunk) => RowBody::Chunk(chunk),
@@ -229,7 +232,7 @@ impl<'a> Run<'a> {
         self.build_index(&id);
         let Some(message) = self.fold.messages.get_mut(&id) else { return };
         let row_id = message.log.chunk_id(&event.key, &id, fields.seq.or(split_key(&event.key).1));
-        let upsert = message.log.upsert(row_id.clone(), seq, pos, raw);
+        let upsert = message.log.upsert(row_id.clone(), row);
         self.after_upsert(&id, upsert, &row_id, entry);
     }
 
@@ -445,7 +448,7 @@ impl<'a> Run<'a> {
         let Some(message) = self.fold.messages.get_mut(&id) else { return };
         message.log.keep_index();
         let row_id = RowId::Entity(name.clone());
-        let upsert = message.log.upsert(row_id.clone(), position_as_seq(pos), pos, raw);
+        let upsert = message.log.upsert(row_id.clone(), NewRow::at(pos, raw));
         let entry = entry(pos, EntryKind::Entity, Some(&name), Some(raw));
         self.after_upsert(&id, upsert, &row_id, entry);
     }
@@ -489,13 +492,20 @@ impl<'a> Run<'a> {
         }
         let Some(message) = self.fold.messages.get_mut(id) else { return };
         let entry = entry(pos, EntryKind::Bare, None, Some(raw));
-        let seq = position_as_seq(pos);
-        message.log.push(entry.clone(), RowId::Pos(pos), seq, pos, raw);
+        let row = NewRow::at(pos, raw);
+        message.log.push(entry.clone(), RowId::Pos(pos), row);
         if message.dirty {
             self.keep(id, entry);
             return;
         }
-        let context = RowContext { pos, seq, actor: None, role: None, created_at: at };
+        let context = RowContext {
+            pos,
+            seq: row.seq,
+            actor: None,
+            role: None,
+            created_at: at,
+            begins_run: false,
+        };
         message.fold_row(&context, &RowBody::Chunk(raw), &mut self.tracker);
         self.keep(id, entry);
         self.settle(id);
@@ -641,6 +651,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
                 actor: fields.actor_id.as_deref(),
                 role: fields.role,
                 created_at: fields.created_at.as_deref(),
+                begins_run: row.begins_run,
             };
             let body = match fields.chunk.as_deref() {
                 Some(chunk) => RowBody::Chunk(chunk),
@@ -657,6 +668,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
                 actor: None,
                 role: None,
                 created_at: electric::time(&value),
+                begins_run: false,
             };
             message.fold_row(&context, &RowBody::Entity { type_, key, value: &value }, tracker);
         }
@@ -668,6 +680,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
                 actor: None,
                 role: None,
                 created_at: at.as_deref(),
+                begins_run: false,
             };
             message.fold_row(&context, &RowBody::Chunk(&row.raw), tracker);
         }

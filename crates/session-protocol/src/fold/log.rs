@@ -46,6 +46,33 @@ pub(crate) struct LiveRow {
     pub(crate) pos: u64,
     /// Its merged value, JSON text.
     pub(crate) raw: Arc<str>,
+    /// The server says that a run begins with it.
+    pub(crate) begins_run: bool,
+}
+
+/// A row as it comes.
+#[derive(Clone, Copy)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) seq: i64,
+    pub(crate) pos: u64,
+    pub(crate) raw: &'a str,
+    pub(crate) begins_run: bool,
+}
+
+impl<'a> NewRow<'a> {
+    /// A row that has no sequence number.
+    pub(crate) fn at(pos: u64, raw: &'a str) -> Self {
+        Self { seq: position_as_seq(pos), pos, raw, begins_run: false }
+    }
+
+    fn live(&self) -> LiveRow {
+        LiveRow {
+            seq: self.seq,
+            pos: self.pos,
+            raw: Arc::from(self.raw),
+            begins_run: self.begins_run,
+        }
+    }
 }
 
 /// What an upsert did.
@@ -64,6 +91,8 @@ pub(crate) enum Upsert {
 pub(crate) enum EntryKind {
     /// A chunk row.
     Chunk,
+    /// A chunk row that a run begins with.
+    Begin,
     /// A chunk or entity row was deleted.
     Delete,
     /// A bare event.
@@ -73,9 +102,15 @@ pub(crate) enum EntryKind {
 }
 
 impl EntryKind {
+    /// The kind of a chunk row.
+    pub(crate) fn of_chunk(begins_run: bool) -> Self {
+        if begins_run { Self::Begin } else { Self::Chunk }
+    }
+
     fn code(self) -> char {
         match self {
             Self::Chunk => 'c',
+            Self::Begin => 'r',
             Self::Delete => 'd',
             Self::Bare => 'b',
             Self::Entity => 'e',
@@ -131,9 +166,9 @@ impl RowLog {
     }
 
     /// Appends an entry whose row is known to be new.
-    pub(crate) fn push(&mut self, entry: String, id: RowId, seq: i64, pos: u64, raw: &str) {
+    pub(crate) fn push(&mut self, entry: String, id: RowId, row: NewRow<'_>) {
         if let Some(index) = &mut self.index {
-            index.insert(id, LiveRow { seq, pos, raw: Arc::from(raw) });
+            index.insert(id, row.live());
         }
         self.entries.push(entry);
     }
@@ -192,8 +227,8 @@ impl RowLog {
     }
 
     /// Merges a value into a row.
-    pub(crate) fn upsert(&mut self, id: RowId, seq: i64, pos: u64, raw: &str) -> Upsert {
-        merge(self.rows(), id, seq, pos, raw)
+    pub(crate) fn upsert(&mut self, id: RowId, row: NewRow<'_>) -> Upsert {
+        merge(self.rows(), id, row)
     }
 
     /// A row.
@@ -234,11 +269,12 @@ impl RowLog {
     }
 }
 
-fn merge(rows: &mut HashMap<RowId, LiveRow>, id: RowId, seq: i64, pos: u64, raw: &str) -> Upsert {
+fn merge(rows: &mut HashMap<RowId, LiveRow>, id: RowId, new: NewRow<'_>) -> Upsert {
     let Some(row) = rows.get_mut(&id) else {
-        rows.insert(id, LiveRow { seq, pos, raw: Arc::from(raw) });
+        rows.insert(id, new.live());
         return Upsert::New;
     };
+    let raw = new.raw;
     if row.raw.as_ref() == raw {
         return Upsert::Same;
     }
@@ -282,12 +318,12 @@ fn replay(
     }
     let value = value.map(RawValue::get);
     match (kind, key) {
-        ('c', Some(key)) => {
+        ('c' | 'r', Some(key)) => {
             let raw = value?;
             let seq = ChunkFields::parse(raw).and_then(|f| f.seq).or(split_key(&key).1);
             let id = chunk_id(rows, &key, message_id, seq);
             let seq = seq.unwrap_or(0);
-            merge(rows, id, seq, pos, raw);
+            merge(rows, id, NewRow { seq, pos, raw, begins_run: kind == 'r' });
         }
         ('d', Some(key)) => {
             let seq = split_key(&key).1;
@@ -298,12 +334,12 @@ fn replay(
         }
         ('e', Some(key)) => {
             if let Some(raw) = value {
-                merge(rows, RowId::Entity(key), position_as_seq(pos), pos, raw);
+                merge(rows, RowId::Entity(key), NewRow::at(pos, raw));
             }
         }
         ('b', _) => {
             if let Some(raw) = value {
-                merge(rows, RowId::Pos(pos), position_as_seq(pos), pos, raw);
+                merge(rows, RowId::Pos(pos), NewRow::at(pos, raw));
             }
         }
         _ => {}

@@ -2,6 +2,7 @@
 
 use super::Collection;
 use super::apply::{Run, row_key, signal_key};
+use super::calls::call_id;
 use super::message::{IndexEvent, MessageFold};
 use super::session::ApprovalKey;
 use super::signals::{Affected, Site};
@@ -20,10 +21,7 @@ impl Run<'_> {
                     if self.fold.signals.add_call(site) {
                         self.mark(Collection::Calls, row_key(id, &call));
                     }
-                    if self.fold.signals.has_results(&call) {
-                        affected.push(Affected::Call(call.clone()));
-                    }
-                    self.tool_calls.insert(call);
+                    self.said_of(&call, &mut affected);
                 }
                 IndexEvent::Request(call) => {
                     let request = self.fold.messages.get(id).and_then(|m| m.call(&call));
@@ -47,10 +45,10 @@ impl Run<'_> {
                         affected.extend(self.drop_requests(id, &call, None));
                         if self.fold.signals.remove_call(&call, id) {
                             self.mark(Collection::Calls, row_key(id, &call));
-                            affected.push(Affected::Call(call.clone()));
+                            affected.push(Affected::Call(call_id(&call).to_owned()));
                         }
                     }
-                    self.tool_calls.insert(call);
+                    self.tool_calls.insert(call_id(&call).to_owned());
                 }
                 IndexEvent::Signal(signal) => {
                     self.mark(Collection::Signals, signal_key((signal.pos, signal.nth)));
@@ -59,6 +57,15 @@ impl Run<'_> {
             }
         }
         affected
+    }
+
+    /// Notes that calls with the id of this one changed, and what was said of them may.
+    fn said_of(&mut self, call: &str, affected: &mut Vec<Affected>) {
+        let id = call_id(call);
+        if self.fold.signals.has_results(id) {
+            affected.push(Affected::Call(id.to_owned()));
+        }
+        self.tool_calls.insert(id.to_owned());
     }
 
     fn call_position(&self, id: &str, call: &str) -> Option<u64> {
@@ -108,10 +115,7 @@ impl Run<'_> {
             if self.fold.signals.remove_call(&call, id) {
                 self.mark(Collection::Calls, row_key(id, &call));
             }
-            if self.fold.signals.has_results(&call) {
-                affected.push(Affected::Call(call.clone()));
-            }
-            self.tool_calls.insert(call);
+            self.said_of(&call, &mut affected);
         }
         for at in given {
             if let Some(what) = self.fold.signals.remove(at) {
@@ -129,9 +133,9 @@ impl Run<'_> {
                 Affected::Call(call) => {
                     let sites = self.fold.signals.calls_of(&call).to_vec();
                     for site in sites {
-                        let outcome = self.fold.signals.outcome(&call, &site.message);
+                        let outcome = self.fold.signals.outcome(&site.message, &site.call);
                         self.change(&site.message, |message, tracker| {
-                            message.set_foreign(&call, outcome, tracker);
+                            message.set_foreign(&site.call, outcome, tracker);
                         });
                     }
                 }
@@ -178,7 +182,7 @@ impl Run<'_> {
             for (call, part) in calls {
                 self.tracker.set_part(id, part);
                 self.update_approval(id, &call);
-                self.tool_calls.insert(call);
+                self.tool_calls.insert(call_id(&call).to_owned());
             }
             return;
         }
@@ -206,9 +210,9 @@ impl Run<'_> {
 }
 
 /// The approval of a call and the position of its request.
-fn approval_of(message: &MessageFold, call_id: &str) -> Option<(Approval, u64)> {
-    let call = message.call(call_id)?;
-    let part = message.call_part(call_id)?;
+fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
+    let call = message.call(key)?;
+    let part = message.call_part(key)?;
     let request = call.request.as_ref()?;
     // Pending is: no answer, no result, and no denial.
     let status = match (&call.answer, part.state) {
@@ -224,7 +228,7 @@ fn approval_of(message: &MessageFold, call_id: &str) -> Option<(Approval, u64)> 
     };
     let approval = Approval {
         id: request.approval.clone(),
-        tool_call_id: call_id.to_owned(),
+        tool_call_id: call_id(key).to_owned(),
         message_id: message.message.id.clone(),
         tool_name: name,
         input: request.input.clone().or_else(|| part.input.clone()),

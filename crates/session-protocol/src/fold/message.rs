@@ -84,6 +84,8 @@ pub(crate) struct Request {
     pub(crate) name: Option<String>,
     pub(crate) input: Option<Value>,
     pub(crate) pos: u64,
+    /// The run of the message that asked, counted from 0 by the marks of runs.
+    pub(super) run: u32,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
 }
@@ -95,6 +97,7 @@ impl Request {
             name: name.map(Cow::into_owned).filter(|name| !name.is_empty()),
             input,
             pos: 0,
+            run: 0,
             by: None,
             at: None,
         }
@@ -105,6 +108,8 @@ impl Request {
 pub(crate) struct Call {
     pub(crate) part: usize,
     pub(crate) pos: u64,
+    /// The run of the message that it began in, counted from 0 by the marks of runs.
+    pub(super) run: u32,
     pub(super) half: Option<u16>,
     pub(super) ready: bool,
     /// The writer says that arguments are coming, though none has come.
@@ -115,6 +120,45 @@ pub(crate) struct Call {
     pub(super) foreign: Option<Outcome>,
     pub(crate) request: Option<Request>,
     pub(crate) answer: Option<Answer>,
+    /// The first answer to its request that stands in its own message.
+    pub(super) answered_here: Option<bool>,
+    /// What came behind a second start of it, until that is complete.
+    pub(super) repeated: Option<Repetition>,
+}
+
+/// A second start of a call that is over.
+pub(super) struct Repetition {
+    pub(super) name: String,
+    pub(super) arguments: String,
+}
+
+impl Call {
+    pub(super) fn new(part: usize, pos: u64, run: u32) -> Self {
+        Self {
+            part,
+            pos,
+            run,
+            half: None,
+            ready: false,
+            streaming: false,
+            denied: false,
+            result: None,
+            end_result: None,
+            foreign: None,
+            request: None,
+            answer: None,
+            answered_here: None,
+            repeated: None,
+        }
+    }
+
+    /// Nothing more will come of it, as its message says: it has a result or was refused.
+    pub(super) fn is_over(&self) -> bool {
+        self.result.is_some()
+            || self.end_result.is_some()
+            || self.denied
+            || self.answered_here == Some(false)
+    }
 }
 
 /// A signal: something said in one message about another.
@@ -185,6 +229,8 @@ pub(crate) struct RowContext<'a> {
     pub(crate) actor: Option<&'a str>,
     pub(crate) role: Option<Role>,
     pub(crate) created_at: Option<&'a str>,
+    /// The server says that a run of the message's agent begins with it.
+    pub(crate) begins_run: bool,
 }
 
 /// What a row holds.
@@ -204,7 +250,12 @@ pub(super) struct Scratch {
     pub(super) thoughts: Vec<Segment>,
     /// Text parts closed by something after them: the cumulative text so far.
     pub(super) closed: Vec<usize>,
+    /// Calls by their keys.
     pub(super) calls: HashMap<String, Call>,
+    /// Ids that several calls have, with the number of the newest.
+    pub(super) newest: HashMap<String, u32>,
+    /// Runs that the server began in the message so far.
+    pub(super) run: u32,
     /// Calls whose arguments are not complete.
     pub(super) open_calls: Vec<String>,
     pub(super) data: HashMap<(String, Option<String>), usize>,
@@ -390,6 +441,9 @@ impl MessageFold {
         self.scratch.last = Some((row.seq, row.pos));
         self.scratch.last_seq = Some(row.seq);
         self.scratch.nth = 0;
+        if row.begins_run {
+            self.scratch.run = self.scratch.run.saturating_add(1);
+        }
         if first {
             self.message.actor_id = row.actor.map(str::to_owned);
             self.message.role = row.role.unwrap_or_default();

@@ -22,6 +22,7 @@
 
 mod apply;
 mod bare;
+mod calls;
 mod change;
 mod loader;
 mod log;

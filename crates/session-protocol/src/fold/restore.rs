@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::apply::{row_key, signal_key};
 use super::bare::Bare;
+use super::calls::call_id;
 use super::message::Signal;
 use super::presence::Device;
 use super::session::SessionFold;
@@ -152,8 +153,8 @@ impl SessionFold {
             Collection::Meta => None,
             Collection::Calls => {
                 let (message, call) = split_row_key(key)?;
-                let sites = self.signals.calls_of(call);
-                json(sites.iter().find(|site| site.message == message)?)
+                let mut sites = self.signals.calls_of(call_id(call)).iter();
+                json(sites.find(|site| site.message == message && site.call == call)?)
             }
             Collection::Requests => {
                 let (message, call) = split_row_key(key)?;

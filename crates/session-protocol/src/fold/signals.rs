@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::calls::call_id;
 use super::log::merge_into;
 use super::message::{Answer, Outcome, Signal, SignalKind};
 
@@ -21,6 +22,7 @@ pub(crate) struct Site {
     pub(crate) pos: u64,
     #[serde(rename = "m")]
     pub(crate) message: String,
+    /// The call's key inside the message.
     #[serde(rename = "c")]
     pub(crate) call: String,
 }
@@ -136,13 +138,13 @@ fn remove_site(
 impl Signals {
     /// Notes a call; true when it was not noted there.
     pub(crate) fn add_call(&mut self, site: Site) -> bool {
-        let id = site.call.clone();
+        let id = call_id(&site.call).to_owned();
         insert_site(&mut self.calls, &id, site)
     }
 
     /// Forgets a call.
     pub(crate) fn remove_call(&mut self, call: &str, message: &str) -> bool {
-        remove_site(&mut self.calls, call, message, call)
+        remove_site(&mut self.calls, call_id(call), message, call)
     }
 
     /// Notes a request; true when it was not noted there.
@@ -255,10 +257,11 @@ impl Signals {
             .chain(self.configs.values())
     }
 
-    /// The result that others gave to the call of this id in this message: the newest that says
+    /// The result that others gave to the call under this key in this message: the newest that says
     /// anything.
-    pub(crate) fn outcome(&self, call: &str, message: &str) -> Option<Outcome> {
-        let results = self.results.get(call)?.about(self.calls_of(call), message, call);
+    pub(crate) fn outcome(&self, message: &str, call: &str) -> Option<Outcome> {
+        let id = call_id(call);
+        let results = self.results.get(id)?.about(self.calls_of(id), message, call);
         let says = |signal: &&&Signal| {
             matches!(
                 &signal.kind,

@@ -2,22 +2,19 @@
 
 use serde_json::Value;
 
+use super::calls::{call_id, call_key};
 use super::message::{
-    Call, IndexEvent, MessageFold, Outcome, Request, RowContext, Segment, SegmentKey, Shape,
-    Signal, SignalKind,
+    Call, IndexEvent, MessageFold, RowContext, Segment, SegmentKey, Shape, Signal, SignalKind,
 };
 use super::track::Tracker;
-use crate::row::{
-    FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, ToolCallPart, ToolState,
-    Usage,
-};
+use crate::row::{FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage};
 use crate::text::Delta;
 
 /// One row meeting one message: what the dialects call.
 pub(crate) struct Step<'a> {
-    fold: &'a mut MessageFold,
-    row: &'a RowContext<'a>,
-    tracker: &'a mut Tracker,
+    pub(super) fold: &'a mut MessageFold,
+    pub(super) row: &'a RowContext<'a>,
+    pub(super) tracker: &'a mut Tracker,
 }
 
 impl<'a> Step<'a> {
@@ -41,6 +38,21 @@ impl<'a> Step<'a> {
             .actor
             .filter(|actor| self.fold.message.actor_id.as_deref() != Some(actor))
             .map(str::to_owned)
+    }
+
+    /// True when an agent wrote the row: what people say and decide does not count in it (L15).
+    ///
+    /// A session server writes every agent's output as role `assistant` and every person's wish as `user`. The writers
+    /// of bare streams and entity streams do not say who they are.
+    pub(crate) fn by_agent(&self) -> bool {
+        self.in_rows() && self.row.role == Some(Role::Assistant)
+    }
+
+    /// Leaves out something that the row's writer may not say, and counts it (L15).
+    pub(crate) fn refuse(&mut self, chunks: u64) {
+        let refused = &mut self.fold.message.refused;
+        *refused = refused.saturating_add(chunks);
+        self.fold.scratch.meta_dirty = true;
     }
 
     /// True when the message is made of chunk rows, not of a bare stream's events.
@@ -188,7 +200,7 @@ impl<'a> Step<'a> {
         self.tracker.set_part(&self.fold.message.id, self.fold.message.parts.len() - 1);
     }
 
-    fn part_count(&self) -> usize {
+    pub(super) fn part_count(&self) -> usize {
         self.fold.message.parts.len()
     }
 
@@ -566,200 +578,6 @@ impl<'a> Step<'a> {
         }
     }
 
-    // Tool calls.
-
-    pub(crate) fn has_call(&self, call_id: &str) -> bool {
-        self.fold.scratch.calls.contains_key(call_id)
-    }
-
-    /// A call; a second start of the same call can only name it.
-    pub(crate) fn tool_start(&mut self, call_id: &str, name: &str) {
-        if let Some(call) = self.fold.scratch.calls.get(call_id) {
-            let at = call.part;
-            if !name.is_empty()
-                && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at)
-                && part.name.is_empty()
-            {
-                name.clone_into(&mut part.name);
-                self.tracker.set_part(&self.fold.message.id, at);
-                self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
-            }
-            return;
-        }
-        let scratch = &mut self.fold.scratch;
-        let mut closed = Vec::new();
-        scratch.texts.retain(|segment| {
-            if !segment.pinned {
-                closed.push(segment.part);
-            }
-            segment.pinned
-        });
-        scratch.closed.extend(closed);
-        self.push_part(Part::ToolCall(ToolCallPart {
-            id: call_id.to_owned(),
-            name: name.to_owned(),
-            arguments: String::new(),
-            input: None,
-            state: ToolState::Started,
-            output: None,
-            error: None,
-            approval: None,
-        }));
-        self.insert_call(call_id);
-    }
-
-    fn insert_call(&mut self, call_id: &str) {
-        let part = self.part_count() - 1;
-        let scratch = &mut self.fold.scratch;
-        scratch.calls.insert(
-            call_id.to_owned(),
-            Call {
-                part,
-                pos: self.row.pos,
-                half: None,
-                ready: false,
-                streaming: false,
-                denied: false,
-                result: None,
-                end_result: None,
-                foreign: None,
-                request: None,
-                answer: None,
-            },
-        );
-        scratch.open_calls.push(call_id.to_owned());
-        scratch.outbox.push(IndexEvent::Call(call_id.to_owned()));
-    }
-
-    /// The call's arguments are coming (the AI SDK has no state before that).
-    pub(crate) fn tool_streaming(&mut self, call_id: &str) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.streaming = true;
-            self.fold.refresh_call(call_id, self.tracker);
-        }
-    }
-
-    /// Argument text; for an unknown call it is dropped.
-    pub(crate) fn tool_arguments(&mut self, call_id: &str, delta: &Delta<'_>) {
-        if delta.is_empty() {
-            return;
-        }
-        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
-        let at = call.part;
-        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
-        let from = part.arguments.len();
-        delta.append_to(&mut part.arguments, &mut call.half);
-        if call.ready {
-            // Arguments after they were complete: read them again at the end.
-            call.ready = false;
-            part.input = None;
-            self.fold.scratch.open_calls.push(call_id.to_owned());
-            self.tracker.set_part(&self.fold.message.id, at);
-            self.fold.refresh_call(call_id, self.tracker);
-            // Its request shows the input, too.
-            self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
-        } else if from == 0 {
-            self.tracker.set_part(&self.fold.message.id, at);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.tracker.append(&self.fold.message.id, at, &part.arguments[from..]);
-        }
-    }
-
-    /// The arguments are complete; `input` is their value when the writer says it.
-    pub(crate) fn tool_ready(&mut self, call_id: &str, input: Option<Value>) {
-        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
-        if call.ready && input.is_none() {
-            return;
-        }
-        call.ready = true;
-        let at = call.part;
-        self.fold.scratch.open_calls.retain(|open| open != call_id);
-        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
-        if let Some(input) = &input
-            && part.arguments.is_empty()
-        {
-            part.arguments = input.to_string();
-        }
-        part.input = input.or_else(|| serde_json::from_str(&part.arguments).ok());
-        self.tracker.set_part(&self.fold.message.id, at);
-        self.fold.refresh_call(call_id, self.tracker);
-        self.fold.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
-    }
-
-    /// Somebody mentions a call's input; it counts when the call has none.
-    pub(crate) fn tool_input_hint(&mut self, call_id: &str, input: Option<&Value>) {
-        let has_input = self.fold.call_part(call_id).is_some_and(|part| part.input.is_some());
-        if !has_input && let Some(input) = input.filter(|input| !input.is_null()) {
-            self.tool_ready(call_id, Some(input.clone()));
-        }
-    }
-
-    /// Whatever ends a turn completes the arguments of its calls.
-    pub(crate) fn complete_open_calls(&mut self) {
-        for call_id in std::mem::take(&mut self.fold.scratch.open_calls) {
-            self.tool_ready(&call_id, None);
-        }
-    }
-
-    /// A call's result: of a call of this message, else of one elsewhere.
-    pub(crate) fn result(&mut self, call_id: &str, outcome: Outcome) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.result = Some(outcome);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            // Nothing is nothing, before and after the signal was stored.
-            self.signal(SignalKind::Result {
-                call: call_id.to_owned(),
-                output: outcome.output.filter(|output| !output.is_null()),
-                error: outcome.error,
-            });
-        }
-    }
-
-    /// The result on the end of a call, which any other result beats.
-    pub(crate) fn end_result(&mut self, call_id: &str, outcome: Outcome) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.end_result = Some(outcome);
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.result(call_id, outcome);
-        }
-    }
-
-    /// The call was refused.
-    pub(crate) fn tool_denied(&mut self, call_id: &str) {
-        if let Some(call) = self.fold.scratch.calls.get_mut(call_id) {
-            call.denied = true;
-            self.fold.refresh_call(call_id, self.tracker);
-        } else {
-            self.mark_signal();
-        }
-    }
-
-    /// The call waits for a person. A request for a call nobody announced announces it.
-    pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
-        if !self.has_call(call_id) {
-            self.fold.scratch.content = true;
-            self.tool_start(call_id, request.name.as_deref().unwrap_or_default());
-            if request.input.is_some() {
-                self.tool_ready(call_id, request.input.clone());
-            }
-        }
-        let Some(call) = self.fold.scratch.calls.get_mut(call_id) else { return };
-        if call.request.as_ref().is_some_and(|old| old.approval == request.approval) {
-            return;
-        }
-        request.pos = self.row.pos;
-        request.by =
-            self.row.actor.map(str::to_owned).or_else(|| self.fold.message.actor_id.clone());
-        request.at = self.row.created_at.map(str::to_owned);
-        call.request = Some(request);
-        call.answer = None;
-        self.fold.refresh_call(call_id, self.tracker);
-        self.fold.scratch.outbox.push(IndexEvent::Request(call_id.to_owned()));
-    }
-
     // Signals.
 
     /// The message carries a signal.
@@ -770,6 +588,9 @@ impl<'a> Step<'a> {
     /// A signal for the session to match.
     pub(crate) fn signal(&mut self, kind: SignalKind) {
         self.mark_signal();
+        if let SignalKind::Answer { approval, approved } = &kind {
+            self.answered_here(approval, *approved);
+        }
         self.side_signal(kind);
     }
 
@@ -834,10 +655,16 @@ impl<'a> Step<'a> {
         scratch.structuring = false;
         scratch.group = None;
         scratch.group_start = 0;
-        for (id, call) in std::mem::take(&mut scratch.calls) {
-            if let Some(Part::ToolCall(part)) = parts.get(call.part) {
-                let part = part.clone();
-                scratch.earlier.insert(id, (call, part));
+        let newest = std::mem::take(&mut scratch.newest);
+        for (key, call) in std::mem::take(&mut scratch.calls) {
+            let id = call_id(&key);
+            let is_newest = newest.get(id).is_none_or(|nth| call_key(id, *nth) == key);
+            if is_newest && let Some(Part::ToolCall(part)) = parts.get(call.part) {
+                scratch.earlier.insert(id.to_owned(), (call, part.clone()));
+            }
+            // The snapshot has one call of an id; the session forgets the others.
+            if key != id || !is_newest {
+                scratch.outbox.push(IndexEvent::Touched(key));
             }
         }
         self.tracker.replaced(&self.fold.message.id);

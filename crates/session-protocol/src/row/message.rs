@@ -104,10 +104,19 @@ pub struct Message {
     pub last_chunk_at: Option<String>,
     /// Tokens it used, as far as the agent said.
     pub usage: Option<Usage>,
+    /// Number of its agent's chunks that were left out because only people may say such a thing (L15).
+    #[serde(default, skip_serializing_if = "is_none")]
+    #[ts(type = "number", optional)]
+    pub refused: u64,
     /// The id a whole message carries in itself, when it differs from `id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub inner_id: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Message {
@@ -128,6 +137,7 @@ impl Message {
             position,
             last_chunk_at: None,
             usage: None,
+            refused: 0,
             inner_id: None,
         }
     }

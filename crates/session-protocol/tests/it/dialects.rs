@@ -392,7 +392,6 @@ fn an_empty_error_is_no_error() {
     let call = json!({"type": "tool_call", "toolCall": {"id": "c", "function": {"name": "t", "arguments": "{}"}}});
     for result in [
         json!({"type": "tool_result", "toolCallId": "c", "content": "4", "error": ""}),
-        json!({"type": "tool-result", "toolCallId": "c", "output": 4, "error": ""}),
         json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": "4", "error": ""}),
     ] {
         assert_eq!(parts(&answer(&[call.clone(), result])), ["tool:c:done"]);

@@ -80,6 +80,8 @@ fn signal() -> impl Strategy<Value = Value> {
 enum Op {
     /// The next chunk of a message, after a gap of so many.
     Next(usize, i64, Value),
+    /// The next row of a message, by a person, or where a run begins.
+    By(usize, &'static str, bool, Value),
     /// A chunk at a number that may be taken.
     At(usize, i64, Value),
     /// An earlier item again.
@@ -140,7 +142,9 @@ fn op() -> impl Strategy<Value = Op> {
     let message = || 0..MESSAGES.len();
     prop_oneof![
         8 => (message(), content()).prop_map(|(m, c)| Op::Next(m, 0, c)),
-        4 => (message(), signal()).prop_map(|(m, c)| Op::Next(m, 0, c)),
+        2 => (message(), signal()).prop_map(|(m, c)| Op::Next(m, 0, c)),
+        4 => (message(), signal()).prop_map(|(m, c)| Op::By(m, "user", false, c)),
+        2 => (message(), prop_oneof![content(), signal()]).prop_map(|(m, c)| Op::By(m, "assistant", true, c)),
         1 => (message(), content()).prop_map(|(m, c)| Op::Next(m, 1, c)),
         2 => (message(), 0..6_i64, prop_oneof![content(), signal()]).prop_map(|(m, seq, c)| Op::At(m, seq, c)),
         1 => any::<prop::sample::Index>().prop_map(|at| Op::Again(at.index(1000))),
@@ -177,6 +181,15 @@ fn log(ops: &[Op]) -> Vec<String> {
                 *seq += gap;
                 let (who, role) = actor(*m);
                 let item = chunk_at(MESSAGES[*m], who, role, *seq, inner, second);
+                *seq += 1;
+                item
+            }
+            Op::By(m, role, begins, inner) => {
+                let seq = next.entry(*m).or_default();
+                let mut item = chunk_at(MESSAGES[*m], "who", role, *seq, inner, second);
+                if *begins {
+                    item["headers"]["run"] = json!({"id": "r"});
+                }
                 *seq += 1;
                 item
             }

@@ -162,32 +162,6 @@ fn a_call_id_used_twice_is_answered_where_it_stands() {
 }
 
 #[test]
-fn an_interrupt_is_answered_by_the_run_that_resumes() {
-    let mut events = assistant(
-        "a1",
-        &[
-            json!({"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "rm"}),
-            json!({"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": [
-            {"id": "int-1", "reason": "approval_required", "toolCallId": "c1"},
-            {"id": "int-2", "reason": "generic"}]}}),
-        ],
-    );
-    assert_eq!(folded(&events).pending_approvals[0].id, "int-1");
-    events.extend(assistant("a2", &[
-        json!({"type": "RUN_STARTED", "input": {"resume": [{"interruptId": "int-1", "status": "resolved", "payload": {"approved": true}}]}}),
-        json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": "\"ok\""}),
-        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Done"}),
-        json!({"type": "RUN_FINISHED"}),
-    ]));
-    let session = folded(&events);
-    assert!(session.pending_approvals.is_empty());
-    assert_eq!(session.approvals[0].status, ApprovalStatus::Approved);
-    assert_eq!(parts(&session.messages[0]), ["tool:c1:done"]);
-    assert_eq!(parts(&session.messages[1]), ["text:Done"], "it continues in a message of its own");
-    assert!(session.hidden_messages.is_empty());
-}
-
-#[test]
 fn config_gives_the_session_its_title() {
     let config = |id: &str, value: Value, second: u64| {
         let mut inner = value;

@@ -67,6 +67,10 @@ lastChunkAt: string | null,
  */
 usage: Usage | null, 
 /**
+ * Number of its agent's chunks that were left out because only people may say such a thing (L15).
+ */
+refused?: number, 
+/**
  * The id a whole message carries in itself, when it differs from `id`.
  */
 innerId?: string, };
