@@ -30,8 +30,10 @@
 //! - L4: folding a [`fold::ChangeSet`] over a replica of the messages gives the messages.
 //! - L9: unknown types and fields are kept, malformed items are skipped and counted.
 //! - L11: rows, events and intents hold text of people; their `Debug` shows shapes, not contents.
+//! - L15: what a row may say depends on who wrote it ([`authority`]).
 //! - L12: a chunk that arrives in order costs in proportion to its own bytes.
 
+pub mod authority;
 pub mod event;
 pub mod fold;
 pub mod intent;

@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     appends: Counter,
     events: Counter,
     runs: Family<Ended, Counter>,
+    refused_chunks: Counter,
     sessions: Gauge<i64, AtomicI64>,
     open: Gauge<i64, AtomicI64>,
     held: Gauge<i64, AtomicI64>,
@@ -80,6 +81,10 @@ impl Metrics {
         registry.register("events", "Events in these appends", events.clone());
         let runs = Family::default();
         registry.register("runs", "Runs of agents that ended", runs.clone());
+        let refused_chunks = Counter::default();
+        let what =
+            "Chunks of agents that were not written, because only people may say such a thing";
+        registry.register("refused_chunks", what, refused_chunks.clone());
         let sessions = Gauge::default();
         registry.register("sessions", "Sessions that exist", sessions.clone());
         let open = Gauge::default();
@@ -88,13 +93,30 @@ impl Metrics {
         let what = "Bytes held for others, of those that there may be";
         registry.register_with_unit("held", what, Unit::Bytes, held.clone());
         let registry = Arc::new(registry);
-        Self { registry, requests, seconds, readers, appends, events, runs, sessions, open, held }
+        Self {
+            registry,
+            requests,
+            seconds,
+            readers,
+            appends,
+            events,
+            runs,
+            refused_chunks,
+            sessions,
+            open,
+            held,
+        }
     }
 
     /// An append of so many events is in the stream.
     pub(crate) fn appended(&self, events: usize) {
         self.appends.inc();
         self.events.inc_by(events as u64);
+    }
+
+    /// A chunk of an agent was refused.
+    pub(crate) fn refused_chunk(&self) {
+        self.refused_chunks.inc();
     }
 
     /// A run ended: `finished`, `failed` or `stopped`.

@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{store::StoreError, streams::StreamError};
+use crate::{ledger::TxidUsed, store::StoreError, streams::StreamError};
 
 /// An answer that is not a success. Texts never carry what a person wrote (L11).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,15 @@ impl Problem {
 
     pub(crate) const fn shutting_down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "The server is shutting down")
+    }
+}
+
+impl From<TxidUsed> for Problem {
+    fn from(_: TxidUsed) -> Self {
+        Self::conflict(
+            "TXID_USED",
+            "This txid was used for another wish; send each wish with a txid of its own",
+        )
     }
 }
 

@@ -113,6 +113,10 @@ pub(crate) struct Inner<'a> {
 impl<'a> Inner<'a> {
     /// Reads an inner chunk; `None` when it is not an object with a type.
     pub(crate) fn parse(raw: &'a str) -> Option<Self> {
+        // A sequence would be taken for the fields in their order.
+        if !raw.trim_ascii_start().starts_with('{') {
+            return None;
+        }
         let mut inner: Self = serde_json::from_str(raw).ok()?;
         inner.raw = raw;
         Some(inner)

@@ -10,12 +10,12 @@ use crate::fold::step::Step;
 use crate::row::{Role, Stopped};
 
 /// Whether only people say such a thing: answers, results that a client found, settings and requests (L15).
-pub(crate) fn is_peoples(kind: &str) -> bool {
+pub fn is_peoples(kind: &str) -> bool {
     matches!(kind, "approval-response" | "tool-approval" | "tool-result" | "config" | "control")
 }
 
 /// Whether a chunk of this type is a message in one row, with an id and a role of its own.
-pub(crate) fn is_whole(kind: &str) -> bool {
+pub fn is_whole(kind: &str) -> bool {
     // `message` is named in upstream's comments and written by nobody we know; it costs nothing.
     matches!(kind, "whole-message" | "user-message" | "message")
 }

@@ -266,11 +266,6 @@ impl Entry {
     }
 }
 
-/// What people and programs say beside the conversation.
-pub(super) fn is_signal(kind: &str) -> bool {
-    matches!(kind, "approval-response" | "tool-approval" | "tool-result" | "config" | "control")
-}
-
 /// What agents send behind the end of a turn and still belongs to it.
 fn is_afterthought(kind: &str) -> bool {
     matches!(

@@ -16,9 +16,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use session_protocol::{Dialect, FinishReason};
+use session_protocol::{
+    Dialect, FinishReason,
+    authority::{call_of_result, chunk_kind, chunk_value, is_peoples},
+};
 
-use self::entry::is_signal;
 pub(crate) use self::entry::{AnswerRef, Entry, Lifecycle, lifecycle_after};
 
 use crate::event::{Role, RunMark};
@@ -49,7 +51,16 @@ pub(crate) struct Call {
     pub(crate) interrupt_id: Option<String>,
 }
 
-/// What a transaction id was used for: clients number their wishes, and two kinds of them may share a number.
+/// What a transaction id was used for.
+#[derive(Debug, Clone)]
+struct Granted {
+    /// Where it was written.
+    message_id: String,
+    /// Hash of the [`Wish::about`].
+    about: u64,
+}
+
+/// The kind of a wish: clients number their wishes, and two kinds of them may share a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wish {
     Message,
@@ -71,7 +82,38 @@ impl Wish {
             _ => Self::Chunk,
         }
     }
+
+    /// What a wish is about, in the words of the chunk that grants it.
+    fn about_of(self, message_id: &str, chunk: &Value) -> String {
+        let id = |field| text(chunk, field).unwrap_or_default();
+        match self {
+            Self::Message => self.about(message_id),
+            Self::Approval => {
+                let approved = chunk.get("approved") == Some(&Value::Bool(true));
+                self.about(&format!("{} {approved}", id("approvalId")))
+            }
+            Self::Setting => self.about(&id("title")),
+            Self::Regenerate => self.about(&id("messageId")),
+            Self::Chunk => self.about(&id("toolCallId")),
+        }
+    }
+
+    /// One transaction id is one wish about one thing: this is the thing.
+    pub(crate) fn about(self, thing: &str) -> String {
+        let kind = match self {
+            Self::Message => "message",
+            Self::Approval => "approval",
+            Self::Setting => "setting",
+            Self::Regenerate => "regenerate",
+            Self::Chunk => "chunk",
+        };
+        format!("{kind} {thing}")
+    }
 }
+
+/// Greatest sequence number that counts: what a program's numbers can hold. A greater one is somebody's mistake, and the
+/// next row does not follow it.
+const MAX_SEQ: u64 = 1 << 53;
 
 /// The index of one session.
 #[derive(Debug, Default)]
@@ -83,9 +125,11 @@ pub(crate) struct Ledger {
     calls: HashMap<String, Vec<Call>>,
     agents: BTreeMap<String, Value>,
     presence: BTreeMap<String, Value>,
-    txids: HashMap<(Wish, String), String>,
-    /// Transaction ids of wishes that others had had before.
-    acks: HashSet<String>,
+    txids: HashMap<(Wish, String), Granted>,
+    /// Hashes of wishes that others had had before, by transaction id.
+    acks: HashMap<String, Vec<u64>>,
+    /// Messages that were deleted.
+    deleted: HashSet<String>,
     title: Option<String>,
     origin: Option<Value>,
     forks: Vec<Value>,
@@ -127,14 +171,11 @@ struct ChunkRow<'a> {
     actor_id: Option<Cow<'a, str>>,
     #[serde(default)]
     role: Option<Role>,
+    /// Rows of the first writers have this and no role.
+    #[serde(borrow, default)]
+    actor_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     chunk: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct ChunkType<'a> {
-    #[serde(borrow, default)]
-    r#type: Cow<'a, str>,
 }
 
 impl Ledger {
@@ -172,8 +213,11 @@ impl Ledger {
                 self.agent_order.retain(|id| *id != key);
             }
             ("presence", false, Some(value)) => merge(&mut self.presence, &key, value),
-            ("ack", ..) => {
-                self.acks.insert(key.into_owned());
+            ("ack", _, value) => {
+                let value: Option<Value> =
+                    value.and_then(|value| serde_json::from_str(value.get()).ok());
+                let about = value.as_ref().and_then(|value| text(value, "about"));
+                self.acks.entry(key.into_owned()).or_default().extend(about.as_deref().map(hash));
             }
             ("presence", true, _) => {
                 self.presence.remove(&*key);
@@ -184,25 +228,35 @@ impl Ledger {
 
     fn chunk(&mut self, key: &str, row: &ChunkRow<'_>, txid: Option<&str>, run: Option<RunMark>) {
         let seq = key.rsplit_once(':').and_then(|(_, seq)| seq.parse::<u64>().ok()).unwrap_or(0);
-        let kind = serde_json::from_str::<ChunkType<'_>>(&row.chunk)
-            .map(|chunk| chunk.r#type.into_owned())
-            .unwrap_or_default();
-        if let Some(txid) = txid {
-            let wish = (Wish::of(&kind), txid.to_owned());
-            self.txids.insert(wish, row.message_id.clone().into_owned());
-        }
+        let kind = chunk_kind(&row.chunk).unwrap_or_default();
         let role = row.role.unwrap_or(Role::Assistant);
+        // L15: what only people say counts in no agent's row.
+        let by_agent = match row.role {
+            Some(role) => role == Role::Assistant,
+            None => row.actor_type.as_deref() == Some("agent"),
+        };
+        let signals = is_peoples(&kind) && !by_agent;
+        if let Some(txid) = txid {
+            let wish = if by_agent { Wish::Chunk } else { Wish::of(&kind) };
+            let chunk = chunk_value(&row.chunk).unwrap_or_default();
+            let about = hash(&wish.about_of(&row.message_id, &chunk));
+            let message_id = row.message_id.clone().into_owned();
+            self.txids.insert((wish, txid.to_owned()), Granted { message_id, about });
+        }
         let place = self.items;
         let entry = self.messages.entry(row.message_id.clone().into_owned()).or_insert_with(|| {
             let actor_id = row.actor_id.as_deref().unwrap_or_default();
-            Entry::new(role, actor_id.to_owned(), place, is_signal(&kind))
+            Entry::new(role, actor_id.to_owned(), place, signals)
         });
-        if seq >= entry.next_seq {
+        if seq >= entry.next_seq && seq < MAX_SEQ {
             entry.rows += 1;
             entry.next_seq = seq + 1;
         }
         if let Some(run) = run {
             entry.begin(run);
+        }
+        if is_peoples(&kind) && by_agent {
+            return;
         }
         // Deltas are most of a session and say nothing more than "open": they are not parsed any further.
         if matches!(
@@ -221,10 +275,10 @@ impl Ledger {
             entry.goes_on(&kind, Lifecycle::Open);
             return;
         }
-        let Ok(chunk) = serde_json::from_str::<Value>(&row.chunk) else { return };
+        let Some(chunk) = chunk_value(&row.chunk) else { return };
         // Answers are written into the assistant's message by somebody else: role `user`.
         let answer = role == Role::User && entry.role == Role::Assistant;
-        let signal = answer || is_signal(&kind);
+        let signal = answer || signals;
         if !signal {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
             if kind == "RUN_STARTED" {
@@ -271,10 +325,22 @@ impl Ledger {
         } else if kind == "stop" || kind == "abort" {
             entry.stop();
         }
-        self.asks_and_calls(&row.message_id, &kind, &chunk, signal);
+        self.asks_and_calls(&row.message_id, &kind, &chunk, by_agent, signal);
     }
 
-    fn asks_and_calls(&mut self, message_id: &str, kind: &str, chunk: &Value, by_client: bool) {
+    fn asks_and_calls(
+        &mut self,
+        message_id: &str,
+        kind: &str,
+        chunk: &Value,
+        by_agent: bool,
+        by_client: bool,
+    ) {
+        // L15: an agent knows results of its own calls only.
+        let told = by_agent.then(|| call_of_result(chunk)).flatten();
+        if told.is_some_and(|call| self.tool_call(call, Some(message_id)).is_none()) {
+            return;
+        }
         match kind {
             "config" => {
                 if let Some(title) = text(chunk, "title") {
@@ -345,7 +411,9 @@ impl Ledger {
                 self.result(message_id, chunk, (chunk.get("content"), None), by_client);
             }
             "TOOL_CALL_END" => {
-                if let Some(result) = chunk.get("result") {
+                let id = chunk.get("toolCallId").and_then(Value::as_str).unwrap_or_default();
+                let own = self.tool_call(id, Some(message_id)).is_some();
+                if let Some(result) = chunk.get("result").filter(|_| own || !by_agent) {
                     self.result(message_id, chunk, (Some(result), None), by_client);
                 }
             }
@@ -386,19 +454,19 @@ impl Ledger {
     }
 
     /// A request. Agents number their approvals anew in every run: one in another message is a new one, and so is one in
-    /// the same message for another call, or in a later run for none.
+    /// the same message behind an answer: for another call, for one that has a result, or in a later run.
     fn ask(&mut self, message_id: &str, id: &str, tool_call_id: Option<String>) {
+        let call = tool_call_id.as_deref().and_then(|call| self.tool_call(call, Some(message_id)));
+        let is_over = call.is_some_and(|call| call.result.is_some());
         let Some(entry) = self.messages.get_mut(message_id) else { return };
         let asks = self.asks.entry(id.to_owned()).or_default();
         let known = asks.iter().position(|ask| is_in(ask.message_id.as_ref(), message_id));
         let again = known.is_some_and(|at| {
             let ask = &asks[at];
-            let another = match (&ask.tool_call_id, &tool_call_id) {
-                (Some(old), Some(new)) => old != new,
-                (None, None) => ask.run.as_ref() != entry.run(),
-                _ => false,
-            };
-            another && ask.approved.is_some()
+            let another = ask.tool_call_id.is_some() && tool_call_id.is_some();
+            let another = another && ask.tool_call_id != tool_call_id;
+            let later = ask.run.as_ref() != entry.run();
+            ask.approved.is_some() && (another || later || is_over)
         });
         let at = match known {
             Some(at) if !again => at,
@@ -418,9 +486,12 @@ impl Ledger {
             ask.message_id = Some(message_id.to_owned());
             ask.run = entry.run().cloned();
         }
-        if let Some(call) = tool_call_id {
-            ask.tool_call_id = Some(call.clone());
-            self.call(message_id, &call).approval = Some(id.to_owned());
+        if let Some(id_of_call) = tool_call_id {
+            ask.tool_call_id = Some(id_of_call.clone());
+            let call = self.call(message_id, &id_of_call);
+            call.approval = Some(id.to_owned());
+            // A result that is older than the request does not settle it.
+            call.result = None;
         }
     }
 
@@ -515,7 +586,7 @@ impl Ledger {
                 calls.retain(|call| !is_in(call.message_id.as_ref(), message_id));
             }
         }
-        self.txids.retain(|_, owner| owner != message_id);
+        self.deleted.insert(message_id.to_owned());
     }
 
     /// The message with this id.
@@ -558,6 +629,26 @@ impl Ledger {
             None => ask.message_id.is_some(),
         };
         self.asks.get(id)?.iter().rfind(here)
+    }
+
+    /// Messages in which an approval of this id waits for an answer, the oldest first.
+    pub(crate) fn asking(&self, id: &str) -> Vec<String> {
+        let asks = self.asks.get(id).into_iter().flatten();
+        let messages = asks.filter_map(|ask| ask.message_id.as_ref());
+        messages.filter(|message| self.open_asks(message).any(|ask| ask == id)).cloned().collect()
+    }
+
+    /// Messages in which a call of this id waits for a result that a client may give, the oldest first.
+    pub(crate) fn waiting_for(&self, id: &str) -> Vec<String> {
+        let calls = self.calls.get(id).into_iter().flatten();
+        let messages = calls.filter_map(|call| call.message_id.as_ref());
+        let waits = |message: &&String| {
+            self.calls_in(message).any(|(call_id, call)| {
+                let theirs = call.client || self.has_open_calls(message);
+                call_id == id && theirs && self.is_open(call)
+            })
+        };
+        messages.filter(waits).cloned().collect()
     }
 
     /// The tool call with this id, when it is in the stream: in this message, or else the newest.
@@ -659,13 +750,51 @@ impl Ledger {
 
     /// Whether the transaction id of a wish is in the stream, wherever.
     pub(crate) fn shows(&self, wish: Wish, txid: &str) -> bool {
-        self.by_txid(wish, txid).is_some() || self.acks.contains(txid)
+        self.txids.contains_key(&(wish, txid.to_owned())) || self.acks.contains_key(txid)
+    }
+
+    /// The message that a wish of this kind about this thing was written into, when it was granted before.
+    ///
+    /// # Errors
+    ///
+    /// The transaction id was used for another thing.
+    pub(crate) fn granted(
+        &self,
+        wish: Wish,
+        txid: Option<&str>,
+        thing: &str,
+    ) -> Result<Option<&str>, TxidUsed> {
+        let Some(txid) = txid else { return Ok(None) };
+        let about = hash(&wish.about(thing));
+        match self.txids.get(&(wish, txid.to_owned())) {
+            Some(granted) if granted.about == about => Ok(Some(&granted.message_id)),
+            Some(_) => Err(TxidUsed),
+            None => match self.acks.get(txid) {
+                Some(known) if !known.is_empty() && !known.contains(&about) => Err(TxidUsed),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// The message that a client's transaction id was written into, for a wish of this kind.
     pub(crate) fn by_txid(&self, wish: Wish, txid: &str) -> Option<&str> {
-        self.txids.get(&(wish, txid.to_owned())).map(String::as_str)
+        self.txids.get(&(wish, txid.to_owned())).map(|granted| granted.message_id.as_str())
     }
+
+    /// Whether there was a message with this id, which was deleted.
+    pub(crate) fn was_deleted(&self, message_id: &str) -> bool {
+        !self.messages.contains_key(message_id) && self.deleted.contains(message_id)
+    }
+}
+
+/// The transaction id of a wish was used for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TxidUsed;
+
+fn hash(text: impl AsRef<str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.as_ref().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Compares two results of a tool call without keeping them.

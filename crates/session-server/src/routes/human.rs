@@ -16,7 +16,8 @@ use crate::{access::Acting, problem::Problem, session::NewToolResult, sessions::
 #[serde(rename_all = "camelCase")]
 pub(super) struct Decide {
     approved: bool,
-    /// The message that asks, when agents ask under the same id in several; without it the one that asked last is meant.
+    /// The message that asks, when agents ask under the same id in several; without it the only one that waits
+    /// is meant.
     #[serde(default)]
     message_id: Option<String>,
     #[serde(default)]
@@ -49,6 +50,9 @@ pub(super) struct ToolResult {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answers {
     answers: Value,
+    /// The message that asks, when several ask under this id.
+    #[serde(default)]
+    message_id: Option<String>,
     #[serde(default)]
     actor_id: Option<String>,
 }
@@ -118,7 +122,7 @@ pub(super) async fn answers(
     Body(body): Body<Answers>,
 ) -> Result<Response, Problem> {
     let new = NewToolResult {
-        message_id: None,
+        message_id: body.message_id,
         tool_call_id: tool_use,
         output: json!({"answers": body.answers}),
         error: None,

@@ -75,10 +75,15 @@ pub(super) async fn send(
     acting: Acting,
     Body(body): Body<Send>,
 ) -> Result<Json<Sent>, Problem> {
+    let role = body.role.unwrap_or(Role::User);
+    if role != Role::User {
+        // L15: agents take it for their instructions or for words of their own.
+        acting.caller.require(access::Role::Manage)?;
+    }
     let new = NewMessage {
         message_id: uuid("messageId", body.message_id)?,
         content: body.content,
-        role: body.role.unwrap_or(Role::User),
+        role,
         actor_id: acting.actor(body.actor_id)?,
         agent: agents::checked(&app, &acting.caller, body.agent.into_iter().collect()).await?.pop(),
         manages: acting.caller.has(access::Role::Manage),

@@ -120,8 +120,9 @@ pub(super) async fn rename(
         .with(&session, Open::Existing, move |session| {
             // Whoever names the wish waits for its echo, and may ask again when somebody else has
             // given another title since.
+            let granted = session.ledger().granted(Wish::Setting, txid.as_deref(), &title)?;
             let is_new = match &txid {
-                Some(txid) => session.ledger().by_txid(Wish::Setting, txid).is_none(),
+                Some(_) => granted.is_none(),
                 None => session.ledger().title() != Some(&title),
             };
             if is_new {

@@ -73,16 +73,6 @@ impl Session {
     }
 }
 
-/// The type of a chunk; empty when it has none.
-pub(super) fn kind_of(chunk: &str) -> String {
-    #[derive(serde::Deserialize)]
-    struct Kind<'a> {
-        #[serde(borrow, default)]
-        r#type: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_str::<Kind<'_>>(chunk).map(|kind| kind.r#type.into_owned()).unwrap_or_default()
-}
-
 /// Whether a chunk of this type is a word of an answer, in any dialect.
 pub(super) fn is_text(kind: &str) -> bool {
     matches!(kind, "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" | "content" | "text-delta")

@@ -15,19 +15,49 @@ use crate::{
     turns::{Cause, RunPlan},
 };
 
+/// The message that is meant: the named one, or the only one that waits. `None` when none does; then the newest is meant.
+fn only_one<'a>(
+    named: Option<&'a str>,
+    waiting: &'a [String],
+    agent_of: impl Fn(&str) -> String,
+) -> Result<Option<&'a str>, Problem> {
+    match (named, waiting) {
+        (Some(named), _) => Ok(Some(named)),
+        (None, []) => Ok(None),
+        (None, [only]) => Ok(Some(only)),
+        (None, several) => {
+            let names = several.iter().map(|id| format!("{id} of {}", agent_of(id)));
+            let names = names.collect::<Vec<_>>().join(", ");
+            Err(Problem::conflict(
+                "AMBIGUOUS",
+                "Several messages ask under this id; name the one that is meant in messageId",
+            )
+            .details(names))
+        }
+    }
+}
+
 impl Session {
     /// Writes a message and starts the agents that listen. Repeating it changes nothing; gives the message's id.
     pub(crate) fn send(&mut self, new: NewMessage) -> Result<String, Problem> {
-        let known = new.txid.as_deref().and_then(|txid| self.ledger.by_txid(Wish::Message, txid));
-        if let Some(known) = known {
-            return Ok(known.to_owned());
+        let txid = new.txid.as_deref();
+        let known = txid.and_then(|txid| self.ledger.by_txid(Wish::Message, txid));
+        let message_id = new.message_id.as_deref().or(known).map(str::to_owned);
+        let message_id = message_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        if self.ledger.granted(Wish::Message, txid, &message_id)?.is_some() {
+            return Ok(message_id); // also when it was deleted since
         }
-        let message_id = new.message_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        if self.ledger.was_deleted(&message_id) {
+            return Err(Problem::conflict(
+                "MESSAGE_DELETED",
+                "A message with this id was deleted; send it under a new id",
+            ));
+        }
         if let Some(entry) = self.ledger.message(&message_id) {
             if entry.role == Role::Assistant && new.role != Role::Assistant {
                 return Err(Problem::conflict("MESSAGE_EXISTS", "An agent has this message id"));
             }
-            self.acknowledge(Wish::Message, new.txid.as_deref());
+            self.acknowledge(Wish::Message, txid, &message_id);
             return Ok(message_id); // the first answer again, and no second run
         }
         if let Some(spec) = &new.agent {
@@ -78,8 +108,13 @@ impl Session {
         self.touch();
     }
 
-    /// Answers an approval in the message that holds the request: the named one, or else the one that asked last under this
-    /// id. The first answer wins.
+    /// Answers an approval in the message that holds the request: the named one, or else the only one that waits under
+    /// this id. The first answer wins.
+    ///
+    /// # Errors
+    ///
+    /// There is no such request, several messages ask under this id and none is named, the request was answered
+    /// otherwise, or its call has ended without an answer.
     pub(crate) fn respond(
         &mut self,
         approval_id: &str,
@@ -88,10 +123,13 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
-        if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Approval, txid).is_some()) {
+        let wish = format!("{approval_id} {approved}");
+        if self.ledger.granted(Wish::Approval, txid, &wish)?.is_some() {
             return Ok(()); // also when the agent has asked anew under the same id since
         }
-        let Some(ask) = self.ledger.approval(approval_id, message_id) else {
+        let asking = self.ledger.asking(approval_id);
+        let meant = only_one(message_id, &asking, |id| self.agent_of(id))?;
+        let Some(ask) = self.ledger.approval(approval_id, meant) else {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
         };
         if let Some(first) = ask.approved {
@@ -101,12 +139,18 @@ impl Session {
                     "The approval was answered otherwise",
                 ));
             }
-            self.acknowledge(Wish::Approval, txid);
+            self.acknowledge(Wish::Approval, txid, &wish);
             return Ok(());
         }
         let Some(message_id) = ask.message_id.clone() else {
             return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
         };
+        if !asking.contains(&message_id) {
+            return Err(Problem::conflict(
+                "NOT_ASKED",
+                "The tool call has a result or was stopped; there is nothing to decide any more",
+            ));
+        }
         self.answer(&message_id, approval_id, approved, actor_id, txid);
         self.touch();
         self.go_on(&message_id, Some(actor_id));
@@ -127,16 +171,28 @@ impl Session {
         self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid, run: None });
     }
 
+    /// The agent whose message it is.
+    fn agent_of(&self, message_id: &str) -> String {
+        self.ledger.message(message_id).map(|entry| entry.actor_id.clone()).unwrap_or_default()
+    }
+
     /// Writes a tool's result into the message that holds the call. A different second result is refused.
+    ///
+    /// # Errors
+    ///
+    /// There is no such call, several messages wait for a result of this id and none is named, or the call has another
+    /// result.
     pub(crate) fn tool_result(&mut self, new: &NewToolResult) -> Result<(), Problem> {
         let txid = new.txid.as_deref();
-        if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Chunk, txid).is_some()) {
+        if self.ledger.granted(Wish::Chunk, txid, &new.tool_call_id)?.is_some() {
             return Ok(());
         }
         let failed = new.error.as_deref().filter(|error| !error.is_empty());
         let named = |message_id| self.ledger.tool_call(&new.tool_call_id, message_id);
-        let call = new.message_id.as_deref().and_then(|id| named(Some(id))).or_else(|| named(None));
-        let Some(call) = call else {
+        let hint = new.message_id.as_deref().filter(|id| named(Some(id)).is_some());
+        let waiting = self.ledger.waiting_for(&new.tool_call_id);
+        let meant = only_one(hint, &waiting, |id| self.agent_of(id))?;
+        let Some(call) = named(meant) else {
             return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
         };
         if let Some(first) = call.result {
@@ -151,7 +207,7 @@ impl Session {
                     "The tool call has another result",
                 ));
             }
-            self.acknowledge(Wish::Chunk, txid);
+            self.acknowledge(Wish::Chunk, txid, &new.tool_call_id);
             return Ok(());
         }
         let Some(message_id) = call.message_id.clone() else {
@@ -188,7 +244,7 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
-        if txid.is_some_and(|txid| self.ledger.by_txid(Wish::Regenerate, txid).is_some()) {
+        if self.ledger.granted(Wish::Regenerate, txid, message_id)?.is_some() {
             return Ok(());
         }
         let entry = self.ledger.message(message_id);
@@ -294,6 +350,7 @@ impl Session {
         let Some(live) = self.runs.remove(run_id) else { return };
         live.cancel.cancel();
         self.batch.starts.retain(|start| start.plan.run_id != *run_id);
+        self.tell_refused(&live);
         self.push_stop(&live.plan, actor_id, reason);
         self.start_queued();
         self.rest(&live.plan.agent_id);
@@ -303,9 +360,7 @@ impl Session {
     fn push_stop(&mut self, plan: &RunPlan, actor_id: &str, reason: &str) {
         if self.ledger.message(&plan.message_id).is_none() {
             // The message is the agent's, whoever stopped it before its first word.
-            let run = &plan.run_id;
-            let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": run});
-            self.push_agent_chunk(plan, &chunk);
+            self.push_started(plan);
         }
         // Nobody is asked any more.
         let open: Vec<String> =

@@ -18,7 +18,7 @@ pub(crate) use presence::Signs;
 pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -80,6 +80,26 @@ struct Live {
     heard: Option<Hearing>,
     /// It said its first word.
     streaming: bool,
+    /// What it may not say and said.
+    refused: Refused,
+}
+
+/// Chunks of a run that were not written, because only people may say such a thing (L15).
+#[derive(Debug, Default)]
+struct Refused {
+    chunks: u64,
+    /// Their types, each once.
+    kinds: BTreeSet<String>,
+}
+
+impl Refused {
+    /// Counts one. The type is one of those that are refused, so there are few.
+    fn note(&mut self, kind: &str) {
+        self.chunks = self.chunks.saturating_add(1);
+        if !self.kinds.contains(kind) {
+            self.kinds.insert(kind.to_owned());
+        }
+    }
 }
 
 /// What a message does to a run that is under way.
@@ -253,9 +273,9 @@ impl Session {
     }
 
     /// Says in the stream that a wish was granted before, unless it says so already.
-    fn acknowledge(&mut self, wish: Wish, txid: Option<&str>) {
+    fn acknowledge(&mut self, wish: Wish, txid: Option<&str>, thing: &str) {
         if let Some(txid) = txid.filter(|txid| !self.ledger.shows(wish, txid)) {
-            self.push(event::ack(txid));
+            self.push(event::ack(txid, &wish.about(thing)));
         }
     }
 

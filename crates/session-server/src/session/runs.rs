@@ -6,12 +6,18 @@ use std::{
     time::Duration,
 };
 
-use session_protocol::AgentSpec;
+use serde_json::json;
+use session_protocol::{
+    AgentSpec,
+    authority::{
+        REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
+    },
+};
 use tokio::time::Instant;
 
 use super::{
-    Live, Session,
-    activity::{Activity, is_text, kind_of},
+    Live, Refused, Session,
+    activity::{Activity, is_text},
     listeners::Hearing,
 };
 use crate::{
@@ -103,6 +109,7 @@ impl Session {
             wrote_at: None,
             heard,
             streaming: false,
+            refused: Refused::default(),
         };
         self.runs.insert(start.plan.run_id.clone(), live);
         self.batch.starts.push(start);
@@ -193,8 +200,14 @@ impl Session {
 
     fn take_chunk(&mut self, live: &mut Live, chunk: &str) {
         let plan = &live.plan;
+        let kind = chunk_kind(chunk).unwrap_or_default();
+        if !self.may_say(plan, &kind, chunk) {
+            self.shared.metrics.refused_chunk();
+            live.refused.note(&kind);
+            return;
+        }
         self.batch.grows = true;
-        let first_word = !live.streaming && is_text(&kind_of(chunk));
+        let first_word = !live.streaming && is_text(&kind);
         live.streaming |= first_word;
         let progress =
             |entry: Option<&Entry>| entry.map(|entry| (entry.steps(), entry.is_at_end()));
@@ -215,6 +228,20 @@ impl Session {
             let activity = if live.streaming { Activity::Streaming } else { Activity::Thinking };
             self.show(&plan.agent_id, activity);
         }
+    }
+
+    /// Whether an agent may send this (L15): nothing that only people say, no message in the name of somebody, and no
+    /// result of a call that is not its own.
+    fn may_say(&self, plan: &RunPlan, kind: &str, chunk: &str) -> bool {
+        if is_peoples(kind) || is_whole(kind) {
+            return false;
+        }
+        if !is_result(kind) {
+            return true;
+        }
+        let chunk = chunk_value(chunk);
+        let call = chunk.as_ref().and_then(call_of_result);
+        call.is_none_or(|call| self.ledger.tool_call(call, Some(&plan.message_id)).is_some())
     }
 
     /// The message of a run, when the run wrote something into it.
@@ -274,9 +301,31 @@ impl Session {
         }
     }
 
+    /// Says in the message how much of it was refused, for who owns the agent.
+    pub(super) fn tell_refused(&mut self, live: &Live) {
+        let (plan, refused) = (&live.plan, &live.refused);
+        if refused.chunks == 0 {
+            return;
+        }
+        tracing::warn!(chunks = refused.chunks, "an agent said what only people may say");
+        if self.ledger.message(&plan.message_id).is_none() {
+            self.push_started(plan);
+        }
+        let value = json!({"chunks": refused.chunks, "types": refused.kinds});
+        let note = json!({"type": "CUSTOM", "name": REFUSED, "value": value});
+        self.push_agent_chunk(plan, &note);
+    }
+
+    /// Begins the message of a run whose agent said nothing in it yet.
+    pub(super) fn push_started(&mut self, plan: &RunPlan) {
+        let chunk = json!({"type": "RUN_STARTED", "threadId": self.id, "runId": plan.run_id});
+        self.push_agent_chunk(plan, &chunk);
+    }
+
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
     fn end(&mut self, live: &Live, end: &RunEnd) {
         let plan = &live.plan;
+        self.tell_refused(live);
         let entry = self.entry_of(plan);
         let (wrote, open) = (entry.is_some(), entry.is_some_and(Entry::is_open));
         let resumed = matches!(plan.cause, Cause::Answers { .. });
