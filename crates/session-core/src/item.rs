@@ -42,6 +42,9 @@ pub struct ItemMeta {
     pub finish_reason: Option<FinishReason>,
     /// A chunk is missing in the middle.
     pub has_gap: bool,
+    /// Number of its agent's chunks that were left out because only people may say such a thing.
+    #[ts(type = "number")]
+    pub refused: u64,
     /// How far a message of this person's own has got; `null` once the stream has it.
     pub delivery: Option<Delivery>,
 }
@@ -110,6 +113,7 @@ impl ItemMeta {
             stopped: message.stopped.clone(),
             finish_reason: message.finish_reason,
             has_gap: message.has_gap,
+            refused: message.refused,
             delivery: None,
         }
     }

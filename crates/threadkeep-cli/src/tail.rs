@@ -263,6 +263,13 @@ impl Transcript {
         }
         if message.is_complete {
             self.end_line(out)?;
+            if message.refused > 0 {
+                let times = message.refused;
+                writeln!(
+                    out,
+                    "  ! this agent tried to speak or decide for people ({times} times); that was left out"
+                )?;
+            }
             if let Some(error) = &message.error {
                 writeln!(out, "  ! failed: {}", clean(&error.message))?;
             } else if message.stopped.is_some() {

@@ -15,6 +15,7 @@ function item(id: string, parts: Part[] = [{ type: 'text', text: id }]): Item {
     stopped: null,
     finishReason: null,
     hasGap: false,
+    refused: 0,
     delivery: null,
   };
 }

@@ -117,6 +117,7 @@ impl Entry {
                 stopped: None,
                 finish_reason: None,
                 has_gap: false,
+                refused: 0,
                 delivery: Some(self.delivery()),
             },
             parts: vec![Part::Text { text: text.clone() }],

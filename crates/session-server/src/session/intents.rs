@@ -347,10 +347,10 @@ impl Session {
 
     /// Ends a run in the name of the person who ended it. What it said stays.
     fn cut_off(&mut self, run_id: &str, actor_id: &str, reason: &str) {
-        let Some(live) = self.runs.remove(run_id) else { return };
+        let Some(mut live) = self.runs.remove(run_id) else { return };
         live.cancel.cancel();
         self.batch.starts.retain(|start| start.plan.run_id != *run_id);
-        self.tell_refused(&live);
+        self.tell_refused(&mut live);
         self.push_stop(&live.plan, actor_id, reason);
         self.start_queued();
         self.rest(&live.plan.agent_id);

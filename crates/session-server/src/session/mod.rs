@@ -87,18 +87,17 @@ struct Live {
 /// Chunks of a run that were not written, because only people may say such a thing (L15).
 #[derive(Debug, Default)]
 struct Refused {
-    chunks: u64,
     /// Their types, each once.
     kinds: BTreeSet<String>,
+    /// So many of them are not told in the log yet.
+    untold: u64,
 }
 
 impl Refused {
-    /// Counts one. The type is one of those that are refused, so there are few.
-    fn note(&mut self, kind: &str) {
-        self.chunks = self.chunks.saturating_add(1);
-        if !self.kinds.contains(kind) {
-            self.kinds.insert(kind.to_owned());
-        }
+    /// Counts one; says whether it is the first of its type. Few types are refused.
+    fn count(&mut self, kind: &str) -> bool {
+        self.untold = self.untold.saturating_add(1);
+        !self.kinds.contains(kind) && self.kinds.insert(kind.to_owned())
     }
 }
 

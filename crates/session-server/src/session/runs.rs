@@ -191,8 +191,8 @@ impl Session {
                 }
             }
             Output::End(end) => {
-                if let Some(live) = self.runs.remove(&output.run_id) {
-                    self.end(&live, &end);
+                if let Some(mut live) = self.runs.remove(&output.run_id) {
+                    self.end(&mut live, &end);
                 }
             }
         }
@@ -203,7 +203,9 @@ impl Session {
         let kind = chunk_kind(chunk).unwrap_or_default();
         if !self.may_say(plan, &kind, chunk) {
             self.shared.metrics.refused_chunk();
-            live.refused.note(&kind);
+            if live.refused.count(&kind) {
+                self.tell_refused(live);
+            }
             return;
         }
         self.batch.grows = true;
@@ -295,25 +297,28 @@ impl Session {
 
     /// Ends a run whose agent has ended it.
     pub(super) fn hang_up(&mut self, run_id: &str) {
-        if let Some(live) = self.runs.remove(run_id) {
+        if let Some(mut live) = self.runs.remove(run_id) {
             live.cancel.cancel();
-            self.end(&live, &RunEnd::Finished);
+            self.end(&mut live, &RunEnd::Finished);
         }
     }
 
-    /// Says in the message how much of it was refused, for who owns the agent.
-    pub(super) fn tell_refused(&mut self, live: &Live) {
-        let (plan, refused) = (&live.plan, &live.refused);
-        if refused.chunks == 0 {
+    /// Says in the message how many chunks were refused, for who owns the agent: of each type the first at once, the rest
+    /// at the end.
+    pub(super) fn tell_refused(&mut self, live: &mut Live) {
+        let chunks = std::mem::take(&mut live.refused.untold);
+        if chunks == 0 {
             return;
         }
-        tracing::warn!(chunks = refused.chunks, "an agent said what only people may say");
-        if self.ledger.message(&plan.message_id).is_none() {
-            self.push_started(plan);
+        tracing::warn!(chunks, "an agent said what only people may say");
+        if self.ledger.message(&live.plan.message_id).is_none() {
+            self.push_started(&live.plan);
         }
-        let value = json!({"chunks": refused.chunks, "types": refused.kinds});
-        let note = json!({"type": "CUSTOM", "name": REFUSED, "value": value});
-        self.push_agent_chunk(plan, &note);
+        let value = json!({"chunks": chunks, "types": live.refused.kinds});
+        self.push_agent_chunk(
+            &live.plan,
+            &json!({"type": "CUSTOM", "name": REFUSED, "value": value}),
+        );
     }
 
     /// Begins the message of a run whose agent said nothing in it yet.
@@ -323,9 +328,9 @@ impl Session {
     }
 
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
-    fn end(&mut self, live: &Live, end: &RunEnd) {
-        let plan = &live.plan;
+    fn end(&mut self, live: &mut Live, end: &RunEnd) {
         self.tell_refused(live);
+        let plan = &live.plan;
         let entry = self.entry_of(plan);
         let (wrote, open) = (entry.is_some(), entry.is_some_and(Entry::is_open));
         let resumed = matches!(plan.cause, Cause::Answers { .. });
@@ -370,7 +375,7 @@ impl Session {
     pub(crate) fn interrupt_all(&mut self) {
         self.is_closing = true;
         self.batch.starts.clear();
-        for live in std::mem::take(&mut self.runs).into_values() {
+        for mut live in std::mem::take(&mut self.runs).into_values() {
             live.cancel.cancel();
             if !live.called.swap(true, Ordering::AcqRel) {
                 continue; // and never will be
@@ -379,7 +384,7 @@ impl Session {
                 self.interrupt(&live.plan);
                 self.go_on(&live.plan.message_id, live.plan.asked_by.as_deref());
             } else {
-                self.end(&live, &RunEnd::Finished);
+                self.end(&mut live, &RunEnd::Finished);
             }
         }
         self.rest_all();

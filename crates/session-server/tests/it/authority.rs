@@ -95,8 +95,9 @@ async fn an_agent_that_writes_answers_decides_nothing_live_or_after_a_restart() 
     for forged in ["approval-response", "tool-approval", "tool-result", "config", "control"] {
         assert!(!kinds.contains(&json!(forged)), "{forged}");
     }
-    let note = log.chunks().into_iter().find(|(_, c)| c["name"] == "threadkeep.refused").unwrap().1;
-    assert!(note["value"]["chunks"].as_u64() >= Some(20), "the owner is told: {note}");
+    let notes = log.chunks().into_iter().filter(|(_, c)| c["name"] == "threadkeep.refused");
+    let told: u64 = notes.filter_map(|(_, note)| note["value"]["chunks"].as_u64()).sum();
+    assert!(told >= 20, "the owner is told: {told}");
     let metrics = rig.client.get(format!("{}/metrics", rig.base)).send().await.unwrap();
     assert!(metrics.text().await.unwrap().contains("threadkeep_refused_chunks_total 2"));
 

@@ -42,6 +42,10 @@ finishReason: FinishReason | null,
  */
 hasGap: boolean, 
 /**
+ * Number of its agent's chunks that were left out because only people may say such a thing.
+ */
+refused: number, 
+/**
  * How far a message of this person's own has got; `null` once the stream has it.
  */
 delivery: Delivery | null, };

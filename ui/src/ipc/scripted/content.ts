@@ -61,6 +61,7 @@ export function item(role: Item['role'], parts: Part[], at: number, more: Partia
     stopped: null,
     finishReason: null,
     hasGap: false,
+    refused: 0,
     delivery: null,
     ...more,
   };

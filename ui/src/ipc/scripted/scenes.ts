@@ -51,7 +51,7 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
             stopped: { by: 'ana', reason: 'aborted' },
           }),
           item('user', [text('Shorter!')], now - 10 * MINUTE),
-          item('assistant', [text('Revenue rose by 4 %; costs by 9 %.')], now - 9 * MINUTE, { hasGap: true, finishReason: 'length' }),
+          item('assistant', [text('Revenue rose by 4 %; costs by 9 %.')], now - 9 * MINUTE, { hasGap: true, refused: 2, finishReason: 'length' }),
           item('user', [text('Send this to the board with all the numbers in it.')], now - 5 * MINUTE, {
             delivery: { state: 'wedged', entryId: 'w1', reason: 'The server says the message is too large (limit 1 MB).' },
           }),
