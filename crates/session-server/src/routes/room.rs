@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, authority::is_peoples};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -322,10 +322,15 @@ fn raw(acting: &Acting, chunk: Chunk) -> Result<RawChunk, Problem> {
     let Some(Kind { r#type: kind }) = kind else {
         return Err(Problem::bad_request("chunk: expected an object with a type"));
     };
+    let role = chunk.role.unwrap_or(Role::Assistant);
+    if role == Role::Assistant && is_peoples(&kind) {
+        let details = "chunk: only people say this; use its route, or role user";
+        return Err(Problem::bad_request(details));
+    }
     Ok(RawChunk {
         message_id: chunk.message_id,
         actor_id: acting.actor(Some(chunk.actor_id))?,
-        role: chunk.role.unwrap_or(Role::Assistant),
+        role,
         chunk: text.to_owned(),
         kind,
         txid: uuid("txid", chunk.txid)?,

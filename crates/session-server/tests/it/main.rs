@@ -30,3 +30,4 @@ mod stop;
 mod streams;
 mod upstream;
 mod webhook;
+mod writers;
