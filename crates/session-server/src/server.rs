@@ -169,12 +169,14 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         }
         Auth::None | Auth::Token(_) => None,
     };
-    let guard = Arc::new(Guard::new(&config, tokens, following));
+    let guard = Guard::new(&config, tokens.clone(), following, shared.budget.clone());
+    let guard = Arc::new(guard);
     let limits = Arc::new(config.limits.clone());
     let app = App {
         sessions: sessions.clone(),
         limits: Arc::clone(&limits),
         readiness: Readiness::default(),
+        tokens,
     };
     let serving = serve(listener, tls, routes::router(app, guard), limits, stop.clone());
 

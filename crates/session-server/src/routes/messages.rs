@@ -80,7 +80,9 @@ pub(super) async fn send(
         content: body.content,
         role: body.role.unwrap_or(Role::User),
         actor_id: acting.actor(body.actor_id)?,
-        agent: agents::checked(&app, &acting.caller, body.agent.into_iter().collect()).await?.pop(),
+        agent: agents::checked(&app, &session, &acting.caller, body.agent.into_iter().collect())
+            .await?
+            .pop(),
         manages: acting.caller.has(access::Role::Manage),
         txid: uuid("txid", body.txid)?,
         mode: body.mode,
