@@ -95,14 +95,15 @@ impl Budget {
         }
     }
 
-    /// Whether an owner's share and the budget have room for some more. Who holds nothing may always have something, so
-    /// that others cannot keep it from everything.
+    /// Whether an owner's share and three quarters of the budget have room for some more: the last one is for what others
+    /// wait for while they hold something. Who holds nothing may always have something, so that others cannot keep it
+    /// from everything.
     pub(crate) fn has_room(&self, owner: &Owner) -> bool {
         let held = self.lock();
         let own = held.by.get(owner).copied().unwrap_or(0);
+        let most = self.0.total - self.0.total / 4;
         own == 0
-            || (own.saturating_add(SOME) <= self.0.share
-                && held.all.saturating_add(SOME) <= self.0.total)
+            || (own.saturating_add(SOME) <= self.0.share && held.all.saturating_add(SOME) <= most)
     }
 
     /// Waits until there [is room](Self::has_room).

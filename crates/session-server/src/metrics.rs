@@ -75,7 +75,7 @@ impl Metrics {
         let requests = Family::default();
         registry.register("requests", "Requests answered", requests.clone());
         let refused = Family::default();
-        let what = "Requests for which there was too little room: 413, 429 and 503, by code";
+        let what = "Requests and connections for which there was too little room, by code";
         registry.register("refused", what, refused.clone());
         // 0.5 ms to 16 s.
         let seconds = Histogram::new(exponential_buckets(0.0005, 2.0, 16));
@@ -121,6 +121,11 @@ impl Metrics {
     /// A run ended: `finished`, `failed` or `stopped`.
     pub(crate) fn run_ended(&self, outcome: &'static str) {
         self.runs.get_or_create(&Ended { outcome }).inc();
+    }
+
+    /// Somebody was refused, or cut, for what there was too little room for.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Refused { reason }).inc();
     }
 
     /// All of it, in the format of OpenMetrics.
@@ -181,7 +186,7 @@ pub(crate) async fn count(
             | StatusCode::SERVICE_UNAVAILABLE
     );
     if is_refusal && let Some(Code(reason)) = response.extensions().get() {
-        metrics.refused.get_or_create(&Refused { reason }).inc();
+        metrics.refused(reason);
     }
     let labels = Answered { method, route, status: status.as_u16() };
     metrics.requests.get_or_create(&labels).inc();

@@ -42,7 +42,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{config::Limits, delivery::Deliveries, guard::Peer, limits::network, problem::Problem};
+use crate::{
+    config::Limits, delivery::Deliveries, guard::Peer, limits::network, metrics::Metrics,
+    problem::Problem,
+};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes that a connection keeps of requests that are not read and of answers that are not sent.
@@ -64,10 +67,11 @@ pub(crate) async fn serve(
     tls: Option<TlsAcceptor>,
     app: Router,
     limits: Arc<Limits>,
+    metrics: Metrics,
     stop: CancellationToken,
 ) {
     let (head, answer_pause) = (limits.head, limits.answer_pause);
-    let line = Arc::new(Line { tls, app, http: http(&limits), head, answer_pause, stop });
+    let line = Arc::new(Line { tls, app, http: http(&limits), head, answer_pause, metrics, stop });
     let mut open = JoinSet::new();
     let mut peers = Peers::new(limits.connections_per_address);
     loop {
@@ -89,6 +93,7 @@ pub(crate) async fn serve(
         let seat = if open.len() < limits.connections { peers.seat(peer.ip()) } else { None };
         let Some(seat) = seat else {
             tracing::debug!("a connection is closed: there are as many as there may be");
+            line.metrics.refused("TOO_MANY_CONNECTIONS");
             continue;
         };
         let line = Arc::clone(&line);
@@ -137,6 +142,7 @@ struct Line {
     http: Builder<TokioExecutor>,
     head: Duration,
     answer_pause: Duration,
+    metrics: Metrics,
     stop: CancellationToken,
 }
 
@@ -194,6 +200,7 @@ impl Line {
                 _ = look.tick() => {
                     if deliveries.are_left_lying(self.answer_pause) {
                         tracing::debug!("a connection is cut: its peer takes no answer");
+                        self.metrics.refused("ANSWER_NOT_TAKEN");
                         return;
                     }
                 }

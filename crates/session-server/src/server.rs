@@ -178,7 +178,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         readiness: Readiness::default(),
         tokens,
     };
-    let serving = serve(listener, tls, routes::router(app, guard), limits, stop.clone());
+    let (metrics, router) = (shared.metrics.clone(), routes::router(app, guard));
+    let serving = serve(listener, tls, router, limits, metrics, stop.clone());
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
     let stopping = stop.clone();

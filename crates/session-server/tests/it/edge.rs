@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::Request;
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
 use h2::client::SendRequest;
@@ -240,6 +241,7 @@ async fn with_a_long_message() -> Rig {
     let rig = Rig::with(|config| {
         config.auth = Auth::Named(Some(Secret::new("owner")));
         config.limits.answer_pause = Duration::from_secs(1);
+        config.stream_limits.long_poll = Duration::from_secs(3);
         config.limits.held_bytes = 16 << 20;
         config.limits.held_bytes_each = 8 << 20;
     })
@@ -249,8 +251,8 @@ async fn with_a_long_message() -> Rig {
 }
 
 /// A request for the long message.
-fn ask(token: &str) -> http::Request<()> {
-    http::Request::get("http://localhost/v1/stream/sessions/s?offset=-1")
+fn ask(token: &str) -> Request<()> {
+    Request::get("http://localhost/v1/stream/sessions/s?offset=-1")
         .header("authorization", format!("Bearer {token}"))
         .body(())
         .unwrap()
@@ -320,12 +322,14 @@ async fn an_http2_connection_has_so_many_requests_at_once() {
 }
 
 /// Asks for the long message on a connection whose system keeps little, and reads the head of the answer.
-async fn begun(addr: SocketAddr) -> TcpStream {
+async fn begun(addr: SocketAddr, token: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 << 10).unwrap();
     let mut connection = socket.connect(addr).await.unwrap();
-    let say = "GET /v1/stream/sessions/s?offset=-1 HTTP/1.1\r\nHost: localhost\r\n\
-        Authorization: Bearer owner\r\nConnection: close\r\n\r\n";
+    let say = format!(
+        "GET /v1/stream/sessions/s?offset=-1 HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
     connection.write_all(say.as_bytes()).await.unwrap();
     let mut head = [0; 12];
     connection.read_exact(&mut head).await.unwrap();
@@ -333,10 +337,39 @@ async fn begun(addr: SocketAddr) -> TcpStream {
     connection
 }
 
+/// Bytes that still come on a connection until it ends.
+async fn rest(connection: TcpStream) -> usize {
+    let mut heard = 0;
+    let mut pieces = tokio_util::io::ReaderStream::new(connection);
+    while let Some(Ok(piece)) = timeout(DEADLINE, pieces.next()).await.expect("it ends") {
+        heard += piece.len();
+    }
+    heard
+}
+
+#[tokio::test]
+async fn a_long_answer_ends_with_its_token() {
+    let (rig, tokens) = named().await;
+    say(&rig, &"x".repeat(MESSAGE)).await;
+    let ann = tokens.create("ann", Role::View, None).unwrap();
+    let (ends, goes_on) =
+        (begun(rig.server.addr, ann.expose()).await, begun(rig.server.addr, "owner").await);
+    let path = "/v1/stream/sessions/s?offset=now&live=sse";
+    let mut follows =
+        rig.request(Method::GET, path).bearer_auth(ann.expose()).send().await.unwrap();
+    assert!(tokens.revoke("ann").unwrap());
+    // The answers lie ready; when the server has seen the revocation, one is not to be taken any more.
+    while follows.chunk().await.unwrap().is_some() {}
+    let heard = rest(ends).await;
+    assert!(heard < MESSAGE, "{heard} bytes came after the token was revoked");
+    assert!(rest(goes_on).await > MESSAGE, "others go on");
+}
+
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
     let rig = with_a_long_message().await;
-    let (deaf, mut slow) = (begun(rig.server.addr).await, begun(rig.server.addr).await);
+    let deaf = begun(rig.server.addr, "owner").await;
+    let mut slow = begun(rig.server.addr, "owner").await;
     let mut pace = tokio::time::interval(Duration::from_millis(60));
     let mut heard = 0;
     let mut piece = vec![0; 32 << 10];
@@ -351,12 +384,10 @@ async fn a_reader_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
     assert!(heard > MESSAGE, "{heard}");
     assert!(began.elapsed() > Duration::from_secs(2), "slower than a reader may do nothing");
     // What the other's system had taken is still there, and then the end.
-    let mut heard = 0;
-    let mut deaf = tokio_util::io::ReaderStream::new(deaf);
-    while let Ok(Some(Ok(piece))) = timeout(DEADLINE, deaf.next()).await {
-        heard += piece.len();
-    }
+    let heard = rest(deaf).await;
     assert!(heard < MESSAGE, "{heard}");
+    let cut = "threadkeep_refused_total{reason=\"ANSWER_NOT_TAKEN\"}";
+    assert_eq!(sample(&rig, cut).await, 1.0);
     until_sample(&rig, "threadkeep_held_bytes", |held| held < MESSAGE as f64).await;
 }
 
@@ -364,20 +395,18 @@ async fn a_reader_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
 async fn a_follower_that_waits_for_news_is_not_cut_and_one_that_does_not_take_them_is() {
     let rig = with_a_long_message().await;
     let tcp = TcpStream::connect(rig.server.addr).await.unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (mut send, connection) = builder.handshake::<_, Bytes>(tcp).await.unwrap();
+    let (mut send, connection) = h2::client::handshake(tcp).await.unwrap();
     let connection = tokio::spawn(async move { connection.await.ok() });
-    let follow = http::Request::get("http://localhost/v1/stream/sessions/s?offset=now&live=sse")
+    let follow = Request::get("http://localhost/v1/stream/sessions/s?offset=now&live=sse")
         .header("authorization", "Bearer owner");
     let (answer, _) = send.send_request(follow.body(()).unwrap(), true).unwrap();
     let mut body = answer.await.unwrap().into_body();
     let first = body.data().await.unwrap().unwrap();
     body.flow_control().release_capacity(first.len()).unwrap();
     // Three pauses long there is nothing to take.
-    let mut pause = tokio::time::interval(Duration::from_secs(1));
-    for _ in 0..4 {
-        pause.tick().await;
-    }
+    let poll = "/v1/stream/sessions/s?offset=now&live=long-poll";
+    let polled = rig.request(Method::GET, poll).bearer_auth("owner").send().await.unwrap();
+    assert_eq!(polled.status(), 204);
     assert!(!connection.is_finished());
     say(&rig, &"y".repeat(MESSAGE)).await;
     let cut = timeout(DEADLINE, connection).await;

@@ -79,11 +79,11 @@ impl Remote {
             .headers(headers.clone())
             .build()
             .context("TLS cannot be set up on this system")?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT.min(patience))
-            .timeout(patience)
-            .build()
-            .context("TLS cannot be set up on this system")?;
+        let http = || {
+            let connect = CONNECT.min(patience);
+            reqwest::Client::builder().connect_timeout(connect).timeout(patience)
+        };
+        let http = http().build().context("TLS cannot be set up on this system")?;
         Ok(Self {
             base: server.url,
             session: normalised(session), // as every session is named

@@ -51,6 +51,12 @@ impl From<Wrap<u32>> for u32 {
     }
 }
 
+impl From<Wrap<u64>> for u64 {
+    fn from(Wrap(number): Wrap<u64>) -> Self {
+        number
+    }
+}
+
 impl From<Wrap<std::time::Duration>> for Seconds {
     fn from(Wrap(time): Wrap<std::time::Duration>) -> Self {
         Self(time)
