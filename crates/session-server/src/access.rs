@@ -8,7 +8,7 @@ use axum::{
 };
 use uuid::Uuid;
 
-use crate::{problem::Problem, routes::MAX_ID};
+use crate::{names::MAX_ID, problem::Problem};
 
 /// What a token allows. Each role may do everything that the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,11 +223,19 @@ impl Acting {
         }
     }
 
+    /// The name of the token, which is what its holder is called.
+    pub(crate) fn token_name(&self) -> Option<&str> {
+        match &self.caller {
+            Caller::Named(grant) => Some(&grant.name),
+            Caller::Owner => None,
+        }
+    }
+
     /// Who reads, when that is known: a read needs no actor.
     pub(crate) fn reader(&self) -> Option<&str> {
         match &self.caller {
             Caller::Named(grant) => Some(&grant.name),
-            Caller::Owner => self.header.as_deref(),
+            Caller::Owner => self.header.as_deref().filter(|actor| actor.len() <= MAX_ID),
         }
     }
 }

@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 
 use crate::{config::Limits, limits::Client, problem::Problem};
 
+/// Bytes that there is room for when there is room for some more: a page of a stream.
+const SOME: usize = 256 << 10;
+
 /// Whose share it is taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
@@ -90,6 +93,43 @@ impl Budget {
             }
             given_back.await;
         }
+    }
+
+    /// Whether an owner's share and three quarters of the budget have room for some more: the last one is for what others
+    /// wait for while they hold something. Who holds nothing may always have something, so that others cannot keep it
+    /// from everything.
+    pub(crate) fn has_room(&self, owner: &Owner) -> bool {
+        let held = self.lock();
+        let own = held.by.get(owner).copied().unwrap_or(0);
+        let most = self.0.total - self.0.total / 4;
+        own == 0
+            || (own.saturating_add(SOME) <= self.0.share && held.all.saturating_add(SOME) <= most)
+    }
+
+    /// Waits until there [is room](Self::has_room).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub(crate) async fn room(&self, owner: &Owner) {
+        loop {
+            let mut given_back = std::pin::pin!(self.0.given_back.notified());
+            given_back.as_mut().enable(); // what is given back from here on is not missed
+            if self.has_room(owner) {
+                return;
+            }
+            given_back.await;
+        }
+    }
+
+    /// Takes bytes that are in memory already, whether there was room for them or not: whoever makes them looked for room
+    /// first and could not know how many there would be.
+    pub(crate) fn take_anyway(&self, owner: &Owner, bytes: usize) -> Hold {
+        let mut held = self.lock();
+        held.all += bytes;
+        *held.by.entry(owner.clone()).or_default() += bytes;
+        drop(held);
+        Hold { budget: self.clone(), owner: owner.clone(), bytes }
     }
 
     /// Bytes that are held now.
@@ -169,6 +209,18 @@ mod tests {
         assert!(budget.try_take(&session("ann"), 1000).is_none());
         small.shrink_to(0);
         assert!(budget.try_take(&session("ann"), 1000).is_some());
+    }
+
+    #[test]
+    fn who_holds_nothing_always_has_room_for_something() {
+        let budget = budget();
+        let _all = budget.take_anyway(&session("ann"), 100);
+        assert!(budget.has_room(&session("bob")) && !budget.has_room(&session("ann")));
+        let more = budget.take_anyway(&session("bob"), 1);
+        assert!(!budget.has_room(&session("bob")));
+        assert_eq!(budget.held(), 101);
+        drop(more);
+        assert!(budget.has_room(&session("bob")));
     }
 
     #[tokio::test]

@@ -142,6 +142,17 @@ pub struct Limits {
     pub held_bytes: usize,
     /// Bytes of them that one session, one client or one agent may have.
     pub held_bytes_each: usize,
+    /// Bytes of a name that is shown: of a person, a device or an agent.
+    pub name_bytes: usize,
+    /// Bytes of what is merged into an agent's requests, as JSON.
+    pub template_bytes: usize,
+    /// Bytes of the headers that an agent is sent, names and values.
+    pub agent_header_bytes: usize,
+    /// Requests that one HTTP/2 connection may have at once.
+    pub streams_per_connection: u32,
+    /// How long an answer may lie ready without anything of it being taken; then the connection is cut. Who waits for
+    /// news has nothing to take.
+    pub answer_pause: Duration,
     /// How long the head of a request may take, which is also how long a connection may rest between two requests and
     /// how long an HTTP/2 peer may be silent before it is asked whether it is there, and then before it answers.
     pub head: Duration,
@@ -160,6 +171,11 @@ impl Default for Limits {
             connections_per_address: 2_000,
             held_bytes: 96 << 20,
             held_bytes_each: 24 << 20,
+            name_bytes: 256,
+            template_bytes: 64 << 10,
+            agent_header_bytes: 32 << 10,
+            streams_per_connection: 100, // as few as RFC 9113 recommends
+            answer_pause: Duration::from_secs(30),
             head: Duration::from_secs(30),
             body_pause: Duration::from_secs(30),
         }

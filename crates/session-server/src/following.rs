@@ -1,5 +1,4 @@
-//! Readers that follow a stream with a named token: they are let in once and stay, so a token that is revoked meanwhile
-//! has to end them.
+//! Readers with a named token: they are let in once and may stay, so a token that is revoked meanwhile has to end them.
 //!
 //! Tokens are revoked by another process, in the database. While somebody follows, the tokens that are followed with are
 //! looked up every [`LOOK`]; one that is gone ends its readers.
@@ -10,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, response::Response};
-use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::tokens::Tokens;
@@ -28,7 +25,7 @@ pub(crate) struct Following(Arc<Mutex<HashMap<String, Weak<CancellationToken>>>>
 pub(crate) struct Revoked(Arc<CancellationToken>);
 
 impl Following {
-    /// A reader begins to follow with the token of this id.
+    /// A reader begins to read with the token of this id.
     pub(crate) fn begin(&self, token_id: &str) -> Revoked {
         let mut followed = self.lock();
         let known = followed.get(token_id).and_then(Weak::upgrade);
@@ -81,13 +78,5 @@ impl Revoked {
     /// Nothing is lost.
     pub(crate) async fn revoked(&self) {
         self.0.cancelled().await;
-    }
-
-    /// The same answer, whose body ends with the token.
-    pub(crate) fn ends(self, answer: Response) -> Response {
-        answer.map(|body| {
-            let ended = async move { self.0.cancelled().await };
-            Body::from_stream(body.into_data_stream().take_until(Box::pin(ended)))
-        })
     }
 }

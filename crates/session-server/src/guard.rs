@@ -16,7 +16,7 @@ use axum::{
         ConnectInfo, MatchedPath, RawPathParams, Request, State,
         rejection::RawPathParamsRejection::InvalidUtf8InPathParam,
     },
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -25,12 +25,14 @@ use url::{Host, Url};
 
 use crate::{
     access::{self, Caller, Need},
+    budget::{Budget, Owner},
     config::{Auth, ServerConfig},
+    delivery::{Deliveries, deliver, when_there_is_room},
     following::{Following, Revoked},
     limits::{Client, Limiter},
     problem::Problem,
+    reading::{self, ReadRequest},
     store::StoreError,
-    streams::MOUNT,
     tokens::{self, Tokens},
 };
 
@@ -63,6 +65,7 @@ pub(crate) struct Guard {
     scheme: &'static str,
     limiter: Limiter,
     following: Following,
+    budget: Budget,
 }
 
 impl Guard {
@@ -70,6 +73,7 @@ impl Guard {
         config: &ServerConfig,
         named: Option<Arc<Mutex<Tokens>>>,
         following: Following,
+        budget: Budget,
     ) -> Self {
         let auth = &config.auth;
         let owner = match auth {
@@ -88,7 +92,7 @@ impl Guard {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let limiter = Limiter::new(&config.limits);
         let open = matches!(auth, Auth::None);
-        Self { open, loopback, hosts, owner, named, origins, scheme, limiter, following }
+        Self { open, loopback, hosts, owner, named, origins, scheme, limiter, following, budget }
     }
 
     /// Whether a request for this host, with or without a port, is meant for this server.
@@ -142,16 +146,15 @@ impl Guard {
         Ok(found.map(|grant| Caller::Named(Arc::new(grant))))
     }
 
-    /// Lets a request through to its route, or says why not. A reader that follows a stream may stay until its token is
-    /// revoked.
-    async fn admit(&self, request: &mut Request) -> Result<Option<Revoked>, Problem> {
+    /// Lets a request through to its route, or says why not. A reader may stay until its token is revoked.
+    async fn admit(&self, request: &mut Request) -> Result<Admitted, Problem> {
         let pattern = request.extensions().get::<MatchedPath>().map(|path| path.as_str());
         let need = access::needed(request.method(), pattern);
-        let peer = request.extensions().get::<ConnectInfo<Peer>>();
-        let ConnectInfo(Peer(address)) = *peer.expect("the server gives every request's peer");
+        let address = peer(request).address;
         if need == Need::Nothing {
-            self.limiter.count(&Client::at(address.ip()), false)?;
-            return Ok(None);
+            let client = Client::at(address.ip());
+            self.limiter.count(&client, false)?;
+            return Ok(Admitted { client, waits: false, revoked: None });
         }
         let caller = self.caller(request.headers()).await?;
         let client = match &caller {
@@ -159,7 +162,9 @@ impl Guard {
             Some(Caller::Owner) => Client::Owner,
             None => Client::at(address.ip()),
         };
-        self.limiter.count(&client, caller.is_some() && goes_on(request))?;
+        let is_poll =
+            reading::of(request).is_some_and(|read| read.as_ref().is_ok_and(ReadRequest::goes_on));
+        self.limiter.count(&client, caller.is_some() && is_poll)?;
         let caller = caller.ok_or_else(Problem::unauthorized)?;
         let params = match request.extract_parts::<RawPathParams>().await {
             Ok(_) if !is_escaped(request.uri().path()) => return Err(Problem::invalid_id()),
@@ -171,30 +176,78 @@ impl Guard {
             params.iter().find(|(name, _)| *name == "session").map(|(_, value)| value)
         });
         caller.check(need, session)?;
-        let revocable = match &caller {
-            Caller::Named(grant) if is_following(request) => {
+        if let Some(Err(unclear)) = reading::of(request) {
+            return Err(unclear.clone());
+        }
+        let waits = reading::of(request).is_some();
+        let revoked = match &caller {
+            // Every read, whether it seems to end by itself or not: what is not known here would go on for ever.
+            Caller::Named(grant) if is_read(request.method()) => {
                 Some(self.following.begin(&grant.token_id))
             }
             Caller::Named(_) | Caller::Owner => None,
         };
         request.extensions_mut().insert(caller);
-        Ok(revocable)
+        Ok(Admitted { client, waits, revoked })
     }
+}
+
+impl Guard {
+    /// Lets a request through, and its answer out.
+    async fn answer(&self, mut request: Request, next: Next) -> Response {
+        let deliveries = peer(&request).deliveries.clone();
+        let Admitted { client, waits, revoked } = match self.admit(&mut request).await {
+            Ok(admitted) => admitted,
+            Err(problem) => return problem.into_response(),
+        };
+        let owner = Owner::Client(client);
+        let answer = async {
+            if waits {
+                when_there_is_room(&self.budget, &owner, next.run(request))
+                    .await
+                    .unwrap_or_else(IntoResponse::into_response)
+            } else {
+                next.run(request).await
+            }
+        };
+        let answer = match &revoked {
+            None => answer.await,
+            Some(token) => tokio::select! {
+                answer = answer => answer,
+                () = token.revoked() => return Problem::unauthorized().into_response(),
+            },
+        };
+        deliver(answer, &self.budget, &owner, &deliveries, revoked)
+    }
+}
+
+/// Who is at the other end of a request's connection.
+fn peer(request: &Request) -> &Peer {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    &peer.expect("the server gives every request's peer").0
+}
+
+/// What a request that was let through is answered by.
+struct Admitted {
+    /// Whose answer it is.
+    client: Client,
+    /// The answer waits for room: it may be long.
+    waits: bool,
+    /// Ends the answer when its token is revoked.
+    revoked: Option<Revoked>,
 }
 
 /// The middleware in front of every route.
 pub(crate) async fn check(
     State(guard): State<Arc<Guard>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let headers = request.headers();
-    let origin = headers.get(header::ORIGIN).cloned();
-    let host = request
-        .uri()
-        .authority()
-        .map(ToString::to_string)
-        .or_else(|| Some(headers.get(header::HOST)?.to_str().ok()?.to_owned()));
+    let host = match host_of(&request) {
+        Ok(host) => host,
+        Err(problem) => return problem.into_response(),
+    };
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed =
         origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, host.as_deref()));
 
@@ -220,40 +273,53 @@ pub(crate) async fn check(
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response() // a preflight never carries a token
     } else {
-        match guard.admit(&mut request).await {
-            Ok(None) => next.run(request).await,
-            Ok(Some(token)) => tokio::select! {
-                answer = next.run(request) => token.ends(answer),
-                () = token.revoked() => Problem::unauthorized().into_response(),
-            },
-            Err(problem) => problem.into_response(),
-        }
+        guard.answer(request, next).await
     };
     cors(response.headers_mut(), origin.filter(|_| allowed));
     response
 }
 
-/// A read that waits for what comes next, which comes back as often as somebody writes.
-pub(crate) fn is_following(request: &Request) -> bool {
-    let live = |query: &str| query.split('&').any(|pair| pair.starts_with("live="));
-    request.method() == Method::GET
-        && request.uri().path().starts_with(MOUNT)
-        && request.uri().query().is_some_and(live)
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// A read that follows from where an earlier one ended, and not one that reads everything again.
-fn goes_on(request: &Request) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let value =
-        |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    is_following(request)
-        && matches!(value("live"), Some("long-poll" | "sse"))
-        && value("offset").is_some_and(|offset| !offset.is_empty() && offset != "-1")
+/// The one host that a request is for, with or without a port; `None` where it names none.
+///
+/// # Errors
+///
+/// RFC 9112 §3.2: two of them, or none in HTTP/1.1, or one that is none. Who is in front of this server may have looked
+/// at another one than this server would.
+fn host_of(request: &Request) -> Result<Option<String>, Problem> {
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let (header, more) = (named.next(), named.next());
+    let text = header.map(|host| host.to_str().map_err(|_| bad_host())).transpose()?;
+    let asked = request.uri().authority().map(Authority::as_str);
+    let is_host = |host: &str| {
+        host.is_empty() || host.parse::<Authority>().is_ok_and(|host| !host.as_str().contains('@'))
+    };
+    // An empty one is allowed, and is nobody's name.
+    if more.is_some() || ![text, asked].into_iter().flatten().all(is_host) {
+        return Err(bad_host());
+    }
+    match (text, asked) {
+        (None, _) if request.version() == Version::HTTP_11 => Err(bad_host()),
+        (Some(text), Some(asked)) if !text.eq_ignore_ascii_case(asked) => Err(bad_host()),
+        (text, asked) => Ok(asked.or(text).map(str::to_owned)),
+    }
+}
+
+fn bad_host() -> Problem {
+    Problem::bad_request("a request names its host, once, and its address names no other")
+        .titled("INVALID_HOST", "Invalid host")
 }
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// What is on its way there.
+    pub(crate) deliveries: Deliveries,
+}
 
 /// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.
 fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
@@ -296,7 +362,7 @@ mod tests {
     fn only_loopback_and_listed_names_are_answered_to() {
         let mut config = ServerConfig::new("");
         config.allowed_hosts = vec!["Sessions.Example".to_owned(), "192.0.2.1".to_owned()];
-        let guard = Guard::new(&config, None, Following::default());
+        let guard = Guard::new(&config, None, Following::default(), Budget::new(&config.limits));
         for host in [
             "localhost",
             "LOCALHOST.:4000",

@@ -23,6 +23,7 @@ mod access;
 mod agent;
 mod budget;
 mod config;
+mod delivery;
 mod error;
 mod event;
 mod following;
@@ -31,7 +32,9 @@ mod history;
 mod ledger;
 mod limits;
 mod metrics;
+mod names;
 mod problem;
+mod reading;
 mod routes;
 mod seal;
 mod serve;
@@ -52,5 +55,6 @@ pub use config::{
     StreamLimits, StreamsBackend, TlsFiles,
 };
 pub use error::ServerError;
+pub use names::{hides, normalised, shapes};
 pub use server::{RunningServer, start};
 pub use tokens::{TokenError, TokenInfo, Tokens};

@@ -12,7 +12,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::Method,
+    http::{Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -28,13 +28,18 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::guard::is_following;
+use crate::{problem::Code, reading};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     method: &'static str,
     route: String,
     status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,6 +52,7 @@ struct Ended {
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     requests: Family<Answered, Counter<u64, AtomicU64>>,
+    refused: Family<Refused, Counter>,
     seconds: Histogram,
     readers: Gauge<i64, AtomicI64>,
     appends: Counter,
@@ -69,6 +75,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix("threadkeep");
         let requests = Family::default();
         registry.register("requests", "Requests answered", requests.clone());
+        let refused = Family::default();
+        let what = "Requests and connections for which there was too little room, by code";
+        registry.register("refused", what, refused.clone());
         // 0.5 ms to 16 s.
         let seconds = Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let what = "Time until an answer begins, without reads that follow";
@@ -96,6 +105,7 @@ impl Metrics {
         Self {
             registry,
             requests,
+            refused,
             seconds,
             readers,
             appends,
@@ -122,6 +132,11 @@ impl Metrics {
     /// A run ended: `finished`, `failed` or `stopped`.
     pub(crate) fn run_ended(&self, outcome: &'static str) {
         self.runs.get_or_create(&Ended { outcome }).inc();
+    }
+
+    /// Somebody was refused, or cut, for what there was too little room for.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Refused { reason }).inc();
     }
 
     /// All of it, in the format of OpenMetrics.
@@ -169,12 +184,21 @@ pub(crate) async fn count(
     };
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("none", MatchedPath::as_str).to_owned();
-    let reader = is_following(&request).then(|| Reader::new(&metrics.readers));
+    let reader = reading::follows(&request).then(|| Reader::new(&metrics.readers));
     let began = Instant::now();
     let response = next.run(request).await;
     let status = response.status();
     let took = began.elapsed();
     tracing::debug!(method, route, status = status.as_u16(), ?took, "answered");
+    let is_refusal = matches!(
+        status,
+        StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE
+    );
+    if is_refusal && let Some(Code(reason)) = response.extensions().get() {
+        metrics.refused(reason);
+    }
     let labels = Answered { method, route, status: status.as_u16() };
     metrics.requests.get_or_create(&labels).inc();
     let Some(reader) = reader else {

@@ -50,8 +50,8 @@ impl Problem {
     pub(crate) fn invalid_id() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
             .details(
-            "an id has 1 to 256 bytes, no slash and no control character; a session's has no white space \
-             around it and no invisible character",
+            "an id has 1 to 256 bytes, no slash and no control character; a session's is in Unicode's form NFC and has \
+             no white space around it and no invisible character",
         )
     }
 
@@ -65,6 +65,10 @@ impl Problem {
 
     pub(crate) const fn conflict(code: &'static str, error: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, code, error)
+    }
+
+    pub(crate) const fn actor_exists() -> Self {
+        Self::conflict("ACTOR_EXISTS", "A person has this name, or one that looks like it")
     }
 
     pub(crate) const fn unauthorized() -> Self {
@@ -191,6 +195,10 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// The code of an answer that is not a success, for who counts them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code(pub(crate) &'static str);
+
 /// The body of an answer that is not a success.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProblemBody {
@@ -226,6 +234,7 @@ impl IntoResponse for Problem {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
+        response.extensions_mut().insert(Code(self.code));
         let busy = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         if let Some(seconds) = self.retry_after.or(busy) {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

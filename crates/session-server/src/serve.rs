@@ -2,7 +2,8 @@
 //!
 //! A peer that is silent or slow costs one connection and is cut: while it shakes hands, before its first request (the
 //! server cannot know earlier which HTTP it speaks), in the middle of a request's head or body, between two requests, and
-//! when it no longer answers HTTP/2's pings. An answer may take as long as it likes: readers follow for days. How many
+//! when it no longer answers HTTP/2's pings. An answer may take as long as it likes, because readers follow for days, but
+//! not lie there: who takes nothing of it is cut, too (see `delivery`). How many
 //! connections there are is limited, in total and for each address, so that one peer cannot have them all.
 
 use std::{
@@ -30,18 +31,29 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::MissedTickBehavior,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{config::Limits, guard::Peer, limits::network, problem::Problem};
+use crate::{
+    config::Limits, delivery::Deliveries, guard::Peer, limits::network, metrics::Metrics,
+    problem::Problem,
+};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes that a connection keeps of requests that are not read and of answers that are not sent.
+const BUFFER: usize = 64 << 10;
+/// How often is looked whether answers are taken while one may lie there.
+const LOOKS_IN_PAUSE: u32 = 4;
+/// A shorter time would be looked for without a pause.
+const LOOKS: Duration = Duration::from_millis(4);
 /// After an error that the next connection would have too, such as no file being left.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -55,9 +67,11 @@ pub(crate) async fn serve(
     tls: Option<TlsAcceptor>,
     app: Router,
     limits: Arc<Limits>,
+    metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let line = Arc::new(Line { tls, app, http: http(limits.head), head: limits.head, stop });
+    let (head, answer_pause) = (limits.head, limits.answer_pause);
+    let line = Arc::new(Line { tls, app, http: http(&limits), head, answer_pause, metrics, stop });
     let mut open = JoinSet::new();
     let mut peers = Peers::new(limits.connections_per_address);
     loop {
@@ -79,6 +93,7 @@ pub(crate) async fn serve(
         let seat = if open.len() < limits.connections { peers.seat(peer.ip()) } else { None };
         let Some(seat) = seat else {
             tracing::debug!("a connection is closed: there are as many as there may be");
+            line.metrics.refused("TOO_MANY_CONNECTIONS");
             continue;
         };
         let line = Arc::clone(&line);
@@ -126,12 +141,15 @@ struct Line {
     app: Router,
     http: Builder<TokioExecutor>,
     head: Duration,
+    answer_pause: Duration,
+    metrics: Metrics,
     stop: CancellationToken,
 }
 
 impl Line {
     async fn connected(&self, tcp: TcpStream, peer: SocketAddr) {
         tcp.set_nodelay(true).ok(); // words are small, and each is waited for
+        keep_little(&tcp);
 
         let Some(tls) = &self.tls else { return self.talk(tcp, peer).await };
         let shaken = tokio::select! {
@@ -153,13 +171,17 @@ impl Line {
     ) {
         let asked = Arc::new(AtomicBool::new(false));
         let (app, asks) = (self.app.clone(), Arc::clone(&asked));
+        let deliveries = Deliveries::new();
+        let peer = Peer { address: peer, deliveries: deliveries.clone() };
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             asks.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(ConnectInfo(Peer(peer)));
+            request.extensions_mut().insert(ConnectInfo(peer.clone()));
             app.clone().oneshot(request)
         });
         let mut talk = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let mut patience = pin!(tokio::time::sleep(self.head));
+        let mut look = tokio::time::interval(self.answer_pause.max(LOOKS) / LOOKS_IN_PAUSE);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut began, mut stopping) = (false, false);
         loop {
             tokio::select! {
@@ -175,6 +197,13 @@ impl Line {
                         return;
                     }
                 }
+                _ = look.tick() => {
+                    if deliveries.are_left_lying(self.answer_pause) {
+                        tracing::debug!("a connection is cut: its peer takes no answer");
+                        self.metrics.refused("ANSWER_NOT_TAKEN");
+                        return;
+                    }
+                }
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     talk.as_mut().graceful_shutdown();
@@ -184,11 +213,30 @@ impl Line {
     }
 }
 
-fn http(head: Duration) -> Builder<TokioExecutor> {
+fn http(limits: &Limits) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(head);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(head).keep_alive_timeout(head);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(BUFFER)
+        .writev(true); // without a copy, so that what is held for an answer is all there is of it
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.head)
+        .keep_alive_timeout(limits.head)
+        .max_concurrent_streams(limits.streams_per_connection)
+        .max_send_buf_size(BUFFER);
     http
+}
+
+/// Lets the system keep little of what was not sent: what it takes is not seen to be taken by the peer.
+fn keep_little(tcp: &TcpStream) {
+    let socket = SockRef::from(tcp);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let set = socket.set_tcp_notsent_lowat(BUFFER as u32);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let set = socket.set_send_buffer_size(4 * BUFFER);
+    set.ok(); // then a slow peer is taken for a silent one earlier
 }
 
 /// Errors of one connection, which says nothing about the next.

@@ -169,14 +169,17 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         }
         Auth::None | Auth::Token(_) => None,
     };
-    let guard = Arc::new(Guard::new(&config, tokens, following));
+    let guard = Guard::new(&config, tokens.clone(), following, shared.budget.clone());
+    let guard = Arc::new(guard);
     let limits = Arc::new(config.limits.clone());
     let app = App {
         sessions: sessions.clone(),
         limits: Arc::clone(&limits),
         readiness: Readiness::default(),
+        tokens,
     };
-    let serving = serve(listener, tls, routes::router(app, guard), limits, stop.clone());
+    let (metrics, router) = (shared.metrics.clone(), routes::router(app, guard));
+    let serving = serve(listener, tls, router, limits, metrics, stop.clone());
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
     let stopping = stop.clone();

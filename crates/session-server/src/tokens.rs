@@ -11,14 +11,18 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 use subtle::ConstantTimeEq;
 
 use crate::{
     access::{Grant, Role},
     config::Secret,
     error::ServerError,
-    event, routes, store,
+    event,
+    names::{Looks, is_plain_id},
+    store,
 };
 
 const SCHEMA: &str = "
@@ -37,14 +41,21 @@ pub enum TokenError {
     /// Names are who acts, so there is one token for each.
     #[error("there is a token named {0} already; revoke it first or choose another name")]
     NameTaken(String),
+    /// People would take one for the other.
+    #[error(
+        "there is a token named {0}, which looks the same; revoke it first or choose another name"
+    )]
+    Confusable(String),
     /// It becomes the actor of messages.
     #[error(
-        "a token's name has 1 to 256 bytes, no slash, no control or invisible character and no white space around it"
+        "a token's name has 1 to 256 bytes in NFC, no slash, no control or invisible character and no white space \
+         around it"
     )]
     Name,
     /// It names no session.
     #[error(
-        "a session's name has 1 to 256 bytes, no slash, no control or invisible character and no white space around it"
+        "a session's name has 1 to 256 bytes in NFC, no slash, no control or invisible character and no white space \
+         around it"
     )]
     Session,
     /// A folder that no server has used, or another than was meant.
@@ -113,18 +124,24 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// The name is taken or cannot be one, a session's name cannot be one, or the database failed.
+    /// The name is taken, looks like one that is, or cannot be one, a session's name cannot be one, or the database failed.
     pub fn create(
         &self,
         name: &str,
         role: Role,
         sessions: Option<&[String]>,
     ) -> Result<Secret, TokenError> {
-        if !routes::is_plain_id(name) {
+        if !is_plain_id(name) {
             return Err(TokenError::Name);
         }
-        if !sessions.unwrap_or_default().iter().all(|id| routes::is_plain_id(id)) {
+        if !sessions.unwrap_or_default().iter().all(|id| is_plain_id(id)) {
             return Err(TokenError::Session);
+        }
+        let looks = Looks::of(name);
+        let only = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let like = |known: &String| known != name && looks.like(&Looks::of(known));
+        if let Some(known) = self.names()?.into_iter().find(like) {
+            return Err(TokenError::Confusable(known));
         }
         let id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 6]>()).replace('_', "-");
         let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
@@ -133,8 +150,8 @@ impl Tokens {
             "INSERT INTO tokens (id, name, role, sessions, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![id, name, role.as_str(), sessions, hash(&secret).as_slice(), event::now()],
         );
-        match made {
-            Ok(_) => Ok(Secret::new(format!("tk_{id}_{secret}"))),
+        match made.and_then(|_| only.commit()) {
+            Ok(()) => Ok(Secret::new(format!("tk_{id}_{secret}"))),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 Err(TokenError::NameTaken(name.to_owned()))
             }
@@ -165,6 +182,12 @@ impl Tokens {
     /// The database failed.
     pub fn revoke(&self, name: &str) -> Result<bool, TokenError> {
         Ok(self.connection.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0)
+    }
+
+    /// The names of all tokens.
+    pub(crate) fn names(&self) -> rusqlite::Result<Vec<String>> {
+        let mut query = self.connection.prepare_cached("SELECT name FROM tokens")?;
+        query.query_map([], |row| row.get(0))?.collect()
     }
 
     /// Whether the token with this id has not been revoked.
@@ -265,6 +288,9 @@ mod tests {
             "\u{2066}ann\u{2069}",
             "an\u{2060}n",
             "\u{feff}ann",
+            "a\u{ad}nn",
+            "ann\u{3164}",
+            "e\u{301}va",
         ] {
             let refused = tokens.create(name, Role::View, None);
             assert!(matches!(refused, Err(TokenError::Name)), "{name:?}");
@@ -275,6 +301,22 @@ mod tests {
         for name in ["Ann Lee", "Zoë", "安娜", "🦀"] {
             tokens.create(name, Role::View, Some(&[name.to_owned()])).unwrap();
         }
+    }
+
+    #[test]
+    fn a_name_that_looks_like_another_is_refused_until_that_one_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        tokens.create("ann", Role::View, None).unwrap();
+        for name in ["\u{430}nn", "Ann", "an\u{578}"] {
+            let refused = tokens.create(name, Role::View, None);
+            assert!(
+                matches!(&refused, Err(TokenError::Confusable(known)) if known == "ann"),
+                "{name}"
+            );
+        }
+        tokens.revoke("ann").unwrap();
+        tokens.create("\u{430}nn", Role::View, None).unwrap();
     }
 
     #[test]

@@ -9,8 +9,8 @@ use serde_json::json;
 use session_protocol::{Approval, ApprovalStatus, SessionFold};
 use uuid::Uuid;
 
+use crate::foreign::clean;
 use crate::send::remote::{Remote, ServerArgs};
-use crate::tail::clean;
 
 /// Approve or deny a tool call that waits.
 ///
@@ -87,7 +87,9 @@ fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
 async fn read(remote: &Remote) -> anyhow::Result<SessionFold> {
     let mut fold = SessionFold::new(remote.session());
     let mut batches = remote.stream().follow(Offset::Beginning, Live::No);
-    while let Some(batch) = batches.try_next().await.map_err(|error| remote.stream_error(&error))? {
+    while let Some(batch) =
+        remote.in_time(batches.try_next()).await?.map_err(|error| remote.stream_error(&error))?
+    {
         fold.apply(&batch.items, &mut ());
     }
     Ok(fold)

@@ -4,7 +4,9 @@
 //! 1 for everything else that fails.
 
 mod approve;
+mod foreign;
 mod materialize;
+mod seconds;
 mod send;
 mod serve;
 mod tail;
@@ -13,6 +15,7 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use foreign::clean;
 
 /// Durable AI sessions without a window: serve, follow, write, approve, inspect.
 ///
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // `{:#}` puts the causes on the same line.
-            eprintln!("threadkeep: {error:#}");
+            eprintln!("threadkeep: {}", clean(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::foreign::clean_json;
+
 /// Fold a file of stream items and print the session's collections as JSON.
 ///
 /// The input is what a catch-up read of a session stream returns: one JSON array of items. The
@@ -38,6 +40,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let session = session_protocol::materialize(&items);
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &session).context("cannot write the result")?;
-    writeln!(out).context("cannot write the result")
+    let json = serde_json::to_string_pretty(&session).context("cannot write the result")?;
+    writeln!(out, "{}", clean_json(&json)).context("cannot write the result")
 }

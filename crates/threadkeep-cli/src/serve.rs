@@ -1,5 +1,7 @@
 //! `threadkeep serve`: a session server until Ctrl-C.
 
+mod limits;
+
 use std::{
     env,
     io::{IsTerminal, Write},
@@ -11,7 +13,7 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory, ValueEnum, error::ErrorKind};
 use session_server::{
-    Auth, Limits, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend, TlsFiles,
+    Auth, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend, TlsFiles,
 };
 use url::Url;
 
@@ -90,22 +92,34 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
-    ///
-    /// Of the polls of readers who follow a session there may be 50 times as many.
-    #[arg(long, default_value_t = Limits::default().requests_per_second, value_name = "N")]
-    rate_limit: u32,
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: limits::LimitArgs,
 
-    /// Bytes of a request body.
-    #[arg(long, default_value_t = Limits::default().body_bytes, value_name = "BYTES")]
-    max_body: usize,
+    #[command(flatten, next_help_heading = "Limits")]
+    reading: limits::StreamArgs,
+
+    /// Requests at once that one token or address may send after a pause; twice --rate-limit if absent.
+    #[arg(long, env = "THREADKEEP_BURST", value_name = "N", help_heading = "Limits")]
+    burst: Option<u32>,
 
     /// Bytes that one session's stream may hold; no limit if absent.
-    #[arg(long, value_name = "BYTES", conflicts_with = "streams_url")]
+    #[arg(
+        long,
+        env = "THREADKEEP_MAX_STREAM",
+        value_name = "BYTES",
+        conflicts_with = "streams_url",
+        help_heading = "Limits"
+    )]
     max_stream: Option<u64>,
 
     /// Bytes that the file of all streams may have; until the disk is full if absent.
-    #[arg(long, value_name = "BYTES", conflicts_with = "streams_url")]
+    #[arg(
+        long,
+        env = "THREADKEEP_MAX_STREAMS",
+        value_name = "BYTES",
+        conflicts_with = "streams_url",
+        help_heading = "Limits"
+    )]
     max_streams: Option<u64>,
 
     /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
@@ -180,9 +194,10 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         _ => None,
     };
-    config.limits.requests_per_second = args.rate_limit;
-    config.limits.burst = args.rate_limit.saturating_mul(2);
-    config.limits.body_bytes = args.max_body;
+    args.limits.apply(&mut config.limits);
+    args.reading.apply(&mut config.stream_limits);
+    let twice = config.limits.requests_per_second.saturating_mul(2);
+    config.limits.burst = args.burst.unwrap_or(twice);
     config.stream_limits.stream_bytes = args.max_stream;
     config.stream_limits.total_bytes = args.max_streams;
     config.auth = match (args.auth, args.token_file) {

@@ -8,6 +8,7 @@ use durable_stream::{FollowOptions, FollowState, Live, Offset};
 use futures::TryStreamExt;
 use session_protocol::{FinishReason, Message, Part, Role, SessionFold, ToolCallPart, ToolState};
 
+use crate::foreign::{clean, clean_json, clean_words};
 use crate::send::remote::{Remote, ServerArgs};
 
 /// Follow a session and print it as it grows.
@@ -297,7 +298,8 @@ impl Transcript {
             self.end_line(out)?;
             write!(out, "{intro}")?;
         }
-        let shown = clean(new);
+        let before = text.get(..progress.bytes).and_then(|printed| printed.chars().next_back());
+        let shown = clean_words(before, new);
         write!(out, "{shown}")?;
         self.open_line = !shown.ends_with('\n');
         progress.bytes = text.len();
@@ -329,12 +331,8 @@ fn print_call(out: &mut impl Write, call: &ToolCallPart) -> io::Result<()> {
 }
 
 fn line(out: &mut impl Write, kind: &str, value: &serde_json::Value) -> io::Result<()> {
-    writeln!(out, "{}", serde_json::json!({ "type": kind, kind: value }))
-}
-
-/// Text of others without what a terminal would obey.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    let json = serde_json::json!({ "type": kind, kind: value }).to_string();
+    writeln!(out, "{}", clean_json(&json))
 }
 
 /// A reader that has had enough (`| head`) is no error.
@@ -343,15 +341,5 @@ fn closed_pipe(result: io::Result<()>) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
         Err(error) => Err(error.into()),
         Ok(()) => Ok(false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_of_others_cannot_command_the_terminal() {
-        assert_eq!(clean("a\x1b[2Jb\r\nc\td"), "a[2Jb\nc\td");
     }
 }

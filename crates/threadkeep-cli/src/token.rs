@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Subcommand, ValueEnum, builder::PossibleValue};
-use session_server::{Role, Tokens};
+use session_server::{Role, Tokens, normalised};
 
-use crate::tail::clean;
+use crate::foreign::clean;
 
 /// Make, list and revoke the tokens of a server.
 ///
@@ -101,9 +101,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 fn create(args: &Create) -> anyhow::Result<()> {
     let tokens = Tokens::open(&args.folder.data_dir)?;
-    let sessions = (!args.session.is_empty()).then_some(args.session.as_slice());
-    let token = tokens.create(&args.name, args.role.0, sessions)?;
-    eprintln!("This token is shown only now. Keep it where only {} can read it.", args.name);
+    let sessions: Vec<String> = args.session.iter().map(|id| normalised(id)).collect();
+    let sessions = (!sessions.is_empty()).then_some(sessions.as_slice());
+    let name = normalised(&args.name);
+    let token = tokens.create(&name, args.role.0, sessions)?;
+    eprintln!("This token is shown only now. Keep it where only {} can read it.", clean(&name));
     println!("{}", token.expose());
     Ok(())
 }

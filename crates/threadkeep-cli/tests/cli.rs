@@ -429,3 +429,98 @@ async fn the_help_of_every_command_introduces_it_and_shows_how() {
         assert!(overview.contains(line), "{line} in {overview}");
     }
 }
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_on() {
+    // It takes connections, and no more.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for command in [
+        &["send", "s", "Hello"][..],
+        &["send", "--agent", "demo", "s", "Hello"],
+        &["tail", "s"],
+        &["tail", "--no-follow", "s"],
+        &["approve", "s", "--first"],
+    ] {
+        let mut command = threadkeep(command);
+        command.args(["--url", &url, "--timeout", "0.2"]);
+        let said = run(command).await.failed();
+        assert!(said.contains(&url) && said.contains("takes too long to answer"), "{said}");
+    }
+    let wrong = run(threadkeep(&["tail", "--timeout", "0", "s"])).await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(wrong.err.contains("a number of seconds above 0"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn what_others_hide_in_their_words_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    let made = reqwest::Client::new().put(format!("{}/v1/sessions/s", server.url));
+    assert_eq!(made.send().await.unwrap().status(), 200);
+    run(server.command(&["send", "s", "See \u{202e}this\u{3164} ❤\u{fe0f}"])).await.succeeded();
+    let write = |chunk: Value| {
+        let chunk = json!({"messageId": "m", "actorId": "rogue\u{2066}", "chunk": chunk});
+        let request = reqwest::Client::new()
+            .request(Method::POST, format!("{}/v1/sessions/s/chunks", server.url));
+        request.json(&chunk).send()
+    };
+    for chunk in [
+        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "all is we\u{ad}ll"}),
+        json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "ru\u{200b}n"}),
+        json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": "{\"do\": \"rm \u{202e}fdp\"}"}),
+        json!({"type": "TOOL_CALL_END", "toolCallId": "c"}),
+        json!({"type": "CUSTOM", "name": "approval-requested", "value": {
+            "toolCallId": "c", "toolName": "ru\u{200b}n", "input": {"do": "rm \u{202e}fdp\u{fe0f}"},
+            "approval": {"id": "approval_c", "needsApproval": true}}}),
+    ] {
+        assert_eq!(write(chunk).await.unwrap().status(), 200);
+    }
+    let text = run(server.command(&["tail", "--no-follow", "s"])).await.succeeded();
+    for shown in [
+        r"See \u{202e}this\u{3164} ❤️",
+        r"rogue\u{2066}",
+        r"all is we\u{ad}ll",
+        r"ru\u{200b}n",
+        r"rm \u{202e}fdp\u{fe0f}",
+    ] {
+        assert!(text.contains(shown), "{shown} in {text}");
+    }
+    let json = run(server.command(&["tail", "--no-follow", "--json", "s"])).await.succeeded();
+    assert!(json.contains(r"rm \u202efdp"), "{json}");
+    for out in [text, json] {
+        assert!(!out.contains(['\u{202e}', '\u{ad}', '\u{200b}', '\u{2066}', '\u{3164}']), "{out}");
+    }
+    let approved = run(server.command(&["approve", "s", "--first"])).await.succeeded();
+    assert_eq!(approved, "Approved ru\\u{200b}n (approval_c)\n");
+}
+
+#[tokio::test]
+async fn limits_come_from_flags_and_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = threadkeep(&["serve", "--listen", "127.0.0.1:0", "--max-name", "4"]);
+    command.arg("--data-dir").arg(folder.path()).env("THREADKEEP_MAX_BODY", "200");
+    let server = Server::listening(command).await;
+    let post = async |path: &str, body: Value| {
+        let request = reqwest::Client::new().post(format!("{}/v1/sessions/s/{path}", server.url));
+        request.json(&body).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(post("messages", json!({"content": "x".repeat(100)})).await, 200);
+    assert_eq!(post("messages", json!({"content": "x".repeat(200)})).await, 413);
+    let login = |name: &str| json!({"actorId": "a", "deviceId": "d", "name": name});
+    assert_eq!(post("login", login("Anna")).await, 200);
+    assert_eq!(post("login", login("Annas")).await, 400);
+    for wrong in [["--answer-timeout", "0"], ["--max-body", "much"], ["--long-poll", "-1"]] {
+        let refused = run(threadkeep(&[&["serve"], &wrong[..]].concat())).await;
+        assert_eq!(refused.code, 2, "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_has_one_name_however_it_is_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    run(server.command(&["send", "--agent", "demo", "caf\u{e9}", "Hello"])).await.succeeded();
+    let all = run(server.command(&["tail", "--no-follow", "cafe\u{301}"])).await.succeeded();
+    assert!(all.contains("Hello"), "{all}");
+}

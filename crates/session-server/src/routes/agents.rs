@@ -1,5 +1,7 @@
 //! Registering agents. Their headers go in and never come out.
 
+use std::sync::{Arc, PoisonError};
+
 use axum::{
     Json,
     extract::{FromRequestParts, State},
@@ -11,14 +13,20 @@ use session_protocol::AgentSpec;
 use utoipa::ToSchema;
 
 use super::answers::{Agents, Done};
-use super::{App, Body, Param, SessionId, is_id, no_content};
+use super::{App, Body, Param, SessionId, no_content};
 use crate::{
     access::{Acting, Caller, Role},
     agent::is_builtin,
+    config::Limits,
+    names::{Looks, is_id, is_label},
     problem::Problem,
     session::{MAX_AGENTS, too_many_agents},
     sessions::Open,
+    store::StoreError,
 };
+
+/// Bytes of an agent's address.
+const MAX_ENDPOINT: usize = 2048;
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct Register {
@@ -43,6 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentId {
 /// requests, so bringing one is registering it.
 pub(super) async fn checked(
     app: &App,
+    session: &str,
     caller: &Caller,
     agents: Vec<AgentSpec>,
 ) -> Result<Vec<AgentSpec>, Problem> {
@@ -56,6 +65,7 @@ pub(super) async fn checked(
         if !is_id(&spec.id) {
             return Err(Problem::bad_request("agents: an id has 1 to 256 bytes and no slash"));
         }
+        fits(spec, &app.limits)?;
         if spec.method.as_deref().is_some_and(|method| method != "POST") {
             return Err(Problem::bad_request("agents: the method can only be POST"));
         }
@@ -69,7 +79,84 @@ pub(super) async fn checked(
         }
         app.sessions.shared().agents.check(spec).await?;
     }
+    not_a_persons(app, session, caller, &agents).await?;
     Ok(agents)
+}
+
+/// Checks that what is kept of an agent, and shown of it, is no larger than it may be.
+fn fits(spec: &AgentSpec, limits: &Limits) -> Result<(), Problem> {
+    let name = spec.name.as_deref().unwrap_or_default();
+    if name.len() > limits.name_bytes || !is_label(name) {
+        return Err(Problem::bad_request(format!(
+            "agents: a name has at most {} bytes and no invisible character",
+            limits.name_bytes
+        )));
+    }
+    if spec.endpoint.len() > MAX_ENDPOINT {
+        return Err(Problem::bad_request(format!(
+            "agents: an endpoint has at most {MAX_ENDPOINT} bytes"
+        )));
+    }
+    let headers = spec.headers.iter().flatten().map(|(name, value)| name.len() + value.len());
+    if headers.sum::<usize>() > limits.agent_header_bytes {
+        return Err(Problem::bad_request(format!(
+            "agents: the headers have at most {} bytes",
+            limits.agent_header_bytes
+        )));
+    }
+    let template = spec.body_template.as_ref().map_or(0, |template| template.to_string().len());
+    if template > limits.template_bytes {
+        return Err(Problem::bad_request(format!(
+            "agents: bodyTemplate has at most {} bytes",
+            limits.template_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// Checks that no agent is brought along under what is, or looks like, the name of a token: people would take it for who
+/// has that token. Who manages all sessions may, for a program that has a token and speaks for its agent; who manages
+/// some may for his own token.
+async fn not_a_persons(
+    app: &App,
+    session: &str,
+    caller: &Caller,
+    agents: &[AgentSpec],
+) -> Result<(), Problem> {
+    let (Caller::Named(grant), Some(tokens)) = (caller, &app.tokens) else { return Ok(()) };
+    let manages = grant.role >= Role::Manage;
+    if agents.is_empty() || manages && grant.sessions.is_none() {
+        return Ok(());
+    }
+    let tokens = Arc::clone(tokens);
+    let names = tokio::task::spawn_blocking(move || {
+        tokens.lock().unwrap_or_else(PoisonError::into_inner).names()
+    });
+    let mut names = names.await.map_err(|_| Problem::shutting_down())?.map_err(StoreError::from)?;
+    names.retain(|name| !(manages && *name == grant.name));
+    let names: Vec<Looks> = names.iter().map(|name| Looks::of(name)).collect();
+    for spec in agents {
+        let shown = [Some(&spec.id), spec.name.as_ref()].into_iter().flatten();
+        let mut shown = shown.map(|name| Looks::of(name));
+        if !shown.any(|shown| names.iter().any(|name| name.like(&shown))) {
+            continue;
+        }
+        // One that is there already was let in by who may.
+        let id = spec.id.clone();
+        let known = app
+            .sessions
+            .with(session, Open::Existing, move |session| Ok(session.ledger().agent(&id).is_some()))
+            .await;
+        match known {
+            Ok(true) => {}
+            Ok(false) => return Err(Problem::actor_exists()),
+            Err(problem) if problem == Problem::session_not_found() => {
+                return Err(Problem::actor_exists());
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(())
 }
 
 /// Whether an agent may be sent this header: it is one, and says nothing of the connection or of whom it is for.
@@ -94,7 +181,7 @@ pub(super) async fn register(
     acting: Acting,
     Body(body): Body<Register>,
 ) -> Result<Json<Done>, Problem> {
-    let agents = checked(&app, &acting.caller, body.agents).await?;
+    let agents = checked(&app, &session, &acting.caller, body.agents).await?;
     let manages = acting.caller.has(Role::Manage);
     app.sessions
         .with(&session, Open::Create, move |session| {

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{App, Body, Param, SessionId, is_name, no_content, uuid};
-use crate::{access::Acting, problem::Problem, session::NewToolResult, sessions::Open};
+use super::{App, Body, Param, SessionId, no_content, uuid};
+use crate::{
+    access::Acting, names::is_name, problem::Problem, session::NewToolResult, sessions::Open,
+};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -100,6 +102,9 @@ pub(super) async fn tool_result(
     acting: Acting,
     Body(body): Body<ToolResult>,
 ) -> Result<Response, Problem> {
+    if !is_name(&body.tool_call_id) {
+        return Err(Problem::bad_request("toolCallId: expected 1 to 256 bytes and no controls"));
+    }
     let new = NewToolResult {
         message_id: body.message_id,
         tool_call_id: body.tool_call_id,

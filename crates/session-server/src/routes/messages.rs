@@ -85,7 +85,9 @@ pub(super) async fn send(
         content: body.content,
         role,
         actor_id: acting.actor(body.actor_id)?,
-        agent: agents::checked(&app, &acting.caller, body.agent.into_iter().collect()).await?.pop(),
+        agent: agents::checked(&app, &session, &acting.caller, body.agent.into_iter().collect())
+            .await?
+            .pop(),
         manages: acting.caller.has(access::Role::Manage),
         txid: uuid("txid", body.txid)?,
         mode: body.mode,

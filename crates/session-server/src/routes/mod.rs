@@ -12,13 +12,13 @@ mod room;
 mod sessions;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     Extension, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request},
-    http::{StatusCode, request::Parts},
+    http::{Method, StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -28,12 +28,18 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{
-    config::Limits, guard, guard::Guard, metrics, problem::Problem, serve, sessions::Sessions,
+    config::Limits,
+    guard,
+    guard::Guard,
+    metrics,
+    names::{is_id, is_plain_id},
+    problem::Problem,
+    reading, serve,
+    sessions::Sessions,
+    tokens::Tokens,
 };
 
 pub(crate) use info::Readiness;
-
-pub(crate) const MAX_ID: usize = 256;
 
 /// What every route needs.
 #[derive(Clone)]
@@ -41,6 +47,8 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) readiness: Readiness,
+    /// Who may use the server under a name of his own.
+    pub(crate) tokens: Option<Arc<Mutex<Tokens>>>,
 }
 
 /// The routes that the OpenAPI document names, and the document.
@@ -82,7 +90,10 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
     router
         .route(
             "/v1/stream/{*path}",
-            get(stream::read).put(stream::write).post(stream::write).delete(stream::write),
+            get(stream::read_other)
+                .put(stream::write_other)
+                .post(stream::write_other)
+                .delete(stream::write_other),
         )
         .fallback(|| async { Problem::not_found("NOT_FOUND", "Not found") })
         .method_not_allowed_fallback(|| async {
@@ -97,6 +108,7 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
         .layer(middleware::from_fn_with_state(app.limits.body_pause, serve::body_in_time))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::count))
+        .layer(middleware::from_fn(reading::describe))
         .with_state(app)
 }
 
@@ -107,7 +119,12 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Param(id) = Param::read(parts, state, "session", is_plain_id).await?;
+        // What exists is read and deleted under the name that it was made with, also where that could not be any more.
+        let fits = match parts.method {
+            Method::GET | Method::HEAD | Method::DELETE => is_id,
+            _ => is_plain_id,
+        };
+        let Param(id) = Param::read(parts, state, "session", fits).await?;
         Ok(Self(id))
     }
 }
@@ -129,23 +146,6 @@ impl Param {
         let value = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
         value.filter(|id| fits(id)).map(Self).ok_or_else(Problem::invalid_id)
     }
-}
-
-/// Whether a text can name a session or an agent.
-pub(crate) fn is_id(id: &str) -> bool {
-    is_name(id) && id != "." && id != ".." && !id.contains(['/', '\\', '?', '#'])
-}
-
-/// Whether a text can name what an agent asks for, which it names itself.
-pub(crate) fn is_name(id: &str) -> bool {
-    !id.is_empty() && id.len() <= MAX_ID && !id.chars().any(char::is_control)
-}
-
-/// Whether a text can name a session or who acts: an id that is all there is to see of it, so that no two look the same.
-pub(crate) fn is_plain_id(name: &str) -> bool {
-    // Zero width, direction, and other marks that only change how the text around them looks.
-    let invisible = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    is_id(name) && name.trim() == name && !name.contains(invisible)
 }
 
 /// A JSON body. An empty one is `{}`, so that fields decide what is missing.

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{self, InfoBuilder, OpenApiBuilder},
 };
 
-use super::MAX_ID;
+use crate::names::MAX_ID;
 use crate::{
     access::{self, Need, Role},
     problem::ProblemBody,

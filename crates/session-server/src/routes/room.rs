@@ -11,12 +11,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answers::{Cleared, Finished, Forked, LoggedIn, LoggedOut, Written};
-use super::{App, Body, MAX_ID, SessionId, agents, nullable, uuid};
+use super::{App, Body, SessionId, agents, nullable, uuid};
 use crate::{
     access::{self, Acting},
     event::Role,
+    names::{MAX_ID, is_label, is_name},
     problem::Problem,
-    session::{Origin, RawChunk, Survey},
+    session::{Called, Origin, RawChunk, Survey},
     sessions::Open,
     streams::{StreamError, read_whole, stream_name},
 };
@@ -29,6 +30,7 @@ const MAX_BATCH: usize = 4096;
 pub(super) struct Login {
     actor_id: String,
     device_id: String,
+    /// What the person is called. Who has a named token is called by its name; this is then kept as `claimedName`.
     #[serde(default)]
     name: Option<String>,
     /// How often the client says so again: readers then take silence for absence.
@@ -113,8 +115,10 @@ pub(super) struct Chunks {
 pub(super) struct Finish {}
 
 fn id(field: &'static str, value: &str) -> Result<(), Problem> {
-    if value.is_empty() || value.len() > MAX_ID {
-        return Err(Problem::bad_request(format!("{field}: expected 1 to {MAX_ID} bytes")));
+    if !is_name(value) {
+        return Err(Problem::bad_request(format!(
+            "{field}: expected 1 to {MAX_ID} bytes and no control characters"
+        )));
     }
     Ok(())
 }
@@ -138,11 +142,18 @@ pub(super) async fn login(
 ) -> Result<Json<LoggedIn>, Problem> {
     let actor_id = acting.actor(Some(body.actor_id))?;
     device(&body.device_id)?;
+    let most = app.limits.name_bytes;
+    if body.name.as_ref().is_some_and(|name| name.len() > most || !is_label(name)) {
+        return Err(Problem::bad_request(format!(
+            "name: expected at most {most} bytes and no invisible character"
+        )));
+    }
+    let token = acting.token_name().map(str::to_owned);
     let beat = body.heartbeat_seconds.as_ref().and_then(Number::as_f64);
     if beat.is_some_and(|beat| !(0.1..=3600.0).contains(&beat)) {
         return Err(Problem::bad_request("heartbeatSeconds: expected 0.1 to 3600"));
     }
-    let agents = agents::checked(&app, &acting.caller, body.default_agents).await?;
+    let agents = agents::checked(&app, &session, &acting.caller, body.default_agents).await?;
     let manages = acting.caller.has(access::Role::Manage);
     let answer = LoggedIn {
         success: true,
@@ -158,7 +169,14 @@ pub(super) async fn login(
                 session.register(agents, manages)?;
             }
             let heartbeat = body.heartbeat_seconds.as_ref();
-            session.log_in(&actor_id, &body.device_id, body.name.as_deref(), heartbeat);
+            let given = body.name.as_deref();
+            let called = match token.as_deref() {
+                None => Called { name: given, claimed: None },
+                token => {
+                    Called { name: token, claimed: given.filter(|given| token != Some(given)) }
+                }
+            };
+            session.log_in(&actor_id, &body.device_id, called, heartbeat);
             Ok(())
         })
         .await?;

@@ -75,7 +75,7 @@ pub(super) async fn create(
 ) -> Result<Json<Described>, Problem> {
     let actor = acting.actor(None)?;
     let title = body.title.as_deref().map(title).transpose()?;
-    let agents = agents::checked(&app, &acting.caller, body.agents).await?;
+    let agents = agents::checked(&app, &session, &acting.caller, body.agents).await?;
     let manages = acting.caller.has(Role::Manage);
     app.sessions
         .with(&session, Open::Create, move |session| {

@@ -2,18 +2,18 @@
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 
-use super::{App, SessionId, no_content};
+use super::{App, Param, SessionId, no_content};
 use crate::{
     access::{Acting, Need, Role},
     event,
-    guard::is_following,
     problem::Problem,
+    reading::{self, ReadRequest},
     store::Op,
     streams::stream_name,
 };
@@ -25,10 +25,32 @@ const KEPT: [&str; 4] =
 /// More than an error of the router's has.
 const MAX_PROBLEM: usize = 64 << 10;
 
+/// A stream that is no session's. Its path is read as the storage reads it: what stands for a session's stream there has
+/// one way to be asked for, on which the session is told.
+pub(super) struct Elsewhere;
+
+impl<S: Send + Sync> FromRequestParts<S> for Elsewhere {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let is_other = |path: &str| {
+            let sessions = stream_name("");
+            let path = path.trim_start_matches('/');
+            !path.starts_with(&sessions) && path != sessions.trim_end_matches('/')
+        };
+        Param::read(parts, state, "path", is_other).await.map(|_| Self)
+    }
+}
+
+/// GET and HEAD of a stream that is no session's.
+pub(super) async fn read_other(_: Elsewhere, app: State<App>, request: Request) -> Response {
+    read(app, request).await
+}
+
 /// GET and HEAD of any stream, with every header of the protocol.
-pub(super) async fn read(State(app): State<App>, request: Request) -> Response {
-    let query = request.uri().query().unwrap_or_default();
-    let from_now = query.split('&').any(|pair| pair == "offset=now");
+async fn read(State(app): State<App>, request: Request) -> Response {
+    let from_now =
+        reading::of(&request).is_some_and(|read| read.as_ref().is_ok_and(ReadRequest::is_from_now));
     let known = single_tag(request.headers()).cloned();
     let mut answer = app.sessions.shared().streams.serve(request).await;
     let status = answer.status();
@@ -108,7 +130,7 @@ pub(super) async fn read_session(
     acting: Acting,
     request: Request,
 ) -> Response {
-    if is_following(&request)
+    if reading::follows(&request)
         && let Some(reader) = acting.reader()
     {
         app.sessions.shared().signs.note(&session, reader);
@@ -117,7 +139,16 @@ pub(super) async fn read_session(
 }
 
 /// PUT, POST and DELETE of a stream that is no session's.
-pub(super) async fn write(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn write_other(
+    _: Elsewhere,
+    app: State<App>,
+    request: Request,
+) -> Result<Response, Problem> {
+    write(app, request).await
+}
+
+/// PUT, POST and DELETE of any stream.
+async fn write(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let streams = &app.sessions.shared().streams;
     if !streams.takes_writes() {
         return Err(Problem::new(

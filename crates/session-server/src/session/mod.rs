@@ -14,7 +14,7 @@ mod room;
 mod runs;
 
 pub(crate) use fork::{Origin, Survey};
-pub(crate) use presence::Signs;
+pub(crate) use presence::{Called, Signs};
 pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 
 use std::{

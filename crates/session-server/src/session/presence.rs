@@ -46,6 +46,15 @@ impl Signs {
     }
 }
 
+/// What somebody is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Called<'a> {
+    /// The name that is shown: a token's, or, under the owner, who may act for anybody, the one that is given.
+    pub(crate) name: Option<&'a str>,
+    /// Another name that the holder of a token gives himself.
+    pub(crate) claimed: Option<&'a str>,
+}
+
 /// What is known of absences beyond the rows themselves.
 #[derive(Default)]
 pub(super) struct Attendance {
@@ -66,11 +75,11 @@ impl Session {
         &mut self,
         actor_id: &str,
         device_id: &str,
-        name: Option<&str>,
+        called: Called<'_>,
         heartbeat: Option<&Number>,
     ) {
         self.attendance.gone.remove(actor_id);
-        self.put_presence(actor_id, device_id, name, "online", heartbeat, &event::now());
+        self.put_presence(actor_id, device_id, Some(called), "online", heartbeat, &event::now());
         self.expect_absence();
     }
 
@@ -189,7 +198,7 @@ impl Session {
         &mut self,
         actor_id: &str,
         device_id: &str,
-        name: Option<&str>,
+        called: Option<Called<'_>>,
         status: &str,
         heartbeat: Option<&Number>,
         last_seen_at: &str,
@@ -198,7 +207,13 @@ impl Session {
         let known = self.ledger.presence().get(&key);
         let known = |field| known.and_then(|row| row.get(field));
         // Complete rows: readers that replace would lose the name of somebody who leaves.
-        let name = name.or_else(|| known("name")?.as_str()).map(str::to_owned);
+        let text = |field| known(field).and_then(Value::as_str);
+        let name = called.and_then(|called| called.name).or_else(|| text("name"));
+        let name = name.map(str::to_owned);
+        let claimed = called.map_or_else(|| text("claimedName"), |called| called.claimed);
+        // A claim of an earlier login would stay where readers merge.
+        let unclaimed = claimed.is_none() && known("claimedName").is_some();
+        let claimed = claimed.map(str::to_owned);
         // Readers that merge would go on waiting for the heartbeat of an earlier login.
         let stale = known("heartbeatSeconds").is_some();
         let mut row = json!({
@@ -207,6 +222,9 @@ impl Session {
         });
         if let Some(name) = name {
             row["name"] = name.into();
+        }
+        if claimed.is_some() || unclaimed {
+            row["claimedName"] = claimed.into();
         }
         if heartbeat.is_some() || stale {
             row["heartbeatSeconds"] = json!(heartbeat);

@@ -7,6 +7,7 @@ use super::Session;
 use crate::{
     event::{self, Role, Row},
     ledger::Wish,
+    names::Looks,
     problem::Problem,
     store::Op,
     turns,
@@ -51,9 +52,14 @@ impl Session {
             if known.is_some() && !manages {
                 continue; // it is there, with whatever its owner gave it
             }
-            let public = turns::public_fields(&spec);
-            // Readers merge: an old name would stay unless the row is deleted first.
-            let stale = known.is_some_and(|old| old.get("name").is_some() && spec.name.is_none());
+            let mut public = turns::public_fields(&spec);
+            if !manages {
+                public["guest"] = true.into(); // its name is what somebody claims
+            }
+            // Readers merge: what is not said any more would stay unless the row is deleted first.
+            let stale = known.is_some_and(|old| {
+                old.get("name").is_some() && spec.name.is_none() || old.get("guest").is_some()
+            });
             if stale {
                 self.push(event::delete("agent", &spec.id));
             }
@@ -79,9 +85,23 @@ impl Session {
         if endpoint.is_some_and(|endpoint| endpoint != spec.endpoint) && !manages {
             return Err(Problem::conflict("AGENT_EXISTS", "Another agent has this id"));
         }
-        let is_here = |row: &Value| row.get("actorId").and_then(Value::as_str) == Some(&spec.id);
-        if endpoint.is_none() && self.ledger.presence().values().any(is_here) {
-            return Err(Problem::conflict("ACTOR_EXISTS", "A person of this session has this id"));
+        if endpoint.is_some() {
+            return Ok(());
+        }
+        let shown = [Some(&spec.id), spec.name.as_ref()].into_iter().flatten();
+        let shown: Vec<Looks> = shown.map(|name| Looks::of(name)).collect();
+        // Who manages may give an agent a name that looks like a person's, and not a person's id.
+        let is_here = |row: &Value| {
+            let text = |field| row.get(field).and_then(Value::as_str);
+            text("actorId") == Some(&spec.id)
+                || !manages
+                    && [text("actorId"), text("name")].into_iter().flatten().any(|name| {
+                        let name = Looks::of(name);
+                        shown.iter().any(|shown| shown.like(&name))
+                    })
+        };
+        if self.ledger.presence().values().any(is_here) {
+            return Err(Problem::actor_exists());
         }
         Ok(())
     }

@@ -1,15 +1,22 @@
 //! A session server, as the commands that talk to one see it.
 
-use std::env;
+use std::{env, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use durable_stream::{Client, StreamHandle};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use session_server::normalised;
 use url::Url;
 
+use crate::foreign::clean;
+use crate::seconds::Seconds;
+
 const TOKEN: &str = "THREADKEEP_TOKEN";
+/// How long opening a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+const SILENT: &str = "takes too long to answer. Try again later, or with a longer --timeout";
 
 /// Which server, and as whom.
 #[derive(clap::Args)]
@@ -26,6 +33,15 @@ pub(crate) struct ServerArgs {
     /// The name you act under.
     #[arg(long, env = "THREADKEEP_ACTOR", value_name = "NAME")]
     actor: Option<String>,
+
+    /// How long the server may take to answer a request.
+    #[arg(
+        long,
+        env = "THREADKEEP_TIMEOUT",
+        default_value_t = Seconds(Duration::from_secs(30)),
+        value_name = "SECONDS"
+    )]
+    timeout: Seconds,
 }
 
 /// A session on a server.
@@ -34,6 +50,7 @@ pub(crate) struct Remote {
     session: String,
     actor: String,
     headers: HeaderMap,
+    patience: Duration,
     http: reqwest::Client,
     streams: Client,
 }
@@ -57,16 +74,23 @@ impl Remote {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
+        let Seconds(patience) = server.timeout;
         let streams = Client::builder()
             .headers(headers.clone())
             .build()
             .context("TLS cannot be set up on this system")?;
+        let http = || {
+            let connect = CONNECT.min(patience);
+            reqwest::Client::builder().connect_timeout(connect).timeout(patience)
+        };
+        let http = http().build().context("TLS cannot be set up on this system")?;
         Ok(Self {
             base: server.url,
-            session: session.to_owned(),
+            session: normalised(session), // as every session is named
             actor: actor.unwrap_or_else(|| "cli".to_owned()),
             headers,
-            http: reqwest::Client::new(),
+            patience,
+            http,
             streams,
         })
     }
@@ -128,11 +152,17 @@ impl Remote {
         self.send(self.request(Method::GET, &[])).await.map(drop)
     }
 
+    /// What the server says next, in the time that it may take.
+    pub(crate) async fn in_time<T>(&self, says: impl Future<Output = T>) -> anyhow::Result<T> {
+        let said = tokio::time::timeout(self.patience, says).await;
+        said.map_err(|_| anyhow!("{} {SILENT}.", self.base))
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let what = if error.is_connect() {
+        let what = if error.is_connect() && !error.is_timeout() {
             "cannot be reached. Is it running? `threadkeep serve` starts one"
         } else if error.is_timeout() {
-            "takes too long to answer. Try again later"
+            SILENT
         } else {
             "does not answer as a session server does. Check --url"
         };
@@ -182,5 +212,5 @@ async fn reason(response: Response) -> Option<String> {
     ["detail", "message", "details", "error"]
         .iter()
         .find_map(|key| body.get(key)?.as_str())
-        .map(|said| said.chars().take(300).collect())
+        .map(|said| clean(&said.chars().take(300).collect::<String>()).replace('\n', " "))
 }

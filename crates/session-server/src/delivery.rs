@@ -1,0 +1,283 @@
+//! Answers on their way to who asked for them.
+//!
+//! An answer that nobody takes is memory that somebody else chose to use. So its bytes are held in the [`Budget`] of who
+//! asked, from when they are in memory until they are written to the connection; nothing more is read for somebody whose
+//! share is used up; and whoever takes nothing for [`Limits::answer_pause`](crate::Limits) loses the connection. A reader
+//! that waits for what comes next has nothing to take, and one that is slow takes something: neither is cut.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+
+use crate::{
+    budget::{Budget, Hold, Owner},
+    following::Revoked,
+    problem::Problem,
+};
+
+/// Bytes that are handed to a connection at once: taking them is seen as soon as so many are taken.
+const PIECE: usize = 16 << 10;
+/// How long a request waits for room before it is told to come again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A future that is there when it was polled to its end.
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The answers of one connection that are under way. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Deliveries(Arc<Mutex<UnderWay>>);
+
+struct UnderWay {
+    answers: Vec<Weak<Delivery>>,
+    /// When there are so many, those that are over are forgotten.
+    forget_at: usize,
+}
+
+/// One answer: what the connection was given of it and has not written.
+struct Delivery {
+    began: Instant,
+    /// Bytes given and not written.
+    out: AtomicUsize,
+    /// Milliseconds from `began` to when some of them were written last, or, when there were none, given.
+    moved: AtomicU64,
+}
+
+impl Deliveries {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(UnderWay { answers: Vec::new(), forget_at: 16 })))
+    }
+
+    fn begin(&self) -> Arc<Delivery> {
+        let new = Arc::new(Delivery {
+            began: Instant::now(),
+            out: AtomicUsize::new(0),
+            moved: AtomicU64::new(0),
+        });
+        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if under_way.answers.len() >= under_way.forget_at {
+            under_way.answers.retain(|answer| answer.strong_count() > 0);
+            under_way.forget_at = 2 * under_way.answers.len() + 16;
+        }
+        under_way.answers.push(Arc::downgrade(&new));
+        new
+    }
+
+    /// Whether some answer lies ready and nothing of it was taken for so long.
+    pub(crate) fn are_left_lying(&self, pause: Duration) -> bool {
+        let under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.answers.iter().filter_map(Weak::upgrade).any(|answer| {
+            answer.out.load(Ordering::Relaxed) > 0
+                && answer.age().saturating_sub(answer.moved.load(Ordering::Relaxed))
+                    > u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+impl Delivery {
+    /// Milliseconds since it began.
+    fn age(&self) -> u64 {
+        self.began.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+    }
+
+    /// Gives the connection a piece.
+    fn give(self: &Arc<Self>, bytes: Bytes, hold: &Arc<Hold>) -> Bytes {
+        if self.out.fetch_add(bytes.len(), Ordering::Relaxed) == 0 {
+            self.moved.store(self.age(), Ordering::Relaxed);
+        }
+        Bytes::from_owner(Piece { bytes, delivery: Arc::clone(self), _hold: Arc::clone(hold) })
+    }
+}
+
+/// Some of an answer, until the connection has written it.
+struct Piece {
+    bytes: Bytes,
+    delivery: Arc<Delivery>,
+    _hold: Arc<Hold>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.delivery.moved.store(self.delivery.age(), Ordering::Relaxed);
+        self.delivery.out.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// Waits until there is room for more answers of one client.
+struct Gate {
+    budget: Budget,
+    owner: Owner,
+    waiting: Option<Waiting>,
+}
+
+impl Gate {
+    fn new(budget: &Budget, owner: &Owner) -> Self {
+        Self { budget: budget.clone(), owner: owner.clone(), waiting: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waiting.is_none() {
+            if self.budget.has_room(&self.owner) {
+                return Poll::Ready(());
+            }
+            let (budget, owner) = (self.budget.clone(), self.owner.clone());
+            self.waiting = Some(Box::pin(async move { budget.room(&owner).await }));
+        }
+        if let Some(waiting) = &mut self.waiting {
+            ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Makes an answer only while there is room for it: also one that waited, and is made when a thousand others are.
+///
+/// # Errors
+///
+/// There was no room for a while.
+///
+/// # Cancel safety
+///
+/// As the answer's.
+pub(crate) async fn when_there_is_room(
+    budget: &Budget,
+    owner: &Owner,
+    answer: impl Future<Output = Response>,
+) -> Result<Response, Problem> {
+    let mut answer = std::pin::pin!(answer);
+    let mut gate = Gate::new(budget, owner);
+    let mut patience: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    std::future::poll_fn(|cx| {
+        if gate.poll(cx).is_pending() {
+            let late = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+            ready!(late.as_mut().poll(cx));
+            return Poll::Ready(Err(Problem::busy()));
+        }
+        patience = None;
+        answer.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
+/// The same answer, whose bytes are held until they are written and which ends with the token it was asked for with.
+pub(crate) fn deliver(
+    answer: Response,
+    budget: &Budget,
+    owner: &Owner,
+    deliveries: &Deliveries,
+    revoked: Option<Revoked>,
+) -> Response {
+    answer.map(|body| {
+        if body.is_end_stream() {
+            return body;
+        }
+        // A body that knows how long it is lies in memory.
+        let whole = body.size_hint().exact();
+        let whole = whole.and_then(|size| usize::try_from(size).ok());
+        let whole = whole.map(|size| budget.take_anyway(owner, size));
+        Body::new(Delivered {
+            body,
+            whole,
+            frame: None,
+            gate: Gate::new(budget, owner),
+            delivery: deliveries.begin(),
+            ended: revoked
+                .map(|revoked| -> Waiting { Box::pin(async move { revoked.revoked().await }) }),
+        })
+    })
+}
+
+/// The body of an answer on its way.
+struct Delivered {
+    body: Body,
+    /// What holds the body that is in memory as a whole.
+    whole: Option<Hold>,
+    /// What came of the body and was not given to the connection yet.
+    frame: Option<(Bytes, Arc<Hold>)>,
+    gate: Gate,
+    delivery: Arc<Delivery>,
+    /// Ready when the reader's token is revoked.
+    ended: Option<Waiting>,
+}
+
+/// The token of who reads was revoked in the middle of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the token was revoked")]
+struct Ended;
+
+impl HttpBody for Delivered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if this.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
+            // A body that said how long it is cannot end before: that is an error, and the connection's end.
+            let is_cut = this.size_hint().exact().is_some_and(|size| size > 0);
+            (this.ended, this.frame, this.body) = (None, None, Body::empty());
+            return Poll::Ready(is_cut.then(|| Err(axum::Error::new(Ended))));
+        }
+        loop {
+            if let Some((rest, hold)) = &mut this.frame {
+                let piece = rest.split_to(rest.len().min(PIECE));
+                let piece = this.delivery.give(piece, hold);
+                if rest.is_empty() {
+                    this.frame = None;
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if this.whole.is_none() {
+                ready!(this.gate.poll(cx));
+            }
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
+                return Poll::Ready(None);
+            };
+            match frame.into_data() {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => {
+                    let (budget, owner) = (&this.gate.budget, &this.gate.owner);
+                    let hold = this.whole.take();
+                    let hold = hold.unwrap_or_else(|| budget.take_anyway(owner, bytes.len()));
+                    this.frame = Some((bytes, Arc::new(hold)));
+                }
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frame.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.frame.as_ref().map_or(0, |(rest, _)| rest.len() as u64);
+        let behind = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = behind.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(behind.lower().saturating_add(rest));
+        hint
+    }
+}
