@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 use session_protocol::AgentSpec;
@@ -14,11 +13,13 @@ use super::answers::{Cleared, Finished, Forked, LoggedIn, LoggedOut, Written};
 use super::{App, Body, MAX_ID, SessionId, agents, nullable, uuid};
 use crate::{
     access::{self, Acting},
+    budget::Owner,
     event::Role,
+    forking,
     problem::Problem,
-    session::{Origin, RawChunk, Survey},
+    session::{Origin, RawChunk},
     sessions::Open,
-    streams::{StreamError, read_whole, stream_name},
+    streams::stream_name,
 };
 
 /// Chunks of one batch.
@@ -207,16 +208,22 @@ pub(super) async fn reset(
     Body(body): Body<Reset>,
 ) -> Result<Json<Cleared>, Problem> {
     let actor = acting.actor(body.actor_id)?;
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            session.clear(body.clear_presence, &actor);
-            Ok(())
-        })
-        .await?;
+    // What was there when it began, a part at a time.
+    let mut until = None;
+    loop {
+        let actor = actor.clone();
+        let left = app.sessions.with(&session, Open::Existing, move |session| {
+            Ok(session.clear(until, body.clear_presence, &actor))
+        });
+        match left.await? {
+            None => break,
+            left => until = left,
+        }
+    }
     Ok(Json(Cleared { success: true, session_id: session, message: "Session reset" }))
 }
 
-/// A new session with the history up to and including a message; parent and child name each other.
+/// A new session with the history up to and including a message.
 #[utoipa::path(post, path = "/v1/sessions/{session}/fork", request_body = Option<Fork>, responses((status = 201, body = Forked)))]
 pub(super) async fn fork(
     State(app): State<App>,
@@ -234,23 +241,22 @@ pub(super) async fn fork(
             access::other_session().details("newSessionId must be one of the token's sessions")
         );
     }
+    let shared = app.sessions.shared();
+    let streams = &*shared.streams;
+    let _turn = shared.making.turn(&new).await;
+    let _hold = shared.budget.take(&Owner::Session(session.clone()), forking::HELD).await;
     // Everything written so far is in the stream when this is answered.
     let company =
         app.sessions.with(&session, Open::Existing, |session| Ok(session.company())).await?;
-    let streams = &app.sessions.shared().streams;
     let (source, target) = (stream_name(&session), stream_name(&new));
-    let mut survey = Survey::default();
-    let mut pages = streams.pages(&source);
-    while let Some(page) = pages.try_next().await? {
-        page.iter().for_each(|item| survey.take(item));
-    }
-    let cut = survey.cut(body.at_message_id.as_deref())?;
+    let cut = forking::survey(streams, &source).await?.cut(body.at_message_id.as_deref())?;
     let origin = Origin { session_id: session.clone(), message_id: body.at_message_id, actor_id };
     let origin = Arc::new(origin);
     let from = Arc::clone(&origin);
     let known = app.sessions.with(&new, Open::Existing, move |session| {
-        let is_free = session.is_untouched();
-        Ok((session.is_from(&from), session.has_messages(), is_free))
+        let free = !session.has_messages() && session.is_untouched();
+        let items = (!session.has_messages()).then(|| session.ledger().items());
+        Ok((session.is_from(&from), items, free))
     });
     let exists = || Problem::conflict("SESSION_EXISTS", "The new session exists already");
     let known = match known.await {
@@ -258,54 +264,44 @@ pub(super) async fn fork(
         Err(problem) if problem == Problem::session_not_found() => None,
         Err(problem) => return Err(problem),
     };
-    let done = known.is_some_and(|(done, ..)| done);
-    let company = (!done).then_some(company);
-    if let Some(company) = company {
+    if !known.is_some_and(|(done, ..)| done) {
         // What somebody made of a session is taken from it, so only by who may.
-        if known.is_some_and(|(_, has_messages, free)| !has_messages && !free)
+        if known.is_some_and(|(_, items, free)| items.is_some() && !free)
             && !acting.caller.has(access::Role::Manage)
         {
             return Err(exists());
         }
-        let behind = if cut.branch < cut.items {
-            cut.behind_branch(&read_whole(&**streams, &source).await?)
-        } else {
-            Vec::new()
-        };
-        let is_empty = known.is_some_and(|(_, has_messages, _)| !has_messages);
-        let branched =
-            known.is_none() && streams.fork(&target, &source, cut.branch, &behind).await?;
-        let rest = if branched {
-            app.sessions.refresh(&new);
-            Vec::new()
-        } else {
-            // A session without messages takes a copy as if it were empty.
-            let there = if is_empty {
-                Vec::new()
-            } else {
-                match read_whole(&**streams, &target).await {
-                    Err(StreamError::NotFound) => Vec::new(),
-                    read => read?,
+        let is_new = known.is_none();
+        let fill = async {
+            let branched = is_new && streams.fork(&target, &source, cut.branch as u64).await?;
+            let from = match known {
+                _ if branched => cut.branch,
+                // A session without messages takes a copy as if it were empty.
+                Some((_, Some(_), _)) => 0,
+                _ => {
+                    streams.create(&target).await?;
+                    let there = forking::resume(streams, &source, &target, &cut).await?;
+                    there.ok_or_else(exists)?
                 }
             };
-            let items = read_whole(&**streams, &source).await?;
-            cut.rest(&items, &there).ok_or_else(exists)?
+            let copied = forking::copy(streams, &source, &target, &cut, from).await?;
+            if let Some((_, Some(items), _)) = known
+                && !streams.is_at(&target, items + copied).await?
+            {
+                return Err(exists()); // it was used meanwhile
+            }
+            Ok(())
         };
-        let from = Arc::clone(&origin);
-        app.sessions
-            .with(&new, Open::Create, move |session| session.adopt(rest, is_empty, company, &from))
-            .await?;
+        let filled: Result<(), Problem> = fill.await;
+        app.sessions.refresh(&new);
+        if let Err(problem) = filled {
+            if is_new && problem != exists() {
+                streams.delete(&target).await.ok(); // half a fork is in the way
+            }
+            return Err(problem);
+        }
     }
-    let child = new.clone();
-    let named = app.sessions.with(&session, Open::Existing, move |session| {
-        session.name_fork(&child, &origin);
-        Ok(())
-    });
-    match named.await {
-        // A session that is closed cannot name its forks; they name it.
-        Err(problem) if problem == Problem::from(StreamError::Closed) => {}
-        named => named?,
-    }
+    app.sessions.with(&new, Open::Create, move |session| session.adopt(company, &origin)).await?;
     let answer = Json(Forked { session_id: new, offset: "-1" });
     Ok((axum::http::StatusCode::CREATED, answer))
 }

@@ -16,7 +16,7 @@ use axum::{
 use durable_streams_server::{
     Config, build_router_with_ready,
     protocol::{error::Error, offset::Offset, producer::ProducerHeaders},
-    storage::{CreateStreamResult, StreamConfig},
+    storage::{CreateStreamResult, ProducerAppendResult, StreamConfig},
 };
 use futures::StreamExt;
 use tokio::runtime::Handle;
@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    Listed, MOUNT, Pages, Stamp, StreamError, Streams, array, import, json,
+    Listed, MOUNT, Pages, Stamp, StreamError, Streams, import, json,
     request::{ForkPart, Scope},
     routed::Routed,
     store::{Append, Create, Fork, StreamStore},
+    stream_name,
 };
 use crate::{config::StreamLimits, problem::Problem};
 
@@ -92,7 +93,7 @@ impl From<Error> for StreamError {
             Error::NotFound(_) | Error::StreamExpired => Self::NotFound,
             Error::StreamGone(_) | Error::StreamPathBlocked(_) => Self::Gone,
             Error::StreamClosed => Self::Closed,
-            Error::EpochFenced { .. } => Self::Fenced,
+            Error::EpochFenced { current, .. } => Self::Fenced(Some(current)),
             Error::StreamSizeLimitExceeded => Self::Long,
             Error::MemoryLimitExceeded | Error::InsufficientStorage(_) => Self::Full,
             Error::Unavailable(failure) => Self::Unavailable(failure.operation),
@@ -137,8 +138,11 @@ impl Streams for Embedded {
             close: false,
             beyond: !grow,
         };
-        self.store.append_soon(append).await?;
-        Ok(())
+        match self.store.append_soon(append).await? {
+            ProducerAppendResult::Accepted { .. } => Ok(()),
+            // Nothing is sent twice here: somebody else had this epoch.
+            ProducerAppendResult::Duplicate { epoch, .. } => Err(StreamError::Fenced(Some(epoch))),
+        }
     }
 
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
@@ -155,21 +159,15 @@ impl Streams for Embedded {
         pages.boxed()
     }
 
-    async fn fork(
-        &self,
-        name: &str,
-        source: &str,
-        items: usize,
-        rest: &[Bytes],
-    ) -> Result<bool, StreamError> {
+    async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {
         let fork = Fork {
             name: name.to_owned(),
             source: source.to_owned(),
             at: Some(Offset::new(0, 0)),
-            part: items as u64,
+            part: items,
             config: StreamConfig::new(JSON.to_owned()),
             typed: false,
-            body: if rest.is_empty() { Bytes::new() } else { array(rest) },
+            body: Bytes::new(),
         };
         let store = Arc::clone(&self.store);
         let forked = tokio::task::spawn_blocking(move || store.fork(fork)).await;
@@ -178,6 +176,11 @@ impl Streams for Embedded {
             Err(Error::ConfigMismatch) => Ok(false), // the name is taken
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn is_at(&self, name: &str, items: u64) -> Result<bool, StreamError> {
+        let name = name.to_owned();
+        Ok(self.reading(move |store| store.head(&name)).await?.message_count == items)
     }
 
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {
@@ -202,8 +205,9 @@ impl Streams for Embedded {
         }
     }
 
-    async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError> {
-        let streams = self.reading(StreamStore::list).await?;
+    async fn list(&self, after: &str) -> Result<Option<Vec<Listed>>, StreamError> {
+        let after = stream_name(after);
+        let streams = self.reading(move |store| store.list_below("sessions/", &after)).await?;
         let listed = streams
             .into_iter()
             .filter_map(|(name, head)| {
