@@ -124,9 +124,8 @@ pub(crate) fn growth(db: &Connection, file: &Path) -> rusqlite::Result<u64> {
 /// Folds the log into the database (SQLite's checkpoint); on a full disk with the reserve, which is made again from what
 /// the log gives back.
 pub(crate) fn fold(db: &Connection, how: &str, reserve: &mut Reserve) -> rusqlite::Result<()> {
-    let checkpoint = |how: &str| {
-        db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()))
-    };
+    let checkpoint =
+        |how: &str| db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
     let mut folded = checkpoint(how);
     if folded.as_ref().is_err_and(is_full) && reserve.give_up() {
         folded = checkpoint("TRUNCATE");

@@ -159,6 +159,23 @@ impl Sessions {
         self.troubled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until what was asked of an open session before is in its stream.
+    pub(crate) async fn settled(&self, session_id: &str) {
+        let is_open = self.lock().contains_key(session_id);
+        if is_open {
+            self.recover(session_id).await.ok(); // what is wrong with it is found out by who uses it
+        }
+    }
+
+    /// The index of a session's stream as it is now, without opening the session, which may write to it.
+    pub(crate) async fn index(&self, session_id: &str) -> Result<Option<Ledger>, Problem> {
+        match read_ledger(&*self.shared.streams, &stream_name(session_id)).await {
+            Ok(ledger) => Ok(Some(ledger)),
+            Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Opens the session so that what a crash left over is ended or goes on.
     pub(crate) async fn recover(&self, session_id: &str) -> Result<(), Problem> {
         self.with(session_id, Open::Existing, |_| Ok(())).await
@@ -429,15 +446,8 @@ impl Task {
         self.open(if new { Ledger::default() } else { self.read().await? }).await
     }
 
-    /// The index of the stream, made page by page.
     async fn read(&self) -> Result<Ledger, StreamError> {
-        let name = stream_name(&self.id);
-        let mut ledger = Ledger::default();
-        let mut pages = self.shared.streams.pages(&name);
-        while let Some(page) = pages.try_next().await? {
-            page.iter().for_each(|item| ledger.apply(item));
-        }
-        Ok(ledger)
+        read_ledger(&*self.shared.streams, &stream_name(&self.id)).await
     }
 
     async fn open(&self, ledger: Ledger) -> Result<Loaded, Problem> {
@@ -592,6 +602,16 @@ async fn next(first: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) 
     }
 }
 
+/// The index of a stream, made page by page.
+async fn read_ledger(streams: &dyn Streams, name: &str) -> Result<Ledger, StreamError> {
+    let mut ledger = Ledger::default();
+    let mut pages = streams.pages(name);
+    while let Some(page) = pages.try_next().await? {
+        page.iter().for_each(|item| ledger.apply(item));
+    }
+    Ok(ledger)
+}
+
 /// Waits for a commit, and answers those who wait for it.
 async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
     let Some(under_way) = under_way else { return Ok(()) };
@@ -687,3 +707,6 @@ fn split(events: Vec<bytes::Bytes>) -> Vec<Vec<bytes::Bytes>> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests;

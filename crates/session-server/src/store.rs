@@ -365,10 +365,14 @@ impl Store {
         after: Option<Place>,
         limit: usize,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        let behind = if after.is_some() { "AND (last_activity_at, s.session_id) < (?2, ?3)" } else { "" };
+        let behind =
+            if after.is_some() { "AND (last_activity_at, s.session_id) < (?2, ?3)" } else { "" };
         let (from, names) = match only {
             // Looked up one by one, however many others there are.
-            Some(ids) => ("json_each(?4) AS only CROSS JOIN sessions AS s ON s.session_id = only.value", json(&ids)),
+            Some(ids) => (
+                "json_each(?4) AS only CROSS JOIN sessions AS s ON s.session_id = only.value",
+                json(&ids),
+            ),
             None => ("sessions AS s", String::new()),
         };
         let sql = format!(
@@ -413,7 +417,8 @@ impl Store {
                 let mut query = db.prepare_cached(&sql)?;
                 return query.query_map(params![source, after, limit, json(&ids)], row)?.collect();
             }
-            let sql = format!("SELECT f.number, f.session_id, f.message_id FROM forks AS f WHERE {rest}");
+            let sql =
+                format!("SELECT f.number, f.session_id, f.message_id FROM forks AS f WHERE {rest}");
             let mut query = db.prepare_cached(&sql)?;
             query.query_map(params![source, after, limit], row)?.collect()
         })

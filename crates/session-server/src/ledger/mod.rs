@@ -201,7 +201,10 @@ impl Ledger {
         });
         if number(key, &row.message_id) == Some(seq) {
             entry.rows.insert(seq);
-        } else if self.odd_keys.insert(key.to_owned(), row.message_id.clone().into_owned()).is_none()
+        } else if self
+            .odd_keys
+            .insert(key.to_owned(), row.message_id.clone().into_owned())
+            .is_none()
         {
             entry.odd_rows += 1;
         }

@@ -1,7 +1,5 @@
 //! Presence, clearing a session, forking it, and chunks of agents that run elsewhere.
 
-use std::sync::Arc;
-
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
@@ -17,7 +15,7 @@ use crate::{
     event::Role,
     forking,
     problem::Problem,
-    session::{Origin, RawChunk},
+    session::{Found, Origin, RawChunk},
     sessions::Open,
     streams::stream_name,
 };
@@ -251,41 +249,32 @@ pub(super) async fn fork(
     let (source, target) = (stream_name(&session), stream_name(&new));
     let cut = forking::survey(streams, &source).await?.cut(body.at_message_id.as_deref())?;
     let origin = Origin { session_id: session.clone(), message_id: body.at_message_id, actor_id };
-    let origin = Arc::new(origin);
-    let from = Arc::clone(&origin);
-    let known = app.sessions.with(&new, Open::Existing, move |session| {
-        let free = !session.has_messages() && session.is_untouched();
-        let items = (!session.has_messages()).then(|| session.ledger().items());
-        Ok((session.is_from(&from), items, free))
-    });
+    // What is asked of it before is in its stream then.
+    app.sessions.settled(&new).await;
+    let known = app.sessions.index(&new).await?;
+    let known = known.map(|ledger| Found::of(&ledger, &new, &origin, &shared.instance));
     let exists = || Problem::conflict("SESSION_EXISTS", "The new session exists already");
-    let known = match known.await {
-        Ok(known) => Some(known),
-        Err(problem) if problem == Problem::session_not_found() => None,
-        Err(problem) => return Err(problem),
-    };
-    if !known.is_some_and(|(done, ..)| done) {
+    if !known.as_ref().is_some_and(|found| found.done) {
         // What somebody made of a session is taken from it, so only by who may.
-        if known.is_some_and(|(_, items, free)| items.is_some() && !free)
+        if known.as_ref().is_some_and(|found| found.unspoken.is_some() && !found.untouched)
             && !acting.caller.has(access::Role::Manage)
         {
             return Err(exists());
         }
-        let is_new = known.is_none();
+        let unspoken = known.as_ref().and_then(|found| found.unspoken);
+        let mut made = false;
         let fill = async {
-            let branched = is_new && streams.fork(&target, &source, cut.branch as u64).await?;
-            let from = match known {
-                _ if branched => cut.branch,
-                // A session without messages takes a copy as if it were empty.
-                Some((_, Some(_), _)) => 0,
-                _ => {
-                    streams.create(&target).await?;
-                    let there = forking::resume(streams, &source, &target, &cut).await?;
-                    there.ok_or_else(exists)?
-                }
-            };
+            let mut from = Some(0); // a session without messages takes a copy as if it were empty
+            if known.is_none() && streams.fork(&target, &source, cut.branch as u64).await? {
+                made = true;
+                from = Some(cut.branch);
+            } else if unspoken.is_none() {
+                made = streams.create(&target).await?;
+                from = forking::resume(streams, &source, &target, &cut).await?;
+            }
+            let from = from.ok_or_else(exists)?;
             let copied = forking::copy(streams, &source, &target, &cut, from).await?;
-            if let Some((_, Some(items), _)) = known
+            if let Some(items) = unspoken
                 && !streams.is_at(&target, items + copied).await?
             {
                 return Err(exists()); // it was used meanwhile
@@ -295,7 +284,7 @@ pub(super) async fn fork(
         let filled: Result<(), Problem> = fill.await;
         app.sessions.refresh(&new);
         if let Err(problem) = filled {
-            if is_new && problem != exists() {
+            if made {
                 streams.delete(&target).await.ok(); // half a fork is in the way
             }
             return Err(problem);

@@ -39,7 +39,9 @@ pub(super) struct Page {
 
 impl Page {
     /// How many rows, and the parts of the cursor.
-    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<(usize, Option<Vec<String>>), Problem> {
+    fn read(
+        query: Result<Query<Self>, QueryRejection>,
+    ) -> Result<(usize, Option<Vec<String>>), Problem> {
         let limit = || {
             Problem::bad_request(format!("limit: expected 1 to {MAX_PAGE}"))
                 .titled("INVALID_REQUEST", "Invalid query")
@@ -50,7 +52,8 @@ impl Page {
             return Err(limit());
         }
         let parts = page.cursor.map(|cursor| {
-            let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
+            let text =
+                URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
             let parts = text.map(|text| text.split('\0').map(str::to_owned).collect::<Vec<_>>());
             parts.ok_or_else(Self::wrong_cursor)
         });

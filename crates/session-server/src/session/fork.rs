@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
 use super::Session;
-use crate::{problem::Problem, store::Op};
+use crate::{ledger::Ledger, problem::Problem, store::Op};
 
 /// Where a fork comes from.
 pub(crate) struct Origin {
@@ -33,9 +33,36 @@ impl Origin {
         json!({"mark": seal(&from), "into": seal(&json!([secret, into]))})
     }
 
+    /// Whether a session says that it comes from here.
+    fn is_of(&self, ledger: &Ledger, into: &str, secret: &str) -> bool {
+        let known = ledger.origin();
+        known == Some(&self.mark(into, secret)) || known == Some(&self.open_mark(into))
+    }
+
     /// The same as an earlier version wrote it.
     fn open_mark(&self, into: &str) -> Value {
         json!({"sessionId": self.session_id, "messageId": self.message_id, "into": into})
+    }
+}
+
+/// What is there under a fork's id, by the index of its stream.
+pub(crate) struct Found {
+    /// It is the fork.
+    pub(crate) done: bool,
+    /// Items of the stream, while nobody has said anything.
+    pub(crate) unspoken: Option<u64>,
+    /// Nobody has made anything of it: no messages, agents or people.
+    pub(crate) untouched: bool,
+}
+
+impl Found {
+    pub(crate) fn of(ledger: &Ledger, id: &str, origin: &Origin, secret: &str) -> Self {
+        let unspoken = ledger.messages().next().is_none();
+        Self {
+            done: origin.is_of(ledger, id, secret),
+            unspoken: unspoken.then(|| ledger.items()),
+            untouched: unspoken && ledger.agents().next().is_none() && ledger.presence().is_empty(),
+        }
     }
 }
 
@@ -199,25 +226,6 @@ impl Session {
         }
     }
 
-    /// Where it was forked from is known and is this.
-    pub(crate) fn is_from(&self, origin: &Origin) -> bool {
-        let known = self.ledger.origin();
-        known == Some(&origin.mark(&self.id, &self.shared.instance))
-            || known == Some(&origin.open_mark(&self.id))
-    }
-
-    /// Somebody said something in it.
-    pub(crate) fn has_messages(&self) -> bool {
-        self.ledger.messages().next().is_some()
-    }
-
-    /// Nobody has made anything of it: no messages, agents or people.
-    pub(crate) fn is_untouched(&self) -> bool {
-        !self.has_messages()
-            && self.ledger.agents().next().is_none()
-            && self.ledger.presence().is_empty()
-    }
-
     /// Becomes a fork, now that its stream holds what it takes over: drops what does not belong to it. Repeating it with
     /// the same origin changes nothing.
     ///
@@ -225,21 +233,22 @@ impl Session {
     ///
     /// It is a fork of something else, or has been used since its stream was compared with the original's.
     pub(crate) fn adopt(&mut self, company: Company, origin: &Origin) -> Result<(), Problem> {
-        self.batch.after.push(Op::NameFork {
+        let name = Op::NameFork {
             session_id: self.id.clone(),
             source: origin.session_id.clone(),
             message_id: origin.message_id.clone(),
-        });
-        if self.is_from(origin) {
+        };
+        if origin.is_of(&self.ledger, &self.id, &self.shared.instance) {
+            self.batch.after.push(name);
             return Ok(());
         }
         let mark = origin.mark(&self.id, &self.shared.instance);
         let into = self.ledger.origin().and_then(|known| known.get("into"));
         let is_fork = into.is_some_and(|into| *into == mark["into"] || *into == self.id.as_str());
         if is_fork || self.ledger.items() != self.opened_at {
-            self.batch.after.pop();
             return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
         }
+        self.batch.after.push(name);
         self.forget_presence();
         let gone: Vec<String> = self
             .ledger

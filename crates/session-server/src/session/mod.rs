@@ -13,7 +13,7 @@ mod presence;
 mod room;
 mod runs;
 
-pub(crate) use fork::{Cut, Origin, Survey};
+pub(crate) use fork::{Cut, Found, Origin, Survey};
 pub(crate) use presence::Signs;
 pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 

@@ -154,7 +154,8 @@ impl Session {
     pub(crate) fn log_out(&mut self, actor_id: &str, device_id: Option<&str>) -> usize {
         let is_online = |row: &Value| row.get("status").and_then(Value::as_str) != Some("offline");
         let is_his = |row: &Value| row.get("actorId").and_then(Value::as_str) == Some(actor_id);
-        let device_of = |row: &Value| row.get("deviceId").and_then(Value::as_str).map(str::to_owned);
+        let device_of =
+            |row: &Value| row.get("deviceId").and_then(Value::as_str).map(str::to_owned);
         let rows = self.ledger.presence();
         let (count, devices): (usize, Vec<String>) = match device_id {
             Some(device) => {
@@ -207,7 +208,8 @@ impl Session {
             let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
             let (actor, device) = (text("actorId").to_owned(), text("deviceId").to_owned());
             let sign = self.shared.signs.last(&self.id, &actor).filter(|_| !pulse.beats);
-            if let Some(later) = sign.map(|sign| sign + pulse.silence).filter(|later| *later > now) {
+            if let Some(later) = sign.map(|sign| sign + pulse.silence).filter(|later| *later > now)
+            {
                 self.attendance.expect(&key, later, fingerprint(row));
                 continue;
             }

@@ -124,8 +124,10 @@ impl Stream {
 
     /// Whether forks read through it.
     pub(super) fn has_forks(&self, db: &Connection) -> rusqlite::Result<bool> {
-        db.prepare_cached("SELECT EXISTS (SELECT 1 FROM streams WHERE source = ?1 AND name IS NOT NULL)")?
-            .query_row([self.id], |row| row.get(0))
+        db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM streams WHERE source = ?1 AND name IS NOT NULL)",
+        )?
+        .query_row([self.id], |row| row.get(0))
     }
 
     /// Where the next message goes.
