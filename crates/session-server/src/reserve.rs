@@ -121,9 +121,18 @@ pub(crate) fn growth(db: &Connection, file: &Path) -> rusqlite::Result<u64> {
     Ok((pages * number("PRAGMA page_size")?).saturating_sub(there))
 }
 
-/// Folds the log into the database (SQLite's checkpoint); on a full disk with the reserve, which is made again from what
-/// the log gives back.
-pub(crate) fn fold(db: &Connection, how: &str, reserve: &mut Reserve) -> rusqlite::Result<()> {
+/// Folds the log into the database's file (SQLite's checkpoint); on a full disk with the reserve, which is made again from
+/// what the log gives back. Where the reserve is too small it is put off: half a checkpoint would take the last room.
+pub(crate) fn fold(
+    db: &Connection,
+    file: &Path,
+    how: &str,
+    reserve: &mut Reserve,
+) -> rusqlite::Result<()> {
+    let longer = growth(db, file)?;
+    if longer > reserve.held && !reserve.covers(longer) {
+        return Err(full());
+    }
     let checkpoint =
         |how: &str| db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
     let mut folded = checkpoint(how);

@@ -231,7 +231,7 @@ impl Writer {
     }
 
     fn fold(&mut self) {
-        if let Err(error) = reserve::fold(&self.db, "TRUNCATE", &mut self.reserve) {
+        if let Err(error) = reserve::fold(&self.db, &self.file, "TRUNCATE", &mut self.reserve) {
             tracing::debug!(%error, "a checkpoint was put off");
         }
     }

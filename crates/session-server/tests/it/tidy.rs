@@ -64,7 +64,7 @@ impl Disk {
             }
             disk.filler = Some(file);
         }
-        for size in [20_000, 1_000, 10] {
+        for size in [20_000, 1_000] {
             while disk.say(0, size).await == 200 {}
         }
         disk
@@ -120,7 +120,7 @@ async fn a_disk_that_sessions_filled_is_tidied_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_another_file_filled_is_tidied_up() {
     a_full_disk_is_tidied_up("24m", Filler::File, &[300_000], true).await;
-    a_full_disk_is_tidied_up("48m", Filler::File, &[1_000_000, 500], false).await;
+    a_full_disk_is_tidied_up("48m", Filler::File, &[1_000_000, 500, 2_000], false).await;
     a_full_disk_is_tidied_up("64m", Filler::File, &[30_000], false).await;
 }
 
@@ -150,6 +150,7 @@ async fn a_deletion_without_a_reserve_says_what_was_done() {
             other => panic!("{other}"),
         }
     }
+    drop(filler);
     std::fs::remove_file(small.0.join("filler")).unwrap();
     for session in 0..4 {
         assert_eq!(disk.delete(session).await, 204, "with room again");
@@ -282,23 +283,27 @@ fn jiff_tomorrow() -> String {
 #[tokio::test]
 async fn a_login_costs_the_same_however_many_devices_there_are() {
     let rig = Rig::new().await;
-    let talk = rig.session("builtin:demo").await;
-    let rows: Vec<Value> = (0..20_000)
+    let (few, many) = (rig.session("builtin:demo").await, rig.session("builtin:demo").await);
+    let rows: Vec<Value> = (0..8_000)
         .map(|n| present(&format!("a{n}"), "d", "2026-01-01T00:00:00.000Z", json!(3600)))
         .collect();
-    append(&rig, &talk.id, &json!(rows)).await;
-    let login = async || {
+    append(&rig, &many.id, &json!(rows)).await;
+    let login = async |path: &str| {
         let body = json!({"actorId": "ann", "deviceId": "d", "heartbeatSeconds": 3600});
-        assert_eq!(rig.post(&talk.path("/login"), body).await.0, 200);
+        assert_eq!(rig.post(path, body).await.0, 200);
     };
-    login().await;
-    let started = Instant::now();
-    for _ in 0..50 {
-        login().await;
+    let mut took = Vec::new();
+    for talk in [few, many] {
+        let path = talk.path("/login");
+        login(&path).await; // which opens the session
+        let started = Instant::now();
+        for _ in 0..100 {
+            login(&path).await;
+        }
+        took.push(started.elapsed());
     }
-    let took = started.elapsed();
-    println!("50 logins among 20,000 devices: {took:?}");
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    println!("100 logins among one and among 8,000 devices: {took:?}");
+    assert!(took[1] < took[0] * 3 + Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]

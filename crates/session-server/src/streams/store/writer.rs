@@ -303,7 +303,7 @@ impl Writer {
     /// Folds the log into the database. What cannot be folded now is folded later.
     fn fold(&mut self, how: &str) {
         self.unfolded = 0;
-        if let Err(error) = reserve::fold(&self.db, how, &mut self.reserve) {
+        if let Err(error) = reserve::fold(&self.db, &self.file, how, &mut self.reserve) {
             tracing::debug!(%error, "a checkpoint was put off");
         }
     }
