@@ -88,6 +88,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = {
         ("PUT", "/v1/sessions/{session}", InSession(Chat)),
         ("PATCH", "/v1/sessions/{session}", InSession(Chat)),
         ("DELETE", "/v1/sessions/{session}", InSession(Manage)),
+        ("GET", "/v1/sessions/{session}/forks", InSession(View)),
         ("POST", "/v1/sessions/{session}/login", InSession(Chat)),
         ("POST", "/v1/sessions/{session}/logout", InSession(Chat)),
         ("POST", "/v1/sessions/{session}/messages", InSession(Chat)),
@@ -151,6 +152,14 @@ impl Caller {
             Self::Named(grant) => {
                 grant.sessions.as_ref().is_none_or(|ids| ids.iter().any(|id| id == session))
             }
+        }
+    }
+
+    /// The only sessions it may use; `None` is all.
+    pub(crate) fn only(&self) -> Option<&[String]> {
+        match self {
+            Self::Owner => None,
+            Self::Named(grant) => grant.sessions.as_deref(),
         }
     }
 

@@ -48,13 +48,20 @@ pub struct StreamLimits {
     pub stream_bytes: Option<u64>,
     /// Bytes of the whole database file (at least 64 KiB); more is answered 507.
     pub total_bytes: Option<u64>,
+    /// Messages of one append; more is answered 413. A body of a few megabytes may hold millions.
+    pub append_messages: usize,
     /// How long a long poll waits for something new, in whole seconds.
     pub long_poll: Duration,
 }
 
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self { stream_bytes: None, total_bytes: None, long_poll: Duration::from_secs(30) }
+        Self {
+            stream_bytes: None,
+            total_bytes: None,
+            append_messages: 50_000,
+            long_poll: Duration::from_secs(30),
+        }
     }
 }
 

@@ -120,6 +120,16 @@ impl Problem {
         )
     }
 
+    /// The session's own task fell; the others go on.
+    pub(crate) fn session_failed() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "SESSION_FAILED",
+            "The session could not be led",
+        )
+        .details("the other sessions go on; send it again, and if that does not help, clear or delete this session")
+    }
+
     pub(crate) const fn shutting_down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "The server is shutting down")
     }
@@ -162,7 +172,7 @@ impl From<StreamError> for Problem {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Event too large")
                     .details(details)
             }
-            StreamError::Fenced => {
+            StreamError::Fenced(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "FENCED", "Another writer took over")
                     .details(details)
             }

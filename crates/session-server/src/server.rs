@@ -1,6 +1,7 @@
 //! Starting and stopping a server.
 
 use std::{
+    collections::HashSet,
     fs,
     net::SocketAddr,
     path::Path,
@@ -18,6 +19,7 @@ use crate::{
     config::{Auth, ServerConfig, StreamsBackend},
     error::ServerError,
     following::Following,
+    forking::Making,
     guard::Guard,
     metrics::Metrics,
     problem::Problem,
@@ -152,6 +154,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         agent_depth: config.agent_depth,
         silence: config.silence,
         signs: Signs::default(),
+        making: Making::default(),
         shutdown_runs: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -218,31 +221,33 @@ fn data_dir(path: &Path) -> Result<fs::File, ServerError> {
     }
 }
 
+/// Lists sessions that the database does not know. Only listed: their runs may be another server's, which keeps its
+/// streams here.
+async fn list_unknown(shared: &Shared) -> Result<(), Problem> {
+    let mut after = String::new();
+    while let Some(page) = shared.streams.list(&after).await? {
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(&last.session_id);
+        let ids = page.iter().map(|stream| stream.session_id.clone()).collect();
+        let unlisted: HashSet<String> = shared.store.unlisted(ids).await?.into_iter().collect();
+        let unlisted = page.into_iter().filter(|stream| unlisted.contains(&stream.session_id));
+        let ops = unlisted.flat_map(|stream| {
+            let (id, last) = (stream.session_id.clone(), stream.last_activity_at);
+            let add = Op::AddSession { session_id: stream.session_id, at: stream.created_at };
+            [add, Op::Touch { session_id: id, at: last }]
+        });
+        shared.store.apply(ops.collect()).await?;
+    }
+    Ok(())
+}
+
 /// Lists sessions that the database does not know, and ends or continues what the last server left over in the others.
 async fn recover(sessions: Sessions, stop: CancellationToken) {
     let work = async {
         let shared = sessions.shared();
-        let known: Vec<String> = match shared.store.sessions().await {
-            Ok(rows) => rows.into_iter().map(|row| row.session_id).collect(),
-            Err(error) => return tracing::error!(%error, "the list of sessions cannot be read"),
-        };
         let mut unfinished = shared.store.sessions_to_open().await.unwrap_or_default();
-        if let Ok(Some(listed)) = shared.streams.list().await {
-            for stream in listed {
-                if known.contains(&stream.session_id) {
-                    continue;
-                }
-                let add =
-                    Op::AddSession { session_id: stream.session_id.clone(), at: stream.created_at };
-                let touch = Op::Touch {
-                    session_id: stream.session_id.clone(),
-                    at: stream.last_activity_at,
-                };
-                // Only listed: its runs may be another server's, which keeps its streams here.
-                if let Err(error) = shared.store.apply(vec![add, touch]).await {
-                    tracing::error!(%error, "a session could not be listed");
-                }
-            }
+        if let Err(error) = list_unknown(shared).await {
+            tracing::error!(?error, "the list of sessions cannot be completed");
         }
         // The stream server may start after this one, or be away for a while.
         let mut wait = Duration::from_millis(500);

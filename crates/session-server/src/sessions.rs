@@ -4,16 +4,20 @@
 //! (closures over [`Session`]), output of runs, and finished commits, one at a time. A commit is: database changes,
 //! append, database changes. While one is under way everything else gathers in the next batch; a batch of agent
 //! output waits at most [`LINGER`] for company, one that somebody waits for not at all.
+//!
+//! A task that panics takes nothing down but its own state: whoever waits gets a 500 of this session, and a deletion is
+//! done all the same, because it needs no state.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::{TryStreamExt, future::BoxFuture};
+use futures::{FutureExt, TryStreamExt, future::BoxFuture};
 use tokio::{
-    sync::{OnceCell, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +26,7 @@ use crate::{
     agent::Agents,
     budget::Budget,
     event,
+    forking::Making,
     ledger::Ledger,
     metrics::Metrics,
     problem::Problem,
@@ -40,6 +45,12 @@ const MAX_WAITING: usize = 4096;
 pub(crate) const RECOVERY: Duration = Duration::from_secs(3);
 /// Bytes of one append.
 const MAX_APPEND: usize = 1 << 20;
+/// Another writer's epoch is taken over from so many times for one append.
+const TAKE_OVERS: u32 = 3;
+/// The highest epoch that every stream server can store.
+const MAX_EPOCH: u64 = (1 << 53) - 1;
+/// A deletion waits so long for the room that it made itself.
+const FORGET_WITHIN: Duration = Duration::from_secs(2);
 /// A session without runs and jobs is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
 /// With more open sessions than [`MANY`] it is closed after this: memory follows what is used, not what was.
@@ -60,6 +71,7 @@ pub(crate) struct Shared {
     /// How long a device that does not heartbeat may be silent.
     pub(crate) silence: Duration,
     pub(crate) signs: Signs,
+    pub(crate) making: Making,
     /// Ends runs, before the sessions themselves end.
     pub(crate) shutdown_runs: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -86,11 +98,21 @@ enum Job {
 pub(crate) struct Sessions {
     shared: Arc<Shared>,
     open: Arc<Mutex<HashMap<String, mpsc::UnboundedSender<Job>>>>,
+    troubled: Arc<Mutex<Troubled>>,
+}
+
+/// Sessions with which something went wrong.
+#[derive(Default)]
+struct Troubled {
+    /// Their streams are deleted and the database could not be told so yet.
+    unforgotten: HashSet<String>,
+    /// Their tasks fell, and were opened again by themselves once.
+    fallen: HashSet<String>,
 }
 
 impl Sessions {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, open: Arc::default() }
+        Self { shared, open: Arc::default(), troubled: Arc::default() }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -119,7 +141,39 @@ impl Sessions {
             }
         });
         self.submit(session_id, Job::Do { open, work });
-        answered.await.unwrap_or_else(|_| Err(Problem::shutting_down()))
+        answered.await.unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Why a job was dropped.
+    fn unanswered(&self) -> Problem {
+        let stops = self.shared.tasks.is_closed();
+        if stops { Problem::shutting_down() } else { Problem::session_failed() }
+    }
+
+    /// The session was deleted, although the database does not say so yet.
+    pub(crate) fn is_deleted(&self, session_id: &str) -> bool {
+        self.troubled().unforgotten.contains(session_id)
+    }
+
+    fn troubled(&self) -> std::sync::MutexGuard<'_, Troubled> {
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until what was asked of an open session before is in its stream.
+    pub(crate) async fn settled(&self, session_id: &str) {
+        let is_open = self.lock().contains_key(session_id);
+        if is_open {
+            self.recover(session_id).await.ok(); // what is wrong with it is found out by who uses it
+        }
+    }
+
+    /// The index of a session's stream as it is now, without opening the session, which may write to it.
+    pub(crate) async fn index(&self, session_id: &str) -> Result<Option<Ledger>, Problem> {
+        match read_ledger(&*self.shared.streams, &stream_name(session_id)).await {
+            Ok(ledger) => Ok(Some(ledger)),
+            Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Opens the session so that what a crash left over is ended or goes on.
@@ -131,7 +185,7 @@ impl Sessions {
     pub(crate) async fn delete(&self, session_id: &str) -> Result<(), Problem> {
         let (done, deleted) = oneshot::channel();
         self.submit(session_id, Job::Delete { done });
-        deleted.await.unwrap_or_else(|_| Err(Problem::shutting_down()))
+        deleted.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// How many sessions are in memory.
@@ -217,7 +271,10 @@ enum Ended {
 
 impl Task {
     async fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
-        let ended = self.serve(&mut jobs).await;
+        let ended = match unharmed(self.serve(&mut jobs)).await {
+            Some(ended) => ended,
+            None => self.fall(&mut jobs).await,
+        };
         jobs.close();
         {
             let mut open = self.sessions.lock();
@@ -237,9 +294,26 @@ impl Task {
     }
 
     async fn serve(&self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Ended {
-        let mut loaded = match self.load().await {
+        // A deletion needs nothing of the session, which may be what cannot be opened.
+        let mut first = match jobs.recv().await {
+            Some(Job::Delete { done }) => {
+                done.send(self.delete().await).ok();
+                return Ended::Deleted;
+            }
+            job => job,
+        };
+        let loaded = async {
+            self.forget_deleted().await?;
+            self.load().await
+        };
+        let mut loaded = match loaded.await {
             Ok(loaded) => loaded,
-            Err(problem) => return self.refuse(jobs, &problem).await,
+            Err(problem) => {
+                if let Some(Job::Do { work, .. }) = first {
+                    work(Err(problem.clone()));
+                }
+                return self.refuse(jobs, &problem).await;
+            }
         };
         let (runs, mut outputs) = mpsc::channel(1024);
         let mut under_way: Option<UnderWay> = None;
@@ -291,7 +365,7 @@ impl Task {
                         turns::spawn(&self.shared, &self.id, start, runs.clone());
                     }
                 }
-                job = jobs.recv(), if !stale => match job {
+                job = next(&mut first, jobs), if !stale => match job {
                     None => return Ended::Idle,
                     // The next one who wants something of it reads it again.
                     Some(Job::Refresh) if idle => return Ended::Idle,
@@ -313,11 +387,14 @@ impl Task {
                     }
                     Some(Job::Delete { done }) => {
                         // What was asked before is done before.
-                        settle(under_way).await.ok();
-                        if let Some(mut loaded) = loaded {
-                            settle(Some(self.commit(&mut loaded))).await.ok();
-                            loaded.session.abandon(&Problem::session_not_found());
-                        }
+                        let last = async {
+                            settle(under_way).await.ok();
+                            if let Some(mut loaded) = loaded {
+                                settle(Some(self.commit(&mut loaded))).await.ok();
+                                loaded.session.abandon(&Problem::session_not_found());
+                            }
+                        };
+                        unharmed(last).await;
                         done.send(self.delete().await).ok();
                         return Ended::Deleted;
                     }
@@ -369,15 +446,8 @@ impl Task {
         self.open(if new { Ledger::default() } else { self.read().await? }).await
     }
 
-    /// The index of the stream, made page by page.
     async fn read(&self) -> Result<Ledger, StreamError> {
-        let name = stream_name(&self.id);
-        let mut ledger = Ledger::default();
-        let mut pages = self.shared.streams.pages(&name);
-        while let Some(page) = pages.try_next().await? {
-            page.iter().for_each(|item| ledger.apply(item));
-        }
-        Ok(ledger)
+        read_ledger(&*self.shared.streams, &stream_name(&self.id)).await
     }
 
     async fn open(&self, ledger: Ledger) -> Result<Loaded, Problem> {
@@ -399,26 +469,34 @@ impl Task {
         if writes && self.shared.streams.is_closed(&stream_name(&self.id)).await? {
             session.settle_for_reading();
         }
-        Ok(Loaded { session, epoch: Arc::default(), next: 0 })
+        Ok(Loaded { session, writing: Arc::default() })
+    }
+
+    /// Tells the database of an earlier deletion of this session, before it can be made again.
+    async fn forget_deleted(&self) -> Result<(), Problem> {
+        if self.sessions.is_deleted(&self.id) {
+            let forget = Op::ForgetSession { session_id: self.id.clone() };
+            self.shared.store.apply(vec![forget]).await?;
+            self.sessions.troubled().unforgotten.remove(&self.id);
+        }
+        Ok(())
     }
 
     fn commit(&self, loaded: &mut Loaded) -> UnderWay {
         let Batch { before, events, after, starts, waiters, grows } =
             std::mem::take(&mut loaded.session.batch);
+        let mut at = loaded.session.ledger().items().saturating_sub(events.len() as u64);
         let groups = split(events);
-        let first = loaded.next;
-        loaded.next += groups.len() as u64;
         let shared = Arc::clone(&self.shared);
-        let epoch = Arc::clone(&loaded.epoch);
+        let writing = Arc::clone(&loaded.writing);
         let id = self.id.clone();
         let commit = Box::pin(async move {
             shared.store.apply(before).await?;
-            let name = stream_name(&id);
-            for (seq, events) in (first..).zip(groups) {
+            let mut writing = writing.lock().await; // nobody else has it: one commit is under way at a time
+            for events in groups {
                 let count = events.len();
-                let epoch = *epoch.get_or_try_init(|| shared.store.next_epoch(&id)).await?;
-                let stamp = Stamp { id: shared.instance.clone(), epoch, seq };
-                shared.streams.append(&name, events, &stamp, grows).await?;
+                writing.append(&shared, &id, events, at, grows).await?;
+                at += count as u64;
                 shared.metrics.appended(count);
             }
             shared.store.apply(after).await?;
@@ -441,11 +519,32 @@ impl Task {
         Ended::Failed
     }
 
+    /// Deletes the stream and what the database knows. An error means that nothing was done.
     async fn delete(&self) -> Result<(), Problem> {
         self.shared.streams.delete(&stream_name(&self.id)).await?;
-        let forget = Op::ForgetSession { session_id: self.id.clone() };
-        self.shared.store.apply(vec![forget]).await?;
+        self.sessions.troubled().unforgotten.insert(self.id.clone());
+        self.sessions.troubled().fallen.remove(&self.id);
+        // On a full disk the room that the stream gave back is there in a moment.
+        let started = Instant::now();
+        while let Err(problem) = self.forget_deleted().await {
+            if started.elapsed() >= FORGET_WITHIN {
+                tracing::warn!(?problem, "a deleted session is forgotten later");
+                self.open_later(RECOVERY);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         Ok(())
+    }
+
+    /// The task fell over something in its session: whoever waits is told so.
+    async fn fall(&self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Ended {
+        tracing::error!("the task of a session fell; the others go on");
+        // Runs that were under way are ended in the log by the next opening, which may fall too.
+        if self.sessions.troubled().fallen.insert(self.id.clone()) {
+            self.open_later(Duration::from_secs(1));
+        }
+        self.refuse(jobs, &Problem::session_failed()).await
     }
 
     /// Throws the state away. Runs that were under way, or whose end was on its way, are ended in the log once the stream
@@ -453,26 +552,30 @@ impl Task {
     fn fail(&self, loaded: Option<Loaded>, problem: &Problem) -> Ended {
         if let Some(loaded) = loaded {
             loaded.session.abandon(problem);
-            let sessions = self.sessions.clone();
-            let id = self.id.clone();
-            let stop = self.shared.shutdown_runs.clone();
-            self.shared.tasks.spawn(async move {
-                let mut wait = Duration::from_secs(1);
-                loop {
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(wait) => {}
-                    }
-                    match sessions.recover(&id).await {
-                        Err(problem) if problem.is_temporary() => {
-                            wait = (wait * 2).min(RECOVERY);
-                        }
-                        _ => return,
-                    }
-                }
-            });
+            self.open_later(Duration::from_secs(1));
         }
         Ended::Failed
+    }
+
+    /// Opens the session again after a while, until that works or is of no use.
+    fn open_later(&self, mut wait: Duration) {
+        let sessions = self.sessions.clone();
+        let id = self.id.clone();
+        let stop = self.shared.shutdown_runs.clone();
+        self.shared.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                match sessions.recover(&id).await {
+                    Err(problem) if problem.is_temporary() => {
+                        wait = (wait * 2).min(RECOVERY);
+                    }
+                    _ => return,
+                }
+            }
+        });
     }
 
     async fn last_commit(&self, loaded: Option<Loaded>, under_way: Option<UnderWay>) {
@@ -486,6 +589,29 @@ impl Task {
     }
 }
 
+/// What a future gives, or `None` when it panicked.
+async fn unharmed<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
+}
+
+/// The job that was taken before, else the next one.
+async fn next(first: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Option<Job> {
+    match first.take() {
+        Some(job) => Some(job),
+        None => jobs.recv().await,
+    }
+}
+
+/// The index of a stream, made page by page.
+async fn read_ledger(streams: &dyn Streams, name: &str) -> Result<Ledger, StreamError> {
+    let mut ledger = Ledger::default();
+    let mut pages = streams.pages(name);
+    while let Some(page) = pages.try_next().await? {
+        page.iter().for_each(|item| ledger.apply(item));
+    }
+    Ok(ledger)
+}
+
 /// Waits for a commit, and answers those who wait for it.
 async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
     let Some(under_way) = under_way else { return Ok(()) };
@@ -496,10 +622,73 @@ async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
 
 struct Loaded {
     session: Session,
+    writing: Arc<tokio::sync::Mutex<Writing>>,
+}
+
+/// How the next append is marked.
+#[derive(Default)]
+struct Writing {
+    /// The producer, where it is not the server itself.
+    producer: Option<String>,
     /// The writer's epoch, taken with the first write.
-    epoch: Arc<OnceCell<u64>>,
+    epoch: Option<u64>,
     /// The number of the next append in it.
     next: u64,
+}
+
+impl Writing {
+    /// Appends behind the stream's first `at` items. An epoch that the stream knows already (the database may be older
+    /// than the streams, or somebody has used it) is left behind, when nobody has written since the session was read.
+    async fn append(
+        &mut self,
+        shared: &Shared,
+        session_id: &str,
+        events: Vec<bytes::Bytes>,
+        at: u64,
+        grows: bool,
+    ) -> Result<(), Problem> {
+        let name = stream_name(session_id);
+        let mut take_overs = 0;
+        loop {
+            let epoch = match self.epoch {
+                Some(epoch) => epoch,
+                None => *self.epoch.insert(shared.store.next_epoch(session_id, None).await?),
+            };
+            let id = self.producer.clone().unwrap_or_else(|| shared.instance.clone());
+            let stamp = Stamp { id, epoch, seq: self.next, at };
+            match shared.streams.append(&name, events.clone(), &stamp, grows).await {
+                Ok(()) => {
+                    self.next += 1;
+                    return Ok(());
+                }
+                Err(fenced @ StreamError::Fenced(known)) => {
+                    self.take_over(shared, session_id, known).await?;
+                    take_overs += 1;
+                    if take_overs > TAKE_OVERS || !shared.streams.is_at(&name, at).await? {
+                        return Err(fenced.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Goes on above the epoch that the stream knows; where there is none above it, as another producer.
+    async fn take_over(
+        &mut self,
+        shared: &Shared,
+        session_id: &str,
+        known: Option<u64>,
+    ) -> Result<(), Problem> {
+        self.next = 0;
+        if known.is_some_and(|known| known >= MAX_EPOCH) {
+            self.producer = Some(format!("{}-{}", shared.instance, uuid::Uuid::new_v4()));
+            self.epoch = Some(0);
+        } else {
+            self.epoch = Some(shared.store.next_epoch(session_id, known).await?);
+        }
+        Ok(())
+    }
 }
 
 /// Cuts a large batch into appends that stream servers with body limits take. Order is kept.
@@ -518,3 +707,6 @@ fn split(events: Vec<bytes::Bytes>) -> Vec<Vec<bytes::Bytes>> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests;

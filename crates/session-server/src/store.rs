@@ -5,17 +5,18 @@
 
 use std::{
     fmt, fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rusqlite::{Connection, OptionalExtension, ffi, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use session_protocol::AgentSpec;
 
 use crate::{
     config::Secret,
     error::ServerError,
+    reserve::{self, Reserve, is_full},
     seal::{self, Seal},
     turns::RunPlan,
 };
@@ -31,13 +32,7 @@ pub(crate) enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // The shared index of the log says in its own way that it cannot grow.
-        let code = error.sqlite_error().map(|error| error.extended_code);
-        if matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE)) {
-            Self::Full
-        } else {
-            Self::Failed(error.to_string())
-        }
+        if is_full(&error) { Self::Full } else { Self::Failed(error.to_string()) }
     }
 }
 
@@ -49,7 +44,43 @@ pub(crate) struct SessionRow {
     pub(crate) title: Option<String>,
     pub(crate) created_at: Option<String>,
     pub(crate) last_activity_at: Option<String>,
+    /// The session that it was forked from, for who may see that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) forked_from: Option<ForkedFrom>,
 }
+
+impl SessionRow {
+    /// Where a page ends.
+    pub(crate) fn place(&self) -> Place {
+        (self.last_activity_at.clone().unwrap_or_default(), self.session_id.clone())
+    }
+}
+
+/// Where a fork comes from.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ForkedFrom {
+    pub(crate) session_id: String,
+    /// The last message that it took over; absent when it took over everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message_id: Option<String>,
+}
+
+/// A fork of a session.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ForkRow {
+    pub(crate) session_id: String,
+    /// The last message that it took over; absent when it took over everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message_id: Option<String>,
+    /// Its place among the forks.
+    #[serde(skip)]
+    pub(crate) number: i64,
+}
+
+/// A place in the list of sessions: the last activity and the id of the session before it.
+pub(crate) type Place = (String, String);
 
 /// A run that the database knows to be unfinished.
 #[derive(Clone)]
@@ -97,6 +128,12 @@ pub(crate) enum Op {
         session_id: String,
         attended: bool,
     },
+    /// Where a session comes from.
+    NameFork {
+        session_id: String,
+        source: String,
+        message_id: Option<String>,
+    },
     ForgetSession {
         session_id: String,
     },
@@ -110,7 +147,12 @@ impl fmt::Debug for Op {
 }
 
 const FILE: &str = "server.sqlite";
-const VERSION: i64 = 1;
+/// Bytes that are kept on the disk so that a session can be forgotten when it is full, and what one needs.
+const RESERVE: u64 = 256 << 10;
+const DELETION: u64 = 128 << 10;
+/// Pages of the log after which it is folded into the database.
+const LOG_PAGES: u32 = 250;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS sessions (
@@ -125,47 +167,141 @@ const SCHEMA: &str = "
         run_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, plan TEXT NOT NULL, started INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE IF NOT EXISTS attended (session_id TEXT PRIMARY KEY) STRICT;
-    PRAGMA user_version = 1;
+    UPDATE sessions SET last_activity_at = created_at WHERE created_at IS NOT NULL AND last_activity_at IS NULL;
+    CREATE INDEX IF NOT EXISTS sessions_by_activity ON sessions (last_activity_at, session_id)
+        WHERE created_at IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS runs_by_session ON runs (session_id);
+    CREATE TABLE IF NOT EXISTS forks (
+        number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, message_id TEXT
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS forks_by_source ON forks (source, number);
+    PRAGMA user_version = 2;
 ";
 
-/// A handle on the database. Calls run on the blocking pool; the lock is never held across an await.
+/// A handle on the database. Calls run on the blocking pool.
 #[derive(Clone)]
 pub(crate) struct Store {
-    connection: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<Writer>>,
+    /// For what reads many rows: nobody who writes waits for it.
+    reader: Arc<Mutex<Connection>>,
     seal: Seal,
     is_new: bool,
+}
+
+/// The connection that writes.
+struct Writer {
+    db: Connection,
+    /// The database's file.
+    file: PathBuf,
+    reserve: Reserve,
+}
+
+impl Writer {
+    /// Does the work in one transaction, when need be with the room that an emptied log gives; what frees may have the
+    /// reserve. An error means that nothing was done.
+    fn commit(
+        &mut self,
+        frees: bool,
+        mut work: impl FnMut(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let mut done = self.attempt(frees, &mut work);
+        if done.as_ref().is_err_and(is_full) {
+            self.fold();
+            done = self.attempt(frees, &mut work);
+        }
+        if frees && done.as_ref().is_err_and(is_full) && self.reserve.give_up() {
+            done = self.attempt(frees, &mut work);
+            self.fold();
+        }
+        self.reserve.keep();
+        done
+    }
+
+    fn attempt(
+        &mut self,
+        frees: bool,
+        work: &mut impl FnMut(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let tx = self.db.transaction()?;
+        work(&tx)?;
+        if !frees && !self.reserve.covers(reserve::growth(&tx, &self.file)?) {
+            return Err(reserve::full());
+        }
+        tx.commit()
+    }
+
+    fn fold(&mut self) {
+        if let Err(error) = reserve::fold(&self.db, &self.file, "TRUNCATE", &mut self.reserve) {
+            tracing::debug!(%error, "a checkpoint was put off");
+        }
+    }
 }
 
 impl Store {
     /// Opens or makes the database in `folder`, readable by its owner only. Agents are sealed with `key`, else with the
     /// folder's own.
     pub(crate) fn open(folder: &Path, key: Option<&Secret>) -> Result<Self, ServerError> {
-        let mut connection = connect(folder)?;
+        let mut reserve = Reserve::found(folder, RESERVE, DELETION);
+        let opened = match Self::prepare(folder) {
+            // The files beside the database may need room, and so may what an earlier version had not.
+            Err(_) if reserve.give_up() => Self::prepare(folder)?,
+            opened => opened?,
+        };
+        let (mut db, version) = opened;
+        let seal = seal::prepare(folder, key, &mut db)?;
+        let file = folder.join(FILE);
+        let reader = connect(folder)?;
+        reader
+            .pragma_update(None, "query_only", true)
+            .map_err(|source| ServerError::store(file.clone(), &source))?;
+        reserve.keep();
+        let writer = Writer { db, file, reserve };
+        Ok(Self {
+            writer: Arc::new(Mutex::new(writer)),
+            reader: Arc::new(Mutex::new(reader)),
+            seal,
+            is_new: version == 0,
+        })
+    }
+
+    /// The connection that writes, and the version that the database had.
+    fn prepare(folder: &Path) -> Result<(Connection, i64), ServerError> {
         let failed = |source| ServerError::store(folder.join(FILE), &source);
+        let connection = connect(folder)?;
         let version: i64 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(failed)?;
         if version != VERSION {
             // A write, and there may be no room for one.
-            connection.execute_batch(SCHEMA).map_err(failed)?;
+            connection
+                .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))
+                .map_err(failed)?;
         }
-        let seal = seal::prepare(folder, key, &mut connection)?;
-        let is_new = version == 0;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), seal, is_new })
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
+        connection.pragma_update(None, "journal_size_limit", 1 << 20).map_err(failed)?;
+        Ok((connection, version))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        blocking(&self.writer, work).await
     }
 
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let connection = Arc::clone(&self.connection);
-        tokio::task::spawn_blocking(move || {
-            // A panic while the lock was held rolled its transaction back: the connection is sound.
-            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
-        })
-        .await
-        .map_err(|_| StoreError::Failed("the database task ended".to_owned()))?
-        .map_err(StoreError::from)
+        self.write(|writer| work(&mut writer.db)).await
+    }
+
+    /// Reads much, beside whoever writes.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        blocking(&self.reader, work).await
     }
 
     /// The name under which this server writes to streams, made once.
@@ -193,24 +329,27 @@ impl Store {
             return Ok(());
         }
         let seal = self.seal.clone();
-        self.call(move |db| {
-            let tx = db.transaction()?;
-            for op in &ops {
-                apply(&tx, op, &seal)?;
-            }
-            tx.commit()
+        let frees = ops.iter().any(|op| matches!(op, Op::ForgetSession { .. }));
+        self.write(move |writer| {
+            writer.commit(frees, |tx| ops.iter().try_for_each(|op| apply(tx, op, &seal)))
         })
         .await
     }
 
-    /// Takes over the writing of a session: each call gives a higher epoch.
-    pub(crate) async fn next_epoch(&self, session_id: &str) -> Result<u64, StoreError> {
+    /// Takes over the writing of a session: each call gives a higher epoch, and one above that which the stream knows
+    /// (`fence`) where it knows one.
+    pub(crate) async fn next_epoch(
+        &self,
+        session_id: &str,
+        fence: Option<u64>,
+    ) -> Result<u64, StoreError> {
         let id = session_id.to_owned();
+        let fence = fence.map_or(0, |fence| i64::try_from(fence).unwrap_or(i64::MAX));
         self.call(move |db| {
             db.query_row(
-                "INSERT INTO sessions (session_id, epoch) VALUES (?1, 1)
-                 ON CONFLICT (session_id) DO UPDATE SET epoch = epoch + 1 RETURNING epoch",
-                [id],
+                "INSERT INTO sessions (session_id, epoch) VALUES (?1, max(0, ?2) + 1)
+                 ON CONFLICT (session_id) DO UPDATE SET epoch = max(epoch, ?2) + 1 RETURNING epoch",
+                params![id, fence],
                 |row| row.get::<_, i64>(0),
             )
         })
@@ -218,29 +357,94 @@ impl Store {
         .map(i64::unsigned_abs)
     }
 
-    /// Sessions, newest activity first. Rows without a creation time are only epochs.
-    pub(crate) async fn sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
-        self.call(|db| {
-            let mut query = db.prepare(
-                "SELECT session_id, title, created_at, last_activity_at FROM sessions
-                 WHERE created_at IS NOT NULL ORDER BY last_activity_at DESC, session_id",
-            )?;
-            let rows = query.query_map([], |row| {
-                Ok(SessionRow {
-                    session_id: row.get(0)?,
-                    title: row.get(1)?,
-                    created_at: row.get(2)?,
-                    last_activity_at: row.get(3)?,
-                })
-            })?;
+    /// A page of the sessions behind a place, newest activity first; of only these, when some are named. One that is used
+    /// meanwhile moves to the front, where the next look at the list has it. Rows without a creation time are only epochs.
+    pub(crate) async fn sessions(
+        &self,
+        only: Option<Vec<String>>,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let behind =
+            if after.is_some() { "AND (last_activity_at, s.session_id) < (?2, ?3)" } else { "" };
+        let (from, names) = match only {
+            // Looked up one by one, however many others there are.
+            Some(ids) => (
+                "json_each(?4) AS only CROSS JOIN sessions AS s ON s.session_id = only.value",
+                json(&ids),
+            ),
+            None => ("sessions AS s", String::new()),
+        };
+        let sql = format!(
+            "SELECT s.session_id, title, created_at, last_activity_at, f.source, f.message_id FROM {from}
+             LEFT JOIN forks AS f ON f.session_id = s.session_id
+             WHERE created_at IS NOT NULL AND ?4 IS NOT NULL {behind}
+             ORDER BY last_activity_at DESC, s.session_id DESC LIMIT ?1"
+        );
+        let (at, id) = after.unwrap_or_default();
+        self.look(move |db| {
+            let mut query = db.prepare_cached(&sql)?;
+            let rows = query.query_map(params![limit, at, id, names], session_row)?;
             rows.collect()
+        })
+        .await
+    }
+
+    /// A page of the forks of a session, the oldest first, behind the one with this number; only these, when some are
+    /// named.
+    pub(crate) async fn forks(
+        &self,
+        source: &str,
+        only: Option<Vec<String>>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<ForkRow>, StoreError> {
+        let source = source.to_owned();
+        self.look(move |db| {
+            let row = |row: &Row<'_>| {
+                Ok(ForkRow {
+                    number: row.get(0)?,
+                    session_id: row.get(1)?,
+                    message_id: row.get(2)?,
+                })
+            };
+            let rest = "f.source = ?1 AND f.number > ?2 ORDER BY f.number LIMIT ?3";
+            if let Some(ids) = only {
+                let sql = format!(
+                    "SELECT f.number, f.session_id, f.message_id FROM json_each(?4) AS only
+                     CROSS JOIN forks AS f ON f.session_id = only.value WHERE {rest}"
+                );
+                let mut query = db.prepare_cached(&sql)?;
+                return query.query_map(params![source, after, limit, json(&ids)], row)?.collect();
+            }
+            let sql =
+                format!("SELECT f.number, f.session_id, f.message_id FROM forks AS f WHERE {rest}");
+            let mut query = db.prepare_cached(&sql)?;
+            query.query_map(params![source, after, limit], row)?.collect()
+        })
+        .await
+    }
+
+    /// Those of the sessions that are not in the list.
+    pub(crate) async fn unlisted(&self, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
+        self.look(move |db| {
+            let mut listed = db.prepare_cached(
+                "SELECT 1 FROM sessions WHERE session_id = ?1 AND created_at IS NOT NULL",
+            )?;
+            let mut unlisted = Vec::new();
+            for id in ids {
+                if !listed.exists([&id])? {
+                    unlisted.push(id);
+                }
+            }
+            Ok(unlisted)
         })
         .await
     }
 
     /// How many sessions there are.
     pub(crate) async fn count_sessions(&self) -> Result<i64, StoreError> {
-        self.call(|db| {
+        self.look(|db| {
             let count = "SELECT count(*) FROM sessions WHERE created_at IS NOT NULL";
             db.query_row(count, [], |row| row.get(0))
         })
@@ -331,6 +535,32 @@ impl Store {
     }
 }
 
+/// Does the work on the blocking pool; the lock is never held across an await.
+async fn blocking<C: Send + 'static, T: Send + 'static>(
+    shared: &Arc<Mutex<C>>,
+    work: impl FnOnce(&mut C) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || {
+        // A panic while the lock was held rolled its transaction back: the connection is sound.
+        work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
+    })
+    .await
+    .map_err(|_| StoreError::Failed("the database task ended".to_owned()))?
+    .map_err(StoreError::from)
+}
+
+fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    let (source, message_id) = (row.get::<_, Option<String>>(4)?, row.get(5)?);
+    Ok(SessionRow {
+        session_id: row.get(0)?,
+        title: row.get(1)?,
+        created_at: row.get(2)?,
+        last_activity_at: row.get(3)?,
+        forked_from: source.map(|session_id| ForkedFrom { session_id, message_id }),
+    })
+}
+
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs always serialise")
 }
@@ -374,11 +604,17 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
         Op::Attend { session_id, attended: false } => {
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])
         }
+        Op::NameFork { session_id, source, message_id } => db.execute(
+            "INSERT INTO forks (session_id, source, message_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![session_id, source, message_id],
+        ),
         Op::ForgetSession { session_id } => {
             // The epoch stays: a session made again under the same id must not reuse stamps.
             db.execute("DELETE FROM agents WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM runs WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM forks WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM forks WHERE source = ?1", [session_id])?;
             db.execute(
                 "UPDATE sessions SET title = NULL, created_at = NULL, last_activity_at = NULL
                  WHERE session_id = ?1",

@@ -1,5 +1,6 @@
 //! The server's list of sessions, and what its failures mean.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -23,12 +24,27 @@ pub(super) struct Listed {
     pub(super) created_at: Option<String>,
     #[serde(default, alias = "updatedAt", alias = "lastActivity")]
     pub(super) last_activity_at: Option<String>,
+    #[serde(default)]
+    pub(super) forked_from: Option<ForkedFrom>,
+}
+
+/// Where a session was forked from.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForkedFrom {
+    pub(super) session_id: String,
 }
 
 #[derive(Deserialize)]
 struct Answer {
     sessions: Vec<Listed>,
+    /// What the next page is asked for with.
+    #[serde(default)]
+    next: Option<String>,
 }
+
+/// Pages of one list at most: a server that never ends is not followed for ever.
+const PAGES: usize = 400;
 
 /// Why there is no list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +57,51 @@ pub(super) enum Failure {
     Trouble(u16),
 }
 
-/// Asks the server for its sessions.
+/// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front, so that is read again
+/// behind the last page; each session comes once, as it was seen last.
 pub(super) async fn fetch(connected: &Connected) -> Result<Vec<Listed>, Failure> {
-    let url = connected.endpoint.url(&["v1", "sessions"]);
+    let mut all = Vec::new();
+    let mut pages = 0;
+    let front = read(connected, &mut pages, None, &mut all).await?;
+    if pages > 1 {
+        let mut again = Vec::new();
+        read(connected, &mut pages, front.as_deref(), &mut again).await?;
+        again.append(&mut all);
+        all = again;
+    }
+    let mut seen = HashSet::new();
+    all.retain(|listed| seen.insert(listed.session_id.clone()));
+    Ok(all)
+}
+
+/// Reads pages until there are no more, or until sessions that were not used since `until`. Gives the newest activity.
+async fn read(
+    connected: &Connected,
+    pages: &mut usize,
+    until: Option<&str>,
+    into: &mut Vec<Listed>,
+) -> Result<Option<String>, Failure> {
+    let mut cursor = None;
+    loop {
+        let Answer { mut sessions, next } = page(connected, cursor.as_deref()).await?;
+        *pages += 1;
+        let activity = |listed: &Listed| listed.last_activity_at.clone();
+        let reached = until.is_some_and(|until| {
+            sessions.last().and_then(activity).is_none_or(|last| *last <= *until)
+        });
+        into.append(&mut sessions);
+        if reached || next.is_none() || next == cursor || *pages >= PAGES {
+            return Ok(into.first().and_then(activity));
+        }
+        cursor = next;
+    }
+}
+
+async fn page(connected: &Connected, cursor: Option<&str>) -> Result<Answer, Failure> {
+    let mut url = connected.endpoint.url(&["v1", "sessions"]);
+    if let Some(cursor) = cursor {
+        url.query_pairs_mut().append_pair("cursor", cursor);
+    }
     let request = authorize(connected.http.get(url), &connected.endpoint).timeout(TIMEOUT);
     let response = request.send().await.map_err(|_| Failure::Unreachable)?;
     let status = response.status();
@@ -55,9 +113,7 @@ pub(super) async fn fetch(connected: &Connected) -> Result<Vec<Listed>, Failure>
         _ if !status.is_success() => Err(Failure::Stranger),
         _ => {
             let body = response.bytes().await.map_err(|_| Failure::Unreachable)?;
-            serde_json::from_slice::<Answer>(&body)
-                .map(|answer| answer.sessions)
-                .map_err(|_| Failure::Stranger)
+            serde_json::from_slice::<Answer>(&body).map_err(|_| Failure::Stranger)
         }
     }
 }

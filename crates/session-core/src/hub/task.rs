@@ -235,7 +235,10 @@ impl Hub {
                     .known
                     .entry(id)
                     .or_insert_with(|| Known::new(summary.clone(), Need::default()));
-                (known.summary, known.approvals) = (summary, approvals);
+                // The server's list may know where it comes from, and its stream does not.
+                let parent_id = summary.parent_id.or(known.summary.parent_id.take());
+                known.summary = SessionSummary { parent_id, ..summary };
+                known.approvals = approvals;
                 known.need = need;
                 known.has_looked(looked);
             }
@@ -393,7 +396,15 @@ impl Hub {
         });
         let mut new = Vec::new();
         let mut stirred = false;
+        let mut forks = Vec::new();
         for listed in sessions {
+            if let (Some(known), Some(from)) =
+                (self.known.get_mut(&listed.session_id), &listed.forked_from)
+                && known.summary.parent_id.is_none()
+            {
+                known.summary.parent_id = Some(from.session_id.clone());
+                forks.push((listed.session_id.clone(), from.session_id.clone()));
+            }
             match self.known.get_mut(&listed.session_id) {
                 Some(known) if known.listed < listed.last_activity_at => {
                     known.listed = listed.last_activity_at;
@@ -409,8 +420,14 @@ impl Hub {
         {
             tracing::warn!(%error, "the server's list could not be saved");
         }
-        if stirred {
+        if stirred || !forks.is_empty() {
             self.publish_soon();
+        }
+        if !forks.is_empty() {
+            // If this cannot be saved, the list says it again.
+            drop(self.shared.store.write(move |tx| {
+                forks.iter().try_for_each(|(id, parent)| sessions::note_parent(tx, id, parent))
+            }));
         }
     }
 
@@ -427,7 +444,7 @@ impl Hub {
                 unread: 0,
                 pending_approvals: 0,
                 draft: None,
-                parent_id: None,
+                parent_id: listed.forked_from.as_ref().map(|from| from.session_id.clone()),
             };
             let known = Known::new(summary, Need::None);
             let listed_at = listed.last_activity_at.clone();
@@ -444,7 +461,13 @@ impl Hub {
                         listed.title.as_deref(),
                         listed.created_at.as_deref(),
                         listed.last_activity_at.as_deref().or(listed.created_at.as_deref()),
-                    )
+                    )?;
+                    match &listed.forked_from {
+                        Some(from) => {
+                            sessions::note_parent(tx, &listed.session_id, &from.session_id)
+                        }
+                        None => Ok(()),
+                    }
                 })
             })
             .await?;

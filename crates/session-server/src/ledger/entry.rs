@@ -2,6 +2,7 @@
 
 use session_protocol::Dialect;
 
+use super::rows::Rows;
 use crate::event::{Role, RunMark};
 
 /// Whether a message is still being written.
@@ -31,7 +32,9 @@ pub(crate) struct Entry {
     pub(crate) actor_id: String,
     pub(crate) next_seq: u64,
     /// Rows that exist; a message whose last row is deleted is gone.
-    pub(super) rows: u64,
+    pub(super) rows: Rows,
+    /// How many more there are under other keys.
+    pub(super) odd_rows: u64,
     /// Items of the stream before its first row.
     pub(super) place: u64,
     /// It began with something that nobody is shown.
@@ -78,7 +81,8 @@ impl Entry {
             role,
             actor_id,
             next_seq: 0,
-            rows: 0,
+            rows: Rows::None,
+            odd_rows: 0,
             place,
             is_signal,
             dialect: None,

@@ -6,6 +6,7 @@
 //! messages with their text are folded elsewhere, and only when an agent needs its history.
 
 mod entry;
+mod rows;
 
 use std::{
     borrow::Cow,
@@ -132,7 +133,8 @@ pub(crate) struct Ledger {
     deleted: HashSet<String>,
     title: Option<String>,
     origin: Option<Value>,
-    forks: Vec<Value>,
+    /// Rows whose key is not that of their message and number, and their messages.
+    odd_keys: HashMap<String, String>,
     /// Registration order of agents.
     agent_order: Vec<String>,
 }
@@ -248,8 +250,16 @@ impl Ledger {
             let actor_id = row.actor_id.as_deref().unwrap_or_default();
             Entry::new(role, actor_id.to_owned(), place, signals)
         });
+        if number(key, &row.message_id) == Some(seq) {
+            entry.rows.insert(seq);
+        } else if self
+            .odd_keys
+            .insert(key.to_owned(), row.message_id.clone().into_owned())
+            .is_none()
+        {
+            entry.odd_rows += 1;
+        }
         if seq >= entry.next_seq && seq < MAX_SEQ {
-            entry.rows += 1;
             entry.next_seq = seq + 1;
         }
         if let Some(run) = run {
@@ -348,9 +358,6 @@ impl Ledger {
                 }
                 if let Some(origin) = chunk.get("forkedFrom") {
                     self.origin = Some(origin.clone());
-                }
-                if let Some(forks) = chunk.get("forks").and_then(Value::as_array) {
-                    self.forks.clone_from(forks);
                 }
             }
             "approval-requested" => {
@@ -569,10 +576,17 @@ impl Ledger {
     }
 
     fn delete_chunk(&mut self, key: &str) {
-        let Some((message_id, _)) = key.rsplit_once(':') else { return };
+        let odd = self.odd_keys.remove(key);
+        let Some(message_id) = odd.as_deref().or_else(|| Some(key.rsplit_once(':')?.0)) else {
+            return;
+        };
         let Some(entry) = self.messages.get_mut(message_id) else { return };
-        entry.rows = entry.rows.saturating_sub(1);
-        if entry.rows > 0 {
+        if odd.is_some() {
+            entry.odd_rows = entry.odd_rows.saturating_sub(1);
+        } else if let Some(seq) = number(key, message_id) {
+            entry.rows.remove(seq);
+        }
+        if !entry.rows.is_empty() || entry.odd_rows > 0 {
             return;
         }
         let Some(entry) = self.messages.remove(message_id) else { return };
@@ -615,6 +629,16 @@ impl Ledger {
     /// All messages, in no order.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (&String, &Entry)> {
         self.messages.iter()
+    }
+
+    /// Keys of rows that exist, of messages that began before an item of the stream; so many at most.
+    pub(crate) fn row_keys(&self, before: u64, most: usize) -> Vec<String> {
+        let old = |id: &String| self.messages.get(id).is_some_and(|entry| entry.place <= before);
+        let odd = self.odd_keys.iter().filter(|(_, id)| old(id)).map(|(key, _)| key.clone());
+        let messages = self.messages.iter().filter(|(_, entry)| entry.place <= before);
+        let keys = messages
+            .flat_map(|(id, entry)| entry.rows.iter().map(move |seq| format!("{id}:{seq}")));
+        odd.chain(keys).take(most).collect()
     }
 
     /// The next sequence number of a message: one after the highest in the stream.
@@ -733,11 +757,6 @@ impl Ledger {
         self.origin.as_ref()
     }
 
-    /// The sessions that are forks of this one.
-    pub(crate) fn forks(&self) -> &[Value] {
-        &self.forks
-    }
-
     /// Items of the stream so far.
     pub(crate) fn items(&self) -> u64 {
         self.items
@@ -820,6 +839,14 @@ fn meant<T: Default>(all: &mut Vec<T>, here: impl FnMut(&T) -> bool) -> &mut T {
     }
     let newest = all.len() - 1;
     &mut all[here.unwrap_or(newest)]
+}
+
+/// The sequence number that a key gives a row of this message, when it is the usual one.
+fn number(key: &str, message_id: &str) -> Option<u64> {
+    let digits = key.strip_prefix(message_id)?.strip_prefix(':')?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    digits.parse().ok().filter(|_| plain)
 }
 
 fn is_in(owner: Option<&String>, message_id: &str) -> bool {

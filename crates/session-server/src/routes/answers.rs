@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::store::SessionRow;
+use crate::store::{ForkRow, SessionRow};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -17,6 +17,17 @@ pub(super) struct Described {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Listed {
     pub(super) sessions: Vec<SessionRow>,
+    /// The `cursor` of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Forks {
+    pub(super) forks: Vec<ForkRow>,
+    /// The `cursor` of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]

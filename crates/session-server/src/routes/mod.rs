@@ -63,6 +63,7 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(info::ready))
         .routes(routes!(info::readyz))
         .routes(routes!(sessions::list))
+        .routes(routes!(sessions::forks))
         .routes(routes!(sessions::create, sessions::show, sessions::rename, sessions::remove))
         .routes(routes!(messages::send))
         .routes(routes!(messages::regenerate))

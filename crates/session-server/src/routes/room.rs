@@ -1,9 +1,6 @@
 //! Presence, clearing a session, forking it, and chunks of agents that run elsewhere.
 
-use std::sync::Arc;
-
 use axum::{Json, extract::State};
-use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 use session_protocol::{AgentSpec, authority::is_peoples};
@@ -14,12 +11,14 @@ use super::answers::{Cleared, Finished, Forked, LoggedIn, LoggedOut, Written};
 use super::{App, Body, SessionId, agents, nullable, uuid};
 use crate::{
     access::{self, Acting},
+    budget::Owner,
     event::Role,
+    forking,
     names::{MAX_ID, is_label, is_name},
     problem::Problem,
-    session::{Called, Origin, RawChunk, Survey},
+    session::{Called, Found, Origin, RawChunk},
     sessions::Open,
-    streams::{StreamError, read_whole, stream_name},
+    streams::stream_name,
 };
 
 /// Chunks of one batch.
@@ -225,16 +224,22 @@ pub(super) async fn reset(
     Body(body): Body<Reset>,
 ) -> Result<Json<Cleared>, Problem> {
     let actor = acting.actor(body.actor_id)?;
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            session.clear(body.clear_presence, &actor);
-            Ok(())
-        })
-        .await?;
+    // What was there when it began, a part at a time.
+    let mut until = None;
+    loop {
+        let actor = actor.clone();
+        let left = app.sessions.with(&session, Open::Existing, move |session| {
+            Ok(session.clear(until, body.clear_presence, &actor))
+        });
+        match left.await? {
+            None => break,
+            left => until = left,
+        }
+    }
     Ok(Json(Cleared { success: true, session_id: session, message: "Session reset" }))
 }
 
-/// A new session with the history up to and including a message; parent and child name each other.
+/// A new session with the history up to and including a message.
 #[utoipa::path(post, path = "/v1/sessions/{session}/fork", request_body = Option<Fork>, responses((status = 201, body = Forked)))]
 pub(super) async fn fork(
     State(app): State<App>,
@@ -252,78 +257,58 @@ pub(super) async fn fork(
             access::other_session().details("newSessionId must be one of the token's sessions")
         );
     }
+    let shared = app.sessions.shared();
+    let streams = &*shared.streams;
+    let _turn = shared.making.turn(&new).await;
+    let _hold = shared.budget.take(&Owner::Session(session.clone()), forking::HELD).await;
     // Everything written so far is in the stream when this is answered.
     let company =
         app.sessions.with(&session, Open::Existing, |session| Ok(session.company())).await?;
-    let streams = &app.sessions.shared().streams;
     let (source, target) = (stream_name(&session), stream_name(&new));
-    let mut survey = Survey::default();
-    let mut pages = streams.pages(&source);
-    while let Some(page) = pages.try_next().await? {
-        page.iter().for_each(|item| survey.take(item));
-    }
-    let cut = survey.cut(body.at_message_id.as_deref())?;
+    let cut = forking::survey(streams, &source).await?.cut(body.at_message_id.as_deref())?;
     let origin = Origin { session_id: session.clone(), message_id: body.at_message_id, actor_id };
-    let origin = Arc::new(origin);
-    let from = Arc::clone(&origin);
-    let known = app.sessions.with(&new, Open::Existing, move |session| {
-        let is_free = session.is_untouched();
-        Ok((session.is_from(&from), session.has_messages(), is_free))
-    });
+    // What is asked of it before is in its stream then.
+    app.sessions.settled(&new).await;
+    let known = app.sessions.index(&new).await?;
+    let known = known.map(|ledger| Found::of(&ledger, &new, &origin, &shared.instance));
     let exists = || Problem::conflict("SESSION_EXISTS", "The new session exists already");
-    let known = match known.await {
-        Ok(known) => Some(known),
-        Err(problem) if problem == Problem::session_not_found() => None,
-        Err(problem) => return Err(problem),
-    };
-    let done = known.is_some_and(|(done, ..)| done);
-    let company = (!done).then_some(company);
-    if let Some(company) = company {
+    if !known.as_ref().is_some_and(|found| found.done) {
         // What somebody made of a session is taken from it, so only by who may.
-        if known.is_some_and(|(_, has_messages, free)| !has_messages && !free)
+        if known.as_ref().is_some_and(|found| found.unspoken.is_some() && !found.untouched)
             && !acting.caller.has(access::Role::Manage)
         {
             return Err(exists());
         }
-        let behind = if cut.branch < cut.items {
-            cut.behind_branch(&read_whole(&**streams, &source).await?)
-        } else {
-            Vec::new()
+        let unspoken = known.as_ref().and_then(|found| found.unspoken);
+        let mut made = false;
+        let fill = async {
+            let mut from = Some(0); // a session without messages takes a copy as if it were empty
+            if known.is_none() && streams.fork(&target, &source, cut.branch as u64).await? {
+                made = true;
+                from = Some(cut.branch);
+            } else if unspoken.is_none() {
+                made = streams.create(&target).await?;
+                from = forking::resume(streams, &source, &target, &cut).await?;
+            }
+            let from = from.ok_or_else(exists)?;
+            let copied = forking::copy(streams, &source, &target, &cut, from).await?;
+            if let Some(items) = unspoken
+                && !streams.is_at(&target, items + copied).await?
+            {
+                return Err(exists()); // it was used meanwhile
+            }
+            Ok(())
         };
-        let is_empty = known.is_some_and(|(_, has_messages, _)| !has_messages);
-        let branched =
-            known.is_none() && streams.fork(&target, &source, cut.branch, &behind).await?;
-        let rest = if branched {
-            app.sessions.refresh(&new);
-            Vec::new()
-        } else {
-            // A session without messages takes a copy as if it were empty.
-            let there = if is_empty {
-                Vec::new()
-            } else {
-                match read_whole(&**streams, &target).await {
-                    Err(StreamError::NotFound) => Vec::new(),
-                    read => read?,
-                }
-            };
-            let items = read_whole(&**streams, &source).await?;
-            cut.rest(&items, &there).ok_or_else(exists)?
-        };
-        let from = Arc::clone(&origin);
-        app.sessions
-            .with(&new, Open::Create, move |session| session.adopt(rest, is_empty, company, &from))
-            .await?;
+        let filled: Result<(), Problem> = fill.await;
+        app.sessions.refresh(&new);
+        if let Err(problem) = filled {
+            if made {
+                streams.delete(&target).await.ok(); // half a fork is in the way
+            }
+            return Err(problem);
+        }
     }
-    let child = new.clone();
-    let named = app.sessions.with(&session, Open::Existing, move |session| {
-        session.name_fork(&child, &origin);
-        Ok(())
-    });
-    match named.await {
-        // A session that is closed cannot name its forks; they name it.
-        Err(problem) if problem == Problem::from(StreamError::Closed) => {}
-        named => named?,
-    }
+    app.sessions.with(&new, Open::Create, move |session| session.adopt(company, &origin)).await?;
     let answer = Json(Forked { session_id: new, offset: "-1" });
     Ok((axum::http::StatusCode::CREATED, answer))
 }

@@ -1,12 +1,17 @@
 //! Making, listing, renaming and deleting sessions.
 
-use axum::{Json, extract::State, response::Response};
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use session_protocol::AgentSpec;
 use url::Url;
 use utoipa::ToSchema;
 
-use super::answers::{Described, Listed, Renamed};
+use super::answers::{Described, Forks, Listed, Renamed};
 use super::{App, Body, SessionId, agents, no_content, nullable, uuid};
 use crate::{
     access::{Acting, Role},
@@ -17,6 +22,53 @@ use crate::{
 };
 
 const MAX_TITLE: usize = 512;
+/// Rows of a page when nobody says how many, and at most.
+const PAGE: usize = 500;
+const MAX_PAGE: usize = 1_000;
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    /// How many rows.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// The last page's `next`.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+impl Page {
+    /// How many rows, and the parts of the cursor.
+    fn read(
+        query: Result<Query<Self>, QueryRejection>,
+    ) -> Result<(usize, Option<Vec<String>>), Problem> {
+        let limit = || {
+            Problem::bad_request(format!("limit: expected 1 to {MAX_PAGE}"))
+                .titled("INVALID_REQUEST", "Invalid query")
+        };
+        let Query(page) = query.map_err(|_| limit())?;
+        let rows = page.limit.unwrap_or(PAGE);
+        if !(1..=MAX_PAGE).contains(&rows) {
+            return Err(limit());
+        }
+        let parts = page.cursor.map(|cursor| {
+            let text =
+                URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
+            let parts = text.map(|text| text.split('\0').map(str::to_owned).collect::<Vec<_>>());
+            parts.ok_or_else(Self::wrong_cursor)
+        });
+        Ok((rows, parts.transpose()?))
+    }
+
+    fn wrong_cursor() -> Problem {
+        Problem::bad_request("cursor: expected `next` of the page before")
+            .titled("INVALID_REQUEST", "Invalid query")
+    }
+}
+
+fn cursor(parts: &[&str]) -> String {
+    URL_SAFE_NO_PAD.encode(parts.join("\0"))
+}
 
 /// Upstream ignores the body; ours may name the session and its agents at once.
 #[derive(Deserialize, ToSchema)]
@@ -57,12 +109,68 @@ fn title(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// The sessions that the token may see, newest activity first.
-#[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = Listed)))]
-pub(super) async fn list(State(app): State<App>, acting: Acting) -> Result<Json<Listed>, Problem> {
-    let mut sessions = app.sessions.shared().store.sessions().await?;
-    sessions.retain(|row| acting.caller.may_use(&row.session_id));
-    Ok(Json(Listed { sessions }))
+/// The sessions that the token may see, newest activity first, by the page. One that is used while the pages are read
+/// moves to the front: whoever wants all reads the first page again.
+#[utoipa::path(
+    get,
+    path = "/v1/sessions",
+    params(
+        ("limit" = Option<usize>, Query, description = "Rows of a page, 1 to 1000; 500 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((status = 200, body = Listed))
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    acting: Acting,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Listed>, Problem> {
+    let (limit, after) = Page::read(page)?;
+    let after = after.map(|parts| <[String; 2]>::try_from(parts).map(|[at, id]| (at, id)));
+    let after = after.transpose().map_err(|_| Page::wrong_cursor())?;
+    let only = acting.caller.only().map(<[String]>::to_vec);
+    let mut sessions = app.sessions.shared().store.sessions(only, after, limit + 1).await?;
+    let more = sessions.len() > limit;
+    sessions.truncate(limit);
+    let next = sessions.last().filter(|_| more).map(|row| {
+        let (at, id) = row.place();
+        cursor(&[&at, &id])
+    });
+    sessions.retain(|row| !app.sessions.is_deleted(&row.session_id));
+    for row in &mut sessions {
+        row.forked_from.take_if(|from| !acting.caller.may_use(&from.session_id));
+    }
+    Ok(Json(Listed { sessions, next }))
+}
+
+/// The forks of a session that the token may see, the oldest first, by the page.
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}/forks",
+    params(
+        ("limit" = Option<usize>, Query, description = "Rows of a page, 1 to 1000; 500 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((status = 200, body = Forks))
+)]
+pub(super) async fn forks(
+    State(app): State<App>,
+    SessionId(session): SessionId,
+    acting: Acting,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Forks>, Problem> {
+    let (limit, after) = Page::read(page)?;
+    let after = match after.as_deref() {
+        None => 0,
+        Some([number]) => number.parse().map_err(|_| Page::wrong_cursor())?,
+        Some(_) => return Err(Page::wrong_cursor()),
+    };
+    let only = acting.caller.only().map(<[String]>::to_vec);
+    let mut forks = app.sessions.shared().store.forks(&session, only, after, limit + 1).await?;
+    let more = forks.len() > limit;
+    forks.truncate(limit);
+    let next = forks.last().filter(|_| more).map(|row| cursor(&[&row.number.to_string()]));
+    Ok(Json(Forks { forks, next }))
 }
 
 /// Makes a session, or names it and its agents when it is there.

@@ -1,23 +1,22 @@
 //! Forks: a session that begins with the history of another, up to and including a message.
 //!
 //! The stream server branches off where something begins that the fork must not hold: a row of a later message, which
-//! may stand before the last row of an earlier one. What belongs to the history behind that place is appended in the same
-//! step; who was there is deleted in the fork. Where the server cannot fork, the same items are copied. Nothing is
+//! may stand before the last row of an earlier one. What belongs to the history behind that place is copied, a page at a
+//! time (`forking`); who was there is deleted in the fork. Where the server cannot fork, all of it is copied. Nothing is
 //! remembered in between: a request that is repeated after a crash finds a stream that holds the beginning of the same
 //! items, and goes on from there.
+//!
+//! Which session is a fork of which is in the server's database and not in the streams: who may read one fork does not
+//! learn of the others. The fork's stream holds a mark that says nothing to anybody but this server.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::HashMap;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
 use super::Session;
-use crate::{problem::Problem, store::Op};
+use crate::{ledger::Ledger, problem::Problem, store::Op};
 
 /// Where a fork comes from.
 pub(crate) struct Origin {
@@ -27,10 +26,48 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Names the fork, too: what it inherits may hold the mark of an earlier one.
-    fn mark(&self, into: &str) -> Value {
+    /// What says in a fork's stream that this is where it comes from, to who knows the server's `secret`: what a fork
+    /// inherits may hold the mark of an earlier one.
+    fn mark(&self, into: &str, secret: &str) -> Value {
+        let from = json!([secret, into, self.session_id, self.message_id]);
+        json!({"mark": seal(&from), "into": seal(&json!([secret, into]))})
+    }
+
+    /// Whether a session says that it comes from here.
+    fn is_of(&self, ledger: &Ledger, into: &str, secret: &str) -> bool {
+        let known = ledger.origin();
+        known == Some(&self.mark(into, secret)) || known == Some(&self.open_mark(into))
+    }
+
+    /// The same as an earlier version wrote it.
+    fn open_mark(&self, into: &str) -> Value {
         json!({"sessionId": self.session_id, "messageId": self.message_id, "into": into})
     }
+}
+
+/// What is there under a fork's id, by the index of its stream.
+pub(crate) struct Found {
+    /// It is the fork.
+    pub(crate) done: bool,
+    /// Items of the stream, while nobody has said anything.
+    pub(crate) unspoken: Option<u64>,
+    /// Nobody has made anything of it: no messages, agents or people.
+    pub(crate) untouched: bool,
+}
+
+impl Found {
+    pub(crate) fn of(ledger: &Ledger, id: &str, origin: &Origin, secret: &str) -> Self {
+        let unspoken = ledger.messages().next().is_none();
+        Self {
+            done: origin.is_of(ledger, id, secret),
+            unspoken: unspoken.then(|| ledger.items()),
+            untouched: unspoken && ledger.agents().next().is_none() && ledger.presence().is_empty(),
+        }
+    }
+}
+
+fn seal(value: &Value) -> String {
+    blake3::hash(value.to_string().as_bytes()).to_hex()[..32].to_owned()
 }
 
 /// The agents that come along.
@@ -40,14 +77,22 @@ pub(crate) struct Company {
     inline: Vec<AgentSpec>,
 }
 
+/// Owners of items that belong to no message.
+const NOBODY: u32 = u32::MAX;
+/// Says who was there.
+const PRESENCE: u32 = u32::MAX - 1;
+/// Names other sessions, as an earlier version wrote it.
+const NAMES: u32 = u32::MAX - 2;
+
 /// The part of a session that a fork takes over.
 pub(crate) struct Cut {
     /// So many items from the beginning hold all of it.
     pub(crate) items: usize,
-    /// So many items from the beginning hold nothing of later messages.
+    /// So many items from the beginning hold nothing that the fork must not hold.
     pub(crate) branch: usize,
-    /// Items among them that belong to something else.
-    foreign: Vec<bool>,
+    owners: Vec<u32>,
+    /// By message.
+    keep: Vec<bool>,
 }
 
 #[derive(Deserialize)]
@@ -69,40 +114,49 @@ struct Owner {
 
 /// Where a message stands in the stream.
 struct Place {
-    /// The message's id, shared by its items.
-    name: Arc<str>,
     first: usize,
     last: usize,
     rows: u64,
+    /// It does nothing but name other sessions.
+    names: bool,
 }
 
-/// Where the messages of a session stand, taken down while it is read.
+/// Where the messages of a session stand, taken down while it is read: four bytes an item.
 #[derive(Default)]
 pub(crate) struct Survey {
-    places: HashMap<String, Place>,
-    /// The message of each item, and whether it tells who was there.
-    owners: Vec<(Option<Arc<str>>, bool)>,
+    messages: HashMap<String, u32>,
+    places: Vec<Place>,
+    owners: Vec<u32>,
 }
 
 impl Survey {
     /// Takes the next item of the session.
     pub(crate) fn take(&mut self, item: &[u8]) {
+        let owner = self.owner(item).unwrap_or(NOBODY);
+        self.owners.push(owner);
+    }
+
+    fn owner(&mut self, item: &[u8]) -> Option<u32> {
         let at = self.owners.len();
-        let Ok(item) = serde_json::from_slice::<Item>(item) else {
-            self.owners.push((None, false));
-            return;
-        };
+        let names = names_sessions(item);
+        let item = serde_json::from_slice::<Item>(item).ok()?;
+        match item.r#type.as_str() {
+            "presence" => return Some(PRESENCE),
+            "chunk" => {}
+            _ => return None,
+        }
         let named = item.value.and_then(|value| value.message_id);
         let deleted = named.is_none();
-        let named = named.or_else(|| Some(item.key.rsplit_once(':')?.0.to_owned()));
-        let owner = named.filter(|_| item.r#type == "chunk").map(|owner| {
-            let new = || Place { name: owner.as_str().into(), first: at, last: at, rows: 0 };
-            let place = self.places.entry(owner.clone()).or_insert_with(new);
-            place.last = at;
-            place.rows = if deleted { place.rows.saturating_sub(1) } else { place.rows + 1 };
-            Arc::clone(&place.name)
-        });
-        self.owners.push((owner, item.r#type == "presence"));
+        let name = named.or_else(|| Some(item.key.rsplit_once(':')?.0.to_owned()))?;
+        let new = u32::try_from(self.places.len()).ok().filter(|new| *new < NAMES)?;
+        let message = *self.messages.entry(name).or_insert(new);
+        if message == new {
+            self.places.push(Place { first: at, last: at, rows: 0, names });
+        }
+        let place = &mut self.places[message as usize];
+        place.last = at;
+        place.rows = if deleted { place.rows.saturating_sub(1) } else { place.rows + 1 };
+        Some(if names { NAMES } else { message })
     }
 
     /// The history up to and including a message, or all of it.
@@ -111,56 +165,53 @@ impl Survey {
     ///
     /// The message is not in the session.
     pub(crate) fn cut(mut self, message_id: Option<&str>) -> Result<Cut, Problem> {
-        let (end, keep) = match message_id {
-            None => (self.owners.len(), None),
+        let chosen = match message_id {
+            None => usize::MAX,
             Some(id) => {
-                let chosen = self.places.get(id).filter(|place| place.rows > 0);
-                let Some(chosen) = chosen.map(|place| place.first) else {
-                    return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
-                };
-                let before = || self.places.iter().filter(|(_, place)| place.first <= chosen);
-                let end = before().map(|(_, place)| place.last + 1).max().unwrap_or(0);
-                (end, Some(before().map(|(id, _)| id.clone()).collect::<HashSet<_>>()))
+                let place = self.messages.get(id).map(|message| &self.places[*message as usize]);
+                let place = place.filter(|place| place.rows > 0);
+                let unknown = || Problem::not_found("MESSAGE_NOT_FOUND", "Message not found");
+                place.ok_or_else(unknown)?.first
             }
         };
+        let before = self.places.iter().filter(|place| place.first <= chosen);
+        let end = match message_id {
+            None => self.owners.len(),
+            Some(_) => before.map(|place| place.last + 1).max().unwrap_or(0),
+        };
         self.owners.truncate(end);
-        let (mut branch, mut foreign) = (end, Vec::with_capacity(end));
-        for (at, (owner, presence)) in self.owners.into_iter().enumerate() {
-            let later = match (&keep, owner) {
-                (Some(keep), Some(owner)) => !keep.contains(&*owner),
-                _ => false,
-            };
-            if later {
-                branch = branch.min(at);
-            }
-            foreign.push(presence || later);
-        }
-        Ok(Cut { items: end, branch, foreign })
+        let keep = self.places.iter().map(|place| place.first <= chosen && !place.names).collect();
+        let mut cut = Cut { items: end, branch: end, owners: self.owners, keep };
+        cut.branch = (0..end).find(|at| cut.must_go(*at)).unwrap_or(end);
+        Ok(cut)
     }
 }
 
+/// Whether an item may be a setting that names other sessions: looked for in its bytes, because most are something else.
+fn names_sessions(item: &[u8]) -> bool {
+    let has = |word: &[u8]| item.windows(word.len()).any(|bytes| bytes == word);
+    if !has(b"forks") && !has(b"forkedFrom") {
+        return false;
+    }
+    let item: Value = serde_json::from_slice(item).unwrap_or_default();
+    let chunk = item.pointer("/value/chunk").and_then(Value::as_str).unwrap_or_default();
+    let chunk: Value = serde_json::from_str(chunk).unwrap_or_default();
+    let names = chunk.get("forks").is_some() || chunk.get("forkedFrom").is_some();
+    names && chunk.get("type").is_some_and(|kind| kind == "config")
+}
+
 impl Cut {
-    /// What follows the branch and belongs to the fork; `items` are those of the session from its beginning on.
-    pub(crate) fn behind_branch(&self, items: &[Bytes]) -> Vec<Bytes> {
-        self.own(items, self.branch)
+    /// Whether an item of the session is the fork's own, were all of it copied.
+    pub(crate) fn is_own(&self, at: usize) -> bool {
+        self.owners.get(at).is_some_and(|owner| *owner != PRESENCE) && !self.must_go(at)
     }
 
-    fn own(&self, items: &[Bytes], from: usize) -> Vec<Bytes> {
-        let own = items.iter().zip(&self.foreign).skip(from).filter(|(_, foreign)| !**foreign);
-        own.map(|(item, _)| item.clone()).collect()
-    }
-
-    /// What is left to copy into a stream that holds `there` already; `None` when that is something else.
-    pub(crate) fn rest(&self, items: &[Bytes], there: &[Bytes]) -> Option<Vec<Bytes>> {
-        let branched = [&items[..self.branch], &self.behind_branch(items)].concat();
-        if !branched.is_empty() && there.starts_with(&branched) {
-            return Some(Vec::new()); // branched off by the stream server, and opened perhaps
+    fn must_go(&self, at: usize) -> bool {
+        match self.owners[at] {
+            NOBODY | PRESENCE => false,
+            NAMES => true,
+            message => !self.keep[message as usize],
         }
-        let own = self.own(items, 0);
-        if !own.is_empty() && there.starts_with(&own) {
-            return Some(Vec::new());
-        }
-        own.strip_prefix(there).map(<[Bytes]>::to_vec)
     }
 }
 
@@ -175,49 +226,29 @@ impl Session {
         }
     }
 
-    /// Where it was forked from is known and is this.
-    pub(crate) fn is_from(&self, origin: &Origin) -> bool {
-        self.ledger.origin() == Some(&origin.mark(&self.id))
-    }
-
-    /// Somebody said something in it.
-    pub(crate) fn has_messages(&self) -> bool {
-        self.ledger.messages().next().is_some()
-    }
-
-    /// Nobody has made anything of it: no messages, agents or people.
-    pub(crate) fn is_untouched(&self) -> bool {
-        !self.has_messages()
-            && self.ledger.agents().next().is_none()
-            && self.ledger.presence().is_empty()
-    }
-
-    /// Becomes a fork: takes what is left to copy and drops what does not belong to it. Repeating it with the same
-    /// origin changes nothing.
+    /// Becomes a fork, now that its stream holds what it takes over: drops what does not belong to it. Repeating it with
+    /// the same origin changes nothing.
     ///
     /// # Errors
     ///
     /// It is a fork of something else, or has been used since its stream was compared with the original's.
-    pub(crate) fn adopt(
-        &mut self,
-        rest: Vec<Bytes>,
-        was_empty: bool,
-        company: Company,
-        origin: &Origin,
-    ) -> Result<(), Problem> {
-        if self.is_from(origin) {
+    pub(crate) fn adopt(&mut self, company: Company, origin: &Origin) -> Result<(), Problem> {
+        let name = Op::NameFork {
+            session_id: self.id.clone(),
+            source: origin.session_id.clone(),
+            message_id: origin.message_id.clone(),
+        };
+        if origin.is_of(&self.ledger, &self.id, &self.shared.instance) {
+            self.batch.after.push(name);
             return Ok(());
         }
-        let into = self.ledger.origin().and_then(|known| known.get("into")?.as_str());
-        let used =
-            if was_empty { self.has_messages() } else { self.ledger.items() != self.opened_at };
-        if into == Some(&self.id) || used {
+        let mark = origin.mark(&self.id, &self.shared.instance);
+        let into = self.ledger.origin().and_then(|known| known.get("into"));
+        let is_fork = into.is_some_and(|into| *into == mark["into"] || *into == self.id.as_str());
+        if is_fork || self.ledger.items() != self.opened_at {
             return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
         }
-        self.batch.grows |= !rest.is_empty();
-        for item in rest {
-            self.push(item);
-        }
+        self.batch.after.push(name);
         self.forget_presence();
         let gone: Vec<String> = self
             .ledger
@@ -237,7 +268,7 @@ impl Session {
             self.push_failure(plan, "forked", message);
         }
         self.rest_all();
-        let config = json!({"type": "config", "forkedFrom": origin.mark(&self.id), "forks": []});
+        let config = json!({"type": "config", "forkedFrom": mark});
         self.push_signal(&config, &origin.actor_id, None);
         if let Some(title) = self.ledger.title().map(str::to_owned) {
             self.batch.after.push(Op::Title { session_id: self.id.clone(), title });
@@ -245,34 +276,29 @@ impl Session {
         self.touch();
         Ok(())
     }
-
-    /// Names a fork of this session in its stream. Repeating it changes nothing.
-    pub(crate) fn name_fork(&mut self, new: &str, origin: &Origin) {
-        let mut forks = self.ledger.forks().to_vec();
-        if forks.iter().any(|fork| fork.get("sessionId").and_then(Value::as_str) == Some(new)) {
-            return;
-        }
-        forks.push(json!({"sessionId": new, "messageId": origin.message_id}));
-        // Readers merge settings by name: the list is always complete.
-        self.push_signal(&json!({"type": "config", "forks": forks}), &origin.actor_id, None);
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::event::{self, Role, Row};
 
-    fn row(message: &str, seq: u64) -> Bytes {
+    fn chunk(message: &str, seq: u64, chunk: &str) -> Bytes {
         let row = Row {
             message_id: message,
             actor_id: "x",
             role: Role::User,
-            chunk: "{}",
+            chunk,
             txid: None,
             run: None,
         };
         event::chunk(row, seq, "now")
+    }
+
+    fn row(message: &str, seq: u64) -> Bytes {
+        chunk(message, seq, "{}")
     }
 
     fn cut(items: &[Bytes], message_id: Option<&str>) -> Result<Cut, Problem> {
@@ -281,34 +307,24 @@ mod tests {
         survey.cut(message_id)
     }
 
+    fn own(cut: &Cut) -> Vec<usize> {
+        (0..cut.items).filter(|at| cut.is_own(*at)).collect()
+    }
+
     #[test]
     fn a_cut_holds_the_messages_that_began_before_to_their_end() {
         let here = event::upsert("presence", "ann:d", &json!({"actorId": "ann"}));
-        let items = [
-            row("one", 0),
-            row("two", 0),
-            here.clone(),
-            row("three", 0),
-            row("two", 1),
-            row("four", 0),
-        ];
-        let own = |id: Option<&str>| {
+        let items =
+            [row("one", 0), row("two", 0), here, row("three", 0), row("two", 1), row("four", 0)];
+        let parts = |id: Option<&str>| {
             let cut = cut(&items, id).unwrap();
-            (cut.items, cut.rest(&items, &[]).unwrap())
+            (cut.items, cut.branch, own(&cut))
         };
-        let pick = |at: &[usize]| at.iter().map(|at| items[*at].clone()).collect::<Vec<_>>();
-        assert_eq!(own(Some("one")), (1, pick(&[0])));
-        assert_eq!(own(Some("two")), (5, pick(&[0, 1, 4])));
-        assert_eq!(own(Some("three")), (5, pick(&[0, 1, 3, 4])));
-        assert_eq!(own(None), (6, pick(&[0, 1, 3, 4, 5])));
+        assert_eq!(parts(Some("one")), (1, 1, vec![0]));
+        assert_eq!(parts(Some("two")), (5, 3, vec![0, 1, 4]));
+        assert_eq!(parts(Some("three")), (5, 5, vec![0, 1, 3, 4]));
+        assert_eq!(parts(None), (6, 6, vec![0, 1, 3, 4, 5]));
         assert!(cut(&items, Some("five")).is_err());
-
-        let cut = cut(&items, Some("two")).unwrap();
-        assert_eq!((cut.branch, cut.behind_branch(&items)), (3, pick(&[4])));
-        let branched = pick(&[0, 1, 2, 4]);
-        assert_eq!(cut.rest(&items, &branched), Some(vec![]), "a fork");
-        assert_eq!(cut.rest(&items, &pick(&[0, 1])), Some(pick(&[4])), "a copy that was cut off");
-        assert_eq!(cut.rest(&items, &pick(&[1])), None, "something else");
     }
 
     #[test]
@@ -316,5 +332,21 @@ mod tests {
         let items = [row("one", 0), event::delete("chunk", "one:0")];
         assert!(cut(&items, Some("one")).is_err());
         assert_eq!(cut(&items, None).unwrap().items, 2);
+    }
+
+    #[test]
+    fn what_names_other_sessions_stays_behind() {
+        let forks = r#"{"type":"config","forks":[{"sessionId":"sibling"}]}"#;
+        let talk = r#"{"type":"whole-message","text":"forks and forkedFrom"}"#;
+        let stop = r#"{"type":"stop"}"#;
+        let items = [
+            chunk("one", 0, talk),
+            chunk("name", 0, forks),
+            chunk("name", 1, stop),
+            chunk("two", 0, talk),
+            chunk("two", 1, forks),
+        ];
+        let cut = cut(&items, None).unwrap();
+        assert_eq!((cut.branch, own(&cut)), (1, vec![0, 3]));
     }
 }

@@ -13,7 +13,7 @@ mod presence;
 mod room;
 mod runs;
 
-pub(crate) use fork::{Origin, Survey};
+pub(crate) use fork::{Cut, Found, Origin, Survey};
 pub(crate) use presence::{Called, Signs};
 pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 
@@ -188,7 +188,7 @@ impl Session {
             ledger.apply(item);
         }
         self.ledger = ledger;
-        self.expect_absence();
+        self.expect_absences();
         self.opened_at = self.ledger.items();
     }
 
@@ -213,11 +213,8 @@ impl Session {
     }
 
     /// Gives the state up: stops its runs and answers whoever waits.
-    pub(crate) fn abandon(self, problem: &Problem) {
-        for live in self.runs.values() {
-            live.cancel.cancel();
-        }
-        for waiter in self.batch.waiters {
+    pub(crate) fn abandon(mut self, problem: &Problem) {
+        for waiter in std::mem::take(&mut self.batch.waiters) {
             waiter(Err(problem.clone()));
         }
     }
@@ -308,5 +305,14 @@ impl Session {
     fn dialect(&self, message_id: &str) -> Dialect {
         let known = self.ledger.message(message_id).and_then(|entry| entry.dialect);
         known.unwrap_or(Dialect::AgUi)
+    }
+}
+
+/// Nobody leads its runs any more, also when its task fell.
+impl Drop for Session {
+    fn drop(&mut self) {
+        for live in self.runs.values() {
+            live.cancel.cancel();
+        }
     }
 }

@@ -4,15 +4,21 @@
 //! `offline` for the device. Upstream's clients promise nothing and log in once: such a device is there as long as its
 //! actor gives a sign of life, by following the stream or by doing something, and gone when there was none for
 //! [`ServerConfig::silence`](crate::ServerConfig::silence). Whoever was taken for gone and does something is back.
+//!
+//! Clocks are set, and rows that others wrote may hold any time: a row's time is looked at once, when it is read, and
+//! never gives more than the silence from then on. What happens in this process is measured by the monotonic clock. Each
+//! device has one deadline in an ordered set, so that a login costs the same however many devices there are.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use serde_json::{Number, Value, json};
+use tokio::time::Instant;
 
 use super::Session;
 use crate::{event, store::Op};
@@ -21,28 +27,37 @@ use crate::{event, store::Op};
 const BEATS: f64 = 3.0;
 /// After the server was away, clients get this many beats to come back.
 const GRACE_BEATS: f64 = 1.5;
-/// Signs that are remembered; beyond it old ones are forgotten.
+/// Signs that are remembered at least; there may be twice as many.
 const REMEMBERED: usize = 10_000;
+/// No silence is longer than this.
+const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Devices that are written offline at once.
+const GONE_AT_ONCE: usize = 1_000;
 
 /// When actors last gave a sign of life that is in no stream, by session and actor.
 #[derive(Default)]
-pub(crate) struct Signs(Mutex<HashMap<(String, String), Timestamp>>);
+pub(crate) struct Signs(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    new: HashMap<(String, String), Instant>,
+    old: HashMap<(String, String), Instant>,
+}
 
 impl Signs {
     /// The actor follows the session's stream, or did something in it.
     pub(crate) fn note(&self, session_id: &str, actor_id: &str) {
         let mut signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Timestamp::now();
-        if signs.len() >= REMEMBERED {
-            let old = now - Duration::from_secs(600);
-            signs.retain(|_, at| *at > old);
+        signs.new.insert((session_id.to_owned(), actor_id.to_owned()), Instant::now());
+        if signs.new.len() >= REMEMBERED {
+            signs.old = std::mem::take(&mut signs.new);
         }
-        signs.insert((session_id.to_owned(), actor_id.to_owned()), now);
     }
 
-    fn last(&self, session_id: &str, actor_id: &str) -> Option<Timestamp> {
+    fn last(&self, session_id: &str, actor_id: &str) -> Option<Instant> {
         let signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.get(&(session_id.to_owned(), actor_id.to_owned())).copied()
+        let key = (session_id.to_owned(), actor_id.to_owned());
+        signs.new.get(&key).or_else(|| signs.old.get(&key)).copied()
     }
 }
 
@@ -60,12 +75,74 @@ pub(crate) struct Called<'a> {
 pub(super) struct Attendance {
     /// The device that was taken for gone last, by actor.
     gone: HashMap<String, String>,
-    /// When the session was opened, while that matters for who may still come back.
-    opened: Option<Timestamp>,
+    /// When the session was opened: who was here before may still come back.
+    opened: Option<Instant>,
     /// What the database was told last.
     noted: Option<bool>,
-    /// When the next silent device is gone.
-    next: Option<Timestamp>,
+    /// Devices that are here, by the key of their row.
+    expected: HashMap<String, Expected>,
+    /// When each of them is gone unless it is heard of.
+    deadlines: BTreeSet<(Instant, String)>,
+}
+
+struct Expected {
+    at: Instant,
+    /// Hash of what its row said.
+    row: u64,
+}
+
+impl Attendance {
+    fn expect(&mut self, key: &str, at: Instant, row: u64) {
+        self.forget(key);
+        self.deadlines.insert((at, key.to_owned()));
+        self.expected.insert(key.to_owned(), Expected { at, row });
+    }
+
+    fn forget(&mut self, key: &str) {
+        if let Some(known) = self.expected.remove(key) {
+            self.deadlines.remove(&(known.at, key.to_owned()));
+        }
+    }
+}
+
+/// What a row of somebody who is here says about how long he may be silent.
+struct Pulse {
+    silence: Duration,
+    /// How long he has after the server was away.
+    grace: Duration,
+    /// What is left of the silence by the row's own time.
+    left: Duration,
+    beats: bool,
+}
+
+impl Pulse {
+    /// `None` for who is offline, and for rows of others that cannot be read: they must say when it ends.
+    fn of(row: &Value, silence: Duration) -> Option<Self> {
+        let text = |field: &str| row.get(field)?.as_str();
+        let (Some(_), Some(_), true) = (text("actorId"), text("deviceId"), is_online(row)) else {
+            return None;
+        };
+        let seen: Timestamp = text("lastSeenAt")?.parse().ok()?;
+        let beat = row.get("heartbeatSeconds").and_then(Value::as_f64);
+        let beat = beat.filter(|beat| (0.1..=3600.0).contains(beat));
+        let (silence, grace) = match beat {
+            Some(beat) => {
+                (Duration::from_secs_f64(beat * BEATS), Duration::from_secs_f64(beat * GRACE_BEATS))
+            }
+            None => (silence.min(LONG), silence.min(LONG)),
+        };
+        // A time that is still to come was written by another clock.
+        let ago = Duration::try_from(Timestamp::now().duration_since(seen)).unwrap_or_default();
+        Some(Self { silence, grace, left: silence.saturating_sub(ago), beats: beat.is_some() })
+    }
+}
+
+fn fingerprint(row: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for field in ["actorId", "deviceId", "status", "lastSeenAt", "heartbeatSeconds"] {
+        row.get(field).map(Value::to_string).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 impl Session {
@@ -80,31 +157,35 @@ impl Session {
     ) {
         self.attendance.gone.remove(actor_id);
         self.put_presence(actor_id, device_id, Some(called), "online", heartbeat, &event::now());
-        self.expect_absence();
     }
 
     /// Says that an actor left with one device, or with all of them. Gives the number of devices.
     pub(crate) fn log_out(&mut self, actor_id: &str, device_id: Option<&str>) -> usize {
-        let is_online = |row: &&Value| row.get("status").and_then(Value::as_str) != Some("offline");
-        let known = |row: &&Value| match device_id {
-            Some(device) => row.get("deviceId").and_then(Value::as_str) == Some(device),
-            None => is_online(row),
+        let is_online = |row: &Value| row.get("status").and_then(Value::as_str) != Some("offline");
+        let is_his = |row: &Value| row.get("actorId").and_then(Value::as_str) == Some(actor_id);
+        let device_of =
+            |row: &Value| row.get("deviceId").and_then(Value::as_str).map(str::to_owned);
+        let rows = self.ledger.presence();
+        let (count, devices): (usize, Vec<String>) = match device_id {
+            Some(device) => {
+                let row = rows.get(&presence_key(actor_id, device)).filter(|row| is_his(row));
+                // A repeated logout says nothing new.
+                let left = row.filter(|row| is_online(row)).and_then(device_of);
+                (usize::from(row.is_some()), left.into_iter().collect())
+            }
+            None => {
+                let prefix = presence_key(actor_id, "");
+                let rows = rows.range(prefix.clone()..);
+                let his = rows.take_while(|(key, _)| key.starts_with(&prefix));
+                let his = his.map(|(_, row)| row).filter(|row| is_his(row) && is_online(row));
+                let devices: Vec<String> = his.filter_map(device_of).collect();
+                (devices.len(), devices)
+            }
         };
-        let rows = self.ledger.presence().values();
-        let rows = rows.filter(|row| {
-            row.get("actorId").and_then(Value::as_str) == Some(actor_id) && known(row)
-        });
-        let (mut count, mut devices) = (0, Vec::new());
-        for row in rows {
-            count += 1;
-            let device = row.get("deviceId").and_then(Value::as_str).map(str::to_owned);
-            devices.extend(device.filter(|_| is_online(&row))); // a repeated logout says nothing new
-        }
         for device in &devices {
             self.put_presence(actor_id, device, None, "offline", None, &event::now());
         }
         self.attendance.gone.remove(actor_id);
-        self.expect_absence();
         count
     }
 
@@ -113,76 +194,97 @@ impl Session {
         self.shared.signs.note(&self.id, actor_id);
         if let Some(device) = self.attendance.gone.remove(actor_id) {
             self.put_presence(actor_id, &device, None, "online", None, &event::now());
-            self.expect_absence();
         }
     }
 
     /// How long until a device that fell silent is gone; `None` when nobody is here.
     pub(super) fn absence_in(&self) -> Option<Duration> {
-        let next = self.attendance.next.filter(|_| !self.is_closing)?;
-        let left = next.duration_since(Timestamp::now());
-        Some(Duration::try_from(left).unwrap_or_default())
+        let (next, _) = self.attendance.deadlines.first().filter(|_| !self.is_closing)?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// Writes `offline` for the devices that fell silent.
+    /// Writes `offline` for the devices that fell silent, some at once.
     pub(super) fn expire(&mut self) {
-        let now = Timestamp::now();
-        let gone: Vec<(String, String, String)> = self
-            .ledger
-            .presence()
-            .values()
-            .filter(|row| self.gone_at(row).is_some_and(|at| at <= now))
-            .filter_map(|row| {
-                let text = |field: &str| Some(row.get(field)?.as_str()?.to_owned());
-                Some((text("actorId")?, text("deviceId")?, text("lastSeenAt")?))
-            })
-            .collect();
-        for (actor, device, last_seen) in gone {
-            self.put_presence(&actor, &device, None, "offline", None, &last_seen);
-            self.attendance.gone.insert(actor, device);
+        let now = Instant::now();
+        for _ in 0..GONE_AT_ONCE {
+            let due = self.attendance.deadlines.first().filter(|(at, _)| *at <= now);
+            let Some((_, key)) = due.cloned() else { break };
+            let row = self.ledger.presence().get(&key);
+            let Some((row, pulse)) = row.and_then(|row| Some((row, self.pulse(row)?))) else {
+                self.attendance.forget(&key);
+                continue;
+            };
+            let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
+            let (actor, device) = (text("actorId").to_owned(), text("deviceId").to_owned());
+            let sign = self.shared.signs.last(&self.id, &actor).filter(|_| !pulse.beats);
+            if let Some(later) = sign.map(|sign| sign + pulse.silence).filter(|later| *later > now)
+            {
+                self.attendance.expect(&key, later, fingerprint(row));
+                continue;
+            }
+            let last_seen = text("lastSeenAt").to_owned();
+            if key == presence_key(&actor, &device) {
+                self.put_presence(&actor, &device, None, "offline", None, &last_seen);
+                self.attendance.gone.insert(actor, device);
+            } else {
+                // Somebody else wrote it under a key of his own.
+                let mut row = row.clone();
+                row["status"] = "offline".into();
+                self.push(event::upsert("presence", &key, &row));
+                self.attendance.forget(&key);
+            }
         }
-        self.expect_absence();
+        self.note_attendance();
     }
 
     /// After opening: devices may come back for a while before they are missed.
     pub(super) fn open_attendance(&mut self) {
-        self.attendance.opened = Some(Timestamp::now());
-        self.expect_absence();
+        self.attendance.opened = Some(Instant::now());
+        self.expect_absences();
     }
 
-    /// Looks who is expected to be heard of again, and lets the database know whether anybody is, so that a server
-    /// that starts again misses them too.
-    pub(super) fn expect_absence(&mut self) {
-        self.attendance.next =
-            self.ledger.presence().values().filter_map(|row| self.gone_at(row)).min();
-        let attended = self.attendance.next.is_some();
+    /// Looks at all rows, which were read from the stream, for who is expected to be heard of again.
+    pub(super) fn expect_absences(&mut self) {
+        let now = Instant::now();
+        let opened = self.attendance.opened.unwrap_or(now);
+        let mut before = std::mem::take(&mut self.attendance.expected);
+        self.attendance.deadlines.clear();
+        for (key, row) in self.ledger.presence() {
+            let Some(pulse) = Pulse::of(row, self.shared.silence) else { continue };
+            let print = fingerprint(row);
+            let at = match before.remove(key).filter(|known| known.row == print) {
+                Some(known) => known.at,
+                None => (now + pulse.left).max(opened + pulse.grace),
+            };
+            self.attendance.expect(key, at, print);
+        }
+        self.note_attendance();
+    }
+
+    /// Expects a device to be heard of again whose row was just written.
+    fn expect_absence(&mut self, key: &str) {
+        let row = self.ledger.presence().get(key);
+        match row.and_then(|row| Some((self.pulse(row)?, fingerprint(row)))) {
+            Some((pulse, row)) => {
+                self.attendance.expect(key, Instant::now() + pulse.silence, row);
+            }
+            None => self.attendance.forget(key),
+        }
+        self.note_attendance();
+    }
+
+    fn pulse(&self, row: &Value) -> Option<Pulse> {
+        Pulse::of(row, self.shared.silence)
+    }
+
+    /// Lets the database know whether anybody is here, so that a server that starts again misses them too.
+    fn note_attendance(&mut self) {
+        let attended = !self.attendance.expected.is_empty();
         let noted = self.attendance.noted.replace(attended);
         if noted != Some(attended) && (attended || noted.is_some()) {
             let session_id = self.id.clone();
             self.batch.before.push(Op::Attend { session_id, attended });
         }
-    }
-
-    /// When a device is gone unless it is heard of; `None` for those that are offline.
-    fn gone_at(&self, row: &Value) -> Option<Timestamp> {
-        let text = |field: &str| row.get(field)?.as_str();
-        let (actor, _device) = (text("actorId")?, text("deviceId")?);
-        if !is_online(row) {
-            return None; // written by somebody else, who must say when it ends
-        }
-        let mut seen = last_seen(row)?;
-        let beat = row.get("heartbeatSeconds").and_then(Value::as_f64);
-        let (silence, grace) = match beat.filter(|beat| (0.1..=3600.0).contains(beat)) {
-            Some(beat) => (beat * BEATS, beat * GRACE_BEATS),
-            None => {
-                seen = self.shared.signs.last(&self.id, actor).map_or(seen, |at| at.max(seen));
-                let silence = self.shared.silence.as_secs_f64();
-                (silence, silence)
-            }
-        };
-        let after = |from: Timestamp, seconds: f64| from + Duration::from_secs_f64(seconds);
-        let silent = after(seen, silence);
-        Some(self.attendance.opened.map_or(silent, |at| silent.max(after(at, grace))))
     }
 
     /// Deletes everybody's rows.
@@ -191,7 +293,7 @@ impl Session {
         for key in keys {
             self.push(event::delete("presence", &key));
         }
-        self.expect_absence();
+        self.expect_absences();
     }
 
     fn put_presence(
@@ -203,7 +305,7 @@ impl Session {
         heartbeat: Option<&Number>,
         last_seen_at: &str,
     ) {
-        let key = format!("{actor_id}:{device_id}");
+        let key = presence_key(actor_id, device_id);
         let known = self.ledger.presence().get(&key);
         let known = |field| known.and_then(|row| row.get(field));
         // Complete rows: readers that replace would lose the name of somebody who leaves.
@@ -230,13 +332,62 @@ impl Session {
             row["heartbeatSeconds"] = json!(heartbeat);
         }
         self.push(event::upsert("presence", &key, &row));
+        self.expect_absence(&key);
     }
+}
+
+fn presence_key(actor_id: &str, device_id: &str) -> String {
+    format!("{actor_id}:{device_id}")
 }
 
 fn is_online(row: &Value) -> bool {
     row.get("status").and_then(Value::as_str) == Some("online")
 }
 
-fn last_seen(row: &Value) -> Option<Timestamp> {
-    row.get("lastSeenAt")?.as_str()?.parse().ok()
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+    use super::*;
+
+    #[test]
+    fn no_row_that_somebody_writes_makes_a_silence_longer_or_breaks_anything() {
+        let times = [
+            json!("9999-12-30T22:00:00Z"),
+            json!("-009999-01-02T01:59:59Z"),
+            json!("2026-01-01T00:00:00.999999999Z"),
+            json!("1970-01-01T00:00:00Z"),
+            json!("now"),
+            json!(253402207200_u64),
+            json!(null),
+        ];
+        let beats = [
+            json!(0.1),
+            json!(3600),
+            json!(1e308),
+            json!(-1e308),
+            json!(0),
+            json!(u64::MAX),
+            json!(i64::MIN),
+            json!("30"),
+            json!(null),
+        ];
+        let silences = [Duration::ZERO, Duration::from_secs(90), Duration::MAX];
+        for seed in 0..2_000 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let status = ["online", "offline", "gone"].choose(&mut random).unwrap();
+            let mut row = json!({"actorId": "a", "deviceId": "d", "status": status});
+            row["lastSeenAt"] = times.choose(&mut random).unwrap().clone();
+            row["heartbeatSeconds"] = beats.choose(&mut random).unwrap().clone();
+            if random.random_range(0..10) == 0 {
+                row["deviceId"] = json!(random.random_range(-1e9..1e9));
+            }
+            let silence = *silences.choose(&mut random).unwrap();
+            if let Some(pulse) = Pulse::of(&row, silence) {
+                assert!(pulse.left <= pulse.silence && pulse.grace <= pulse.silence, "seed {seed}");
+                let _ = Instant::now() + pulse.silence; // it has a place on the clock
+            }
+            fingerprint(&row);
+        }
+    }
 }

@@ -15,6 +15,8 @@ use crate::{
 
 /// Agents of one session. Each may run at the same time as the others.
 pub(crate) const MAX_AGENTS: usize = 64;
+/// Rows that one step of clearing deletes.
+const CLEARED_AT_ONCE: usize = 4096;
 
 pub(crate) fn too_many_agents() -> Problem {
     Problem::conflict("TOO_MANY_AGENTS", "The session has too many agents")
@@ -135,21 +137,32 @@ impl Session {
         self.touch();
     }
 
-    /// Clears the conversation by deleting every row. A `reset` event would break upstream's readers.
-    pub(crate) fn clear(&mut self, presence: bool, actor_id: &str) {
-        self.stop_all(actor_id);
-        let rows: Vec<(String, u64)> =
-            self.ledger.messages().map(|(id, entry)| (id.clone(), entry.next_seq)).collect();
-        for (id, next_seq) in rows {
-            for seq in 0..next_seq {
-                self.push(event::delete("chunk", &format!("{id}:{seq}")));
-            }
+    /// Clears the conversation by deleting every row, so many at once. Gives what to call it with again while there are
+    /// more; what is said meanwhile stays. A `reset` event would break upstream's readers.
+    pub(crate) fn clear(
+        &mut self,
+        until: Option<u64>,
+        presence: bool,
+        actor_id: &str,
+    ) -> Option<u64> {
+        if until.is_none() {
+            self.stop_all(actor_id);
+        }
+        let until = until.unwrap_or(self.ledger.items());
+        let keys = self.ledger.row_keys(until, CLEARED_AT_ONCE);
+        let more = keys.len() == CLEARED_AT_ONCE;
+        for key in keys {
+            self.push(event::delete("chunk", &key));
+        }
+        if more {
+            return Some(until);
         }
         if presence {
             self.forget_presence();
         }
         self.rest_all();
         self.touch();
+        None
     }
 
     /// Writes chunks for a program that runs its agent elsewhere, except those that an earlier request wrote.

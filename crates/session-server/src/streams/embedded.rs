@@ -16,7 +16,7 @@ use axum::{
 use durable_streams_server::{
     Config, build_router_with_ready,
     protocol::{error::Error, offset::Offset, producer::ProducerHeaders},
-    storage::{CreateStreamResult, StreamConfig},
+    storage::{CreateStreamResult, ProducerAppendResult, StreamConfig},
 };
 use futures::StreamExt;
 use tokio::runtime::Handle;
@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    Listed, MOUNT, Pages, Stamp, StreamError, Streams, array, import, json,
+    Listed, MOUNT, Pages, Stamp, StreamError, Streams, import, json,
     request::{ForkPart, Scope},
     routed::Routed,
     store::{Append, Create, Fork, StreamStore},
+    stream_name,
 };
 use crate::{config::StreamLimits, problem::Problem};
 
@@ -47,6 +48,7 @@ const MAX_TTL: u64 = 100 * 366 * 24 * 3600;
 pub(crate) struct Embedded {
     store: Arc<StreamStore>,
     router: Router,
+    append_messages: usize,
 }
 
 impl Embedded {
@@ -70,7 +72,7 @@ impl Embedded {
         config.transport.connection.long_poll_timeout_secs = limits.long_poll.as_secs();
         let routed = Arc::new(Routed(Arc::clone(&store)));
         let router = build_router_with_ready(routed, &config, None, shutdown);
-        Ok(Self { store, router })
+        Ok(Self { store, router, append_messages: limits.append_messages })
     }
 
     /// Reads may wait for the disk: not on a runtime worker.
@@ -92,7 +94,7 @@ impl From<Error> for StreamError {
             Error::NotFound(_) | Error::StreamExpired => Self::NotFound,
             Error::StreamGone(_) | Error::StreamPathBlocked(_) => Self::Gone,
             Error::StreamClosed => Self::Closed,
-            Error::EpochFenced { .. } => Self::Fenced,
+            Error::EpochFenced { current, .. } => Self::Fenced(Some(current)),
             Error::StreamSizeLimitExceeded => Self::Long,
             Error::MemoryLimitExceeded | Error::InsufficientStorage(_) => Self::Full,
             Error::Unavailable(failure) => Self::Unavailable(failure.operation),
@@ -137,8 +139,11 @@ impl Streams for Embedded {
             close: false,
             beyond: !grow,
         };
-        self.store.append_soon(append).await?;
-        Ok(())
+        match self.store.append_soon(append).await? {
+            ProducerAppendResult::Accepted { .. } => Ok(()),
+            // Nothing is sent twice here: somebody else had this epoch.
+            ProducerAppendResult::Duplicate { epoch, .. } => Err(StreamError::Fenced(Some(epoch))),
+        }
     }
 
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
@@ -155,21 +160,15 @@ impl Streams for Embedded {
         pages.boxed()
     }
 
-    async fn fork(
-        &self,
-        name: &str,
-        source: &str,
-        items: usize,
-        rest: &[Bytes],
-    ) -> Result<bool, StreamError> {
+    async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {
         let fork = Fork {
             name: name.to_owned(),
             source: source.to_owned(),
             at: Some(Offset::new(0, 0)),
-            part: items as u64,
+            part: items,
             config: StreamConfig::new(JSON.to_owned()),
             typed: false,
-            body: if rest.is_empty() { Bytes::new() } else { array(rest) },
+            body: Bytes::new(),
         };
         let store = Arc::clone(&self.store);
         let forked = tokio::task::spawn_blocking(move || store.fork(fork)).await;
@@ -178,6 +177,11 @@ impl Streams for Embedded {
             Err(Error::ConfigMismatch) => Ok(false), // the name is taken
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn is_at(&self, name: &str, items: u64) -> Result<bool, StreamError> {
+        let name = name.to_owned();
+        Ok(self.reading(move |store| store.head(&name)).await?.message_count == items)
     }
 
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {
@@ -202,8 +206,9 @@ impl Streams for Embedded {
         }
     }
 
-    async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError> {
-        let streams = self.reading(StreamStore::list).await?;
+    async fn list(&self, after: &str) -> Result<Option<Vec<Listed>>, StreamError> {
+        let after = stream_name(after);
+        let streams = self.reading(move |store| store.list_below("sessions/", &after)).await?;
         let listed = streams
             .into_iter()
             .filter_map(|(name, head)| {
@@ -249,10 +254,25 @@ impl Streams for Embedded {
         let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
             return Problem::bad_request("the body ended early").into_response();
         };
-        let scope = match scope(&parts.method, &parts.headers, &body) {
+        let items = match json::items(&body, self.append_messages) {
+            // A fork without a type has that of its source.
+            Err(json::NoItems::TooMany)
+                if is_json(&parts.headers) || !parts.headers.contains_key(header::CONTENT_TYPE) =>
+            {
+                return too_many_messages(self.append_messages).into_response();
+            }
+            items => items.ok(),
+        };
+        let plain = match is_json(&parts.headers) {
+            true => stand_in(&body, items.as_deref()),
+            false => body.clone(),
+        };
+        let scope = match scope(&parts.method, &parts.headers, body, items) {
             Ok(scope) => Arc::new(scope),
             Err(error) => return error.into_response(),
         };
+        let body = plain;
+        parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
         let request = Request::from_parts(parts, Body::from(body));
         // A write waits for the disk; so many wait together, and share the wait.
         let runtime = Handle::current();
@@ -285,7 +305,12 @@ fn locate(headers: &mut HeaderMap, path: &str) {
 }
 
 /// What the storage has to know of a writing request beyond what the router passes on.
-fn scope(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Scope, Error> {
+fn scope(
+    method: &Method,
+    headers: &HeaderMap,
+    body: Bytes,
+    items: Option<Vec<Bytes>>,
+) -> Result<Scope, Error> {
     let sub_offset = headers.get(SUB_OFFSET).map(|value| parse_sub_offset(value.as_bytes()));
     let sub_offset = sub_offset.transpose()?;
     let ttl = headers.get("stream-ttl").and_then(|ttl| ttl.to_str().ok()?.parse::<u64>().ok());
@@ -298,16 +323,38 @@ fn scope(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Scope, Er
         scope.fork = Some(ForkPart {
             sub_offset: sub_offset.unwrap_or(0),
             typed: headers.contains_key(header::CONTENT_TYPE),
-            body: body.clone(),
+            body,
         });
     } else if method == Method::PUT && (sub_offset.is_some() || headers.contains_key(OFFSET)) {
         let reason = "it needs Stream-Forked-From beside it".to_owned();
         return Err(Error::InvalidHeader { header: "Stream-Fork-Offset".to_owned(), reason });
     } else {
-        // Only JSON is looked at by item; a body that is none is refused by the router, in its words.
-        scope.items = json::items(body).ok();
+        scope.items = items;
     }
     Ok(scope)
+}
+
+/// Whether the body is said to be JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case(JSON)
+}
+
+/// What the router is given instead of a JSON body, of which it would make a tree: as many items, or something that is no
+/// JSON either.
+fn stand_in(body: &Bytes, items: Option<&[Bytes]>) -> Bytes {
+    match items {
+        _ if body.is_empty() => Bytes::new(),
+        Some(items) => format!("[{}]", vec!["0"; items.len()].join(",")).into(),
+        None => Bytes::from_static(b"["),
+    }
+}
+
+fn too_many_messages(limit: usize) -> Problem {
+    let title = "The append has too many messages";
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_MANY_MESSAGES", title)
+        .details(format!("an append may have {limit} messages; send several"))
 }
 
 /// A plain decimal number, as PROTOCOL wants it: no sign, no leading zero.

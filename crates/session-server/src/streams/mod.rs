@@ -11,7 +11,7 @@ mod store;
 use async_trait::async_trait;
 use axum::{body::Body, http::Request, response::Response};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::{TryStreamExt, stream::BoxStream};
+use futures::stream::BoxStream;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
@@ -30,6 +30,8 @@ pub(crate) struct Stamp {
     pub(crate) id: String,
     pub(crate) epoch: u64,
     pub(crate) seq: u64,
+    /// Items of the stream before it.
+    pub(crate) at: u64,
 }
 
 /// Why a stream operation failed. Texts carry no content of streams (L11).
@@ -43,8 +45,9 @@ pub(crate) enum StreamError {
     Foreign,
     #[error("the stream is closed")]
     Closed,
+    /// The stream knows this epoch of the writer, or a higher one where it does not say.
     #[error("another writer took over this session")]
-    Fenced,
+    Fenced(Option<u64>),
     #[error("the stream server has no space left")]
     Full,
     #[error("the stream holds as much as a stream may; begin a new session or fork this one")]
@@ -75,7 +78,8 @@ pub(crate) trait Streams: Send + Sync {
     async fn create(&self, name: &str) -> Result<bool, StreamError>;
 
     /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing twice. What does not make
-    /// the stream `grow` for long, an end or a deletion, has room in one that is as long as it may be.
+    /// the stream `grow` for long, an end or a deletion, has room in one that is as long as it may be. An epoch that the
+    /// stream knows from before is [`StreamError::Fenced`], as an older one is.
     async fn append(
         &self,
         name: &str,
@@ -87,15 +91,12 @@ pub(crate) trait Streams: Send + Sync {
     /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as a whole.
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;
 
-    /// Makes `name` a fork of `source` that holds its first `items` items and then `rest`, in one step. False when that
-    /// is not to be had here; then the name is as free as before. Repeating it is harmless.
-    async fn fork(
-        &self,
-        name: &str,
-        source: &str,
-        items: usize,
-        rest: &[Bytes],
-    ) -> Result<bool, StreamError>;
+    /// Makes `name` a fork of `source` that holds its first `items` items. False when that is not to be had here; then the
+    /// name is as free as before.
+    async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError>;
+
+    /// Whether the stream holds so many items, and no more: nobody else has written to it.
+    async fn is_at(&self, name: &str, items: u64) -> Result<bool, StreamError>;
 
     /// Whether the stream exists.
     async fn exists(&self, name: &str) -> Result<bool, StreamError>;
@@ -107,8 +108,9 @@ pub(crate) trait Streams: Send + Sync {
     /// read through it.
     async fn delete(&self, name: &str) -> Result<(), StreamError>;
 
-    /// Every session stream, when the place can say so.
-    async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError>;
+    /// Session streams in the order of their ids, behind this one, a page of them; none is the end. `None` where the place
+    /// cannot say.
+    async fn list(&self, after: &str) -> Result<Option<Vec<Listed>>, StreamError>;
 
     /// Whether [`serve`](Self::serve) also takes PUT, POST and DELETE.
     fn takes_writes(&self) -> bool {
@@ -128,16 +130,4 @@ fn array(items: &[Bytes]) -> Bytes {
     }
     body.put_u8(b']');
     body.freeze()
-}
-
-/// All items of a stream at once, for who has to copy it.
-///
-/// # Errors
-///
-/// The stream is not there or cannot be read.
-pub(crate) async fn read_whole(
-    streams: &dyn Streams,
-    name: &str,
-) -> Result<Vec<Bytes>, StreamError> {
-    streams.pages(name).try_concat().await
 }

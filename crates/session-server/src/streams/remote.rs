@@ -112,7 +112,7 @@ impl From<Error> for StreamError {
             Error::NotFound { .. } => Self::NotFound,
             Error::Gone { .. } => Self::Gone,
             Error::StreamClosed { .. } => Self::Closed,
-            Error::Fenced { .. } => Self::Fenced,
+            Error::Fenced { epoch, .. } => Self::Fenced(Some(*epoch)),
             Error::TooLarge { .. } => Self::TooLarge,
             Error::Unavailable { status: 507, .. } => Self::Full,
             _ if error.is_retryable() => Self::Unavailable(error.code().to_owned()),
@@ -145,9 +145,14 @@ impl Streams for Remote {
         stamp: &Stamp,
         _grow: bool,
     ) -> Result<(), StreamError> {
+        let Stamp { epoch, seq, at, .. } = *stamp;
         let stamp = ProducerStamp { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
         let options = AppendOptions::content_type("application/json").stamped(stamp);
-        self.writer.stream(self.url(name)).append(array(&items), options).await?;
+        let appended = self.writer.stream(self.url(name)).append(array(&items), options).await?;
+        // The answer to the first attempt was lost, or somebody else had this epoch: then nothing was added.
+        if appended.duplicate && seq == 0 && self.is_at(name, at).await? {
+            return Err(StreamError::Fenced(Some(epoch)));
+        }
         Ok(())
     }
 
@@ -164,28 +169,33 @@ impl Streams for Remote {
     }
 
     /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.
-    async fn fork(
-        &self,
-        name: &str,
-        source: &str,
-        items: usize,
-        rest: &[Bytes],
-    ) -> Result<bool, StreamError> {
-        if !rest.is_empty() || self.exists(name).await? {
+    async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {
+        if self.exists(name).await? {
             return Ok(false);
         }
         let target = self.url(name);
-        let made = self.stream(source).fork(target, Some(Offset::Beginning), items as u64).await;
+        let made = self.stream(source).fork(target, Some(Offset::Beginning), items).await;
         match made {
             Ok(_) => {}
             Err(error) if error.is_retryable() => return Err(error.into()),
             Err(_) => return Ok(false),
         }
-        let whole = self.begins_alike(name, source, items).await?;
+        let count = usize::try_from(items).unwrap_or(usize::MAX);
+        let whole = self.begins_alike(name, source, count).await?;
         if !whole {
             self.delete(name).await?;
         }
         Ok(whole)
+    }
+
+    async fn is_at(&self, name: &str, items: u64) -> Result<bool, StreamError> {
+        let mut left = items;
+        let mut pages = self.pages(name);
+        while let Some(page) = pages.try_next().await? {
+            let Some(rest) = left.checked_sub(page.len() as u64) else { return Ok(false) };
+            left = rest;
+        }
+        Ok(left == 0)
     }
 
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {
@@ -207,7 +217,7 @@ impl Streams for Remote {
         }
     }
 
-    async fn list(&self) -> Result<Option<Vec<Listed>>, StreamError> {
+    async fn list(&self, _after: &str) -> Result<Option<Vec<Listed>>, StreamError> {
         Ok(None) // the protocol has no listing
     }
 

@@ -29,14 +29,14 @@ async fn a_server_to_be_killed() {
 }
 
 /// A server in a process of its own; dropping it kills it.
-struct Process {
+pub struct Process {
     child: Child,
-    streams: String,
-    client: Client,
+    pub streams: String,
+    pub client: Client,
 }
 
 impl Process {
-    async fn start(folder: &Path) -> Self {
+    pub async fn start(folder: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "streams::a_server_to_be_killed", "--nocapture"])
             .env(FOLDER, folder)
@@ -55,21 +55,21 @@ impl Process {
         Self { child, streams: format!("{url}v1/stream"), client: Client::new() }
     }
 
-    async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.kill().await.unwrap(); // SIGKILL
     }
 
-    async fn create(&self, name: &str) {
+    pub async fn create(&self, name: &str) {
         let request = self.client.put(format!("{}/{name}", self.streams));
         assert!(request.header(JSON.0, JSON.1).send().await.unwrap().status().is_success());
     }
 
-    async fn append(&self, name: &str, body: String) -> reqwest::Result<Response> {
+    pub async fn append(&self, name: &str, body: String) -> reqwest::Result<Response> {
         let request = self.client.post(format!("{}/{name}", self.streams));
         request.header(JSON.0, JSON.1).body(body).send().await
     }
 
-    async fn read(&self, name: &str) -> Vec<Value> {
+    pub async fn read(&self, name: &str) -> Vec<Value> {
         let mut items = Vec::new();
         follow(&self.client, &format!("{}/{name}", self.streams), |page| items.extend(page)).await;
         items
@@ -77,7 +77,7 @@ impl Process {
 
     /// Memory that is in use, in KiB.
     #[cfg(target_os = "linux")]
-    fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -358,10 +358,10 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_two_hundred_kills() {
 }
 
 /// A disk of a few megabytes, where one may be made.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    fn new(folder: &Path, size: &str) -> Option<Self> {
+    pub fn new(folder: &Path, size: &str) -> Option<Self> {
         let mut mount = std::process::Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder);
         let made = mount.stderr(std::process::Stdio::null()).status().ok()?.success();

@@ -100,7 +100,7 @@ impl Fork {
         }
         if !self.body.is_empty() {
             if source.is_json() {
-                items.append(&mut json::items(&self.body)?);
+                items.append(&mut json::all_items(&self.body)?);
             } else {
                 items.push(self.body.clone());
             }

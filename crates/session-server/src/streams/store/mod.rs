@@ -9,7 +9,6 @@ mod create;
 mod listeners;
 mod page;
 mod remove;
-mod reserve;
 mod schema;
 mod stream;
 mod writer;
@@ -36,15 +35,18 @@ pub(crate) use listeners::Wake;
 
 use self::{
     listeners::Listeners,
-    reserve::Reserve,
     stream::{Stream, now},
     writer::{Job, Task, Tx, Writer, failure},
 };
-use crate::config::StreamLimits;
+use crate::{config::StreamLimits, reserve::Reserve};
 
 const FILE: &str = "streams.sqlite";
 /// Connections that are kept for readers; more are opened while more read at once.
 const READERS: usize = 4;
+/// Bytes that are kept on the disk for deletions, and what one of them needs: a page of each table, and a slice of
+/// messages or a few pages that change places.
+const RESERVE: u64 = 1 << 20;
+const DELETION: u64 = 512 << 10;
 
 /// Why a job ended early: the request is refused and nothing was changed, or the database failed.
 enum Stop {
@@ -92,12 +94,19 @@ impl StreamStore {
     /// Opens or makes the database in `folder`. After an unclean stop the log beside it is played back.
     pub(crate) fn open(folder: &Path, limits: StreamLimits) -> Result<Self, String> {
         let file = folder.join(FILE);
-        let db = schema::open_writer(&file, limits.total_bytes)?;
+        let mut reserve = Reserve::found(folder, RESERVE, DELETION);
+        let db = match schema::open_writer(&file, limits.total_bytes) {
+            // The files beside the database may need room.
+            Err(_) if reserve.give_up() => schema::open_writer(&file, limits.total_bytes)?,
+            opened => opened?,
+        };
+        reserve.keep();
         let (jobs, received) = mpsc::channel();
         let listeners = Arc::new(Listeners::default());
         let writer = Writer {
             db,
-            reserve: Reserve::new(folder),
+            file: file.clone(),
+            reserve,
             jobs: received,
             listeners: Arc::clone(&listeners),
             unfolded: 0,
@@ -258,11 +267,17 @@ impl StreamStore {
     /// Every stream, by name.
     pub(crate) fn list(&self) -> Result<Vec<(String, StreamMetadata)>, Error> {
         let streams = self.read(|db| Ok(Stream::all(db, now())?))?;
-        let named = streams.into_iter().filter_map(|mut stream| {
-            let name = stream.name.take()?;
-            Some((name, stream.into_metadata()))
-        });
-        Ok(named.collect())
+        Ok(named(streams))
+    }
+
+    /// A page of the streams whose names begin with this, by name, behind one of them.
+    pub(crate) fn list_below(
+        &self,
+        prefix: &str,
+        after: &str,
+    ) -> Result<Vec<(String, StreamMetadata)>, Error> {
+        let streams = self.read(|db| Ok(Stream::below(db, now(), prefix, after)?))?;
+        Ok(named(streams))
     }
 
     /// Calls when there is something new in the stream, or it is gone. `None` when it is not there.
@@ -280,6 +295,14 @@ impl Drop for StreamStore {
             writer.join().ok();
         }
     }
+}
+
+fn named(streams: Vec<Stream>) -> Vec<(String, StreamMetadata)> {
+    let named = streams.into_iter().filter_map(|mut stream| {
+        let name = stream.name.take()?;
+        Some((name, stream.into_metadata()))
+    });
+    named.collect()
 }
 
 fn writer_gone() -> Error {

@@ -10,16 +10,18 @@ use super::{
 };
 use durable_streams_server::protocol::error::Error;
 
-/// Bytes of messages that one slice deletes, about.
-const SLICE_BYTES: u64 = 2 << 20;
+/// Bytes of messages that one slice deletes, about: they are overwritten, so it writes as many.
+const SLICE_BYTES: u64 = 1 << 20;
+/// The same while there is no reserve.
+const SCARCE_SLICE_BYTES: u64 = 128 << 10;
 /// Messages that one slice deletes at most.
 const SLICE_MESSAGES: u64 = 2048;
 /// Streams that one slice expires at most.
 const SLICE_STREAMS: usize = 256;
-/// Free pages that the file may keep, for what comes next.
-const SPARE_PAGES: u64 = 64;
 /// Pages given back in one transaction.
 const GIVE_BACK_PAGES: u64 = 1024;
+/// The same while there is no reserve: each may have to change places with another.
+const SCARCE_GIVE_BACK_PAGES: u64 = 32;
 
 /// What a slice did.
 pub(super) struct Slice {
@@ -48,12 +50,22 @@ pub(super) fn retire(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
     }
     let shared: u64 = tx
         .db
-        .prepare_cached("SELECT max(fork_seq) FROM streams WHERE source = ?1")?
+        .prepare_cached("SELECT max(fork_seq) FROM streams WHERE source = ?1 AND name IS NOT NULL")?
         .query_row([stream.id], |row| row.get(0))?;
     let (from, until) = (shared.max(stream.fork_seq), stream.next_seq);
-    tx.db
-        .prepare_cached("DELETE FROM messages WHERE id >= ?1 AND id < ?2")?
-        .execute(params![message_id(stream.id, from), message_id(stream.id, until)])?;
+    if from < until {
+        let own = (until - stream.fork_seq).max(1);
+        let bytes = u128::from(stream.bytes) * u128::from(until - from) / u128::from(own);
+        let bytes = u64::try_from(bytes).unwrap_or(stream.bytes);
+        // A removed stream that has the messages of this one: slice by slice they go.
+        tx.db
+            .prepare_cached(
+                "INSERT INTO streams (name, content_type, created_closed, closed, next_seq, next_byte, bytes, \
+                 created_at, source, fork_seq) VALUES (NULL, '', 0, 1, ?2, 0, ?3, ?4, ?1, ?5)",
+            )?
+            .execute(params![stream.id, until, bytes, tx.now, from])?;
+        *tx.litter = true;
+    }
     // No name that a request can have.
     tx.db
         .prepare_cached("UPDATE streams SET name = ?2, next_seq = ?3 WHERE id = ?1")?
@@ -93,33 +105,41 @@ pub(super) fn remove(tx: &mut Tx<'_>, stream: &Stream) -> Result<(), Stop> {
 }
 
 /// Removes streams that have expired, then deletes some messages of a removed stream.
-pub(super) fn slice(tx: &mut Tx<'_>) -> rusqlite::Result<Slice> {
+pub(super) fn slice(tx: &mut Tx<'_>, scarce: bool) -> rusqlite::Result<Slice> {
     let expired = expire(tx)?;
-    let removed: Option<(i64, u64, u64, u64)> = tx
+    let removed: Option<(i64, i64, u64, u64, u64)> = tx
         .db
         .prepare_cached(
-            "SELECT id, fork_seq, next_seq, bytes FROM streams WHERE name IS NULL LIMIT 1",
+            "SELECT id, coalesce(source, id), fork_seq, next_seq, bytes FROM streams WHERE name IS NULL LIMIT 1",
         )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })
         .optional()?;
-    let Some((id, first, end, bytes)) = removed else {
+    let Some((id, owner, first, end, bytes)) = removed else {
         return Ok(Slice { more: expired == SLICE_STREAMS, bytes: 0 });
     };
-    let average = bytes / (end - first).max(1) + 1;
-    let count = (SLICE_BYTES / average).clamp(1, SLICE_MESSAGES);
     if first >= end {
         tx.db.prepare_cached("DELETE FROM streams WHERE id = ?1")?.execute([id])?;
         return Ok(Slice { more: true, bytes: 0 });
     }
-    let until = end.min(first + count);
+    let average = bytes / (end - first) + 1;
+    let most = if scarce { SCARCE_SLICE_BYTES } else { SLICE_BYTES };
+    let until = end.min(first + (most / average).clamp(1, SLICE_MESSAGES));
     tx.db
         .prepare_cached("DELETE FROM messages WHERE id >= ?1 AND id < ?2")?
-        .execute(params![message_id(id, first), message_id(id, until)])?;
+        .execute(params![message_id(owner, first), message_id(owner, until)])?;
     let gone = (average * (until - first)).min(bytes);
     tx.db
         .prepare_cached("UPDATE streams SET fork_seq = ?2, bytes = bytes - ?3 WHERE id = ?1")?
         .execute(params![id, until, gone])?;
     Ok(Slice { more: true, bytes: usize::try_from(gone).unwrap_or(usize::MAX) })
+}
+
+/// Sets whether the pages that are freed are overwritten at once. Where that has no room, giving them back removes what
+/// they hold.
+pub(super) fn overwrite(db: &Connection, at_once: bool) -> rusqlite::Result<()> {
+    db.pragma_update(None, "secure_delete", if at_once { "ON" } else { "FAST" })
 }
 
 /// Removes streams whose time is over; how many.
@@ -146,22 +166,28 @@ pub(super) fn next_expiry(db: &Connection) -> rusqlite::Result<Option<i64>> {
         .query_row([], |row| row.get(0))
 }
 
-/// Shortens the file by its free pages; whether there was anything to give back.
-pub(super) fn give_back(db: &Connection) -> rusqlite::Result<bool> {
+/// What became of the file's free pages.
+pub(super) enum GivenBack {
+    /// There were none.
+    Nothing,
+    /// There may be more.
+    Some,
+    /// The last ones were given back, or cannot be.
+    All,
+}
+
+/// Shortens the file by some of its free pages.
+pub(super) fn give_back(db: &Connection, scarce: bool) -> rusqlite::Result<GivenBack> {
     let free = || db.pragma_query_value(None, "freelist_count", |row| row.get::<_, u64>(0));
-    let mut left = free()?;
-    if left <= SPARE_PAGES {
-        return Ok(false);
+    let before = free()?;
+    if before == 0 {
+        return Ok(GivenBack::Nothing);
     }
-    while left > 0 {
-        let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})"))?;
-        let mut rows = vacuum.query([])?;
-        while rows.next()?.is_some() {}
-        let now = free()?;
-        if now >= left {
-            break;
-        }
-        left = now;
-    }
-    Ok(true)
+    let pages = if scarce { SCARCE_GIVE_BACK_PAGES } else { GIVE_BACK_PAGES };
+    let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut rows = vacuum.query([])?;
+    while rows.next()?.is_some() {}
+    let after = free()?;
+    let done = after == 0 || after >= before;
+    Ok(if done { GivenBack::All } else { GivenBack::Some })
 }

@@ -49,7 +49,7 @@ pub(super) const fn message_id(stream: i64, seq: u64) -> i64 {
 /// Opens the one connection that writes, and makes the tables where there are none.
 ///
 /// A commit is on the disk when it returns (`synchronous=FULL`); checkpoints are the writer's to choose. Freed pages go
-/// back to the file system (`auto_vacuum`), and what was deleted is overwritten where that costs nothing.
+/// back to the file system (`auto_vacuum`), and what was deleted is overwritten.
 pub(super) fn open_writer(file: &Path, max_bytes: Option<u64>) -> Result<Connection, String> {
     owner_only(file).map_err(|error| error.to_string())?;
     let open = || -> rusqlite::Result<Connection> {
@@ -62,7 +62,7 @@ pub(super) fn open_writer(file: &Path, max_bytes: Option<u64>) -> Result<Connect
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
         db.pragma_update(None, "journal_size_limit", 16 << 20)?;
-        db.pragma_update(None, "secure_delete", "FAST")?;
+        db.pragma_update(None, "secure_delete", "ON")?;
         db.pragma_update(None, "cache_size", -4096)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.set_prepared_statement_cache_capacity(64);

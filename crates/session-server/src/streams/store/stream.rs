@@ -30,6 +30,9 @@ pub(super) struct Stream {
 const COLUMNS: &str = "id, name, content_type, ttl, expires_at, created_closed, closed, hidden, next_seq, next_byte, \
     bytes, writer_seq, created_at, updated_at, source, fork_seq, fork_part";
 
+/// Streams of one page of a list.
+const LISTED: usize = 1_000;
+
 /// Milliseconds since 1970, now.
 pub(super) fn now() -> i64 {
     Utc::now().timestamp_millis()
@@ -98,14 +101,33 @@ impl Stream {
         db.prepare_cached(&sql)?.query_map([now], Self::from_row)?.collect()
     }
 
+    /// Some streams that can be used whose names begin with this, by name, behind one of them.
+    pub(super) fn below(
+        db: &Connection,
+        now: i64,
+        prefix: &str,
+        after: &str,
+    ) -> rusqlite::Result<Vec<Self>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM streams WHERE name > ?2 AND name < ?3 AND NOT hidden \
+             AND (expires_at IS NULL OR expires_at > ?1) ORDER BY name LIMIT {LISTED}"
+        );
+        let end = format!("{prefix}\u{10ffff}");
+        db.prepare_cached(&sql)?
+            .query_map(rusqlite::params![now, after.max(prefix), end], Self::from_row)?
+            .collect()
+    }
+
     pub(super) fn is_expired(&self, now: i64) -> bool {
         self.config.expires_at.is_some_and(|at| at.timestamp_millis() <= now)
     }
 
     /// Whether forks read through it.
     pub(super) fn has_forks(&self, db: &Connection) -> rusqlite::Result<bool> {
-        db.prepare_cached("SELECT EXISTS (SELECT 1 FROM streams WHERE source = ?1)")?
-            .query_row([self.id], |row| row.get(0))
+        db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM streams WHERE source = ?1 AND name IS NOT NULL)",
+        )?
+        .query_row([self.id], |row| row.get(0))
     }
 
     /// Where the next message goes.

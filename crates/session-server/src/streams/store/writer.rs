@@ -3,19 +3,21 @@
 //!
 //! A job that is refused (the stream is closed, the epoch is old) changes nothing, so it costs its neighbours nothing.
 //! When the database itself refuses, say because the disk is full, the commit is undone and every job of it is tried
-//! alone: a large append that does not fit does not take a small one with it. Between commits the thread removes what
-//! expired and gives space back, a slice at a time.
+//! alone: a large append that does not fit does not take a small one with it. Nothing is committed that would leave no
+//! reserve for a deletion. Between commits the thread removes what expired and gives space back, a slice at a time.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{Arc, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use durable_streams_server::protocol::error::Error;
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::{Stop, listeners::Listeners, remove, reserve::Reserve, stream::now};
+use super::{Stop, listeners::Listeners, remove, stream::now};
+use crate::reserve::{self, Reserve, is_full};
 
 /// Jobs of one commit at most.
 const GROUP: usize = 256;
@@ -29,6 +31,8 @@ const PAGES_PER_JOB: usize = 16 << 10;
 const TIDY_EVERY: usize = 16;
 /// Housekeeping that failed is tried again after so long.
 const TIDY_AGAIN: Duration = Duration::from_secs(3);
+/// Housekeeping that is left when the server stops has so long; what it does not finish is left to the next start.
+const TIDY_AT_STOP: Duration = Duration::from_secs(2);
 
 /// What a commit means to those who wait for a stream.
 pub(super) enum Effect {
@@ -103,6 +107,8 @@ where
 /// The writer's side of the store.
 pub(super) struct Writer {
     pub(super) db: Connection,
+    /// The database's file.
+    pub(super) file: PathBuf,
     pub(super) reserve: Reserve,
     pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(super) listeners: Arc<Listeners>,
@@ -142,6 +148,11 @@ impl Writer {
             }
             litter = self.tidy();
         }
+        // What was deleted is not left in the files.
+        let until = Instant::now() + TIDY_AT_STOP;
+        while litter && Instant::now() < until {
+            litter = self.tidy();
+        }
         self.fold("TRUNCATE");
     }
 
@@ -164,16 +175,18 @@ impl Writer {
         };
         if is_full(&error) {
             self.fold("TRUNCATE"); // what the log holds twice may be room enough
-            if group.iter().any(|job| job.frees()) && self.reserve.give_up() {
-                // Those that do not free may not have it: the disk would be as full as before.
-                group.sort_by_key(|job| !job.frees());
-            }
+            group.sort_by_key(|job| !job.frees());
         } else if group.len() == 1 {
             return group.into_iter().for_each(|job| job.answer(Some(failure(&error))));
         }
         for job in group {
             let mut alone = [job];
-            let failed = self.attempt(&mut alone, litter).err().map(|error| failure(&error));
+            let mut done = self.attempt(&mut alone, litter);
+            let [job] = &alone;
+            if done.as_ref().is_err_and(is_full) && job.frees() && self.reserve.give_up() {
+                done = self.attempt(&mut alone, litter);
+            }
+            let failed = done.err().map(|error| failure(&error));
             let [job] = alone;
             job.answer(failed);
         }
@@ -186,6 +199,12 @@ impl Writer {
             let mut tx = Tx { db: &self.db, now: now(), effects: &mut effects, litter };
             for job in group.iter_mut() {
                 job.run(&mut tx)?;
+            }
+            // Those that do not free may not have the reserve: the disk would be as full as before.
+            if !group.iter().all(|job| job.frees())
+                && !self.reserve.covers(reserve::growth(&self.db, &self.file)?)
+            {
+                return Err(reserve::full());
             }
             self.db.execute_batch("COMMIT")
         };
@@ -210,24 +229,28 @@ impl Writer {
 
     /// One slice of housekeeping; true when there is more. Failing is not an error: there will be a next time.
     fn tidy(&mut self) -> bool {
+        let scarce = !self.reserve.is_whole();
         let mut litter = false;
         let mut effects = Vec::new();
         let mut work = || -> rusqlite::Result<bool> {
+            remove::overwrite(&self.db, !scarce)?;
             self.db.execute_batch("BEGIN IMMEDIATE")?;
             let mut tx =
                 Tx { db: &self.db, now: now(), effects: &mut effects, litter: &mut litter };
-            let slice = remove::slice(&mut tx)?;
+            let slice = remove::slice(&mut tx, scarce)?;
             self.db.execute_batch("COMMIT")?;
             self.unfolded += slice.bytes;
             Ok(slice.more)
         };
         let result = work();
-        self.untidy = result.is_err();
+        let was_untidy = std::mem::replace(&mut self.untidy, result.is_err());
         match result {
             Ok(more) => {
                 self.listeners.tell(effects);
                 if !more {
                     self.give_back();
+                } else if scarce {
+                    self.fold("TRUNCATE");
                 }
                 self.fold_when_due();
                 more || litter
@@ -238,21 +261,37 @@ impl Writer {
                     self.db.execute_batch("ROLLBACK").ok();
                 }
                 self.fold("TRUNCATE");
-                false
+                is_full(&error) && self.reserve.give_up() && !was_untidy
             }
         }
     }
 
-    /// After the last slice: the file gets as short as what it holds.
+    /// After the last slice: the file gets as short as what it holds, and the log forgets what was deleted.
     fn give_back(&mut self) {
-        match remove::give_back(&self.db) {
-            Ok(true) => {
-                self.fold("TRUNCATE");
-                self.reserve.keep();
+        loop {
+            let scarce = !self.reserve.is_whole();
+            match remove::give_back(&self.db, scarce) {
+                Ok(remove::GivenBack::Nothing) => break,
+                Ok(remove::GivenBack::Some) => {
+                    if scarce {
+                        self.fold("TRUNCATE");
+                    }
+                }
+                Ok(remove::GivenBack::All) => {
+                    self.fold("TRUNCATE");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "space could not be given back yet");
+                    self.untidy = true;
+                    self.fold("TRUNCATE");
+                    if !is_full(&error) || !self.reserve.give_up() {
+                        break;
+                    }
+                }
             }
-            Ok(false) => self.reserve.keep(),
-            Err(error) => tracing::warn!(%error, "space could not be given back yet"),
         }
+        self.reserve.keep();
     }
 
     fn fold_when_due(&mut self) {
@@ -261,18 +300,17 @@ impl Writer {
         }
     }
 
-    /// Folds the log into the database (SQLite's checkpoint). What cannot be folded now is folded later.
+    /// Folds the log into the database. What cannot be folded now is folded later.
     fn fold(&mut self, how: &str) {
         self.unfolded = 0;
-        let sql = format!("PRAGMA wal_checkpoint({how})");
-        if let Err(error) = self.db.query_row(&sql, [], |_| Ok(())) {
+        if let Err(error) = reserve::fold(&self.db, &self.file, how, &mut self.reserve) {
             tracing::debug!(%error, "a checkpoint was put off");
         }
     }
 
     fn until_tidying(&self) -> Duration {
         const LONG: Duration = Duration::from_secs(3600);
-        if self.untidy {
+        if self.untidy || !self.reserve.is_whole() {
             return TIDY_AGAIN;
         }
         match remove::next_expiry(&self.db) {
@@ -280,13 +318,6 @@ impl Writer {
             _ => LONG,
         }
     }
-}
-
-/// No room on the disk, or beyond the configured size.
-fn is_full(error: &rusqlite::Error) -> bool {
-    // The shared index of the log cannot grow: SQLite says so in its own way.
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        || error.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// What a failed database means to the one who asked. SQLite's texts hold no values (L11).
