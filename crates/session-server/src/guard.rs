@@ -124,8 +124,11 @@ impl Guard {
         if self.open {
             return Ok(Some(Caller::Owner));
         }
-        let sent = headers
-            .get(header::AUTHORIZATION)
+        // Two of them are none: who is in front of this server may have looked at the other one.
+        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+        let sent = sent
+            .next()
+            .filter(|_| sent.next().is_none())
             .and_then(|value| value.to_str().ok())
             .and_then(|value| {
                 let (scheme, token) = value.split_once(' ')?;
@@ -248,8 +251,8 @@ pub(crate) async fn check(
         Err(problem) => return problem.into_response(),
     };
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let allowed =
-        origin.as_ref().is_some_and(|origin| guard.allows_origin(origin, host.as_deref()));
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    let allowed = origins.all(|origin| guard.allows_origin(origin, host.as_deref()));
 
     if guard.loopback {
         if !host.as_deref().is_some_and(|host| guard.is_called(host)) {

@@ -92,6 +92,34 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
+    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
+    #[arg(long, value_name = "URL", value_parser = origin)]
+    allow_agent_origin: Vec<Url>,
+
+    /// Let web pages of this origin use the server (CORS), e.g. http://localhost:5173. Repeatable.
+    #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
+    allow_origin: Vec<String>,
+
+    /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
+    ///
+    /// On a loopback address only requests for localhost, 127.x.y.z and ::1 are answered, because
+    /// web pages can reach such an address under names of theirs.
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    allow_host: Vec<String>,
+
+    /// How many times in a row agents may react to agents after a person spoke; 0: never.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    agent_depth: u32,
+
+    /// OpenAI-compatible endpoint of the model agent, e.g. http://127.0.0.1:11434/v1.
+    #[arg(long, value_name = "URL", requires = "model")]
+    model_url: Option<Url>,
+
+    /// Name of the model.
+    #[arg(long, value_name = "NAME", requires = "model_url")]
+    model: Option<String>,
+
+    // The heading is of everything behind it, too.
     #[command(flatten, next_help_heading = "Limits")]
     limits: limits::LimitArgs,
 
@@ -121,33 +149,6 @@ pub(crate) struct Args {
         help_heading = "Limits"
     )]
     max_streams: Option<u64>,
-
-    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
-    #[arg(long, value_name = "URL", value_parser = origin)]
-    allow_agent_origin: Vec<Url>,
-
-    /// Let web pages of this origin use the server (CORS), e.g. http://localhost:5173. Repeatable.
-    #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
-    allow_origin: Vec<String>,
-
-    /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
-    ///
-    /// On a loopback address only requests for localhost, 127.x.y.z and ::1 are answered, because
-    /// web pages can reach such an address under names of theirs.
-    #[arg(long, value_name = "NAME", value_parser = host_name)]
-    allow_host: Vec<String>,
-
-    /// How many times in a row agents may react to agents after a person spoke; 0: never.
-    #[arg(long, default_value_t = 3, value_name = "N")]
-    agent_depth: u32,
-
-    /// OpenAI-compatible endpoint of the model agent, e.g. http://127.0.0.1:11434/v1.
-    #[arg(long, value_name = "URL", requires = "model")]
-    model_url: Option<Url>,
-
-    /// Name of the model.
-    #[arg(long, value_name = "NAME", requires = "model_url")]
-    model: Option<String>,
 }
 
 /// Runs the command.

@@ -234,6 +234,32 @@ async fn a_request_is_for_one_host() {
     assert!(heard.starts_with("HTTP/1.0 403"), "{heard}");
 }
 
+#[tokio::test]
+async fn a_request_has_one_token_and_every_origin_it_names_is_allowed() {
+    let rig = Rig::with(|config| {
+        config.auth = Auth::Named(Some(Secret::new("owner")));
+        config.allowed_origins = vec!["https://app.example".to_owned()];
+    })
+    .await;
+    let (app, evil) = ("Origin: https://app.example\r\n", "Origin: https://evil.example\r\n");
+    let owner = "Authorization: Bearer owner\r\n";
+    for (headers, expected) in [
+        (owner.to_owned(), "200"),
+        (format!("{owner}Authorization: Bearer guess\r\n"), "401"),
+        (format!("Authorization: Bearer guess\r\n{owner}"), "401"),
+        (format!("{owner}{owner}"), "401"),
+        (format!("{owner}{app}"), "200"),
+        (format!("{owner}{app}{evil}"), "403"),
+        (format!("{owner}{evil}{app}"), "403"),
+    ] {
+        let say = format!(
+            "GET /v1/sessions HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n"
+        );
+        let heard = told(rig.server.addr, &say).await;
+        assert!(heard.starts_with(&format!("HTTP/1.1 {expected}")), "{say}{heard}");
+    }
+}
+
 const MESSAGE: usize = 2 << 20;
 
 /// A server with one message of two megabytes in session `s`, whose readers may do nothing for a second.
