@@ -3,7 +3,7 @@
 use std::env;
 
 use anyhow::{Context, anyhow, bail};
-use durable_stream::{Client, StreamHandle};
+use durable_stream::{Client, NO_CERTIFICATES, StreamHandle, http_client, lacks_certificates};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -61,12 +61,14 @@ impl Remote {
             .headers(headers.clone())
             .build()
             .context("TLS cannot be set up on this system")?;
+        let http = http_client(reqwest::Client::builder);
+        let http = http.context("TLS cannot be set up on this system")?;
         Ok(Self {
             base: server.url,
             session: session.to_owned(),
             actor: actor.unwrap_or_else(|| "cli".to_owned()),
             headers,
-            http: reqwest::Client::new(),
+            http,
             streams,
         })
     }
@@ -129,6 +131,9 @@ impl Remote {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        if lacks_certificates(error) {
+            return anyhow!("{} cannot be reached. {NO_CERTIFICATES}", self.base);
+        }
         let what = if error.is_connect() {
             "cannot be reached. Is it running? `threadkeep serve` starts one"
         } else if error.is_timeout() {
