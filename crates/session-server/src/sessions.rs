@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     agent::Agents,
     budget::Budget,
+    config::Limits,
     event,
     ledger::Ledger,
     metrics::Metrics,
@@ -34,7 +35,8 @@ use crate::{
 /// No chunk waits longer than this for the batch it is in (plus the append before it).
 const LINGER: Duration = Duration::from_millis(4);
 const _: () = assert!(LINGER.as_millis() < 10, "no chunk waits for 10 ms");
-/// Chunks that may wait for a commit before agents are held back.
+/// Chunks that may wait for a commit before agents are held back; how many bytes they may have is up to the
+/// [`Budget`](crate::budget).
 const MAX_WAITING: usize = 4096;
 /// Between two attempts to go on after a failure, at most.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(3);
@@ -53,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) agents: Agents,
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
+    pub(crate) limits: Limits,
     /// This server as a producer of streams.
     pub(crate) instance: String,
     /// How many times in a row agents may react to agents.
@@ -403,7 +406,7 @@ impl Task {
     }
 
     fn commit(&self, loaded: &mut Loaded) -> UnderWay {
-        let Batch { before, events, after, starts, waiters, grows } =
+        let Batch { before, events, after, starts, waiters, holds, grows } =
             std::mem::take(&mut loaded.session.batch);
         let groups = split(events);
         let first = loaded.next;
@@ -421,6 +424,7 @@ impl Task {
                 shared.streams.append(&name, events, &stamp, grows).await?;
                 shared.metrics.appended(count);
             }
+            drop(holds); // on the disk
             shared.store.apply(after).await?;
             Ok(())
         });
