@@ -62,14 +62,21 @@ pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
         path.pop_if_empty().push("models");
     }
     let key = keychain::read(Name::ModelKey).await.ok().flatten();
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build();
+    let timeout = Duration::from_secs(10);
+    let http = durable_stream::http_client(|| reqwest::Client::builder().timeout(timeout));
     let Ok(http) = http else { return no("This computer's network could not be set up.") };
     let mut request = http.get(url);
     if let Some(key) = key {
         request = request.bearer_auth(key);
     }
-    let Ok(answer) = request.send().await else {
-        return no("Nothing answers there. Check the address, and that the model server runs.");
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) if durable_stream::lacks_certificates(&error) => {
+            return no(durable_stream::NO_CERTIFICATES);
+        }
+        Err(_) => {
+            return no("Nothing answers there. Check the address, and that the model server runs.");
+        }
     };
     match answer.status().as_u16() {
         200..=299 => {}

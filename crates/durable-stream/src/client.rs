@@ -13,6 +13,7 @@ use crate::headers::HeaderProvider;
 use crate::limits::{Limits, Timeouts};
 use crate::nudge::Nudge;
 use crate::retry::RetryPolicy;
+use crate::trust::http_client;
 
 /// How long a connection may be silent before the system asks whether the other end is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -165,7 +166,8 @@ impl ClientBuilder {
     }
 
     /// Uses the HTTP client that this builder makes: for proxies, root certificates, resolvers. Redirects and the
-    /// time to connect are set over it.
+    /// time to connect are set over it. A system without CA certificates makes none from a builder without
+    /// certificates of its own; [`http_client`] does.
     #[must_use]
     pub fn http_builder(mut self, builder: reqwest::ClientBuilder) -> Self {
         self.http_builder = Some(builder);
@@ -246,20 +248,22 @@ impl ClientBuilder {
     ///
     /// [`Error::InvalidInput`] if the HTTP client cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
-        let http = match self.http {
-            Some(http) => http,
-            None => self
-                .http_builder
-                // A connection that only listens notices by this that the other end is gone.
-                .unwrap_or_else(|| reqwest::Client::builder().tcp_keepalive(KEEP_ALIVE))
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(self.timeouts.connect)
-                .build()
-                .map_err(|_| Error::InvalidInput {
-                    what: "HTTP client",
-                    reason: "TLS, a proxy or the resolver cannot be set up",
-                })?,
+        let connect = self.timeouts.connect;
+        let ready = |builder: reqwest::ClientBuilder| {
+            builder.redirect(reqwest::redirect::Policy::none()).connect_timeout(connect)
         };
+        let made = match (self.http, self.http_builder) {
+            (Some(http), _) => Ok(http),
+            (None, Some(builder)) => ready(builder).build(),
+            // A connection that only listens notices by this that the other end is gone.
+            (None, None) => {
+                http_client(|| ready(reqwest::Client::builder().tcp_keepalive(KEEP_ALIVE)))
+            }
+        };
+        let http = made.map_err(|_| Error::InvalidInput {
+            what: "HTTP client",
+            reason: "TLS, a proxy or the resolver cannot be set up",
+        })?;
         Ok(Client {
             shared: Arc::new(Shared {
                 http,

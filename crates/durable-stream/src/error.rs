@@ -102,6 +102,12 @@ pub enum Error {
         /// The cause, without the URL.
         source: reqwest::Error,
     },
+    /// The server cannot be trusted because the system has no CA certificates. Nothing was sent.
+    #[error("cannot connect to {url}. {}", crate::NO_CERTIFICATES)]
+    NoCertificates {
+        /// The stream.
+        url: StreamUrl,
+    },
     /// The request could not be carried out for a reason that is not the network's.
     #[error("the request to {url} cannot be sent")]
     Request {
@@ -333,6 +339,7 @@ impl Error {
             Self::InvalidInput { .. } => "invalid-input",
             Self::Headers { .. } => "headers",
             Self::Connect { .. } => "connect",
+            Self::NoCertificates { .. } => "no-certificates",
             Self::Request { .. } => "request",
             Self::Timeout { .. } => "timeout",
             Self::Interrupted { .. } => "interrupted",

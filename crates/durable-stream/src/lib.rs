@@ -79,6 +79,7 @@ mod retry;
 mod sse;
 mod template;
 mod transport;
+mod trust;
 mod wire;
 
 pub use append::{AppendOptions, Appended, CloseOptions, Closed, ProducerStamp};
@@ -96,6 +97,7 @@ pub use producer::{Pending, Position, Producer, ProducerOptions, Receipt};
 pub use retry::RetryPolicy;
 pub use sse::{SseDecoder, SseError, SseEvent};
 pub use template::UrlTemplate;
+pub use trust::{NO_CERTIFICATES, http_client, lacks_certificates};
 
 pub use bytes::Bytes;
 pub use url::Url;

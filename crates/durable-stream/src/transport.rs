@@ -12,6 +12,7 @@ use crate::body::BodyError;
 use crate::client::Client;
 use crate::error::{Error, Phase, StreamUrl};
 use crate::retry::RetryPolicy;
+use crate::trust::lacks_certificates;
 use crate::wire::Reply;
 
 const MAX_REDIRECTS: usize = 5;
@@ -150,6 +151,8 @@ impl Client {
         let source = error.without_url();
         if source.is_connect() && source.is_timeout() {
             Error::Timeout { phase: Phase::Connect, after: self.timeouts().connect, url }
+        } else if lacks_certificates(&source) {
+            Error::NoCertificates { url }
         } else if source.is_connect() {
             Error::Connect { url, source }
         } else if source.is_builder() || source.is_redirect() {

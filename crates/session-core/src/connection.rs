@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use durable_stream::Client;
+use durable_stream::{Client, http_client};
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
@@ -20,12 +20,14 @@ pub(crate) struct Connected {
 }
 
 impl Connected {
-    /// The clients for a server. Fails only when the platform's TLS set-up is broken.
+    /// The clients for a server. Fails only when the platform's TLS set-up is broken; having no CA certificates is not.
     pub(crate) fn new(endpoint: Endpoint, generation: u64) -> Result<Self, String> {
-        let http = builder().build().map_err(|error| error.to_string())?;
+        let http = http_client(builder).map_err(|error| error.to_string())?;
+        let never = || builder().redirect(reqwest::redirect::Policy::none());
+        let reading = http_client(never).map_err(|error| error.to_string())?;
         let token = Arc::clone(&endpoint.token);
         let streams = Client::builder()
-            .http_builder(builder())
+            .http(reading)
             .header_provider(move || {
                 let mut headers = HeaderMap::new();
                 if let Some(value) = token.token().as_ref().and_then(bearer) {
@@ -40,7 +42,7 @@ impl Connected {
 
     /// Forgets the connections that requests were sent on: they may be dead.
     pub(crate) fn renew(&mut self) {
-        if let Ok(http) = builder().build() {
+        if let Ok(http) = http_client(builder) {
             self.http = http;
         }
     }

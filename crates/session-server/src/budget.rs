@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{config::Limits, limits::Client, problem::Problem};
+use crate::{config::Limits, limits::Client};
 
 /// Bytes that there is room for when there is room for some more: a page of a stream.
 const SOME: usize = 256 << 10;
@@ -28,6 +28,9 @@ pub(crate) enum Owner {
     /// What an agent said, by its session's id and its own.
     Agent(String, String),
 }
+
+/// A little is this part of a share: 192 KiB of the usual one.
+const LITTLE: usize = 128;
 
 /// The bytes that may be held. Cloning shares them.
 #[derive(Debug, Clone)]
@@ -59,23 +62,28 @@ impl Budget {
     }
 
     /// Takes bytes at once, or says that there is no room now. What is larger than a share counts as one.
+    ///
+    /// The last quarter is for what agents say, because others wait for that while they hold something: it comes into the
+    /// stream by itself, so their waiting ends. And who holds nothing always gets a little, so that no number of others
+    /// keeps a short answer or a short session waiting.
     pub(crate) fn try_take(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
         let bytes = bytes.min(self.0.share);
         let mut held = self.lock();
         let own = held.by.get(owner).copied().unwrap_or(0);
-        if held.all.saturating_add(bytes) > self.0.total || own.saturating_add(bytes) > self.0.share
-        {
+        let most = match owner {
+            Owner::Agent(..) => self.0.total,
+            Owner::Session(_) | Owner::Client(_) => self.0.total - self.0.total / 4,
+        };
+        let is_little = own == 0 && bytes <= self.0.share / LITTLE;
+        let has_room =
+            held.all.saturating_add(bytes) <= most && own.saturating_add(bytes) <= self.0.share;
+        if !has_room && !is_little {
             return None;
         }
         held.all += bytes;
         *held.by.entry(owner.clone()).or_default() += bytes;
         drop(held);
         Some(Hold { budget: self.clone(), owner: owner.clone(), bytes })
-    }
-
-    /// As [`Self::try_take`], for a request: no room is an answer, 503.
-    pub(crate) fn take_or_refuse(&self, owner: &Owner, bytes: usize) -> Result<Hold, Problem> {
-        self.try_take(owner, bytes).ok_or_else(Problem::busy)
     }
 
     /// Takes bytes when there is room.
@@ -221,6 +229,20 @@ mod tests {
         assert_eq!(budget.held(), 101);
         drop(more);
         assert!(budget.has_room(&session("bob")));
+    }
+
+    #[test]
+    fn agents_output_has_room_that_nobody_else_can_take_and_a_little_is_always_there() {
+        let limits = Limits { held_bytes: 4096, held_bytes_each: 2048, ..Limits::default() };
+        let budget = Budget::new(&limits);
+        let _ann = budget.try_take(&session("ann"), 2048).unwrap();
+        let _bob = budget.try_take(&session("bob"), 1024).unwrap();
+        assert!(budget.try_take(&session("eve"), 17).is_none());
+        let _little = budget.try_take(&session("eve"), 16).unwrap();
+        assert!(budget.try_take(&session("eve"), 1).is_none(), "only who holds nothing");
+        let agent = Owner::Agent("eve".to_owned(), "agent".to_owned());
+        assert!(budget.try_take(&agent, 1008).is_some());
+        assert!(budget.try_take(&agent, 1009).is_none());
     }
 
     #[tokio::test]

@@ -160,6 +160,15 @@ pub struct Limits {
     /// How long an answer may lie ready without anything of it being taken; then the connection is cut. Who waits for
     /// news has nothing to take.
     pub answer_pause: Duration,
+    /// Bytes of one line, event or chunk that an agent or a model answers. The run of a longer one fails.
+    pub chunk_bytes: usize,
+    /// Bytes of all that an agent or a model answers to one request. The run of a longer answer fails.
+    pub answer_bytes: u64,
+    /// Bytes of the arguments of one call that a model makes. The run of longer ones fails.
+    pub arguments_bytes: usize,
+    /// Bytes of the messages that an agent is given: of a longer session it gets the newest, and a note that there were
+    /// others. A model's own answers in one run have as much again.
+    pub history_bytes: usize,
     /// How long the head of a request may take, which is also how long a connection may rest between two requests and
     /// how long an HTTP/2 peer may be silent before it is asked whether it is there, and then before it answers.
     pub head: Duration,
@@ -183,6 +192,10 @@ impl Default for Limits {
             agent_header_bytes: 32 << 10,
             streams_per_connection: 100, // as few as RFC 9113 recommends
             answer_pause: Duration::from_secs(30),
+            chunk_bytes: 4 << 20,    // a row of a stream cannot be split
+            answer_bytes: 256 << 20, // older dialects say everything again in each chunk
+            arguments_bytes: 1 << 20,
+            history_bytes: 8 << 20, // two million tokens
             head: Duration::from_secs(30),
             body_pause: Duration::from_secs(30),
         }

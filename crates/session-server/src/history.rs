@@ -1,30 +1,343 @@
 //! What was said in a session so far, for agents: folded from the stream at the start of each run.
+//!
+//! A session may be longer than anything that reads it, and longer than memory. So it is read page by page, and of what
+//! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory for
+//! that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
 
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    io,
+    sync::Arc,
+};
+
+use bytes::Bytes;
 use futures::TryStreamExt;
+use serde::Serialize;
 use serde_json::Value;
-use session_protocol::{Message, Part, Role, SessionFold, ToolCallPart};
+use session_protocol::{
+    ChangeSet, Message, MessageLoader, Part, Role, SessionFold, StoredMessage, ToolCallPart,
+};
 
 use crate::{
+    budget::{Budget, Hold, Owner},
+    config::Limits,
     streams::{StreamError, Streams, stream_name},
     turns::{Cause, RunPlan},
 };
+
+/// What is folded is in memory so many times: as messages, as what the fold knows beside them, and as a request's body.
+const COPIES: usize = 3;
+/// Bytes of messages that are tried first: most sessions have fewer.
+const FIRST: usize = 64 << 10;
+/// How much more is tried next.
+const STEP: usize = 16;
+/// Bytes of a page that are folded at once.
+const SHORT: usize = 32 << 10;
+/// Bytes of a message without words.
+const EMPTY: usize = 256;
+/// Times that a stream is read again because rows of it came late.
+const MAX_AGAIN: usize = 3;
 
 /// The messages of a session in order, without those that only carry signals.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) messages: Vec<Message>,
+    /// Older messages were left out.
+    is_cut: bool,
+    bytes: usize,
+    hold: Option<Hold>,
 }
 
-/// Reads and folds a session. Costs in proportion to the session, once per run: the agent is sent all of it anyway.
-pub(crate) async fn load(streams: &dyn Streams, session_id: &str) -> Result<History, StreamError> {
-    let name = stream_name(session_id);
-    let mut fold = SessionFold::new(session_id);
-    let mut pages = streams.pages(&name);
-    while let Some(page) = pages.try_next().await? {
-        fold.apply(page.iter(), &mut ());
+/// Why a session cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unread {
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The message that is asked for is longer than all of them may be.
+    #[error("the message is longer than an agent is given")]
+    TooLong,
+}
+
+/// What of a session is wanted.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// What a run is given.
+    Run(Arc<RunPlan>),
+    /// One message.
+    Message(String),
+}
+
+impl Wanted {
+    fn is_needed(&self, id: &str) -> bool {
+        match self {
+            Self::Run(plan) => id == plan.message_id || self.cause() == Some(id),
+            Self::Message(wanted) => id == wanted,
+        }
     }
-    let messages = fold.messages().filter(|message| !message.hidden).cloned().collect();
-    Ok(History { messages })
+
+    /// The message that the run answers: what others said after it is not for this run.
+    fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Run(plan) => match &plan.cause {
+                Cause::Message { id } | Cause::Reply { id } | Cause::Again { id } => Some(id),
+                Cause::Answers { .. } => None,
+            },
+            Self::Message(_) => None,
+        }
+    }
+}
+
+/// Reads a session, page by page. Costs in proportion to the session, once per run; holds no more than
+/// [`Limits::history_bytes`], several times over, of which the budget knows.
+///
+/// # Cancel safety
+///
+/// Nothing is kept.
+///
+/// # Errors
+///
+/// The stream cannot be read, or the wanted message alone is too long.
+pub(crate) async fn load(
+    streams: &dyn Streams,
+    budget: &Budget,
+    limits: &Limits,
+    session_id: &str,
+    wanted: &Wanted,
+) -> Result<History, Unread> {
+    let owner = Owner::Session(session_id.to_owned());
+    let mut limit = FIRST.min(limits.history_bytes);
+    loop {
+        let mut hold = budget.take(&owner, limit.saturating_mul(COPIES)).await;
+        let is_last = limit >= limits.history_bytes;
+        if let Some(mut history) = read(streams, session_id, wanted, limit, is_last).await? {
+            hold.shrink_to(history.bytes.saturating_mul(COPIES));
+            history.hold = Some(hold);
+            return Ok(history);
+        }
+        drop(hold);
+        limit = limit.saturating_mul(STEP).min(limits.history_bytes);
+    }
+}
+
+/// Reads what fits into the limit; `None` when it does not fit and a larger one may be tried.
+async fn read(
+    streams: &dyn Streams,
+    session_id: &str,
+    wanted: &Wanted,
+    limit: usize,
+    is_last: bool,
+) -> Result<Option<History>, Unread> {
+    let name = stream_name(session_id);
+    let mut late = HashSet::new();
+    for again in 0.. {
+        let known = late.len();
+        let mut loading = Loading::new(session_id, wanted.clone(), late);
+        let mut pages = streams.pages(&name);
+        while let Some(page) = pages.try_next().await? {
+            loading = loading.taking(page).await?;
+            if loading.total <= limit {
+                continue;
+            }
+            if is_last || matches!(wanted, Wanted::Message(_)) {
+                loading.shed(limit);
+            }
+            if loading.total > limit {
+                return if is_last { Err(Unread::TooLong) } else { Ok(None) };
+            }
+        }
+        // What comes late while it is read again and again is seen by the next run.
+        if loading.late.len() == known || again == MAX_AGAIN {
+            return Ok(Some(loading.finish()));
+        }
+        late = loading.late;
+    }
+    unreachable!("the loop ends by itself")
+}
+
+/// A fold of which only a part is in memory.
+///
+/// The rows of a message are forgotten when they are folded: words are short, and rows are many times as long. A row that
+/// comes late, or changes another, needs them; then the stream is read once more, and the rows of that message are kept.
+struct Loading {
+    wanted: Wanted,
+    fold: SessionFold,
+    /// Bytes of each message in memory.
+    sizes: HashMap<String, usize>,
+    total: usize,
+    /// Messages whose rows are kept, and the bytes of them.
+    late: HashSet<String>,
+    rows: HashMap<String, usize>,
+    /// Digests of the messages that do not fit.
+    left_out: HashSet<u64>,
+    digest: RandomState,
+    is_cut: bool,
+}
+
+/// A loader that knows nothing, and who was asked for.
+#[derive(Default)]
+struct Asked(Vec<String>);
+
+impl MessageLoader for Asked {
+    fn load(&mut self, message_id: &str) -> Option<StoredMessage> {
+        self.0.push(message_id.to_owned());
+        None
+    }
+}
+
+impl Loading {
+    fn new(session_id: &str, wanted: Wanted, late: HashSet<String>) -> Self {
+        Self {
+            wanted,
+            fold: SessionFold::new(session_id),
+            sizes: HashMap::new(),
+            total: 0,
+            late,
+            rows: HashMap::new(),
+            left_out: HashSet::new(),
+            digest: RandomState::new(),
+            is_cut: false,
+        }
+    }
+
+    /// Takes a page, a long one not on a worker of the runtime.
+    async fn taking(mut self, page: Vec<Bytes>) -> Result<Self, StreamError> {
+        if page.iter().map(Bytes::len).sum::<usize>() <= SHORT {
+            self.page(&page);
+            return Ok(self);
+        }
+        let taken = tokio::task::spawn_blocking(move || {
+            self.page(&page);
+            self
+        });
+        taken.await.map_err(|_| StreamError::Unavailable("the fold ended".to_owned()))
+    }
+
+    fn page(&mut self, page: &[Bytes]) {
+        let mut asked = Asked::default();
+        let changes = self.fold.apply(page.iter(), &mut asked);
+        if changes.reset {
+            self.sizes.clear();
+            self.rows.clear();
+            self.left_out.clear();
+            (self.total, self.is_cut) = (0, false);
+        }
+        let here = asked.0.into_iter().filter(|id| self.sizes.contains_key(id));
+        self.late.extend(here);
+        self.weigh(&changes);
+        let late = &self.late;
+        self.fold.release_logs_where(|id| !late.contains(id));
+    }
+
+    fn weigh(&mut self, changes: &ChangeSet) {
+        for entry in &changes.log {
+            let hidden = || self.fold.message(&entry.message_id).is_some_and(|m| m.hidden);
+            if self.late.contains(&entry.message_id) || hidden() {
+                *self.rows.entry(entry.message_id.clone()).or_default() += entry.raw.len();
+            }
+        }
+        let ids = changes.log.iter().map(|entry| entry.message_id.as_str());
+        let changed = changes.messages.iter().map(|change| change.id()).chain(ids);
+        for id in changed.collect::<HashSet<_>>() {
+            if self.left_out.contains(&self.digest.hash_one(id)) && !self.wanted.is_needed(id) {
+                self.fold.forget(id);
+            }
+            let old = self.sizes.get(id).copied().unwrap_or(0);
+            self.total -= old;
+            match self.fold.message(id) {
+                Some(message) => {
+                    let size = size(message) + self.rows.get(id).copied().unwrap_or(0);
+                    self.total += size;
+                    self.sizes.insert(id.to_owned(), size);
+                }
+                None => {
+                    self.sizes.remove(id);
+                    self.rows.remove(id);
+                }
+            }
+        }
+    }
+
+    /// Gives up messages: those that are not for this run, then the oldest, until the rest fits.
+    fn shed(&mut self, limit: usize) {
+        let Wanted::Run(plan) = self.wanted.clone() else {
+            let needed = |message: &&Message| !self.wanted.is_needed(&message.id);
+            let others: Vec<String> =
+                self.fold.messages().filter(needed).map(|message| message.id.clone()).collect();
+            others.iter().for_each(|id| self.give_up(id));
+            return;
+        };
+        let cause = self.wanted.cause().and_then(|id| self.fold.message(id));
+        let mut give_up = Vec::new();
+        if let Some(cause) = cause {
+            let goes_back = matches!(plan.cause, Cause::Again { .. });
+            let since = |message: &&Message| {
+                message.position > cause.position
+                    && !message.hidden
+                    && (goes_back || !is_own(message, &plan))
+                    && !self.wanted.is_needed(&message.id)
+            };
+            give_up.extend(self.fold.messages().filter(since).map(|message| message.id.clone()));
+        }
+        give_up.iter().for_each(|id| self.give_up(id));
+        let mut left = self.total;
+        let mut oldest = Vec::new();
+        for message in self.fold.messages() {
+            if left <= limit {
+                break;
+            }
+            if !self.wanted.is_needed(&message.id) {
+                left -= self.sizes.get(&message.id).copied().unwrap_or(0);
+                self.is_cut |= !message.hidden;
+                oldest.push(message.id.clone());
+            }
+        }
+        oldest.iter().for_each(|id| self.give_up(id));
+    }
+
+    fn give_up(&mut self, id: &str) {
+        self.left_out.insert(self.digest.hash_one(id));
+        self.fold.forget(id);
+        self.total -= self.sizes.remove(id).unwrap_or(0);
+        self.rows.remove(id);
+    }
+
+    fn finish(self) -> History {
+        let messages: Vec<Message> =
+            self.fold.into_messages().filter(|message| !message.hidden).collect();
+        let bytes = messages.iter().map(size).sum();
+        History { messages, is_cut: self.is_cut, bytes, hold: None }
+    }
+}
+
+fn is_own(message: &Message, plan: &RunPlan) -> bool {
+    message.role == Role::Assistant && message.actor_id.as_deref() == Some(&plan.agent_id)
+}
+
+/// Bytes that a message has, about.
+fn size(message: &Message) -> usize {
+    let parts = message.parts.iter().map(|part| match part {
+        Part::Text { text } => text.len(),
+        other => json_size(other),
+    });
+    EMPTY + message.id.len() + parts.map(|bytes| bytes + EMPTY / 4).sum::<usize>()
+}
+
+/// Bytes of a value as JSON.
+fn json_size(value: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).ok(); // counting does not fail
+    count.0
 }
 
 impl History {
@@ -45,10 +358,7 @@ impl History {
         let since = self.messages.split_off(at + 1);
         let last = self.messages.pop();
         let all = matches!(plan.cause, Cause::Answers { .. });
-        let own = since.into_iter().filter(|message| {
-            all || (message.role == Role::Assistant
-                && message.actor_id.as_deref() == Some(&plan.agent_id))
-        });
+        let own = since.into_iter().filter(|message| all || is_own(message, plan));
         if !goes_back {
             self.messages.extend(own);
         }
@@ -59,6 +369,34 @@ impl History {
     /// The message with this id.
     pub(crate) fn message(&self, id: &str) -> Option<&Message> {
         self.messages.iter().find(|message| message.id == id)
+    }
+
+    /// What its reader is told when older messages were left out.
+    pub(crate) fn note(&self) -> Option<&'static str> {
+        self.is_cut.then_some(
+            "The beginning of this conversation was left out: it is longer than can be given at once.",
+        )
+    }
+
+    /// Bytes of the messages, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What its bytes are counted by. Who drops the messages shrinks it, or drops it.
+    pub(crate) fn into_hold(self) -> Option<Hold> {
+        self.hold
+    }
+
+    /// The ids of all tool calls.
+    pub(crate) fn call_ids(&self) -> HashSet<String> {
+        let parts = self.messages.iter().flat_map(|message| &message.parts);
+        parts
+            .filter_map(|part| match part {
+                Part::ToolCall(call) => Some(call.id.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The text of the newest message of a person.
@@ -129,4 +467,119 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     }
     let denied = call.approval.as_ref().is_some_and(|approval| approval.approved == Some(false));
     denied.then(|| "The user denied this tool call.".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tempfile::TempDir;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        config::StreamLimits,
+        streams::{Embedded, Stamp},
+    };
+
+    /// A stream with these items, and the fold of all of them at once.
+    async fn stream(items: Vec<String>) -> (TempDir, Embedded, Vec<Message>) {
+        let mut fold = SessionFold::new("s");
+        fold.apply(items.iter(), &mut ());
+        let whole = fold.into_messages().filter(|message| !message.hidden).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let none = CancellationToken::new();
+        let streams = Embedded::open(folder.path(), StreamLimits::default(), none).unwrap();
+        streams.create("sessions/s").await.unwrap();
+        let items = items.into_iter().map(Bytes::from).collect();
+        let stamp = Stamp { id: "test".to_owned(), epoch: 0, seq: 0, at: 0 };
+        streams.append("sessions/s", items, &stamp, true).await.unwrap();
+        (folder, streams, whole)
+    }
+
+    fn row(message: usize, seq: usize, chunk: &Value) -> String {
+        json!({
+            "type": "chunk", "key": format!("m{message}:{seq}"), "headers": {"operation": "upsert"},
+            "value": {"messageId": format!("m{message}"), "actorId": "a", "role": "assistant",
+                      "seq": seq, "createdAt": "2026-01-01T10:00:00.000Z", "chunk": chunk.to_string()},
+        })
+        .to_string()
+    }
+
+    fn word(message: usize, seq: usize, text: &str) -> String {
+        let chunk = json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": format!("m{message}"), "delta": text});
+        row(message, seq, &chunk)
+    }
+
+    async fn load_as(
+        streams: &Embedded,
+        history_bytes: usize,
+        wanted: Wanted,
+    ) -> Result<History, Unread> {
+        let limits = Limits { history_bytes, ..Limits::default() };
+        load(streams, &Budget::new(&limits), &limits, "s", &wanted).await
+    }
+
+    fn answers(cause: Cause) -> Wanted {
+        Wanted::Run(Arc::new(RunPlan::new("a", cause, None)))
+    }
+
+    #[tokio::test]
+    async fn rows_that_come_late_change_or_go_are_folded_as_if_all_were_in_memory() {
+        let run = answers(Cause::Message { id: "m7".to_owned() });
+        for seed in [1_u64, 4, 9] {
+            let mut state = seed;
+            let mut random = |below: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                usize::try_from(state >> 33).unwrap() % below
+            };
+            let mut items = Vec::new();
+            for message in 0..8 {
+                for seq in 0..20 {
+                    items.push(word(message, seq, &format!("{seq}{}", "x".repeat(4000))));
+                }
+            }
+            for _ in 0..seed {
+                let (from, to) = (random(items.len()), random(items.len()));
+                items.swap(from, to); // late
+                let (message, seq) = (random(8), random(20));
+                let at = random(items.len());
+                items.insert(at, word(message, seq, "changed"));
+                let gone = json!({"type": "chunk", "key": format!("m{}:{}", random(8), random(20)),
+                    "headers": {"operation": "delete"}});
+                items.insert(random(items.len()), gone.to_string());
+            }
+            let (_folder, streams, whole) = stream(items).await;
+            let history = load_as(&streams, 64 << 20, run.clone()).await.unwrap();
+            assert_eq!(history.messages, whole, "seed {seed}");
+            assert_eq!(history.note(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_long_session_the_newest_messages_before_the_cause_are_kept() {
+        let long = |message| word(message, 0, &"x".repeat(100_000));
+        let (_folder, streams, whole) = stream((0..40).map(long).collect()).await;
+        let run = answers(Cause::Again { id: "m20".to_owned() });
+        let history = load_as(&streams, 450_000, run.clone()).await.unwrap();
+        assert!(history.bytes() <= 450_000 && history.note().is_some());
+        let until = history.messages.iter().take_while(|message| message.id != "m21");
+        let ids: Vec<&str> = until.map(|message| &*message.id).collect();
+        assert_eq!(ids, ["m17", "m18", "m19", "m20"]);
+        let one = load_as(&streams, 450_000, Wanted::Message("m3".to_owned())).await.unwrap();
+        assert_eq!(one.message("m3"), Some(&whole[3]));
+        let small = load_as(&streams, 50_000, Wanted::Message("m3".to_owned())).await;
+        assert!(matches!(small, Err(Unread::TooLong)));
+        let small = load_as(&streams, 50_000, run.clone()).await;
+        assert!(matches!(small, Err(Unread::TooLong)));
+    }
+
+    #[tokio::test]
+    async fn what_a_message_needs_in_memory_is_its_words_and_not_its_rows() {
+        // A row of 40 letters has 300 bytes.
+        let words = (0..20_000).map(|seq| word(0, seq, &"x".repeat(40))).collect();
+        let (_folder, streams, whole) = stream(words).await;
+        let run = answers(Cause::Message { id: "m0".to_owned() });
+        let history = load_as(&streams, 1 << 20, run.clone()).await.unwrap();
+        assert_eq!(history.messages, whole);
+    }
 }

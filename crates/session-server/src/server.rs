@@ -150,6 +150,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         agents: Agents::new(&config)?,
         metrics: Metrics::new(),
         budget: Budget::new(&config.limits),
+        limits: config.limits.clone(),
         instance,
         agent_depth: config.agent_depth,
         silence: config.silence,

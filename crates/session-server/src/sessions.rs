@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     agent::Agents,
     budget::Budget,
+    config::Limits,
     event,
     forking::Making,
     ledger::Ledger,
@@ -39,7 +40,8 @@ use crate::{
 /// No chunk waits longer than this for the batch it is in (plus the append before it).
 const LINGER: Duration = Duration::from_millis(4);
 const _: () = assert!(LINGER.as_millis() < 10, "no chunk waits for 10 ms");
-/// Chunks that may wait for a commit before agents are held back.
+/// Chunks that may wait for a commit before agents are held back; how many bytes they may have is up to the
+/// [`Budget`](crate::budget).
 const MAX_WAITING: usize = 4096;
 /// Between two attempts to go on after a failure, at most.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(3);
@@ -64,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) agents: Agents,
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
+    pub(crate) limits: Limits,
     /// This server as a producer of streams.
     pub(crate) instance: String,
     /// How many times in a row agents may react to agents.
@@ -483,7 +486,7 @@ impl Task {
     }
 
     fn commit(&self, loaded: &mut Loaded) -> UnderWay {
-        let Batch { before, events, after, starts, waiters, grows } =
+        let Batch { before, events, after, starts, waiters, holds, grows } =
             std::mem::take(&mut loaded.session.batch);
         let mut at = loaded.session.ledger().items().saturating_sub(events.len() as u64);
         let groups = split(events);
@@ -499,6 +502,7 @@ impl Task {
                 at += count as u64;
                 shared.metrics.appended(count);
             }
+            drop(holds); // on the disk
             shared.store.apply(after).await?;
             Ok(())
         });

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use durable_stream::http_client;
 use reqwest::{
     Client, Response, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -57,12 +58,17 @@ pub(crate) enum Unanswered {
     Refused(#[from] Refused),
     #[error("the agent redirected too often, or to nowhere")]
     Redirects,
+    #[error("{}", durable_stream::NO_CERTIFICATES)]
+    Certificates,
     #[error(transparent)]
     Failed(reqwest::Error),
 }
 
 impl From<reqwest::Error> for Unanswered {
     fn from(error: reqwest::Error) -> Self {
+        if durable_stream::lacks_certificates(&error) {
+            return Self::Certificates;
+        }
         // What the resolver refused looks like a broken network, but is none.
         let mut causes = iter::successors(error.source(), |&cause| cause.source());
         let refused = causes.find_map(|cause| cause.downcast_ref::<Refused>()).copied();
@@ -82,8 +88,9 @@ impl Outbound {
     pub(crate) fn new(allowed: &[Url], allow_private: bool) -> Result<Self, ServerError> {
         let allowed: Vec<Origin> = allowed.iter().map(Url::origin).collect();
         let resolver = Arc::new(PublicOnly(system));
-        let guarded = client().dns_resolver(resolver).build().map_err(ServerError::HttpClient)?;
-        let trusted = client().build().map_err(ServerError::HttpClient)?;
+        let guarded = http_client(|| client().dns_resolver(Arc::clone(&resolver)));
+        let guarded = guarded.map_err(ServerError::HttpClient)?;
+        let trusted = http_client(client).map_err(ServerError::HttpClient)?;
         Ok(Self { allowed, allow_private, guarded, trusted })
     }
 
@@ -145,19 +152,10 @@ impl Outbound {
                 call = call.headers(secrets.clone());
             }
             let answer = call.send().await?;
-            let moved = matches!(
-                answer.status(),
-                StatusCode::MOVED_PERMANENTLY
-                    | StatusCode::FOUND
-                    | StatusCode::TEMPORARY_REDIRECT
-                    | StatusCode::PERMANENT_REDIRECT
-            );
-            if !moved {
+            if !is_moved(&answer) {
                 return Ok(answer);
             }
-            let location = answer.headers().get(header::LOCATION);
-            let location = location.and_then(|location| location.to_str().ok());
-            let next = location.and_then(|location| url.join(location).ok());
+            let next = moved_to(&answer, &url);
             url = self.check(next.ok_or(Unanswered::Redirects)?.as_str())?;
         }
         Err(Unanswered::Redirects)
@@ -166,6 +164,23 @@ impl Outbound {
     fn trusts(&self, url: &Url) -> bool {
         self.allow_private || self.allowed.contains(&url.origin())
     }
+}
+
+/// Whether an answer says that the request belongs elsewhere.
+pub(crate) fn is_moved(answer: &Response) -> bool {
+    matches!(
+        answer.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    )
+}
+
+/// Where that is, if it is anywhere.
+pub(crate) fn moved_to(answer: &Response, asked: &Url) -> Option<Url> {
+    let location = answer.headers().get(header::LOCATION)?;
+    asked.join(location.to_str().ok()?).ok()
 }
 
 /// No proxy: it would resolve names itself, past our resolver.

@@ -17,7 +17,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{agent::RunRequest, history, ledger::Entry, sessions::Shared, store::Op};
+use crate::{
+    agent::RunRequest,
+    budget::{Budget, Hold, Owner},
+    history::{self, Unread, Wanted},
+    ledger::Entry,
+    sessions::Shared,
+    store::Op,
+};
 
 /// The four fields of an agent that everybody may see; all that is ever in a stream or an answer.
 pub(crate) fn public_fields(spec: &AgentSpec) -> Value {
@@ -136,8 +143,8 @@ pub(crate) struct RunOutput {
 
 /// A chunk, the end, or something beside them.
 pub(crate) enum Output {
-    /// JSON text of one chunk, as it came.
-    Chunk(String),
+    /// JSON text of one chunk, as it came, and the room that is taken for it until it is in the stream.
+    Chunk(String, Hold),
     /// What its message said before this run, for those who hear it.
     Before(String),
     End(RunEnd),
@@ -153,17 +160,32 @@ pub(crate) struct RunSink {
     run_id: String,
     to: mpsc::Sender<RunOutput>,
     cancel: CancellationToken,
+    budget: Budget,
+    agent: Owner,
 }
 
+/// A chunk is in memory so many times until it is in the stream: as its agent sent it, as a row, and in the append.
+const COPIES: usize = 3;
+
 impl RunSink {
-    /// Writes one chunk. Waits only when the session is thousands of chunks behind.
+    /// Writes one chunk. Waits while the agent has said more than its share that is not in the stream yet.
     pub(crate) async fn emit(&self, chunk: &Value) -> Result<(), Stopped> {
         self.emit_text(chunk.to_string()).await
     }
 
     /// Writes one chunk given as JSON text, unchanged.
     pub(crate) async fn emit_text(&self, chunk: String) -> Result<(), Stopped> {
-        self.send(Output::Chunk(chunk)).await
+        let hold = self.hold(chunk.len().saturating_mul(COPIES)).await?;
+        self.send(Output::Chunk(chunk, hold)).await
+    }
+
+    /// Takes bytes from the agent's share when there is room. Who waits for them should hold none of it.
+    pub(crate) async fn hold(&self, bytes: usize) -> Result<Hold, Stopped> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Stopped),
+            hold = self.budget.take(&self.agent, bytes) => Ok(hold),
+        }
     }
 
     async fn send(&self, what: Output) -> Result<(), Stopped> {
@@ -208,7 +230,14 @@ pub(crate) fn spawn(
     shared.tasks.spawn(async move {
         let run_id = start.plan.run_id.clone();
         let cancel = start.cancel.clone();
-        let sink = RunSink { run_id: run_id.clone(), to: to.clone(), cancel: cancel.clone() };
+        let agent = Owner::Agent(session_id.clone(), start.plan.agent_id.clone());
+        let sink = RunSink {
+            run_id: run_id.clone(),
+            to: to.clone(),
+            cancel: cancel.clone(),
+            budget: shared_for_run.budget.clone(),
+            agent,
+        };
         let mut task =
             tokio::spawn(async move { drive(&shared_for_run, session_id, start, sink).await });
         let end = tokio::select! {
@@ -232,9 +261,17 @@ pub(crate) fn spawn(
 
 async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
     let Start { plan, spec, answers, called, recalls, .. } = start;
-    let history = match history::load(&*shared.streams, &session_id).await {
+    let Shared { streams, budget, limits, .. } = shared;
+    let wanted = Wanted::Run(Arc::new(plan.clone()));
+    let history = match history::load(&**streams, budget, limits, &session_id, &wanted).await {
         Ok(history) => history,
-        Err(error) => {
+        Err(Unread::TooLong) => {
+            return RunEnd::failed(
+                "history_too_large",
+                "The message to go on with is longer than an agent can be given. Begin a new message.",
+            );
+        }
+        Err(Unread::Stream(error)) => {
             tracing::error!(%error, "a session's history could not be read");
             return RunEnd::failed(
                 "history_unavailable",

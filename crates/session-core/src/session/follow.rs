@@ -254,6 +254,9 @@ impl Line {
                 ASK_AGAIN,
                 "You are not allowed to read this session. Ask its owner for access.",
             ),
+            Error::NoCertificates { .. } => {
+                (ConnectionState::Refused, ASK_AGAIN, durable_stream::NO_CERTIFICATES)
+            }
             _ => (
                 ConnectionState::Retrying,
                 ASK_STRANGER,

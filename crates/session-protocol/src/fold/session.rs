@@ -121,6 +121,31 @@ impl SessionFold {
         self.dead.clear();
     }
 
+    /// As [`release_logs`](Self::release_logs), for those messages only whose ids are picked.
+    pub fn release_logs_where(&mut self, which: impl Fn(&str) -> bool) {
+        for (id, fold) in &mut self.messages {
+            if which(id) {
+                fold.log.release();
+            }
+        }
+        self.dead.clear();
+    }
+
+    /// Takes a message out of memory with everything that it asked, called and told others, for who folds more than
+    /// fits into memory and will not look at it again. What comes of it later is a new message.
+    pub fn forget(&mut self, id: &str) {
+        let mut nothing = ();
+        Run::new(self, &mut nothing).withdraw(id); // what it told others stays with them
+        self.active.remove(id);
+        self.evict(id);
+    }
+
+    /// The messages in memory, by position. Hidden ones are among them.
+    pub fn into_messages(mut self) -> impl Iterator<Item = Message> {
+        let order = std::mem::take(&mut self.order).into_values();
+        order.filter_map(move |id| self.messages.remove(&id).map(|fold| fold.message))
+    }
+
     /// The sequence number to write next into a message: one more than the greatest so far.
     pub fn next_seq(&mut self, message_id: &str, loader: &mut dyn MessageLoader) -> u64 {
         Run::new(self, loader).bring(message_id);

@@ -13,7 +13,7 @@ mod lines;
 use lines::Lines;
 
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, u64) {
-    let mut lines = Lines::default();
+    let mut lines = Lines::new(4 << 20);
     let mut chunks = Vec::new();
     for piece in pieces {
         // Inputs are shorter than the longest chunk.

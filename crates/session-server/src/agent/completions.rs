@@ -4,108 +4,29 @@
 //! `index` with their arguments split anywhere, usage comes in a last chunk without choices, and an error may come in
 //! the middle with status 200. An answer that ends without `[DONE]` and without a finish reason was cut off.
 
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use reqwest::{Client, Response, StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use sse_stream::SseByteStream;
+use std::collections::VecDeque;
 
-use crate::config::ModelConfig;
+use bytes::Bytes;
+use futures::StreamExt;
+use reqwest::{Client, Response, StatusCode, header};
+use serde::Serialize;
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    pieces::{Failure, Piece, Pieces, error_text, malformed},
+    reading::{Reading, Unreadable},
+};
+use crate::{
+    config::{Limits, ModelConfig},
+    ssrf,
+    turns::RunSink,
+};
 
 /// Bytes of a provider's error answer that are looked at.
 const MAX_ERROR: usize = 64 << 10;
-/// Bytes of one non-streamed answer.
-const MAX_BODY: usize = 16 << 20;
-
-/// Why a model's answer failed. The message is for the person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) code: String,
-    pub(crate) message: String,
-}
-
-impl Failure {
-    fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
-    }
-}
-
-/// A piece of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Piece {
-    Text(String),
-    Reasoning(String),
-    /// Part of the tool call at this place in the answer.
-    Call {
-        place: usize,
-        id: Option<String>,
-        name: Option<String>,
-        arguments: String,
-    },
-    Finish(String),
-    Usage(Usage),
-}
-
-/// Tokens, as the provider counts them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Usage {
-    #[serde(default)]
-    pub(crate) prompt_tokens: u64,
-    #[serde(default)]
-    pub(crate) completion_tokens: u64,
-    #[serde(default)]
-    pub(crate) total_tokens: u64,
-}
-
-#[derive(Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    error: Option<Value>,
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default, alias = "message")]
-    delta: Option<Delta>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    reasoning: Option<Value>,
-    #[serde(default)]
-    reasoning_content: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
-    #[serde(default)]
-    tool_calls: Option<Vec<CallDelta>>,
-}
-
-#[derive(Deserialize)]
-struct CallDelta {
-    #[serde(default)]
-    index: Option<usize>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Option<FunctionDelta>,
-}
-
-#[derive(Deserialize)]
-struct FunctionDelta {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<Value>,
-}
+/// Redirects within the provider's origin that are followed.
+const REDIRECTS: usize = 5;
 
 /// Asks for an answer. Without tools when the endpoint says that the model has none.
 pub(crate) async fn ask(
@@ -134,30 +55,15 @@ async fn post(
     messages: &[Value],
     tools: Option<&Value>,
 ) -> Result<Answered, Failure> {
-    let mut body = json!({
-        "model": config.model, "messages": messages, "stream": true,
-        "stream_options": {"include_usage": true},
-    });
-    if let Some(tools) = tools {
-        body["tools"] = tools.clone();
-    }
-    let url = format!("{}/chat/completions", config.base_url.as_str().trim_end_matches('/'));
-    let mut call = http.post(url).header(header::ACCEPT, "text/event-stream").json(&body);
-    if let Some(key) = &config.api_key {
-        call = call.bearer_auth(key.expose());
-    }
-    let response = call.send().await.map_err(|error| {
-        if error.is_builder() {
-            Failure::new("model_misconfigured", "The model's address or key cannot be used. Check them in Settings.")
-        } else if error.is_timeout() {
-            Failure::new("model_timeout", "The model did not answer in time.")
-        } else {
-            Failure::new(
-                "model_unreachable",
-                "The model's server could not be reached. Check that it runs and its address in Settings.",
-            )
-        }
-    })?;
+    let asked = Asked {
+        model: &config.model,
+        messages,
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        tools,
+    };
+    let body = serde_json::to_vec(&asked).expect("maps with string keys always serialise");
+    let response = send(http, config, body.into()).await?;
     let status = response.status();
     if status.is_success() {
         return Ok(Ok(response));
@@ -170,6 +76,77 @@ async fn post(
         text.extend_from_slice(&piece);
     }
     Ok(Err((status, String::from_utf8_lossy(&text).into_owned())))
+}
+
+/// The body of a request.
+#[derive(Serialize)]
+struct Asked<'a> {
+    model: &'a str,
+    messages: &'a [Value],
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+/// Posts to the provider. Redirects are followed within its origin only, by us: the conversation and the key are for the
+/// server whose address a person typed, and for nobody that it names.
+async fn send(http: &Client, config: &ModelConfig, body: Bytes) -> Result<Response, Failure> {
+    let redirected = || {
+        Failure::new(
+            "model_redirected",
+            "The model's server sends requests on to another address, which was not asked. If that is where the model \
+             is now, enter its address in Settings.",
+        )
+    };
+    let url = format!("{}/chat/completions", config.base_url.as_str().trim_end_matches('/'));
+    let mut url = Url::parse(&url).map_err(|_| misconfigured())?;
+    let own = url.origin();
+    for _ in 0..=REDIRECTS {
+        let mut call = http
+            .post(url.clone())
+            .header(header::ACCEPT, "text/event-stream")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.clone());
+        if let Some(key) = &config.api_key {
+            call = call.bearer_auth(key.expose());
+        }
+        let response = call.send().await.map_err(|error| unreached(&error))?;
+        if !ssrf::is_moved(&response) {
+            return Ok(response);
+        }
+        url = ssrf::moved_to(&response, &url)
+            .filter(|next| next.origin() == own)
+            .ok_or_else(redirected)?;
+    }
+    Err(redirected())
+}
+
+fn misconfigured() -> Failure {
+    Failure::new(
+        "model_misconfigured",
+        "The model's address or key cannot be used. Check them in Settings.",
+    )
+}
+
+fn unreached(error: &reqwest::Error) -> Failure {
+    if error.is_builder() {
+        misconfigured()
+    } else if error.is_timeout() {
+        Failure::new("model_timeout", "The model did not answer in time.")
+    } else if durable_stream::lacks_certificates(error) {
+        Failure::new("no_certificates", durable_stream::NO_CERTIFICATES)
+    } else {
+        Failure::new(
+            "model_unreachable",
+            "The model's server could not be reached. Check that it runs and its address in Settings.",
+        )
+    }
 }
 
 fn refused(status: StatusCode, text: &str) -> Failure {
@@ -188,127 +165,92 @@ fn refused(status: StatusCode, text: &str) -> Failure {
     Failure::new(code, message)
 }
 
-/// The text in an error object, at most a few lines of it.
-fn error_text(body: &Value) -> Option<String> {
-    let error = body.get("error").unwrap_or(body);
-    let text = error.get("message").unwrap_or(error).as_str()?;
-    Some(text.chars().take(300).collect())
-}
-
 /// An answer, read piece by piece.
 pub(crate) struct Answer {
-    events: BoxStream<'static, Result<Option<String>, Failure>>,
-    tools_seen: usize,
-    last_id: Option<String>,
-    finished: bool,
+    source: Source,
+    /// Chunks that were read and not looked at.
+    waiting: VecDeque<String>,
+    pieces: Pieces,
     over: bool,
 }
 
+/// Where the chunks come from.
+enum Source {
+    Events(Reading),
+    /// A server that does not stream answers with one object.
+    Whole(Option<Reading>),
+}
+
 impl Answer {
-    pub(crate) fn new(response: Response) -> Self {
+    pub(crate) fn new(response: Response, limits: &Limits, sink: RunSink) -> Self {
         let json = response
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.starts_with("application/json"));
-        let events = if json {
-            // A server that does not stream answers with one object.
-            futures::stream::once(whole(response)).map_ok(Some).boxed()
-        } else {
-            SseByteStream::new(response.bytes_stream())
-                .map_ok(|event| event.data)
-                .map_err(|_| cut_off())
-                .boxed()
-        };
-        Self { events, tools_seen: 0, last_id: None, finished: false, over: false }
+        let reading = Reading::new(response, limits, sink);
+        Self {
+            source: if json { Source::Whole(Some(reading)) } else { Source::Events(reading) },
+            waiting: VecDeque::new(),
+            pieces: Pieces::default(),
+            over: false,
+        }
     }
 
     /// The next pieces, or `None` when the answer is complete.
     ///
     /// # Errors
     ///
-    /// The provider reported an error, sent what is no JSON, or was cut off.
+    /// The provider reported an error, sent what is no JSON or too much of it, or was cut off.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Piece>>, Failure> {
-        while !self.over {
-            let Some(event) = self.events.next().await else { break };
-            let Some(data) = event? else { continue };
-            match data.trim() {
-                "" => {}
-                "[DONE]" => (self.finished, self.over) = (true, true),
-                data => return self.pieces(data).map(Some),
+        loop {
+            if let Some(chunk) = self.waiting.pop_front() {
+                return self.pieces.read(&chunk).map(Some);
             }
+            if self.over {
+                return if self.pieces.finished { Ok(None) } else { Err(cut_off()) };
+            }
+            self.read().await?;
         }
-        self.over = true;
-        if self.finished { Ok(None) } else { Err(cut_off()) }
     }
 
-    fn pieces(&mut self, data: &str) -> Result<Vec<Piece>, Failure> {
-        let chunk: Chunk = serde_json::from_str(data).map_err(|_| {
-            Failure::new("model_malformed", "The model's server sent something that is no answer.")
-        })?;
-        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            let said = error_text(&json!({"error": error}));
-            return Err(Failure::new(
-                "model_error",
-                said.unwrap_or_else(|| "The model reported an error.".to_owned()),
-            ));
-        }
-        let mut pieces = Vec::new();
-        for choice in chunk.choices.into_iter().flatten() {
-            if let Some(delta) = choice.delta {
-                self.delta(delta, &mut pieces);
+    /// Reads chunks that wait then, or learns that there are none.
+    async fn read(&mut self) -> Result<(), Failure> {
+        match &mut self.source {
+            Source::Whole(reading) => {
+                let Some(reading) = reading.take() else {
+                    self.over = true;
+                    return Ok(());
+                };
+                let whole = reading.whole().await.map_err(unreadable)?;
+                self.waiting.extend(Some(whole).filter(|whole| !whole.trim().is_empty()));
             }
-            if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-                self.finished = true;
-                pieces.push(Piece::Finish(reason));
-            }
+            Source::Events(reading) => match reading.next().await.map_err(unreadable)? {
+                Some(chunks) => self.waiting.extend(chunks),
+                None if reading.rubbish() > 0 => return Err(malformed()),
+                None => {
+                    self.pieces.finished |= reading.is_done();
+                    self.over = true;
+                }
+            },
         }
-        pieces.extend(chunk.usage.map(Piece::Usage));
-        Ok(pieces)
-    }
-
-    fn delta(&mut self, delta: Delta, pieces: &mut Vec<Piece>) {
-        let reasoning = delta
-            .reasoning_content
-            .or_else(|| delta.reasoning.as_ref().and_then(Value::as_str).map(str::to_owned));
-        let some = |text: &String| !text.is_empty();
-        pieces.extend(reasoning.filter(some).map(Piece::Reasoning));
-        pieces.extend(delta.content.filter(some).map(Piece::Text));
-        pieces.extend(delta.refusal.filter(some).map(Piece::Text));
-        for call in delta.tool_calls.into_iter().flatten() {
-            let id = call.id.filter(some);
-            // Without an index, a new id is a new call and no id is more of the last one.
-            let place = call.index.unwrap_or_else(|| match &id {
-                Some(id) if self.last_id.as_ref() != Some(id) => self.tools_seen,
-                _ => self.tools_seen.saturating_sub(1),
-            });
-            self.tools_seen = self.tools_seen.max(place + 1);
-            if id.is_some() {
-                self.last_id.clone_from(&id);
-            }
-            let function = call.function;
-            let (name, arguments) =
-                function.map_or((None, None), |function| (function.name, function.arguments));
-            let arguments = match arguments {
-                Some(Value::String(text)) => text,
-                Some(Value::Null) | None => String::new(),
-                Some(object) => object.to_string(),
-            };
-            pieces.push(Piece::Call { place, id, name: name.filter(some), arguments });
-        }
+        Ok(())
     }
 }
 
-async fn whole(response: Response) -> Result<String, Failure> {
-    let mut text = Vec::new();
-    let mut bytes = response.bytes_stream();
-    while let Some(piece) = bytes.next().await {
-        text.extend_from_slice(&piece.map_err(|_| cut_off())?);
-        if text.len() > MAX_BODY {
-            return Err(Failure::new("model_malformed", "The model's answer is too large."));
-        }
+fn unreadable(error: Unreadable) -> Failure {
+    match error {
+        Unreadable::CutOff | Unreadable::Stopped => cut_off(),
+        Unreadable::LongChunk | Unreadable::LongAnswer => too_large(),
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The failure of a model that says more than it may.
+pub(crate) fn too_large() -> Failure {
+    Failure::new(
+        "too_large",
+        "The model's server sent more than an answer may have. Ask for less at a time.",
+    )
 }
 
 fn cut_off() -> Failure {

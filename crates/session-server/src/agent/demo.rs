@@ -18,6 +18,8 @@ use crate::turns::{Answer, Cause, RunEnd, RunSink, Stopped};
 
 const LONG_DEFAULT: usize = 400;
 const LONG_MAX: usize = 100_000;
+/// Bytes of a message in which words are looked for.
+const MAX_TEXT: usize = 64 << 10;
 
 const REASONING: &str = "The person wants to see how a durable session works. I will explain it in a few lines, \
     look at the clock, and then try something that needs permission.";
@@ -87,9 +89,14 @@ impl Demo {
         writer.tool_end(id).await
     }
 
-    async fn turn(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
+    async fn turn(
+        &self,
+        request: &RunRequest,
+        text: &str,
+        writer: &mut Writer,
+    ) -> Result<(), Stopped> {
         writer.start().await?;
-        let text = request.history.last_user_text().to_lowercase();
+        let text = text.to_lowercase();
         if let Some(chunks) = long(&text) {
             for n in 1..=chunks {
                 let end = if n % 20 == 0 { "\n\n" } else { " " };
@@ -159,12 +166,16 @@ impl Demo {
 
 #[async_trait]
 impl Agent for Demo {
-    async fn run(&self, request: RunRequest, out: RunSink) -> RunEnd {
+    async fn run(&self, mut request: RunRequest, out: RunSink) -> RunEnd {
         let mut writer = Writer::new(&request, out);
+        // It answers for minutes, and nothing else of the conversation matters to it.
+        let mut text = std::mem::take(&mut request.history).last_user_text();
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.shrink_to_fit();
         // Being stopped is no failure: the session has written so already.
         let _stopped = match request.plan.cause {
             Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => {
-                self.turn(&request, &mut writer).await
+                self.turn(&request, &text, &mut writer).await
             }
             Cause::Answers { .. } => self.go_on(&request, &mut writer).await,
         };

@@ -5,6 +5,8 @@ mod completions;
 mod demo;
 mod lines;
 mod model;
+mod pieces;
+mod reading;
 mod tools;
 mod webhook;
 
@@ -66,7 +68,7 @@ impl Agents {
         let model = match &config.agents.model {
             Some(settings) => {
                 let notes = config.data_dir.join("notes");
-                let model = model::Model::new(Arc::clone(settings), notes)?;
+                let model = model::Model::new(Arc::clone(settings), notes, config.limits.clone())?;
                 Some(Arc::new(model) as Arc<dyn Agent>)
             }
             None => None,
@@ -75,7 +77,7 @@ impl Agents {
         Ok(Self {
             demo: config.agents.demo.then_some(demo),
             model,
-            webhook: Arc::new(webhook::Webhook::new(outbound)),
+            webhook: Arc::new(webhook::Webhook::new(outbound, config.limits.clone())),
         })
     }
 

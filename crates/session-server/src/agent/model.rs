@@ -3,29 +3,38 @@
 //! A run is a loop: ask the model, run the tools it calls, ask again with the results. A tool that needs approval ends
 //! the run; the next one begins where it stopped, with what was decided.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use reqwest::Client;
+use durable_stream::http_client;
+use reqwest::{Client, redirect};
 use serde_json::{Value, json};
-use session_protocol::{Message, Role};
+use session_protocol::Role;
 use uuid::Uuid;
 
 use super::{
     Agent, RunRequest,
     agui::{AskFor, Writer},
-    completions::{self, Failure, Piece, Usage},
-    tools::Tool,
+    completions,
+    pieces::{Failure, Piece, Usage},
+    tools::{Notes, Tool},
 };
 use crate::{
-    config::ModelSettings,
+    config::{Limits, ModelSettings},
     error::ServerError,
-    history,
+    history::{self, History},
     turns::{Cause, RunEnd, RunSink, Stopped},
 };
 
 /// A model that calls tools without end is stopped after this many answers.
 const MAX_ROUNDS: usize = 12;
+/// Bytes of the name or the id of a call.
+const MAX_NAME: usize = 256;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer. Large local models take minutes to begin.
 const READ: Duration = Duration::from_secs(600);
@@ -35,6 +44,7 @@ pub(crate) struct Model {
     settings: Arc<dyn ModelSettings>,
     http: Client,
     notes: PathBuf,
+    limits: Limits,
 }
 
 /// Why a run did not come to its end.
@@ -68,28 +78,43 @@ impl Model {
     pub(crate) fn new(
         settings: Arc<dyn ModelSettings>,
         notes: PathBuf,
+        limits: Limits,
     ) -> Result<Self, ServerError> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .build()
-            .map_err(ServerError::HttpClient)?;
-        Ok(Self { settings, http, notes })
+        let client = || {
+            let none = redirect::Policy::none();
+            Client::builder().redirect(none).connect_timeout(CONNECT).read_timeout(READ)
+        };
+        let http = http_client(client).map_err(ServerError::HttpClient)?;
+        Ok(Self { settings, http, notes, limits })
     }
 
-    async fn turn(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Broken> {
+    async fn turn(
+        &self,
+        request: RunRequest,
+        out: &RunSink,
+        writer: &mut Writer,
+    ) -> Result<(), Broken> {
         writer.start().await?;
         let config = self
             .settings
             .load()
             .await
             .map_err(|message| Failure { code: "model_not_configured".to_owned(), message })?;
-        let results = self.run_approved(request, writer).await?;
+        let notes = Notes::of(&self.notes, &request.session_id);
+        let results = self.run_approved(&request, &notes, writer).await?;
         let asked = match &request.plan.cause {
             Cause::Reply { id } => Some(id.as_str()),
             Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => None,
         };
-        let mut messages = conversation(&request.history.messages, &results, asked);
+        let mut messages = conversation(&request.history, &results, asked);
+        let mut taken = request.history.call_ids();
+        // From here on the conversation is in memory as `messages` and as the body of one request.
+        let told = request.history.bytes();
+        let mut hold = request.history.into_hold();
+        if let Some(hold) = &mut hold {
+            hold.shrink_to(told.saturating_mul(2));
+        }
+        let mut room = self.limits.history_bytes;
         let mut usage: Option<Usage> = None;
         for _ in 0..MAX_ROUNDS {
             let tools = Tool::described();
@@ -97,18 +122,24 @@ impl Model {
             let mut calls: Vec<Call> = Vec::new();
             let mut text = String::new();
             let mut reason = String::new();
-            let mut answer = completions::Answer::new(response);
+            let mut answer = completions::Answer::new(response, &self.limits, out.clone());
             while let Some(pieces) = answer.next().await? {
                 for piece in pieces {
                     match piece {
                         Piece::Text(delta) => {
+                            spend(&mut room, delta.len())?;
                             text.push_str(&delta);
                             writer.text(&delta).await?;
                         }
                         Piece::Reasoning(delta) => writer.reasoning(&delta).await?,
                         Piece::Call { place, id, name, arguments } => {
+                            spend(&mut room, arguments.len())?;
                             let call = at(&mut calls, place);
-                            take_call(call, id, name, &arguments, request, writer).await?;
+                            if call.arguments.len() + arguments.len() > self.limits.arguments_bytes
+                            {
+                                return Err(completions::too_large().into());
+                            }
+                            take_call(call, id, name, &arguments, &mut taken, writer).await?;
                         }
                         Piece::Finish(why) => reason = why,
                         Piece::Usage(counted) => usage = Some(add(usage, counted)),
@@ -144,7 +175,7 @@ impl Model {
                     }
                     (tool, input) => {
                         let result = match (tool, input) {
-                            (Some(tool), Some(input)) => tool.run(&input, &self.notes).await,
+                            (Some(tool), Some(input)) => tool.run(&input, &notes).await,
                             (None, _) => Err("there is no such tool".to_owned()),
                             (_, None) => Err("the arguments are no JSON object".to_owned()),
                         };
@@ -167,6 +198,7 @@ impl Model {
     async fn run_approved(
         &self,
         request: &RunRequest,
+        notes: &Notes,
         writer: &mut Writer,
     ) -> Result<HashMap<String, String>, Stopped> {
         let mut results = HashMap::new();
@@ -178,7 +210,7 @@ impl Model {
             }
             let input = call.input.clone().or_else(|| parse(&call.arguments));
             let result = match (Tool::by_name(&call.name), input) {
-                (Some(tool), Some(input)) => tool.run(&input, &self.notes).await,
+                (Some(tool), Some(input)) => tool.run(&input, notes).await,
                 _ => Err("there is no such tool".to_owned()),
             };
             let content = tell(&call.id, result, writer).await?;
@@ -191,8 +223,8 @@ impl Model {
 #[async_trait]
 impl Agent for Model {
     async fn run(&self, request: RunRequest, out: RunSink) -> RunEnd {
-        let mut writer = Writer::new(&request, out);
-        match self.turn(&request, &mut writer).await {
+        let mut writer = Writer::new(&request, out.clone());
+        match self.turn(request, &out, &mut writer).await {
             Ok(()) | Err(Broken::Stopped) => RunEnd::Finished,
             Err(Broken::Failed(Failure { code, message })) => RunEnd::failed(code, message),
         }
@@ -209,19 +241,25 @@ fn at(calls: &mut Vec<Call>, place: usize) -> &mut Call {
     &mut calls[place]
 }
 
+/// Takes from what a model may still say in a run, which it is given back with each request.
+fn spend(room: &mut usize, bytes: usize) -> Result<(), Failure> {
+    *room = room.checked_sub(bytes).ok_or_else(completions::too_large)?;
+    Ok(())
+}
+
 async fn take_call(
     call: &mut Call,
     id: Option<String>,
     name: Option<String>,
     arguments: &str,
-    request: &RunRequest,
+    taken: &mut HashSet<String>,
     writer: &mut Writer,
 ) -> Result<(), Stopped> {
     if let (Some(id), false) = (id, call.started) {
         call.id = id;
     }
     if let (Some(name), false) = (name, call.started) {
-        call.name = name;
+        call.name = clipped(name);
     }
     call.arguments.push_str(arguments);
     if call.started {
@@ -234,14 +272,12 @@ async fn take_call(
     if call.name.is_empty() {
         return Ok(());
     }
-    // Some servers number calls from zero in every answer; in a session an id must be unique.
-    let taken =
-        request.history.messages.iter().any(|message| {
-            request.history.tool_calls(&message.id).any(|known| known.id == call.id)
-        });
-    if call.id.is_empty() || taken || call.id.len() < 8 {
+    // Some servers number calls from zero in every answer, or give two calls of an answer one id; in a session an id
+    // must be unique, because what a person approves is what runs.
+    if !(8..=MAX_NAME).contains(&call.id.len()) || taken.contains(&call.id) {
         call.id = format!("call_{}", Uuid::new_v4().simple());
     }
+    taken.insert(call.id.clone());
     call.started = true;
     writer.tool_start(&call.id, &call.name).await?;
     if call.arguments.is_empty() {
@@ -249,6 +285,12 @@ async fn take_call(
     } else {
         writer.tool_args(&call.id, &call.arguments).await
     }
+}
+
+/// A name that is no name is not kept in full length.
+fn clipped(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(MAX_NAME));
+    name
 }
 
 /// Writes a tool's result; gives the text that the model is told.
@@ -296,12 +338,13 @@ fn tool_message(id: &str, content: &str) -> Value {
 /// The session as chat messages. Every tool call gets a result, because endpoints insist on it. What another agent
 /// `asked` is told as a user's words: an assistant does not answer itself.
 fn conversation(
-    messages: &[Message],
+    history: &History,
     results: &HashMap<String, String>,
     asked: Option<&str>,
 ) -> Vec<Value> {
     let mut out = Vec::new();
-    for message in messages {
+    out.extend(history.note().map(|note| json!({"role": "system", "content": note})));
+    for message in &history.messages {
         let role = match message.role {
             Role::User => "user",
             Role::System => "system",

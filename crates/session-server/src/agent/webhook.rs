@@ -4,16 +4,20 @@
 //! at once, with the whole conversation. The answer's chunks are written as they came, in whatever dialect.
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use reqwest::{
     StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
 use session_protocol::{Message, Role, ToolCallPart};
 
-use super::{Agent, RunRequest, lines::Lines};
+use super::{
+    Agent, RunRequest,
+    reading::{Reading, Unreadable},
+};
 use crate::{
+    config::Limits,
     history,
     ssrf::{Outbound, Unanswered},
     turns::{Answer, Cause, RunEnd, RunSink},
@@ -22,11 +26,12 @@ use crate::{
 /// Agents behind URLs.
 pub(crate) struct Webhook {
     outbound: Outbound,
+    limits: Limits,
 }
 
 impl Webhook {
-    pub(crate) fn new(outbound: Outbound) -> Self {
-        Self { outbound }
+    pub(crate) fn new(outbound: Outbound, limits: Limits) -> Self {
+        Self { outbound, limits }
     }
 
     pub(crate) fn outbound(&self) -> &Outbound {
@@ -40,11 +45,19 @@ impl Agent for Webhook {
         let Some(headers) = headers(&request) else {
             return RunEnd::failed("agent_misconfigured", "The agent's headers cannot be sent.");
         };
-        let body = body(&request).to_string().into_bytes();
-        let response = match self.outbound.post(&request.spec.endpoint, headers, body).await {
+        let Ok(body) = serde_json::to_vec(&Body::of(&request)) else {
+            return RunEnd::failed("agent_misconfigured", "The agent's template cannot be sent.");
+        };
+        let RunRequest { spec, history, .. } = request;
+        let mut hold = history.into_hold();
+        if let Some(hold) = &mut hold {
+            hold.shrink_to(body.len());
+        }
+        let response = match self.outbound.post(&spec.endpoint, headers, body).await {
             Ok(response) => response,
             Err(error) => return unanswered(&error),
         };
+        drop(hold); // the agent has it
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
             return RunEnd::Finished; // the agent declines: no message appears
@@ -55,22 +68,13 @@ impl Agent for Webhook {
                 format!("The agent answered with status {}.", status.as_u16()),
             );
         }
-        let mut lines = Lines::default();
-        let mut bytes = response.bytes_stream();
+        let mut reading = Reading::new(response, &self.limits, out.clone());
         let mut sent = 0_u64;
-        while !lines.is_done() {
-            let Some(piece) = bytes.next().await else { break };
-            let Ok(piece) = piece else {
-                return RunEnd::failed(
-                    "agent_disconnected",
-                    "The connection to the agent broke before it was done.",
-                );
-            };
-            let Ok(chunks) = lines.push(&piece) else {
-                return RunEnd::failed(
-                    "chunk_too_large",
-                    "The agent sent a chunk that is too large.",
-                );
+        loop {
+            let chunks = match reading.next().await {
+                Ok(Some(chunks)) => chunks,
+                Ok(None) => break,
+                Err(error) => return unreadable(error),
             };
             for chunk in chunks {
                 sent += 1;
@@ -79,25 +83,35 @@ impl Agent for Webhook {
                 }
             }
         }
-        for chunk in lines.finish() {
-            sent += 1;
-            if out.emit_text(chunk).await.is_err() {
-                return RunEnd::Finished;
-            }
-        }
-        if sent == 0 && lines.dropped() > 0 {
+        if sent == 0 && reading.dropped() > 0 {
             return RunEnd::failed(
                 "agent_malformed",
                 "The agent's answer could not be read. It has to be server-sent events or lines of JSON.",
             );
         }
-        if lines.dropped() > 0 {
+        if reading.dropped() > 0 {
             tracing::warn!(
-                dropped = lines.dropped(),
+                dropped = reading.dropped(),
                 "an agent sent payloads that are no JSON objects"
             );
         }
         RunEnd::Finished
+    }
+}
+
+fn unreadable(error: Unreadable) -> RunEnd {
+    match error {
+        Unreadable::Stopped => RunEnd::Finished,
+        Unreadable::CutOff => RunEnd::failed(
+            "agent_disconnected",
+            "The connection to the agent broke before it was done.",
+        ),
+        Unreadable::LongChunk => {
+            RunEnd::failed("chunk_too_large", "The agent sent a chunk that is too large.")
+        }
+        Unreadable::LongAnswer => {
+            RunEnd::failed("answer_too_large", "The agent's answer is longer than one may be.")
+        }
     }
 }
 
@@ -106,6 +120,7 @@ fn unanswered(error: &Unanswered) -> RunEnd {
         Unanswered::Refused(_) | Unanswered::Redirects => {
             RunEnd::failed("agent_refused", error.to_string())
         }
+        Unanswered::Certificates => RunEnd::failed("no_certificates", error.to_string()),
         Unanswered::Failed(error) if error.is_timeout() => {
             RunEnd::failed("agent_timeout", "The agent did not answer in time.")
         }
@@ -126,35 +141,73 @@ fn headers(request: &RunRequest) -> Option<HeaderMap> {
     parsed.collect()
 }
 
-/// The request body. What the run is wins over the template; what says nothing gives way to it.
-fn body(request: &RunRequest) -> Value {
-    let mut body = match &request.spec.body_template {
-        Some(Value::Object(template)) => template.clone(),
-        _ => Map::new(),
-    };
-    let mut put = |key: &str, value: Value| {
-        body.insert(key.to_owned(), value);
-    };
-    put("threadId", request.session_id.clone().into());
-    put("runId", request.plan.run_id.clone().into());
-    put("messages", messages(request).into());
-    put("stream", true.into());
-    if let Cause::Answers { parent_run_id } = &request.plan.cause {
-        if let Some(parent) = parent_run_id {
-            put("parentRunId", parent.clone().into());
+/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins over
+/// the template; what says nothing gives way to it.
+struct Body<'a> {
+    fields: Map<String, Value>,
+    request: &'a RunRequest,
+}
+
+impl<'a> Body<'a> {
+    fn of(request: &'a RunRequest) -> Self {
+        let mut fields = match &request.spec.body_template {
+            Some(Value::Object(template)) => template.clone(),
+            _ => Map::new(),
+        };
+        let mut put = |key: &str, value: Value| {
+            fields.insert(key.to_owned(), value);
+        };
+        put("threadId", request.session_id.clone().into());
+        put("runId", request.plan.run_id.clone().into());
+        put(MESSAGES, Value::Null);
+        put("stream", true.into());
+        if let Cause::Answers { parent_run_id } = &request.plan.cause {
+            if let Some(parent) = parent_run_id {
+                put("parentRunId", parent.clone().into());
+            }
+            let resume = request.answers.iter().map(|answer| resumed(answer, request));
+            put("resume", resume.collect());
         }
-        let resume = request.answers.iter().map(|answer| resumed(answer, request));
-        put("resume", resume.collect());
+        for (key, nothing) in [
+            ("state", json!({})),
+            ("tools", json!([])),
+            ("context", json!([])),
+            ("forwardedProps", json!({})),
+        ] {
+            fields.entry(key).or_insert(nothing);
+        }
+        Self { fields, request }
     }
-    for (key, nothing) in [
-        ("state", json!({})),
-        ("tools", json!([])),
-        ("context", json!([])),
-        ("forwardedProps", json!({})),
-    ] {
-        body.entry(key).or_insert(nothing);
+}
+
+/// The field of the body that holds the conversation, which is written straight into the request's bytes.
+const MESSAGES: &str = "messages";
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_map(Some(self.fields.len()))?;
+        for (key, value) in &self.fields {
+            if key == MESSAGES {
+                body.serialize_entry(key, &Conversation(self.request))?;
+            } else {
+                body.serialize_entry(key, value)?;
+            }
+        }
+        body.end()
     }
-    Value::Object(body)
+}
+
+/// The conversation as AG-UI messages: tool calls on the assistant's message, results as messages of role `tool`.
+struct Conversation<'a>(&'a RunRequest);
+
+impl Serialize for Conversation<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let history = &self.0.history;
+        let note = history.note().map(|note| {
+            json!({"id": format!("{}-note", self.0.plan.run_id), "role": "system", "content": note})
+        });
+        serializer.collect_seq(note.into_iter().chain(history.messages.iter().flat_map(said)))
+    }
 }
 
 fn resumed(answer: &Answer, request: &RunRequest) -> Value {
@@ -186,11 +239,6 @@ fn resumed(answer: &Answer, request: &RunRequest) -> Value {
             })
         }
     }
-}
-
-/// The conversation as AG-UI messages: tool calls on the assistant's message, results as messages of role `tool`.
-fn messages(request: &RunRequest) -> Vec<Value> {
-    request.history.messages.iter().flat_map(said).collect()
 }
 
 fn said(message: &Message) -> Vec<Value> {

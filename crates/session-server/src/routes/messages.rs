@@ -1,6 +1,8 @@
 //! Saying something, and stopping those who answer.
 
-use axum::{Json, extract::State, response::Response};
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use session_protocol::{AgentSpec, Message};
 use utoipa::ToSchema;
@@ -10,11 +12,14 @@ use super::{App, Body, SessionId, agents, no_content, nullable, uuid};
 use crate::{
     access::{self, Acting},
     event::Role,
-    history,
+    history::{self, Unread, Wanted},
     problem::Problem,
     session::{Mode, NewMessage},
-    sessions::Open,
+    sessions::{Open, Shared},
 };
+
+/// How long a request waits for room to read a message.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -109,8 +114,7 @@ pub(super) async fn regenerate(
     let again = match (&body.content, &body.from_message_id) {
         (Some(_), _) => None,
         (None, Some(from)) => {
-            let history = history::load(&*app.sessions.shared().streams, &session).await?;
-            let said = history.message(from).map(Message::plain_text);
+            let said = text_of(&app, &session, from).await?;
             Some(said.ok_or(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"))?)
         }
         (None, None) => return Err(Problem::bad_request("content or fromMessageId is needed")),
@@ -144,6 +148,23 @@ pub(super) async fn regenerate(
         })
         .await?;
     Ok(Json(Done::new()))
+}
+
+/// What a message says. Nothing else of the session is kept in memory.
+async fn text_of(app: &App, session: &str, message: &str) -> Result<Option<String>, Problem> {
+    let Shared { streams, budget, limits, .. } = app.sessions.shared();
+    let wanted = Wanted::Message(message.to_owned());
+    let history = history::load(&**streams, budget, limits, session, &wanted);
+    let history = tokio::time::timeout(PATIENCE, history).await.map_err(|_| Problem::busy())?;
+    match history {
+        Ok(history) => Ok(history.message(message).map(Message::plain_text)),
+        Err(Unread::Stream(error)) => Err(error.into()),
+        Err(Unread::TooLong) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "MESSAGE_TOO_LARGE",
+            "The message is longer than an agent can be given; write it anew",
+        )),
+    }
 }
 
 /// Stops the run that writes a message. Without one: the runs that the actor began, or, where there are none, every run

@@ -9,24 +9,33 @@ use session_protocol::{Message, SessionFold};
 use super::Session;
 use crate::turns::{Cause, RunPlan};
 
+/// Bytes of rows of a run, and of words before it, that others hear: who is to react is mentioned before that.
+const MAX_HEARD: usize = 1 << 20;
+
 /// What an agent said in a message, folded while it says it, where another agent may want to hear it.
 pub(super) struct Hearing {
     /// In its runs before.
     before: String,
     run: SessionFold,
+    /// Bytes of rows so far.
+    heard: usize,
 }
 
 impl Hearing {
     pub(super) fn new(session_id: &str) -> Self {
-        Self { before: String::new(), run: SessionFold::new(session_id) }
+        Self { before: String::new(), run: SessionFold::new(session_id), heard: 0 }
     }
 
-    pub(super) fn before(&mut self, text: String) {
+    pub(super) fn before(&mut self, mut text: String) {
+        text.truncate(text.floor_char_boundary(MAX_HEARD));
         self.before = text;
     }
 
     pub(super) fn hear(&mut self, item: &[u8]) {
-        self.run.apply([item].iter(), &mut ());
+        self.heard = self.heard.saturating_add(item.len());
+        if self.heard <= MAX_HEARD {
+            self.run.apply([item].iter(), &mut ());
+        }
     }
 
     fn text(&self) -> String {

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    budget::Hold,
     event::{self, Role, Row, RunMark},
     ledger::{Ledger, Lifecycle, Wish},
     problem::Problem,
@@ -55,6 +56,8 @@ pub(crate) struct Batch {
     pub(crate) after: Vec<Op>,
     pub(crate) starts: Vec<Start>,
     pub(crate) waiters: Vec<Waiter>,
+    /// Room that is taken for the events.
+    pub(crate) holds: Vec<Hold>,
     /// Somebody says something in it. Ends, answers and deletions have room in a session that is full.
     pub(crate) grows: bool,
 }
@@ -196,6 +199,7 @@ impl Session {
     pub(crate) fn settle_for_reading(&mut self) {
         self.is_closing = true;
         self.batch.events.clear();
+        self.batch.holds.clear();
         self.batch.starts.clear();
         let led = std::mem::take(&mut self.runs).into_values().map(|live| live.plan);
         let given_up: Vec<RunPlan> = led.chain(std::mem::take(&mut self.queued)).collect();

@@ -178,11 +178,14 @@ impl Session {
     /// Takes what a run sent. Output of runs that were stopped is dropped.
     pub(crate) fn output(&mut self, output: RunOutput) {
         match output.what {
-            Output::Chunk(chunk) => {
+            Output::Chunk(chunk, hold) => {
                 // It is put back below: nothing in between looks at the runs.
                 let Some(mut live) = self.runs.remove(&output.run_id) else { return };
                 self.take_chunk(&mut live, &chunk);
                 self.runs.insert(output.run_id, live);
+                if !self.batch.events.is_empty() {
+                    self.batch.holds.push(hold); // until what it became is in the stream
+                }
             }
             Output::Before(text) => {
                 let live = self.runs.get_mut(&output.run_id);

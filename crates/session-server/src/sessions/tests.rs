@@ -78,6 +78,7 @@ fn sessions() -> (TempDir, Sessions) {
         agents: Agents::new(&config).unwrap(),
         metrics: Metrics::new(),
         budget: Budget::new(&config.limits),
+        limits: config.limits.clone(),
         instance: "test".to_owned(),
         agent_depth: 3,
         silence: config.silence,

@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use durable_stream::{
     AppendOptions, Client, CreateOptions, Error, Live, Offset, ProducerStamp, RetryPolicy,
-    StreamHandle,
+    StreamHandle, http_client,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use url::Url;
@@ -57,12 +57,13 @@ impl Remote {
             Client::builder().headers(headers.clone()).retry(retry).follow_retry(retry).build()
         };
         let (writer, client) = (client(6).map_err(bad)?, client(2).map_err(bad)?);
-        let pass = reqwest::Client::builder()
-            .default_headers(headers)
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(READ_IDLE)
-            .build()
-            .map_err(ServerError::HttpClient)?;
+        let pass = http_client(|| {
+            reqwest::Client::builder()
+                .default_headers(headers.clone())
+                .connect_timeout(Duration::from_secs(10))
+                .read_timeout(READ_IDLE)
+        });
+        let pass = pass.map_err(ServerError::HttpClient)?;
         Ok(Self { base: url.clone(), writer, client, pass })
     }
 

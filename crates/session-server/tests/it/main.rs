@@ -5,6 +5,7 @@
 
 mod access;
 mod authority;
+mod border;
 mod conformance;
 mod connections;
 mod defects;

@@ -3,7 +3,7 @@
 use std::{env, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use durable_stream::{Client, StreamHandle};
+use durable_stream::{Client, NO_CERTIFICATES, StreamHandle, http_client, lacks_certificates};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -83,7 +83,7 @@ impl Remote {
             let connect = CONNECT.min(patience);
             reqwest::Client::builder().connect_timeout(connect).timeout(patience)
         };
-        let http = http().build().context("TLS cannot be set up on this system")?;
+        let http = http_client(http).context("TLS cannot be set up on this system")?;
         Ok(Self {
             base: server.url,
             session: normalised(session), // as every session is named
@@ -159,6 +159,9 @@ impl Remote {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        if lacks_certificates(error) {
+            return anyhow!("{} cannot be reached. {NO_CERTIFICATES}", self.base);
+        }
         let what = if error.is_connect() && !error.is_timeout() {
             "cannot be reached. Is it running? `threadkeep serve` starts one"
         } else if error.is_timeout() {

@@ -1,0 +1,52 @@
+//! HTTP clients for systems that may have no CA certificates.
+
+use std::error::Error;
+use std::io;
+use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A client could be made without the system's CA certificates only.
+static NONE: AtomicBool = AtomicBool::new(false);
+
+/// What is missing when [`lacks_certificates`] says so, and what to do: one sentence for people.
+pub const NO_CERTIFICATES: &str = "This system has no CA certificates, so no HTTPS server can be trusted. Install \
+     them (the package ca-certificates) or name a file of them in SSL_CERT_FILE, then start the program again.";
+
+/// Makes an HTTP client, also where the system has no CA certificates: loopback and plain HTTP work there as
+/// everywhere, and an HTTPS request fails (see [`lacks_certificates`]). Without this no client could be made at all.
+///
+/// `builder` is asked again when the first client cannot be made. The system's certificates are then not looked for again.
+///
+/// # Errors
+///
+/// The client cannot be made for another reason: its proxy, its resolver or its own certificates.
+pub fn http_client(
+    builder: impl Fn() -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, reqwest::Error> {
+    let bare = || builder().tls_certs_only([]).build();
+    if NONE.load(Ordering::Relaxed) {
+        return bare();
+    }
+    builder().build().or_else(|_| {
+        let client = bare()?;
+        NONE.store(true, Ordering::Relaxed);
+        Ok(client)
+    })
+}
+
+/// Whether a request failed because the system has no CA certificates.
+#[must_use]
+pub fn lacks_certificates(error: &reqwest::Error) -> bool {
+    let in_tls = iter::successors(error.source(), |&cause| beneath(cause)).any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        // TLS reports what it does not trust as invalid data.
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+    });
+    NONE.load(Ordering::Relaxed) && error.is_connect() && in_tls
+}
+
+/// What an error was made of. What an I/O error wraps is not its source: that is the source of what it wraps.
+fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source())
+}
