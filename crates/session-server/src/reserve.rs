@@ -51,25 +51,27 @@ impl Reserve {
     }
 
     /// Whether a commit after which the database's file must get so many bytes longer leaves enough for a deletion. The
-    /// reserve is made longer for it where it can be.
+    /// reserve is made longer for it where it can be. One that was given up or is not complete covers nothing: what room
+    /// there is belongs to who tidies up.
     pub(crate) fn covers(&mut self, growth: u64) -> bool {
-        let needed = growth.saturating_add(self.work).max(self.wanted);
-        if self.held >= needed {
-            return true;
-        }
-        self.keep();
         let enough = growth.saturating_add(self.work);
-        if self.held >= enough {
-            return true;
-        }
+        self.is_whole() && (self.held >= enough || self.lengthen(enough))
+    }
+
+    /// Makes the file so long at least, or leaves it as it is.
+    fn lengthen(&mut self, to: u64) -> bool {
         let before = self.held;
         // In larger steps than asked for: a log grows by small ones.
-        let longer = enough.next_multiple_of(1 << 20);
-        if self.extend(longer).is_err() && self.held < enough {
-            self.shorten(before.max(self.wanted.min(self.held)));
-            return false;
+        self.extend(to.next_multiple_of(1 << 20)).ok();
+        if self.held >= to {
+            return true;
         }
-        true
+        if before == 0 {
+            self.give_up();
+        } else {
+            self.shorten(before);
+        }
+        false
     }
 
     /// Gives back what only a large commit needed.
@@ -130,7 +132,7 @@ pub(crate) fn fold(
     reserve: &mut Reserve,
 ) -> rusqlite::Result<()> {
     let longer = growth(db, file)?;
-    if longer > reserve.held && !reserve.covers(longer) {
+    if longer > reserve.held && !reserve.lengthen(longer) {
         return Err(full());
     }
     let checkpoint =
@@ -172,6 +174,8 @@ mod tests {
         reserve.trim();
         assert_eq!(size(), KEPT);
         assert!(reserve.give_up() && !reserve.give_up() && size() == 0);
+        assert!(!reserve.covers(0), "it was given up");
+        reserve.keep();
         assert!(reserve.covers(0) && reserve.is_whole());
     }
 }

@@ -204,6 +204,7 @@ impl Writer {
         frees: bool,
         mut work: impl FnMut(&Connection) -> rusqlite::Result<()>,
     ) -> rusqlite::Result<()> {
+        self.reserve.keep();
         let mut done = self.attempt(frees, &mut work);
         if done.as_ref().is_err_and(is_full) {
             self.fold();

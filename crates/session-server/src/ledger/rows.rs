@@ -10,7 +10,7 @@ pub(super) enum Rows {
     /// From the first to the last, which is nearly always all there is.
     Run(u64, u64),
     /// First numbers and last ones.
-    Runs(Box<BTreeMap<u64, u64>>),
+    Runs(BTreeMap<u64, u64>),
 }
 
 impl Rows {
@@ -55,8 +55,8 @@ impl Rows {
 
     fn runs(&mut self, change: impl FnOnce(&mut BTreeMap<u64, u64>)) {
         let mut runs = match std::mem::take(self) {
-            Self::None => Box::default(),
-            Self::Run(first, last) => Box::new(BTreeMap::from([(first, last)])),
+            Self::None => BTreeMap::new(),
+            Self::Run(first, last) => BTreeMap::from([(first, last)]),
             Self::Runs(runs) => runs,
         };
         change(&mut runs);

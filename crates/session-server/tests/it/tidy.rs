@@ -208,7 +208,7 @@ async fn append(rig: &Rig, session: &str, items: &Value) {
     assert!(answer.status().is_success(), "{}", answer.status());
 }
 
-fn present(actor: &str, device: &str, last_seen: &str, beat: Value) -> Value {
+fn present(actor: &str, device: &str, last_seen: &str, beat: &Value) -> Value {
     json!({
         "type": "presence",
         "key": format!("{actor}:{device}"),
@@ -228,9 +228,7 @@ async fn no_time_that_a_row_holds_stops_its_session() {
     let rows: Vec<Value> = rows
         .iter()
         .enumerate()
-        .map(|(n, at)| {
-            present("ann", &format!("d{n}"), at, json!([null, 1e300, 0.1])[n % 3].clone())
-        })
+        .map(|(n, at)| present("ann", &format!("d{n}"), at, &json!([null, 1e300, 0.1])[n % 3]))
         .collect();
     append(&rig, &talk.id, &json!(rows)).await;
     let rig = rig.crashed_copy(|_| {}).await;
@@ -247,11 +245,11 @@ async fn a_clock_that_was_set_back_keeps_nobody_online() {
     let talk = rig.session("builtin:demo").await;
     let tomorrow = jiff_tomorrow();
     let other = {
-        let mut row = present("bob", "d", &tomorrow, json!(0.2));
+        let mut row = present("bob", "d", &tomorrow, &json!(0.2));
         row["key"] = json!("somebody's own key");
         row
     };
-    append(&rig, &talk.id, &json!([present("ann", "d", &tomorrow, json!(0.2)), other])).await;
+    append(&rig, &talk.id, &json!([present("ann", "d", &tomorrow, &json!(0.2)), other])).await;
     talk.send("hello").await;
     let offline = |log: &Log, key: &str| {
         let last = log.items.iter().rfind(|item| item["key"] == key);
@@ -285,7 +283,7 @@ async fn a_login_costs_the_same_however_many_devices_there_are() {
     let rig = Rig::new().await;
     let (few, many) = (rig.session("builtin:demo").await, rig.session("builtin:demo").await);
     let rows: Vec<Value> = (0..8_000)
-        .map(|n| present(&format!("a{n}"), "d", "2026-01-01T00:00:00.000Z", json!(3600)))
+        .map(|n| present(&format!("a{n}"), "d", "2026-01-01T00:00:00.000Z", &json!(3600)))
         .collect();
     append(&rig, &many.id, &json!(rows)).await;
     let login = async |path: &str| {

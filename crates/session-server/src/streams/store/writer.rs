@@ -142,7 +142,8 @@ impl Writer {
                 self.commit(group, &mut litter);
                 commits += 1;
                 self.fold_when_due();
-                if !litter || commits % TIDY_EVERY != 0 {
+                let soon = commits % TIDY_EVERY == 0 || !self.reserve.is_whole();
+                if !litter || !soon {
                     continue;
                 }
             }
@@ -175,6 +176,9 @@ impl Writer {
         };
         if is_full(&error) {
             self.fold("TRUNCATE"); // what the log holds twice may be room enough
+            if !*litter {
+                self.reserve.keep(); // there may be room again; while there is litter it is for removing that
+            }
             group.sort_by_key(|job| !job.frees());
         } else if group.len() == 1 {
             return group.into_iter().for_each(|job| job.answer(Some(failure(&error))));
