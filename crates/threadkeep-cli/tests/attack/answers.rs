@@ -103,7 +103,7 @@ pub async fn one_id_again(mut a: Attack) {
             let told = a.asked(&agent, message + 1 + requests).await;
             if !(asked && got.status == 204 && told) {
                 return a.found.add(format!(
-                    "request {n} of message {message} under one id was made: {asked}, its answer got {}, \
+                    "request {n} ({path}) of message {message} under one id was made: {asked}, its answer got {}, \
                      its agent was told: {told}",
                     got.status
                 ));

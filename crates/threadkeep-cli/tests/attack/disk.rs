@@ -7,22 +7,23 @@ use serde_json::{Value, json};
 
 use super::{
     lab::{Attack, Lab, OWNER, until},
-    server::Server,
+    server::{Running, Server},
 };
 
 /// A small server of its own.
-fn another(a: &Attack, more: &[&str]) -> (tempfile::TempDir, Attack) {
+fn another(a: &Attack, more: &[&str]) -> (tempfile::TempDir, Running, Attack) {
     let folder = tempfile::tempdir().unwrap();
     let token = a.token(OWNER).to_owned();
     let server = Arc::new(Server::start(folder.path(), &token, more));
     let lab = Arc::new(Lab::new(server, a.hooks.clone(), token));
-    (folder, Attack::new(&lab, a.dice.clone(), &a.found))
+    let running = Running(Arc::clone(&lab.server));
+    (folder, running, Attack::new(&lab, a.dice.clone(), &a.found))
 }
 
 /// A full disk can be read and tidied up, and an answer says what was done.
 pub async fn full_disk(mut a: Attack) {
     let size = (4 + a.dice.below(28)) << 20;
-    let (_folder, mut b) = another(&a, &["--max-streams", &size.to_string()]);
+    let (_folder, _running, mut b) = another(&a, &["--max-streams", &size.to_string()]);
     let words = "x".repeat(*a.dice.of(&[100_000, 500_000, 2_000_000]));
     let mut rooms = Vec::new();
     let mut full = false;
@@ -55,7 +56,7 @@ pub async fn full_disk(mut a: Attack) {
 
 /// An older `server.sqlite` beside newer streams goes on.
 pub async fn older_database(mut a: Attack) {
-    let (_folder, mut b) = another(&a, &[]);
+    let (_folder, _running, mut b) = another(&a, &[]);
     let room = b.id();
     let send = |id: String| json!({"messageId": id, "content": "hello"});
     let body = send(b.id());

@@ -127,7 +127,12 @@ impl Lab {
     pub async fn ask_with(&self, token: &str, method: Method, path: &str, body: String) -> Got {
         let call = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(token);
         let call = call.header("content-type", "application/json").body(body);
-        let Ok(answer) = call.send().await else { return Got { status: 0, body: Value::Null } };
+        let again = call.try_clone().expect("its body is in memory");
+        let mut answer = call.send().await;
+        if answer.as_ref().is_err_and(|error| !error.is_timeout()) {
+            answer = again.send().await; // a connection of before a restart
+        }
+        let Ok(answer) = answer else { return Got { status: 0, body: Value::Null } };
         let status = answer.status().as_u16();
         let body = answer.bytes().await.unwrap_or_default();
         Got { status, body: serde_json::from_slice(&body).unwrap_or_default() }

@@ -14,13 +14,18 @@ use super::{
 
 /// Anything that is asked of a session with odd rows.
 const SOON: Duration = Duration::from_secs(5);
+/// How long a session is made large at most.
+const FILLING: Duration = Duration::from_secs(10);
 
 /// Megabytes of messages, as many as the server takes; gives the session and the first message.
 async fn big(a: &mut Attack, agents: &[(&str, &str)], messages: usize) -> (String, String) {
     let room = a.room(agents).await;
     let words = "x".repeat(3_900_000);
-    let mut first = None;
+    let (mut first, end) = (None, Instant::now() + FILLING);
     for _ in 0..messages {
+        if Instant::now() > end {
+            break;
+        }
         let id = a.id();
         let got =
             a.post(MALLORY, &room, "/messages", json!({"messageId": id, "content": words})).await;

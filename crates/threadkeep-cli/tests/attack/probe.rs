@@ -93,10 +93,12 @@ impl Probe {
         let (server, lost) = (Arc::clone(&self.server), Arc::clone(&self.lost));
         let (paused, idle) = (Arc::clone(&self.paused), Arc::clone(&self.idle_mb));
         std::thread::spawn(move || {
-            loop {
+            while !server.has_ended() {
                 std::thread::sleep(Duration::from_millis(10));
                 let above = server.memory().0 - *idle.lock().unwrap();
-                let why = if server.is_dead() {
+                let why = if server.has_ended() {
+                    return;
+                } else if server.is_dead() {
                     "the server died".to_owned()
                 } else if above > GIVE_UP_MB {
                     format!("memory went {above:.0} MB above idle: the server was started anew")

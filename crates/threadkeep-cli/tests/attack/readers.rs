@@ -80,14 +80,16 @@ pub async fn revoked_readers(mut a: Attack) {
     }
     // They are let in, or answered at once, before the token goes.
     let settled = Instant::now() + Duration::from_millis(300);
-    let mut reading = Vec::new();
+    let (mut reading, mut answered) = (Vec::new(), Vec::new());
     for (target, mut stream) in streams {
-        let (_, ended) = heard(&mut stream, settled).await;
-        if !ended {
+        let (answer, ended) = heard(&mut stream, settled).await;
+        if ended {
+            answered.push(String::from_utf8_lossy(&answer).chars().take(12).collect::<String>());
+        } else {
             reading.push((target, stream));
         }
     }
-    a.check(reading.len() >= 4, || format!("only {} of the readers follow", reading.len()));
+    a.check(reading.len() >= 4, || format!("few readers follow, the others got {answered:?}"));
     let tokens = Tokens::open(&a.data()).unwrap();
     tokens.revoke(&name).unwrap();
     let deadline = Instant::now() + REVOKED;

@@ -6,7 +6,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Signs of a panic in what the server logs.
@@ -14,14 +17,19 @@ const PANIC: &str = "panicked at";
 
 pub struct Server {
     process: Mutex<Child>,
+    ended: AtomicBool,
     command: Mutex<Command>,
     pub address: SocketAddr,
     pub folder: PathBuf,
 }
 
-impl Drop for Server {
+/// Ends the server with the value, whoever else holds it.
+pub struct Running(pub Arc<Server>);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap();
+        self.0.ended.store(true, Ordering::SeqCst);
+        let mut process = self.0.process.lock().unwrap();
         process.kill().ok();
         process.wait().ok();
     }
@@ -40,7 +48,8 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.unwrap());
         let process = Mutex::new(listening(&mut command));
         let command = Mutex::new(command);
-        Self { process, command, address: free, folder: folder.to_owned() }
+        let ended = AtomicBool::new(false);
+        Self { process, ended, command, address: free, folder: folder.to_owned() }
     }
 
     /// Ends it without a warning, and starts it on the same folder and port.
@@ -51,10 +60,18 @@ impl Server {
     /// As [`restart`](Self::restart), with something that is done to the folder meanwhile.
     pub fn restart_with(&self, meanwhile: impl FnOnce()) {
         let mut process = self.process.lock().unwrap();
+        if self.has_ended() {
+            return;
+        }
         process.kill().ok();
         process.wait().ok();
         meanwhile();
         *process = listening(&mut self.command.lock().unwrap());
+    }
+
+    /// It is not wanted any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     pub fn is_dead(&self) -> bool {

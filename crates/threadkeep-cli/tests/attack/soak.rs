@@ -19,7 +19,7 @@ use super::{
     memory, names,
     probe::{Probe, Seen},
     readers,
-    server::Server,
+    server::{Running, Server},
 };
 
 /// Longer than any attack goes on; one that hangs was not answered.
@@ -106,7 +106,7 @@ fn number(name: &str) -> Option<u64> {
 
 async fn soak() {
     let seed = number("THREADKEEP_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
-    let time = Duration::from_secs(number("THREADKEEP_ATTACK_SECONDS").unwrap_or(480).min(540));
+    let time = Duration::from_secs(number("THREADKEEP_ATTACK_SECONDS").unwrap_or(480).min(500));
     println!("THREADKEEP_SEED={seed} repeats this run");
     let only = std::env::var("THREADKEEP_ATTACKS").unwrap_or_default();
     let picked = |kind: &&Kind| only.split(',').any(|part| kind.name.contains(part));
@@ -117,6 +117,7 @@ async fn soak() {
     let model = format!("{}/v1", hooks.origin);
     let more = ["--allow-agent-origin", &hooks.origin, "--model-url", &model, "--model", "rogue"];
     let server = Arc::new(Server::start(folder.path(), OWNER_TOKEN, &more));
+    let _running = Running(Arc::clone(&server));
     let probe = Probe::start(Arc::clone(&server));
     let lab = Arc::new(Lab::new(server, hooks, OWNER_TOKEN.to_owned()));
     let found = Found::default();
@@ -129,7 +130,11 @@ async fn soak() {
     let mut soak = Soak { lab, probe, rows: BTreeMap::new() };
     let end = Instant::now() + time;
     for kind in &all {
-        soak.round(&[*kind], &mut dice, &found).await;
+        if Instant::now() < end {
+            soak.round(&[*kind], &mut dice, &found).await;
+        } else {
+            println!("there was no time for {}", kind.name);
+        }
     }
     while Instant::now() < end {
         let mix: Vec<&Kind> = (0..2 + dice.below(2)).map(|_| *dice.of(&all)).collect();
