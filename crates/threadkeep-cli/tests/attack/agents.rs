@@ -65,19 +65,16 @@ async fn unleash(a: &mut Attack, agents: &[Hook]) {
 
 /// Lines of an object that does not end, which must not be parsed again for each.
 pub async fn unfinished_objects(mut a: Attack) {
-    let (begin, line) = *a.dice.of(&[
-        ("data: {\"a\":[1\n", "data: ,1\n"),
-        ("data: {\"type\":\"x\",\"a\":\"\n", "data: x\n"),
-        ("data: {\n", "data: {\n"),
-        ("{\n", "data: [\n"),
-    ]);
-    let lines = line.repeat(2000);
-    let agents: Vec<Hook> = (0..2 + a.dice.below(2))
+    let (begin, line) = *a
+        .dice
+        .of(&[("data: {\"a\":[1\n", "data: ,1\n"), ("data: {\"a\":1\n", "data: ,\"a\":1\n")]);
+    let much = format!("{begin}{}", line.repeat(2_600_000 / line.len()));
+    let agents: Vec<Hook> = (0..2 + a.dice.below(3))
         .map(|_| {
-            let lines = lines.clone();
+            let much = much.clone();
             a.hooks.floods("", move |to| {
-                let lines = lines.clone();
-                async move { pour(to, begin, lines.as_bytes(), Duration::ZERO).await }
+                let much = much.clone();
+                async move { pour(to, &much, b": silence\n", Duration::from_millis(100)).await }
             })
         })
         .collect();
@@ -110,8 +107,8 @@ pub async fn bombs(mut a: Attack) {
     } else {
         line.repeat((1 << 20) / line.len()).into()
     };
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..256 {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for _ in 0..64 {
         packed.write_all(&plain).unwrap();
     }
     let packed = packed.finish().unwrap();

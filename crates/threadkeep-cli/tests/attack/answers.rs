@@ -78,7 +78,7 @@ pub async fn one_id_for_two(mut a: Attack) {
 pub async fn one_id_again(mut a: Attack) {
     let call = format!("call-{}", a.dice.next());
     let approval = (a.dice.below(2) == 0).then(|| format!("approval_{call}"));
-    let again = a.dice.below(3);
+    let again = a.dice.below(2);
     let agent = asks(&a, &call, approval.as_deref(), again);
     let room = a.room(&[("agent", &agent.url)]).await;
     let path =

@@ -215,7 +215,7 @@ fn changes(before: &SessionFold, after: &SessionFold, ours: &[String]) -> Vec<St
     }
     for call in before.tool_calls() {
         let now = after.tool_calls();
-        if !now.iter().any(|now| *now == call) {
+        if !now.contains(&call) {
             found.push("a call of another agent is not what it was".to_owned());
         }
     }

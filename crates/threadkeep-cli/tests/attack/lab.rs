@@ -174,13 +174,6 @@ impl Lab {
     pub async fn until(&self, session: &str, so: impl Fn(&SessionFold) -> bool) -> bool {
         until(|| async { so(&self.folded(session).await) }).await
     }
-
-    /// A whole message, as the server writes it for people.
-    pub fn said(&self, message: &str, actor: &str, text: &str) -> Value {
-        let inner = json!({"type": "whole-message", "message": {"id": message, "role": "user",
-            "parts": [{"type": "text", "content": text}]}});
-        row(message, 0, actor, "user", &inner)
-    }
 }
 
 /// Asks until something is so; false when it is not in time.

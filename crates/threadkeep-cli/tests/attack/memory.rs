@@ -161,22 +161,24 @@ async fn poison(mut a: Attack) {
     let chunk = json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"});
     let far = |seq: u64| row("m", seq, "x", "assistant", &chunk);
     let rows = [
-        presence(json!("9999-12-30T22:00:00Z"), Value::Null),
-        presence(json!("9999-12-30T22:00:00Z"), json!(30)),
-        presence(json!("-009999-01-02T01:59:59Z"), json!(1e308)),
-        presence(json!("2026-01-01T00:00:00Z"), json!(1e19)),
-        presence(json!(i64::MAX), json!(-1e308)),
-        far(200_000_000),
-        far(u64::MAX - 1),
-        far(u64::MAX),
-        far(1 << 53),
+        ("seen in the year 9999", presence(json!("9999-12-30T22:00:00Z"), Value::Null)),
+        ("seen in 9999, beating", presence(json!("9999-12-30T22:00:00Z"), json!(30))),
+        ("seen in -9999", presence(json!("-009999-01-02T01:59:59Z"), json!(1e308))),
+        ("beating every 1e19 s", presence(json!("2026-01-01T00:00:00Z"), json!(1e19))),
+        ("seen at a number", presence(json!(i64::MAX), json!(-1e308))),
+        ("row 200000000", far(200_000_000)),
+        ("row 2^64-2", far(u64::MAX - 1)),
+        ("row 2^64-1", far(u64::MAX)),
+        ("row 2^53", far(1 << 53)),
     ];
-    let picked: Vec<Value> = (0..1 + a.dice.below(3)).map(|_| a.dice.of(&rows).clone()).collect();
+    let first = a.dice.below(rows.len());
+    let picked = [&rows[first], &rows[(first + 1 + a.dice.below(rows.len() - 1)) % rows.len()]];
+    let shown = picked.map(|(name, _)| *name).join(" and ");
+    let picked = picked.map(|(_, row)| row.clone());
     let agent = a.hooks.says(|_| text("hello"));
     let room = a.room(&[("agent", &agent.url)]).await;
     a.say(ANN, &room, "hello").await;
-    let appended = a.append(OWNER, &room, &picked.clone().into()).await;
-    let shown = Value::from(picked).to_string();
+    a.append(OWNER, &room, &json!(picked)).await;
     let answers = |got: &Got| !matches!(got.status, 0 | 500..);
     let wishes = [
         ("/login", json!({"actorId": "y", "deviceId": "d", "heartbeatSeconds": 30})),
@@ -215,6 +217,5 @@ async fn poison(mut a: Attack) {
     let all = keys.len();
     keys.sort();
     keys.dedup();
-    let own_twice = appended.is_ok() && shown.matches("chunk").count() > 1;
-    a.check(keys.len() == all || own_twice, || format!("a key was written twice behind {shown}"));
+    a.check(keys.len() == all, || format!("a key was written twice behind {shown}"));
 }

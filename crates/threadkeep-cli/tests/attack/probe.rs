@@ -65,8 +65,7 @@ impl Probe {
         let echo_address = echo.local_addr().unwrap();
         std::thread::spawn(move || {
             for mut stream in echo.incoming().flatten() {
-                let mut asked = [0; 512];
-                stream.read(&mut asked).ok();
+                stream.read_exact(&mut [0; GET.len()]).ok();
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok();
             }
         });

@@ -24,6 +24,8 @@ use super::{
 
 /// Longer than any attack goes on; one that hangs was not answered.
 const ROUND: Duration = Duration::from_secs(60);
+/// Failures of one attack that are printed.
+const SHOWN: usize = 6;
 const MOST_MB: f64 = 300.0;
 const OWNER_TOKEN: &str = "the-owner-of-the-attacked-server";
 /// Sessions that the list has beside those of the attacks.
@@ -78,7 +80,7 @@ struct Row {
     /// Alone, and in mixes.
     peak_mb: [f64; 2],
     worst: Seen,
-    failures: Vec<String>,
+    failures: usize,
 }
 
 struct Soak {
@@ -200,9 +202,12 @@ impl Soak {
             if seen.own >= row.worst.own {
                 row.worst = seen;
             }
-            for what in found.take().into_iter().chain(common.iter().cloned()) {
-                println!("   FAILED {}: {what:.900}", kind.name);
-                row.failures.push(what);
+            let failures = found.take().into_iter().chain(common.iter().cloned());
+            for (n, what) in failures.enumerate() {
+                if n < SHOWN {
+                    println!("   FAILED {}: {what:.900}", kind.name);
+                }
+                row.failures += 1;
             }
         }
         if !common.is_empty() {
@@ -232,7 +237,7 @@ impl Soak {
                 row.worst.health.as_millis(),
                 row.worst.echo.as_millis(),
                 row.worst.others * 100.0,
-                row.failures.len(),
+                row.failures,
             );
         }
         let (messages, slowest) = (&honest.messages, &honest.slowest_ms);
@@ -242,12 +247,8 @@ impl Soak {
             self.lab.server.memory().0,
             self.lab.server.panics().len(),
         );
-        let failed: Vec<&str> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| !row.failures.is_empty())
-            .map(|(name, _)| *name)
-            .collect();
+        let failed: Vec<&str> =
+            self.rows.iter().filter(|(_, row)| row.failures > 0).map(|(name, _)| *name).collect();
         assert!(failed.is_empty(), "THREADKEEP_SEED={seed}: not held by {}", failed.join(", "));
         assert!(self.lab.server.panics().is_empty(), "the server panicked");
     }
