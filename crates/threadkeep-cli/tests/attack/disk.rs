@@ -22,7 +22,7 @@ fn another(a: &Attack, more: &[&str]) -> (tempfile::TempDir, Running, Attack) {
 
 /// A full disk can be read and tidied up, and an answer says what was done.
 pub async fn full_disk(mut a: Attack) {
-    let size = (4 + a.dice.below(28)) << 20;
+    let size = (4 + a.dice.below(16)) << 20;
     let (_folder, _running, mut b) = another(&a, &["--max-streams", &size.to_string()]);
     let words = "x".repeat(*a.dice.of(&[100_000, 500_000, 2_000_000]));
     let mut rooms = Vec::new();
