@@ -34,6 +34,8 @@ Usage: cargo xtask <command> [options]
                                 20 sessions chat (minutes)
              --conformance      upstream's conformance tests against the embedded streams, through
                                 our authentication, and two hundred kills (minutes)
+             --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks
+                                or reads for another, and memory and `/healthz` stay in bounds (minutes)
              --schemathesis     requests made up from the server's OpenAPI document: none gets a 5xx
                                 (installs it from PyPI the first time)
   bench stream

@@ -19,6 +19,7 @@ pub(crate) struct Options {
     server_kills: bool,
     conformance: bool,
     schemathesis: bool,
+    attack: Option<u32>,
 }
 
 impl Options {
@@ -42,6 +43,12 @@ impl Options {
                 }
                 "--server-kills" => options.server_kills = true,
                 "--schemathesis" => options.schemathesis = true,
+                "--attack" => options.attack = Some(480),
+                attack if attack.starts_with("--attack=") => {
+                    let seconds = attack.trim_start_matches("--attack=");
+                    let seconds = seconds.parse().map_err(|_| format!("{seconds} is no number"))?;
+                    options.attack = Some(seconds);
+                }
                 "--conformance" => options.conformance = true,
                 other => return Err(format!("test has no option `{other}`; see cargo xtask help")),
             }
@@ -92,6 +99,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.conformance {
         return conformance();
+    }
+    if let Some(seconds) = options.attack {
+        return attack(seconds);
     }
     packages::ensure(&[])?;
     step("Rust format", &mut cargo(&["fmt", "--all", "--check"]))?;
@@ -199,6 +209,23 @@ fn conformance() -> Result<(), Failure> {
     test.args(["--ignored", "--nocapture", "--test-threads", "1"]);
     test.args(["conformance::", "two_hundred_kills"]);
     step("The embedded streams: upstream's conformance tests, two hundred kills", &mut test)
+}
+
+/// Attacks the release binary for so many seconds; `THREADKEEP_SEED` repeats a run, `THREADKEEP_ATTACKS` names kinds.
+fn attack(seconds: u32) -> Result<(), Failure> {
+    if !cfg!(target_os = "linux") {
+        skip("The attack", "it is measured through /proc, which is Linux's");
+        return Ok(());
+    }
+    let package = ["-p", "threadkeep-cli"];
+    let release = "Build the binary as it is released (minutes the first time)";
+    step(release, cargo(&["build", "--release"]).args(package))?;
+    let mut test = cargo(&["test", "--test", "attack"]);
+    test.args(package).args(["--", "--ignored", "--nocapture"]);
+    let binary =
+        target_dir().join("release/threadkeep").with_extension(std::env::consts::EXE_EXTENSION);
+    test.env("THREADKEEP_BIN", binary).env("THREADKEEP_ATTACK_SECONDS", seconds.to_string());
+    step(&format!("The released server, attacked for {seconds} s"), &mut test)
 }
 
 /// Installs the published packages that the tests read and write streams with.
