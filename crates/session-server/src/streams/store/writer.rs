@@ -31,6 +31,8 @@ const PAGES_PER_JOB: usize = 16 << 10;
 const TIDY_EVERY: usize = 16;
 /// Housekeeping that failed is tried again after so long.
 const TIDY_AGAIN: Duration = Duration::from_secs(3);
+/// An append that has no room waits so long for what is being removed.
+const TIDY_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Housekeeping that is left when the server stops has so long; what it does not finish is left to the next start.
 const TIDY_AT_STOP: Duration = Duration::from_secs(2);
 
@@ -187,8 +189,12 @@ impl Writer {
             let mut alone = [job];
             let mut done = self.attempt(&mut alone, litter);
             let [job] = &alone;
-            if done.as_ref().is_err_and(is_full) && job.frees() && self.reserve.give_up() {
-                done = self.attempt(&mut alone, litter);
+            if done.as_ref().is_err_and(is_full) {
+                // What is being removed may be room enough.
+                let room = if job.frees() { self.reserve.give_up() } else { self.tidy_up(litter) };
+                if room {
+                    done = self.attempt(&mut alone, litter);
+                }
             }
             let failed = done.err().map(|error| failure(&error));
             let [job] = alone;
@@ -229,6 +235,15 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Housekeeping to its end, when that is soon. Whether there was any.
+    fn tidy_up(&mut self, litter: &mut bool) -> bool {
+        let (there, until) = (*litter, Instant::now() + TIDY_FOR_ROOM);
+        while *litter && Instant::now() < until {
+            *litter = self.tidy();
+        }
+        there
     }
 
     /// One slice of housekeeping; true when there is more. Failing is not an error: there will be a next time.
