@@ -41,6 +41,8 @@ pub struct Lab {
     pub base: String,
     pub http: Client,
     pub hooks: Hooks,
+    /// Answers that no request should get.
+    pub faults: Found,
     tokens: HashMap<String, String>,
 }
 
@@ -102,7 +104,7 @@ impl Lab {
         tokens.insert(OWNER.to_owned(), owner);
         let base = format!("http://{}", server.address);
         let http = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { server, base, http, hooks, tokens }
+        Self { server, base, http, hooks, faults: Found::default(), tokens }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -134,6 +136,9 @@ impl Lab {
         }
         let Ok(answer) = answer else { return Got { status: 0, body: Value::Null } };
         let status = answer.status().as_u16();
+        if status >= 500 && !matches!(status, 503 | 507) {
+            self.faults.add(format!("{path:.60} got {status}"));
+        }
         let body = answer.bytes().await.unwrap_or_default();
         Got { status, body: serde_json::from_slice(&body).unwrap_or_default() }
     }

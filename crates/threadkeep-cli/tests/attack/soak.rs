@@ -170,6 +170,7 @@ impl Soak {
         self.probe.settle().await;
         let seen = self.probe.seen();
         let mut common = honest.take();
+        common.extend(self.lab.faults.take());
         common.extend(self.probe.lost.lock().unwrap().take());
         let panics = self.lab.server.panics().split_off(panics);
         if let Some(first) = panics.first() {
