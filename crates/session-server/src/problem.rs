@@ -59,6 +59,14 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
     }
 
+    pub(crate) const fn session_deleted() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "SESSION_DELETED",
+            "This session was deleted; make it again (PUT) before anything is said in it",
+        )
+    }
+
     pub(crate) const fn not_found(code: &'static str, error: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, error)
     }

@@ -84,6 +84,9 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Open {
     Existing,
+    /// One that never was; a word that comes late makes no session again that was deleted.
+    New,
+    /// Also one that was deleted: that is the wish.
     Create,
 }
 
@@ -374,8 +377,8 @@ impl Task {
                     Some(Job::Refresh) if idle => return Ended::Idle,
                     Some(Job::Refresh) => stale = true,
                     Some(Job::Do { open, work }) => {
-                        if loaded.is_none() && open == Open::Create {
-                            match self.create().await {
+                        if loaded.is_none() && open != Open::Existing {
+                            match self.create(open).await {
                                 Ok(created) => loaded = Some(created),
                                 Err(problem) => {
                                     work(Err(problem));
@@ -444,7 +447,10 @@ impl Task {
         Ok(())
     }
 
-    async fn create(&self) -> Result<Loaded, Problem> {
+    async fn create(&self, open: Open) -> Result<Loaded, Problem> {
+        if open == Open::New && self.shared.store.was_deleted(&self.id).await? {
+            return Err(Problem::session_deleted());
+        }
         let new = self.shared.streams.create(&stream_name(&self.id)).await?;
         self.open(if new { Ledger::default() } else { self.read().await? }).await
     }

@@ -524,6 +524,13 @@ impl Store {
         self.call(move |db| db.prepare_cached(listed)?.exists([id])).await
     }
 
+    /// Whether there was a session of this id, which was deleted: only its epoch is left of it.
+    pub(crate) async fn was_deleted(&self, session_id: &str) -> Result<bool, StoreError> {
+        let id = session_id.to_owned();
+        let left = "SELECT 1 FROM sessions WHERE session_id = ?1 AND created_at IS NULL";
+        self.call(move |db| db.prepare_cached(left)?.exists([id])).await
+    }
+
     /// The title of a session.
     pub(crate) async fn title(&self, session_id: &str) -> Result<Option<String>, StoreError> {
         let id = session_id.to_owned();

@@ -44,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) result: Option<u64>,
     /// The agent said that the client must run it.
     client: bool,
+    /// The run that said so last, where a server marks runs.
+    run: Option<String>,
     /// The model's provider runs it.
     by_provider: bool,
     /// The approval that it needs.
@@ -427,7 +429,14 @@ impl Ledger {
             "tool-output-available" => {
                 self.result(message_id, chunk, (chunk.get("output"), None), by_client);
             }
-            "tool-output-error" | "tool-input-error" => {
+            // It may be the first that is said of the call.
+            "tool-input-error" => {
+                if let Some(id) = text(chunk, "toolCallId") {
+                    self.call(message_id, &id);
+                    self.result(message_id, chunk, (None, chunk.get("errorText")), by_client);
+                }
+            }
+            "tool-output-error" => {
                 self.result(message_id, chunk, (None, chunk.get("errorText")), by_client);
             }
             "tool-output-denied" => self.result(message_id, chunk, (None, None), by_client),
@@ -451,9 +460,7 @@ impl Ledger {
             } else if let Some(call) = call
                 && (kind == "client_tool" || reason == "client_tool_input")
             {
-                let call = self.call(message_id, &call);
-                call.client = true;
-                call.interrupt_id = Some(id);
+                self.ask_client(message_id, &call).interrupt_id = Some(id);
             } else {
                 self.ask(message_id, &id, None); // a question of another kind is answered with yes or no
             }
@@ -518,8 +525,19 @@ impl Ledger {
     /// A call that the agent says is the client's to run.
     fn client_call(&mut self, message_id: &str, chunk: &Value) {
         if let Some(id) = text(chunk, "toolCallId") {
-            self.call(message_id, &id).client = true;
+            self.ask_client(message_id, &id);
         }
+    }
+
+    /// A call for the client. One that a later run asks for again waits again.
+    fn ask_client(&mut self, message_id: &str, id: &str) -> &mut Call {
+        let run = self.messages.get(message_id).and_then(|entry| entry.run().cloned());
+        let call = self.call(message_id, id);
+        if call.client && call.run != run {
+            call.result = None;
+        }
+        (call.client, call.run) = (true, run);
+        call
     }
 
     /// The call with this id in this message. As with approvals, the same id in another message is another call.

@@ -227,6 +227,11 @@ fn an_agents_rows_change_nothing_of_others() {
         "tool-output-error",
         "tool-output-denied",
         "tool-input-available",
+        "tool-input-error",
+        "tool-input-start",
+        "tool_call",
+        "TOOL_CALL_CHUNK",
+        "CUSTOM",
         "approval-requested",
         "tool-approval-request",
         "RUN_STARTED",
@@ -271,6 +276,7 @@ fn an_agents_rows_change_nothing_of_others() {
             let chunk = json!({
                 "type": kind, "approvalId": id(), "approved": true, "toolCallId": id(), "output": "forged",
                 "content": "forged", "result": "forged", "title": "forged", "approval": {"id": id()},
+                "name": "tool-input-available", "value": {"toolCallId": id()}, "toolCall": {"id": id()},
                 "message": {"id": id(), "role": "user"}, "outcome": {"interrupts": [
                     {"id": id(), "toolCallId": id(), "reason": "approval_required"}]},
                 "input": {"resume": [{"interruptId": id(), "status": "resolved", "payload": true}]},

@@ -18,7 +18,7 @@ use crate::{
     access::{Acting, Caller, Role},
     agent::is_builtin,
     config::Limits,
-    names::{Looks, is_id, is_label},
+    names::{Looks, is_id, is_label, is_plain_id},
     problem::Problem,
     session::{MAX_AGENTS, too_many_agents},
     sessions::Open,
@@ -62,8 +62,9 @@ pub(super) async fn checked(
         if !is_builtin(spec) {
             caller.require(Role::Manage)?;
         }
-        if !is_id(&spec.id) {
-            return Err(Problem::bad_request("agents: an id has 1 to 256 bytes and no slash"));
+        if !is_plain_id(&spec.id) {
+            let details = "agents: an id has 1 to 256 bytes, no slash and no invisible character";
+            return Err(Problem::bad_request(details));
         }
         fits(spec, &app.limits)?;
         if spec.method.as_deref().is_some_and(|method| method != "POST") {
@@ -184,7 +185,7 @@ pub(super) async fn register(
     let agents = checked(&app, &session, &acting.caller, body.agents).await?;
     let manages = acting.caller.has(Role::Manage);
     app.sessions
-        .with(&session, Open::Create, move |session| {
+        .with(&session, Open::New, move |session| {
             session.register(agents, manages)?;
             session.go_on_where_decided();
             Ok(())

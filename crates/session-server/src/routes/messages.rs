@@ -97,7 +97,7 @@ pub(super) async fn send(
         txid: uuid("txid", body.txid)?,
         mode: body.mode,
     };
-    let message_id = app.sessions.with(&session, Open::Create, |session| session.send(new)).await?;
+    let message_id = app.sessions.with(&session, Open::New, |session| session.send(new)).await?;
     Ok(Json(Sent { message_id }))
 }
 

@@ -161,7 +161,7 @@ pub(super) async fn login(
         status: "online",
     };
     // A heartbeat that comes late must not make a deleted session again.
-    let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::Create };
+    let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::New };
     app.sessions
         .with(&session, open, move |session| {
             if session.ledger().agents().next().is_none() {

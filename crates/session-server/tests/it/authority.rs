@@ -239,6 +239,31 @@ async fn ids_asked_again_in_a_later_run_are_a_new_request() {
 }
 
 #[tokio::test]
+async fn a_clients_call_that_a_later_run_asks_for_again_waits_again() {
+    let rig = Rig::new().await;
+    let asks = || {
+        let lines = [
+            json!({"type": "tool_call", "toolCall": {"id": "c", "function": {"name": "where", "arguments": "{}"}}}),
+            json!({"type": "tool-input-available", "toolCallId": "c", "toolName": "where", "input": {}}),
+            json!({"type": "done", "finishReason": "tool_calls"}),
+        ];
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        sse(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let done = sse(&[r#"{"type":"done","finishReason":"stop"}"#]);
+    let agent = Fake::new([asks(), asks(), done]).await;
+    let talk = session(&rig, &[("agent", agent.agent_url())]).await;
+    talk.send("@agent where?").await;
+    for n in 1..=2 {
+        talk.until("a question", |log| log.count("done") == n && log.rests()).await;
+        let result = json!({"toolCallId": "c", "output": format!("here {n}"), "actorId": "ann"});
+        assert_eq!(rig.post(&talk.path("/tool-results"), result).await.0, 204, "{n}");
+    }
+    talk.until("the end", |log| log.count("done") == 3).await;
+    assert!(agent.asked()[2].to_string().contains("here 2"));
+}
+
+#[tokio::test]
 async fn other_roles_than_a_persons_need_manage() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::open(dir.path()).unwrap();
@@ -314,6 +339,25 @@ async fn a_message_repeated_behind_a_clearing_is_not_said_again() {
     assert_eq!((status.as_u16(), &refused["code"]), (409, &json!("MESSAGE_DELETED")));
     assert_eq!(talk.items().await.len(), cleared);
     assert_eq!(agent.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_word_that_comes_late_brings_no_deleted_session_back() {
+    let rig = Rig::new().await;
+    let talk = session(&rig, &[("agent", "builtin:demo".to_owned())]).await;
+    let body = json!({"content": "hi", "messageId": Uuid::new_v4(), "txid": Uuid::new_v4()});
+    assert_eq!(rig.post(&talk.path("/messages"), body.clone()).await.0, 200);
+    assert_eq!(rig.call(Method::DELETE, &talk.path(""), json!({})).await.0, 204);
+    let agents = json!({"agents": [{"id": "a", "endpoint": "builtin:demo"}]});
+    let login = json!({"actorId": "ann", "deviceId": "d"});
+    for (path, body) in [("/messages", body), ("/agents", agents), ("/login", login)] {
+        let (status, refused) = rig.post(&talk.path(path), body).await;
+        assert_eq!((status.as_u16(), &refused["code"]), (410, &json!("SESSION_DELETED")), "{path}");
+    }
+    assert_eq!(rig.get("/v1/sessions").await.1["sessions"], json!([]));
+    // Who wants it again says so.
+    assert_eq!(rig.call(Method::PUT, &talk.path(""), json!({})).await.0, 200);
+    talk.send("hi").await;
 }
 
 #[tokio::test]

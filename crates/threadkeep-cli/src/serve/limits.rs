@@ -103,6 +103,18 @@ flags! {
         /// Bytes of the headers that an agent is sent.
         agent_header_bytes: usize = "max-agent-headers", "THREADKEEP_MAX_AGENT_HEADERS", "BYTES";
 
+        /// Bytes of one line, event or chunk that an agent or a model answers.
+        chunk_bytes: usize = "max-chunk", "THREADKEEP_MAX_CHUNK", "BYTES";
+
+        /// Bytes of all that an agent or a model answers to one request.
+        answer_bytes: u64 = "max-answer", "THREADKEEP_MAX_ANSWER", "BYTES";
+
+        /// Bytes of the arguments of one call that a model makes.
+        arguments_bytes: usize = "max-arguments", "THREADKEEP_MAX_ARGUMENTS", "BYTES";
+
+        /// Bytes of the messages that an agent is given; of a longer session it gets the newest.
+        history_bytes: usize = "max-history", "THREADKEEP_MAX_HISTORY", "BYTES";
+
         /// How long the head of a request may take.
         ///
         /// Also how long a connection may rest between two requests.
@@ -117,8 +129,11 @@ flags! {
 }
 
 flags! {
-    /// How the streams in the data folder are read.
+    /// How the streams in the data folder are read and written.
     StreamArgs of StreamLimits {
+        /// Messages of one append to a stream.
+        append_messages: usize = "max-append", "THREADKEEP_MAX_APPEND", "N";
+
         /// How long a long poll waits for something new, in whole seconds.
         long_poll: Seconds = "long-poll", "THREADKEEP_LONG_POLL", "SECONDS";
     }
