@@ -13,8 +13,9 @@ use crate::{
 
 /// Bytes that are decoded before others have their turn.
 const SLICE: usize = 64 << 10;
-/// Bytes of an unfinished chunk that are not worth counting.
-const SMALL: usize = 64 << 10;
+/// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that nothing
+/// is held while room for the finished one is waited for.
+const SMALL: usize = 2 * SLICE;
 
 /// Why an answer cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
