@@ -174,7 +174,9 @@ export class AppState {
   agentName(actorId: string | null): string {
     const agents = this.meta?.agents ?? [];
     const agent = agents.find(({ agentId }) => agentId === actorId) ?? (actorId === null ? agents[0] : undefined);
-    return agent?.name ?? agent?.agentId ?? this.personName(actorId) ?? 'Agent';
+    if (agent === undefined) return this.personName(actorId) ?? 'Agent';
+    const name = agent.name ?? agent.agentId;
+    return agent.guest === true ? `${name} (guest)` : name;
   }
 
   personName(actorId: string | null): string | null {

@@ -237,6 +237,7 @@ impl SessionFold {
                     endpoint: text("endpoint"),
                     triggers: text("triggers"),
                     model: text("model"),
+                    guest: value.get("guest") == Some(&Value::Bool(true)),
                 }
             })
             .collect()

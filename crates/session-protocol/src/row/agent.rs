@@ -18,6 +18,10 @@ pub struct Agent {
     pub triggers: Option<String>,
     /// The model it says it uses.
     pub model: Option<String>,
+    /// Somebody who may not manage the session brought it along: its name is a claim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[ts(type = "boolean", optional)]
+    pub guest: bool,
 }
 
 impl fmt::Debug for Agent {

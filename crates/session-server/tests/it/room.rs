@@ -385,8 +385,11 @@ async fn what_is_asked_before_a_deletion_is_done_before_it() {
         let remove = || rig.call(Method::DELETE, "/v1/sessions/s", json!({}));
         let say = || rig.post("/v1/sessions/s/messages", json!({"content": "x"}));
         let (a, b, c, d, e, f) = tokio::join!(put(), remove(), say(), put(), remove(), say());
-        for (status, body) in [a, c, d, f] {
+        for (status, body) in [a, d] {
             assert_eq!(status, 200, "{body}");
+        }
+        for (status, body) in [c, f] {
+            assert!(status == 200 || status == 410, "before the deletion or behind it: {body}");
         }
         assert_eq!((b.0.as_u16(), e.0.as_u16()), (204, 204));
     }

@@ -23,4 +23,8 @@ triggers: string | null,
 /**
  * The model it says it uses.
  */
-model: string | null, };
+model: string | null, 
+/**
+ * Somebody who may not manage the session brought it along: its name is a claim.
+ */
+guest?: boolean, };
