@@ -243,7 +243,7 @@ impl Ledger {
         if let Some(txid) = txid {
             let wish = if by_agent { Wish::Chunk } else { Wish::of(&kind) };
             let chunk = chunk_value(&row.chunk).unwrap_or_default();
-            let about = hash(&wish.about_of(&row.message_id, &chunk));
+            let about = hash(wish.about_of(&row.message_id, &chunk));
             let message_id = row.message_id.clone().into_owned();
             self.txids.insert((wish, txid.to_owned()), Granted { message_id, about });
         }
@@ -802,7 +802,7 @@ impl Ledger {
         thing: &str,
     ) -> Result<Option<&str>, TxidUsed> {
         let Some(txid) = txid else { return Ok(None) };
-        let about = hash(&wish.about(thing));
+        let about = hash(wish.about(thing));
         match self.txids.get(&(wish, txid.to_owned())) {
             Some(granted) if granted.about == about => Ok(Some(&granted.message_id)),
             Some(_) => Err(TxidUsed),

@@ -210,7 +210,7 @@ async fn ids_asked_again_in_a_later_run_are_a_new_request() {
     let done = json!({"type": "TOOL_CALL_RESULT", "toolCallId": "call-1", "content": "ok"});
     let agent = Fake::new([
         asks("ask-1", "call-1"),
-        says(&[done.clone()]),
+        says(&[done]),
         asks("ask-1", "call-1"),
         asks("ask-1", "call-1"),
         says(&[]),
