@@ -6,10 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
+    pace::Pace,
     session::{Cut, Survey},
     streams::{Pages, Stamp, StreamError, Streams},
 };
@@ -39,16 +40,18 @@ impl Making {
 struct Items<'a> {
     pages: Pages<'a>,
     page: std::vec::IntoIter<Bytes>,
+    pace: Pace,
 }
 
 impl<'a> Items<'a> {
     fn of(streams: &'a dyn Streams, name: &'a str) -> Self {
-        Self { pages: streams.pages(name), page: Vec::new().into_iter() }
+        Self { pages: streams.pages(name), page: Vec::new().into_iter(), pace: Pace::default() }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
         loop {
             if let Some(item) = self.page.next() {
+                self.pace.worked(item.len()).await;
                 return Ok(Some(item));
             }
             match self.pages.next().await {
@@ -62,9 +65,9 @@ impl<'a> Items<'a> {
 /// Takes down where the messages of a session stand.
 pub(crate) async fn survey(streams: &dyn Streams, source: &str) -> Result<Survey, StreamError> {
     let mut survey = Survey::default();
-    let mut pages = streams.pages(source);
-    while let Some(page) = pages.try_next().await? {
-        page.iter().for_each(|item| survey.take(item));
+    let mut items = Items::of(streams, source);
+    while let Some(item) = items.next().await? {
+        survey.take(&item);
     }
     Ok(survey)
 }

@@ -34,6 +34,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod names;
+mod pace;
 mod problem;
 mod reading;
 mod reserve;

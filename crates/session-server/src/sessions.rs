@@ -30,6 +30,7 @@ use crate::{
     forking::Making,
     ledger::Ledger,
     metrics::Metrics,
+    pace::Pace,
     problem::Problem,
     session::{Batch, Session, Signs, Waiter},
     store::{Op, Store},
@@ -616,8 +617,12 @@ async fn next(first: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) 
 async fn read_ledger(streams: &dyn Streams, name: &str) -> Result<Ledger, StreamError> {
     let mut ledger = Ledger::default();
     let mut pages = streams.pages(name);
+    let mut pace = Pace::default();
     while let Some(page) = pages.try_next().await? {
-        page.iter().for_each(|item| ledger.apply(item));
+        for item in &page {
+            ledger.apply(item);
+            pace.worked(item.len()).await;
+        }
     }
     Ok(ledger)
 }

@@ -8,10 +8,11 @@ use super::lines::{Lines, TooLong};
 use crate::{
     budget::Hold,
     config::Limits,
+    pace::Pace,
     turns::{RunSink, Stopped},
 };
 
-/// Bytes that are decoded before others have their turn.
+/// Bytes that are decoded in one step.
 const SLICE: usize = 64 << 10;
 /// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that nothing
 /// is held while room for the finished one is waited for.
@@ -44,8 +45,8 @@ impl From<Stopped> for Unreadable {
 
 /// An answer, read chunk by chunk.
 ///
-/// One that does not end, or has no end of a line, costs no more than one chunk. It never keeps a worker: after
-/// [`SLICE`] bytes others have their turn.
+/// One that does not end, or has no end of a line, costs no more than one chunk. It never keeps a worker
+/// ([`Pace`]).
 pub(crate) struct Reading {
     bytes: BoxStream<'static, reqwest::Result<Bytes>>,
     /// What came and is not decoded yet.
@@ -54,8 +55,7 @@ pub(crate) struct Reading {
     /// Bytes that the answer may still have.
     left: u64,
     chunk_bytes: usize,
-    /// Bytes decoded since others had their turn.
-    worked: usize,
+    pace: Pace,
     over: bool,
     /// Room for the unfinished chunk, taken from the agent's share.
     hold: Option<Hold>,
@@ -72,7 +72,7 @@ impl Reading {
             lines: Lines::new(limits.chunk_bytes),
             left: limits.answer_bytes,
             chunk_bytes: limits.chunk_bytes,
-            worked: 0,
+            pace: Pace::default(),
             over: false,
             hold: None,
             room: SMALL,
@@ -131,10 +131,6 @@ impl Reading {
 
     /// The next bytes to decode.
     async fn slice(&mut self) -> Result<Option<Bytes>, Unreadable> {
-        if self.worked >= SLICE {
-            self.worked = 0;
-            tokio::task::yield_now().await;
-        }
         while self.piece.is_empty() {
             let Some(piece) = self.bytes.next().await else { return Ok(None) };
             self.piece = piece.map_err(|_| Unreadable::CutOff)?;
@@ -142,7 +138,7 @@ impl Reading {
             self.left = left.ok_or(Unreadable::LongAnswer)?;
         }
         let slice = self.piece.split_to(self.piece.len().min(SLICE));
-        self.worked += slice.len();
+        self.pace.worked(slice.len()).await;
         Ok(Some(slice))
     }
 

@@ -19,7 +19,7 @@ use durable_streams_server::{
     storage::{CreateStreamResult, ProducerAppendResult, StreamConfig},
 };
 use futures::StreamExt;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -30,7 +30,7 @@ use super::{
     store::{Append, Create, Fork, StreamStore},
     stream_name,
 };
-use crate::{config::StreamLimits, problem::Problem};
+use crate::{config::StreamLimits, problem::Problem, reading};
 
 const JSON: &str = "application/json";
 
@@ -43,6 +43,9 @@ const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
 
 /// Seconds that a stream may ask to live, a hundred years: the router cannot count to the end of longer ones.
 const MAX_TTL: u64 = 100 * 366 * 24 * 3600;
+
+/// Pages that are made at once, beside the threads that answer requests.
+static READS: Semaphore = Semaphore::const_new(2);
 
 /// Streams on this machine's disk.
 pub(crate) struct Embedded {
@@ -234,6 +237,7 @@ impl Streams for Embedded {
     }
 
     async fn serve(&self, request: Request<Body>) -> Response {
+        let follows = reading::follows(&request);
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         if has_controls(&path) {
@@ -248,8 +252,22 @@ impl Streams for Embedded {
         if matches!(parts.method, Method::GET | Method::HEAD) {
             let scope = Arc::new(Scope::default());
             let request = Request::from_parts(parts, Body::empty());
-            let Ok(answer) = scope.run(router.oneshot(request)).await;
-            return read_answer(answer, &scope);
+            if follows {
+                let Ok(answer) = scope.run(router.oneshot(request)).await;
+                return read_answer(answer, &scope);
+            }
+            // Making a page takes its time, and a thread that does it answers nobody else.
+            let seat = READS.acquire().await.expect("nobody closes it");
+            let (runtime, reads) = (Handle::current(), Arc::clone(&scope));
+            let answer = tokio::task::spawn_blocking(move || {
+                let _seat = seat;
+                let Ok(answer) = runtime.block_on(reads.run(router.oneshot(request)));
+                answer
+            });
+            return match answer.await {
+                Ok(answer) => read_answer(answer, &scope),
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            };
         }
         let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
             return Problem::bad_request("the body ended early").into_response();
