@@ -25,6 +25,8 @@ pub(crate) enum Owner {
     Session(String),
     /// What a client asked for.
     Client(Client),
+    /// What a client sends.
+    Sender(Client),
     /// What an agent said, by its session's id and its own.
     Agent(String, String),
 }
@@ -72,7 +74,9 @@ impl Budget {
         let own = held.by.get(owner).copied().unwrap_or(0);
         let most = match owner {
             Owner::Agent(..) => self.0.total,
-            Owner::Session(_) | Owner::Client(_) => self.0.total - self.0.total / 4,
+            Owner::Session(_) | Owner::Client(_) | Owner::Sender(_) => {
+                self.0.total - self.0.total / 4
+            }
         };
         let is_little = own == 0 && bytes <= self.0.share / LITTLE;
         let has_room =

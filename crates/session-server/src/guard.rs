@@ -203,6 +203,7 @@ impl Guard {
             Ok(admitted) => admitted,
             Err(problem) => return problem.into_response(),
         };
+        request.extensions_mut().insert(client.clone());
         let owner = Owner::Client(client);
         let answer = async {
             if waits {

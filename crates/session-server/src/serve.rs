@@ -12,7 +12,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -43,7 +43,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    config::Limits, delivery::Deliveries, guard::Peer, limits::network, metrics::Metrics,
+    budget::{Budget, Hold, Owner},
+    config::Limits,
+    delivery::Deliveries,
+    guard::Peer,
+    limits::{Client, network},
+    metrics::Metrics,
     problem::Problem,
 };
 
@@ -245,34 +250,93 @@ fn is_the_peers(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The middleware that answers a request whose body stops coming.
-pub(crate) async fn body_in_time(
-    State(pause): State<Duration>,
+/// How bodies of requests are taken in.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    pub(crate) budget: Budget,
+    /// How long the next piece may take.
+    pub(crate) pause: Duration,
+}
+
+/// Bytes of a body that does not say how long it is, which are counted at once.
+const STEP: usize = 64 << 10;
+/// How long a body waits for room before its sender is told to come again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The middleware that takes in the bodies of requests: their bytes are held in the sender's share until the request is
+/// answered, and one that stops coming is answered 408.
+pub(crate) async fn take_in(
+    State(intake): State<Intake>,
     request: Request,
     next: Next,
 ) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let late = Arc::new(AtomicBool::new(false));
-    let is_late = Arc::clone(&late);
+    let Intake { budget, pause } = intake;
+    let client = request.extensions().get::<Client>().cloned();
+    let owner = Owner::Sender(client.expect("the guard knows who sends"));
+    let size = request.body().size_hint().exact();
+    let counted = size.map_or(STEP, |size| usize::try_from(size).unwrap_or(usize::MAX));
+    let Ok(hold) = tokio::time::timeout(PATIENCE, budget.take(&owner, counted)).await else {
+        return Problem::busy().into_response();
+    };
+    let body = Arc::new(Mutex::new(Taken { holds: vec![hold], counted, bytes: 0, refused: None }));
+    let taken = Arc::clone(&body);
     let request = request.map(|body| {
         let pieces = body.into_data_stream();
-        Body::from_stream(futures::stream::unfold((pieces, is_late), move |state| async move {
-            let (mut pieces, is_late) = state;
-            let piece = match tokio::time::timeout(pause, pieces.next()).await {
-                Ok(piece) => piece?,
-                Err(elapsed) => {
-                    is_late.store(true, Ordering::Relaxed);
-                    Err(axum::Error::new(elapsed))
-                }
-            };
-            Some((piece, (pieces, is_late)))
+        Body::from_stream(futures::stream::unfold((pieces, taken), move |state| {
+            let (budget, owner) = (budget.clone(), owner.clone());
+            async move {
+                let (mut pieces, taken) = state;
+                let piece = match tokio::time::timeout(pause, pieces.next()).await {
+                    Ok(piece) => piece?,
+                    Err(_) => Err(lock(&taken).refuse(Problem::too_slow())),
+                };
+                let piece = piece.and_then(|piece| {
+                    lock(&taken).count(piece.len(), &budget, &owner).map(|()| piece)
+                });
+                Some((piece, (pieces, taken)))
+            }
         }))
     });
     // Whatever the route made of half a body, it did nothing with it.
     let answer = next.run(request).await;
-    if late.load(Ordering::Relaxed) { Problem::too_slow().into_response() } else { answer }
+    let refused = lock(&body).refused.take();
+    refused.map_or(answer, IntoResponse::into_response)
+}
+
+/// What has come of a body.
+struct Taken {
+    holds: Vec<Hold>,
+    /// Bytes that `holds` are for.
+    counted: usize,
+    bytes: usize,
+    /// Why the rest is not taken.
+    refused: Option<Problem>,
+}
+
+impl Taken {
+    fn count(&mut self, more: usize, budget: &Budget, owner: &Owner) -> Result<(), axum::Error> {
+        self.bytes = self.bytes.saturating_add(more);
+        while self.counted < self.bytes {
+            let Some(hold) = budget.try_take(owner, STEP) else {
+                return Err(self.refuse(Problem::busy()));
+            };
+            self.counted += STEP;
+            self.holds.push(hold);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, problem: Problem) -> axum::Error {
+        self.refused = Some(problem);
+        axum::Error::new(io::Error::other("the body is not taken"))
+    }
+}
+
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

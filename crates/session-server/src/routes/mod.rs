@@ -87,6 +87,8 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
 /// All routes behind the guard.
 pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
     let (router, api) = documented();
+    let budget = app.sessions.shared().budget.clone();
+    let intake = serve::Intake { budget, pause: app.limits.body_pause };
     let metrics = app.sessions.shared().metrics.clone();
     router
         .route(
@@ -106,7 +108,7 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
         })
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(Extension(openapi::finish(&api)))
-        .layer(middleware::from_fn_with_state(app.limits.body_pause, serve::body_in_time))
+        .layer(middleware::from_fn_with_state(intake, serve::take_in))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::count))
         .layer(middleware::from_fn(reading::describe))

@@ -129,3 +129,39 @@ async fn more_connections_than_there_may_be_are_closed_at_once() {
     let another = async { while !is_answered(&mut connect(rig.server.addr, ASK).await).await {} };
     timeout(DEADLINE, another).await.expect("there is room again");
 }
+
+/// Bytes that the server holds for others, as it counts them.
+async fn held(rig: &Rig) -> usize {
+    let metrics = rig.client.get(format!("{}/metrics", rig.base)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let line = metrics.lines().find(|line| line.starts_with("threadkeep_held_bytes ")).unwrap();
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn bodies_under_way_have_room_in_their_senders_share() {
+    let rig = Rig::with(|config| config.limits.held_bytes_each = 1 << 20).await;
+    let path = "/v1/sessions/s/messages";
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{{",
+        1 << 20
+    );
+    let half = connect(rig.server.addr, head.as_bytes()).await;
+    let there = async {
+        while held(&rig).await < 1 << 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, there).await.expect("what is announced is counted");
+    let body = json!({"content": "x".repeat(600_000)});
+    let (status, refused) = rig.post(path, body.clone()).await;
+    assert_eq!((status.as_u16(), &refused["code"]), (503, &json!("BUSY")));
+    drop(half);
+    assert_eq!(rig.post(path, body).await.0, 200, "it waits until the other is gone");
+    // A body that does not say how long it is counts as it comes.
+    let pieces = (0..40).map(|_| Ok::<_, std::io::Error>(" ".repeat(64 << 10)));
+    let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+    let request = rig.request(Method::POST, path).body(body);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+}
