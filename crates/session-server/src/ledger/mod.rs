@@ -241,7 +241,8 @@ impl Ledger {
         };
         let signals = is_peoples(&kind) && !by_agent;
         if let Some(txid) = txid {
-            let wish = if by_agent { Wish::Chunk } else { Wish::of(&kind) };
+            let said = !by_agent || !is_peoples(&kind);
+            let wish = if said { Wish::of(&kind) } else { Wish::Chunk };
             let chunk = chunk_value(&row.chunk).unwrap_or_default();
             let about = hash(wish.about_of(&row.message_id, &chunk));
             let message_id = row.message_id.clone().into_owned();

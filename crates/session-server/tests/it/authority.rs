@@ -280,8 +280,11 @@ async fn other_roles_than_a_persons_need_manage() {
     ] {
         let request = rig.request(Method::POST, "/v1/sessions/s/messages");
         let request = request.bearer_auth(token.expose());
-        let got = answer(request.json(&json!({"content": "x", "role": role}))).await;
+        let body = json!({"content": "x", "role": role, "txid": Uuid::new_v4()});
+        let got = answer(request.try_clone().unwrap().json(&body)).await;
         assert_eq!(got.0, status, "{role}: {}", got.1);
+        let again = answer(request.json(&body)).await;
+        assert_eq!(again.1["messageId"], got.1["messageId"], "{role}: one wish");
     }
 }
 
