@@ -17,10 +17,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use foreign::clean;
 
-/// A server is sent large things by others. glibc keeps the room of what it gave out in pieces; this one gives it back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Durable AI sessions without a window: serve, follow, write, approve, inspect.
 ///
 /// A session is a log on a server that people and agents write to and follow. It stays when programs
@@ -57,6 +53,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve(_)) {
+        serve::allocator::set_up();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

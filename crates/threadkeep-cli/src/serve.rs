@@ -1,5 +1,6 @@
 //! `threadkeep serve`: a session server until Ctrl-C.
 
+pub(crate) mod allocator;
 mod limits;
 
 use std::{

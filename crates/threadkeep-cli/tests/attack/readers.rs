@@ -69,11 +69,9 @@ pub async fn revoked_readers(mut a: Attack) {
     let name = format!("reader-{}", a.dice.next());
     let token = a.new_token(&name, Role::View, &room);
     let mut streams = Vec::new();
-    for spelling in SPELLINGS {
-        let paths =
-            [format!("/v1/stream/sessions/{room}"), format!("/v1/stream/session%73/{room}")];
-        let path = a.dice.of(&paths).clone();
-        let target = format!("{path}?{spelling}");
+    let paths = ["sessions", "session%73"].map(|sessions| format!("/v1/stream/{sessions}/{room}"));
+    let targets = paths.iter().flat_map(|path| SPELLINGS.map(|query| format!("{path}?{query}")));
+    for target in targets {
         if let Ok(stream) = sent(&a, &token, &target, "Connection: close\r\n").await {
             streams.push((target, stream));
         }
