@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     fake::{Fake, Reply, sse},
+    model::{delta, finish, stream},
     rig::{DEADLINE, Log, Rig, Talk},
 };
 
@@ -66,20 +67,6 @@ fn model(config: &mut ServerConfig, addr: SocketAddr) {
         model: "m1".to_owned(),
         api_key: None,
     }));
-}
-
-fn delta(delta: &Value) -> String {
-    json!({"choices": [{"index": 0, "delta": delta}]}).to_string()
-}
-
-fn finish(reason: &str) -> String {
-    json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}).to_string()
-}
-
-fn stream(chunks: &[String]) -> Reply {
-    let mut all: Vec<&str> = chunks.iter().map(String::as_str).collect();
-    all.push("[DONE]");
-    sse(&all)
 }
 
 fn says(text: &str) -> Reply {

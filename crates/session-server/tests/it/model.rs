@@ -32,15 +32,15 @@ async fn ask(replies: impl IntoIterator<Item = Reply>) -> (Fake, Log) {
     (fake, log)
 }
 
-fn delta(delta: &Value) -> String {
+pub fn delta(delta: &Value) -> String {
     json!({"choices": [{"index": 0, "delta": delta}]}).to_string()
 }
 
-fn finish(reason: &str) -> String {
+pub fn finish(reason: &str) -> String {
     json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}).to_string()
 }
 
-fn stream(chunks: &[String]) -> Reply {
+pub fn stream(chunks: &[String]) -> Reply {
     let mut all: Vec<&str> = chunks.iter().map(String::as_str).collect();
     all.push("[DONE]");
     sse(&all)
