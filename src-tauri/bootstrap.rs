@@ -4,7 +4,8 @@ use crate::settings::{self, Settings};
 use crate::state::Host;
 use serde::Serialize;
 use session_core::{
-    Diff, Draft, FeedChange, Item, Notice, SessionMeta, SessionSummary, WaitingApproval,
+    Diff, Draft, FeedChange, Item, Notice, ServerSummary, SessionMeta, SessionSummary,
+    WaitingApproval,
 };
 
 /// The session that is open, as far as the window shows it.
@@ -35,6 +36,10 @@ pub(crate) struct Bootstrap {
     /// The feed's position, for the first `next_diffs`.
     #[ts(type = "number")]
     pub to: u64,
+    /// The session servers, this computer first.
+    pub servers: Vec<ServerSummary>,
+    /// The server that the last new session was made on.
+    pub last_server: Option<String>,
     /// All sessions.
     pub sessions: Vec<SessionSummary>,
     /// Approvals that wait, over all sessions.
@@ -57,6 +62,8 @@ pub(crate) async fn read(host: &Host) -> Bootstrap {
     let mut bootstrap = Bootstrap {
         epoch: batch.epoch,
         to: batch.to,
+        servers: Vec::new(),
+        last_server: host.settings.last_server(),
         sessions: Vec::new(),
         approvals: Vec::new(),
         open: None,
@@ -67,6 +74,7 @@ pub(crate) async fn read(host: &Host) -> Bootstrap {
     let (mut meta, mut rows) = (None, None);
     for change in batch.changes {
         match change {
+            FeedChange::Servers { servers } => bootstrap.servers = servers,
             FeedChange::Sessions { sessions } => bootstrap.sessions = sessions,
             FeedChange::Approvals { approvals } => bootstrap.approvals = approvals,
             FeedChange::Meta { meta: new } => meta = Some(*new),

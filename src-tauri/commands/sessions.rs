@@ -49,10 +49,13 @@ pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> Answer<Se
 pub(crate) async fn create_session(
     host: State<'_>,
     id: Uuid,
+    server: String,
     title: Option<String>,
     agents: Vec<AgentSpec>,
 ) -> Answer<String> {
-    Ok(host.engine.create_session_as(id, CreateSession { title, agents }).await?)
+    let session = CreateSession { server, title, agents };
+    host.settings.set_last_server(&session.server);
+    Ok(host.engine.create_session_as(id, session).await?)
 }
 
 #[tauri::command]

@@ -65,7 +65,7 @@ fn demo() -> CreateSession {
         triggers: None,
         body_template: None,
     };
-    CreateSession { title: None, agents: vec![agent] }
+    CreateSession { agents: vec![agent], ..CreateSession::default() }
 }
 
 /// The last number in an answer of the demo agent: how many chunks it has.
@@ -101,11 +101,12 @@ async fn measure() {
         data_dir: dir.path().join("engine"),
         actor: Actor { id: "ana".to_owned(), name: "Ana".to_owned() },
         device_id: "laptop".to_owned(),
+        inherit: session_core::Inherit::default(),
     };
     let limits = Limits { background: SESSIONS, ..Limits::default() };
     let engine = Engine::open_with(config, limits).expect("the engine opens");
     let url = url.trim().parse().expect("it is a URL");
-    engine.connect(Some(Endpoint::open(url))).expect("TLS works here");
+    engine.connect(session_core::THIS_COMPUTER, Some(Endpoint::open(url))).expect("TLS works here");
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
         sessions.push(engine.create_session(demo()).await.expect("it is saved"));

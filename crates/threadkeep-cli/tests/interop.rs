@@ -66,6 +66,7 @@ fn engine(folder: &Path) -> Engine {
         data_dir: folder.to_path_buf(),
         actor: Actor { id: "ana".to_owned(), name: "Ana".to_owned() },
         device_id: "laptop".to_owned(),
+        inherit: session_core::Inherit::default(),
     })
     .unwrap()
 }
@@ -78,7 +79,7 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
     config.streams = StreamsBackend::Remote(npm.url.join("/v1/stream").unwrap());
     let server = session_server::start(config).await.unwrap();
     let engine = engine(&folder.path().join("engine"));
-    engine.connect(Some(Endpoint::open(server.base_url()))).unwrap();
+    engine.connect(session_core::THIS_COMPUTER, Some(Endpoint::open(server.base_url()))).unwrap();
 
     let captures = root().join("crates/session-protocol/tests/fixtures/wire-captures");
     let mut files: Vec<_> =

@@ -11,9 +11,10 @@ use crate::log::{self, Kind, Shape};
 use crate::{Row, engine, median, millis, runtime};
 
 /// The stored sessions: id and chunks.
-const STORED: [(&str, usize); 3] = [("s1k", 1_000), ("s100k", 100_000), ("s1m", 1_000_000)];
+const STORED: [(&str, usize); 3] =
+    [("local/s1k", 1_000), ("local/s100k", 100_000), ("local/s1m", 1_000_000)];
 /// The greatest of them.
-pub(crate) const LARGEST: &str = "s1m";
+pub(crate) const LARGEST: &str = "local/s1m";
 const BATCH: usize = 10_000;
 const TURNS: usize = 21;
 

@@ -5,6 +5,7 @@ use ts_rs::TS;
 
 use crate::diff::Diff;
 use crate::error::Notice;
+use crate::server::ServerSummary;
 use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
 
 /// One change. States come whole and replace what the window had; diffs edit the shown session.
@@ -12,6 +13,11 @@ use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum FeedChange {
+    /// The session servers.
+    Servers {
+        /// All of them, in the order they were joined.
+        servers: Vec<ServerSummary>,
+    },
     /// The list of sessions.
     Sessions {
         /// All of them, the most recent first.

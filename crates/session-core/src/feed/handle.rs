@@ -13,6 +13,7 @@ use super::batch::{FeedBatch, FeedChange};
 use super::queue::{Answer, Edit, Queue, Read};
 use crate::diff::Diff;
 use crate::error::Notice;
+use crate::server::ServerSummary;
 use crate::store::lock;
 use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
 
@@ -45,6 +46,7 @@ pub enum Direction {
 
 /// Where a feed reads the states from that it does not queue.
 pub(crate) struct Sources {
+    pub(crate) servers: watch::Receiver<Arc<Vec<ServerSummary>>>,
     pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
     pub(crate) approvals: watch::Receiver<Arc<Vec<WaitingApproval>>>,
     /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
@@ -246,6 +248,10 @@ impl FeedShared {
 
     fn batch(&self, state: &State, after: u64, read: Read) -> FeedBatch {
         let mut changes = Vec::new();
+        if read.servers {
+            let servers = self.sources.servers.borrow().as_ref().clone();
+            changes.push(FeedChange::Servers { servers });
+        }
         if read.sessions {
             let sessions = self.sources.sessions.borrow().as_ref().clone();
             changes.push(FeedChange::Sessions { sessions });
@@ -297,6 +303,11 @@ impl FeedShared {
     /// The message that the session is to be shown around from now on; `None`: its end.
     pub(crate) fn stay_around(&self, message_id: Option<String>) {
         lock(&self.state).around = message_id;
+    }
+
+    /// A server was joined or removed, or its connection stands otherwise.
+    pub(crate) fn servers_changed(&self) {
+        self.edit(|state| state.queue.servers_changed());
     }
 
     /// The list of sessions changed.

@@ -17,6 +17,7 @@ const MERGE_DEPTH: usize = 16;
 pub(super) struct Read {
     pub(super) to: u64,
     pub(super) reset: bool,
+    pub(super) servers: bool,
     pub(super) sessions: bool,
     pub(super) approvals: bool,
     pub(super) meta: bool,
@@ -68,6 +69,7 @@ pub(super) struct Queue {
     entries: VecDeque<Entry>,
     bytes: usize,
     items: Items,
+    servers: u64,
     sessions: u64,
     approvals: u64,
     meta: u64,
@@ -87,6 +89,7 @@ impl Queue {
             entries: VecDeque::new(),
             bytes: 0,
             items: Items::Nothing,
+            servers: 1,
             sessions: 1,
             approvals: 1,
             meta: 0,
@@ -109,6 +112,11 @@ impl Queue {
         self.seq += 1;
         self.meta = self.seq;
         self.items = if something { Items::Asked } else { Items::Nothing };
+    }
+
+    pub(super) fn servers_changed(&mut self) {
+        self.seq += 1;
+        self.servers = self.seq;
     }
 
     pub(super) fn sessions_changed(&mut self) {
@@ -232,6 +240,7 @@ impl Queue {
         let read = Read {
             to: self.seq,
             reset: !known,
+            servers: self.servers > since,
             sessions: self.sessions > since,
             approvals: self.approvals > since,
             meta: self.meta > since,
@@ -242,7 +251,8 @@ impl Queue {
                 .map(|entry| entry.edit.clone())
                 .collect(),
         };
-        if known && !read.sessions && !read.approvals && !read.meta && read.edits.is_empty() {
+        let is_still = !read.servers && !read.sessions && !read.approvals && !read.meta;
+        if known && is_still && read.edits.is_empty() {
             return Answer::Wait;
         }
         self.handed = self.seq;

@@ -37,7 +37,9 @@ impl Window {
                     FeedChange::Diff { diff, .. } => {
                         diff.apply(&mut self.items).expect("the diffs follow each other");
                     }
-                    FeedChange::Sessions { .. } | FeedChange::Approvals { .. } => {}
+                    FeedChange::Servers { .. }
+                    | FeedChange::Sessions { .. }
+                    | FeedChange::Approvals { .. } => {}
                 }
             }
         }
@@ -62,12 +64,14 @@ async fn a_session_whose_task_falls_is_opened_again_for_the_window_that_shows_it
         data_dir: dir.path().join("engine"),
         actor: Actor { id: "ana".to_owned(), name: "Ana".to_owned() },
         device_id: "laptop".to_owned(),
+        inherit: crate::Inherit::default(),
     })
     .expect("the engine opens");
-    engine.connect(Some(Endpoint::open(server.base_url()))).expect("TLS works here");
+    let endpoint = Endpoint::open(server.base_url());
+    engine.connect(crate::THIS_COMPUTER, Some(endpoint)).expect("TLS works here");
     let agent = serde_json::json!({"id": "demo", "endpoint": "builtin:demo"});
     let agent = serde_json::from_value(agent).expect("it is an agent");
-    let session = CreateSession { title: None, agents: vec![agent] };
+    let session = CreateSession { agents: vec![agent], ..CreateSession::default() };
     let session = engine.create_session(session).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     let mut other = Window::open(&engine, "another");

@@ -100,6 +100,12 @@ impl Session {
             answer(reply, Err(EngineError::UnknownSession));
             return None;
         }
+        if self.home.is_forgotten() {
+            let why = "This session's server was removed from Threadkeep; it can only be read. Add the \
+                       server again to go on.";
+            answer(reply, Err(EngineError::NotPossible(why)));
+            return None;
+        }
         if self.line.is_closed() {
             let why = "This session is closed; nothing can be sent to it any more.";
             answer(reply, Err(EngineError::NotPossible(why)));
@@ -363,7 +369,7 @@ impl Session {
             return None;
         }
         self.refused = None;
-        let connected = self.shared.connected.borrow().clone()?;
+        let connected = self.home.connected.borrow().clone()?;
         if self.line.is_live() {
             for id in self.outbox.resend_unechoed(now) {
                 let reason = "This had ended by itself. There was nothing to stop.".to_owned();
@@ -373,7 +379,7 @@ impl Session {
         let entry = self.outbox.due(now)?;
         let (id, intent) = (entry.id.clone(), entry.intent.clone());
         let sender =
-            Sender { connected, session: self.id.clone(), actor: self.shared.actor().clone() };
+            Sender { connected, session: self.home_id.clone(), actor: self.shared.actor().clone() };
         let first = self.outbox.sending(&id);
         self.redraw(&id);
         let tried = id.clone();
@@ -402,7 +408,7 @@ impl Session {
         }
         match outcome {
             Outcome::Accepted => {
-                self.shared.succeeded();
+                self.home.succeeded();
                 let intent = self.outbox.get(entry_id).map(|entry| entry.intent.clone());
                 self.outbox.sent(entry_id, now);
                 match intent {

@@ -42,6 +42,7 @@ impl Measured {
         let feed = Feed::new(
             1,
             Sources {
+                servers: shared.servers.subscribe(),
                 sessions: shared.summaries.subscribe(),
                 approvals: shared.approvals.subscribe(),
                 attach: Box::new(|_, _| {}),

@@ -195,7 +195,7 @@ impl Session {
             queued: u32::try_from(self.outbox.len()).unwrap_or(u32::MAX),
             outbox,
             notice: self.head.notice.clone(),
-            read_only: self.line.is_closed(),
+            read_only: self.line.is_closed() || self.home.is_forgotten(),
         })
     }
 

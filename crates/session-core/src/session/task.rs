@@ -98,8 +98,9 @@ async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 impl Task {
     async fn run(&mut self) {
         let shared = Arc::clone(&self.session.shared);
-        let mut connected = shared.connected.subscribe();
-        let mut success = shared.success.subscribe();
+        let home = Arc::clone(&self.session.home);
+        let mut connected = home.connected.subscribe();
+        let mut success = home.success.subscribe();
         let mut generation = connected.borrow_and_update().as_ref().map(|c| c.generation);
         loop {
             let now = Instant::now();
@@ -161,10 +162,10 @@ impl Task {
         let session = &mut self.session;
         session.line.due(now);
         if session.line.is_idle() && session.line.look.is_some() && !session.deleted {
-            let connected = session.shared.connected.borrow().clone();
+            let connected = session.home.connected.borrow().clone();
             let offset = session.head.offset.clone();
             let before = session.line.connection().clone();
-            session.line.open(connected.as_ref(), &session.id, offset.as_deref());
+            session.line.open(connected.as_ref(), &session.home_id, offset.as_deref());
             session.published.dirty |= before != *session.line.connection();
         }
         if self.sending.is_none() {
@@ -201,7 +202,7 @@ impl Task {
 
     fn wake_at(&self) -> Option<Instant> {
         let session = &self.session;
-        let can_send = self.sending.is_none() && session.shared.connected.borrow().is_some();
+        let can_send = self.sending.is_none() && session.home.connected.borrow().is_some();
         let outbox = can_send.then(|| session.outbox.wake_at(session.line.is_live())).flatten();
         let attendance = self.attendance.wake_at(session);
         // What is due is not sent before the server may be asked again.
@@ -295,6 +296,7 @@ impl Task {
             }
             Command::Nudge => {
                 session.refused = None;
+                session.published.dirty = true;
                 session.outbox.nudge();
                 session.line.nudge();
                 None
@@ -379,7 +381,7 @@ impl Session {
                 let was_cut = self.line.connection().state == ConnectionState::Retrying;
                 self.published.dirty |= self.line.hear();
                 if was_cut && self.line.is_live() {
-                    self.shared.succeeded();
+                    self.home.succeeded();
                 }
             }
             Arrival::Ended => self.line.hang_up(),

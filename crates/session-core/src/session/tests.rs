@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::apply::News;
 use super::restore::Session;
-use crate::config::{Actor, EngineConfig};
+use crate::config::{Actor, EngineConfig, Inherit};
 use crate::diff::Diff;
 use crate::feed::{Direction, Feed, FeedChange, FeedShared, Sources};
 use crate::item::Item;
@@ -27,13 +27,18 @@ mod measure;
 mod replay;
 mod search;
 
-const ID: &str = "s";
+const ID: &str = "local/s";
 
 /// An engine's shared parts on a folder, without hub and tasks.
 fn shared(dir: &Path) -> Arc<Shared> {
     let actor = Actor { id: "ana".to_owned(), name: "Ana".to_owned() };
-    let config = EngineConfig { data_dir: dir.to_owned(), actor, device_id: "d".to_owned() };
-    let (store, repair) = Store::open(dir).expect("the store opens");
+    let config = EngineConfig {
+        data_dir: dir.to_owned(),
+        actor,
+        device_id: "d".to_owned(),
+        inherit: Inherit::default(),
+    };
+    let (store, repair) = Store::open(dir, &config.inherit).expect("the store opens");
     assert_eq!(repair, None);
     store.read(|_| Ok(())).expect("it can be read");
     let (hub, _) = mpsc::unbounded_channel();
@@ -151,6 +156,7 @@ impl Window {
         let (_, sessions) = watch::channel(Arc::default());
         let (_, approvals) = watch::channel(Arc::default());
         let sources = Sources {
+            servers: watch::Sender::default().subscribe(),
             sessions,
             approvals,
             attach: Box::new(move |_, feed| note.lock().expect("no panic").push(feed)),

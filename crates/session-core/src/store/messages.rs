@@ -154,14 +154,7 @@ pub(crate) fn standing_rows(
 ) -> rusqlite::Result<Vec<(String, String, String)>> {
     connection
         .prepare_cached(
-            r#"SELECT collection, key, json FROM rows WHERE session = ?1
-               AND collection IN ('meta', 'active', 'presence', 'agents')
-             UNION ALL
-             SELECT collection, key, json FROM rows
-               WHERE session = ?1 AND collection = 'signals' AND json LIKE '%"k":"config"%'
-             UNION ALL
-             SELECT collection, key, json FROM rows
-               WHERE session = ?1 AND collection = 'requests' AND json LIKE '%"pending"%'"#,
+            "SELECT collection, key, json FROM rows WHERE session = ?1 AND standing = 1",
         )?
         .query_map([session.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
@@ -170,7 +163,10 @@ pub(crate) fn standing_rows(
 /// How many approvals were ever asked for.
 pub(crate) fn requests(connection: &Connection, session: SessionKey) -> rusqlite::Result<u64> {
     let count: i64 = connection
-        .prepare_cached("SELECT count(*) FROM rows WHERE session = ?1 AND collection = 'requests'")?
+        .prepare_cached(
+            "SELECT count(*) FROM rows INDEXED BY rows_of_requests
+             WHERE session = ?1 AND collection = 'requests'",
+        )?
         .query_row([session.0], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

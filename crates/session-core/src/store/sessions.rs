@@ -162,7 +162,7 @@ pub(crate) fn note_parent(connection: &Connection, id: &str, parent: &str) -> ru
 }
 
 /// How the id of a session that was set aside goes on after its own.
-const ASIDE: &str = "#aside-";
+pub(super) const ASIDE: &str = "#aside-";
 
 /// Sets a session aside whose rows cannot be used: they are kept under another id, which is not
 /// shown, and the session itself starts over, to be read from the stream (L14). Drafts and outbox

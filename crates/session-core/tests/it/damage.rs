@@ -103,6 +103,7 @@ async fn two_engines_do_not_share_a_folder() {
         data_dir: home.path("engine"),
         actor: session_core::Actor { id: "b".to_owned(), name: "B".to_owned() },
         device_id: "other".to_owned(),
+        inherit: session_core::Inherit::default(),
     };
     let error = tokio::task::spawn_blocking(|| session_core::Engine::open(config).err())
         .await

@@ -2,7 +2,7 @@
 
 use session_core::ConnectionState;
 
-use crate::support::{Home, Window, demo};
+use crate::support::{Home, Window, demo, there};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_the_server_lost_is_kept_and_marked() {
@@ -14,7 +14,7 @@ async fn a_session_that_the_server_lost_is_kept_and_marked() {
     engine.send_message(&session, "hello").await.expect("it is saved");
     window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
     let shown = window.items.clone();
-    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     let answer = reqwest::Client::new().delete(url).send().await.expect("the server answers");
     assert!(answer.status().is_success());
     engine.close().await;
@@ -49,9 +49,9 @@ async fn a_stream_that_came_back_different_is_joined_to_what_is_here_and_marked(
     let server = home.server_with(|config| config.data_dir = home.path("another server")).await;
     let base = server.base_url();
     let http = reqwest::Client::new();
-    let put = base.join(&format!("v1/sessions/{session}")).expect("a URL");
+    let put = base.join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     http.put(put).body("{}").send().await.expect("the server answers");
-    let post = base.join(&format!("v1/sessions/{session}/messages")).expect("a URL");
+    let post = base.join(&format!("v1/sessions/{}/messages", there(&session))).expect("a URL");
     http.post(post)
         .header("content-type", "application/json")
         .body(r#"{"content": "a new beginning", "actorId": "bob"}"#)

@@ -65,6 +65,7 @@ async fn a_reloaded_window_starts_over_with_everything() {
         .changes
         .iter()
         .map(|change| match change {
+            FeedChange::Servers { .. } => "servers",
             FeedChange::Sessions { .. } => "sessions",
             FeedChange::Approvals { .. } => "approvals",
             FeedChange::Meta { .. } => "meta",
@@ -72,7 +73,7 @@ async fn a_reloaded_window_starts_over_with_everything() {
             FeedChange::Notice { .. } => "notice",
         })
         .collect();
-    assert!(kinds.starts_with(&["sessions", "approvals", "meta", "diff"]), "{kinds:?}");
+    assert!(kinds.starts_with(&["servers", "sessions", "approvals", "meta", "diff"]), "{kinds:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

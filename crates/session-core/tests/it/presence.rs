@@ -21,6 +21,7 @@ fn bo(home: &Home) -> Engine {
         data_dir: home.path("bo"),
         actor: Actor { id: "bo".to_owned(), name: "Bo".to_owned() },
         device_id: "phone".to_owned(),
+        inherit: session_core::Inherit::default(),
     })
     .expect("the engine opens")
 }

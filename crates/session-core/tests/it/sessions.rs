@@ -2,7 +2,7 @@
 
 use session_core::{CreateSession, SearchRequest, SessionState};
 
-use crate::support::{Home, Window, demo, engine_in, eventually};
+use crate::support::{Home, Window, demo, engine_in, eventually, there};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_title_is_given_taken_from_the_first_message_or_changed() {
@@ -103,11 +103,12 @@ async fn a_deleted_session_goes_here_at_once_and_there_when_it_can() {
     assert!(engine.sessions().is_empty());
     let other = engine_in(&home.path("other"));
     crate::support::connect(&other, &server.base_url());
-    let status = other.server_status();
+    let servers = other.servers();
     eventually("the server has forgotten it", async || {
         other.nudge();
-        let listed = status.borrow().synced_at.is_some();
-        let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+        let listed = servers.borrow()[0].connection.synced_at.is_some();
+        let url =
+            server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
         let answer = reqwest::get(url).await.expect("the server answers").status();
         (listed && answer == 404).then_some(())
     })
