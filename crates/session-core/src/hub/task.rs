@@ -103,11 +103,11 @@ impl Hub {
     pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
         let me = shared.actor().id.clone();
         let (rows, drafts, waiting) = shared.store.read(|connection| {
-            let mut rows = Vec::new();
-            for row in sessions::all(connection)? {
-                let unread = messages::unread(connection, row.key, row.read_position, &me)?;
-                rows.push((row, unread));
-            }
+            let unread = messages::all_unread(connection, &me)?;
+            let rows: Vec<_> = sessions::all(connection)?
+                .into_iter()
+                .map(|row| (unread.get(&row.key).copied().unwrap_or(0), row))
+                .collect();
             let drafts: HashMap<String, String> = drafts::all(connection)?
                 .into_iter()
                 .map(|(session, text, _)| (session, text))
@@ -125,7 +125,7 @@ impl Hub {
             falls: HashMap::new(),
             publish_at: None,
         };
-        for (row, unread) in rows {
+        for (unread, row) in rows {
             let waits = waiting.get(&row.id);
             if row.deleted {
                 hub.deleted.insert(row.id.clone());

@@ -1,5 +1,7 @@
 //! Tables `messages` and `segments`: folded messages, and the raw log they were folded from.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SessionKey;
@@ -99,6 +101,24 @@ pub(crate) fn unread(
                LIMIT 1000)",
         )?
         .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
+}
+
+/// The same for every session, by one query.
+pub(crate) fn all_unread(
+    connection: &Connection,
+    me: &str,
+) -> rusqlite::Result<HashMap<SessionKey, u32>> {
+    connection
+        .prepare_cached(
+            "SELECT n, (SELECT count(*) FROM (
+               SELECT 1 FROM messages
+               WHERE session = sessions.n AND hidden = 0 AND position >= sessions.read_position
+                 AND coalesce(actor, '') <> ?1
+               LIMIT 1000))
+             FROM sessions",
+        )?
+        .query_map([me], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))?
+        .collect()
 }
 
 /// Every message id of a session.
