@@ -75,9 +75,7 @@ pub fn run() -> ExitCode {
             commands::sessions::create_session,
             commands::sessions::delete_session,
             commands::sessions::mark_read,
-            commands::sessions::open_session,
-            commands::sessions::page_before,
-            commands::sessions::page_after,
+            commands::sessions::page,
             commands::sessions::search,
             commands::sessions::rename_session,
             commands::sessions::show_session,
@@ -154,10 +152,8 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
         server::join_before(&host).await;
         let host = Arc::new(host);
         handle.manage(host.clone());
-        if let Some(session) = host.settings.last_session()
-            && host.engine.open_session(&session).await.is_ok()
-        {
-            host.feed.show(Some(session));
+        if let Err(error) = host.feed.show(host.settings.last_session()) {
+            tracing::info!(code = error.code(), "the last session is not shown");
         }
         let first = serde_json::to_string(&bootstrap::read(&host).await)?;
         window::open(&handle, &first)?;

@@ -2,7 +2,7 @@
 
 use crate::server::Server;
 use crate::settings::SettingsFile;
-use session_core::{Engine, Feed, Notice};
+use session_core::{Engine, EngineError, Feed, Notice};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::Notify;
@@ -59,12 +59,17 @@ impl Host {
     }
 
     /// Shows another session in the window: its end, or the stretch around a message.
-    pub(crate) fn show(&self, session: Option<String>, around: Option<String>) {
+    pub(crate) fn show(
+        &self,
+        session: Option<String>,
+        around: Option<String>,
+    ) -> Result<(), EngineError> {
         self.settings.set_last_session(session.as_deref());
-        match (session, around) {
+        let shown = match (session, around) {
             (Some(session), Some(message)) => self.feed.show_around(session, message),
             (session, _) => self.feed.show(session),
-        }
+        };
         self.screen_changed.notify_one();
+        shown
     }
 }

@@ -23,8 +23,7 @@ use crate::server::{Server, ServerSummary};
 use crate::session::{Command, SessionHandle};
 use crate::shared::Shared;
 use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
-use crate::summary::{Page, SessionSize, SessionSummary, SessionView, WaitingApproval};
-use crate::view::PAGE;
+use crate::summary::{SessionSize, SessionSummary, WaitingApproval};
 use crate::wake;
 
 /// The engine: everything a person's sessions need on this machine. A clone is another handle to
@@ -267,11 +266,13 @@ impl Engine {
         let epoch = u64::from(rand::rng().random::<u32>()) + 1;
         let shared = Arc::downgrade(self.shared());
         let attach = move |id: &str, feed| {
-            if let Some(shared) = shared.upgrade()
-                && let Ok(session) = shared.session(id)
-            {
-                session.tell(Command::Attach(feed));
+            let shared = shared.upgrade().ok_or(EngineError::Closed)?;
+            let stored = shared.store.read(|connection| sessions::find(connection, id))?;
+            if stored.is_none_or(|row| row.deleted) {
+                return Err(EngineError::UnknownSession);
             }
+            shared.session(id)?.tell(Command::Attach(feed));
+            Ok(())
         };
         let shared = Arc::downgrade(self.shared());
         let detach = move |id: &str| {
@@ -280,9 +281,9 @@ impl Engine {
             }
         };
         let shared = Arc::downgrade(self.shared());
-        let move_on = move |id: &str, feed, direction, limit| {
+        let move_on = move |id: &str, feed, direction| {
             if let Some(session) = shared.upgrade().and_then(|shared| shared.running_session(id)) {
-                session.tell(Command::Move { feed, direction, limit });
+                session.tell(Command::Move { feed, direction });
             }
         };
         let feed = Feed::new(
@@ -405,30 +406,6 @@ impl Engine {
             self.session(&id)?;
         }
         Ok(id)
-    }
-
-    /// Opens a session as it is in memory and on the disk, without any network (L13): its last 60
-    /// items and everything around them.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownSession`].
-    pub async fn open_session(&self, id: &str) -> Result<SessionView, EngineError> {
-        self.session(id)?.ask(|reply| Command::Open { limit: PAGE, reply }).await
-    }
-
-    /// The items before one, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownSession`].
-    pub async fn page_before(
-        &self,
-        id: &str,
-        before_item_id: &str,
-        limit: usize,
-    ) -> Result<Page, EngineError> {
-        let before = before_item_id.to_owned();
-        let limit = limit.clamp(1, 500);
-        self.session(id)?.ask(|reply| Command::PageBefore { before, limit, reply }).await
     }
 
     /// Says something. It is on the disk when this returns, and is shown and sent from then on.

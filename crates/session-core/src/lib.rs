@@ -40,17 +40,17 @@ mod wake;
 pub use address::{Address, THIS_COMPUTER};
 pub use check::{ServerCheck, check_server};
 pub use config::{Actor, CreateSession, EngineConfig, Inherit, Inherited, Limits, Load};
-pub use diff::{Diff, Misfit};
+pub use diff::{Diff, Direction, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;
 pub use error::{EngineError, Notice};
-pub use feed::{Direction, Feed, FeedBatch, FeedChange};
+pub use feed::{Feed, FeedBatch, FeedChange};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};
 pub use server::ServerSummary;
 #[doc(hidden)]
 pub use session::Measured;
 pub use summary::{
-    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionSize,
-    SessionState, SessionSummary, SessionView, WaitingApproval,
+    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, SessionMeta, SessionSize,
+    SessionState, SessionSummary, WaitingApproval,
 };

@@ -80,33 +80,31 @@ export class AppState {
 
   readonly #transcripts = new Map<string, TranscriptState>();
   readonly #feed: FeedLoop;
+  /** What was there at first is no news. */
+  #begun = false;
   #toastTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(backend: Backend, boot: Bootstrap) {
     this.backend = backend;
     this.composer = new ComposerState(backend);
-    this.sessions = boot.sessions;
-    this.approvals = boot.approvals;
     this.notices = boot.notices;
     this.settings = boot.settings;
     this.newAgent = boot.settings.defaultAgent;
-    if (boot.open === null) {
-      this.composer.open(null, null);
-    } else {
-      const { sessionId, meta, draft } = boot.open;
-      this.currentId = sessionId;
-      this.meta = meta;
-      this.transcript = new TranscriptState(backend, sessionId);
-      this.transcript.show(boot.open, true);
-      this.#transcripts.set(sessionId, this.transcript);
-      this.composer.open(sessionId, draft?.text ?? null);
+    // The host shows what it showed before.
+    this.currentId = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
+    this.composer.open(this.currentId, null);
+    if (this.currentId !== null) {
+      this.transcript = new TranscriptState(backend, this.currentId);
+      this.#transcripts.set(this.currentId, this.transcript);
     }
     const narrow = window.matchMedia('(max-width: 760px)');
     this.narrow = narrow.matches;
     narrow.addEventListener('change', () => {
       this.narrow = narrow.matches;
     });
-    this.#feed = new FeedLoop(backend, this, boot);
+    this.#feed = new FeedLoop(backend, this);
+    this.#feed.begin(boot.batch);
+    this.#begun = true;
     backend.onOpenSession((sessionId) => {
       // Who comes from a notification comes to answer.
       const waiting = this.approvals.find((one) => one.sessionId === sessionId);
@@ -117,7 +115,6 @@ export class AppState {
   /** Starts pulling. Called once the first paint is on its way. */
   start(): void {
     this.#feed.start();
-    this.#run(this.backend.showSession(this.currentId));
     window.addEventListener('focus', () => {
       this.focused = true;
       this.#nudge();
@@ -186,7 +183,8 @@ export class AppState {
 
   // Going places
 
-  async open(sessionId: string): Promise<void> {
+  /** Shows a session around a message, or at the reader's place in it, or at its end. */
+  async open(sessionId: string, around = placeIn(sessionId)): Promise<void> {
     this.#drawerOpen = false;
     if (sessionId === this.currentId) return;
     this.composer.open(sessionId, this.sessions.find(({ id }) => id === sessionId)?.draft ?? null);
@@ -203,13 +201,8 @@ export class AppState {
       if (this.#transcripts.size <= KEPT_TRANSCRIPTS) break;
       this.#transcripts.delete(id);
     }
-    this.#run(this.backend.showSession(sessionId));
     try {
-      const view = await this.backend.openSession(sessionId);
-      transcript.show(view, false);
-      if (this.currentId !== sessionId) return;
-      this.meta ??= view.meta;
-      if (view.draft !== null) this.composer.offer(sessionId, view.draft.text);
+      await this.backend.showSession(sessionId, around);
     } catch (cause) {
       if (this.currentId === sessionId) this.openError = BackendError.from(cause).message;
     }
@@ -229,14 +222,14 @@ export class AppState {
   }
 
   async goToApproval(waiting: WaitingApproval): Promise<void> {
-    await this.open(waiting.sessionId);
+    await this.open(waiting.sessionId, waiting.approval.messageId);
     if (this.currentId !== waiting.sessionId) return;
     this.target = { messageId: waiting.approval.messageId, approvalId: waiting.approval.id };
   }
 
   /** To a message that was found. */
   async goToMessage({ sessionId, messageId }: Pick<SearchHit, 'sessionId' | 'messageId'>): Promise<void> {
-    await this.open(sessionId);
+    await this.open(sessionId, messageId);
     if (this.currentId === sessionId) this.target = { messageId, approvalId: null };
   }
 
@@ -415,6 +408,9 @@ export class AppState {
       case 'meta':
         if (change.meta.sessionId === this.currentId) this.#meta(change.meta);
         return true;
+      case 'draft':
+        this.composer.offer(change.sessionId, change.draft.text);
+        return true;
       case 'diff':
         if (change.sessionId !== this.transcript?.sessionId) return true;
         return this.transcript.apply(change.diff);
@@ -442,7 +438,7 @@ export class AppState {
     const known = new Set(this.approvals.map(waitingKey));
     this.approvals = approvals;
     const fresh = approvals.find((waiting) => !known.has(waitingKey(waiting)));
-    if (fresh !== undefined) this.announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
+    if (fresh !== undefined && this.#begun) this.announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
   }
 
   #nudge(): void {
@@ -455,6 +451,11 @@ export class AppState {
       this.say(BackendError.from(cause).message);
     });
   }
+}
+
+/** The message at which the reader was when the session was last on screen; nothing when it was the end. */
+function placeIn(sessionId: string): string | undefined {
+  return readStored<{ id: string } | null>(`place.${sessionId}`, null)?.id;
 }
 
 export function refOf({ id, messageId }: Approval): ApprovalRef {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use session_core::Measured;
+use session_core::{FeedChange, Measured};
 use tempfile::TempDir;
 
 use crate::log::{self, Kind, Shape};
@@ -55,9 +55,11 @@ fn opened(dir: &Path, id: &str) -> Duration {
     runtime().block_on(async {
         let engine = engine(dir);
         let started = Instant::now();
-        let view = engine.open_session(id).await.unwrap();
+        let feed = engine.feed();
+        feed.show(Some(id.to_owned())).unwrap();
+        let batch = feed.next(0, 0).await;
         let elapsed = started.elapsed();
-        assert!(!view.items.is_empty());
+        assert!(matches!(batch.changes.last(), Some(FeedChange::Diff { .. })));
         engine.close().await;
         elapsed
     })

@@ -21,6 +21,7 @@ pub(super) struct Read {
     pub(super) sessions: bool,
     pub(super) approvals: bool,
     pub(super) meta: bool,
+    pub(super) draft: bool,
     pub(super) edits: Vec<Edit>,
 }
 
@@ -73,6 +74,7 @@ pub(super) struct Queue {
     sessions: u64,
     approvals: u64,
     meta: u64,
+    draft: u64,
     /// The number of the last `Reset`.
     reset: u64,
 }
@@ -93,6 +95,7 @@ impl Queue {
             sessions: 1,
             approvals: 1,
             meta: 0,
+            draft: 0,
             reset: 0,
         }
     }
@@ -134,6 +137,11 @@ impl Queue {
         self.meta = self.seq;
     }
 
+    pub(super) fn draft_changed(&mut self) {
+        self.seq += 1;
+        self.draft = self.seq;
+    }
+
     pub(super) fn push_notice(&mut self, notice: Notice) {
         self.push(Edit::Notice(notice), 256);
     }
@@ -154,8 +162,8 @@ impl Queue {
             return true;
         }
         // A `Reset` is as large as the window is; were it counted, one larger than the cap would never
-        // be followed by anything but the next.
-        let weight = if is_reset { 0 } else { diff.weight() };
+        // be followed by anything but the next. The same goes for a page, as long as it is the only one.
+        let weight = if is_reset || self.is_only_page(&diff) { 0 } else { diff.weight() };
         if is_reset {
             self.reset = self.seq + 1;
         } else if self.bytes + weight > self.cap {
@@ -167,6 +175,13 @@ impl Queue {
         }
         self.push(Edit::Diff(diff), weight);
         true
+    }
+
+    /// Whether a diff is a page and no other page waits.
+    fn is_only_page(&self, diff: &Diff) -> bool {
+        let is_page = |diff: &Diff| matches!(diff, Diff::Extend { .. });
+        is_page(diff)
+            && !self.entries.iter().any(|e| matches!(&e.edit, Edit::Diff(diff) if is_page(diff)))
     }
 
     fn push(&mut self, edit: Edit, weight: usize) {
@@ -244,6 +259,7 @@ impl Queue {
             sessions: self.sessions > since,
             approvals: self.approvals > since,
             meta: self.meta > since,
+            draft: self.draft > since,
             edits: self
                 .entries
                 .iter()
@@ -251,8 +267,9 @@ impl Queue {
                 .map(|entry| entry.edit.clone())
                 .collect(),
         };
-        let is_still = !read.servers && !read.sessions && !read.approvals && !read.meta;
-        if known && is_still && read.edits.is_empty() {
+        let has_lists = read.servers || read.sessions || read.approvals;
+        let has_states = has_lists || read.meta || read.draft;
+        if known && !has_states && read.edits.is_empty() {
             return Answer::Wait;
         }
         self.handed = self.seq;

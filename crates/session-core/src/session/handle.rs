@@ -6,23 +6,19 @@ use session_protocol::Intent;
 use tokio::sync::{mpsc, oneshot};
 
 use super::intents::ForkPoint;
+use crate::diff::Direction;
 use crate::error::EngineError;
-use crate::feed::{Direction, FeedShared};
-use crate::summary::{Page, SessionView};
+use crate::feed::FeedShared;
 
 /// Where a command's answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
 /// What a session's task is asked to do.
 pub(crate) enum Command {
-    /// The last items, from memory and store (L13).
-    Open { limit: usize, reply: Reply<SessionView> },
-    /// The items before one.
-    PageBefore { before: String, limit: usize, reply: Reply<Page> },
     /// Send this feed a `Reset` and everything from then on.
     Attach(Arc<FeedShared>),
-    /// Move what this feed shows, by up to `limit` items.
-    Move { feed: Arc<FeedShared>, direction: Direction, limit: usize },
+    /// Move what this feed shows by a page.
+    Move { feed: Arc<FeedShared>, direction: Direction },
     /// A feed may show something else by now.
     Detach,
     /// Put an intent in the outbox; answers with the entry when it is on the disk.

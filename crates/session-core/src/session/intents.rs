@@ -345,7 +345,7 @@ impl Session {
             self.outbox.remove(&id);
         }
         self.outbox.push(entry);
-        self.viewers.clear();
+        self.leave_viewers();
         self.persist.forget();
         let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
     }

@@ -72,16 +72,15 @@ struct Task {
 }
 
 /// A deleted session answers as one that does not exist; what else it is told, it may obey.
-fn refuse(command: Command) -> Option<Command> {
+fn refuse(id: &str, command: Command) -> Option<Command> {
     // Whoever asked may have gone away.
     match command {
-        Command::Open { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
-        Command::PageBefore { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
         Command::ForkPoint { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
         Command::SaveDraft { reply, .. } | Command::MarkRead { reply } => {
             drop(reply.send(Err(EngineError::UnknownSession)));
         }
-        Command::Attach(_) | Command::Move { .. } | Command::Detach => {}
+        Command::Attach(feed) => feed.leave(id),
+        Command::Move { .. } | Command::Detach => {}
         other => return Some(other),
     }
     None
@@ -231,25 +230,16 @@ impl Task {
 
     fn obey(&mut self, command: Command) {
         let session = &mut self.session;
-        let Some(command) = (if session.deleted { refuse(command) } else { Some(command) }) else {
-            return;
-        };
+        let command = if session.deleted { refuse(&session.id, command) } else { Some(command) };
+        let Some(command) = command else { return };
         let pending = match command {
-            Command::Open { limit, reply } => {
-                let _ = reply.send(session.opened(limit));
-                None
-            }
-            Command::PageBefore { before, limit, reply } => {
-                let _ = reply.send(session.page_before(&before, limit));
-                None
-            }
             Command::Attach(feed) => {
                 session.attach(&feed);
                 self.attendance.look(session);
                 None
             }
-            Command::Move { feed, direction, limit } => {
-                session.move_on(&feed, direction, limit);
+            Command::Move { feed, direction } => {
+                session.move_on(&feed, direction);
                 None
             }
             Command::Detach => {

@@ -129,23 +129,6 @@ pub(crate) fn ids(connection: &Connection, session: SessionKey) -> rusqlite::Res
         .collect()
 }
 
-/// The first shown message by others at `position` or later.
-pub(crate) fn first_unread(
-    connection: &Connection,
-    session: SessionKey,
-    position: u64,
-    me: &str,
-) -> rusqlite::Result<Option<String>> {
-    connection
-        .prepare_cached(
-            "SELECT id FROM messages
-             WHERE session = ?1 AND hidden = 0 AND position >= ?2 AND coalesce(actor, '') <> ?3
-             ORDER BY position LIMIT 1",
-        )?
-        .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
-        .optional()
-}
-
 /// How much of the disk the rows of each session take: `(session, messages, bytes)`. The index and
 /// free pages are not counted.
 pub(crate) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<(String, u64, u64)>> {

@@ -13,17 +13,17 @@ async fn everything_can_be_written_and_read_without_a_server() {
     let engine = home.engine();
     let session = engine.create_session(demo()).await.expect("it is saved");
     let entry = engine.send_message(&session, "for later").await.expect("it is saved");
-    let view = engine.open_session(&session).await.expect("it opens");
+    let view = Window::opened(&engine, &session).await;
     assert_eq!(view.items.len(), 1);
     assert_eq!(view.items[0].id, entry);
     let delivery = view.items[0].meta.delivery.clone().expect("it is not delivered");
     assert_eq!(delivery.state, DeliveryState::Queued);
-    assert_eq!(view.meta.connection.state, ConnectionState::Offline);
-    assert_eq!(view.meta.queued, 2, "the session's creation and the message");
-    drop(engine);
+    assert_eq!(view.meta().connection.state, ConnectionState::Offline);
+    assert_eq!(view.meta().queued, 2, "the session's creation and the message");
+    drop((view, engine));
 
     let engine = home.engine();
-    let view = engine.open_session(&session).await.expect("it opens again");
+    let view = Window::opened(&engine, &session).await;
     assert_eq!(view.items[0].id, entry, "durable before it returned");
     assert_eq!(engine.sessions()[0].title, "for later");
 }

@@ -384,7 +384,7 @@ async fn a_forgotten_server_gets_nothing_and_its_sessions_are_kept_or_deleted_as
     engine.forget_server(&id, false).await.expect("it is saved");
     assert_eq!(engine.unsent(&id).await.expect("it can be counted"), 0);
     eventually("it is gone", async || engine.sessions().is_empty().then_some(())).await;
-    let error = engine.open_session(&session).await.expect_err("it is gone");
+    let error = engine.feed().show(Some(session.clone())).expect_err("it is gone");
     assert_eq!(error.code(), "unknown-session");
     engine.close().await;
     let engine = home.engine();

@@ -44,11 +44,11 @@ async fn a_draft_is_kept_shown_and_spent() {
     drop(engine);
     let engine = home.engine();
     assert_eq!(engine.sessions()[0].draft.as_deref(), Some("half a thought"));
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert_eq!(view.draft.map(|draft| draft.text).as_deref(), Some("half a thought"));
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.draft.as_deref(), Some("half a thought"));
     engine.send_message(&session, "half a thought").await.expect("it is saved");
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert!(view.draft.is_none(), "what was sent is no draft");
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.draft, None, "what was sent is no draft");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,11 +91,10 @@ async fn a_deleted_session_goes_here_at_once_and_there_when_it_can() {
         engine.send_message(&session, "still?").await.expect_err("it is deleted").code(),
         "unknown-session"
     );
-    assert_eq!(
-        engine.open_session(&session).await.expect_err("it is deleted").code(),
-        "unknown-session"
-    );
-    drop(window);
+    let feed = engine.feed();
+    let refused = feed.show(Some(session.clone())).expect_err("it is deleted");
+    assert_eq!(refused.code(), "unknown-session");
+    drop((window, feed));
     drop(engine);
 
     let server = home.server_at(addr).await;
@@ -150,24 +149,22 @@ async fn older_items_come_by_the_page() {
     let engine = home.engine_on(&server);
     let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
-    let texts: Vec<String> = (0..75).map(|n| format!("message {n}")).collect();
+    let texts: Vec<String> = (0..130).map(|n| format!("message {n}")).collect();
     let sent = texts.iter().map(|text| engine.send_message(&session, text));
     for sent in futures::future::join_all(sent).await {
         sent.expect("it is saved");
     }
-    window.until("all are there", |w| w.is_settled() && w.items.len() == 75).await;
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert_eq!(view.items.len(), 60);
-    assert!(view.has_more_before);
-    assert_eq!(crate::support::text(&view.items[0]), "message 15");
-    let page = engine.page_before(&session, &view.items[0].id, 10).await.expect("it is stored");
-    let texts: Vec<String> = page.items.iter().map(crate::support::text).collect();
-    let expected: Vec<String> = (5..15).map(|n| format!("message {n}")).collect();
-    assert_eq!(texts, expected);
-    assert!(page.has_more_before);
-    let page = engine.page_before(&session, &page.items[0].id, 10).await.expect("it is stored");
-    assert_eq!(page.items.len(), 5);
-    assert!(!page.has_more_before);
+    window.until("all are there", |w| w.is_settled() && w.items.len() == 130).await;
+    let mut later = Window::opened(&engine, &session).await;
+    for (shown, first) in [(60, 70), (120, 10), (130, 0)] {
+        assert_eq!(later.items.len(), shown);
+        assert_eq!(crate::support::text(&later.items[0]), format!("message {first}"));
+        assert_eq!(later.has_more_before, first > 0);
+        if later.has_more_before {
+            later.go_up().await;
+        }
+    }
+    assert_eq!(later.items, window.items);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use session_core::{
-    Actor, Address, Connection, CreateSession, Diff, Endpoint, Engine, EngineConfig, Feed,
-    FeedChange, Inherit, Item, Limits, Notice, ServerSummary, SessionMeta, SessionSummary,
+    Actor, Address, Connection, CreateSession, Diff, Direction, Endpoint, Engine, EngineConfig,
+    Feed, FeedChange, Inherit, Item, Limits, Notice, ServerSummary, SessionMeta, SessionSummary,
     THIS_COMPUTER, WaitingApproval,
 };
 use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
@@ -113,8 +113,10 @@ pub(crate) struct Window {
     epoch: u64,
     after: u64,
     pub(crate) items: Vec<Item>,
+    pub(crate) has_more_before: bool,
     pub(crate) meta: Option<SessionMeta>,
     pub(crate) servers: Vec<ServerSummary>,
+    pub(crate) draft: Option<String>,
     pub(crate) sessions: Vec<SessionSummary>,
     pub(crate) approvals: Vec<WaitingApproval>,
     pub(crate) notices: Vec<Notice>,
@@ -125,8 +127,22 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn open(engine: &Engine, session: &str) -> Self {
         let feed = engine.feed();
-        feed.show(Some(session.to_owned()));
+        feed.show(Some(session.to_owned())).expect("it exists");
         Self::of(feed)
+    }
+
+    /// A window with what it shows first.
+    pub(crate) async fn opened(engine: &Engine, session: &str) -> Self {
+        let mut window = Self::open(engine, session);
+        window.until("what it shows first", |w| !w.log.is_empty()).await;
+        window
+    }
+
+    /// Goes up by a page.
+    pub(crate) async fn go_up(&mut self) {
+        let diffs = self.log.len();
+        self.feed.page(Direction::Before);
+        self.until("a page", |w| w.log.len() > diffs).await;
     }
 
     pub(crate) fn of(feed: Feed) -> Self {
@@ -135,8 +151,10 @@ impl Window {
             feed,
             after: 0,
             items: vec![],
+            has_more_before: false,
             meta: None,
             servers: vec![],
+            draft: None,
             sessions: vec![],
             approvals: vec![],
             notices: vec![],
@@ -158,10 +176,18 @@ impl Window {
                 FeedChange::Sessions { sessions } => self.sessions = sessions,
                 FeedChange::Approvals { approvals } => self.approvals = approvals,
                 FeedChange::Meta { meta } => self.meta = Some(*meta),
+                FeedChange::Draft { draft, .. } => self.draft = Some(draft.text),
                 FeedChange::Notice { notice } => self.notices.push(notice),
                 FeedChange::Diff { diff, .. } => {
                     self.log.push(format!("{diff:?}"));
                     let is_reset = matches!(diff, Diff::Reset { .. });
+                    match &diff {
+                        Diff::Reset { has_more_before: more, .. }
+                        | Diff::Extend { side: Direction::Before, has_more: more, .. } => {
+                            self.has_more_before = *more;
+                        }
+                        _ => {}
+                    }
                     diff.apply(&mut self.items).unwrap_or_else(|misfit| {
                         panic!("{misfit} (reset: {is_reset}): {:?}", self.log)
                     });

@@ -280,7 +280,7 @@ async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
             first
         );
         assert_eq!(
-            engine.open_session(&session).await.expect("it opens").meta.queued,
+            Window::opened(&engine, &session).await.meta().queued,
             0,
             "what was said is not said again by the same id"
         );
