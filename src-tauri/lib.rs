@@ -74,6 +74,7 @@ pub fn run() -> ExitCode {
             commands::servers::set_server_token,
             commands::sessions::create_session,
             commands::sessions::delete_session,
+            commands::sessions::keep_copy,
             commands::sessions::mark_read,
             commands::sessions::page,
             commands::sessions::search,
@@ -152,7 +153,7 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
         server::join_before(&host).await;
         let host = Arc::new(host);
         handle.manage(host.clone());
-        if let Err(error) = host.feed.show(host.settings.last_session()) {
+        if let Err(error) = host.feed.show(host.last_session()) {
             tracing::info!(code = error.code(), "the last session is not shown");
         }
         let first = serde_json::to_string(&bootstrap::read(&host).await)?;

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::error::Answer;
-use session_core::{CreateSession, Direction, SearchPage, SearchRequest};
+use session_core::{CreateSession, Direction, FirstMessage, SearchPage, SearchRequest};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -29,6 +29,13 @@ pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> Answer<Se
     Ok(host.engine.search(request).await?)
 }
 
+/// The message that a session begins with.
+#[derive(serde::Deserialize)]
+pub(crate) struct First {
+    id: Uuid,
+    text: String,
+}
+
 #[tauri::command]
 pub(crate) async fn create_session(
     host: State<'_>,
@@ -36,8 +43,10 @@ pub(crate) async fn create_session(
     server: String,
     title: Option<String>,
     agents: Vec<AgentSpec>,
+    first: Option<First>,
 ) -> Answer<String> {
-    let session = CreateSession { server, title, agents };
+    let first = first.map(|First { id, text }| FirstMessage { id, text });
+    let session = CreateSession { server, title, agents, first };
     host.settings.set_last_server(&session.server);
     Ok(host.engine.create_session_as(id, session).await?)
 }
@@ -59,6 +68,12 @@ pub(crate) async fn delete_session(host: State<'_>, session_id: String) -> Answe
     }
     host.engine.delete_session(&session_id).await?;
     Ok(())
+}
+
+/// Keeps what is here of a session that its server does not have any more.
+#[tauri::command]
+pub(crate) async fn keep_copy(host: State<'_>, session_id: String) -> Answer<()> {
+    Ok(host.engine.keep_copy(&session_id).await?)
 }
 
 #[tauri::command]

@@ -102,12 +102,30 @@ pub struct CreateSession {
     pub title: Option<String>,
     /// The agents that answer in it.
     pub agents: Vec<session_protocol::AgentSpec>,
+    /// What is said in it first. It is made with the session, or neither is.
+    pub first: Option<FirstMessage>,
+}
+
+/// The message that a session begins with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FirstMessage {
+    /// The message's id.
+    pub id: uuid::Uuid,
+    /// What it says.
+    pub text: String,
+}
+
+impl fmt::Debug for FirstMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstMessage").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Default for CreateSession {
     /// A session on this computer, without title and agents.
     fn default() -> Self {
-        Self { server: crate::address::THIS_COMPUTER.to_owned(), title: None, agents: vec![] }
+        let server = crate::address::THIS_COMPUTER.to_owned();
+        Self { server, title: None, agents: vec![], first: None }
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::address::{Address, THIS_COMPUTER};
-use crate::config::{CreateSession, EngineConfig, Limits, Load};
+use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
@@ -20,11 +20,14 @@ use crate::hub::{self, HubEvent};
 use crate::outbox::Entry;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
-use crate::session::{Command, SessionHandle};
+use crate::session::{Command, SessionHandle, title_from};
 use crate::shared::Shared;
 use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
 use crate::summary::{SessionSize, SessionSummary, WaitingApproval};
 use crate::wake;
+
+const NOTHING_TO_SEND: EngineError =
+    EngineError::NotPossible("There is nothing to send. Write something first.");
 
 /// The engine: everything a person's sessions need on this machine. A clone is another handle to
 /// the same engine; dropping the last one stops it at once, [`Engine::close`] first writes what is
@@ -168,7 +171,7 @@ impl Engine {
             }
             None => hub::attend(self.shared(), &self.shared().add_server(row)),
         }
-        self.servers_changed();
+        self.shared().publish_servers();
         Ok(id)
     }
 
@@ -187,7 +190,7 @@ impl Engine {
         let stored = row.clone();
         self.shared().store.write_durable(move |tx| servers::put(tx, &stored)).await?;
         server.edit(|known| known.name = row.name);
-        self.servers_changed();
+        self.shared().publish_servers();
         Ok(())
     }
 
@@ -228,7 +231,7 @@ impl Engine {
             self.shared().store.erase(move |tx| servers::remove(tx, &gone)).await?;
             let _ = self.shared().hub.send(HubEvent::Removed(id.to_owned()));
         }
-        self.servers_changed();
+        self.shared().publish_servers();
         Ok(())
     }
 
@@ -239,10 +242,6 @@ impl Engine {
                 handle.tell(Command::Nudge);
             }
         }
-    }
-
-    fn servers_changed(&self) {
-        let _ = self.shared().hub.send(HubEvent::Servers);
     }
 
     /// What the person should know since the start, e.g. that the database was rebuilt.
@@ -326,8 +325,15 @@ impl Engine {
         session: CreateSession,
     ) -> Result<String, EngineError> {
         let server = self.server(&session.server)?;
-        let intent = Intent::CreateSession { agents: session.agents, title: session.title };
-        self.begin_session(&server, id, None, None, intent).await
+        let CreateSession { title, agents, first, .. } = session;
+        if first.as_ref().is_some_and(|first| first.text.trim().is_empty()) {
+            return Err(NOTHING_TO_SEND);
+        }
+        let said = first.as_ref().and_then(|first| title_from(&first.text));
+        let make = Intent::CreateSession { agents, title: title.or(said) };
+        let say =
+            first.map(|FirstMessage { id, text }| Intent::SendMessage { message_id: id, text });
+        self.begin_session(&server, id, None, None, make, say).await
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
@@ -363,10 +369,11 @@ impl Engine {
         let at = Address::parse(id).ok_or(EngineError::UnknownSession)?;
         let server = self.server(&at.server)?;
         let intent = Intent::Fork { source: at.session, at_message_id: point.at_message_id };
-        self.begin_session(&server, new_id, Some(point.title), Some(id), intent).await
+        self.begin_session(&server, new_id, Some(point.title), Some(id), intent, None).await
     }
 
-    /// A session and the entry that makes it on the server, on the disk together. `known_as`: what
+    /// A session, the entry that makes it on the server, and what is said in it first, on the disk
+    /// together. `known_as`: what
     /// it is called until it says so itself.
     async fn begin_session(
         &self,
@@ -374,7 +381,8 @@ impl Engine {
         id: Uuid,
         known_as: Option<String>,
         copy_of: Option<&str>,
-        intent: Intent,
+        make: Intent,
+        say: Option<Intent>,
     ) -> Result<String, EngineError> {
         if server.is_forgotten() {
             return Err(EngineError::UnknownServer);
@@ -383,7 +391,15 @@ impl Engine {
         let id = Address::new(&server.id, &entry_id).to_string();
         let parent = copy_of.map(str::to_owned);
         // Nothing else has the session's id for its own: a second call finds the first one's entry.
-        let entry = Entry::new(entry_id, intent, crate::clock::now_text()).row(&id);
+        let now = crate::clock::now_text();
+        let entry = Entry::new(entry_id, make, now.clone()).row(&id);
+        let first = say.map(|say| {
+            let message = match &say {
+                Intent::SendMessage { message_id, .. } => *message_id,
+                _ => Uuid::new_v4(),
+            };
+            Entry::new(message.to_string(), say, now).row(&id)
+        });
         let is_new = self
             .shared()
             .store
@@ -398,6 +414,7 @@ impl Engine {
                     (&entry.session, &known_as, &entry.created_at, &parent),
                 )?;
                 outbox::insert(tx, &entry)?;
+                first.map_or(Ok(()), |first| outbox::insert(tx, &first))?;
                 Ok(true)
             })
             .await?;
@@ -429,9 +446,7 @@ impl Engine {
         text: &str,
     ) -> Result<String, EngineError> {
         if text.trim().is_empty() {
-            return Err(EngineError::NotPossible(
-                "There is nothing to send. Write something first.",
-            ));
+            return Err(NOTHING_TO_SEND);
         }
         let intent = Intent::SendMessage { message_id, text: text.to_owned() };
         self.enqueue(id, message_id.to_string(), intent).await
@@ -490,6 +505,15 @@ impl Engine {
             return Err(EngineError::NotPossible("A title needs at least one letter."));
         }
         self.enqueue(id, Uuid::new_v4().to_string(), Intent::Rename { title }).await
+    }
+
+    /// Keeps what is here of a session that its server does not have any more, as a copy that can be
+    /// read and is not looked for on the server again. What waits to be sent to it is dropped.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPossible`] when the server has it, or was not asked yet.
+    pub async fn keep_copy(&self, id: &str) -> Result<(), EngineError> {
+        self.session(id)?.ask(|reply| Command::KeepCopy { reply }).await
     }
 
     /// Deletes a session here at once, and on the server when it can be reached.

@@ -39,7 +39,9 @@ mod wake;
 
 pub use address::{Address, THIS_COMPUTER};
 pub use check::{ServerCheck, check_server};
-pub use config::{Actor, CreateSession, EngineConfig, Inherit, Inherited, Limits, Load};
+pub use config::{
+    Actor, CreateSession, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load,
+};
 pub use diff::{Diff, Direction, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::address::Address;
 use crate::config::{Actor, EngineConfig, Limits};
 use crate::error::{EngineError, Notice};
 use crate::feed::FeedShared;
 use crate::hub::HubEvent;
 use crate::server::{Server, ServerSummary};
 use crate::session::{self, Command, SessionHandle};
-use crate::store::{ServerRow, Store, StoreError, lock, servers};
+use crate::store::{ServerRow, Store, StoreError, lock, servers, sessions};
 use crate::summary::{SessionSummary, WaitingApproval};
 
 /// Owned by every task of the engine; knows nothing of the [`crate::Engine`] that owns it.
@@ -91,19 +92,40 @@ impl Shared {
         lock(&self.joined).clone()
     }
 
+    /// Tells every window how the servers stand.
+    pub(crate) fn publish_servers(&self) {
+        let servers: Vec<_> = self.servers().iter().map(|server| server.summary()).collect();
+        let changed = self.servers.send_if_modified(|known| {
+            let changed = **known != servers;
+            if changed {
+                *known = Arc::new(servers);
+            }
+            changed
+        });
+        if changed {
+            self.feeds().iter().for_each(|feed| feed.servers_changed());
+        }
+    }
+
     pub(crate) fn server(&self, id: &str) -> Option<Arc<Server>> {
         lock(&self.joined).iter().find(|server| server.id == id).cloned()
     }
 
     /// The task of a session that exists here, started when it is not running.
     pub(crate) fn session(self: &Arc<Self>, id: &str) -> Result<SessionHandle, EngineError> {
+        if let Some(handle) = self.running_session(id) {
+            return Ok(handle);
+        }
+        // Looked up without the lock: who holds it waits for no disk.
+        let home = Address::parse(id).and_then(|at| self.server(&at.server));
+        if home.is_none() || !self.store.read(|db| sessions::exists(db, id))? {
+            return Err(EngineError::UnknownSession);
+        }
         let mut sessions = lock(&self.sessions);
-        if let Some(handle) = sessions.get(id)
-            && !handle.is_closed()
-        {
+        if let Some(handle) = sessions.get(id).filter(|handle| !handle.is_closed()) {
             return Ok(handle.clone());
         }
-        let handle = session::spawn(self, id)?;
+        let handle = session::spawn(self, id);
         sessions.insert(id.to_owned(), handle.clone());
         Ok(handle)
     }

@@ -75,6 +75,6 @@ fn tell(shared: &Shared, server: &Server, connection: Connection) {
         is_news
     });
     if is_news {
-        let _ = shared.hub.send(HubEvent::Servers);
+        shared.publish_servers();
     }
 }

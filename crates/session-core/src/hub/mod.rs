@@ -46,8 +46,6 @@ pub(crate) enum HubEvent {
     Fell(String),
     /// A server has these sessions.
     Listed { server: String, sessions: Vec<listing::Listed> },
-    /// A server was joined, renamed or forgotten, or its connection stands otherwise.
-    Servers,
     /// A server and all that was here of it is gone.
     Removed(String),
 }
@@ -90,6 +88,7 @@ pub(crate) fn start(
     events: mpsc::UnboundedReceiver<HubEvent>,
 ) -> Result<(), EngineError> {
     let hub = task::Hub::restore(shared)?;
+    shared.publish_servers();
     tokio::spawn(hub.run(events));
     for server in shared.servers() {
         attend(shared, &server);

@@ -218,8 +218,6 @@ impl Hub {
                 self.known.retain(|id, _| !is_there(id));
                 self.deleted.retain(|id| !is_there(id));
             }
-            // What is published has them.
-            HubEvent::Servers => {}
             // Taken by the loop.
             HubEvent::Listed { .. } => return,
         }
@@ -282,14 +280,9 @@ impl Hub {
             let key = |w: &WaitingApproval| (w.approval.requested_at.clone(), w.session_id.clone());
             key(a).cmp(&key(b))
         });
-        let servers = self.shared.servers().iter().map(|server| server.summary()).collect();
-        let servers_changed = replace(&self.shared.servers, servers);
         let sessions_changed = replace(&self.shared.summaries, summaries);
         let approvals_changed = replace(&self.shared.approvals, approvals);
         for feed in self.shared.feeds() {
-            if servers_changed {
-                feed.servers_changed();
-            }
             if sessions_changed {
                 feed.sessions_changed();
             }

@@ -1,6 +1,6 @@
 //! How the rest of the engine talks to a session's task.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use session_protocol::Intent;
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     SaveDraft { text: String, reply: Reply<()> },
     /// Everything so far was seen.
     MarkRead { reply: Reply<()> },
+    /// Keep what is here of a session that the server does not have.
+    KeepCopy { reply: Reply<()> },
     /// Delete the session here, and on the server when it can be reached.
     Delete { reply: Reply<()> },
     /// Follow the stream, or stop following it. The number tells the looks at a session apart: a
@@ -55,13 +57,20 @@ pub(crate) enum Command {
 #[derive(Clone)]
 pub(crate) struct SessionHandle {
     commands: mpsc::UnboundedSender<Command>,
+    /// Why the session could not be restored.
+    failed: Arc<OnceLock<EngineError>>,
 }
 
 impl SessionHandle {
     /// A handle and the queue its task reads.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
-        (Self { commands }, queue)
+        (Self { commands, failed: Arc::default() }, queue)
+    }
+
+    /// Where the task says why it could not begin.
+    pub(super) fn failed(&self) -> Arc<OnceLock<EngineError>> {
+        Arc::clone(&self.failed)
     }
 
     /// Sends a command that needs no answer. A task that has ended ignores it.
@@ -76,7 +85,8 @@ impl SessionHandle {
     ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.tell(command(reply));
-        answer.await.unwrap_or(Err(EngineError::Closed))
+        let closed = || Err(self.failed.get().cloned().unwrap_or(EngineError::Closed));
+        answer.await.unwrap_or_else(|_| closed())
     }
 
     /// Whether the task has ended.

@@ -27,20 +27,28 @@ use crate::summary::ConnectionState;
 /// How soon a task that could not be let go is looked at again.
 const SOON: Duration = Duration::from_millis(10);
 
-/// Restores a session and starts its task.
-pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
-    let session = Session::restore(shared, id)?;
+/// Starts a session's task, which restores it first.
+pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> SessionHandle {
     let (handle, commands) = SessionHandle::new();
-    let task = Task {
-        session,
-        commands,
-        saving: FuturesOrdered::new(),
-        sending: None,
-        attendance: Attendance::default(),
-        resting_since: None,
-    };
-    tokio::spawn(watch_over(task));
-    Ok(handle)
+    let (shared, id, failed) = (Arc::clone(shared), id.to_owned(), handle.failed());
+    tokio::spawn(async move {
+        let restored = {
+            let (shared, id) = (Arc::clone(&shared), id.clone());
+            // It reads a file, and waits for the writer thread where something is set aside.
+            tokio::task::spawn_blocking(move || Session::restore(&shared, &id))
+        };
+        match restored.await {
+            Ok(Ok(session)) => watch_over(Task::new(session, commands)).await,
+            Ok(Err(error)) => {
+                tracing::warn!(session = id, code = error.code(), "a session does not open");
+                // Whoever asks is told, and whoever asks later starts another task.
+                let _ = failed.set(error);
+            }
+            // The runtime ends: nothing else panics there.
+            Err(_) => {}
+        }
+    });
+    handle
 }
 
 /// Runs the task. If an invariant breaks, the hub restarts it from the store.
@@ -95,6 +103,17 @@ async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 impl Task {
+    fn new(session: Session, commands: mpsc::UnboundedReceiver<Command>) -> Self {
+        Self {
+            session,
+            commands,
+            saving: FuturesOrdered::new(),
+            sending: None,
+            attendance: Attendance::default(),
+            resting_since: None,
+        }
+    }
+
     async fn run(&mut self) {
         let shared = Arc::clone(&self.session.shared);
         let home = Arc::clone(&self.session.home);
@@ -269,6 +288,7 @@ impl Task {
             }
             Command::SaveDraft { text, reply } => Some(session.save_draft(text, reply)),
             Command::MarkRead { reply } => session.mark_read(reply),
+            Command::KeepCopy { reply } => session.keep_copy(reply),
             Command::Delete { reply } => session.delete(reply),
             Command::Follow(look) => {
                 session.line.look = look;

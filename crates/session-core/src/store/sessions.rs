@@ -67,6 +67,11 @@ pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option
     connection.prepare_cached(&sql)?.query_row([id], from_row).optional()
 }
 
+/// Whether there is such a session.
+pub(crate) fn exists(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?.exists([id])
+}
+
 /// Makes the row if it is not there.
 pub(crate) fn ensure(connection: &Connection, id: &str) -> rusqlite::Result<SessionKey> {
     connection
@@ -139,6 +144,19 @@ fn drop_rows(connection: &Connection, key: SessionKey) -> rusqlite::Result<()> {
     for table in ["messages", "segments", "rows"] {
         connection.execute(&format!("DELETE FROM {table} WHERE session = ?1"), [key.0])?;
     }
+    Ok(())
+}
+
+/// Closes a session for good, with a remark.
+pub(crate) fn close(
+    connection: &Connection,
+    key: SessionKey,
+    notice: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE sessions SET closed = 1, notice = ?2 WHERE n = ?1",
+        params![key.0, notice],
+    )?;
     Ok(())
 }
 

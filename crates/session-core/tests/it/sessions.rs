@@ -1,6 +1,6 @@
 //! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
 
-use session_core::{CreateSession, SearchRequest, SessionState};
+use session_core::{CreateSession, FirstMessage, SearchRequest, SessionState};
 
 use crate::support::{Home, Window, demo, engine_in, eventually, there};
 
@@ -202,4 +202,28 @@ async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back()
     }
     let after: usize = left.iter().map(Vec::len).sum();
     assert!(after * 2 < before, "{before} bytes, then {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_begins_with_its_first_message_or_not_at_all() {
+    let home = Home::new();
+    let engine = home.engine();
+    let (id, message) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let begin = |text: &str| {
+        let first = Some(FirstMessage { id: message, text: text.to_owned() });
+        engine.create_session_as(id, CreateSession { first, ..demo() })
+    };
+    assert_eq!(begin(" \n").await.expect_err("there is nothing").code(), "not-possible");
+    assert!(engine.sessions().is_empty());
+    let session = begin("## Plan the trip\nto the sea").await.expect("it is saved");
+    // Whoever asks again, as after an answer that was lost, makes no second.
+    assert_eq!(begin("## Plan the trip\nto the sea").await.expect("it is saved"), session);
+    let mut window = Window::open(&engine, &session);
+    window.until("it is there", |w| w.items.len() == 1).await;
+    assert_eq!(window.meta().title, "Plan the trip");
+    let server = home.server().await;
+    crate::support::connect(&engine, &server.base_url());
+    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    assert_eq!(window.items.len(), 2);
+    assert_eq!(window.meta().title, "Plan the trip", "by one rule, here and there");
 }
