@@ -13,6 +13,8 @@ pub(crate) struct Bootstrap {
     /// The first batch of the feed, with everything that it knows: the lists, and of the session that
     /// is shown its meta, draft and items.
     pub batch: FeedBatch,
+    /// Who the person at this window is in every session.
+    pub actor_id: String,
     /// The server that the last new session was made on.
     pub last_server: Option<String>,
     /// The person's settings.
@@ -29,6 +31,7 @@ pub(crate) async fn read(host: &Host) -> Bootstrap {
     Bootstrap {
         // Asking from nowhere is answered with the full state and the position to go on from.
         batch: host.feed.next(0, 0).await,
+        actor_id: host.settings.identity().actor_id,
         last_server: host.settings.last_server(),
         settings: host.settings.load(),
         notices: host.notices(),

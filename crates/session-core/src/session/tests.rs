@@ -43,7 +43,9 @@ fn shared(dir: &Path) -> Arc<Shared> {
     assert_eq!(repair, None);
     store.read(|_| Ok(())).expect("it can be read");
     let (hub, _) = mpsc::unbounded_channel();
-    Arc::new(Shared::new(config, store, hub))
+    let shared = Arc::new(Shared::new(config, store, hub));
+    shared.restore_servers().expect("they can be read");
+    shared
 }
 
 async fn open(dir: &Path) -> Session {

@@ -2,6 +2,7 @@
 import type { Diff } from "./Diff";
 import type { Draft } from "./Draft";
 import type { Notice } from "./Notice";
+import type { ServerSummary } from "./ServerSummary";
 import type { SessionMeta } from "./SessionMeta";
 import type { SessionSummary } from "./SessionSummary";
 import type { WaitingApproval } from "./WaitingApproval";
@@ -9,7 +10,11 @@ import type { WaitingApproval } from "./WaitingApproval";
 /**
  * One change. States come whole and replace what the window had; diffs edit the shown session.
  */
-export type FeedChange = { "type": "sessions", 
+export type FeedChange = { "type": "servers", 
+/**
+ * All of them, in the order they were joined.
+ */
+servers: Array<ServerSummary>, } | { "type": "sessions", 
 /**
  * All of them, the most recent first.
  */
