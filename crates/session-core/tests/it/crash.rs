@@ -10,14 +10,16 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use session_core::Engine;
+use session_core::{Address, Engine, THIS_COMPUTER};
 use session_protocol::Role;
 use session_server::RunningServer;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::support::{DEADLINE, Home, Random, Window, connect, demo, engine_in, log, true_items};
+use crate::support::{
+    DEADLINE, Home, Random, Window, connect, demo, engine_in, log, there, true_items,
+};
 
 const CHILD: &str = "THREADKEEP_CRASH_CHILD";
 const KILLS_OF_A_ROUND: u64 = 20;
@@ -37,7 +39,7 @@ fn child() {
         let engine = engine_in(Path::new(&dir));
         println!("opened");
         connect(&engine, &url.parse().expect("it is a URL"));
-        let id: Uuid = session.parse().expect("it is a UUID");
+        let id: Uuid = there(&session).parse().expect("it is a UUID");
         engine.create_session_as(id, demo()).await.expect("it is saved");
         let mut window = Window::open(&engine, &session);
         loop {
@@ -143,7 +145,7 @@ fn check_database(file: &Path) {
 
 async fn round(home: &Home, server: &RunningServer, name: &str, kills: u64, random: &mut Random) {
     let dir = home.path(name);
-    let session = Uuid::new_v4().to_string();
+    let session = Address::new(THIS_COMPUTER, &Uuid::new_v4().to_string()).to_string();
     let order = format!("{}|{}|{session}", dir.display(), server.base_url());
     let mut saved = Vec::new();
     for _ in 0..kills {
@@ -156,7 +158,7 @@ async fn round(home: &Home, server: &RunningServer, name: &str, kills: u64, rand
         engine
     };
     let engine = open();
-    let id: Uuid = session.parse().expect("it is a UUID");
+    let id: Uuid = there(&session).parse().expect("it is a UUID");
     engine.create_session_as(id, demo()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     settle(server, &session, &mut window).await;

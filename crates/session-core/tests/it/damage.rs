@@ -118,7 +118,7 @@ async fn two_engines_do_not_share_a_folder() {
 async fn a_broken_session_is_kept_aside_and_read_again_while_the_others_go_on() {
     for broken in [
         "UPDATE rows SET json = x'00ff' WHERE collection = 'meta'",
-        "INSERT INTO rows SELECT n, 'calls', 'x', x'00ff' FROM sessions WHERE id = ?1",
+        "INSERT INTO rows (session, collection, key, json) SELECT n, 'calls', 'x', x'00ff' FROM sessions WHERE id = ?1",
     ] {
         let home = Home::new();
         let server = home.server().await;

@@ -106,7 +106,11 @@ async fn a_word_makes_no_session_again_and_what_is_here_is_kept_as_a_copy_or_del
     }
     let mut window = Window::open(&engine, &sessions[0]);
     engine.keep_copy(&sessions[0]).await.expect("it is saved");
-    window.until("it is a copy", |w| w.meta().read_only && w.items.len() == 2).await;
+    window
+        .until("it is a copy", |w| {
+            w.meta.as_ref().is_some_and(|meta| meta.read_only) && w.items.len() == 2
+        })
+        .await;
     assert!(window.meta().notice.is_some() && window.meta().queued == 0);
     engine.delete_session(&sessions[1]).await.expect("it is saved");
     eventually("only the copy is listed", async || {
@@ -118,7 +122,11 @@ async fn a_word_makes_no_session_again_and_what_is_here_is_kept_as_a_copy_or_del
     engine.close().await;
     let engine = home.engine_on(&server);
     let mut window = Window::open(&engine, &sessions[0]);
-    window.until("it is one still", |w| w.items.len() == 2 && w.meta().read_only).await;
+    window
+        .until("it is one still", |w| {
+            w.meta.as_ref().is_some_and(|meta| meta.read_only) && w.items.len() == 2
+        })
+        .await;
     let live = engine.create_session(demo()).await.expect("it is saved");
     let error = engine.keep_copy(&live).await.expect_err("it is on the server");
     assert_eq!(error.code(), "not-possible");

@@ -243,7 +243,6 @@ async fn an_old_database_opens_with_all_that_it_has_and_nothing_of_it_reaches_an
     let ids = [THIS_COMPUTER.to_owned()];
     eventually("it is sent", async || all_sent(&engine, &ids).await).await;
     engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
-    engine.send_message(&mine, "private").await.expect("it is saved");
     engine.save_draft(&mine, "half a thought").await.expect("it is saved");
     // As the version before did it: another server, and everything goes there.
     engine.connect(THIS_COMPUTER, Some(away.endpoint())).expect("TLS works here");
@@ -255,6 +254,7 @@ async fn an_old_database_opens_with_all_that_it_has_and_nothing_of_it_reaches_an
     })
     .await;
     engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
+    engine.send_message(&mine, "private").await.expect("it is saved");
     engine.send_message(&theirs, "for the others").await.expect("it is saved");
     let copy = engine.fork_session(&mine, None).await.map_err(|error| error.code());
     engine.close().await;
@@ -291,8 +291,8 @@ async fn an_old_database_opens_with_all_that_it_has_and_nothing_of_it_reaches_an
     assert_eq!(find(&mine).draft.as_deref(), Some("half a thought"));
     assert_eq!(find(&theirs).id, Address::new(&joined, &there(&theirs)).to_string());
     assert_eq!(find("x/listed").id, Address::new(&joined, "listed").to_string());
-    if let Ok(copy) = copy {
-        assert_eq!(find(&copy).parent_id.as_deref(), Some(mine.as_str()));
+    if let Ok(copy) = &copy {
+        assert_eq!(find(copy).parent_id.as_deref(), Some(mine.as_str()));
     }
     // First only the other: what is for this computer waits.
     engine.connect(&joined, Some(away.endpoint())).expect("TLS works here");

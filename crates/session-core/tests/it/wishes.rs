@@ -369,7 +369,7 @@ async fn a_copy_ends_at_a_message_and_goes_on_by_itself() {
     engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
     let copy = engine.fork_session(&session, Some(&shown[1].id)).await.expect("it is saved");
     let again = engine
-        .fork_session_as(copy.parse().expect("a UUID"), &session, Some(&shown[1].id))
+        .fork_session_as(there(&copy).parse().expect("a UUID"), &session, Some(&shown[1].id))
         .await
         .expect("it is known");
     assert_eq!(copy, again);

@@ -114,7 +114,10 @@ async fn what_an_older_version_stored_is_indexed_when_it_is_opened() {
     let file = dir.path().join("threadkeep.db");
     let old = rusqlite::Connection::open(&file).expect("it is a database");
     old.execute_batch(
-        "DROP TABLE search; ALTER TABLE sessions DROP COLUMN parent; DELETE FROM refinery_schema_history WHERE version >= 2;
+        "DROP TABLE search; DROP TABLE servers; DROP INDEX rows_standing; DROP INDEX rows_of_requests;
+         ALTER TABLE rows DROP COLUMN standing; ALTER TABLE sessions DROP COLUMN parent;
+         UPDATE sessions SET id = substr(id, instr(id, '/') + 1);
+         DELETE FROM refinery_schema_history WHERE version >= 2;
          PRAGMA user_version = 1;",
     )
     .expect("it can be taken back");
