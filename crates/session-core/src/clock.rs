@@ -1,6 +1,7 @@
 //! The one place that reads the clock; everything else is given the time.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// Now, as the engine stamps its own rows.
 pub(crate) fn now() -> Timestamp {
@@ -10,4 +11,10 @@ pub(crate) fn now() -> Timestamp {
 /// Now as RFC 3339 in UTC with milliseconds, the form used on the wire.
 pub(crate) fn now_text() -> String {
     format!("{:.3}", now())
+}
+
+/// The time of day here of an instant on the wire, as hours and minutes.
+pub(crate) fn time_of_day(at: &str) -> Option<String> {
+    let at: Timestamp = at.parse().ok()?;
+    Some(at.to_zoned(TimeZone::system()).strftime("%H:%M").to_string())
 }

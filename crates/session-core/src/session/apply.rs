@@ -238,14 +238,22 @@ impl Session {
         else {
             return;
         };
-        let decided = self.fold.approval(approval_id, message_id.as_deref());
-        let decided = decided.map(|approval| approval.status);
-        let word = match (decided, approved) {
-            (Some(ApprovalStatus::Denied), true) => "denied",
-            (Some(ApprovalStatus::Approved), false) => "approved",
+        let Some(decided) = self.fold.approval(approval_id, message_id.as_deref()) else { return };
+        let word = match (decided.status, approved) {
+            (ApprovalStatus::Denied, true) => "denied",
+            (ApprovalStatus::Approved, false) => "approved",
             _ => return,
         };
-        let message = format!("Somebody else {word} this before your answer arrived.");
+        let who = decided.responded_by.as_deref();
+        let everyone = self.fold.everyone(crate::clock::now());
+        let who = everyone
+            .iter()
+            .find(|one| Some(one.actor_id.as_str()) == who)
+            .and_then(|one| one.name.as_deref())
+            .unwrap_or("Somebody else");
+        let when = decided.responded_at.as_deref().and_then(crate::clock::time_of_day);
+        let when = when.map(|time| format!(" at {time}")).unwrap_or_default();
+        let message = format!("{who} {word} this{when}, before your answer arrived.");
         let notice = Notice { code: "answered-first".to_owned(), message };
         for feed in self.shared.feeds() {
             feed.push_notice(&notice);

@@ -1,6 +1,8 @@
 //! Who is there: told to the others while a window shows the session, and never more than that.
 
-use session_core::{Actor, Engine, EngineConfig, SessionMeta, SessionState, SessionSummary};
+use session_core::{
+    Actor, Engine, EngineConfig, SessionMeta, SessionState, SessionSummary, THIS_COMPUTER,
+};
 use session_protocol::PresenceStatus;
 use session_server::RunningServer;
 
@@ -112,4 +114,37 @@ async fn closing_does_not_wait_for_a_server_that_does_not_answer() {
     ana.close().await;
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_decides_too_late_is_told_who_decided_and_when() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    engine.send_message(&session, "Please clean up").await.expect("it is saved");
+    window.until("the approval waits", |w| !w.approvals.is_empty()).await;
+    let approval = window.approvals[0].approval.clone();
+    engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
+
+    let bo = bo(&home);
+    connect(&bo, &server.base_url());
+    eventually("the list", async || bo.sessions().first().map(|_| ())).await;
+    let mut theirs = Window::open(&bo, &session);
+    theirs.until("Bo is there", |w| sees(w, "bo") && !w.approvals.is_empty()).await;
+    bo.respond_approval(&session, &approval.message_id, &approval.id, true)
+        .await
+        .expect("it is saved");
+    theirs.until("Bo has approved", |w| w.approvals.is_empty()).await;
+
+    engine
+        .respond_approval(&session, &approval.message_id, &approval.id, false)
+        .await
+        .expect("it is saved");
+    connect(&engine, &server.base_url());
+    window.until("Ana is told", |w| w.notices.iter().any(|one| one.code == "answered-first")).await;
+    let told =
+        &window.notices.iter().find(|one| one.code == "answered-first").expect("it is").message;
+    assert!(told.starts_with("Bo approved this at "), "{told}");
 }
