@@ -15,6 +15,7 @@ use futures::stream::BoxStream;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
+pub(crate) use store::PAGE_BYTES;
 
 /// Where the public read route is mounted, here and in every Durable Streams server.
 pub(crate) const MOUNT: &str = "/v1/stream";
