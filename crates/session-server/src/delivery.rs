@@ -17,14 +17,17 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
+use tokio::time::error::Elapsed;
 
 use crate::{
     budget::{Budget, Hold, Owner},
+    config::Limits,
     following::Revoked,
     problem::Problem,
+    streams::PAGE_BYTES,
 };
 
 /// Bytes that are handed to a connection at once: taking them is seen as soon as so many are taken.
@@ -149,6 +152,15 @@ impl Gate {
     }
 }
 
+/// Bytes of the largest page of a stream that people and agents make.
+pub(crate) fn largest_page(limits: &Limits) -> usize {
+    PAGE_BYTES + limits.body_bytes.max(limits.chunk_bytes)
+}
+
+/// What an answer was made under, on its way to where it is delivered.
+#[derive(Clone)]
+struct Made(Arc<Mutex<Option<Hold>>>);
+
 /// Answers on their way to one client.
 pub(crate) struct Way<'a> {
     pub(crate) budget: &'a Budget,
@@ -158,46 +170,50 @@ pub(crate) struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Makes an answer that is in memory as a whole, when there is room for it.
+    /// Makes an answer when there is room for it.
     ///
-    /// # Errors
-    ///
-    /// There was no room for a while.
+    /// `waits`: it may wait for something before it begins. Then it holds nothing while it waits, and goes on when there
+    /// is room: also when it waited for the same as a thousand others.
     ///
     /// # Cancel safety
     ///
     /// As the answer's.
-    pub(crate) async fn when_there_is_room(
+    pub(crate) async fn make(
+        &self,
+        waits: bool,
+        answer: impl Future<Output = Response>,
+    ) -> Response {
+        let made = match waits {
+            true => self.while_there_is_room(answer).await,
+            false => self.when_there_is_room(answer).await,
+        };
+        let Ok((mut answer, hold)) = made else { return Problem::busy().into_response() };
+        answer.extensions_mut().insert(Made(Arc::new(Mutex::new(Some(hold)))));
+        answer
+    }
+
+    async fn when_there_is_room(
         &self,
         answer: impl Future<Output = Response>,
-    ) -> Result<(Response, Hold), Problem> {
+    ) -> Result<(Response, Hold), Elapsed> {
         let room = tokio::time::timeout(PATIENCE, self.budget.answer(self.owner, self.bytes));
-        let hold = room.await.map_err(|_| Problem::busy())?;
+        let hold = room.await?;
         Ok((answer.await, hold))
     }
 
-    /// Makes an answer that may wait for something before it begins. It holds nothing while it waits, and goes on when
-    /// there is room: also when it waited for the same as a thousand others.
-    ///
-    /// # Errors
-    ///
-    /// There was no room for a while.
-    ///
-    /// # Cancel safety
-    ///
-    /// As the answer's.
-    pub(crate) async fn while_there_is_room(
+    async fn while_there_is_room(
         &self,
         answer: impl Future<Output = Response>,
-    ) -> Result<(Response, Hold), Problem> {
+    ) -> Result<(Response, Hold), Elapsed> {
         let mut answer = std::pin::pin!(answer);
         let mut gate = Gate::new(self.budget, self.owner, self.bytes);
-        let mut patience: Option<Pin<Box<tokio::time::Sleep>>> = None;
+        let mut patience: Option<Pin<Box<tokio::time::Timeout<std::future::Pending<()>>>>> = None;
         std::future::poll_fn(|cx| {
             let Poll::Ready(hold) = gate.poll(cx) else {
-                let late = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
-                ready!(late.as_mut().poll(cx));
-                return Poll::Ready(Err(Problem::busy()));
+                let late = patience.get_or_insert_with(|| {
+                    Box::pin(tokio::time::timeout(PATIENCE, std::future::pending()))
+                });
+                return late.as_mut().poll(cx).map(|late| Err(late.expect_err("it never ends")));
             };
             patience = None;
             answer.as_mut().poll(cx).map(|answer| Ok((answer, hold)))
@@ -206,14 +222,15 @@ impl Way<'_> {
     }
 
     /// The same answer, whose bytes are held until they are written and which ends with the token it was asked for with.
-    /// `hold`: what it was made under.
     pub(crate) fn deliver(
         &self,
-        answer: Response,
-        hold: Option<Hold>,
+        mut answer: Response,
         deliveries: &Deliveries,
         revoked: Option<Revoked>,
     ) -> Response {
+        let made = answer.extensions_mut().remove::<Made>();
+        let hold =
+            made.and_then(|made| made.0.lock().unwrap_or_else(PoisonError::into_inner).take());
         answer.map(|body| {
             if body.is_end_stream() {
                 return body;

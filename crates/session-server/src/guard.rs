@@ -25,13 +25,12 @@ use crate::{
     access::{self, Caller, Need},
     budget::{Budget, Owner},
     config::{Auth, ServerConfig},
-    delivery::{Deliveries, Way},
+    delivery::{Deliveries, Way, largest_page},
     following::{Following, Revoked},
     limits::{Client, Limiter},
     problem::Problem,
     reading::{self, ReadRequest},
     store,
-    streams::PAGE_BYTES,
     tokens::{self, Tokens},
 };
 
@@ -93,8 +92,7 @@ impl Guard {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let limiter = Limiter::new(&config.limits);
         let open = matches!(auth, Auth::None);
-        let limits = &config.limits;
-        let largest_page = PAGE_BYTES + limits.body_bytes.max(limits.chunk_bytes);
+        let largest_page = largest_page(&config.limits);
         Self {
             open,
             loopback,
@@ -167,7 +165,7 @@ impl Guard {
         if need == Need::Nothing {
             let client = Client::at(address.ip());
             self.limiter.count(&client, false)?;
-            return Ok(Admitted { client, read: None, revoked: None });
+            return Ok(Admitted { client, revoked: None });
         }
         let caller = self.caller(request.headers()).await?;
         let client = match &caller {
@@ -192,10 +190,6 @@ impl Guard {
         if let Some(Err(unclear)) = reading::of(request) {
             return Err(unclear.clone());
         }
-        let read = reading::of(request).map(|_| match reading::follows(request) {
-            true => Read::Follows,
-            false => Read::Page,
-        });
         let revoked = match &caller {
             // Every read, whether it seems to end by itself or not: what is not known here would go on for ever.
             Caller::Named(grant) if is_read(request.method()) => {
@@ -204,7 +198,7 @@ impl Guard {
             Caller::Named(_) | Caller::Owner => None,
         };
         request.extensions_mut().insert(caller);
-        Ok(Admitted { client, read, revoked })
+        Ok(Admitted { client, revoked })
     }
 }
 
@@ -212,26 +206,13 @@ impl Guard {
     /// Lets a request through, and its answer out.
     async fn answer(&self, mut request: Request, next: Next) -> Response {
         let deliveries = peer(&request).deliveries.clone();
-        let Admitted { client, read, revoked } = match self.admit(&mut request).await {
+        let Admitted { client, revoked } = match self.admit(&mut request).await {
             Ok(admitted) => admitted,
             Err(problem) => return problem.into_response(),
         };
         request.extensions_mut().insert(client.clone());
         let owner = Owner::Client(client);
-        let way = Way { budget: &self.budget, owner: &owner, bytes: self.largest_page };
-        let answer = async {
-            match read {
-                None => Ok((next.run(request).await, None)),
-                Some(Read::Follows) => {
-                    let answer = way.while_there_is_room(next.run(request)).await;
-                    answer.map(|(answer, hold)| (answer, Some(hold)))
-                }
-                Some(Read::Page) => {
-                    let answer = way.when_there_is_room(next.run(request)).await;
-                    answer.map(|(answer, hold)| (answer, Some(hold)))
-                }
-            }
-        };
+        let answer = next.run(request);
         let answer = match &revoked {
             None => answer.await,
             Some(token) => tokio::select! {
@@ -239,8 +220,8 @@ impl Guard {
                 () = token.revoked() => return Problem::unauthorized().into_response(),
             },
         };
-        let (answer, hold) = answer.unwrap_or_else(|problem| (problem.into_response(), None));
-        way.deliver(answer, hold, &deliveries, revoked)
+        let way = Way { budget: &self.budget, owner: &owner, bytes: self.largest_page };
+        way.deliver(answer, &deliveries, revoked)
     }
 }
 
@@ -254,18 +235,8 @@ fn peer(request: &Request) -> &Peer {
 struct Admitted {
     /// Whose answer it is.
     client: Client,
-    /// The answer waits for room: it may be long.
-    read: Option<Read>,
     /// Ends the answer when its token is revoked.
     revoked: Option<Revoked>,
-}
-
-/// How a read of a stream is answered.
-enum Read {
-    /// By one page.
-    Page,
-    /// By what is there, and what comes.
-    Follows,
 }
 
 /// The middleware in front of every route.

@@ -262,8 +262,11 @@ impl Streams for Embedded {
         true
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response {
-        let waits = reading::follows(&request) && !self.is_far_behind(&request);
+    fn waits(&self, request: &Request<Body>) -> bool {
+        reading::follows(request) && !self.is_far_behind(request)
+    }
+
+    async fn serve(&self, request: Request<Body>, waits: bool) -> Response {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         if has_controls(&path) {
