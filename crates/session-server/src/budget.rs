@@ -7,16 +7,13 @@
 //! the second, so waiting always ends.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
 use crate::{config::Limits, limits::Client};
-
-/// Bytes that there is room for when there is room for some more: a page of a stream.
-const SOME: usize = 256 << 10;
 
 /// Whose share it is taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,6 +31,9 @@ pub(crate) enum Owner {
 /// A little is this part of a share: 192 KiB of the usual one.
 const LITTLE: usize = 128;
 
+/// When so many of one owner wait, those that have gone are forgotten.
+const FORGET: usize = 64;
+
 /// The bytes that may be held. Cloning shares them.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Shared>);
@@ -43,24 +43,40 @@ struct Shared {
     total: usize,
     share: usize,
     held: Mutex<Held>,
-    given_back: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    by: HashMap<Owner, usize>,
+    by: HashMap<Owner, Own>,
+    /// Owners of whom somebody waits, in the order in which they are looked at.
+    turns: VecDeque<Owner>,
+}
+
+#[derive(Debug, Default)]
+struct Own {
+    bytes: usize,
+    /// Who waits for room, first come, first served.
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    wish: Wish,
+    grant: oneshot::Sender<Hold>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    bytes: usize,
+    /// Whoever holds nothing gets them, however much others hold.
+    always: bool,
 }
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Self {
         let share = limits.held_bytes_each.min(limits.held_bytes);
-        Self(Arc::new(Shared {
-            total: limits.held_bytes,
-            share,
-            held: Mutex::default(),
-            given_back: Notify::new(),
-        }))
+        Self(Arc::new(Shared { total: limits.held_bytes, share, held: Mutex::default() }))
     }
 
     /// Takes bytes at once, or says that there is no room now. What is larger than a share counts as one.
@@ -69,25 +85,7 @@ impl Budget {
     /// stream by itself, so their waiting ends. And who holds nothing always gets a little, so that no number of others
     /// keeps a short answer or a short session waiting.
     pub(crate) fn try_take(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
-        let bytes = bytes.min(self.0.share);
-        let mut held = self.lock();
-        let own = held.by.get(owner).copied().unwrap_or(0);
-        let most = match owner {
-            Owner::Agent(..) => self.0.total,
-            Owner::Session(_) | Owner::Client(_) | Owner::Sender(_) => {
-                self.0.total - self.0.total / 4
-            }
-        };
-        let is_little = own == 0 && bytes <= self.0.share / LITTLE;
-        let has_room =
-            held.all.saturating_add(bytes) <= most && own.saturating_add(bytes) <= self.0.share;
-        if !has_room && !is_little {
-            return None;
-        }
-        held.all += bytes;
-        *held.by.entry(owner.clone()).or_default() += bytes;
-        drop(held);
-        Some(Hold { budget: self.clone(), owner: owner.clone(), bytes })
+        self.try_wish(&mut self.lock(), owner, self.wish(bytes))
     }
 
     /// Takes bytes when there is room.
@@ -96,57 +94,131 @@ impl Budget {
     ///
     /// Dropping the future takes nothing.
     pub(crate) async fn take(&self, owner: &Owner, bytes: usize) -> Hold {
-        loop {
-            let given_back = self.0.given_back.notified();
-            let mut given_back = std::pin::pin!(given_back);
-            given_back.as_mut().enable(); // what is given back from here on is not missed
-            if let Some(hold) = self.try_take(owner, bytes) {
-                return hold;
-            }
-            given_back.await;
-        }
+        self.get(owner, self.wish(bytes)).await
     }
 
-    /// Whether an owner's share and three quarters of the budget have room for some more: the last one is for what others
-    /// wait for while they hold something. Who holds nothing may always have something, so that others cannot keep it
-    /// from everything.
-    pub(crate) fn has_room(&self, owner: &Owner) -> bool {
-        let held = self.lock();
-        let own = held.by.get(owner).copied().unwrap_or(0);
-        let most = self.0.total - self.0.total / 4;
-        own == 0
-            || (own.saturating_add(SOME) <= self.0.share && held.all.saturating_add(SOME) <= most)
-    }
-
-    /// Waits until there [is room](Self::has_room).
+    /// Takes bytes for the making of one answer, as [`take`](Self::take), but who holds nothing gets them always: others
+    /// cannot keep it from everything. How many there are in the end, [`Hold::set`] says.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost.
-    pub(crate) async fn room(&self, owner: &Owner) {
-        loop {
-            let mut given_back = std::pin::pin!(self.0.given_back.notified());
-            given_back.as_mut().enable(); // what is given back from here on is not missed
-            if self.has_room(owner) {
-                return;
-            }
-            given_back.await;
-        }
+    /// Dropping the future takes nothing.
+    pub(crate) async fn answer(&self, owner: &Owner, bytes: usize) -> Hold {
+        self.get(owner, Wish { always: true, ..self.wish(bytes) }).await
     }
 
-    /// Takes bytes that are in memory already, whether there was room for them or not: whoever makes them looked for room
-    /// first and could not know how many there would be.
+    /// The same at once, or not.
+    pub(crate) fn try_answer(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
+        self.try_wish(&mut self.lock(), owner, Wish { always: true, ..self.wish(bytes) })
+    }
+
+    /// Takes bytes that are in memory already, whether there was room for them or not.
     pub(crate) fn take_anyway(&self, owner: &Owner, bytes: usize) -> Hold {
         let mut held = self.lock();
-        held.all += bytes;
-        *held.by.entry(owner.clone()).or_default() += bytes;
-        drop(held);
-        Hold { budget: self.clone(), owner: owner.clone(), bytes }
+        self.give(&mut held, owner, bytes)
     }
 
     /// Bytes that are held now.
     pub(crate) fn held(&self) -> usize {
         self.lock().all
+    }
+
+    fn wish(&self, bytes: usize) -> Wish {
+        Wish { bytes: bytes.min(self.0.share), always: false }
+    }
+
+    async fn get(&self, owner: &Owner, wish: Wish) -> Hold {
+        let granted = {
+            let mut held = self.lock();
+            if let Some(hold) = self.try_wish(&mut held, owner, wish) {
+                return hold;
+            }
+            let (grant, granted) = oneshot::channel();
+            let own = held.by.entry(owner.clone()).or_default();
+            if own.waiting.len() >= FORGET && own.waiting.len().is_power_of_two() {
+                own.waiting.retain(|waiting| !waiting.grant.is_closed());
+            }
+            own.waiting.push_back(Waiting { wish, grant });
+            if own.waiting.len() == 1 {
+                held.turns.push_back(owner.clone());
+            }
+            granted
+        };
+        granted.await.expect("who waits is forgotten only with the budget, which `self` keeps")
+    }
+
+    /// Nobody is overtaken by somebody else of the same owner.
+    fn try_wish(&self, held: &mut Held, owner: &Owner, wish: Wish) -> Option<Hold> {
+        let waits = held.by.get(owner).is_some_and(|own| !own.waiting.is_empty());
+        (!waits && self.fits(held, owner, wish)).then(|| self.give(held, owner, wish.bytes))
+    }
+
+    fn fits(&self, held: &Held, owner: &Owner, wish: Wish) -> bool {
+        let own = held.by.get(owner).map_or(0, |own| own.bytes);
+        let most = match owner {
+            Owner::Agent(..) => self.0.total,
+            Owner::Session(_) | Owner::Client(_) | Owner::Sender(_) => {
+                self.0.total - self.0.total / 4
+            }
+        };
+        let is_little = wish.always || wish.bytes <= self.0.share / LITTLE;
+        (own == 0 && is_little)
+            || (held.all.saturating_add(wish.bytes) <= most
+                && own.saturating_add(wish.bytes) <= self.0.share)
+    }
+
+    fn give(&self, held: &mut Held, owner: &Owner, bytes: usize) -> Hold {
+        held.all += bytes;
+        held.by.entry(owner.clone()).or_default().bytes += bytes;
+        Hold { budget: self.clone(), owner: owner.clone(), bytes }
+    }
+
+    /// Changes what an owner holds; then gives room that is there now to who waited for it. Each of them is woken once: a
+    /// thousand who wait cost nothing while one is served.
+    fn change(&self, owner: &Owner, less: usize, more: usize) {
+        let mut held = self.lock();
+        // Others waited for this only when there was no more for anybody.
+        let was_full = held.all.saturating_add(self.0.share) > self.0.total - self.0.total / 4;
+        held.all = held.all - less + more;
+        if let Some(own) = held.by.get_mut(owner) {
+            own.bytes = own.bytes - less + more;
+        }
+        let mut unwanted = self.serve(&mut held, owner);
+        if was_full {
+            for _ in 0..held.turns.len() {
+                let Some(next) = held.turns.pop_front() else { break };
+                held.turns.push_back(next.clone());
+                unwanted.append(&mut self.serve(&mut held, &next));
+            }
+        }
+        if held.by.get(owner).is_some_and(|own| own.bytes == 0 && own.waiting.is_empty()) {
+            held.by.remove(owner);
+        }
+        drop(held);
+        // Who waited has gone: somebody else may have it.
+        drop(unwanted);
+    }
+
+    /// Serves those of one owner who wait. What was given to somebody who has gone comes back.
+    fn serve(&self, held: &mut Held, owner: &Owner) -> Vec<Hold> {
+        let mut unwanted = Vec::new();
+        loop {
+            let Some(first) = held.by.get(owner).and_then(|own| own.waiting.front()) else { break };
+            let (wish, is_gone) = (first.wish, first.grant.is_closed());
+            if !is_gone && !self.fits(held, owner, wish) {
+                break;
+            }
+            let Some(own) = held.by.get_mut(owner) else { break };
+            let Some(first) = own.waiting.pop_front() else { break };
+            if own.waiting.is_empty() {
+                held.turns.retain(|waits| waits != owner);
+            }
+            if !is_gone {
+                let hold = self.give(held, owner, wish.bytes);
+                unwanted.extend(first.grant.send(hold).err());
+            }
+        }
+        unwanted
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -165,33 +237,30 @@ pub(crate) struct Hold {
 impl Hold {
     /// Gives back all but so many bytes. Fewer than that stay as they are.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        let less = self.bytes.saturating_sub(bytes);
-        self.bytes -= less;
-        self.give_back(less);
+        self.set(self.bytes.min(bytes));
     }
 
-    fn give_back(&self, bytes: usize) {
-        let mut held = self.budget.lock();
-        held.all -= bytes;
-        if let Some(own) = held.by.get_mut(&self.owner) {
-            *own -= bytes;
-            if *own == 0 {
-                held.by.remove(&self.owner);
-            }
-        }
-        drop(held);
-        self.budget.0.given_back.notify_waiters();
+    /// Holds so many bytes from now on, whether there is room for more or not: they are in memory already.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        self.budget.change(&self.owner, before, bytes);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.give_back(self.bytes);
+        self.budget.change(&self.owner, self.bytes, 0);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        sync::atomic::{AtomicBool, Ordering},
+        task::{Context, Poll, Wake},
+    };
+
     use super::*;
 
     fn budget() -> Budget {
@@ -227,12 +296,13 @@ mod tests {
     fn who_holds_nothing_always_has_room_for_something() {
         let budget = budget();
         let _all = budget.take_anyway(&session("ann"), 100);
-        assert!(budget.has_room(&session("bob")) && !budget.has_room(&session("ann")));
-        let more = budget.take_anyway(&session("bob"), 1);
-        assert!(!budget.has_room(&session("bob")));
+        assert!(budget.try_answer(&session("ann"), 30).is_none());
+        let mut answer = budget.try_answer(&session("bob"), 30).unwrap();
+        answer.set(1);
+        assert!(budget.try_answer(&session("bob"), 30).is_none());
         assert_eq!(budget.held(), 101);
-        drop(more);
-        assert!(budget.has_room(&session("bob")));
+        drop(answer);
+        assert!(budget.try_answer(&session("bob"), 30).is_some());
     }
 
     #[test]
@@ -259,6 +329,78 @@ mod tests {
         assert!(!second.is_finished());
         drop(first);
         drop(second.await.unwrap());
+        assert_eq!(budget.held(), 0);
+    }
+
+    /// Somebody who waits, and whether he was called since he was looked at.
+    struct Waiter {
+        take: Pin<Box<dyn Future<Output = Hold>>>,
+        called: Arc<Called>,
+    }
+
+    #[derive(Default)]
+    struct Called(AtomicBool);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    impl Waiter {
+        fn new(budget: &Budget, name: &str, bytes: usize) -> Self {
+            let (budget, owner) = (budget.clone(), session(name));
+            let take = Box::pin(async move { budget.take(&owner, bytes).await });
+            let mut new = Self { take, called: Arc::default() };
+            assert!(new.look().is_pending());
+            new
+        }
+
+        fn look(&mut self) -> Poll<Hold> {
+            self.take.as_mut().poll(&mut Context::from_waker(&Arc::clone(&self.called).into()))
+        }
+
+        fn is_called(&self) -> bool {
+            self.called.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn those_who_wait_are_served_in_order_and_nobody_is_called_in_vain() {
+        let budget = budget();
+        let first = budget.try_take(&session("ann"), 40).unwrap();
+        let mut waiting: VecDeque<_> = (0..100).map(|_| Waiter::new(&budget, "ann", 20)).collect();
+        assert!(budget.try_take(&session("ann"), 0).is_none(), "nobody is overtaken");
+        let mut held = vec![first];
+        while !waiting.is_empty() {
+            held.clear();
+            let called = waiting.iter().take_while(|waiter| waiter.is_called()).count();
+            assert_eq!(called, 2, "as many as there is room for");
+            assert!(waiting.iter().skip(called).all(|waiter| !waiter.is_called()));
+            for mut waiter in waiting.drain(..called) {
+                let Poll::Ready(hold) = waiter.look() else { panic!("it was called") };
+                held.push(hold);
+            }
+        }
+        held.clear();
+        assert!(budget.lock().by.is_empty() && budget.held() == 0, "nothing is left");
+    }
+
+    #[test]
+    fn what_somebody_gets_who_has_gone_goes_to_the_next() {
+        let budget = budget();
+        let all = budget.take_anyway(&session("max"), 100);
+        let names = ["ann", "bob", "eve"].into_iter().cycle();
+        let mut waiting: Vec<_> =
+            names.take(30).map(|name| Waiter::new(&budget, name, 30)).collect();
+        drop(all);
+        let mut got = 0;
+        while let Some(at) = waiting.iter().position(Waiter::is_called) {
+            let mut waiter = waiting.remove(at);
+            // Every other goes away without looking.
+            got += usize::from(waiting.len() % 2 == 0 && waiter.look().is_ready());
+        }
+        assert!(waiting.is_empty() && got > 0, "{} wait for ever", waiting.len());
         assert_eq!(budget.held(), 0);
     }
 }

@@ -17,14 +17,17 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
+use tokio::time::error::Elapsed;
 
 use crate::{
     budget::{Budget, Hold, Owner},
+    config::Limits,
     following::Revoked,
     problem::Problem,
+    streams::PAGE_BYTES,
 };
 
 /// Bytes that are handed to a connection at once: taking them is seen as soon as so many are taken.
@@ -120,96 +123,147 @@ impl Drop for Piece {
     }
 }
 
-/// Waits until there is room for more answers of one client.
+/// Waits until there is room for one more answer of a client.
 struct Gate {
     budget: Budget,
     owner: Owner,
-    waiting: Option<Waiting>,
+    /// Bytes that an answer may have; those that it has count when it is there.
+    bytes: usize,
+    waiting: Option<Pin<Box<dyn Future<Output = Hold> + Send>>>,
 }
 
 impl Gate {
-    fn new(budget: &Budget, owner: &Owner) -> Self {
-        Self { budget: budget.clone(), owner: owner.clone(), waiting: None }
+    fn new(budget: &Budget, owner: &Owner, bytes: usize) -> Self {
+        Self { budget: budget.clone(), owner: owner.clone(), bytes, waiting: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Hold> {
         if self.waiting.is_none() {
-            if self.budget.has_room(&self.owner) {
-                return Poll::Ready(());
+            if let Some(hold) = self.budget.try_answer(&self.owner, self.bytes) {
+                return Poll::Ready(hold);
             }
-            let (budget, owner) = (self.budget.clone(), self.owner.clone());
-            self.waiting = Some(Box::pin(async move { budget.room(&owner).await }));
+            let (budget, owner, bytes) = (self.budget.clone(), self.owner.clone(), self.bytes);
+            self.waiting = Some(Box::pin(async move { budget.answer(&owner, bytes).await }));
         }
-        if let Some(waiting) = &mut self.waiting {
-            ready!(waiting.as_mut().poll(cx));
-            self.waiting = None;
-        }
-        Poll::Ready(())
+        let Some(waiting) = &mut self.waiting else { return Poll::Pending };
+        let hold = ready!(waiting.as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(hold)
     }
 }
 
-/// Makes an answer only while there is room for it: also one that waited, and is made when a thousand others are.
-///
-/// # Errors
-///
-/// There was no room for a while.
-///
-/// # Cancel safety
-///
-/// As the answer's.
-pub(crate) async fn when_there_is_room(
-    budget: &Budget,
-    owner: &Owner,
-    answer: impl Future<Output = Response>,
-) -> Result<Response, Problem> {
-    let mut answer = std::pin::pin!(answer);
-    let mut gate = Gate::new(budget, owner);
-    let mut patience: Option<Pin<Box<tokio::time::Sleep>>> = None;
-    std::future::poll_fn(|cx| {
-        if gate.poll(cx).is_pending() {
-            let late = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
-            ready!(late.as_mut().poll(cx));
-            return Poll::Ready(Err(Problem::busy()));
-        }
-        patience = None;
-        answer.as_mut().poll(cx).map(Ok)
-    })
-    .await
+/// Bytes of the largest page of a stream that people and agents make.
+pub(crate) fn largest_page(limits: &Limits) -> usize {
+    PAGE_BYTES + limits.body_bytes.max(limits.chunk_bytes)
 }
 
-/// The same answer, whose bytes are held until they are written and which ends with the token it was asked for with.
-pub(crate) fn deliver(
-    answer: Response,
-    budget: &Budget,
-    owner: &Owner,
-    deliveries: &Deliveries,
-    revoked: Option<Revoked>,
-) -> Response {
-    answer.map(|body| {
-        if body.is_end_stream() {
-            return body;
-        }
-        // A body that knows how long it is lies in memory.
-        let whole = body.size_hint().exact();
-        let whole = whole.and_then(|size| usize::try_from(size).ok());
-        let whole = whole.map(|size| budget.take_anyway(owner, size));
-        Body::new(Delivered {
-            body,
-            whole,
-            frame: None,
-            gate: Gate::new(budget, owner),
-            delivery: deliveries.begin(),
-            ended: revoked
-                .map(|revoked| -> Waiting { Box::pin(async move { revoked.revoked().await }) }),
+/// What an answer was made under, on its way to where it is delivered.
+#[derive(Clone)]
+struct Made(Arc<Mutex<Option<Hold>>>);
+
+/// Answers on their way to one client.
+pub(crate) struct Way<'a> {
+    pub(crate) budget: &'a Budget,
+    pub(crate) owner: &'a Owner,
+    /// Bytes that are in memory at once of one answer.
+    pub(crate) bytes: usize,
+}
+
+impl Way<'_> {
+    /// Makes an answer when there is room for it.
+    ///
+    /// `waits`: it may wait for something before it begins. Then it holds nothing while it waits, and goes on when there
+    /// is room: also when it waited for the same as a thousand others.
+    ///
+    /// # Cancel safety
+    ///
+    /// As the answer's.
+    pub(crate) async fn make(
+        &self,
+        waits: bool,
+        answer: impl Future<Output = Response>,
+    ) -> Response {
+        let made = match waits {
+            true => self.while_there_is_room(answer).await,
+            false => self.when_there_is_room(answer).await,
+        };
+        let Ok((mut answer, hold)) = made else { return Problem::busy().into_response() };
+        answer.extensions_mut().insert(Made(Arc::new(Mutex::new(Some(hold)))));
+        answer
+    }
+
+    async fn when_there_is_room(
+        &self,
+        answer: impl Future<Output = Response>,
+    ) -> Result<(Response, Hold), Elapsed> {
+        let room = tokio::time::timeout(PATIENCE, self.budget.answer(self.owner, self.bytes));
+        let hold = room.await?;
+        Ok((answer.await, hold))
+    }
+
+    async fn while_there_is_room(
+        &self,
+        answer: impl Future<Output = Response>,
+    ) -> Result<(Response, Hold), Elapsed> {
+        let mut answer = std::pin::pin!(answer);
+        let mut gate = Gate::new(self.budget, self.owner, self.bytes);
+        let mut patience: Option<Pin<Box<tokio::time::Timeout<std::future::Pending<()>>>>> = None;
+        std::future::poll_fn(|cx| {
+            let Poll::Ready(hold) = gate.poll(cx) else {
+                let late = patience.get_or_insert_with(|| {
+                    Box::pin(tokio::time::timeout(PATIENCE, std::future::pending()))
+                });
+                return late.as_mut().poll(cx).map(|late| Err(late.expect_err("it never ends")));
+            };
+            patience = None;
+            answer.as_mut().poll(cx).map(|answer| Ok((answer, hold)))
         })
-    })
+        .await
+    }
+
+    /// The same answer, whose bytes are held until they are written and which ends with the token it was asked for with.
+    pub(crate) fn deliver(
+        &self,
+        mut answer: Response,
+        deliveries: &Deliveries,
+        revoked: Option<Revoked>,
+    ) -> Response {
+        let made = answer.extensions_mut().remove::<Made>();
+        let hold =
+            made.and_then(|made| made.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        answer.map(|body| {
+            if body.is_end_stream() {
+                return body;
+            }
+            // A body that knows how long it is lies in memory.
+            let whole = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+            let hold = match (whole, hold) {
+                (Some(size), Some(mut hold)) => {
+                    hold.set(size);
+                    Some(hold)
+                }
+                (Some(size), None) => Some(self.budget.take_anyway(self.owner, size)),
+                // What it has ready is given out first.
+                (None, hold) => hold,
+            };
+            Body::new(Delivered {
+                body,
+                hold,
+                frame: None,
+                gate: Gate::new(self.budget, self.owner, self.bytes),
+                delivery: deliveries.begin(),
+                ended: revoked
+                    .map(|revoked| -> Waiting { Box::pin(async move { revoked.revoked().await }) }),
+            })
+        })
+    }
 }
 
 /// The body of an answer on its way.
 struct Delivered {
     body: Body,
-    /// What holds the body that is in memory as a whole.
-    whole: Option<Hold>,
+    /// What holds that part of the body which is in memory from the beginning.
+    hold: Option<Hold>,
     /// What came of the body and was not given to the connection yet.
     frame: Option<(Bytes, Arc<Hold>)>,
     gate: Gate,
@@ -247,18 +301,18 @@ impl HttpBody for Delivered {
                 }
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            if this.whole.is_none() {
-                ready!(this.gate.poll(cx));
-            }
-            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
-                return Poll::Ready(None);
+            let hold = match this.hold.take() {
+                Some(hold) => hold,
+                None => ready!(this.gate.poll(cx)),
             };
+            // What waits for news holds nothing.
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(cx)?);
+            let Some(frame) = frame else { return Poll::Ready(None) };
             match frame.into_data() {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
-                    let (budget, owner) = (&this.gate.budget, &this.gate.owner);
-                    let hold = this.whole.take();
-                    let hold = hold.unwrap_or_else(|| budget.take_anyway(owner, bytes.len()));
+                    let mut hold = hold;
+                    hold.set(bytes.len());
                     this.frame = Some((bytes, Arc::new(hold)));
                 }
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),

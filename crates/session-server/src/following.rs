@@ -11,7 +11,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::tokens::Tokens;
+use crate::{store, tokens::Tokens};
 
 /// A revoked token's readers end within this time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,7 +37,11 @@ impl Following {
     }
 
     /// Looks for revoked tokens until `stop`.
-    pub(crate) async fn watch(self, tokens: Arc<Mutex<Tokens>>, stop: CancellationToken) {
+    pub(crate) async fn watch(
+        self,
+        tokens: Arc<tokio::sync::Mutex<Tokens>>,
+        stop: CancellationToken,
+    ) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -51,11 +55,9 @@ impl Following {
             if ids.is_empty() {
                 continue;
             }
-            let tokens = Arc::clone(&tokens);
-            let looked = tokio::task::spawn_blocking(move || {
-                let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            let looked = store::blocking(&tokens, move |tokens| {
                 // A database that fails says nothing about a token: it is looked at again.
-                ids.into_iter().filter(|id| matches!(tokens.exists(id), Ok(false))).collect()
+                Ok(ids.into_iter().filter(|id| matches!(tokens.exists(id), Ok(false))).collect())
             });
             let gone: Vec<String> = looked.await.unwrap_or_default();
             let mut followed = self.lock();

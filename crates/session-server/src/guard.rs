@@ -5,10 +5,7 @@
 //! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed, and
 //! refuses every `Origin` that is not its own or listed.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     RequestExt,
@@ -21,18 +18,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::{
     access::{self, Caller, Need},
     budget::{Budget, Owner},
     config::{Auth, ServerConfig},
-    delivery::{Deliveries, deliver, when_there_is_room},
+    delivery::{Deliveries, Way, largest_page},
     following::{Following, Revoked},
     limits::{Client, Limiter},
     problem::Problem,
     reading::{self, ReadRequest},
-    store::StoreError,
+    store,
     tokens::{self, Tokens},
 };
 
@@ -66,6 +64,8 @@ pub(crate) struct Guard {
     limiter: Limiter,
     following: Following,
     budget: Budget,
+    /// Bytes of the largest page that people and agents make.
+    largest_page: usize,
 }
 
 impl Guard {
@@ -92,7 +92,20 @@ impl Guard {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let limiter = Limiter::new(&config.limits);
         let open = matches!(auth, Auth::None);
-        Self { open, loopback, hosts, owner, named, origins, scheme, limiter, following, budget }
+        let largest_page = largest_page(&config.limits);
+        Self {
+            open,
+            loopback,
+            hosts,
+            owner,
+            named,
+            origins,
+            scheme,
+            limiter,
+            following,
+            budget,
+            largest_page,
+        }
     }
 
     /// Whether a request for this host, with or without a port, is meant for this server.
@@ -139,13 +152,8 @@ impl Guard {
             return Ok(Some(Caller::Owner));
         }
         let Some(named) = &self.named else { return Ok(None) };
-        let (named, sent) = (Arc::clone(named), sent.to_owned());
-        let found = tokio::task::spawn_blocking(move || {
-            named.lock().unwrap_or_else(PoisonError::into_inner).find(&sent)
-        })
-        .await
-        .map_err(|_| Problem::shutting_down())?
-        .map_err(StoreError::from)?;
+        let sent = sent.to_owned();
+        let found = store::blocking(named, move |named| named.find(&sent)).await?;
         Ok(found.map(|grant| Caller::Named(Arc::new(grant))))
     }
 
@@ -157,7 +165,7 @@ impl Guard {
         if need == Need::Nothing {
             let client = Client::at(address.ip());
             self.limiter.count(&client, false)?;
-            return Ok(Admitted { client, waits: false, revoked: None });
+            return Ok(Admitted { client, revoked: None });
         }
         let caller = self.caller(request.headers()).await?;
         let client = match &caller {
@@ -182,7 +190,6 @@ impl Guard {
         if let Some(Err(unclear)) = reading::of(request) {
             return Err(unclear.clone());
         }
-        let waits = reading::of(request).is_some();
         let revoked = match &caller {
             // Every read, whether it seems to end by itself or not: what is not known here would go on for ever.
             Caller::Named(grant) if is_read(request.method()) => {
@@ -191,7 +198,7 @@ impl Guard {
             Caller::Named(_) | Caller::Owner => None,
         };
         request.extensions_mut().insert(caller);
-        Ok(Admitted { client, waits, revoked })
+        Ok(Admitted { client, revoked })
     }
 }
 
@@ -199,21 +206,13 @@ impl Guard {
     /// Lets a request through, and its answer out.
     async fn answer(&self, mut request: Request, next: Next) -> Response {
         let deliveries = peer(&request).deliveries.clone();
-        let Admitted { client, waits, revoked } = match self.admit(&mut request).await {
+        let Admitted { client, revoked } = match self.admit(&mut request).await {
             Ok(admitted) => admitted,
             Err(problem) => return problem.into_response(),
         };
         request.extensions_mut().insert(client.clone());
         let owner = Owner::Client(client);
-        let answer = async {
-            if waits {
-                when_there_is_room(&self.budget, &owner, next.run(request))
-                    .await
-                    .unwrap_or_else(IntoResponse::into_response)
-            } else {
-                next.run(request).await
-            }
-        };
+        let answer = next.run(request);
         let answer = match &revoked {
             None => answer.await,
             Some(token) => tokio::select! {
@@ -221,7 +220,8 @@ impl Guard {
                 () = token.revoked() => return Problem::unauthorized().into_response(),
             },
         };
-        deliver(answer, &self.budget, &owner, &deliveries, revoked)
+        let way = Way { budget: &self.budget, owner: &owner, bytes: self.largest_page };
+        way.deliver(answer, &deliveries, revoked)
     }
 }
 
@@ -235,8 +235,6 @@ fn peer(request: &Request) -> &Peer {
 struct Admitted {
     /// Whose answer it is.
     client: Client,
-    /// The answer waits for room: it may be long.
-    waits: bool,
     /// Ends the answer when its token is revoked.
     revoked: Option<Revoked>,
 }

@@ -70,6 +70,11 @@ impl ReadRequest {
             && self.offset.as_ref().is_some_and(|offset| !offset.is_empty() && offset != "-1")
     }
 
+    /// Where the read begins, as it was asked for.
+    pub(crate) fn offset(&self) -> Option<&str> {
+        self.offset.as_deref()
+    }
+
     /// Whether the read begins at the end, which is another place each time.
     pub(crate) fn is_from_now(&self) -> bool {
         self.offset.as_deref() == Some("now")

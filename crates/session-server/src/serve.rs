@@ -34,7 +34,7 @@ use hyper_util::{
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
     time::MissedTickBehavior,
 };
@@ -61,6 +61,27 @@ const LOOKS_IN_PAUSE: u32 = 4;
 const LOOKS: Duration = Duration::from_millis(4);
 /// After an error that the next connection would have too, such as no file being left.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Connections that the system keeps until they are accepted. One that finds no place there is tried again by its peer
+/// after a second.
+const BACKLOG: u32 = 4096;
+
+/// A listener with a long queue: a thousand who come at once keep nobody else out.
+///
+/// # Errors
+///
+/// The address cannot be listened on.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // On Windows it would let another program listen there, too.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves what connects until `stop`, then ends when all requests are answered.
 ///

@@ -1,15 +1,8 @@
 //! Starting and stopping a server.
 
-use std::{
-    collections::HashSet,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashSet, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
@@ -24,7 +17,7 @@ use crate::{
     metrics::Metrics,
     problem::Problem,
     routes::{self, App, Readiness},
-    serve::serve,
+    serve,
     session::Signs,
     sessions::{RECOVERY, Sessions, Shared},
     store::{Op, Store, owner_only, private_folder},
@@ -98,11 +91,10 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     if open && config.allowed_origins.iter().any(|origin| origin == "*") {
         return Err(ServerError::AnyOriginWithoutToken);
     }
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
-            std::io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
-            _ => ServerError::Bind { addr: config.listen, source },
-        })?;
+    let listener = serve::listen(config.listen).map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
+        _ => ServerError::Bind { addr: config.listen, source },
+    })?;
     let addr = listener
         .local_addr()
         .map_err(|source| ServerError::Bind { addr: config.listen, source })?;
@@ -183,7 +175,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         tokens,
     };
     let (metrics, router) = (shared.metrics.clone(), routes::router(app, guard));
-    let serving = serve(listener, tls, router, limits, metrics, stop.clone());
+    let serving = serve::serve(listener, tls, router, limits, metrics, stop.clone());
 
     shared.tasks.spawn(recover(sessions.clone(), shared.shutdown_runs.clone()));
     let stopping = stop.clone();

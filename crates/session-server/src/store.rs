@@ -6,12 +6,13 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use session_protocol::AgentSpec;
+use tokio::sync::Mutex;
 
 use crate::{
     config::Secret,
@@ -543,19 +544,22 @@ impl Store {
     }
 }
 
-/// Does the work on the blocking pool; the lock is never held across an await.
-async fn blocking<C: Send + 'static, T: Send + 'static>(
+/// Does work on a connection, on a thread that may block, one after the other in the order they came. Who waits for the
+/// connection needs no thread: hundreds who come at once would have one each, and these the processors.
+///
+/// # Cancel safety
+///
+/// Work that has begun is done.
+pub(crate) async fn blocking<C: Send + 'static, T: Send + 'static>(
     shared: &Arc<Mutex<C>>,
     work: impl FnOnce(&mut C) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let shared = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || {
-        // A panic while the lock was held rolled its transaction back: the connection is sound.
-        work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
-    })
-    .await
-    .map_err(|_| StoreError::Failed("the database task ended".to_owned()))?
-    .map_err(StoreError::from)
+    // A panic while the lock was held rolled its transaction back: the connection is sound.
+    let mut connection = Arc::clone(shared).lock_owned().await;
+    tokio::task::spawn_blocking(move || work(&mut connection))
+        .await
+        .map_err(|_| StoreError::Failed("the database task ended".to_owned()))?
+        .map_err(StoreError::from)
 }
 
 fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {

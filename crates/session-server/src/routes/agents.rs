@@ -1,7 +1,5 @@
 //! Registering agents. Their headers go in and never come out.
 
-use std::sync::{Arc, PoisonError};
-
 use axum::{
     Json,
     extract::{FromRequestParts, State},
@@ -22,7 +20,7 @@ use crate::{
     problem::Problem,
     session::{MAX_AGENTS, too_many_agents},
     sessions::Open,
-    store::StoreError,
+    store,
 };
 
 /// Bytes of an agent's address.
@@ -129,11 +127,7 @@ async fn not_a_persons(
     if agents.is_empty() || manages && grant.sessions.is_none() {
         return Ok(());
     }
-    let tokens = Arc::clone(tokens);
-    let names = tokio::task::spawn_blocking(move || {
-        tokens.lock().unwrap_or_else(PoisonError::into_inner).names()
-    });
-    let mut names = names.await.map_err(|_| Problem::shutting_down())?.map_err(StoreError::from)?;
+    let mut names = store::blocking(tokens, |tokens| tokens.names()).await?;
     names.retain(|name| !(manages && *name == grant.name));
     let names: Vec<Looks> = names.iter().map(|name| Looks::of(name)).collect();
     for spec in agents {

@@ -12,7 +12,7 @@ mod room;
 mod sessions;
 mod stream;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::{
     Extension, Router,
@@ -24,6 +24,7 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use tokio::sync::Mutex;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 

@@ -11,7 +11,10 @@ use serde_json::Value;
 use super::{App, Param, SessionId, no_content};
 use crate::{
     access::{Acting, Need, Role},
+    budget::Owner,
+    delivery::{Way, largest_page},
     event,
+    limits::Client,
     problem::Problem,
     reading::{self, ReadRequest},
     store::Op,
@@ -52,7 +55,12 @@ async fn read(State(app): State<App>, request: Request) -> Response {
     let from_now =
         reading::of(&request).is_some_and(|read| read.as_ref().is_ok_and(ReadRequest::is_from_now));
     let known = single_tag(request.headers()).cloned();
-    let mut answer = app.sessions.shared().streams.serve(request).await;
+    let shared = app.sessions.shared();
+    let client = request.extensions().get::<Client>().cloned();
+    let owner = Owner::Client(client.expect("the guard knows who asks"));
+    let way = Way { budget: &shared.budget, owner: &owner, bytes: largest_page(&app.limits) };
+    let waits = shared.streams.waits(&request);
+    let mut answer = way.make(waits, shared.streams.serve(request, waits)).await;
     let status = answer.status();
     if !status.is_client_error() && !status.is_server_error() {
         // The router leaves it out of a 304, and tags the end, which is another place each time.
@@ -160,7 +168,7 @@ async fn write(State(app): State<App>, request: Request) -> Result<Response, Pro
     let limit = app.limits.stream_body_bytes;
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, limit).await.map_err(|_| Problem::too_large(limit))?;
-    let answer = streams.serve(Request::from_parts(parts, body.into())).await;
+    let answer = streams.serve(Request::from_parts(parts, body.into()), false).await;
     let failed = answer.status().is_client_error() || answer.status().is_server_error();
     Ok(if failed { completed(answer).await } else { answer })
 }

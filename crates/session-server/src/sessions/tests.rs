@@ -61,8 +61,8 @@ impl Streams for Poisoned {
         self.0.list(after).await
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response {
-        self.0.serve(request).await
+    async fn serve(&self, request: Request<Body>, waits: bool) -> Response {
+        self.0.serve(request, waits).await
     }
 }
 

@@ -4,12 +4,12 @@
 //! forks with a body or without a content type, JSON kept as it came, no claim to be up to date in the middle of a
 //! stream, and no waiting for the disk on a thread of the runtime.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     http::{HeaderMap, HeaderName, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,8 @@ use durable_streams_server::{
     protocol::{error::Error, offset::Offset, producer::ProducerHeaders},
     storage::{CreateStreamResult, ProducerAppendResult, StreamConfig},
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream};
+use percent_encoding::percent_decode_str;
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -32,6 +33,9 @@ use super::{
 };
 use crate::{config::StreamLimits, problem::Problem, reading};
 
+/// Bytes of a page that is not made on a thread that answers others, too.
+const MUCH: u64 = 64 << 10;
+
 const JSON: &str = "application/json";
 
 const FORKED_FROM: HeaderName = HeaderName::from_static("stream-forked-from");
@@ -44,8 +48,10 @@ const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
 /// Seconds that a stream may ask to live, a hundred years: the router cannot count to the end of longer ones.
 const MAX_TTL: u64 = 100 * 366 * 24 * 3600;
 
-/// Pages that are made at once, beside the threads that answer requests.
+/// Pages that are made for requests at once, beside the threads that answer them.
 static READS: Semaphore = Semaphore::const_new(2);
+/// Reads of the server's own at once. Who waits for one needs no thread.
+static OWN_READS: Semaphore = Semaphore::const_new(2);
 
 /// Streams on this machine's disk.
 pub(crate) struct Embedded {
@@ -78,14 +84,34 @@ impl Embedded {
         Ok(Self { store, router, append_messages: limits.append_messages })
     }
 
+    /// Whether a read that follows has much to read before it waits.
+    fn is_far_behind(&self, request: &Request<Body>) -> bool {
+        let offset = || {
+            let offset = reading::of(request)?.as_ref().ok()?.offset()?;
+            Offset::from_str(offset).ok().filter(|offset| !offset.is_now())
+        };
+        let Some(offset) = offset() else { return false };
+        let (_, from) = offset.parse_components().unwrap_or_default();
+        let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
+        // As the router reads it. What it does not know, it will say.
+        let name = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
+        let head = self.store.head(&name).ok();
+        let tail = head.and_then(|head| head.next_offset.parse_components());
+        tail.is_some_and(|(_, tail)| tail.saturating_sub(from) > MUCH)
+    }
+
     /// Reads may wait for the disk: not on a runtime worker.
     async fn reading<T: Send + 'static>(
         &self,
         work: impl FnOnce(&StreamStore) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, StreamError> {
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || work(&store))
-            .await
+        let seat = OWN_READS.acquire().await.expect("nobody closes it");
+        let read = tokio::task::spawn_blocking(move || {
+            let _seat = seat;
+            work(&store)
+        });
+        read.await
             .map_err(|_| StreamError::Unavailable("the storage task ended".into()))?
             .map_err(StreamError::from)
     }
@@ -150,7 +176,7 @@ impl Streams for Embedded {
     }
 
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
-        let pages = futures::stream::try_unfold(Some(Offset::start()), move |from| async move {
+        let pages = stream::try_unfold(Some(Offset::start()), move |from| async move {
             let Some(from) = from else { return Ok(None) };
             let name = name.to_owned();
             let (page, is_json) = self.reading(move |store| store.page(&name, &from)).await?;
@@ -236,8 +262,11 @@ impl Streams for Embedded {
         true
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response {
-        let follows = reading::follows(&request);
+    fn waits(&self, request: &Request<Body>) -> bool {
+        reading::follows(request) && !self.is_far_behind(request)
+    }
+
+    async fn serve(&self, request: Request<Body>, waits: bool) -> Response {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         if has_controls(&path) {
@@ -252,7 +281,7 @@ impl Streams for Embedded {
         if matches!(parts.method, Method::GET | Method::HEAD) {
             let scope = Arc::new(Scope::default());
             let request = Request::from_parts(parts, Body::empty());
-            if follows {
+            if waits {
                 let Ok(answer) = scope.run(router.oneshot(request)).await;
                 return read_answer(answer, &scope);
             }
@@ -261,13 +290,14 @@ impl Streams for Embedded {
             let (runtime, reads) = (Handle::current(), Arc::clone(&scope));
             let answer = tokio::task::spawn_blocking(move || {
                 let _seat = seat;
-                let Ok(answer) = runtime.block_on(reads.run(router.oneshot(request)));
-                answer
+                runtime.block_on(async {
+                    let Ok(answer) = reads.run(router.oneshot(request)).await;
+                    with_its_first_frame(read_answer(answer, &reads)).await
+                })
             });
-            return match answer.await {
-                Ok(answer) => read_answer(answer, &scope),
-                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            };
+            return answer
+                .await
+                .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
         }
         let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
             return Problem::bad_request("the body ended early").into_response();
@@ -303,6 +333,17 @@ impl Streams for Embedded {
         locate(answer.headers_mut(), &path);
         answer
     }
+}
+
+/// The same answer, whose first frame is made. Only for one that has it ready.
+async fn with_its_first_frame(answer: Response) -> Response {
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    let (parts, body) = answer.into_parts();
+    let mut rest = body.into_data_stream();
+    let first = rest.next().await;
+    Response::from_parts(parts, Body::from_stream(stream::iter(first).chain(rest)))
 }
 
 /// Whether a path has escapes of control characters, which would end up in a header.

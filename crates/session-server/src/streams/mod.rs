@@ -14,8 +14,11 @@ use axum::{body::Body, http::Request, response::Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::BoxStream;
 
+use crate::reading;
+
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
+pub(crate) use store::PAGE_BYTES;
 pub use stored::stored_sessions;
 
 /// Where the public read route is mounted, here and in every Durable Streams server.
@@ -119,8 +122,14 @@ pub(crate) trait Streams: Send + Sync {
         false
     }
 
-    /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided before.
-    async fn serve(&self, request: Request<Body>) -> Response;
+    /// Whether the answer to a read may wait for what comes next, before there is anything of it.
+    fn waits(&self, request: &Request<Body>) -> bool {
+        reading::follows(request)
+    }
+
+    /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided before. `waits`: what
+    /// [`waits`](Self::waits) says of it.
+    async fn serve(&self, request: Request<Body>, waits: bool) -> Response;
 }
 
 /// Items as one JSON array, which is how a request carries them.

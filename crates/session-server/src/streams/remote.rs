@@ -222,7 +222,11 @@ impl Streams for Remote {
         Ok(None) // the protocol has no listing
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response {
+    fn waits(&self, _: &Request<Body>) -> bool {
+        true // for the other server
+    }
+
+    async fn serve(&self, request: Request<Body>, _: bool) -> Response {
         let path = request.uri().path();
         let name = path.strip_prefix(MOUNT).unwrap_or(path).trim_start_matches('/');
         let mut url = self.base.clone();

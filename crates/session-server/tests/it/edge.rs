@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -87,16 +88,23 @@ async fn every_spelling_of_a_read_that_follows_ends_with_its_token() {
         }
     }
     let count = reads.len();
+    let streams = reads.iter().filter(|path| !path.contains("poll")).count();
+    let begun = AtomicUsize::new(0);
     let follows = reads.into_iter().map(|path| {
         let request = rig.request(Method::GET, &path).bearer_auth(ann.expose());
+        let begun = &begun;
         async move {
             let answer = request.send().await.unwrap();
+            begun.fetch_add(1, Ordering::SeqCst);
             let status = answer.status().as_u16();
             (path, status, answer.text().await.unwrap_or_default())
         }
     });
     let revoke = async {
-        until_sample(&rig, "threadkeep_live_readers", |readers| readers == count as f64).await;
+        until_sample(&rig, "threadkeep_live_readers", |readers| {
+            readers == count as f64 && begun.load(Ordering::SeqCst) == streams
+        })
+        .await;
         assert!(tokens.revoke("ann").unwrap());
         Instant::now()
     };

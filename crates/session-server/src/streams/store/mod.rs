@@ -32,6 +32,7 @@ use tokio::sync::{broadcast, oneshot};
 pub(crate) use append::{Append, end};
 pub(crate) use create::{Create, Created, Fork};
 pub(crate) use listeners::Wake;
+pub(crate) use page::PAGE_BYTES;
 
 use self::{
     listeners::Listeners,

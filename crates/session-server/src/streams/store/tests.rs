@@ -122,7 +122,7 @@ fn a_long_stream_comes_by_the_page_from_every_offset() {
             let (page, is_json) = store.page("s", &at).unwrap();
             assert!(is_json && (page.at_tail || !page.messages.is_empty()));
             let size: usize = page.messages.iter().map(Bytes::len).sum();
-            assert!(size < page::PAGE_BYTES + 3010, "{size}");
+            assert!(size < PAGE_BYTES + 3010, "{size}");
             for message in page.messages {
                 assert_eq!(message, item(n));
                 n += 1;
