@@ -6,6 +6,8 @@ CREATE TABLE servers (
     name      TEXT NOT NULL,
     -- NULL: the one inside this computer.
     url       TEXT,
+    -- The name that the server writes this person's words under, where a token decides that.
+    me        TEXT,
     -- Removed by the person, who kept its sessions.
     forgotten INTEGER NOT NULL DEFAULT 0
 );

@@ -28,10 +28,18 @@ pub struct ServerCheck {
 /// What a session server answers about a token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Me {
-    name: Option<String>,
+pub(crate) struct Me {
+    /// The name that it acts under; `None`: the request says who acts.
+    pub(crate) name: Option<String>,
     role: String,
     sessions: Option<Vec<String>>,
+}
+
+/// Asks a server who we are there. `None` when it does not say.
+pub(crate) async fn me(connected: &Connected) -> Option<Me> {
+    let request = connected.http.get(connected.endpoint.url(&["v1", "me"])).timeout(TIMEOUT);
+    let answer = authorize(request, &connected.endpoint).send().await.ok()?;
+    if answer.status().is_success() { answer.json().await.ok() } else { None }
 }
 
 /// Asks what is at an address and what the token may do there. Nothing is joined or kept.

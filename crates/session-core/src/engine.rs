@@ -161,7 +161,7 @@ impl Engine {
         }
         let id =
             known.as_ref().map_or_else(|| Uuid::new_v4().simple().to_string(), |s| s.id.clone());
-        let row = ServerRow { id: id.clone(), name, url: Some(url), forgotten: false };
+        let row = ServerRow { id: id.clone(), name, url: Some(url), me: None, forgotten: false };
         let stored = row.clone();
         self.shared().store.write_durable(move |tx| servers::put(tx, &stored)).await?;
         match known {

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use ts_rs::TS;
 
+use crate::config::Actor;
 use crate::connection::Connected;
 use crate::store::{ServerRow, lock};
 use crate::summary::Connection;
@@ -26,6 +27,8 @@ pub struct ServerSummary {
     pub name: String,
     /// Its address; `None` for the one inside this computer.
     pub url: Option<String>,
+    /// Who this person is there, where the token decides that: the actor of what is said.
+    pub me: Option<String>,
     /// Whether the person removed it and kept its sessions, which can be read only.
     pub forgotten: bool,
     /// How the connection to it stands.
@@ -88,8 +91,13 @@ impl Server {
     }
 
     pub(crate) fn summary(&self) -> ServerSummary {
-        let ServerRow { id, name, url, forgotten } = self.row();
-        ServerSummary { id, name, url, forgotten, connection: self.status.borrow().clone() }
+        let ServerRow { id, name, url, me, forgotten } = self.row();
+        ServerSummary { id, name, url, me, forgotten, connection: self.status.borrow().clone() }
+    }
+
+    /// Who this person is there.
+    pub(crate) fn me(&self, actor: &Actor) -> String {
+        lock(&self.row).me.clone().unwrap_or_else(|| actor.id.clone())
     }
 
     /// Something got through to it: whatever waits may try now.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::HubEvent;
 use super::listing::{self, Listed};
+use crate::check::{self, Me};
 use crate::server::Server;
 use crate::shared::Shared;
+use crate::store::{ServerRow, servers};
 use crate::summary::{Connection, ConnectionState};
 
 /// How often the list is fetched.
@@ -35,6 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
 
 /// Asks for ever; the caller stops it.
 async fn list(shared: &Shared, server: &Server) {
+    let mut asked = false;
     loop {
         // Its clients may have been made anew.
         let Some(connected) = server.connected.borrow().clone() else {
@@ -42,6 +45,9 @@ async fn list(shared: &Shared, server: &Server) {
         };
         let pause = match listing::fetch(&connected).await {
             Ok(sessions) => {
+                if !std::mem::replace(&mut asked, true) {
+                    learn_me(shared, server, check::me(&connected).await).await;
+                }
                 listed(shared, server, sessions);
                 LIST_EVERY
             }
@@ -54,6 +60,16 @@ async fn list(shared: &Shared, server: &Server) {
             () = tokio::time::sleep(pause) => {}
             () = server.ask.notified() => {}
         }
+    }
+}
+
+/// Remembers who this person is on the server. One that does not say so leaves it as it was.
+async fn learn_me(shared: &Shared, server: &Server, me: Option<Me>) {
+    let Some(Me { name, .. }) = me.filter(|me| me.name != server.row().me) else { return };
+    let row = ServerRow { me: name.clone(), ..server.row() };
+    if shared.store.write(move |tx| servers::put(tx, &row)).await.is_ok() {
+        server.edit(|known| known.me = name);
+        shared.publish_servers();
     }
 }
 

@@ -131,8 +131,7 @@ pub(super) fn describe(failure: Failure) -> Connection {
         Failure::Refused(401) => (
             ConnectionState::Refused,
             "server-refused",
-            "The session server refuses the token. Check the server and token in the settings."
-                .to_owned(),
+            "The session server refuses the token. Sign in again with another.".to_owned(),
         ),
         Failure::Refused(_) => (
             ConnectionState::Refused,
@@ -143,7 +142,7 @@ pub(super) fn describe(failure: Failure) -> Connection {
             ConnectionState::Refused,
             "not-a-session-server",
             "What answers at the server's address is not a Threadkeep session server. Check the \
-             address in the settings."
+             address."
                 .to_owned(),
         ),
         Failure::Trouble(status) => (

@@ -177,7 +177,7 @@ fn judge(
             Outcome::Wedged { reason }
         }
         StatusCode::UNAUTHORIZED => Outcome::Refused {
-            reason: "The server refuses the token. Check it in the settings; this is sent then."
+            reason: "The server refuses the token. Sign in to it again; this is sent then."
                 .to_owned(),
         },
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {

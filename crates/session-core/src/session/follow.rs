@@ -260,7 +260,7 @@ impl Line {
             Error::Unauthorized { .. } => (
                 ConnectionState::Refused,
                 ASK_AGAIN,
-                "The server refuses the token. Check the server and token in the settings.",
+                "The server refuses the token. Sign in to it again with another.",
             ),
             Error::Forbidden { .. } => (
                 ConnectionState::Refused,
@@ -273,7 +273,7 @@ impl Line {
             _ => (
                 ConnectionState::Retrying,
                 ASK_STRANGER,
-                "The server's answer cannot be understood. Check its address in the settings.",
+                "The server's answer cannot be understood. Check its address.",
             ),
         };
         self.retry_at = Some(now + wait);

@@ -367,7 +367,7 @@ impl Session {
     }
 
     fn entered(&mut self, entry: Entry) {
-        if let Some(item) = entry.item(&self.shared.actor().id) {
+        if let Some(item) = entry.item(&self.home.me(self.shared.actor())) {
             self.redraw_views(|view, diffs| view.insert_local(item.clone(), diffs));
         }
         if text_of(&entry.intent).is_some() {
@@ -395,7 +395,7 @@ impl Session {
     /// The item of an entry shows how far it has got.
     fn redraw(&mut self, entry_id: &str) {
         self.published.dirty = true;
-        let actor = &self.shared.actor().id;
+        let actor = &self.home.me(self.shared.actor());
         let Some(item) = self.outbox.get(entry_id).and_then(|entry| entry.item(actor)) else {
             return;
         };

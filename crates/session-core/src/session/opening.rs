@@ -96,7 +96,7 @@ impl Session {
 
     /// Echoes of messages that the stream has not shown.
     pub(super) fn local_items(&self) -> Vec<Item> {
-        let actor = &self.shared.actor().id;
+        let actor = &self.home.me(self.shared.actor());
         self.outbox.iter().filter_map(|entry| entry.item(actor)).collect()
     }
 

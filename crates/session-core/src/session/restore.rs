@@ -96,7 +96,7 @@ impl Session {
     fn try_restore(shared: &Arc<Shared>, id: &str) -> Result<Self, EngineError> {
         let address = Address::parse(id).ok_or(EngineError::UnknownSession)?;
         let home = shared.server(&address.server).ok_or(EngineError::UnknownSession)?;
-        let me = shared.actor().id.clone();
+        let me = home.me(shared.actor());
         let (row, state, requests, entries, draft, unread) = shared
             .store
             .read(|connection| {

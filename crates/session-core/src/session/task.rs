@@ -433,7 +433,7 @@ impl Session {
     }
 
     fn count_unread(&mut self) {
-        let me = self.shared.actor().id.clone();
+        let me = self.home.me(self.shared.actor());
         let counted = self
             .shared
             .store

@@ -113,9 +113,11 @@ pub(crate) fn all_unread(
             "SELECT n, (SELECT count(*) FROM (
                SELECT 1 FROM messages
                WHERE session = sessions.n AND hidden = 0 AND position >= sessions.read_position
-                 AND coalesce(actor, '') <> ?1
+                 AND coalesce(actor, '') <> sessions.me
                LIMIT 1000))
-             FROM sessions",
+             FROM (SELECT n, read_position, coalesce(
+               (SELECT me FROM servers WHERE id = substr(sessions.id, 1, instr(sessions.id, '/') - 1)),
+               ?1) AS me FROM sessions) AS sessions",
         )?
         .query_map([me], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))?
         .collect()

@@ -198,6 +198,7 @@ fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
         id: uuid::Uuid::new_v4().simple().to_string(),
         name: name_of(&url),
         url: Some(url),
+        me: None,
         forgotten: false,
     });
     servers::settle(connection, joined.as_ref(), |session| inherited.here.contains(session))

@@ -12,17 +12,25 @@ pub(crate) struct ServerRow {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) url: Option<String>,
+    /// Who this person is there, where a token decides that.
+    pub(crate) me: Option<String>,
     pub(crate) forgotten: bool,
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ServerRow> {
-    Ok(ServerRow { id: row.get(0)?, name: row.get(1)?, url: row.get(2)?, forgotten: row.get(3)? })
+    Ok(ServerRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        url: row.get(2)?,
+        me: row.get(3)?,
+        forgotten: row.get(4)?,
+    })
 }
 
 /// All servers: this computer, then in the order they were joined.
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<ServerRow>> {
     connection
-        .prepare_cached("SELECT id, name, url, forgotten FROM servers ORDER BY id <> ?1, n")?
+        .prepare_cached("SELECT id, name, url, me, forgotten FROM servers ORDER BY id <> ?1, n")?
         .query_map([THIS_COMPUTER], from_row)?
         .collect()
 }
@@ -31,10 +39,10 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<ServerRow>> {
 pub(crate) fn put(connection: &Connection, row: &ServerRow) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO servers (id, name, url, forgotten) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET name = ?2, url = ?3, forgotten = ?4",
+            "INSERT INTO servers (id, name, url, me, forgotten) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, url = ?3, me = ?4, forgotten = ?5",
         )?
-        .execute(params![row.id, row.name, row.url, row.forgotten])?;
+        .execute(params![row.id, row.name, row.url, row.me, row.forgotten])?;
     Ok(())
 }
 
@@ -112,7 +120,7 @@ pub(crate) fn ensure(connection: &Connection) -> rusqlite::Result<()> {
         .optional()?;
     if known.is_none() {
         let (id, name) = (THIS_COMPUTER.to_owned(), "This computer".to_owned());
-        put(connection, &ServerRow { id, name, url: None, forgotten: false })?;
+        put(connection, &ServerRow { id, name, url: None, me: None, forgotten: false })?;
     }
     // A damaged file may have lost the row of a server whose sessions it kept.
     connection.execute(

@@ -254,7 +254,10 @@ async fn an_old_database_opens_with_all_that_it_has_and_nothing_of_it_reaches_an
     })
     .await;
     engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
-    engine.send_message(&mine, "private").await.expect("it is saved");
+    eventually("it is not looked for any more", async || {
+        engine.send_message(&mine, "private").await.ok()
+    })
+    .await;
     engine.send_message(&theirs, "for the others").await.expect("it is saved");
     let copy = engine.fork_session(&mine, None).await.map_err(|error| error.code());
     engine.close().await;
@@ -449,4 +452,36 @@ async fn a_server_that_sends_elsewhere_gets_no_words_there() {
     })
     .await;
     assert!(other.tokens.lock().expect("no test panics here").is_empty(), "it was never asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_says_is_ones_own_also_under_the_name_of_a_token() {
+    let home = Home::new();
+    let named = Auth::Named(Some(session_server::Secret::new("owner")));
+    let server = home.server_with(|config| config.auth = named).await;
+    let tokens = session_server::Tokens::open(&home.path("server")).expect("the database is there");
+    let token = tokens.create("ann", session_server::Role::Manage, None).expect("it is made");
+    let token = token.expose().to_owned();
+    let engine = home.engine();
+    let id = engine.join_server(&server.base_url(), "").await.expect("it is joined");
+    let endpoint = Endpoint {
+        base_url: server.base_url(),
+        token: Arc::new(move || Some(Secret::new(token.clone()))),
+    };
+    engine.connect(&id, Some(endpoint)).expect("TLS works here");
+    let session = engine.create_session(on(&id)).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    window
+        .until("it is known who we are", |w| {
+            w.servers.iter().any(|server| server.id == id && server.me.as_deref() == Some("ann"))
+        })
+        .await;
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    window.until("it is there", |w| w.is_settled() && w.items.len() == 1).await;
+    assert_eq!(window.items[0].meta.actor_id.as_deref(), Some("ann"));
+    drop(window);
+    engine.close().await;
+    let engine = home.engine();
+    let listed = engine.sessions();
+    assert_eq!(listed.iter().map(|one| one.unread).collect::<Vec<_>>(), [0], "also offline");
 }

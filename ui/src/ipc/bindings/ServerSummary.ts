@@ -18,6 +18,10 @@ name: string,
  */
 url: string | null, 
 /**
+ * Who this person is there, where the token decides that: the actor of what is said.
+ */
+me: string | null, 
+/**
  * Whether the person removed it and kept its sessions, which can be read only.
  */
 forgotten: boolean, 
