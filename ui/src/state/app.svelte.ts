@@ -73,8 +73,6 @@ export class AppState {
   focused = $state(document.hasFocus());
   /** Decisions the outbox has not reported yet, by approval. */
   readonly #decided = new SvelteMap<string, Decision>();
-  /** What was folded or unfolded by hand, by a key of the view that draws it. */
-  readonly folds = new SvelteMap<string, boolean>();
   /** Counts own messages sent: the transcript goes to its end. */
   sent = $state(0);
 

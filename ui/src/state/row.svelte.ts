@@ -1,3 +1,5 @@
+import { SvelteMap } from 'svelte/reactivity';
+
 import type { Item, ItemMeta, Part } from '../ipc/contract';
 
 /** Where growing text is drawn: an element that takes appends. */
@@ -69,11 +71,16 @@ export class PartCell {
   }
 }
 
+/** What can be folded in a row: one of its parts, a run of quiet steps, or the whole of a long message. */
+export type FoldKind = 'part' | 'steps' | 'whole';
+
 /** One message on screen. Lives as long as its item does, whatever the diffs that change it. */
 export class Row {
   readonly id: string;
   meta = $state.raw<ItemMeta>() as ItemMeta;
   parts = $state.raw<PartCell[]>([]);
+  /** What was opened or closed by hand. */
+  readonly #folds = new SvelteMap<string, boolean>();
 
   constructor(item: Item) {
     this.id = item.id;
@@ -108,11 +115,24 @@ export class Row {
     this.#close(item);
   }
 
+  /** Whether something was opened by hand, or closed; null where nobody did. `key` tells things of one kind apart. */
+  fold(kind: FoldKind, key = 0): boolean | null {
+    return this.#folds.get(foldKey(kind, key)) ?? null;
+  }
+
+  setFold(kind: FoldKind, key: number, open: boolean): void {
+    this.#folds.set(foldKey(kind, key), open);
+  }
+
   #close(item: Item): void {
     this.parts.forEach((cell, index) => {
       cell.setClosed(isClosed(item, index));
     });
   }
+}
+
+function foldKey(kind: FoldKind, key: number): string {
+  return `${kind} ${String(key)}`;
 }
 
 function isClosed(item: Item, index: number): boolean {
