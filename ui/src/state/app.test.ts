@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { FeedBatch } from '../ipc/contract';
 import { ScriptedBackend } from '../ipc/scripted/backend';
-import { AppState, refOf } from './app.svelte';
+import { AppState } from './app.svelte';
+import { refOf } from './decisions.svelte';
 import { SearchState } from './search.svelte';
 
 async function start(scene: string): Promise<{ backend: ScriptedBackend; app: AppState }> {
@@ -16,7 +17,7 @@ async function start(scene: string): Promise<{ backend: ScriptedBackend; app: Ap
 }
 
 function texts(app: AppState): string[] {
-  return (app.transcript?.rows ?? []).map((row) => row.parts.map(({ text }) => text).join(''));
+  return (app.current.transcript?.rows ?? []).map((row) => row.parts.map(({ text }) => text).join(''));
 }
 
 beforeEach(() => {
@@ -40,8 +41,8 @@ describe('the window’s state', () => {
     const backend = new ScriptedBackend('chat');
     const boot = await backend.bootstrap();
     const app = new AppState(backend, boot);
-    expect(app.transcript?.rows.length).toBe(boot.open?.items.length);
-    expect(app.title).toBe('How does reading it back work?');
+    expect(app.current.transcript?.rows.length).toBe(boot.open?.items.length);
+    expect(app.current.title).toBe('How does reading it back work?');
   });
 
   it('makes a session of the first message and streams the answer', async () => {
@@ -49,39 +50,39 @@ describe('the window’s state', () => {
     app.composer.type('Hello there');
     await app.send();
     expect(app.composer.text).toBe('');
-    expect(app.currentId).not.toBeNull();
+    expect(app.current.id).not.toBeNull();
     await vi.waitFor(() => {
-      expect(app.transcript?.rows).toHaveLength(2);
-      expect(app.transcript?.rows[1]?.meta.isComplete).toBe(true);
+      expect(app.current.transcript?.rows).toHaveLength(2);
+      expect(app.current.transcript?.rows[1]?.meta.isComplete).toBe(true);
     }, 4_000);
     expect(texts(app)).toEqual(['Hello there', 'Hello! I am the **demo agent**. I live in this app, need no key and no network.']);
-    expect(app.running).toBe(false);
+    expect(app.current.running).toBe(false);
     expect(app.announcer.text.trim()).toBe('Response complete');
   });
 
   it('hides no other request of the same id when one is answered', async () => {
     const { app } = await started('approval');
-    const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
+    const waiting = app.sessions.needsYou.find(({ sessionId }) => sessionId === app.current.id);
     if (waiting === undefined) throw new Error('the scene has an approval');
     const other = { ...waiting, sessionId: 'other', approval: { ...waiting.approval, messageId: 'elsewhere' } };
-    app.approvals = [...app.approvals, other];
-    void app.respond(refOf(waiting.approval), true);
-    expect(app.needsYou.filter(({ approval }) => approval.id === waiting.approval.id)).toEqual([other]);
+    app.sessions.approvals = [...app.sessions.approvals, other];
+    void app.current.respond(refOf(waiting.approval), true);
+    expect(app.sessions.needsYou.filter(({ approval }) => approval.id === waiting.approval.id)).toEqual([other]);
   });
 
   it('shows an approval as decided only when the log says so', async () => {
     const { app } = await started('approval');
-    const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
+    const waiting = app.sessions.needsYou.find(({ sessionId }) => sessionId === app.current.id);
     if (waiting === undefined) throw new Error('the scene has an approval');
     const { id } = waiting.approval;
-    const responded = app.respond(refOf(waiting.approval), true);
-    expect(app.decisionOn(refOf(waiting.approval))?.approved).toBe(true);
-    expect(app.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
+    const responded = app.current.respond(refOf(waiting.approval), true);
+    expect(app.current.decisions.of(refOf(waiting.approval))?.approved).toBe(true);
+    expect(app.sessions.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
     await responded;
     await vi.waitFor(() => {
-      const part = app.transcript?.rows.at(-1)?.parts[0]?.value;
+      const part = app.current.transcript?.rows.at(-1)?.parts[0]?.value;
       expect(part?.type === 'tool-call' && part.approval?.approved).toBe(true);
-      expect(app.transcript?.rows.at(-1)?.meta.isComplete).toBe(true);
+      expect(app.current.transcript?.rows.at(-1)?.meta.isComplete).toBe(true);
     }, 4_000);
   });
 
@@ -96,7 +97,7 @@ describe('the window’s state', () => {
 
   it('keeps each session’s draft apart and saves it', async () => {
     const { backend, app } = await started('chat');
-    const [first, second] = app.sessions.map(({ id }) => id);
+    const [first, second] = app.sessions.list.map(({ id }) => id);
     if (first === undefined || second === undefined) throw new Error('the scene has sessions');
     app.composer.type('for the first');
     await app.open(second);
@@ -108,7 +109,7 @@ describe('the window’s state', () => {
 
   it('asks for everything anew after a batch that does not fit, and is right again', async () => {
     const { backend, app } = await started('chat');
-    const sessionId = app.currentId ?? '';
+    const sessionId = app.current.id ?? '';
     const before = texts(app);
     const real = backend.nextDiffs.bind(backend);
     let broken = false;
@@ -126,7 +127,7 @@ describe('the window’s state', () => {
     });
     await backend.renameSession(sessionId, 'Renamed');
     await vi.waitFor(() => {
-      expect(app.title).toBe('Renamed');
+      expect(app.current.title).toBe('Renamed');
     });
     expect(new Set(asked).size).toBe(2);
     expect(texts(app)).toEqual(before);
@@ -141,33 +142,33 @@ describe('the window’s state', () => {
       failures += 1;
       return failures === 1 ? Promise.reject(new Error('gone')) : real(epoch, after);
     };
-    await backend.renameSession(app.currentId ?? '', 'One');
-    await backend.renameSession(app.currentId ?? '', 'Two');
+    await backend.renameSession(app.current.id ?? '', 'One');
+    await backend.renameSession(app.current.id ?? '', 'Two');
     await vi.waitFor(() => {
       expect(failures).toBeGreaterThan(1);
-      expect(app.title).toBe('Two');
+      expect(app.current.title).toBe('Two');
     }, 4_000);
     errors.mockRestore();
   });
 
   it('fetches older pages in front of the rows', async () => {
     const { app } = await started('many');
-    const first = app.transcript?.rows[0]?.id;
-    await app.transcript?.loadBefore();
-    expect(app.transcript?.rows.findIndex(({ id }) => id === first)).toBe(50);
-    expect(app.transcript?.hasMoreBefore).toBe(true);
+    const first = app.current.transcript?.rows[0]?.id;
+    await app.current.transcript?.loadBefore();
+    expect(app.current.transcript?.rows.findIndex(({ id }) => id === first)).toBe(50);
+    expect(app.current.transcript?.hasMoreBefore).toBe(true);
   });
 
   it('keeps a row’s identity through a reset', async () => {
     const { backend, app } = await started('chat');
-    const row = app.transcript?.rows[0];
-    await backend.showSession(app.currentId);
-    await backend.renameSession(app.currentId ?? '', 'After');
+    const row = app.current.transcript?.rows[0];
+    await backend.showSession(app.current.id);
+    await backend.renameSession(app.current.id ?? '', 'After');
     await vi.waitFor(() => {
-      expect(app.title).toBe('After');
+      expect(app.current.title).toBe('After');
     });
     flushSync();
-    expect(app.transcript?.rows[0]).toBe(row);
+    expect(app.current.transcript?.rows[0]).toBe(row);
   });
 
   it('goes from a found message to its place in its session', async () => {
@@ -183,7 +184,7 @@ describe('the window’s state', () => {
     if (hit === undefined) throw new Error('the scene has the word');
     expect(hit.snippet.slice(hit.ranges[0]?.start, hit.ranges[0]?.end).toLowerCase()).toBe('read');
     await app.goToMessage(hit);
-    expect(app.currentId).toBe(hit.sessionId);
-    expect(app.target).toEqual({ messageId: hit.messageId, approvalId: null });
+    expect(app.current.id).toBe(hit.sessionId);
+    expect(app.current.target).toEqual({ messageId: hit.messageId, approvalId: null });
   });
 });

@@ -81,16 +81,20 @@ export class Row {
   parts = $state.raw<PartCell[]>([]);
   /** What was opened or closed by hand. */
   readonly #folds = new SvelteMap<string, boolean>();
+  /** This window sent it: it was seen on its way. */
+  own = false;
 
   constructor(item: Item) {
     this.id = item.id;
     this.meta = metaOf(item);
+    this.own = item.delivery !== null;
     this.parts = item.parts.map((part, index) => new PartCell(part, isClosed(item, index)));
   }
 
   /** Takes the item's whole present content. */
   set(item: Item): void {
     this.meta = metaOf(item);
+    this.own ||= item.delivery !== null;
     const cells = this.parts.slice(0, item.parts.length);
     item.parts.forEach((part, index) => {
       const cell = cells[index];
@@ -103,6 +107,7 @@ export class Row {
 
   setMeta(item: Item): void {
     this.meta = metaOf(item);
+    this.own ||= item.delivery !== null;
     this.#close(item);
   }
 

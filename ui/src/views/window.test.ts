@@ -58,7 +58,7 @@ describe('the window', () => {
     const { app } = await open('chat');
     const rows = all('message');
     // As many as are near the end of a view without height.
-    const last = app.transcript?.rows.slice(-rows.length);
+    const last = app.current.transcript?.rows.slice(-rows.length);
     expect(rows.length).toBeGreaterThan(3);
     expect(rows.map((row) => row.dataset['messageId'])).toEqual(last?.map(({ id }) => id));
     expect(rows.map((row) => row.dataset['role'])).toEqual(last?.map(({ meta }) => meta.role));
@@ -69,7 +69,7 @@ describe('the window', () => {
 
   it('lists sessions with their state and marks the open one', async () => {
     const { app } = await open('approval');
-    const row = all('session-row').find((found) => found.dataset['sessionId'] === app.currentId);
+    const row = all('session-row').find((found) => found.dataset['sessionId'] === app.current.id);
     expect(row?.getAttribute('aria-current')).toBe('true');
     expect(row?.dataset['state']).toBe('approval');
     expect(all('needs-you')).toHaveLength(2);
@@ -103,8 +103,8 @@ describe('the window', () => {
       flushSync();
       expect(one('approval-card').dataset['status']).toBe('denied');
     }, 4_000);
-    expect(one('approval-card').textContent).toContain('Denied by Ana');
-    expect(app.needsYou.some(({ sessionId }) => sessionId === app.currentId)).toBe(false);
+    expect(one('approval-card').textContent).toContain('Denied by you');
+    expect(app.sessions.needsYou.some(({ sessionId }) => sessionId === app.current.id)).toBe(false);
   });
 
   it('says that it is offline, since when, and what will be sent', async () => {
@@ -119,10 +119,10 @@ describe('the window', () => {
     const { app } = await open('errors');
     const refused = document.querySelector<HTMLElement>('[data-delivery="wedged"]');
     expect(refused?.textContent).toContain('The server says the message is too large');
-    const before = app.transcript?.rows.length ?? 0;
+    const before = app.current.transcript?.rows.length ?? 0;
     Array.from(refused?.querySelectorAll('button') ?? []).find((button) => button.textContent === 'Discard')?.click();
     await vi.waitFor(() => {
-      expect(app.transcript?.rows).toHaveLength(before - 1);
+      expect(app.current.transcript?.rows).toHaveLength(before - 1);
     });
   });
 
@@ -141,14 +141,14 @@ describe('the window', () => {
     expect(document.querySelector('nav')).toBeNull();
     press('b', window, { ctrlKey: true });
     press('n', window, { ctrlKey: true });
-    expect(app.currentId).toBeNull();
+    expect(app.current.id).toBeNull();
     expect(document.querySelector('h1')?.textContent).toBe('New session');
   });
 
   it('keeps drawing when one row cannot be drawn', async () => {
     const errors = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const { app } = await open('chat');
-    const row = app.transcript?.rows[1];
+    const row = app.current.transcript?.rows[1];
     if (row === undefined) throw new Error('the scene has rows');
     // What no version of the host should send: a call without its fields.
     row.parts[0]?.set({ type: 'tool-call', state: 'done' } as never);
