@@ -9,14 +9,19 @@ export interface TextSink {
   close(): void;
 }
 
+/** Letters of growing text that are state. */
+const HEAD = 200;
+
 /**
  * One part of a message.
  *
- * Its value is state; growing text is not: what is appended goes to the sinks, past the reactive graph, so that a token
- * costs its own length and not the message's.
+ * Its value is state; growing text is not, be it words, thoughts or the arguments of a call: what is appended goes to the
+ * sinks, past the reactive graph, so that a token costs its own length and not the message's.
  */
 export class PartCell {
   value = $state.raw<Part>({ type: 'text', text: '' });
+  /** The beginning of the growing text, for whoever draws one line of it. */
+  head = $state('');
   /** Nothing more is expected in this part. */
   closed = $state(false);
   readonly #sinks = new Set<TextSink>();
@@ -24,6 +29,7 @@ export class PartCell {
   constructor(value: Part, closed: boolean) {
     this.value = value;
     this.closed = closed;
+    this.head = growing(value).slice(0, HEAD);
   }
 
   get text(): string {
@@ -33,7 +39,7 @@ export class PartCell {
 
   /** Gives `sink` the text so far, and what comes. Returns how to end it. */
   attach(sink: TextSink): () => void {
-    sink.reset(this.text);
+    sink.reset(growing(this.value));
     if (this.closed) sink.close();
     this.#sinks.add(sink);
     return () => this.#sinks.delete(sink);
@@ -41,26 +47,21 @@ export class PartCell {
 
   /** The replica has appended `text` to `value`, which is this part as it holds it. */
   grew(value: Part, text: string): void {
-    if (value.type === 'text' || value.type === 'reasoning') {
-      for (const sink of this.#sinks) sink.append(text);
-    } else {
-      // A new object, since the replica changes its own in place.
-      this.value = { ...value };
-    }
+    if (this.value !== value) this.value = value;
+    if (this.head.length < HEAD) this.head = growing(value).slice(0, HEAD);
+    for (const sink of this.#sinks) sink.append(text);
   }
 
   set(value: Part): void {
-    const before = this.text;
-    const same = this.value.type === value.type && (value.type === 'text' || value.type === 'reasoning');
-    if (!same) {
-      this.value = value;
-      return;
-    }
+    const before = growing(this.value);
+    const now = growing(value);
+    const same = this.value.type === value.type;
     this.value = value;
-    if (value.text === before) return;
+    if (!same || now === before) return;
+    this.head = now.slice(0, HEAD);
     for (const sink of this.#sinks) {
-      if (before !== '' && value.text.startsWith(before)) sink.append(value.text.slice(before.length));
-      else sink.reset(value.text);
+      if (before !== '' && now.startsWith(before)) sink.append(now.slice(before.length));
+      else sink.reset(now);
     }
   }
 
@@ -68,6 +69,19 @@ export class PartCell {
     if (closed === this.closed) return;
     this.closed = closed;
     if (closed) for (const sink of this.#sinks) sink.close();
+  }
+}
+
+/** The text in a part that grows; empty for a part that comes whole. */
+function growing(part: Part): string {
+  switch (part.type) {
+    case 'text':
+    case 'reasoning':
+      return part.text;
+    case 'tool-call':
+      return part.arguments;
+    default:
+      return '';
   }
 }
 

@@ -1,0 +1,103 @@
+import type { TextSink } from '../../state/row.svelte';
+import { pieceEnd } from './pieces';
+import { MarkdownStream } from './stream';
+
+/** Letters that are drawn at once when a text is shown: more than a screenful. */
+const FIRST = 6_000;
+/** A frame's share of drawing text, ms. */
+const BUDGET = 6;
+/** A frame in which one piece took longer than this, ms, is followed by a pause of some times as long. */
+const SLOW = 12;
+
+/** Frames, and the time. */
+export interface Frames {
+  request(draw: () => void): void;
+  cancel(draw: () => void): void;
+  now(): number;
+}
+
+/**
+ * A markdown text on its way to the screen: what was given is drawn piece by piece, a share of each frame.
+ *
+ * A text that was there before and one that streams take the same way. The first screenful is drawn at once, so that
+ * nothing flickers; while more is to come, the root says so by `data-drawing`.
+ */
+export class Drawing implements TextSink {
+  readonly #root: HTMLElement;
+  readonly #frames: Frames;
+  readonly #stream: MarkdownStream;
+  #waiting = '';
+  #at = 0;
+  #closing = false;
+  #notBefore = 0;
+
+  constructor(root: HTMLElement, frames: Frames) {
+    this.#root = root;
+    this.#frames = frames;
+    this.#stream = new MarkdownStream(root);
+  }
+
+  reset(text: string): void {
+    this.#stream.reset('');
+    this.#waiting = text;
+    this.#at = 0;
+    this.#closing = false;
+    while (this.#at < this.#waiting.length && this.#at < FIRST) this.#piece();
+    this.#rest();
+  }
+
+  append(text: string): void {
+    this.#waiting = this.#waiting.slice(this.#at) + text;
+    this.#at = 0;
+    this.#frames.request(this.#draw);
+  }
+
+  close(): void {
+    this.#closing = true;
+    // What is drawn already needs no frame of its own to end.
+    if (this.#at === this.#waiting.length) this.#end();
+    else this.#frames.request(this.#draw);
+  }
+
+  /** The text is not shown any more. */
+  stop(): void {
+    this.#frames.cancel(this.#draw);
+  }
+
+  readonly #draw = (): void => {
+    const began = this.#frames.now();
+    if (began < this.#notBefore) {
+      this.#frames.request(this.#draw);
+      return;
+    }
+    do {
+      this.#piece();
+    } while (this.#at < this.#waiting.length && this.#frames.now() - began < BUDGET);
+    const took = this.#frames.now() - began;
+    this.#notBefore = took > SLOW ? began + took * 3 : 0;
+    this.#rest();
+  };
+
+  #piece(): void {
+    const end = pieceEnd(this.#waiting, this.#at);
+    if (end > this.#at) this.#stream.append(this.#waiting.slice(this.#at, end));
+    this.#at = end;
+  }
+
+  #rest(): void {
+    if (this.#at < this.#waiting.length) {
+      this.#root.dataset['drawing'] = '';
+      this.#frames.request(this.#draw);
+      return;
+    }
+    this.#waiting = '';
+    this.#at = 0;
+    delete this.#root.dataset['drawing'];
+    if (this.#closing) this.#end();
+  }
+
+  #end(): void {
+    this.#closing = false;
+    this.#stream.close();
+  }
+}
