@@ -82,6 +82,22 @@ export class CurrentSession {
     return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId, this.meta));
   }
 
+  /** What was said in the rows that are here, as Markdown. */
+  conversation(): string {
+    return (this.transcript?.rows ?? []).flatMap((row) => this.#saying(row)).join('\n\n');
+  }
+
+  #saying(row: Row): string[] {
+    const said = row.parts.flatMap(({ value }) => {
+      if (value.type === 'text') return [value.text.trim()];
+      return value.type === 'tool-call' ? [`\`${value.name}\``] : [];
+    });
+    const text = said.filter((part) => part !== '').join('\n\n');
+    if (text === '') return [];
+    const name = this.isOwn(row) ? 'You' : row.meta.role === 'user' ? this.personName(row.meta.actorId) : this.agentName(row.meta.actorId);
+    return [`**${name}:**\n\n${text}`];
+  }
+
   // Going places
 
   /** Shows the session that the window opens with. */
