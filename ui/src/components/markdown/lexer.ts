@@ -7,6 +7,8 @@ const PAIRS = [
   ['\\[', '\\]'],
   ['$$', '$$'],
 ] as const;
+/** The end of a line, and a formula that begins the next. */
+const OPENING_LINE = /\n {0,3}(?:\$\$|\\\[)/;
 /** A dollar sign opens a formula only where it does not stand before a space, and closes none after a space or before a digit. */
 const DOLLARS = /^\$[^\s$](?:[^$\\\n]|\\[^\n]){0,300}?\$(?![\d$])/;
 
@@ -41,6 +43,11 @@ const INLINE_MATH: TokenizerAndRendererExtension = {
 const BLOCK_MATH: TokenizerAndRendererExtension = {
   name: 'mathBlock',
   level: 'block',
+  // It interrupts a paragraph, as a fence does.
+  start: (src) => {
+    const at = src.search(OPENING_LINE);
+    return at === -1 ? undefined : at + 1;
+  },
   tokenizer: (src) => {
     const indent = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0];
     if (indent === undefined) return undefined;
@@ -61,9 +68,11 @@ export function lexBlocks(source: string, links: Links = {}): { tokens: Token[];
   return { tokens, links: lexer.tokens.links };
 }
 
-/** Whether `source` begins with a formula that more text may yet close. */
-export function opensMath(source: string): boolean {
-  const start = source.trimStart();
+/** Whether a line of the block that `source` begins with opens a formula that more text may yet close. */
+export function opensMath(block: string, source: string): boolean {
+  const at = `\n${block}`.search(OPENING_LINE);
+  if (at === -1) return false;
+  const start = source.slice(at).trimStart();
   return (
     PAIRS.slice(1).some(([open, close]) => start.startsWith(open) && !start.includes(close, open.length)) &&
     start.length < LONGEST_MATH &&

@@ -136,3 +136,20 @@ describe('what a text may not do', () => {
     expect(root.textContent).toBe('https://bank.example (evil.example)');
   });
 });
+
+describe('formulas', () => {
+  it('stay as they were written', () => {
+    for (const formula of ['\\(a+b\\)', '\\[x^2\\,dx\\]', '$$\\int_0^1 x^2\\,dx$$', '$x_1\\,y_2$', '\\(a*b*c\\)']) {
+      expect(streamed(`See ${formula} here.`, 4).textContent, formula).toBe(`See ${formula} here.`);
+      expect(streamed(formula, 3).textContent, formula).toBe(formula);
+    }
+    const long = '\\[\na\n+ b\n= c\n\\]';
+    for (const size of [1, 3, 100]) expect(streamed(`So:\n${long}\nand on.`, size).textContent).toBe(`So:${long}and on.`);
+  });
+
+  it('are not seen in prices', () => {
+    const root = streamed('It costs $5 and *not* $6, or $7.', 100);
+    expect(root.querySelector('.md-math')).toBeNull();
+    expect(root.textContent).toBe('It costs $5 and not $6, or $7.');
+  });
+});

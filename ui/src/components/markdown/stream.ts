@@ -502,7 +502,7 @@ function firstOpen(tokens: Token[]): number {
   const last = lastBlock(tokens);
   const token = tokens[last];
   // A formula over several lines reads as other blocks until it is closed.
-  const math = tokens.findIndex((_, at) => at < last && opensMath(rawFrom(tokens, at)));
+  const math = tokens.findIndex((token, at) => at < last && token.type === 'paragraph' && opensMath(token.raw, rawFrom(tokens, at)));
   if (math !== -1) return math;
   // A fence that was closed, with its line ended, is whole.
   if (token?.type === 'code' && last < tokens.length - 1) {
@@ -529,9 +529,7 @@ function positionOf(tokens: readonly { raw: string }[], index: number, source: s
 
 /** The source of all tokens from `index` on. */
 function rawFrom(tokens: readonly Token[], index: number): string {
-  const first = tokens[index]?.raw ?? '';
-  // Few blocks begin so: the rest is put together for them only.
-  return /^\s*(?:\$\$|\\\[)/.test(first) ? tokens.slice(index).map(({ raw }) => raw).join('') : '';
+  return tokens.slice(index).map(({ raw }) => raw).join('');
 }
 
 function flatten(nodes: Node[]): Node[] {
