@@ -5,9 +5,9 @@ import { MarkdownStream } from './stream';
 /** Letters that are drawn at once when a text is shown: more than a screenful. */
 const FIRST = 6_000;
 /** A frame's share of drawing text, ms. */
-const BUDGET = 6;
+const BUDGET = 10;
 /** A frame in which one piece took longer than this, ms, is followed by a pause of some times as long. */
-const SLOW = 12;
+const SLOW = 24;
 
 /** Frames, and the time. */
 export interface Frames {

@@ -320,13 +320,20 @@ interface Grown {
   finish(): Node[];
 }
 
-/** A long paragraph of which only the last sentences are still source. */
+/**
+ * A long paragraph of which only the last sentences are still source.
+ *
+ * Drawn as several elements that stand together as one: a web view lays out the whole of an element when a word is
+ * added to it.
+ */
 class GrownParagraph implements Grown {
-  readonly #root: HTMLElement;
+  readonly #tail: HTMLElement;
+  #root: HTMLElement;
   #open: Node[] = [];
   pending: string;
 
   constructor(source: string, tail: HTMLElement, lex: (source: string) => Token[]) {
+    this.#tail = tail;
     this.#root = element('p');
     this.#root.dir = 'auto';
     this.pending = source;
@@ -354,11 +361,20 @@ class GrownParagraph implements Grown {
 
   finish(): Node[] {
     this.#open = [];
-    return [this.#root];
+    return Array.from(this.#tail.childNodes);
   }
 
   #clear(): void {
     for (const node of this.#open.splice(0)) (node as ChildNode).remove();
+  }
+
+  /** Goes on in an element of its own. */
+  #continue(): void {
+    const { dir } = this.#root;
+    this.#root.classList.add('md-continued');
+    this.#root = element('p');
+    this.#root.dir = dir;
+    this.#tail.append(this.#root);
   }
 
   /** Freezes all but the end. Markup that goes over the cut is shown as it was written. */
@@ -368,6 +384,7 @@ class GrownParagraph implements Grown {
       const cut = wordEnd(this.pending, this.pending.length - OPEN_PARAGRAPH);
       this.#root.append(...inlines(this.pending.slice(0, cut), lex));
       this.pending = this.pending.slice(cut);
+      if (this.#root.textContent.length > LONG_PARAGRAPH) this.#continue();
     }
     this.#open = inlines(this.pending, lex);
     this.#root.append(...this.#open);
