@@ -206,6 +206,18 @@ describe('a long log', () => {
     expect(page.kept).toEqual({ id: '963', offset: 160 });
   });
 
+  it('keeps the end of a row whose middle is still being drawn', async () => {
+    page.tall.set('990', 5_000);
+    await page.scroller.reveal('990');
+    page.scroller.up();
+    await page.scroll(3_000);
+    page.unfinished.add('990');
+    await page.scroll(-10);
+    const bottom = (page.topOf('990') ?? 0) + 5_000;
+    await page.grow('990', 9_000);
+    expect((page.topOf('990') ?? 0) + 9_000).toBe(bottom);
+  });
+
   it('goes on following when layout of the page’s own moves it by a few lines', async () => {
     // A field that measures itself makes the log taller for a moment: the position is clamped, and nothing put it back.
     await page.scroll(-43);
@@ -290,6 +302,28 @@ describe('the reader’s place', () => {
     await page.rest();
     await page.grow('9', 20_000);
     expect(page.topOf('9')).toBe(-5_000);
+  });
+
+  it('near the end of a tall row is there before the row has all of its content, and after', async () => {
+    const page = new Page(10);
+    page.tall.set('9', 20_000);
+    await page.open();
+    page.scroller.up();
+    await page.scroll(-700);
+    const { kept } = page;
+    expect(kept).toEqual({ id: '9', offset: -18_500, bottom: 1_500 });
+
+    const again = new Page(10);
+    again.tall.set('9', 3_000);
+    again.unfinished.add('9');
+    await again.open(kept);
+    expect((again.topOf('9') ?? 0) + 3_000).toBe(1_500);
+    await again.grow('9', 12_000);
+    expect((again.topOf('9') ?? 0) + 12_000).toBe(1_500);
+    again.unfinished.clear();
+    // It has grown at its end, too, since the reader was there.
+    await again.grow('9', 20_500);
+    expect(again.topOf('9')).toBe(-18_500);
   });
 
   it('is where the reader goes next, not where a row that came late is', async () => {

@@ -40,6 +40,13 @@ export interface Place {
   id: string;
   /** How far the row's top is below the top of the view, px; negative inside a row. */
   offset: number;
+  /**
+   * How far the row's bottom is below the top of the view, px, of a tall row that is read nearer to its end. Such a row
+   * is drawn from both ends, and until it has all of its content this is what holds.
+   */
+  bottom?: number;
+  /** The row was still being drawn: its offset says nothing. */
+  drawing?: true;
 }
 
 /** What there is to draw. */
@@ -263,7 +270,12 @@ export class Scroller {
     const anchor = this.#anchor;
     const index = anchor === null ? -1 : this.#list.rows.findIndex(({ id }) => id === anchor.id);
     if (anchor === null || index === -1) return box.facts().top - box.rowsTop();
-    return this.heights.offset(this.#list.rows, index) - anchor.offset;
+    const top = this.heights.offset(this.#list.rows, index);
+    return this.#byBottom(box, anchor) ? top + this.heights.of(anchor.id) - anchor.bottom : top - anchor.offset;
+  }
+
+  #byBottom(box: ScrollBox, place: Place): place is Place & { bottom: number } {
+    return place.bottom !== undefined && (place.drawing === true || !box.whole(place.id));
   }
 
   /** The scroll position that keeps the reader's place. */
@@ -272,7 +284,10 @@ export class Scroller {
     const anchor = this.#anchor;
     const now = anchor === null ? null : box.topOf(anchor.id);
     if (anchor === null) return top;
-    return now === null ? box.rowsTop() + this.#top(box) : top + now - anchor.offset;
+    if (now === null) return box.rowsTop() + this.#top(box);
+    if (!this.#byBottom(box, anchor)) return top + now - anchor.offset;
+    const height = new Map(box.measured()).get(anchor.id) ?? 0;
+    return top + now + height - anchor.bottom;
   }
 
   #place(box: ScrollBox): void {
@@ -291,6 +306,10 @@ export class Scroller {
       // The reader jumped to where nothing was drawn, or the row that was read is gone.
       this.#remember();
       if (this.#anchor !== null) this.#report();
+    } else if (this.#anchor.drawing === true && box.whole(this.#anchor.id)) {
+      // From here on its beginning is known, and its end may move.
+      this.#remember();
+      this.#report();
     }
     this.#policy.moved(facts);
     if (this.#shown.atEnd !== this.#policy.following) this.#tell({ ...this.#shown, atEnd: this.#policy.following });
@@ -313,10 +332,13 @@ export class Scroller {
       const top = box.topOf(id);
       if (top === null || top + (heights.get(id) ?? 0) <= 1) continue;
       if (top >= viewport) break;
-      first ??= { id, offset: top };
-      if (!box.whole(id)) continue;
-      first = { id, offset: top };
-      break;
+      const bottom = top + (heights.get(id) ?? 0);
+      const deep = top < -viewport && bottom < -top;
+      if (box.whole(id)) {
+        first = deep ? { id, offset: top, bottom } : { id, offset: top };
+        break;
+      }
+      first ??= deep ? { id, offset: top, bottom, drawing: true } : { id, offset: top };
     }
     this.#anchor = first;
   }

@@ -108,6 +108,32 @@ describe('a long text', { timeout: 30_000 }, () => {
     });
   }
 
+  it('shows its end as soon as its beginning, whoever reads where', () => {
+    const root = document.createElement('div');
+    const hand = new Hand();
+    const drawing = new Drawing(root, hand);
+    const text = TEXTS['an answer of many blocks'] ?? '';
+    drawing.reset(text);
+    const last = Array.from(text.matchAll(/^## (Part \d+)$/gm)).at(-1)?.[1] ?? '?';
+    expect(root.textContent).toContain('Part 0');
+    expect(root.textContent).toContain(last);
+    expect(root.dataset['drawing']).toBe('');
+    // What comes now comes at the end, although the middle is not there yet.
+    drawing.append('More *at the end*.');
+    hand.frame();
+    expect(root.textContent.endsWith('More at the end.')).toBe(true);
+    drawing.close();
+    while (hand.frame() !== null);
+    const whole = document.createElement('div');
+    const once = new Drawing(whole, hand);
+    for (let at = 0; at < text.length; at += 1_000) once.append(text.slice(at, at + 1_000));
+    once.append('More *at the end*.');
+    once.close();
+    while (hand.frame() !== null);
+    expect(seen(root.textContent)).toBe(seen(whole.textContent));
+    expect(root.querySelectorAll('ul, h4, .md-code')).toHaveLength(whole.querySelectorAll('ul, h4, .md-code').length);
+  });
+
   it('has all of its words in the end', () => {
     for (const name of ['one paragraph', 'one word', 'a paragraph of many lines', 'a list without a blank line', 'a list in one item', 'indented code']) {
       const text = TEXTS[name] ?? '';

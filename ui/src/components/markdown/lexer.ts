@@ -68,6 +68,12 @@ export function lexBlocks(source: string, links: Links = {}): { tokens: Token[];
   return { tokens, links: lexer.tokens.links };
 }
 
+/** The link definitions in a text, found without lexing the rest of it. */
+export function definitionsIn(text: string): Links {
+  const lines = text.match(/^ {0,3}\[[^\]\n]{1,200}\]:[^\n]{1,2000}$/gm);
+  return lines === null ? {} : lexBlocks(lines.join('\n')).links;
+}
+
 /** Whether a line of the block that `source` begins with opens a formula that more text may yet close. */
 export function opensMath(block: string, source: string): boolean {
   const at = `\n${block}`.search(OPENING_LINE);

@@ -63,7 +63,9 @@ export class MarkdownStream {
   #approximate = false;
   #closed = false;
 
-  constructor(root: HTMLElement) {
+  /** `links` are definitions that stand elsewhere. */
+  constructor(root: HTMLElement, links: Links = {}) {
+    this.#links = links;
     this.#root = root;
     this.#tail = document.createElement('div');
     this.#tail.className = 'md-tail';
