@@ -4,7 +4,7 @@ import { agentSpec } from './agents';
 import { Announcer } from './announcer.svelte';
 import { Clock } from './clock.svelte';
 import { ComposerState } from './composer.svelte';
-import { CurrentSession } from './current.svelte';
+import { CurrentSession, type Target } from './current.svelte';
 import { Decisions } from './decisions.svelte';
 import { FeedLoop } from './feed';
 import { Sessions } from './sessions.svelte';
@@ -75,11 +75,15 @@ export class AppState {
 
   // Going places
 
-  async open(sessionId: string): Promise<void> {
+  /** Shows a session: `target` in it, else where the reader was last. */
+  async open(sessionId: string, target: Target | null = null): Promise<void> {
     this.shell.closeDrawer();
-    if (sessionId === this.current.id) return;
+    if (sessionId === this.current.id) {
+      if (target !== null) this.current.target = target;
+      return;
+    }
     this.composer.open(sessionId, this.sessions.find(sessionId)?.draft ?? null);
-    const draft = await this.current.open(sessionId);
+    const draft = await this.current.open(sessionId, target);
     if (draft !== null) this.composer.offer(sessionId, draft);
   }
 
@@ -92,14 +96,12 @@ export class AppState {
   }
 
   async goToApproval({ sessionId, approval }: WaitingApproval): Promise<void> {
-    await this.open(sessionId);
-    if (this.current.id === sessionId) this.current.target = { messageId: approval.messageId, approvalId: approval.id };
+    await this.open(sessionId, { messageId: approval.messageId, approvalId: approval.id });
   }
 
   /** To a message that was found. */
   async goToMessage({ sessionId, messageId }: Pick<SearchHit, 'sessionId' | 'messageId'>): Promise<void> {
-    await this.open(sessionId);
-    if (this.current.id === sessionId) this.current.target = { messageId, approvalId: null };
+    await this.open(sessionId, { messageId, approvalId: null });
   }
 
   openSettings(): void {

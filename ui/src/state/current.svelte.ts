@@ -109,10 +109,12 @@ export class CurrentSession {
     this.#transcripts.set(open.sessionId, this.transcript);
   }
 
-  /** Shows a session. Resolves with the draft that the store has of it, if it has one. */
-  async open(sessionId: string): Promise<string | null> {
+  /** Shows a session, at `target` if there is one. Resolves with the draft that the store has of it, if it has one. */
+  async open(sessionId: string, target: Target | null): Promise<string | null> {
     this.#leave();
     this.id = sessionId;
+    // Known before the rows are drawn: who comes for something is not taken to where he was.
+    this.target = target;
     const transcript = this.#transcripts.get(sessionId) ?? new TranscriptState(this.#backend, sessionId);
     transcript.unsync();
     this.#transcripts.delete(sessionId);

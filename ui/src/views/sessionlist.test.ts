@@ -48,9 +48,9 @@ describe('the list of sessions', () => {
   it('moves nothing under the pointer', () => {
     const before = groupsOf([session('a', HOUR), session('b', 2 * HOUR), session('c', 50 * HOUR)], NOW);
     const now = [session('new', 0), session('c', 0), session('a', HOUR), session('b', 2 * HOUR)];
-    const groups = held(before, now, null);
-    expect(ids(groups)).toEqual(['a', 'b', 'c']);
-    expect(groups.map(({ name }) => name)).toEqual(before.map(({ name }) => name));
-    expect(ids(held(before, now, 'new'))).toEqual(['new', 'a', 'b', 'c']);
+    const groups = held(before, now);
+    expect(ids(groups)).toEqual(['a', 'b', 'c', 'new']);
+    expect(groups.map(({ name }) => name)).toEqual([...before.map(({ name }) => name), 'New']);
+    expect(ids(held([], now))).toHaveLength(4);
   });
 });

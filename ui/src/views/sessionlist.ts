@@ -40,11 +40,14 @@ export function groupsOf(sessions: readonly SessionSummary[], now: number): Grou
   return groups;
 }
 
+/** The heading of sessions that came while the order was held. */
+const ARRIVED = 'New';
+
 /**
  * The order that was there before, with the sessions as they are now: nothing moves under the pointer. Sessions that
- * came meanwhile wait, but for `current`, which the person has made.
+ * came meanwhile stand at the end.
  */
-export function held(before: readonly Group[], sessions: readonly SessionSummary[], current: string | null): Group[] {
+export function held(before: readonly Group[], sessions: readonly SessionSummary[]): Group[] {
   const now = new Map(sessions.map((session) => [session.id, session]));
   const groups = before.map(({ name, sessions: old }) => ({
     name,
@@ -53,11 +56,8 @@ export function held(before: readonly Group[], sessions: readonly SessionSummary
       return session === undefined ? [] : [session];
     }),
   }));
-  const made = current === null ? undefined : now.get(current);
-  const [first] = groups;
-  if (made !== undefined && first !== undefined && !before.some((group) => group.sessions.some(({ id }) => id === made.id))) {
-    first.sessions.unshift(made);
-  }
+  const known = new Set(before.flatMap((group) => group.sessions.map(({ id }) => id)));
+  groups.push({ name: ARRIVED, sessions: sessions.filter(({ id }) => !known.has(id)) });
   return groups.filter((group) => group.sessions.length > 0);
 }
 
