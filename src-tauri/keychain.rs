@@ -9,19 +9,22 @@ use thiserror::Error;
 const SERVICE: &str = "dev.threadkeep.desktop";
 
 /// What is kept in the keychain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Name {
     /// The model endpoint's API key.
     ModelKey,
-    /// The bearer token of the session server that the person joined.
-    ServerToken,
+    /// The bearer token of a session server that the person joined, by its id.
+    ServerToken(String),
+    /// The token of the one server that an earlier version knew.
+    TokenBefore,
 }
 
 impl Name {
-    fn user(self) -> &'static str {
+    fn user(&self) -> String {
         match self {
-            Self::ModelKey => "model-key",
-            Self::ServerToken => "server-token",
+            Self::ModelKey => "model-key".to_owned(),
+            Self::ServerToken(server) => format!("server-token:{server}"),
+            Self::TokenBefore => "server-token".to_owned(),
         }
     }
 }
@@ -58,7 +61,7 @@ impl KeychainError {
 /// # Cancel safety
 /// Dropping the future leaves the read to end on its thread, without effect.
 pub(crate) async fn read(name: Name) -> Result<Option<String>, KeychainError> {
-    on_thread(move || match entry(name)?.get_password() {
+    on_thread(move || match entry(&name)?.get_password() {
         Ok(secret) => Ok(Some(secret)),
         Err(keyring::Error::NoEntry) => Ok(None),
         Err(error) => Err(refused(&error)),
@@ -75,7 +78,7 @@ pub(crate) async fn read(name: Name) -> Result<Option<String>, KeychainError> {
 /// Dropping the future does not stop a write that has begun.
 pub(crate) async fn write(name: Name, secret: Option<String>) -> Result<(), KeychainError> {
     on_thread(move || {
-        let entry = entry(name)?;
+        let entry = entry(&name)?;
         let done = match &secret {
             Some(secret) => entry.set_password(secret),
             None => entry.delete_credential(),
@@ -94,8 +97,8 @@ async fn on_thread<T: Send + 'static>(
     tauri::async_runtime::spawn_blocking(work).await.unwrap_or(Err(KeychainError::Refused))
 }
 
-fn entry(name: Name) -> Result<keyring::Entry, KeychainError> {
-    keyring::Entry::new(SERVICE, name.user()).map_err(|_| KeychainError::Missing)
+fn entry(name: &Name) -> Result<keyring::Entry, KeychainError> {
+    keyring::Entry::new(SERVICE, &name.user()).map_err(|_| KeychainError::Missing)
 }
 
 fn refused(error: &keyring::Error) -> KeychainError {

@@ -66,12 +66,17 @@ pub fn run() -> ExitCode {
             commands::messages::save_draft,
             commands::messages::send_message,
             commands::messages::stop_run,
+            commands::servers::check_server,
+            commands::servers::count_unsent,
+            commands::servers::forget_server,
+            commands::servers::join_server,
+            commands::servers::rename_server,
+            commands::servers::set_server_token,
             commands::sessions::create_session,
             commands::sessions::delete_session,
+            commands::sessions::keep_copy,
             commands::sessions::mark_read,
-            commands::sessions::open_session,
-            commands::sessions::page_before,
-            commands::sessions::page_after,
+            commands::sessions::page,
             commands::sessions::search,
             commands::sessions::rename_session,
             commands::sessions::show_session,
@@ -80,7 +85,6 @@ pub fn run() -> ExitCode {
             commands::settings::open_link,
             commands::settings::reconnect,
             commands::settings::set_model_key,
-            commands::settings::set_server_token,
             commands::settings::set_settings,
         ])
         .setup(|app| Ok(setup(app)?))
@@ -137,6 +141,7 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
             data_dir: folder.join("engine"),
             actor: Actor { id: identity.actor_id, name: settings.load().user_name },
             device_id: identity.device_id,
+            inherit: server::inherit(&settings, folder.join("server")),
         })?;
         let host = Host::new(engine, settings, server::Server::new(folder.join("server")));
         if let Some(path) = set_aside {
@@ -145,18 +150,17 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
                 format!("The settings could not be read and were set aside as {}.", path.display()),
             );
         }
+        server::join_before(&host).await;
         let host = Arc::new(host);
         handle.manage(host.clone());
-        if let Some(session) = host.settings.last_session()
-            && host.engine.open_session(&session).await.is_ok()
-        {
-            host.feed.show(Some(session));
+        if let Err(error) = host.feed.show(host.last_session()) {
+            tracing::info!(code = error.code(), "the last session is not shown");
         }
         let first = serde_json::to_string(&bootstrap::read(&host).await)?;
         window::open(&handle, &first)?;
         tauri::async_runtime::spawn(bridge::watch(handle.clone(), host.clone()));
         tauri::async_runtime::spawn(notify::watch(handle, host.clone()));
-        tauri::async_runtime::spawn(async move { server::connect(&host).await });
+        tauri::async_runtime::spawn(async move { server::connect_all(&host).await });
         Ok(())
     })
 }

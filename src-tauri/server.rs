@@ -1,9 +1,9 @@
-//! Which session server the engine speaks to: the one in this process, or one that was joined.
+//! The session servers the engine speaks to: the one in this process, and those that were joined.
 
 use crate::keychain::{self, KeychainError, Name};
 use crate::settings::SettingsFile;
 use crate::state::Host;
-use session_core::{Endpoint, NoToken, TokenProvider};
+use session_core::{Endpoint, Inherit, Inherited, NoToken, TokenProvider};
 use session_server::{
     Auth, BoxFuture, ModelConfig, ModelSettings, RunningServer, ServerConfig, ServerError,
 };
@@ -53,47 +53,113 @@ impl Server {
     }
 }
 
-/// Points the engine at the server that the settings name. May be called again at any time.
-pub(crate) async fn connect(host: &Host) {
-    let settings = host.settings.load();
-    let endpoint = match settings.server_url.filter(|url| !url.is_empty()) {
-        None => match host.server.endpoint(&host.settings).await {
+/// Says to the engine where all servers are. May be called again at any time.
+pub(crate) async fn connect_all(host: &Arc<Host>) {
+    let servers = host.engine.servers().borrow().clone();
+    let mut connecting = tokio::task::JoinSet::new();
+    // Beside each other: the keychain may ask the person for one of them.
+    for server in servers.iter().filter(|server| !server.forgotten).cloned() {
+        let host = Arc::clone(host);
+        connecting.spawn(async move { connect(&host, &server.id).await });
+    }
+    connecting.join_all().await;
+}
+
+/// Says to the engine where a server is, and who we are to it.
+pub(crate) async fn connect(host: &Host, id: &str) {
+    let server = host.engine.servers().borrow().iter().find(|server| server.id == id).cloned();
+    let endpoint = match server.map(|server| server.url) {
+        None => return,
+        Some(None) => match host.server.endpoint(&host.settings).await {
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
                 host.notice("server-not-started", error.to_string());
                 None
             }
         },
-        Some(url) => match Url::parse(&url) {
-            Ok(base_url) => Some(Endpoint { base_url, token: joined_token(host).await }),
-            Err(_) => {
-                host.notice(
-                    "bad-url",
-                    "The server address in the settings is not a web address. Open Settings and \
-                     write it like http://127.0.0.1:4000.",
-                );
-                None
+        // The engine keeps addresses that it has read.
+        Some(Some(url)) => match Url::parse(&url) {
+            Ok(base_url) => {
+                let token = token_of(host, id, &url).await;
+                Some(Endpoint { base_url, token })
             }
+            Err(_) => None,
         },
     };
-    if let Err(error) = host.engine.connect(endpoint) {
+    if let Err(error) = host.engine.connect(id, endpoint) {
         host.notice(error.code(), error.to_string());
     }
 }
 
-/// The token of the server that was joined; read once, because the keychain may ask the person.
-async fn joined_token(host: &Host) -> Arc<dyn TokenProvider> {
-    match keychain::read(Name::ServerToken).await {
-        Ok(Some(token)) => {
-            let token = session_core::Secret::new(token);
-            Arc::new(move || Some(token.clone()))
-        }
+/// Who we are to a server; read once, because the keychain may ask the person.
+async fn token_of(host: &Host, id: &str, url: &str) -> Arc<dyn TokenProvider> {
+    match keychain::read(Name::ServerToken(id.to_owned())).await {
+        Ok(Some(token)) => provider(token),
+        Ok(None) => match token_before(host, id, url).await {
+            Some(token) => provider(token),
+            None => Arc::new(NoToken),
+        },
         // Without a keychain there can be no token, and a server may need none.
-        Ok(None) | Err(KeychainError::Missing) => Arc::new(NoToken),
+        Err(KeychainError::Missing) => Arc::new(NoToken),
         Err(error @ KeychainError::Refused) => {
             host.notice(error.code(), error.to_string());
             Arc::new(NoToken)
         }
+    }
+}
+
+/// Sends this token.
+pub(crate) fn provider(token: String) -> Arc<dyn TokenProvider> {
+    let token = session_core::Secret::new(token);
+    Arc::new(move || Some(token.clone()))
+}
+
+/// The token that an earlier version kept, taken over by the server it was for and no other (L16).
+async fn token_before(host: &Host, id: &str, url: &str) -> Option<String> {
+    let before = host.settings.server_before()?;
+    if before.trim_end_matches('/') != url {
+        return None;
+    }
+    let token = keychain::read(Name::TokenBefore).await.ok().flatten()?;
+    let kept = keychain::write(Name::ServerToken(id.to_owned()), Some(token.clone())).await;
+    if kept.is_ok() {
+        // If this fails, it is there twice, in the same keychain.
+        keychain::write(Name::TokenBefore, None).await.ok();
+    }
+    Some(token)
+}
+
+/// Where the sessions of an old database belong: what the server in this computer has to it, all
+/// others to the server that the settings name.
+pub(crate) fn inherit(settings: &SettingsFile, folder: PathBuf) -> Inherit {
+    let url = settings.server_before();
+    Inherit::new(move || {
+        let url = url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        match session_server::stored_sessions(&folder) {
+            Ok(here) => Inherited { url, here },
+            // Nothing is sent to anybody else.
+            Err(error) => {
+                tracing::error!(%error, "the sessions of this computer cannot be listed");
+                Inherited::default()
+            }
+        }
+    })
+}
+
+/// Joins the server that an earlier version used, where the database does not say so.
+pub(crate) async fn join_before(host: &Host) {
+    let Some(url) = host.settings.server_before().and_then(|url| Url::parse(&url).ok()) else {
+        return;
+    };
+    if host.settings.last_server().is_some() {
+        return; // done at an earlier start
+    }
+    // It may be there already.
+    host.engine.join_server(&url, "").await.ok();
+    let servers = host.engine.servers().borrow().clone();
+    let url = url.as_str().trim_end_matches('/');
+    if let Some(server) = servers.iter().find(|server| server.url.as_deref() == Some(url)) {
+        host.settings.set_last_server(&server.id);
     }
 }
 

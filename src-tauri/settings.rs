@@ -38,10 +38,6 @@ pub(crate) struct Settings {
     pub default_agent: DefaultAgent,
     /// The webhook agent's URL; empty when there is none.
     pub webhook_url: String,
-    /// The session server to use; `null` for the one inside the app.
-    pub server_url: Option<String>,
-    /// Whether a token for that server lies in the keychain. Read only: `set_server_token` changes it.
-    pub has_server_token: bool,
     /// The name that others see.
     pub user_name: String,
     /// Whether a waiting approval raises a notification of the system.
@@ -56,8 +52,6 @@ impl Default for Settings {
             has_model_key: false,
             default_agent: DefaultAgent::Demo,
             webhook_url: String::new(),
-            server_url: None,
-            has_server_token: false,
             user_name: whoami(),
             notifications: true,
         }
@@ -81,6 +75,9 @@ const SETTINGS: &str = "settings";
 const ACTOR: &str = "actorId";
 const DEVICE: &str = "deviceId";
 const LAST_SESSION: &str = "lastSession";
+const LAST_SERVER: &str = "lastServer";
+/// Where an earlier version kept the address of its one server.
+const BEFORE: &str = "serverUrl";
 
 impl SettingsFile {
     /// Opens `settings.json` in `folder`. A file that cannot be read is set aside, never deleted;
@@ -116,13 +113,11 @@ impl SettingsFile {
     /// # Errors
     /// `bad-url` when an address is not an http(s) URL; `settings-not-saved` when the disk refuses.
     pub(crate) fn save(&self, settings: &Settings) -> Answer<()> {
-        let urls = [
-            ("model address", Some(&settings.model_base_url)),
-            ("webhook address", Some(&settings.webhook_url)),
-            ("server address", settings.server_url.as_ref()),
-        ];
-        for (name, url) in urls {
-            check_url(name, url.map_or("", String::as_str))?;
+        check_url("model address", &settings.model_base_url)?;
+        check_url("webhook address", &settings.webhook_url)?;
+        if let Some(url) = self.server_before() {
+            // It is gone from the settings; its token is still to be found.
+            self.put(BEFORE, url.into())?;
         }
         self.put(SETTINGS, serde_json::to_value(settings).expect("settings are plain data"))
     }
@@ -142,6 +137,24 @@ impl SettingsFile {
         // Losing this costs a click, so a refusing disk is only logged.
         if let Err(error) = self.put(LAST_SESSION, session.into()) {
             tracing::warn!(code = error.code, "the open session is not remembered");
+        }
+    }
+
+    /// The address of the server that an earlier version of the app used.
+    pub(crate) fn server_before(&self) -> Option<String> {
+        let url = self.store.get(BEFORE).or_else(|| self.store.get(SETTINGS)?.get(BEFORE).cloned());
+        url?.as_str().map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned)
+    }
+
+    /// The server that the last new session was made on, by its id.
+    pub(crate) fn last_server(&self) -> Option<String> {
+        self.store.get(LAST_SERVER)?.as_str().map(str::to_owned)
+    }
+
+    /// Remembers the server of a new session.
+    pub(crate) fn set_last_server(&self, server: &str) {
+        if let Err(error) = self.put(LAST_SERVER, server.into()) {
+            tracing::warn!(code = error.code, "the chosen server is not remembered");
         }
     }
 
@@ -171,7 +184,6 @@ impl SettingsFile {
 pub(crate) async fn with_secrets(mut settings: Settings) -> Settings {
     let has = |secret: Result<Option<String>, _>| matches!(secret, Ok(Some(_)));
     settings.has_model_key = has(keychain::read(Name::ModelKey).await);
-    settings.has_server_token = has(keychain::read(Name::ServerToken).await);
     settings
 }
 

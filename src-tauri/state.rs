@@ -2,7 +2,7 @@
 
 use crate::server::Server;
 use crate::settings::SettingsFile;
-use session_core::{Engine, Feed, Notice};
+use session_core::{Engine, EngineError, Feed, Notice};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::Notify;
@@ -53,18 +53,32 @@ impl Host {
         notices
     }
 
+    /// The session that was open when the app was last used. An earlier version knew it by its id on
+    /// the one server that there was.
+    pub(crate) fn last_session(&self) -> Option<String> {
+        let last = self.settings.last_session()?;
+        let before = format!("/{last}");
+        let known = self.engine.sessions();
+        known.into_iter().map(|one| one.id).find(|id| *id == last || id.ends_with(&before))
+    }
+
     /// The session that the window shows.
     pub(crate) fn shown_session(&self) -> Option<String> {
         self.feed.shown()
     }
 
     /// Shows another session in the window: its end, or the stretch around a message.
-    pub(crate) fn show(&self, session: Option<String>, around: Option<String>) {
+    pub(crate) fn show(
+        &self,
+        session: Option<String>,
+        around: Option<String>,
+    ) -> Result<(), EngineError> {
         self.settings.set_last_session(session.as_deref());
-        match (session, around) {
+        let shown = match (session, around) {
             (Some(session), Some(message)) => self.feed.show_around(session, message),
             (session, _) => self.feed.show(session),
-        }
+        };
         self.screen_changed.notify_one();
+        shown
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod feed;
 pub(crate) mod messages;
+pub(crate) mod servers;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 

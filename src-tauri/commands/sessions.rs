@@ -1,8 +1,8 @@
-//! Sessions: open, page back, search, create, rename, delete.
+//! Sessions: show, move on in, search, create, rename, delete.
 
 use super::State;
 use crate::error::Answer;
-use session_core::{CreateSession, Direction, Page, SearchPage, SearchRequest, SessionView};
+use session_core::{CreateSession, Direction, FirstMessage, SearchPage, SearchRequest};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -12,32 +12,16 @@ pub(crate) async fn show_session(
     session_id: Option<String>,
     around: Option<String>,
 ) -> Answer<()> {
-    host.show(session_id, around);
-    Ok(())
+    Ok(host.show(session_id, around)?)
 }
 
 #[tauri::command]
-pub(crate) async fn page_after(host: State<'_>, session_id: String, limit: usize) -> Answer<()> {
-    // The page may show another session by now.
+pub(crate) async fn page(host: State<'_>, session_id: String, direction: Direction) -> Answer<()> {
+    // The window may show another session by now.
     if host.shown_session().as_deref() == Some(&session_id) {
-        host.feed.page(Direction::After, limit);
+        host.feed.page(direction);
     }
     Ok(())
-}
-
-#[tauri::command]
-pub(crate) async fn open_session(host: State<'_>, session_id: String) -> Answer<SessionView> {
-    Ok(host.engine.open_session(&session_id).await?)
-}
-
-#[tauri::command]
-pub(crate) async fn page_before(
-    host: State<'_>,
-    session_id: String,
-    before: String,
-    limit: usize,
-) -> Answer<Page> {
-    Ok(host.engine.page_before(&session_id, &before, limit.min(500)).await?)
 }
 
 #[tauri::command]
@@ -45,14 +29,26 @@ pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> Answer<Se
     Ok(host.engine.search(request).await?)
 }
 
+/// The message that a session begins with.
+#[derive(serde::Deserialize)]
+pub(crate) struct First {
+    id: Uuid,
+    text: String,
+}
+
 #[tauri::command]
 pub(crate) async fn create_session(
     host: State<'_>,
     id: Uuid,
+    server: String,
     title: Option<String>,
     agents: Vec<AgentSpec>,
+    first: Option<First>,
 ) -> Answer<String> {
-    Ok(host.engine.create_session_as(id, CreateSession { title, agents }).await?)
+    let first = first.map(|First { id, text }| FirstMessage { id, text });
+    let session = CreateSession { server, title, agents, first };
+    host.settings.set_last_server(&session.server);
+    Ok(host.engine.create_session_as(id, session).await?)
 }
 
 #[tauri::command]
@@ -68,10 +64,16 @@ pub(crate) async fn rename_session(
 #[tauri::command]
 pub(crate) async fn delete_session(host: State<'_>, session_id: String) -> Answer<()> {
     if host.shown_session().as_deref() == Some(&session_id) {
-        host.show(None, None);
+        host.show(None, None)?;
     }
     host.engine.delete_session(&session_id).await?;
     Ok(())
+}
+
+/// Keeps what is here of a session that its server does not have any more.
+#[tauri::command]
+pub(crate) async fn keep_copy(host: State<'_>, session_id: String) -> Answer<()> {
+    Ok(host.engine.keep_copy(&session_id).await?)
 }
 
 #[tauri::command]

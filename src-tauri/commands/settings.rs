@@ -17,25 +17,14 @@ pub(crate) async fn get_settings(host: State<'_>) -> Answer<Settings> {
 
 #[tauri::command]
 pub(crate) async fn set_settings(host: State<'_>, settings: Settings) -> Answer<Settings> {
-    let before = host.settings.load();
     host.settings.save(&settings)?;
     host.screen_changed.notify_one();
-    if before.server_url != settings.server_url {
-        server::connect(&host).await;
-    }
     Ok(settings::with_secrets(settings).await)
 }
 
 #[tauri::command]
 pub(crate) async fn set_model_key(key: Option<String>) -> Answer<()> {
     Ok(keychain::write(Name::ModelKey, key.filter(|key| !key.is_empty())).await?)
-}
-
-#[tauri::command]
-pub(crate) async fn set_server_token(host: State<'_>, token: Option<String>) -> Answer<()> {
-    keychain::write(Name::ServerToken, token.filter(|token| !token.is_empty())).await?;
-    server::connect(&host).await;
-    Ok(())
 }
 
 /// Whether the model endpoint answers.
@@ -105,7 +94,7 @@ pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
 /// Tries the connection again now; starts the embedded server when it could not be started before.
 #[tauri::command]
 pub(crate) async fn reconnect(host: State<'_>) -> Answer<()> {
-    server::connect(&host).await;
+    server::connect_all(&host).await;
     host.engine.reconnect();
     Ok(())
 }

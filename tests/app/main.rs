@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod durability;
+mod far;
 mod keychain;
 mod main_job;
 mod notification;

@@ -16,7 +16,7 @@ const LOADED = 'threadkeep.epoch';
 function show(backend: Backend, boot: Bootstrap): void {
   const target = document.getElementById('app');
   if (target === null) throw new Error('index.html has an element #app');
-  sessionStorage.setItem(LOADED, String(boot.epoch));
+  sessionStorage.setItem(LOADED, String(boot.batch.epoch));
   const app = new AppState(backend, boot);
   mount(App, { target, props: { app } });
   app.start();
@@ -52,7 +52,7 @@ if (__SCRIPTED__ && !('__TAURI_INTERNALS__' in window)) {
   const backend = new TauriBackend();
   // The first paint waits for nothing: what to draw is in the page already. A page that is loaded again finds what
   // the first one found, which is old by now, so it asks.
-  const stale = backend.boot !== null && sessionStorage.getItem(LOADED) === String(backend.boot.epoch);
+  const stale = backend.boot !== null && sessionStorage.getItem(LOADED) === String(backend.boot.batch.epoch);
   if (backend.boot === null || stale) {
     backend.bootstrap().then((boot) => {
       show(backend, boot);

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Actor, ConnectionState, CreateSession, Endpoint, Engine, EngineConfig, FeedChange, Limits,
+    Actor, ConnectionState, CreateSession, Endpoint, Engine, EngineConfig, FeedChange, Item,
+    Limits, SessionMeta,
 };
 use session_protocol::{AgentSpec, Part, Role};
 
@@ -65,13 +66,28 @@ fn demo() -> CreateSession {
         triggers: None,
         body_template: None,
     };
-    CreateSession { title: None, agents: vec![agent] }
+    CreateSession { agents: vec![agent], ..CreateSession::default() }
+}
+
+/// What a window shows first: the items, and the session's meta.
+async fn shown(engine: &Engine, session: &str) -> (Vec<Item>, SessionMeta) {
+    let feed = engine.feed();
+    feed.show(Some(session.to_owned())).expect("it exists");
+    let (mut items, mut its_meta) = (Vec::new(), None);
+    for change in feed.next(0, 0).await.changes {
+        match change {
+            FeedChange::Meta { meta } => its_meta = Some(*meta),
+            FeedChange::Diff { diff, .. } => diff.apply(&mut items).expect("it is a reset"),
+            _ => {}
+        }
+    }
+    (items, its_meta.expect("a full state has it"))
 }
 
 /// The last number in an answer of the demo agent: how many chunks it has.
 async fn chunks(engine: &Engine, session: &str) -> u64 {
-    let view = engine.open_session(session).await.expect("it is there");
-    let answer = view.items.last().filter(|item| item.meta.role == Role::Assistant);
+    let (items, _) = shown(engine, session).await;
+    let answer = items.last().filter(|item| item.meta.role == Role::Assistant);
     let Some(Part::Text { text }) = answer.and_then(|item| item.parts.last()) else { return 0 };
     text.split_whitespace().rev().find_map(|word| word.parse().ok()).unwrap_or(0)
 }
@@ -101,18 +117,19 @@ async fn measure() {
         data_dir: dir.path().join("engine"),
         actor: Actor { id: "ana".to_owned(), name: "Ana".to_owned() },
         device_id: "laptop".to_owned(),
+        inherit: session_core::Inherit::default(),
     };
     let limits = Limits { background: SESSIONS, ..Limits::default() };
     let engine = Engine::open_with(config, limits).expect("the engine opens");
     let url = url.trim().parse().expect("it is a URL");
-    engine.connect(Some(Endpoint::open(url))).expect("TLS works here");
+    engine.connect(session_core::THIS_COMPUTER, Some(Endpoint::open(url))).expect("TLS works here");
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
         sessions.push(engine.create_session(demo()).await.expect("it is saved"));
     }
     for session in &sessions {
         loop {
-            let meta = engine.open_session(session).await.expect("it is there").meta;
+            let (_, meta) = shown(&engine, session).await;
             if meta.connection.state == ConnectionState::Live && meta.queued == 0 {
                 break;
             }
@@ -126,7 +143,7 @@ async fn measure() {
         engine.send_message(session, "long 100000").await.expect("it is saved");
     }
     let feed = engine.feed();
-    feed.show(Some(sessions[0].clone()));
+    feed.show(Some(sessions[0].clone())).expect("it exists");
     let epoch = feed.epoch();
     let reader = tokio::spawn(async move {
         let (mut after, mut diffs) = (0, 0_u64);

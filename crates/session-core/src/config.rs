@@ -1,7 +1,9 @@
 //! What an engine is started with.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The person who uses this engine.
@@ -28,6 +30,40 @@ pub struct EngineConfig {
     pub actor: Actor,
     /// This installation, the same after a restart.
     pub device_id: String,
+    /// Where the sessions of a database belong that was written before there were several servers.
+    /// Asked at most once for each database.
+    pub inherit: Inherit,
+}
+
+/// Tells where the sessions of an old database belong.
+#[derive(Clone, Default)]
+pub struct Inherit(Option<Arc<dyn Fn() -> Inherited + Send + Sync>>);
+
+impl Inherit {
+    /// An answer that is made when it is needed.
+    pub fn new(ask: impl Fn() -> Inherited + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(ask)))
+    }
+
+    pub(crate) fn ask(&self) -> Inherited {
+        self.0.as_ref().map(|ask| ask()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Inherit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inherit").finish_non_exhaustive()
+    }
+}
+
+/// Where the sessions of an old database belong: without an address, all to this computer.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited {
+    /// The address of the server that was used last.
+    pub url: Option<String>,
+    /// The sessions, by their ids there, that the server inside this computer has. All others belong
+    /// to the server of that address.
+    pub here: HashSet<String>,
 }
 
 /// How much an engine takes on at once.
@@ -35,7 +71,7 @@ pub struct EngineConfig {
 pub struct Limits {
     /// How many sessions are followed at most beside those that a window shows: first those with
     /// something to send, then those that wait for an approval, then the most recent. Each has one
-    /// connection to the server.
+    /// connection to its server; among equals the servers take turns.
     pub background: usize,
     /// How long a session that is not followed stays in memory after it was last asked for.
     pub rest_after: Duration,
@@ -58,12 +94,39 @@ pub struct Load {
 }
 
 /// A session to make.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct CreateSession {
+    /// The server it will live on, by its id.
+    pub server: String,
     /// Its title; without one it is called after its first message.
     pub title: Option<String>,
     /// The agents that answer in it.
     pub agents: Vec<session_protocol::AgentSpec>,
+    /// What is said in it first. It is made with the session, or neither is.
+    pub first: Option<FirstMessage>,
+}
+
+/// The message that a session begins with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FirstMessage {
+    /// The message's id.
+    pub id: uuid::Uuid,
+    /// What it says.
+    pub text: String,
+}
+
+impl fmt::Debug for FirstMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstMessage").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Default for CreateSession {
+    /// A session on this computer, without title and agents.
+    fn default() -> Self {
+        let server = crate::address::THIS_COMPUTER.to_owned();
+        Self { server, title: None, agents: vec![], first: None }
+    }
 }
 
 impl fmt::Debug for CreateSession {

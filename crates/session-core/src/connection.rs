@@ -23,11 +23,9 @@ impl Connected {
     /// The clients for a server. Fails only when the platform's TLS set-up is broken; having no CA certificates is not.
     pub(crate) fn new(endpoint: Endpoint, generation: u64) -> Result<Self, String> {
         let http = http_client(builder).map_err(|error| error.to_string())?;
-        let never = || builder().redirect(reqwest::redirect::Policy::none());
-        let reading = http_client(never).map_err(|error| error.to_string())?;
         let token = Arc::clone(&endpoint.token);
         let streams = Client::builder()
-            .http(reading)
+            .http(http.clone())
             .header_provider(move || {
                 let mut headers = HeaderMap::new();
                 if let Some(value) = token.token().as_ref().and_then(bearer) {
@@ -50,6 +48,8 @@ impl Connected {
 
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        // What a person writes is for this address and no other (L16).
+        .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .user_agent(concat!("threadkeep/", env!("CARGO_PKG_VERSION")))
 }

@@ -8,7 +8,18 @@ use ts_rs::TS;
 
 use crate::item::{Item, ItemMeta};
 
-/// One edit. `index` counts from the first item of the last `Reset`.
+/// A side of a list of items, and the way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum Direction {
+    /// Older items.
+    Before,
+    /// Newer items.
+    After,
+}
+
+/// One edit. `index` counts from the first item of the list as it is then.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[ts(export)]
@@ -19,11 +30,30 @@ pub enum Diff {
         items: Vec<Item>,
         /// Older ones can be had by paging.
         has_more_before: bool,
-        /// The list ends before the session does: it was opened around a message. Newer ones can be
-        /// had by paging; what happens behind its end is not told.
+        /// The list ends before the session does: it was opened around a message, or the reader went
+        /// far up. Newer ones can be had by paging; what happens behind its end is not told.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(as = "Option<bool>", optional)]
         has_more_after: bool,
+    },
+    /// Items on one side of the list: the reader moved on. They are fewer than a page, or none, when
+    /// the session ends there.
+    Extend {
+        /// Before the first item, or behind the last.
+        side: Direction,
+        /// The items, oldest first.
+        items: Vec<Item>,
+        /// More can be had on this side. Behind: without more, the list follows the session's end.
+        has_more: bool,
+    },
+    /// Items went from one side of the list, because the reader moved on to the other. They can be
+    /// had by paging.
+    Trim {
+        /// From the first item on, or from the last back.
+        side: Direction,
+        /// Number of items that went.
+        #[ts(type = "number")]
+        count: usize,
     },
     /// A new item.
     Insert {
@@ -90,6 +120,10 @@ impl fmt::Debug for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reset { items, .. } => write!(f, "Reset({} items)", items.len()),
+            Self::Extend { side, items, .. } => {
+                write!(f, "Extend({side:?}, {} items)", items.len())
+            }
+            Self::Trim { side, count } => write!(f, "Trim({side:?}, {count})"),
             Self::Insert { index, item } => write!(f, "Insert({index}, {})", item.id),
             Self::Set { index, item } => write!(f, "Set({index}, {})", item.id),
             Self::Remove { index } => write!(f, "Remove({index})"),
@@ -130,6 +164,17 @@ impl Diff {
         }
         match self {
             Self::Reset { items: new, .. } => *items = new,
+            Self::Extend { side, items: new, .. } => {
+                let at = if side == Direction::Before { 0 } else { items.len() };
+                items.splice(at..at, new);
+            }
+            Self::Trim { side, count } => {
+                let left = items.len().checked_sub(count).ok_or(Misfit("trim of too many"))?;
+                match side {
+                    Direction::Before => drop(items.drain(..count)),
+                    Direction::After => items.truncate(left),
+                }
+            }
             Self::Insert { index, item } => {
                 if index > items.len() {
                     return Err(Misfit("insert past the end"));
@@ -189,9 +234,9 @@ impl Diff {
             256 + item.parts.iter().map(part).sum::<usize>()
         }
         match self {
-            Self::Reset { items, .. } => items.iter().map(item).sum(),
+            Self::Reset { items, .. } | Self::Extend { items, .. } => items.iter().map(item).sum(),
             Self::Insert { item: value, .. } | Self::Set { item: value, .. } => item(value),
-            Self::Remove { .. } => 32,
+            Self::Remove { .. } | Self::Trim { .. } => 32,
             Self::Patch { text, .. } => 96 + text.len(),
             Self::Part { value, .. } => part(value),
             Self::Meta { .. } => 256,

@@ -7,22 +7,27 @@ use std::sync::atomic::Ordering;
 use rand::RngExt;
 use session_protocol::Intent;
 use tokio::sync::{oneshot, watch};
+use url::Url;
 use uuid::Uuid;
 
-use crate::config::{CreateSession, EngineConfig, Limits, Load};
+use crate::address::{Address, THIS_COMPUTER};
+use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, Sources};
-use crate::hub::{self, ServerStatus};
+use crate::hub::{self, HubEvent};
 use crate::outbox::Entry;
 use crate::search::{self, SearchPage, SearchRequest};
-use crate::session::{Command, SessionHandle};
+use crate::server::{Server, ServerSummary};
+use crate::session::{Command, SessionHandle, title_from};
 use crate::shared::Shared;
-use crate::store::{Repair, Store, messages, outbox, sessions};
-use crate::summary::{Page, SessionSize, SessionSummary, SessionView, WaitingApproval};
-use crate::view::PAGE;
+use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
+use crate::summary::{SessionSize, SessionSummary, WaitingApproval};
 use crate::wake;
+
+const NOTHING_TO_SEND: EngineError =
+    EngineError::NotPossible("There is nothing to send. Write something first.");
 
 /// The engine: everything a person's sessions need on this machine. A clone is another handle to
 /// the same engine; dropping the last one stops it at once, [`Engine::close`] first writes what is
@@ -35,7 +40,6 @@ pub struct Engine {
 /// Dropped with the last handle.
 struct Inner {
     shared: Arc<Shared>,
-    status: watch::Receiver<ServerStatus>,
 }
 
 impl Drop for Inner {
@@ -70,15 +74,16 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_with(config: EngineConfig, limits: Limits) -> Result<Self, EngineError> {
-        let (store, repair) = Store::open(&config.data_dir)?;
+        let (store, repair) = Store::open(&config.data_dir, &config.inherit)?;
         let (events, queue) = hub::events();
         let shared = Arc::new(Shared::new(config, store, events).with_limits(limits));
         if let Some(repair) = repair {
             shared.notify(repair_notice(&repair));
         }
-        let status = hub::start(&shared, queue)?;
+        shared.restore_servers()?;
+        hub::start(&shared, queue)?;
         tokio::spawn(wake::watch(Arc::clone(&shared)));
-        Ok(Self { inner: Arc::new(Inner { shared, status }) })
+        Ok(Self { inner: Arc::new(Inner { shared }) })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -89,13 +94,36 @@ impl Engine {
         self.shared().session(id)
     }
 
-    /// Talks to this server from now on; `None` goes offline. May be called again at any time, for
-    /// instance when the server came back on another port.
+    fn server(&self, id: &str) -> Result<Arc<Server>, EngineError> {
+        self.shared().server(id).ok_or(EngineError::UnknownServer)
+    }
+
+    /// The session servers: the one inside this computer ([`THIS_COMPUTER`](crate::THIS_COMPUTER))
+    /// and those that were joined, in that order.
+    pub fn servers(&self) -> watch::Receiver<Arc<Vec<ServerSummary>>> {
+        self.shared().servers.subscribe()
+    }
+
+    /// Says where a server is reached from now on; `None` goes offline. May be called again at any
+    /// time, for instance when the one inside this computer came back on another port.
     ///
     /// # Errors
-    /// When this machine's TLS set-up cannot be used.
-    pub fn connect(&self, endpoint: Option<Endpoint>) -> Result<(), EngineError> {
-        let generation = self.shared().connected.borrow().as_ref().map_or(1, |c| c.generation + 1);
+    /// [`EngineError::UnknownServer`], also of one that was forgotten;
+    /// [`EngineError::NotPossible`] when the endpoint has another address than the server was joined
+    /// by, whose words and token it would get (L16), or this machine's TLS set-up cannot be used.
+    pub fn connect(&self, server: &str, endpoint: Option<Endpoint>) -> Result<(), EngineError> {
+        let server = self.server(server)?;
+        let row = server.row();
+        if row.forgotten {
+            return Err(EngineError::UnknownServer);
+        }
+        let is_elsewhere = |endpoint: &Endpoint| {
+            row.url.as_ref().is_some_and(|url| address_of(&endpoint.base_url) != *url)
+        };
+        if endpoint.as_ref().is_some_and(is_elsewhere) {
+            return Err(EngineError::NotPossible("This server was joined by another address."));
+        }
+        let generation = server.connected.borrow().as_ref().map_or(1, |c| c.generation + 1);
         let connected =
             match endpoint {
                 Some(endpoint) => Some(Connected::new(endpoint, generation).map_err(|_| {
@@ -103,13 +131,117 @@ impl Engine {
                 })?),
                 None => None,
             };
-        self.shared().connected.send_replace(connected);
+        server.connected.send_replace(connected);
         Ok(())
     }
 
-    /// How the server as a whole stands.
-    pub fn server_status(&self) -> watch::Receiver<ServerStatus> {
-        self.inner.status.clone()
+    /// Joins a session server by its address; [`Engine::connect`] says who we are to it. One that was
+    /// forgotten and is joined again has its sessions as before. Answers with its id.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPossible`] when it is joined already, or the address is none; when it
+    /// cannot be saved.
+    pub async fn join_server(&self, url: &Url, name: &str) -> Result<String, EngineError> {
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !is_web || !url.username().is_empty() || url.password().is_some() {
+            return Err(EngineError::NotPossible(
+                "This is not the address of a server. Write it like https://chat.example.org, and \
+                 a token in its own field.",
+            ));
+        }
+        let url = address_of(url);
+        let name = match name.trim() {
+            "" => name_of(&url),
+            name => name.to_owned(),
+        };
+        let known =
+            self.shared().servers().into_iter().find(|s| s.row().url.as_ref() == Some(&url));
+        if known.as_ref().is_some_and(|server| !server.is_forgotten()) {
+            return Err(EngineError::NotPossible("This server was added already."));
+        }
+        let id =
+            known.as_ref().map_or_else(|| Uuid::new_v4().simple().to_string(), |s| s.id.clone());
+        let row = ServerRow { id: id.clone(), name, url: Some(url), forgotten: false };
+        let stored = row.clone();
+        self.shared().store.write_durable(move |tx| servers::put(tx, &stored)).await?;
+        match known {
+            Some(server) => {
+                server.edit(|known| *known = row);
+                self.told_otherwise(&server);
+            }
+            None => hub::attend(self.shared(), &self.shared().add_server(row)),
+        }
+        self.shared().publish_servers();
+        Ok(id)
+    }
+
+    /// Gives a server another name.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] without a letter; when it cannot
+    /// be saved.
+    pub async fn rename_server(&self, id: &str, name: &str) -> Result<(), EngineError> {
+        let server = self.server(id)?;
+        let name = name.trim().to_owned();
+        if name.is_empty() {
+            return Err(EngineError::NotPossible("A name needs at least one letter."));
+        }
+        let row = ServerRow { name, ..server.row() };
+        let stored = row.clone();
+        self.shared().store.write_durable(move |tx| servers::put(tx, &stored)).await?;
+        server.edit(|known| known.name = row.name);
+        self.shared().publish_servers();
+        Ok(())
+    }
+
+    /// Number of wishes that wait for a server, and are lost or kept unsent when it is forgotten.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unsent(&self, server: &str) -> Result<u32, EngineError> {
+        let (store, server) = (self.shared().store.clone(), server.to_owned());
+        let unsent =
+            tokio::task::spawn_blocking(move || store.read(|db| servers::unsent(db, &server)));
+        Ok(unsent.await.map_err(|_| EngineError::Closed)??)
+    }
+
+    /// Removes a server: nothing is sent to it any more, and nothing of it elsewhere. Its sessions
+    /// are kept on this machine, to be read, or deleted here. The server itself is told nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] for this computer; when it cannot
+    /// be saved.
+    pub async fn forget_server(&self, id: &str, keep_sessions: bool) -> Result<(), EngineError> {
+        if id == THIS_COMPUTER {
+            return Err(EngineError::NotPossible("This computer is always there."));
+        }
+        let server = self.server(id)?;
+        let row = ServerRow { forgotten: true, ..server.row() };
+        self.shared().store.write_durable(move |tx| servers::put(tx, &row)).await?;
+        server.edit(|known| known.forgotten = true);
+        server.connected.send_replace(None);
+        if keep_sessions {
+            self.told_otherwise(&server);
+        } else {
+            // No task starts from here on, and those that run write what they have and end.
+            server.cancel.cancel();
+            self.shared().remove_server(id);
+            self.close_sessions(|session| is_of(session, id)).await;
+            let gone = id.to_owned();
+            self.shared().store.erase(move |tx| servers::remove(tx, &gone)).await?;
+            let _ = self.shared().hub.send(HubEvent::Removed(id.to_owned()));
+        }
+        self.shared().publish_servers();
+        Ok(())
+    }
+
+    /// What a server's sessions may do has changed: they tell their windows.
+    fn told_otherwise(&self, server: &Server) {
+        for (session, handle) in self.shared().running_sessions() {
+            if is_of(&session, &server.id) {
+                handle.tell(Command::Nudge);
+            }
+        }
     }
 
     /// What the person should know since the start, e.g. that the database was rebuilt.
@@ -133,11 +265,13 @@ impl Engine {
         let epoch = u64::from(rand::rng().random::<u32>()) + 1;
         let shared = Arc::downgrade(self.shared());
         let attach = move |id: &str, feed| {
-            if let Some(shared) = shared.upgrade()
-                && let Ok(session) = shared.session(id)
-            {
-                session.tell(Command::Attach(feed));
+            let shared = shared.upgrade().ok_or(EngineError::Closed)?;
+            let stored = shared.store.read(|connection| sessions::find(connection, id))?;
+            if stored.is_none_or(|row| row.deleted) {
+                return Err(EngineError::UnknownSession);
             }
+            shared.session(id)?.tell(Command::Attach(feed));
+            Ok(())
         };
         let shared = Arc::downgrade(self.shared());
         let detach = move |id: &str| {
@@ -146,14 +280,15 @@ impl Engine {
             }
         };
         let shared = Arc::downgrade(self.shared());
-        let move_on = move |id: &str, feed, direction, limit| {
+        let move_on = move |id: &str, feed, direction| {
             if let Some(session) = shared.upgrade().and_then(|shared| shared.running_session(id)) {
-                session.tell(Command::Move { feed, direction, limit });
+                session.tell(Command::Move { feed, direction });
             }
         };
         let feed = Feed::new(
             epoch,
             Sources {
+                servers: self.shared().servers.subscribe(),
                 sessions: self.shared().summaries.subscribe(),
                 approvals: self.shared().approvals.subscribe(),
                 attach: Box::new(attach),
@@ -189,8 +324,16 @@ impl Engine {
         id: Uuid,
         session: CreateSession,
     ) -> Result<String, EngineError> {
-        let intent = Intent::CreateSession { agents: session.agents, title: session.title };
-        self.begin_session(id, None, None, intent).await
+        let server = self.server(&session.server)?;
+        let CreateSession { title, agents, first, .. } = session;
+        if first.as_ref().is_some_and(|first| first.text.trim().is_empty()) {
+            return Err(NOTHING_TO_SEND);
+        }
+        let said = first.as_ref().and_then(|first| title_from(&first.text));
+        let make = Intent::CreateSession { agents, title: title.or(said) };
+        let say =
+            first.map(|FirstMessage { id, text }| Intent::SendMessage { message_id: id, text });
+        self.begin_session(&server, id, None, None, make, say).await
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
@@ -223,37 +366,55 @@ impl Engine {
     ) -> Result<String, EngineError> {
         let at = at_message_id.map(str::to_owned);
         let point = self.session(id)?.ask(|reply| Command::ForkPoint { at, reply }).await?;
-        let intent = Intent::Fork { source: id.to_owned(), at_message_id: point.at_message_id };
-        self.begin_session(new_id, Some(point.title), Some(id), intent).await
+        let at = Address::parse(id).ok_or(EngineError::UnknownSession)?;
+        let server = self.server(&at.server)?;
+        let intent = Intent::Fork { source: at.session, at_message_id: point.at_message_id };
+        self.begin_session(&server, new_id, Some(point.title), Some(id), intent, None).await
     }
 
-    /// A session and the entry that makes it on the server, on the disk together. `known_as`: what
+    /// A session, the entry that makes it on the server, and what is said in it first, on the disk
+    /// together. `known_as`: what
     /// it is called until it says so itself.
     async fn begin_session(
         &self,
+        server: &Server,
         id: Uuid,
         known_as: Option<String>,
         copy_of: Option<&str>,
-        intent: Intent,
+        make: Intent,
+        say: Option<Intent>,
     ) -> Result<String, EngineError> {
-        let id = id.to_string();
+        if server.is_forgotten() {
+            return Err(EngineError::UnknownServer);
+        }
+        let entry_id = id.to_string();
+        let id = Address::new(&server.id, &entry_id).to_string();
         let parent = copy_of.map(str::to_owned);
         // Nothing else has the session's id for its own: a second call finds the first one's entry.
-        let entry = Entry::new(id.clone(), intent, crate::clock::now_text()).row(&id);
+        let now = crate::clock::now_text();
+        let entry = Entry::new(entry_id, make, now.clone()).row(&id);
+        let first = say.map(|say| {
+            let message = match &say {
+                Intent::SendMessage { message_id, .. } => *message_id,
+                _ => Uuid::new_v4(),
+            };
+            Entry::new(message.to_string(), say, now).row(&id)
+        });
         let is_new = self
             .shared()
             .store
             .write_durable(move |tx| {
-                if sessions::find(tx, &entry.id)?.is_some() {
+                if sessions::find(tx, &entry.session)?.is_some() {
                     return Ok(false);
                 }
-                sessions::ensure(tx, &entry.id)?;
+                sessions::ensure(tx, &entry.session)?;
                 tx.execute(
                     "UPDATE sessions SET title = ?2, created_at = ?3, last_activity = ?3, parent = ?4
                      WHERE id = ?1",
-                    (&entry.id, &known_as, &entry.created_at, &parent),
+                    (&entry.session, &known_as, &entry.created_at, &parent),
                 )?;
                 outbox::insert(tx, &entry)?;
+                first.map_or(Ok(()), |first| outbox::insert(tx, &first))?;
                 Ok(true)
             })
             .await?;
@@ -262,30 +423,6 @@ impl Engine {
             self.session(&id)?;
         }
         Ok(id)
-    }
-
-    /// Opens a session as it is in memory and on the disk, without any network (L13): its last 60
-    /// items and everything around them.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownSession`].
-    pub async fn open_session(&self, id: &str) -> Result<SessionView, EngineError> {
-        self.session(id)?.ask(|reply| Command::Open { limit: PAGE, reply }).await
-    }
-
-    /// The items before one, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownSession`].
-    pub async fn page_before(
-        &self,
-        id: &str,
-        before_item_id: &str,
-        limit: usize,
-    ) -> Result<Page, EngineError> {
-        let before = before_item_id.to_owned();
-        let limit = limit.clamp(1, 500);
-        self.session(id)?.ask(|reply| Command::PageBefore { before, limit, reply }).await
     }
 
     /// Says something. It is on the disk when this returns, and is shown and sent from then on.
@@ -309,9 +446,7 @@ impl Engine {
         text: &str,
     ) -> Result<String, EngineError> {
         if text.trim().is_empty() {
-            return Err(EngineError::NotPossible(
-                "There is nothing to send. Write something first.",
-            ));
+            return Err(NOTHING_TO_SEND);
         }
         let intent = Intent::SendMessage { message_id, text: text.to_owned() };
         self.enqueue(id, message_id.to_string(), intent).await
@@ -370,6 +505,15 @@ impl Engine {
             return Err(EngineError::NotPossible("A title needs at least one letter."));
         }
         self.enqueue(id, Uuid::new_v4().to_string(), Intent::Rename { title }).await
+    }
+
+    /// Keeps what is here of a session that its server does not have any more, as a copy that can be
+    /// read and is not looked for on the server again. What waits to be sent to it is dropped.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPossible`] when the server has it, or was not asked yet.
+    pub async fn keep_copy(&self, id: &str) -> Result<(), EngineError> {
+        self.session(id)?.ask(|reply| Command::KeepCopy { reply }).await
     }
 
     /// Deletes a session here at once, and on the server when it can be reached.
@@ -500,19 +644,39 @@ impl Engine {
     /// Writes everything that is not on the disk yet and stops. Waits at most a second for the
     /// server to be told that the person has left.
     pub async fn close(self) {
+        self.close_sessions(|_| true).await;
+        self.shared().cancel.cancel();
+        self.shared().store.close();
+    }
+
+    /// Ends the tasks of some sessions, when what they have is on the disk.
+    async fn close_sessions(&self, which: impl Fn(&str) -> bool) {
         let mut closing = Vec::new();
-        for session in self.shared().running() {
-            let (done, closed) = oneshot::channel();
-            session.tell(Command::Close { done });
-            closing.push(closed);
+        for (id, session) in self.shared().running_sessions() {
+            if which(&id) {
+                let (done, closed) = oneshot::channel();
+                session.tell(Command::Close { done });
+                closing.push(closed);
+            }
         }
         for closed in closing {
             // A task that has ended drops `done`.
             let _ = closed.await;
         }
-        self.shared().cancel.cancel();
-        self.shared().store.close();
     }
+}
+
+/// Whether a session is on a server.
+fn is_of(session: &str, server: &str) -> bool {
+    Address::parse(session).is_some_and(|at| at.server == server)
+}
+
+/// An address as servers are told apart by it: without what does not say where they are.
+fn address_of(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn repair_notice(repair: &Repair) -> Notice {

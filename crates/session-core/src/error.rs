@@ -8,7 +8,7 @@ use ts_rs::TS;
 use crate::store::StoreError;
 
 /// What the engine could not do. [`EngineError::code`] is for programs, the message for people.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// The local database cannot be used.
@@ -25,6 +25,9 @@ pub enum EngineError {
     /// No session has this id.
     #[error("This session does not exist here. It may have been deleted.")]
     UnknownSession,
+    /// No server has this id, or it was removed.
+    #[error("This server is not here any more. Add it again, or choose another.")]
+    UnknownServer,
     /// No outbox entry has this id: it was delivered, or discarded.
     #[error("This entry is no longer waiting: it was delivered or discarded.")]
     UnknownEntry,
@@ -44,6 +47,7 @@ impl EngineError {
             Self::InUse => "in-use",
             Self::DiskFull => "disk-full",
             Self::UnknownSession => "unknown-session",
+            Self::UnknownServer => "unknown-server",
             Self::UnknownEntry => "unknown-entry",
             Self::NotPossible(_) => "not-possible",
             Self::Closed => "closed",

@@ -13,8 +13,10 @@
 //! The laws that are upheld here, and where: L1 and L2 in the store's commits, L3 in the folding of
 //! repeated batches, L4 in the feed's queue, L5 in a session's task, L6 in the outbox, L7 in the
 //! view, L10 and L14 in the line to a stream, L11 everywhere, L12 in all that happens per token, L13
-//! in the opening of a session.
+//! in the opening of a session, L16 in a session's home.
 
+mod address;
+mod check;
 mod clock;
 mod config;
 mod connection;
@@ -27,6 +29,7 @@ mod hub;
 mod item;
 mod outbox;
 mod search;
+mod server;
 mod session;
 mod shared;
 mod store;
@@ -34,18 +37,22 @@ mod summary;
 mod view;
 mod wake;
 
-pub use config::{Actor, CreateSession, EngineConfig, Limits, Load};
-pub use diff::{Diff, Misfit};
+pub use address::{Address, THIS_COMPUTER};
+pub use check::{ServerCheck, check_server};
+pub use config::{
+    Actor, CreateSession, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load,
+};
+pub use diff::{Diff, Direction, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;
 pub use error::{EngineError, Notice};
-pub use feed::{Direction, Feed, FeedBatch, FeedChange};
-pub use hub::ServerStatus;
+pub use feed::{Feed, FeedBatch, FeedChange};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};
+pub use server::ServerSummary;
 #[doc(hidden)]
 pub use session::Measured;
 pub use summary::{
-    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, Page, SessionMeta, SessionSize,
-    SessionState, SessionSummary, SessionView, WaitingApproval,
+    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, SessionMeta, SessionSize,
+    SessionState, SessionSummary, WaitingApproval,
 };

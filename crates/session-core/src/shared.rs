@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::address::Address;
 use crate::config::{Actor, EngineConfig, Limits};
-use crate::connection::Connected;
 use crate::error::{EngineError, Notice};
 use crate::feed::FeedShared;
 use crate::hub::HubEvent;
+use crate::server::{Server, ServerSummary};
 use crate::session::{self, Command, SessionHandle};
-use crate::store::{Store, lock};
+use crate::store::{ServerRow, Store, StoreError, lock, servers, sessions};
 use crate::summary::{SessionSummary, WaitingApproval};
 
 /// Owned by every task of the engine; knows nothing of the [`crate::Engine`] that owns it.
@@ -21,10 +22,7 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) limits: Limits,
     pub(crate) store: Store,
-    /// The server, `None` while there is none.
-    pub(crate) connected: watch::Sender<Option<Connected>>,
-    /// Counts requests that got through and calls of `nudge`: whoever waits may try again.
-    pub(crate) success: watch::Sender<u64>,
+    pub(crate) servers: watch::Sender<Arc<Vec<ServerSummary>>>,
     pub(crate) summaries: watch::Sender<Arc<Vec<SessionSummary>>>,
     pub(crate) approvals: watch::Sender<Arc<Vec<WaitingApproval>>>,
     pub(crate) hub: mpsc::UnboundedSender<HubEvent>,
@@ -32,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) followed: AtomicUsize,
     /// Ends every task at once, without writing anything more.
     pub(crate) cancel: CancellationToken,
+    joined: Mutex<Vec<Arc<Server>>>,
     sessions: Mutex<HashMap<String, SessionHandle>>,
     feeds: Mutex<Vec<Weak<FeedShared>>>,
     /// Told to every window, also to those that open later.
@@ -48,13 +47,13 @@ impl Shared {
             config,
             limits: Limits::default(),
             store,
-            connected: watch::Sender::new(None),
-            success: watch::Sender::new(0),
+            servers: watch::Sender::default(),
             summaries: watch::Sender::default(),
             approvals: watch::Sender::default(),
             hub,
             followed: AtomicUsize::new(0),
             cancel: CancellationToken::new(),
+            joined: Mutex::default(),
             sessions: Mutex::default(),
             feeds: Mutex::default(),
             notices: Mutex::default(),
@@ -70,15 +69,63 @@ impl Shared {
         &self.config.actor
     }
 
+    /// The servers as they are stored.
+    pub(crate) fn restore_servers(&self) -> Result<(), StoreError> {
+        for row in self.store.read(servers::all)? {
+            self.add_server(row);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_server(&self, row: ServerRow) -> Arc<Server> {
+        let server = Arc::new(Server::new(row, self.cancel.child_token()));
+        lock(&self.joined).push(Arc::clone(&server));
+        server
+    }
+
+    pub(crate) fn remove_server(&self, id: &str) {
+        lock(&self.joined).retain(|server| server.id != id);
+    }
+
+    /// All servers, in the order they were joined.
+    pub(crate) fn servers(&self) -> Vec<Arc<Server>> {
+        lock(&self.joined).clone()
+    }
+
+    /// Tells every window how the servers stand.
+    pub(crate) fn publish_servers(&self) {
+        let servers: Vec<_> = self.servers().iter().map(|server| server.summary()).collect();
+        let changed = self.servers.send_if_modified(|known| {
+            let changed = **known != servers;
+            if changed {
+                *known = Arc::new(servers);
+            }
+            changed
+        });
+        if changed {
+            self.feeds().iter().for_each(|feed| feed.servers_changed());
+        }
+    }
+
+    pub(crate) fn server(&self, id: &str) -> Option<Arc<Server>> {
+        lock(&self.joined).iter().find(|server| server.id == id).cloned()
+    }
+
     /// The task of a session that exists here, started when it is not running.
     pub(crate) fn session(self: &Arc<Self>, id: &str) -> Result<SessionHandle, EngineError> {
+        if let Some(handle) = self.running_session(id) {
+            return Ok(handle);
+        }
+        // Looked up without the lock: who holds it waits for no disk.
+        let home = Address::parse(id).and_then(|at| self.server(&at.server));
+        if home.is_none() || !self.store.read(|db| sessions::exists(db, id))? {
+            return Err(EngineError::UnknownSession);
+        }
         let mut sessions = lock(&self.sessions);
-        if let Some(handle) = sessions.get(id)
-            && !handle.is_closed()
-        {
+        if let Some(handle) = sessions.get(id).filter(|handle| !handle.is_closed()) {
             return Ok(handle.clone());
         }
-        let handle = session::spawn(self, id)?;
+        let handle = session::spawn(self, id);
         sessions.insert(id.to_owned(), handle.clone());
         Ok(handle)
     }
@@ -96,26 +143,19 @@ impl Shared {
 
     /// Whatever waits is tried now.
     pub(crate) fn nudge(&self) {
-        if let Some(connected) = self.connected.borrow().as_ref() {
-            connected.streams.nudge().wake();
+        for server in self.servers() {
+            server.nudge();
         }
-        self.succeeded();
         for session in self.running() {
             session.tell(Command::Nudge);
         }
-        let _ = self.hub.send(HubEvent::Nudge);
     }
 
     /// The same, and every connection is made anew, also those of requests under way.
     pub(crate) fn reconnect(&self) {
-        self.connected.send_if_modified(|connected| {
-            if let Some(connected) = connected {
-                connected.renew();
-                connected.streams.nudge().reconnect();
-            }
-            // It is the same server.
-            false
-        });
+        for server in self.servers() {
+            server.renew();
+        }
         for session in self.running() {
             session.tell(Command::Renew);
         }
@@ -124,7 +164,14 @@ impl Shared {
 
     /// The tasks that run.
     pub(crate) fn running(&self) -> Vec<SessionHandle> {
-        lock(&self.sessions).values().filter(|handle| !handle.is_closed()).cloned().collect()
+        self.running_sessions().into_iter().map(|(_, handle)| handle).collect()
+    }
+
+    /// The tasks that run, with their sessions' ids.
+    pub(crate) fn running_sessions(&self) -> Vec<(String, SessionHandle)> {
+        let sessions = lock(&self.sessions);
+        let running = sessions.iter().filter(|(_, handle)| !handle.is_closed());
+        running.map(|(id, handle)| (id.clone(), handle.clone())).collect()
     }
 
     /// The task of a session, if it runs.
@@ -161,10 +208,5 @@ impl Shared {
     /// The matter of a notice is settled: windows that open later are not told.
     pub(crate) fn settle(&self, code: &str) {
         lock(&self.notices).retain(|known| known.code != code);
-    }
-
-    /// Something got through to the server: whatever waits may try now.
-    pub(crate) fn succeeded(&self) {
-        self.success.send_modify(|count| *count += 1);
     }
 }

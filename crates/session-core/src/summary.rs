@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use session_protocol::{ActiveGeneration, Agent, Approval, Presence, SessionStats};
 use ts_rs::TS;
 
-use crate::item::{DeliveryState, Item};
+use crate::item::DeliveryState;
 
 /// One row of the list of sessions.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
@@ -263,36 +263,6 @@ impl fmt::Debug for WaitingApproval {
     }
 }
 
-/// A session as it opens: the last items and everything around them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "camelCase")]
-#[ts(export)]
-pub struct SessionView {
-    /// The last items, oldest first.
-    pub items: Vec<Item>,
-    /// Older ones can be had by [`Page`].
-    pub has_more_before: bool,
-    /// The first message by others that this person has not seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[ts(optional)]
-    pub first_unread: Option<String>,
-    /// Everything but the messages.
-    pub meta: SessionMeta,
-    /// Unsent text.
-    pub draft: Option<Draft>,
-}
-
-/// Older items.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "camelCase")]
-#[ts(export)]
-pub struct Page {
-    /// The items, oldest first.
-    pub items: Vec<Item>,
-    /// There are older ones still.
-    pub has_more_before: bool,
-}
-
 /// How much of the disk a session takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
@@ -328,7 +298,7 @@ mod tests {
             parent_id: None,
         };
         let draft = Draft { text: secret(), saved_at: String::new() };
-        let create = crate::CreateSession { title: Some(secret()), agents: vec![] };
+        let create = crate::CreateSession { title: Some(secret()), ..Default::default() };
         let shown = format!("{summary:?}{draft:?}{create:?}");
         assert!(!shown.contains("a person wrote"), "{shown}");
     }

@@ -6,18 +6,21 @@
 //! 2. *local* items, echoes of messages in the outbox, in the order they were written.
 //!
 //! A message keeps its id when it moves from the second region to the first (L7). Every reader has a
-//! view of its own: a stretch of the session, whose first item has index 0. What lies before it is had
-//! by paging. A view that *follows* reaches to the end and grows with it; one that was opened around
-//! a message ends somewhere, and what happens behind its end is none of its business until the reader
-//! moves on. Items far from the end of the view lose their content and keep their place (memory
-//! follows the window).
+//! view of its own: a stretch of the session between two bounds, whose first item has index 0. A view
+//! without an upper bound *follows*: it reaches to the end of the session and grows with it. What
+//! happens beyond a bound is none of the view's business until the reader moves on ([`View::extend`]).
+//! A view that has grown beyond some pages is trimmed on the side that the reader came from. Items far
+//! from the end of the view lose their content and keep their place (memory follows the window).
 
-use crate::diff::{Diff, patch_target};
+use crate::diff::{Diff, Direction, patch_target};
 use crate::item::{Item, ItemMeta};
 use session_protocol::Part;
 
-/// How many items a `Reset` has.
+/// Number of items that a reader gets when it opens a session, and at most when it moves on.
 pub(crate) const PAGE: usize = 60;
+/// Number of items that a reader keeps when it moves on: many screens of the shortest rows, so that
+/// both ends are never near at once.
+pub(crate) const KEPT: usize = 5 * PAGE;
 /// How many items keep their content.
 const LOADED: usize = 2 * PAGE;
 
@@ -28,67 +31,136 @@ struct Entry {
     item: Option<Box<Item>>,
 }
 
+/// The positions that a view reaches over; by default all. Only moving on changes them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// The first position; `None`: nothing lies before the view.
+    pub(crate) from: Option<u64>,
+    /// The last position; `None`: the view follows the end.
+    pub(crate) until: Option<u64>,
+}
+
 /// A stretch of a session's items, as one reader has it.
 pub(crate) struct View {
     entries: Vec<Entry>,
     /// How many entries are remote.
     remote: usize,
-    has_more_before: bool,
-    /// The last position that belongs to the view; `None`: it follows the end.
-    until: Option<u64>,
+    bounds: Bounds,
 }
 
-/// What a view is made of: stored and remembered items, with their positions.
+/// What a view is made of: stored and remembered items, with their positions, oldest first.
 pub(crate) struct Stretch {
     pub(crate) items: Vec<(u64, Item)>,
-    pub(crate) has_more_before: bool,
-    pub(crate) has_more_after: bool,
+    pub(crate) bounds: Bounds,
 }
 
 impl View {
     /// A view of a stretch of the session; local echoes belong to its end.
     pub(crate) fn new(stretch: Stretch, local: impl IntoIterator<Item = Item>) -> Self {
-        let Stretch { items, has_more_before, has_more_after } = stretch;
-        let mut entries: Vec<Entry> = items
-            .into_iter()
-            .map(|(position, item)| Entry {
-                id: item.id.clone(),
-                position,
-                item: Some(Box::new(item)),
-            })
-            .collect();
-        entries.sort_by_key(|entry| entry.position);
+        let Stretch { items, bounds } = stretch;
+        let mut entries: Vec<Entry> =
+            items.into_iter().map(|(position, item)| Entry::remote(position, item)).collect();
         let remote = entries.len();
-        let until = has_more_after.then(|| entries.last().map_or(0, |entry| entry.position));
-        if until.is_none() {
+        if bounds.until.is_none() {
             entries.extend(local.into_iter().map(Entry::local));
         }
-        Self { entries, remote, has_more_before, until }
+        Self { entries, remote, bounds }
     }
 
     /// A `Reset` with all items, for a reader that has just got this view.
     pub(crate) fn reset(&self) -> Diff {
         Diff::Reset {
             items: self.entries.iter().filter_map(|entry| entry.item.as_deref().cloned()).collect(),
-            has_more_before: self.has_more_before,
-            has_more_after: self.until.is_some(),
+            has_more_before: self.bounds.from.is_some(),
+            has_more_after: self.bounds.until.is_some(),
         }
     }
 
     /// Whether it reaches to the end of the session and grows with it.
-    pub(crate) fn follows(&self) -> bool {
-        self.until.is_none()
+    fn follows(&self) -> bool {
+        self.bounds.until.is_none()
     }
 
-    /// The id in the middle of a view that does not follow.
-    pub(crate) fn middle(&self) -> Option<String> {
-        let entry = self.entries[..self.remote].get(self.remote / 2)?;
-        (!self.follows()).then(|| entry.id.clone())
+    /// The positions that it reaches over.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
-    /// The positions of the stored items, in order.
-    pub(crate) fn positions(&self) -> impl ExactSizeIterator<Item = u64> {
-        self.entries[..self.remote].iter().map(|entry| entry.position)
+    /// The reader moves on: takes the items that lie next on one side, and lets go of those on the
+    /// other that are too many. `more`: there are others behind those. Local echoes (`local`) come with
+    /// the end of the session. Costs in proportion to the view, which is bounded.
+    pub(crate) fn extend(
+        &mut self,
+        side: Direction,
+        items: Vec<(u64, Item)>,
+        more: bool,
+        local: Vec<Item>,
+        diffs: &mut Vec<Diff>,
+    ) {
+        match side {
+            Direction::Before => {
+                if self.bounds.from.is_none() {
+                    return;
+                }
+                self.bounds.from = items.first().map(|(position, _)| *position).filter(|_| more);
+                // Content is kept near the end only.
+                let entries = items.iter().map(|(position, item)| Entry {
+                    id: item.id.clone(),
+                    position: *position,
+                    item: None,
+                });
+                self.entries.splice(..0, entries);
+                self.remote += items.len();
+                let items = items.into_iter().map(|(_, item)| item).collect();
+                diffs.push(Diff::Extend { side, items, has_more: self.bounds.from.is_some() });
+                self.trim(Direction::After, diffs);
+            }
+            Direction::After => {
+                if !self.follows() {
+                    self.bounds.until =
+                        items.last().map(|(position, _)| *position).filter(|_| more);
+                    let at = self.entries.len();
+                    self.remote += items.len();
+                    self.entries
+                        .extend(items.into_iter().map(|(at, item)| Entry::remote(at, item)));
+                    if self.follows() {
+                        self.entries.extend(local.into_iter().map(Entry::local));
+                    }
+                    let items =
+                        self.entries[at..].iter().filter_map(|e| e.item.as_deref().cloned());
+                    let items = items.collect();
+                    diffs.push(Diff::Extend { side, items, has_more: !self.follows() });
+                }
+                self.trim(Direction::Before, diffs);
+                self.unload();
+            }
+        }
+    }
+
+    /// Lets go of items on one side until [`KEPT`] are left, and never of the last remote one.
+    fn trim(&mut self, side: Direction, diffs: &mut Vec<Diff>) {
+        let Some(surplus) = self.entries.len().checked_sub(KEPT).filter(|n| *n > 0) else { return };
+        let count = match side {
+            Direction::Before => {
+                let count = surplus.min(self.remote);
+                let Some(last) = count.checked_sub(1) else { return };
+                self.bounds.from = Some(self.entries[last].position + 1);
+                self.entries.drain(..count);
+                self.remote -= count;
+                count
+            }
+            Direction::After => {
+                // Local echoes are of the end, so they go first, and all of them.
+                let kept = self.remote.min(KEPT);
+                let Some(last) = kept.checked_sub(1) else { return };
+                self.bounds.until = Some(self.entries[last].position);
+                let count = self.entries.len() - kept;
+                self.entries.truncate(kept);
+                self.remote = kept;
+                count
+            }
+        };
+        diffs.push(Diff::Trim { side, count });
     }
 
     fn find(&self, id: &str) -> Option<usize> {
@@ -121,8 +193,8 @@ impl View {
             }
             None => {
                 let place = self.place(position);
-                if self.until.is_some_and(|until| position > until)
-                    || (place == 0 && self.has_more_before)
+                if self.bounds.until.is_some_and(|until| position > until)
+                    || self.bounds.from.is_some_and(|from| position < from)
                 {
                     // Before or behind the view: paging finds it.
                     return;
@@ -262,6 +334,10 @@ impl View {
 pub(crate) struct Unfit;
 
 impl Entry {
+    fn remote(position: u64, item: Item) -> Self {
+        Self { id: item.id.clone(), position, item: Some(Box::new(item)) }
+    }
+
     fn local(item: Item) -> Self {
         Self { id: item.id.clone(), position: u64::MAX, item: Some(Box::new(item)) }
     }

@@ -83,6 +83,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = {
         ("GET", "/healthz", Nothing),
         ("GET", "/readyz", Nothing),
         ("GET", "/metrics", Everywhere(View)),
+        ("GET", "/v1/me", Token),
         ("GET", "/v1/sessions", Token),
         ("GET", "/v1/sessions/{session}", InSession(View)),
         ("PUT", "/v1/sessions/{session}", InSession(Chat)),

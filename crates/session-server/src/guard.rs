@@ -44,7 +44,7 @@ const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Str
     Producer-Received-Seq, Content-Type, Cache-Control, ETag, Location, Retry-After";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// What a page may send.
-const HEADERS: &str = "Content-Type, Authorization, Accept, Cache-Control, If-None-Match, Last-Event-ID, \
+const HEADERS: &str = "Content-Type, Authorization, Accept, Cache-Control, If-Match, If-None-Match, Last-Event-ID, \
     X-Actor-Id, X-Actor-Type, X-Session-Id, Producer-Id, Producer-Epoch, Producer-Seq, \
     Producer-Expected-Seq, Producer-Received-Seq, Stream-Seq, Stream-Closed, Stream-TTL, \
     Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset";

@@ -60,4 +60,5 @@ pub use config::{
 pub use error::ServerError;
 pub use names::{hides, normalised, shapes};
 pub use server::{RunningServer, start};
+pub use streams::stored_sessions;
 pub use tokens::{TokenError, TokenInfo, Tokens};

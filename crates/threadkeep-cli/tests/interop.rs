@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test binary")]
 
 use serde_json::{Value, json};
-use session_core::{Actor, CreateSession, Endpoint, Engine, EngineConfig, Item};
+use session_core::{Actor, CreateSession, Endpoint, Engine, EngineConfig, FeedChange, Item};
 use session_server::{ServerConfig, StreamsBackend};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,11 +61,25 @@ async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) ->
     }
 }
 
+/// The items that a window shows first.
+async fn shown(engine: &Engine, session: &str) -> Vec<Item> {
+    let feed = engine.feed();
+    feed.show(Some(session.to_owned())).unwrap();
+    let mut items = Vec::new();
+    for change in feed.next(0, 0).await.changes {
+        if let FeedChange::Diff { diff, .. } = change {
+            diff.apply(&mut items).unwrap();
+        }
+    }
+    items
+}
+
 fn engine(folder: &Path) -> Engine {
     Engine::open(EngineConfig {
         data_dir: folder.to_path_buf(),
         actor: Actor { id: "ana".to_owned(), name: "Ana".to_owned() },
         device_id: "laptop".to_owned(),
+        inherit: session_core::Inherit::default(),
     })
     .unwrap()
 }
@@ -78,7 +92,7 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
     config.streams = StreamsBackend::Remote(npm.url.join("/v1/stream").unwrap());
     let server = session_server::start(config).await.unwrap();
     let engine = engine(&folder.path().join("engine"));
-    engine.connect(Some(Endpoint::open(server.base_url()))).unwrap();
+    engine.connect(session_core::THIS_COMPUTER, Some(Endpoint::open(server.base_url()))).unwrap();
 
     let captures = root().join("crates/session-protocol/tests/fixtures/wire-captures");
     let mut files: Vec<_> =
@@ -101,10 +115,10 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
         engine.create_session_as(id, CreateSession::default()).await.unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let got = eventually(&format!("{name} in the engine"), async || {
-            let view = engine.open_session(&id.to_string()).await.unwrap();
-            (view.items.len() >= want.len()
-                && view.items.iter().zip(&want).all(|(got, want)| got.parts == want.parts))
-            .then_some(view.items)
+            let items = shown(&engine, &id.to_string()).await;
+            (items.len() >= want.len()
+                && items.iter().zip(&want).all(|(got, want)| got.parts == want.parts))
+            .then_some(items)
         })
         .await;
         let ids = |items: &[Item]| items.iter().map(|item| item.id.clone()).collect::<Vec<_>>();

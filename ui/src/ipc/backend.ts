@@ -1,12 +1,11 @@
 import type {
   AgentSpec,
   Bootstrap,
+  Direction,
   FeedBatch,
   ModelCheck,
-  Page,
   SearchPage,
   SearchRequest,
-  SessionView,
   Settings,
 } from './contract';
 
@@ -37,12 +36,13 @@ export interface Backend {
   /** Tells the host that the window has painted, and with how many rows. */
   painted(rows: number): void;
 
-  /** Says which session is on screen, from its end or around a message; the feed then begins with its items. */
+  /**
+   * Says which session is on screen, from its end or around a message. Its meta, draft and items then come with the
+   * feed. Rejects when there is no such session.
+   */
   showSession(sessionId: string | null, around?: string): Promise<void>;
-  /** Moves on from a stretch that ends before the session does: the feed begins anew, with newer items too. */
-  pageAfter(sessionId: string, limit: number): Promise<void>;
-  openSession(sessionId: string): Promise<SessionView>;
-  pageBefore(sessionId: string, before: string, limit: number): Promise<Page>;
+  /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
+  page(sessionId: string, direction: Direction): Promise<void>;
 
   /** Looks through all that was said, in every session; offline, within a few milliseconds. */
   search(request: SearchRequest): Promise<SearchPage>;

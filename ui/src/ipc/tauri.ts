@@ -5,12 +5,11 @@ import { BackendError, type ApprovalRef, type Backend } from './backend';
 import type {
   AgentSpec,
   Bootstrap,
+  Direction,
   FeedBatch,
   ModelCheck,
-  Page,
   SearchPage,
   SearchRequest,
-  SessionView,
   Settings,
 } from './contract';
 
@@ -59,16 +58,8 @@ export class TauriBackend implements Backend {
     return call('show_session', { sessionId, around });
   }
 
-  pageAfter(sessionId: string, limit: number): Promise<void> {
-    return call('page_after', { sessionId, limit });
-  }
-
-  openSession(sessionId: string): Promise<SessionView> {
-    return call('open_session', { sessionId });
-  }
-
-  pageBefore(sessionId: string, before: string, limit: number): Promise<Page> {
-    return call('page_before', { sessionId, before, limit });
+  page(sessionId: string, direction: Direction): Promise<void> {
+    return call('page', { sessionId, direction });
   }
 
   search(request: SearchRequest): Promise<SearchPage> {

@@ -91,67 +91,38 @@ describe('folding', () => {
   });
 });
 
-describe('pages before', () => {
-  it('stay in front of the host’s list, which counts from its own first item', () => {
+describe('moving on', () => {
+  it('puts older rows in front, and edits count from them', () => {
     const replica = filled('c', 'd');
-    expect(replica.prepend([item('a'), item('b')], false)).toBe(2);
-    replica.apply({ op: 'patch', index: 0, id: 'c', part: 0, text: '+' });
-    replica.apply({ op: 'insert', index: 2, item: item('e') });
-    replica.apply({ op: 'remove', index: 1 });
-    expect(ids(replica)).toEqual(['a', 'b', 'c', 'e']);
-    expect(replica.items[2]?.parts[0]).toEqual({ type: 'text', text: 'c+' });
+    const moved = replica.apply({ op: 'extend', side: 'before', items: [item('a'), item('b')], hasMore: false });
+    expect(moved).toEqual({ kind: 'extend', side: 'before', count: 2 });
     expect(replica.hasMoreBefore).toBe(false);
+    replica.apply({ op: 'patch', index: 0, id: 'a', part: 0, text: '+' });
+    replica.apply({ op: 'remove', index: 2 });
+    replica.apply({ op: 'insert', index: 3, item: item('e') });
+    expect(ids(replica)).toEqual(['a', 'b', 'd', 'e']);
+    expect(replica.items[0]?.parts[0]).toEqual({ type: 'text', text: 'a+' });
   });
 
-  it('are not doubled when a page overlaps what is there', () => {
-    const replica = filled('b', 'c');
-    expect(replica.prepend([item('a'), item('b')], true)).toBe(1);
-    expect(ids(replica)).toEqual(['a', 'b', 'c']);
+  it('puts newer rows behind, until the end is followed', () => {
+    const replica = filled('a');
+    replica.hasMoreAfter = true;
+    replica.apply({ op: 'extend', side: 'after', items: [item('b')], hasMore: true });
+    expect(replica.hasMoreAfter).toBe(true);
+    replica.apply({ op: 'extend', side: 'after', items: [], hasMore: false });
+    expect(replica.hasMoreAfter).toBe(false);
+    expect(ids(replica)).toEqual(['a', 'b']);
   });
 
-  it('survive a reset that goes on from a row that is known', () => {
-    const replica = filled('c', 'd');
-    replica.prepend([item('a'), item('b')], false);
-    replica.apply({ op: 'reset', items: [item('d'), item('e')], hasMoreBefore: true });
-    expect(ids(replica)).toEqual(['a', 'b', 'c', 'd', 'e']);
-    expect(replica.olderCount).toBe(3);
-    expect(replica.hasMoreBefore).toBe(false);
-    expect(replica.apply({ op: 'patch', index: 1, id: 'e', part: 0, text: '+' })).toMatchObject({ kind: 'text', at: 4 });
-  });
-
-  it('go when a reset leaves a hole, or starts at the beginning', () => {
-    const hole = filled('c', 'd');
-    hole.prepend([item('b')], true);
-    hole.apply({ op: 'reset', items: [item('x')], hasMoreBefore: true });
-    expect(ids(hole)).toEqual(['x']);
-
-    const start = filled('c', 'd');
-    start.prepend([item('b')], true);
-    start.apply({ op: 'reset', items: [item('c')], hasMoreBefore: false });
-    expect(ids(start)).toEqual(['c']);
-    expect(start.hasMoreBefore).toBe(false);
-  });
-});
-
-describe('rows that were let go', () => {
-  it('keep the host’s count right', () => {
+  it('lets rows go at either side, and says that there are more', () => {
     const replica = filled('a', 'b', 'c', 'd');
-    expect(replica.trim(2)).toBe(2);
-    expect(replica.hasMoreBefore).toBe(true);
-    expect(replica.apply({ op: 'patch', index: 0, id: 'a', part: 0, text: 'x' })).toEqual({ kind: 'none' });
-    expect(replica.apply({ op: 'patch', index: 3, id: 'd', part: 0, text: 'x' })).toMatchObject({ at: 1 });
-    replica.apply({ op: 'insert', index: 0, item: item('z') });
-    expect(replica.apply({ op: 'patch', index: 4, id: 'd', part: 0, text: 'x' })).toMatchObject({ at: 1 });
-    replica.apply({ op: 'remove', index: 0 });
-    expect(replica.apply({ op: 'patch', index: 3, id: 'd', part: 0, text: 'x' })).toMatchObject({ at: 1 });
-  });
-
-  it('take part again when a page brought them back', () => {
-    const replica = filled('a', 'b', 'c');
-    replica.trim(1);
-    replica.prepend([item('a'), item('b')], false);
-    expect(ids(replica)).toEqual(['a', 'b', 'c']);
-    expect(replica.apply({ op: 'patch', index: 1, id: 'b', part: 0, text: '+' })).toMatchObject({ kind: 'text', at: 1 });
+    replica.hasMoreBefore = false;
+    expect(replica.apply({ op: 'trim', side: 'before', count: 1 })).toEqual({ kind: 'trim', side: 'before', count: 1 });
+    replica.apply({ op: 'trim', side: 'after', count: 2 });
+    expect(ids(replica)).toEqual(['b']);
+    expect([replica.hasMoreBefore, replica.hasMoreAfter]).toEqual([true, true]);
+    expect(replica.apply({ op: 'trim', side: 'after', count: 2 })).toEqual({ kind: 'stale' });
+    expect(ids(replica)).toEqual(['b']);
   });
 });
 
@@ -167,7 +138,7 @@ function generator(seed: number): (below: number) => number {
 function randomEdit(host: Item[], random: (below: number) => number, name: string): Diff {
   const index = random(Math.max(1, host.length));
   const target = host[index];
-  const kind = target === undefined ? 0 : random(6);
+  const kind = target === undefined ? 0 : random(9);
   if (target === undefined || kind === 0) {
     const at = random(host.length + 1);
     const fresh = item(name);
@@ -189,6 +160,18 @@ function randomEdit(host: Item[], random: (below: number) => number, name: strin
       return { op: 'part', index, id: target.id, part, value };
     }
     case 4: {
+      const side = random(2) === 0 ? 'before' : 'after';
+      const items = Array.from({ length: random(4) }, (_, at) => item(`${name}.${String(at)}`));
+      host.splice(side === 'before' ? 0 : host.length, 0, ...items);
+      return { op: 'extend', side, items, hasMore: random(2) === 0 };
+    }
+    case 5: {
+      const count = random(Math.min(4, host.length));
+      const side = random(2) === 0 ? 'before' : 'after';
+      host.splice(side === 'before' ? 0 : host.length - count, count);
+      return { op: 'trim', side, count };
+    }
+    case 6: {
       Object.assign(target, { isComplete: !target.isComplete });
       return { op: 'meta', index, id: target.id, item: metaOf(target, {}) };
     }

@@ -1,31 +1,25 @@
-import type { Diff, Item, Part } from '../ipc/contract';
+import type { Diff, Direction, Item, Part } from '../ipc/contract';
 
-/** What one diff did to the rows on screen, so that a reader need not look for it. `at` counts displayed rows. */
+/** What one diff did to the rows on screen, so that a reader need not look for it. */
 export type Effect =
   | { kind: 'reset' }
+  | { kind: 'extend'; side: Direction; count: number }
+  | { kind: 'trim'; side: Direction; count: number }
   | { kind: 'insert'; at: number }
   | { kind: 'set'; at: number }
   | { kind: 'remove'; at: number }
   | { kind: 'text'; at: number; part: number; text: string }
   | { kind: 'part'; at: number; part: number }
   | { kind: 'meta'; at: number }
-  /** Nothing on screen is concerned. */
-  | { kind: 'none' }
   /** The diff does not fit what we hold: something was missed, ask for a reset. */
   | { kind: 'stale' };
 
+const STALE = { kind: 'stale' } as const;
+
 /**
- * The window's copy of one session's items: a plain fold of diffs, with no idea of how they are drawn.
+ * The window's copy of a stretch of one session: a plain fold of diffs, with no idea of how they are drawn.
  *
- * The host speaks of a list of its own: the last N items at its last reset, and what came after. The page may hold more
- * than that at the front (older pages it asked for) or less (rows it let go of, {@link trim}):
- *
- * ```text
- *   items:   [ older pages … | host's list from `dropped` on … ]
- *                            ^ olderCount
- * ```
- *
- * Invariant: `items[olderCount + i - dropped]` is the host's item `i`, for every `i ≥ dropped`.
+ * The host has the same stretch and moves it; item `i` here is item `i` there.
  */
 export class TranscriptReplica {
   readonly items: Item[] = [];
@@ -33,121 +27,64 @@ export class TranscriptReplica {
   /** The list ends before the session does. */
   hasMoreAfter = false;
 
-  #olderCount = 0;
-  #dropped = 0;
-
-  /** How many rows at the front came by paging. */
-  get olderCount(): number {
-    return this.#olderCount;
-  }
-
   apply(diff: Diff): Effect {
     switch (diff.op) {
       case 'reset':
+        this.items.splice(0, this.items.length, ...diff.items);
+        this.hasMoreBefore = diff.hasMoreBefore;
         this.hasMoreAfter = diff.hasMoreAfter === true;
-        return this.#reset(diff.items, diff.hasMoreBefore);
+        return { kind: 'reset' };
+      case 'extend':
+        this.items.splice(diff.side === 'before' ? 0 : this.items.length, 0, ...diff.items);
+        this.#more(diff.side, diff.hasMore);
+        return { kind: 'extend', side: diff.side, count: diff.items.length };
+      case 'trim':
+        if (diff.count > this.items.length) return STALE;
+        this.items.splice(diff.side === 'before' ? 0 : this.items.length - diff.count, diff.count);
+        this.#more(diff.side, true);
+        return { kind: 'trim', side: diff.side, count: diff.count };
       case 'insert':
-        return this.#insert(diff.index, diff.item);
+        if (diff.index > this.items.length) return STALE;
+        this.items.splice(diff.index, 0, diff.item);
+        return { kind: 'insert', at: diff.index };
       case 'remove':
-        return this.#remove(diff.index);
-      case 'set': {
-        const at = this.#find(diff.index, diff.item.id);
-        if (typeof at !== 'number') return at;
-        this.items[at] = diff.item;
-        return { kind: 'set', at };
-      }
+        if (diff.index >= this.items.length) return STALE;
+        this.items.splice(diff.index, 1);
+        return { kind: 'remove', at: diff.index };
+      case 'set':
+        if (this.#at(diff.index, diff.item.id) === null) return STALE;
+        this.items[diff.index] = diff.item;
+        return { kind: 'set', at: diff.index };
       case 'patch': {
-        const at = this.#find(diff.index, diff.id);
-        if (typeof at !== 'number') return at;
-        const part = this.items[at]?.parts[diff.part];
-        if (part === undefined || !appendText(part, diff.text)) return { kind: 'stale' };
-        return { kind: 'text', at, part: diff.part, text: diff.text };
+        const part = this.#at(diff.index, diff.id)?.parts[diff.part];
+        if (part === undefined || !appendText(part, diff.text)) return STALE;
+        return { kind: 'text', at: diff.index, part: diff.part, text: diff.text };
       }
       case 'part': {
-        const at = this.#find(diff.index, diff.id);
-        if (typeof at !== 'number') return at;
-        const parts = this.items[at]?.parts;
-        if (parts === undefined || diff.part > parts.length) return { kind: 'stale' };
+        const parts = this.#at(diff.index, diff.id)?.parts;
+        if (parts === undefined || diff.part > parts.length) return STALE;
         parts[diff.part] = diff.value;
-        return { kind: 'part', at, part: diff.part };
+        return { kind: 'part', at: diff.index, part: diff.part };
       }
       case 'meta': {
-        const at = this.#find(diff.index, diff.id);
-        if (typeof at !== 'number') return at;
-        const item = this.items[at];
-        if (item === undefined) return { kind: 'stale' };
+        const item = this.#at(diff.index, diff.id);
+        if (item === null) return STALE;
         // In place: a row may hold this very object.
         Object.assign(item, diff.item);
-        return { kind: 'meta', at };
+        return { kind: 'meta', at: diff.index };
       }
     }
   }
 
-  /** Puts an older page in front. Rows that are already here are left out. Returns how many were added. */
-  prepend(page: Item[], hasMoreBefore: boolean): number {
-    const known = new Set(this.items.map((item) => item.id));
-    const fresh = page.filter((item) => !known.has(item.id));
-    this.items.unshift(...fresh);
-    this.#olderCount += fresh.length;
-    this.hasMoreBefore = hasMoreBefore;
-    return fresh.length;
+  #more(side: Direction, more: boolean): void {
+    if (side === 'before') this.hasMoreBefore = more;
+    else this.hasMoreAfter = more;
   }
 
-  /** Lets go of rows at the front until at most `keep` are left; paging brings them back. Returns how many went. */
-  trim(keep: number): number {
-    const count = Math.max(0, this.items.length - keep);
-    if (count === 0) return 0;
-    this.items.splice(0, count);
-    const older = Math.min(count, this.#olderCount);
-    this.#olderCount -= older;
-    this.#dropped += count - older;
-    this.hasMoreBefore = true;
-    return count;
-  }
-
-  #reset(items: Item[], hasMoreBefore: boolean): Effect {
-    // Older pages survive when the new list goes on from rows we know: the reader keeps the place.
-    const first = items[0];
-    const seam = first === undefined ? -1 : this.items.findIndex((item) => item.id === first.id);
-    const older = seam > 0 && hasMoreBefore ? this.items.slice(0, seam) : [];
-    if (older.length === 0) this.hasMoreBefore = hasMoreBefore;
-    this.items.splice(0, this.items.length, ...older, ...items);
-    this.#olderCount = older.length;
-    this.#dropped = 0;
-    return { kind: 'reset' };
-  }
-
-  #insert(index: number, item: Item): Effect {
-    if (index < this.#dropped) {
-      this.#dropped += 1;
-      return { kind: 'none' };
-    }
-    const at = this.#olderCount + index - this.#dropped;
-    if (at > this.items.length) return { kind: 'stale' };
-    this.items.splice(at, 0, item);
-    return { kind: 'insert', at };
-  }
-
-  #remove(index: number): Effect {
-    if (index < this.#dropped) {
-      this.#dropped -= 1;
-      return { kind: 'none' };
-    }
-    const at = this.#olderCount + index - this.#dropped;
-    if (at >= this.items.length) return { kind: 'stale' };
-    this.items.splice(at, 1);
-    return { kind: 'remove', at };
-  }
-
-  /** The displayed row of the host's item `index`, or the effect of not having it. */
-  #find(index: number, id: string): number | Effect {
-    if (index < this.#dropped) {
-      // The row was let go of; it may be back as part of an older page.
-      const at = this.items.findIndex((item) => item.id === id);
-      return at === -1 ? { kind: 'none' } : at;
-    }
-    const at = this.#olderCount + index - this.#dropped;
-    return this.items[at]?.id === id ? at : { kind: 'stale' };
+  /** The item at a place, if it is the one that is meant. */
+  #at(index: number, id: string): Item | null {
+    const item = this.items[index];
+    return item?.id === id ? item : null;
   }
 }
 

@@ -35,12 +35,14 @@ export class AppState {
     this.composer = new ComposerState(backend);
     this.shell = new Shell(backend, boot.notices);
     this.settings = new SettingsState(backend, boot.settings);
-    this.sessions = new Sessions(decisions, this.announcer, boot.sessions, boot.approvals);
+    this.sessions = new Sessions(decisions, this.announcer);
     this.current = new CurrentSession(backend, this.sessions, decisions, this.shell, this.announcer);
-    this.current.actors.server = boot.settings.serverUrl ?? '';
-    if (boot.open !== null) this.current.begin(boot.open);
-    this.composer.open(boot.open?.sessionId ?? null, boot.open?.draft?.text ?? null);
-    this.#feed = new FeedLoop(backend, this, boot);
+    // The host shows what it showed before.
+    const shown = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
+    if (shown !== null) this.current.begin(shown);
+    this.composer.open(shown, null);
+    this.#feed = new FeedLoop(backend, this);
+    this.#feed.begin(boot.batch);
     backend.onOpenSession((sessionId) => {
       // Who comes from a notification comes to answer.
       const waiting = this.sessions.approvals.find((one) => one.sessionId === sessionId);
@@ -51,7 +53,6 @@ export class AppState {
   /** Starts pulling. Called once the first paint is on its way. */
   start(): void {
     this.#feed.start();
-    this.shell.attempt(this.backend.showSession(this.current.id));
     window.addEventListener('focus', () => {
       this.current.nudge();
     });
@@ -83,8 +84,7 @@ export class AppState {
       return;
     }
     this.composer.open(sessionId, this.sessions.find(sessionId)?.draft ?? null);
-    const draft = await this.current.open(sessionId, target);
-    if (draft !== null) this.composer.offer(sessionId, draft);
+    await this.current.open(sessionId, target);
   }
 
   /** An empty session, which comes to be with its first message. */
@@ -170,11 +170,16 @@ export class AppState {
 
   #change(change: Exclude<FeedChange, { type: 'meta' }>): boolean {
     switch (change.type) {
+      case 'servers':
+        return true;
       case 'sessions':
         this.sessions.list = change.sessions;
         return true;
       case 'approvals':
         this.sessions.takeApprovals(change.approvals);
+        return true;
+      case 'draft':
+        this.composer.offer(change.sessionId, change.draft.text);
         return true;
       case 'diff':
         if (change.sessionId !== this.current.transcript?.sessionId) return true;

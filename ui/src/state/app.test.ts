@@ -2,8 +2,9 @@
 import { flushSync } from 'svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import type { FeedBatch } from '../ipc/contract';
+import type { FeedBatch, Item } from '../ipc/contract';
 import { ScriptedBackend } from '../ipc/scripted/backend';
+import { item, text, waitingApproval } from '../ipc/scripted/content';
 import { AppState } from './app.svelte';
 import { refOf } from './decisions.svelte';
 import { SearchState } from './search.svelte';
@@ -41,7 +42,9 @@ describe('the window’s state', () => {
     const backend = new ScriptedBackend('chat');
     const boot = await backend.bootstrap();
     const app = new AppState(backend, boot);
-    expect(app.current.transcript?.rows.length).toBe(boot.open?.items.length);
+    const reset = boot.batch.changes.flatMap((change) => (change.type === 'diff' && change.diff.op === 'reset' ? change.diff.items : []));
+    expect(reset.length).toBeGreaterThan(0);
+    expect(app.current.transcript?.rows.map(({ id }) => id)).toEqual(reset.map(({ id }) => id));
     expect(app.current.title).toBe('How does reading it back work?');
   });
 
@@ -155,8 +158,110 @@ describe('the window’s state', () => {
     const { app } = await started('many');
     const first = app.current.transcript?.rows[0]?.id;
     await app.current.transcript?.loadBefore();
-    expect(app.current.transcript?.rows.findIndex(({ id }) => id === first)).toBe(50);
+    expect(app.current.transcript?.rows.findIndex(({ id }) => id === first)).toBe(60);
     expect(app.current.transcript?.hasMoreBefore).toBe(true);
+  });
+
+  it('shows the answer to a request in an older page, in the rows that were there', async () => {
+    const backend = new ScriptedBackend('first');
+    backend.pace = 0;
+    const said = (at: number): Item => item('user', [text(`message ${String(at)}`)], at);
+    const asking = waitingApproval(1);
+    backend.first = backend.add('Far up', [said(0), asking, ...Array.from({ length: 99 }, (_, at) => said(at + 2))], 0).summary.id;
+    const app = new AppState(backend, await backend.bootstrap());
+    running.push(app);
+    app.start();
+    const before = app.current.transcript?.rows ?? [];
+    expect(before).toHaveLength(60);
+    await app.current.transcript?.loadBefore();
+    expect(app.current.transcript?.rows).toHaveLength(101);
+    expect(app.current.transcript?.rows.slice(-60)).toEqual(before);
+    const [waiting] = app.sessions.needsYou;
+    if (waiting === undefined) throw new Error('the session has an approval');
+    await app.current.respond(refOf(waiting.approval), true);
+    await vi.waitFor(() => {
+      const parts = app.current.transcript?.rows[1]?.parts.map(({ value }) => value) ?? [];
+      expect(parts.some((part) => part.type === 'tool-call' && part.approval?.approved === true)).toBe(true);
+    });
+  });
+
+  it('goes far up and comes back to the end, and what it has meanwhile is bounded', async () => {
+    const { backend, app } = await started('many');
+    const { transcript } = app.current;
+    if (transcript === null) throw new Error('the scene has a session');
+    const end = transcript.rows.at(-1)?.id;
+    for (let pages = 0; pages < 8; pages += 1) {
+      const kept = transcript.rows.slice(0, 60);
+      await transcript.loadBefore();
+      expect(transcript.rows.slice(60, 120)).toEqual(kept);
+      expect(transcript.rows.length).toBeLessThanOrEqual(300);
+    }
+    expect(transcript.hasMoreAfter).toBe(true);
+    // What is said meanwhile is not told; it is found at the end.
+    await backend.sendMessage(transcript.sessionId, 'hello');
+    await vi.waitFor(() => {
+      transcript.loadAfter();
+      expect(transcript.hasMoreAfter).toBe(false);
+    }, 4_000);
+    expect(transcript.rows.findIndex(({ id }) => id === end)).toBeGreaterThan(0);
+    expect(texts(app)).toContain('hello');
+    expect(transcript.hasMoreBefore).toBe(true);
+  });
+
+  it('lets go of what is far above while it is at the end', async () => {
+    const { backend, app } = await started('many');
+    const { transcript } = app.current;
+    if (transcript === null) throw new Error('the scene has a session');
+    for (let pages = 0; pages < 4; pages += 1) await transcript.loadBefore();
+    backend.online = false;
+    for (let said = 0; said < 101; said += 1) await backend.sendMessage(transcript.sessionId, `word ${String(said)}`);
+    await vi.waitFor(() => {
+      expect(transcript.rows).toHaveLength(401);
+    });
+    transcript.settle();
+    await vi.waitFor(() => {
+      expect(transcript.rows).toHaveLength(300);
+    });
+    expect(texts(app).at(-1)).toBe('word 100');
+    expect([transcript.hasMoreBefore, transcript.hasMoreAfter]).toEqual([true, false]);
+  });
+
+  it('says so when a page does not come', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { backend, app } = await started('many');
+      backend.page = () => Promise.resolve();
+      const loaded = app.current.transcript?.loadBefore();
+      expect(app.current.transcript?.loadingBefore).toBe(true);
+      await vi.advanceTimersByTimeAsync(10_000);
+      await loaded;
+      expect(app.current.transcript?.pageError).not.toBeNull();
+      expect(app.current.transcript?.loadingBefore).toBe(false);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('says so when a session is not there', async () => {
+    const { app } = await started('chat');
+    await app.open('nobody');
+    expect(app.current.openError).toBe('This session is not on this computer.');
+  });
+
+  it('opens a session where the reader was', async () => {
+    const { backend, app } = await started('many');
+    const { transcript } = app.current;
+    if (transcript === null) throw new Error('the scene has a session');
+    const place = backend.sessions.get(transcript.sessionId)?.items[100]?.id;
+    localStorage.setItem(`threadkeep.place.${transcript.sessionId}`, JSON.stringify({ id: place, offset: 0 }));
+    const other = app.sessions.list.find(({ id }) => id !== transcript.sessionId)?.id ?? '';
+    await app.open(other);
+    await app.open(transcript.sessionId);
+    expect(app.current.transcript).toBe(transcript);
+    await vi.waitFor(() => {
+      expect(transcript.rows.map(({ id }) => id)).toContain(place);
+    });
+    expect([transcript.hasMoreBefore, transcript.hasMoreAfter]).toEqual([true, true]);
   });
 
   it('keeps a row’s identity through a reset', async () => {

@@ -1,11 +1,12 @@
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type { OpenSession, SessionMeta, SessionSummary } from '../ipc/contract';
+import type { SessionMeta, SessionSummary } from '../ipc/contract';
 import { Actors } from './actors.svelte';
 import type { Announcer } from './announcer.svelte';
 import type { Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
 import type { Sessions } from './sessions.svelte';
 import type { Shell } from './shell.svelte';
+import { readStored } from './stored';
 import { TranscriptState } from './transcript.svelte';
 
 /** Something on screen that another part of the window asks to be shown. */
@@ -101,16 +102,14 @@ export class CurrentSession {
   // Going places
 
   /** Shows the session that the window opens with. */
-  begin(open: OpenSession): void {
-    this.id = open.sessionId;
-    this.#takeMeta(open.meta);
-    this.transcript = new TranscriptState(this.#backend, open.sessionId);
-    this.transcript.show(open, true);
-    this.#transcripts.set(open.sessionId, this.transcript);
+  begin(sessionId: string): void {
+    this.id = sessionId;
+    this.transcript = new TranscriptState(this.#backend, sessionId);
+    this.#transcripts.set(sessionId, this.transcript);
   }
 
-  /** Shows a session, at `target` if there is one. Resolves with the draft that the store has of it, if it has one. */
-  async open(sessionId: string, target: Target | null): Promise<string | null> {
+  /** Shows a session: around `target`, else at the reader's place in it, else at its end. */
+  async open(sessionId: string, target: Target | null): Promise<void> {
     this.#leave();
     this.id = sessionId;
     // Known before the rows are drawn: who comes for something is not taken to where he was.
@@ -124,16 +123,10 @@ export class CurrentSession {
       if (this.#transcripts.size <= KEPT_TRANSCRIPTS) break;
       this.#transcripts.delete(id);
     }
-    this.#shell.attempt(this.#backend.showSession(sessionId));
     try {
-      const view = await this.#backend.openSession(sessionId);
-      transcript.show(view, false);
-      if (this.id !== sessionId) return null;
-      if (this.meta === null) this.#takeMeta(view.meta);
-      return view.draft?.text ?? null;
+      await this.#backend.showSession(sessionId, target?.messageId ?? placeIn(sessionId));
     } catch (cause) {
       if (this.id === sessionId) this.openError = BackendError.from(cause).message;
-      return null;
     }
   }
 
@@ -240,7 +233,8 @@ export class CurrentSession {
   takeMeta(meta: SessionMeta): void {
     if (meta.sessionId !== this.id) return;
     const before = this.meta;
-    this.#takeMeta(meta);
+    this.meta = meta;
+    this.decisions.take(meta.outbox);
     if (before === null) return;
     const was = before.activeGenerations.length > 0;
     const is = meta.activeGenerations.length > 0;
@@ -263,17 +257,17 @@ export class CurrentSession {
     else this.#announcer.say(stopped === null ? 'Response complete' : 'Response stopped');
   }
 
-  #takeMeta(meta: SessionMeta): void {
-    this.meta = meta;
-    this.decisions.take(meta.outbox);
-  }
-
   #leave(): void {
     this.meta = null;
     this.decisions.take([]);
     this.openError = null;
     this.target = null;
   }
+}
+
+/** The message at which the reader was when the session was last on screen; nothing when it was the end. */
+function placeIn(sessionId: string): string | undefined {
+  return readStored<{ id: string } | null>(`place.${sessionId}`, null)?.id;
 }
 
 /** The last row that is so. */

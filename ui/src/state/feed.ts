@@ -1,5 +1,5 @@
 import type { Backend } from '../ipc/backend';
-import type { Bootstrap, FeedBatch } from '../ipc/contract';
+import type { FeedBatch } from '../ipc/contract';
 import { FeedCursor } from '../replica/feed';
 
 export interface FeedReader {
@@ -22,19 +22,23 @@ const LONGEST_PAUSE = 5_000;
 export class FeedLoop {
   readonly #backend: Backend;
   readonly #reader: FeedReader;
-  readonly #cursor: FeedCursor;
+  readonly #cursor = new FeedCursor(0, 0);
   #running = false;
   #stopped = false;
   #wake: () => void = () => undefined;
 
-  constructor(backend: Backend, reader: FeedReader, boot: Pick<Bootstrap, 'epoch' | 'to'>) {
+  constructor(backend: Backend, reader: FeedReader) {
     this.#backend = backend;
     this.#reader = reader;
-    this.#cursor = new FeedCursor(boot.epoch, boot.to);
     backend.onWake(() => {
       this.#wake();
       this.start();
     });
+  }
+
+  /** Takes the first batch, which was there before the loop. */
+  begin(batch: FeedBatch): void {
+    this.#take(batch);
   }
 
   start(): void {

@@ -9,12 +9,12 @@ export class Sessions {
 
   readonly #decisions: Decisions;
   readonly #announcer: Announcer;
+  /** What was there at first is no news. */
+  #begun = false;
 
-  constructor(decisions: Decisions, announcer: Announcer, list: SessionSummary[], approvals: WaitingApproval[]) {
+  constructor(decisions: Decisions, announcer: Announcer) {
     this.#decisions = decisions;
     this.#announcer = announcer;
-    this.list = list;
-    this.approvals = approvals;
   }
 
   /** Approvals over all sessions that still want an answer from here. */
@@ -37,7 +37,8 @@ export class Sessions {
     const known = new Set(this.approvals.map(waitingKey));
     this.approvals = approvals;
     const fresh = approvals.find((waiting) => !known.has(waitingKey(waiting)));
-    if (fresh !== undefined) this.#announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
+    if (fresh !== undefined && this.#begun) this.#announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
+    this.#begun = true;
   }
 }
 

@@ -1,16 +1,12 @@
 import type { Backend } from '../ipc/backend';
-import type { Diff, Item, SessionView } from '../ipc/contract';
+import type { Diff, Direction, Item } from '../ipc/contract';
 import { TranscriptReplica } from '../replica/transcript';
 import { Row } from './row.svelte';
 
-/** Rows asked for at a time when the reader goes up. */
-const PAGE = 50;
-/** How long the rows around a message may take to come, ms. */
-const GO_TO_MS = 5_000;
-/** A transcript that is followed keeps at most this many rows in memory … */
-const MOST_ROWS = 600;
-/** … and then lets go of the oldest down to this. */
-const KEPT_ROWS = 300;
+/** How long rows that were asked for may take to come, ms. */
+const PATIENCE_MS = 5_000;
+/** A transcript that is followed keeps at most this many rows; the host then lets go of the oldest of them. */
+const MOST_ROWS = 400;
 
 /** One session's rows, as the page knows them: the replica, and the reactive rows drawn from it. */
 export class TranscriptState {
@@ -31,25 +27,19 @@ export class TranscriptState {
   /** The feed has sent this session's reset: from now on its diffs fit. */
   #synced = false;
   #loadingAfter = false;
-  /** Who waits for the next reset. */
-  #resets: (() => void)[] = [];
+  /** Who waits for rows to come or go by more than one. */
+  #waiting: (() => void)[] = [];
 
   constructor(backend: Backend, sessionId: string) {
     this.#backend = backend;
     this.sessionId = sessionId;
   }
 
-  /** Takes what the store has, unless the feed was quicker. */
-  show(view: Pick<SessionView, 'items' | 'hasMoreBefore'>, synced: boolean): void {
-    if (this.#synced) return;
-    this.#replica.apply({ op: 'reset', items: view.items, hasMoreBefore: view.hasMoreBefore });
-    this.#synced = synced;
-    this.#rebuild();
-  }
-
   /** The feed starts over: its diffs fit again from the next reset on. */
   unsync(): void {
     this.#synced = false;
+    // A page that was asked for comes with the reset, if at all.
+    this.#moved();
   }
 
   /** Applies one diff. False when it does not fit and the feed must start over. */
@@ -63,6 +53,19 @@ export class TranscriptState {
     switch (effect.kind) {
       case 'reset':
         this.#rebuild();
+        return true;
+      case 'extend': {
+        const { side, count } = effect;
+        const before = side === 'before';
+        const items = before ? this.#replica.items.slice(0, count) : this.#replica.items.slice(this.rows.length);
+        const fresh = items.map((item) => new Row(item));
+        this.rows = before ? [...fresh, ...this.rows] : [...this.rows, ...fresh];
+        this.#moved();
+        return true;
+      }
+      case 'trim':
+        this.rows = effect.side === 'before' ? this.rows.slice(effect.count) : this.rows.slice(0, this.rows.length - effect.count);
+        this.#moved();
         return true;
       case 'insert': {
         const item = this.#replica.items[effect.at];
@@ -95,26 +98,18 @@ export class TranscriptState {
           row.setMeta(item);
         });
         return true;
-      case 'none':
-        return true;
       case 'stale':
         return false;
     }
   }
 
-  /** Gets the page before the first row. One at a time. */
+  /** Gets the rows before the first one. One page at a time. */
   async loadBefore(): Promise<void> {
-    const first = this.rows[0];
-    if (first === undefined || !this.hasMoreBefore || this.loadingBefore) return;
+    if (!this.#synced || !this.hasMoreBefore || this.loadingBefore) return;
     this.loadingBefore = true;
     this.pageError = null;
     try {
-      const page = await this.#backend.pageBefore(this.sessionId, first.id, PAGE);
-      // A reset in between may have moved the beginning: the page is then not the one before it.
-      if (this.#replica.items[0]?.id !== first.id) return;
-      const added = this.#replica.prepend(page.items, page.hasMoreBefore && page.items.length > 0);
-      this.hasMoreBefore = this.#replica.hasMoreBefore;
-      this.rows = [...this.#replica.items.slice(0, added).map((item) => new Row(item)), ...this.rows];
+      if (!(await this.#page('before'))) this.pageError = 'Earlier messages could not be read.';
     } catch (cause) {
       this.pageError = cause instanceof Error ? cause.message : String(cause);
     } finally {
@@ -122,31 +117,21 @@ export class TranscriptState {
     }
   }
 
-  /** Gets the page after the last row, where there is one: the feed begins anew with it. */
+  /** Gets the rows after the last one, where there are some. */
   loadAfter(): void {
-    if (!this.hasMoreAfter || this.#loadingAfter) return;
-    this.#loadingAfter = true;
-    this.#backend.pageAfter(this.sessionId, PAGE).catch(() => {
-      this.#loadingAfter = false;
-    });
+    if (this.hasMoreAfter) void this.#after();
   }
 
   /** Gets the rows around a message, unless it is here already. False when it did not come. */
   async goTo(messageId: string): Promise<boolean> {
-    const here = (): boolean => this.rows.some(({ id }) => id === messageId);
+    const here = (): boolean => this.#synced && this.rows.some(({ id }) => id === messageId);
+    // What is shown from an earlier visit is about to be replaced.
+    if (!this.#synced) await this.#nextMove();
     if (here()) return true;
     await this.#backend.showSession(this.sessionId, messageId);
-    const late = performance.now() + GO_TO_MS;
+    const late = performance.now() + PATIENCE_MS;
     // A reset that was on its way before may come first.
-    while (!here() && performance.now() < late) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, GO_TO_MS);
-        this.#resets.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-    }
+    while (!here() && performance.now() < late) await this.#nextMove();
     return here();
   }
 
@@ -160,10 +145,42 @@ export class TranscriptState {
 
   /** The reader is at the end: rows far above may go, paging brings them back. */
   settle(): void {
-    if (this.rows.length <= MOST_ROWS) return;
-    const gone = this.#replica.trim(KEPT_ROWS);
-    this.rows = this.rows.slice(gone);
+    if (this.rows.length > MOST_ROWS && !this.hasMoreAfter) void this.#after();
+  }
+
+  /** Moves towards the end, where what is far above goes. */
+  async #after(): Promise<void> {
+    if (!this.#synced || this.#loadingAfter) return;
+    this.#loadingAfter = true;
+    // What does not come is asked for again by the next scroll.
+    await this.#page('after').catch(() => false);
+    this.#loadingAfter = false;
+  }
+
+  /** Asks for a page and waits for it. False when it did not come. */
+  async #page(direction: Direction): Promise<boolean> {
+    const moved = this.#nextMove();
+    await this.#backend.page(this.sessionId, direction);
+    return moved;
+  }
+
+  /** Waits until rows come or go by more than one. False when they do not. */
+  #nextMove(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        resolve(false);
+      }, PATIENCE_MS);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+    });
+  }
+
+  #moved(): void {
     this.hasMoreBefore = this.#replica.hasMoreBefore;
+    this.hasMoreAfter = this.#replica.hasMoreAfter;
+    for (const waiting of this.#waiting.splice(0)) waiting();
   }
 
   #rebuild(): void {
@@ -174,11 +191,9 @@ export class TranscriptState {
       row.set(item);
       return row;
     });
-    this.hasMoreBefore = this.#replica.hasMoreBefore;
-    this.hasMoreAfter = this.#replica.hasMoreAfter;
-    this.#loadingAfter = false;
+    this.pageError = null;
     this.loaded = true;
-    for (const waiting of this.#resets.splice(0)) waiting();
+    this.#moved();
   }
 
   #with(at: number, change: (row: Row, item: Item) => void): void {

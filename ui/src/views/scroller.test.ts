@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
 import type { ScrollFacts } from './follow';
-import { Scroller, type Place, type ScrollBox, type ScrolledRows, type Shown } from './scroller';
+import { Scroller, startOf, type Place, type ScrollBox, type ScrolledRows, type Shown } from './scroller';
 
 const VIEWPORT = 800;
 
@@ -68,9 +68,8 @@ class Page implements ScrollBox, ScrolledRows {
   }
 
   topOf(id: string): number | null {
-    const { start, end, before } = this.shown.span;
-    let y = before;
-    for (const row of this.rows.slice(start, end)) {
+    let y = this.shown.span.before;
+    for (const row of this.#drawn()) {
       if (row.id === id) return y - this.facts().top;
       y += this.tall.get(row.id) ?? 0;
     }
@@ -78,8 +77,7 @@ class Page implements ScrollBox, ScrolledRows {
   }
 
   *measured(): Iterable<readonly [string, number]> {
-    const { start, end } = this.shown.span;
-    for (const { id } of this.rows.slice(start, end)) yield [id, this.tall.get(id) ?? 0];
+    for (const { id } of this.#drawn()) yield [id, this.tall.get(id) ?? 0];
   }
 
   whole(id: string): boolean {
@@ -138,10 +136,30 @@ class Page implements ScrollBox, ScrolledRows {
     for (let turn = 0; turn < 40; turn += 1) await Promise.resolve();
   }
 
+  /** The rows in the page, which are the same ones when others come above them. */
+  #drawn(): { id: string }[] {
+    const { span } = this.shown;
+    const start = startOf(this.rows, span);
+    return this.rows.slice(start, start + span.end - span.start);
+  }
+
+  get drawnIds(): string[] {
+    return this.#drawn().map(({ id }) => id);
+  }
+
+  /** Rows come above the first one. */
+  async prepend(count: number, height = 130): Promise<void> {
+    const fresh = Array.from({ length: count }, (_, at) => ({ id: `before ${String(at)}` }));
+    for (const { id } of fresh) this.tall.set(id, height);
+    this.rows = [...fresh, ...this.rows];
+    this.scroller.rowsChanged(null);
+    await this.rest();
+  }
+
   #content(): number {
-    const { start, end, before, after } = this.shown.span;
+    const { before, after } = this.shown.span;
     let height = before + after;
-    for (const { id } of this.rows.slice(start, end)) height += this.tall.get(id) ?? 0;
+    for (const { id } of this.#drawn()) height += this.tall.get(id) ?? 0;
     return height;
   }
 
@@ -193,6 +211,24 @@ describe('a long log', () => {
     page.scroller.rowsChanged(null);
     await page.rest();
     expect(page.topOf('965')).toBe(before);
+  });
+
+  it('keeps the drawn rows and what is read where they are when rows come above them', async () => {
+    const page = new Page(60);
+    await page.open();
+    page.scroller.up();
+    await page.scroll(-5_000);
+    const [first] = page.drawnIds;
+    const seen = page.kept?.id ?? '';
+    const before = page.topOf(seen);
+    page.rows = [{ id: 'one above' }, ...page.rows];
+    page.tall.set('one above', 130);
+    // Before anything is chosen anew the same rows are drawn.
+    expect(page.drawnIds[0]).toBe(first);
+    await page.prepend(60);
+    expect(page.drawnIds).toContain(seen);
+    expect(page.topOf(seen)).toBe(before);
+    expect(page.kept?.id).toBe(seen);
   });
 
   it('keeps a whole row rather than one that is still being drawn', async () => {

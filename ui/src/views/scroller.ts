@@ -49,10 +49,16 @@ export interface Place {
   drawing?: true;
 }
 
+/** Rows in the page: they keep their elements when others come or go above them. */
+export interface DrawnSpan extends Span {
+  /** The first one; none where there are no rows. */
+  first?: string | undefined;
+}
+
 /** What there is to draw. */
 export interface Shown {
   /** The rows in the page, and the room that the others take. */
-  span: Span;
+  span: DrawnSpan;
   /** The log stays at the end. */
   atEnd: boolean;
 }
@@ -244,16 +250,18 @@ export class Scroller {
     const { rows } = this.#list;
     const { viewport } = box.facts();
     const margin = Math.max(600, viewport);
-    let span: Span;
+    let next: Span;
     if (this.#policy.following) {
       const total = this.heights.offset(rows, rows.length);
-      span = this.heights.span(rows, total - viewport - margin, Number.POSITIVE_INFINITY);
+      next = this.heights.span(rows, total - viewport - margin, Number.POSITIVE_INFINITY);
     } else {
       const top = this.#top(box);
-      span = this.heights.span(rows, top - margin, top + viewport + margin);
+      next = this.heights.span(rows, top - margin, top + viewport + margin);
     }
+    const span: DrawnSpan = { ...next, first: rows[next.start]?.id };
     const old = this.#shown.span;
     const same =
+      span.first === old.first &&
       span.start === old.start &&
       span.end === old.end &&
       Math.abs(span.before - old.before) < 1 &&
@@ -269,7 +277,12 @@ export class Scroller {
   #top(box: ScrollBox): number {
     const anchor = this.#anchor;
     const index = anchor === null ? -1 : this.#list.rows.findIndex(({ id }) => id === anchor.id);
-    if (anchor === null || index === -1) return box.facts().top - box.rowsTop();
+    if (anchor === null || index === -1) {
+      // What is drawn will be lower by what came above it.
+      const { span } = this.#shown;
+      const shift = this.heights.offset(this.#list.rows, startOf(this.#list.rows, span)) - span.before;
+      return box.facts().top + shift - box.rowsTop();
+    }
     const top = this.heights.offset(this.#list.rows, index);
     return this.#byBottom(box, anchor) ? top + this.heights.of(anchor.id) - anchor.bottom : top - anchor.offset;
   }
@@ -328,7 +341,9 @@ export class Scroller {
     const { viewport } = box.facts();
     let first: Place | null = null;
     const heights = new Map(box.measured());
-    for (const { id } of this.#list.rows.slice(this.#shown.span.start, this.#shown.span.end)) {
+    const { span } = this.#shown;
+    const start = startOf(this.#list.rows, span);
+    for (const { id } of this.#list.rows.slice(start, start + span.end - span.start)) {
       const top = box.topOf(id);
       if (top === null || top + (heights.get(id) ?? 0) <= 1) continue;
       if (top >= viewport) break;
@@ -393,6 +408,12 @@ export class Scroller {
     this.#shown = shown;
     this.#show(shown);
   }
+}
+
+/** Where the drawn rows begin by now: others may have come or gone above them since they were chosen. */
+export function startOf(rows: readonly Sized[], span: DrawnSpan): number {
+  const at = rows.findIndex(({ id }) => id === span.first);
+  return at === -1 ? span.start : at;
 }
 
 function toEnd({ content, viewport, top }: ScrollFacts): number {

@@ -401,8 +401,9 @@ describe('who comes for something', () => {
   it('is taken there, not to where he was before', async () => {
     const items = Array.from({ length: 200 }, (_, at) => item('user', [text(`Message ${String(at)}`)], Date.now()));
     const part = call('delete_file', { path: 'a.md' }, { state: 'waiting', approval: { id: 'asks', approved: null, respondedBy: null } });
+    const asking = item('assistant', [part], Date.now(), { isComplete: false });
     const { app, backend } = await open('chat', (host) => {
-      host.add('Asks', [...items, item('assistant', [part], Date.now(), { isComplete: false })], Date.now());
+      host.add('Asks', [...items, asking], Date.now());
     });
     const id = app.sessions.list.find(({ title }) => title === 'Asks')?.id ?? '';
     localStorage.setItem(`threadkeep.place.${id}`, JSON.stringify({ id: items[20]?.id, offset: 0 }));
@@ -412,7 +413,7 @@ describe('who comes for something', () => {
       flushSync();
       expect(document.activeElement?.getAttribute('data-approval-id')).toBe('asks');
     });
-    expect(shown.mock.calls.filter(([, around]) => around !== undefined)).toEqual([]);
+    expect(shown.mock.calls).toEqual([[id, asking.id]]);
   });
 
   it('finds his place where he comes for nothing', async () => {

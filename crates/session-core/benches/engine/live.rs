@@ -33,7 +33,7 @@ fn measure(chunks: usize) -> Figures {
         .collect();
     runtime().block_on(async {
         let engine = engine(dir.path());
-        let mut session = Measured::open(&engine, "s").await.unwrap();
+        let mut session = Measured::open(&engine, "local/s").await.unwrap();
         session.take_in(&replay::slices(&items), "0001");
         session.commit().await.unwrap();
         let feed = session.feed();

@@ -98,6 +98,7 @@ pub(crate) fn engine(dir: &Path) -> Engine {
         data_dir: dir.to_path_buf(),
         actor: Actor { id: "u-alice".to_owned(), name: "Alice".to_owned() },
         device_id: "bench".to_owned(),
+        inherit: session_core::Inherit::default(),
     })
     .unwrap()
 }

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use session_core::Measured;
+use session_core::{FeedChange, Measured};
 use tempfile::TempDir;
 
 use crate::log::{self, Kind, Shape};
 use crate::{Row, engine, median, millis, runtime};
 
 /// The stored sessions: id and chunks.
-const STORED: [(&str, usize); 3] = [("s1k", 1_000), ("s100k", 100_000), ("s1m", 1_000_000)];
+const STORED: [(&str, usize); 3] =
+    [("local/s1k", 1_000), ("local/s100k", 100_000), ("local/s1m", 1_000_000)];
 /// The greatest of them.
-pub(crate) const LARGEST: &str = "s1m";
+pub(crate) const LARGEST: &str = "local/s1m";
 const BATCH: usize = 10_000;
 const TURNS: usize = 21;
 
@@ -54,9 +55,11 @@ fn opened(dir: &Path, id: &str) -> Duration {
     runtime().block_on(async {
         let engine = engine(dir);
         let started = Instant::now();
-        let view = engine.open_session(id).await.unwrap();
+        let feed = engine.feed();
+        feed.show(Some(id.to_owned())).unwrap();
+        let batch = feed.next(0, 0).await;
         let elapsed = started.elapsed();
-        assert!(!view.items.is_empty());
+        assert!(matches!(batch.changes.last(), Some(FeedChange::Diff { .. })));
         engine.close().await;
         elapsed
     })

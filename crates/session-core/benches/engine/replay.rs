@@ -115,7 +115,7 @@ fn fold_and_commit(items: &[Bytes]) -> Cost {
     let dir = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let engine = engine(dir.path());
-        let mut session = Measured::open(&engine, "s").await.unwrap();
+        let mut session = Measured::open(&engine, "local/s").await.unwrap();
         let started = Cost::now();
         session.take_in(items, "0001");
         session.commit().await.unwrap();

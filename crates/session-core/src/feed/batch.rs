@@ -5,13 +5,19 @@ use ts_rs::TS;
 
 use crate::diff::Diff;
 use crate::error::Notice;
-use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
+use crate::server::ServerSummary;
+use crate::summary::{Draft, SessionMeta, SessionSummary, WaitingApproval};
 
 /// One change. States come whole and replace what the window had; diffs edit the shown session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum FeedChange {
+    /// The session servers.
+    Servers {
+        /// All of them, in the order they were joined.
+        servers: Vec<ServerSummary>,
+    },
     /// The list of sessions.
     Sessions {
         /// All of them, the most recent first.
@@ -26,6 +32,13 @@ pub enum FeedChange {
     Meta {
         /// What it is now.
         meta: Box<SessionMeta>,
+    },
+    /// Unsent text of the shown session, as it was when the window began to show it.
+    Draft {
+        /// The session.
+        session_id: String,
+        /// The text.
+        draft: Draft,
     },
     /// An edit to the shown session's items.
     Diff {

@@ -4,17 +4,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use ts_rs::TS;
 
 use super::batch::{FeedBatch, FeedChange};
 use super::queue::{Answer, Edit, Queue, Read};
-use crate::diff::Diff;
-use crate::error::Notice;
+use crate::diff::{Diff, Direction};
+use crate::error::{EngineError, Notice};
+use crate::server::ServerSummary;
 use crate::store::lock;
-use crate::summary::{SessionMeta, SessionSummary, WaitingApproval};
+use crate::summary::{Draft, SessionMeta, SessionSummary, WaitingApproval};
+use crate::view::Bounds;
 
 /// How long a pull waits for something to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,27 +24,29 @@ const FRAME: Duration = Duration::from_millis(16);
 const CAP: usize = 1024 * 1024;
 
 /// Asks the session with this id to serve a feed.
-pub(crate) type Attach = Box<dyn Fn(&str, Arc<FeedShared>) + Send + Sync>;
+pub(crate) type Attach =
+    Box<dyn Fn(&str, Arc<FeedShared>) -> Result<(), EngineError> + Send + Sync>;
 
 /// Tells the session with this id that a feed may show something else by now.
 pub(crate) type Detach = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Asks the session with this id to move a feed's items.
-pub(crate) type Move = Box<dyn Fn(&str, Arc<FeedShared>, Direction, usize) + Send + Sync>;
+pub(crate) type Move = Box<dyn Fn(&str, Arc<FeedShared>, Direction) + Send + Sync>;
 
-/// Which way a window goes from what it shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "camelCase")]
-#[ts(export)]
-pub enum Direction {
-    /// To older items.
-    Before,
-    /// To newer items.
-    After,
+/// The stretch of a session that a window shows, for when its list begins anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The end.
+    End,
+    /// Around this message.
+    Around(String),
+    /// What it showed before, wherever it has moved on to.
+    Within(Bounds),
 }
 
 /// Where a feed reads the states from that it does not queue.
 pub(crate) struct Sources {
+    pub(crate) servers: watch::Receiver<Arc<Vec<ServerSummary>>>,
     pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
     pub(crate) approvals: watch::Receiver<Arc<Vec<WaitingApproval>>>,
     /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
@@ -64,9 +66,9 @@ pub(crate) struct FeedShared {
 struct State {
     queue: Queue,
     shown: Option<String>,
-    /// The message that the shown session was opened around; `None`: its end.
-    around: Option<String>,
+    place: Place,
     meta: Option<Arc<SessionMeta>>,
+    draft: Option<Draft>,
     last_batch: Option<Instant>,
 }
 
@@ -91,8 +93,9 @@ impl Feed {
                 state: Mutex::new(State {
                     queue,
                     shown: None,
-                    around: None,
+                    place: Place::End,
                     meta: None,
+                    draft: None,
                     last_batch: None,
                 }),
                 newest,
@@ -119,45 +122,52 @@ impl Feed {
         lock(&self.shared.state).shown.clone()
     }
 
-    /// Shows another session, or none, from its end. Its items come through the feed, a `Reset`
-    /// first; so does the `Reset` when the same session is shown again.
-    pub fn show(&self, session_id: Option<String>) {
-        self.show_at(session_id, None);
+    /// Shows another session, or none, from its end. Its meta, draft and items come through the feed,
+    /// the items with a `Reset` first; so they do when the same session is shown again. A session that
+    /// is deleted while it is shown leaves the feed showing none.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSession`], also for one that was deleted, or when the database cannot be
+    /// read; nothing is shown then.
+    pub fn show(&self, session_id: Option<String>) -> Result<(), EngineError> {
+        self.show_at(session_id, Place::End)
     }
 
     /// Shows a session around one of its messages, e.g. a search hit: the `Reset` has items on both
     /// sides of it and says whether there are newer ones. What happens among them goes on being told
     /// (L4). [`Feed::page`] moves on from there; [`Feed::show`] goes back to the end. The end is also
     /// shown when there is no such message.
-    pub fn show_around(&self, session_id: String, message_id: String) {
-        self.show_at(Some(session_id), Some(message_id));
+    ///
+    /// # Errors
+    /// As [`Feed::show`].
+    pub fn show_around(&self, session_id: String, message_id: String) -> Result<(), EngineError> {
+        self.show_at(Some(session_id), Place::Around(message_id))
     }
 
-    /// Moves what is shown by up to `limit` items. A `Reset` comes with them and with the nearest of
-    /// those that were shown; it says what lies on either side. When newer items reach the end, the
-    /// window follows it from then on.
-    pub fn page(&self, direction: Direction, limit: usize) {
+    /// Moves on in what is shown: up to 60 items come as an `Extend`, which says whether there are
+    /// more. What is then too much on the other side (more than 300 items in all) goes by a `Trim`. When
+    /// newer items reach the end, the window follows it from then on. Asked for newer items at the end
+    /// already, only the `Trim` comes, if anything. A window that reads too slowly gets a `Reset` with
+    /// all of that instead.
+    pub fn page(&self, direction: Direction) {
         if let Some(id) = self.shown() {
-            let limit = limit.clamp(1, 500);
-            (self.shared.sources.move_on)(&id, Arc::clone(&self.shared), direction, limit);
+            (self.shared.sources.move_on)(&id, Arc::clone(&self.shared), direction);
         }
     }
 
-    fn show_at(&self, session_id: Option<String>, around: Option<String>) {
+    fn show_at(&self, session_id: Option<String>, place: Place) -> Result<(), EngineError> {
         let (newest, before) = {
             let mut state = lock(&self.shared.state);
-            let before = std::mem::replace(&mut state.shown, session_id.clone());
-            state.around = around;
-            state.meta = None;
-            state.queue.show(session_id.is_some());
+            let before = state.show(session_id.clone(), place);
             (state.queue.seq(), before.filter(|before| session_id.as_ref() != Some(before)))
         };
         self.shared.newest.send_replace(newest);
         if let Some(before) = before {
             (self.shared.sources.detach)(&before);
         }
-        if let Some(id) = session_id {
-            (self.shared.sources.attach)(&id, Arc::clone(&self.shared));
+        match session_id {
+            Some(id) => self.shared.attach(&id),
+            None => Ok(()),
         }
     }
 
@@ -202,7 +212,18 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.show(None);
+        // Showing nothing cannot fail.
+        let _ = self.show(None);
+    }
+}
+
+impl State {
+    /// Shows another session, or none. Gives the one that was shown before.
+    fn show(&mut self, session_id: Option<String>, place: Place) -> Option<String> {
+        self.queue.show(session_id.is_some());
+        self.place = place;
+        (self.meta, self.draft) = (None, None);
+        std::mem::replace(&mut self.shown, session_id)
     }
 }
 
@@ -238,14 +259,38 @@ impl FeedShared {
                 }
             }
         };
-        if let Some(id) = attach {
-            (self.sources.attach)(&id, Arc::clone(self));
+        let Some(id) = attach else { return batch };
+        match self.attach(&id) {
+            Ok(()) => None,
+            // It shows nothing now, of which there is something to read.
+            Err(_) => self.try_read(epoch, after),
         }
-        batch
+    }
+
+    /// Asks a session to serve this feed.
+    fn attach(self: &Arc<Self>, session_id: &str) -> Result<(), EngineError> {
+        let attached = (self.sources.attach)(session_id, Arc::clone(self));
+        if attached.is_err() {
+            self.leave(session_id);
+        }
+        attached
+    }
+
+    /// The session is not there, or cannot be read: if it is shown, nothing is from now on.
+    pub(crate) fn leave(&self, session_id: &str) {
+        self.edit(|state| {
+            if state.shown.as_deref() == Some(session_id) {
+                state.show(None, Place::End);
+            }
+        });
     }
 
     fn batch(&self, state: &State, after: u64, read: Read) -> FeedBatch {
         let mut changes = Vec::new();
+        if read.servers {
+            let servers = self.sources.servers.borrow().as_ref().clone();
+            changes.push(FeedChange::Servers { servers });
+        }
         if read.sessions {
             let sessions = self.sources.sessions.borrow().as_ref().clone();
             changes.push(FeedChange::Sessions { sessions });
@@ -260,6 +305,11 @@ impl FeedShared {
             changes.push(FeedChange::Meta { meta: Box::new(meta.as_ref().clone()) });
         }
         let session_id = state.shown.as_deref().unwrap_or_default();
+        if read.draft
+            && let Some(draft) = state.draft.clone()
+        {
+            changes.push(FeedChange::Draft { session_id: session_id.to_owned(), draft });
+        }
         changes.extend(read.edits.into_iter().map(|edit| match edit {
             Edit::Diff(diff) => FeedChange::Diff { session_id: session_id.to_owned(), diff },
             Edit::Notice(notice) => FeedChange::Notice { notice },
@@ -284,19 +334,39 @@ impl FeedShared {
         });
     }
 
+    /// Takes the shown session's draft, when the session begins to be shown.
+    pub(crate) fn set_draft(&self, session_id: &str, draft: Option<Draft>) {
+        self.edit(|state| {
+            if state.shown.as_deref() == Some(session_id) {
+                if draft.is_some() {
+                    state.queue.draft_changed();
+                }
+                state.draft = draft;
+            }
+        });
+    }
+
     /// Whether this feed shows the session.
     pub(crate) fn shows(&self, session_id: &str) -> bool {
         lock(&self.state).shown.as_deref() == Some(session_id)
     }
 
-    /// The message that the session is to be shown around.
-    pub(crate) fn around(&self) -> Option<String> {
-        lock(&self.state).around.clone()
+    /// The stretch that is to be shown.
+    pub(crate) fn place(&self) -> Place {
+        lock(&self.state).place.clone()
     }
 
-    /// The message that the session is to be shown around from now on; `None`: its end.
-    pub(crate) fn stay_around(&self, message_id: Option<String>) {
-        lock(&self.state).around = message_id;
+    /// The stretch that is shown from now on.
+    pub(crate) fn stay(&self, session_id: &str, bounds: Bounds) {
+        let mut state = lock(&self.state);
+        if state.shown.as_deref() == Some(session_id) {
+            state.place = Place::Within(bounds);
+        }
+    }
+
+    /// A server was joined or removed, or its connection stands otherwise.
+    pub(crate) fn servers_changed(&self) {
+        self.edit(|state| state.queue.servers_changed());
     }
 
     /// The list of sessions changed.

@@ -5,16 +5,19 @@
 //! acknowledges. A window that asks after a number the queue has already let go of, or with
 //! another epoch, is told to start over.
 //!
-//! Two kinds of changes travel in a feed. *States* (the list of sessions, approvals that wait, a
-//! session's meta) are not queued: the feed remembers when each last changed and reads the present
+//! Two kinds of changes travel in a feed. *States* (the list of sessions, approvals that wait, the
+//! shown session's meta and draft) are not queued: the feed remembers when each last changed and reads the present
 //! value when it hands out a batch. *Edits* (diffs and notices) are queued, patches to the same part
 //! merge while nobody has read them, and a queue that grows past its cap drops its diffs for one
 //! `Reset`, asked for when somebody reads again (L4: never a gap).
+//!
+//! Everything that a window knows of a session comes this way. Showing a session begins with a `Reset`;
+//! moving on in it ([`Feed::page`]) brings `Extend` and `Trim`, so that what stays, stays in place.
 
 mod batch;
 mod handle;
 mod queue;
 
 pub use batch::{FeedBatch, FeedChange};
-pub use handle::{Direction, Feed};
-pub(crate) use handle::{FeedShared, Sources};
+pub use handle::Feed;
+pub(crate) use handle::{FeedShared, Place, Sources};

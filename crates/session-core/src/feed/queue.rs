@@ -17,9 +17,11 @@ const MERGE_DEPTH: usize = 16;
 pub(super) struct Read {
     pub(super) to: u64,
     pub(super) reset: bool,
+    pub(super) servers: bool,
     pub(super) sessions: bool,
     pub(super) approvals: bool,
     pub(super) meta: bool,
+    pub(super) draft: bool,
     pub(super) edits: Vec<Edit>,
 }
 
@@ -68,9 +70,11 @@ pub(super) struct Queue {
     entries: VecDeque<Entry>,
     bytes: usize,
     items: Items,
+    servers: u64,
     sessions: u64,
     approvals: u64,
     meta: u64,
+    draft: u64,
     /// The number of the last `Reset`.
     reset: u64,
 }
@@ -87,9 +91,11 @@ impl Queue {
             entries: VecDeque::new(),
             bytes: 0,
             items: Items::Nothing,
+            servers: 1,
             sessions: 1,
             approvals: 1,
             meta: 0,
+            draft: 0,
             reset: 0,
         }
     }
@@ -111,6 +117,11 @@ impl Queue {
         self.items = if something { Items::Asked } else { Items::Nothing };
     }
 
+    pub(super) fn servers_changed(&mut self) {
+        self.seq += 1;
+        self.servers = self.seq;
+    }
+
     pub(super) fn sessions_changed(&mut self) {
         self.seq += 1;
         self.sessions = self.seq;
@@ -124,6 +135,11 @@ impl Queue {
     pub(super) fn meta_changed(&mut self) {
         self.seq += 1;
         self.meta = self.seq;
+    }
+
+    pub(super) fn draft_changed(&mut self) {
+        self.seq += 1;
+        self.draft = self.seq;
     }
 
     pub(super) fn push_notice(&mut self, notice: Notice) {
@@ -146,8 +162,8 @@ impl Queue {
             return true;
         }
         // A `Reset` is as large as the window is; were it counted, one larger than the cap would never
-        // be followed by anything but the next.
-        let weight = if is_reset { 0 } else { diff.weight() };
+        // be followed by anything but the next. The same goes for a page, as long as it is the only one.
+        let weight = if is_reset || self.is_only_page(&diff) { 0 } else { diff.weight() };
         if is_reset {
             self.reset = self.seq + 1;
         } else if self.bytes + weight > self.cap {
@@ -159,6 +175,13 @@ impl Queue {
         }
         self.push(Edit::Diff(diff), weight);
         true
+    }
+
+    /// Whether a diff is a page and no other page waits.
+    fn is_only_page(&self, diff: &Diff) -> bool {
+        let is_page = |diff: &Diff| matches!(diff, Diff::Extend { .. });
+        is_page(diff)
+            && !self.entries.iter().any(|e| matches!(&e.edit, Edit::Diff(diff) if is_page(diff)))
     }
 
     fn push(&mut self, edit: Edit, weight: usize) {
@@ -232,9 +255,11 @@ impl Queue {
         let read = Read {
             to: self.seq,
             reset: !known,
+            servers: self.servers > since,
             sessions: self.sessions > since,
             approvals: self.approvals > since,
             meta: self.meta > since,
+            draft: self.draft > since,
             edits: self
                 .entries
                 .iter()
@@ -242,7 +267,9 @@ impl Queue {
                 .map(|entry| entry.edit.clone())
                 .collect(),
         };
-        if known && !read.sessions && !read.approvals && !read.meta && read.edits.is_empty() {
+        let has_lists = read.servers || read.sessions || read.approvals;
+        let has_states = has_lists || read.meta || read.draft;
+        if known && !has_states && read.edits.is_empty() {
             return Answer::Wait;
         }
         self.handed = self.seq;

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// A session as the server lists it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     #[serde(alias = "id")]
     pub(super) session_id: String,
     #[serde(default)]
@@ -31,7 +31,7 @@ pub(super) struct Listed {
 /// Where a session was forked from.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ForkedFrom {
+pub(crate) struct ForkedFrom {
     pub(super) session_id: String,
 }
 

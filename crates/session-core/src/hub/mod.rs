@@ -1,14 +1,16 @@
 //! The hub: the list of sessions, over all of them.
 //!
-//! Session tasks report their summaries and approvals here; the server's list is fetched every
-//! 15 s and whenever something suggests that it changed. From both the hub makes what every window
-//! shows. Bursts are gathered: what is published costs in proportion to the number of sessions, so
+//! Session tasks report their summaries and approvals here; each server's list is fetched every
+//! 15 s and whenever something suggests that it changed, by a task of its own. From all of them the
+//! hub makes what every window shows. Bursts are gathered: what is published costs in proportion to the number of sessions, so
 //! it happens at most some 20 times a second and never for a token (L12).
 //!
 //! The hub also decides which sessions are followed, each on a connection of its own: every one
 //! that a window shows, and of the others at most [`Limits::background`]: first those with
 //! something to send, then a few of those that the server's list knows to have changed, one after
 //! the other until they are caught up, then those that wait for an approval, then the most recent.
+//! Among equals the servers take turns, so that a server with many sessions, or one that does not
+//! answer, leaves room for the others.
 //! A session that is not followed and that nothing happens to leaves memory after
 //! [`Limits::rest_after`]; its summary stays here, and whoever asks for it gets it back from the
 //! store.
@@ -16,6 +18,7 @@
 //! [`Limits::background`]: crate::Limits::background
 //! [`Limits::rest_after`]: crate::Limits::rest_after
 
+mod lister;
 mod listing;
 mod task;
 #[cfg(test)]
@@ -26,14 +29,12 @@ pub(crate) use task::UNTITLED;
 use std::sync::Arc;
 
 use session_protocol::Approval;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::error::EngineError;
+use crate::server::Server;
 use crate::shared::Shared;
-use crate::summary::{Connection, SessionSummary};
-
-/// How the server as a whole stands.
-pub type ServerStatus = Connection;
+use crate::summary::SessionSummary;
 
 /// What the hub is told.
 pub(crate) enum HubEvent {
@@ -43,8 +44,10 @@ pub(crate) enum HubEvent {
     Deleted(String),
     /// A session's task ended because an invariant broke.
     Fell(String),
-    /// The server should be asked again now.
-    Nudge,
+    /// A server has these sessions.
+    Listed { server: String, sessions: Vec<listing::Listed> },
+    /// A server and all that was here of it is gone.
+    Removed(String),
 }
 
 /// A session, as its task sees it.
@@ -59,7 +62,7 @@ pub(crate) struct SessionReport {
 }
 
 /// Why a session should be followed, the least pressing first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Need {
     /// For being recent, if it is.
     #[default]
@@ -83,9 +86,17 @@ pub(crate) fn events() -> (mpsc::UnboundedSender<HubEvent>, mpsc::UnboundedRecei
 pub(crate) fn start(
     shared: &Arc<Shared>,
     events: mpsc::UnboundedReceiver<HubEvent>,
-) -> Result<watch::Receiver<ServerStatus>, EngineError> {
-    let (status, watching) = watch::channel(ServerStatus::default());
-    let hub = task::Hub::restore(shared, status)?;
+) -> Result<(), EngineError> {
+    let hub = task::Hub::restore(shared)?;
+    shared.publish_servers();
     tokio::spawn(hub.run(events));
-    Ok(watching)
+    for server in shared.servers() {
+        attend(shared, &server);
+    }
+    Ok(())
+}
+
+/// Asks a server for its sessions from now on.
+pub(crate) fn attend(shared: &Arc<Shared>, server: &Arc<Server>) {
+    tokio::spawn(lister::run(Arc::clone(shared), Arc::clone(server)));
 }

@@ -5,24 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
 use session_protocol::Approval;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::listing::{self, Failure, Listed};
-use super::{HubEvent, Need, ServerStatus, SessionReport};
+use super::listing::Listed;
+use super::{HubEvent, Need, SessionReport};
+use crate::address::Address;
 use crate::error::{EngineError, Notice};
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
 use crate::shared::Shared;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
-use crate::summary::{Connection, ConnectionState, SessionState, SessionSummary, WaitingApproval};
+use crate::summary::{SessionState, SessionSummary, WaitingApproval};
 
-/// How often the server's list is fetched.
-const LIST_EVERY: Duration = Duration::from_secs(15);
-/// How soon after a failure the server is asked again.
-const RETRY_AFTER: Duration = Duration::from_secs(3);
 /// Changes are gathered this long before they are published.
 const GATHER: Duration = Duration::from_millis(40);
 /// A session whose task falls this often within [`FALLS_WITHIN`] is not restarted by itself.
@@ -94,30 +90,24 @@ impl Known {
 
 pub(super) struct Hub {
     shared: Arc<Shared>,
-    status: watch::Sender<ServerStatus>,
     known: HashMap<String, Known>,
     /// Deleted by the person, whatever the server still lists.
     deleted: HashSet<String>,
     /// When tasks fell.
     falls: HashMap<String, Vec<Instant>>,
     publish_at: Option<Instant>,
-    list_at: Instant,
-    listing: Option<BoxFuture<'static, Result<Vec<Listed>, Failure>>>,
 }
 
 impl Hub {
     /// The hub as the store has it.
-    pub(super) fn restore(
-        shared: &Arc<Shared>,
-        status: watch::Sender<ServerStatus>,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
         let me = shared.actor().id.clone();
         let (rows, drafts, waiting) = shared.store.read(|connection| {
-            let mut rows = Vec::new();
-            for row in sessions::all(connection)? {
-                let unread = messages::unread(connection, row.key, row.read_position, &me)?;
-                rows.push((row, unread));
-            }
+            let unread = messages::all_unread(connection, &me)?;
+            let rows: Vec<_> = sessions::all(connection)?
+                .into_iter()
+                .map(|row| (unread.get(&row.key).copied().unwrap_or(0), row))
+                .collect();
             let drafts: HashMap<String, String> = drafts::all(connection)?
                 .into_iter()
                 .map(|(session, text, _)| (session, text))
@@ -130,15 +120,12 @@ impl Hub {
         })?;
         let mut hub = Self {
             shared: Arc::clone(shared),
-            status,
             known: HashMap::new(),
             deleted: HashSet::new(),
             falls: HashMap::new(),
             publish_at: None,
-            list_at: Instant::now(),
-            listing: None,
         };
-        for (row, unread) in rows {
+        for (unread, row) in rows {
             let waits = waiting.get(&row.id);
             if row.deleted {
                 hub.deleted.insert(row.id.clone());
@@ -180,45 +167,24 @@ impl Hub {
 
     pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<HubEvent>) {
         let shared = Arc::clone(&self.shared);
-        let mut connected = shared.connected.subscribe();
         self.follow_recent();
         loop {
             let far = Instant::now() + Duration::from_secs(3600);
             let publish_at = self.publish_at.unwrap_or(far);
-            let list_at = if self.listing.is_some() { far } else { self.list_at };
             tokio::select! {
                 biased;
                 () = shared.cancel.cancelled() => return,
                 event = events.recv() => match event {
+                    Some(HubEvent::Listed { server, sessions }) => {
+                        self.listed(&server, sessions).await;
+                    }
                     Some(event) => self.hear(event),
                     None => return,
                 },
-                changed = connected.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    self.listing = None;
-                    self.list_at = Instant::now();
-                    let state = match *connected.borrow_and_update() {
-                        Some(_) => ConnectionState::Connecting,
-                        None => ConnectionState::Offline,
-                    };
-                    self.set_status(Connection { state, ..Connection::default() });
-                }
-                result = async {
-                    match &mut self.listing {
-                        Some(listing) => listing.await,
-                        None => std::future::pending().await,
-                    }
-                } => {
-                    self.listing = None;
-                    self.listed(result).await;
-                }
                 () = tokio::time::sleep_until(publish_at) => {
                     self.publish();
                     self.follow_recent();
                 }
-                () = tokio::time::sleep_until(list_at) => self.ask_list(),
             }
         }
     }
@@ -247,10 +213,13 @@ impl Hub {
                 self.deleted.insert(id);
             }
             HubEvent::Fell(id) => return self.restart(&id),
-            HubEvent::Nudge => {
-                self.list_at = Instant::now();
-                return;
+            HubEvent::Removed(server) => {
+                let is_there = |id: &str| Address::parse(id).is_some_and(|at| at.server == server);
+                self.known.retain(|id, _| !is_there(id));
+                self.deleted.retain(|id| !is_there(id));
             }
+            // Taken by the loop.
+            HubEvent::Listed { .. } => return,
         }
         self.publish_soon();
     }
@@ -337,7 +306,7 @@ impl Hub {
         let limit = self.shared.limits.background;
         // Those that are behind take turns, so that the recent ones stay.
         let mut turns = (limit / 4).max(1);
-        let mut order: Vec<(Need, String)> = self
+        let order: Vec<(Need, String)> = self
             .by_recency()
             .map(|known| {
                 let behind = known.need < Need::Behind && known.is_behind() && turns > 0;
@@ -345,10 +314,20 @@ impl Hub {
                 (if behind { Need::Behind } else { known.need }, known.summary.id.clone())
             })
             .collect();
-        // Stable: among equals the more recent comes first.
-        order.sort_by(|(a, _), (b, _)| b.cmp(a));
+        // Among equals the servers take turns, the more recent session of each first.
+        let mut turn: HashMap<(Need, String), usize> = HashMap::new();
+        let mut order: Vec<(Need, usize, String)> = order
+            .into_iter()
+            .map(|(need, id)| {
+                let server = Address::parse(&id).map(|at| at.server).unwrap_or_default();
+                let turn = turn.entry((need, server)).or_default();
+                *turn += 1;
+                (need, *turn, id)
+            })
+            .collect();
+        order.sort_by(|(a, turn_a, _), (b, turn_b, _)| b.cmp(a).then(turn_a.cmp(turn_b)));
         let mut background = 0;
-        for (need, id) in order {
+        for (need, _, id) in order {
             let follow = need == Need::Shown || background < limit;
             background += usize::from(need != Need::Shown);
             let Some(known) = self.known.get_mut(&id) else { continue };
@@ -369,35 +348,20 @@ impl Hub {
         self.shared.followed.store(followed, Ordering::Relaxed);
     }
 
-    fn ask_list(&mut self) {
-        self.list_at = Instant::now() + LIST_EVERY;
-        let connected = self.shared.connected.borrow().clone();
-        self.listing =
-            connected.map(|connected| async move { listing::fetch(&connected).await }.boxed());
-    }
-
-    async fn listed(&mut self, result: Result<Vec<Listed>, Failure>) {
-        let sessions = match result {
-            Ok(sessions) => sessions,
-            Err(failure) => {
-                self.list_at = Instant::now() + RETRY_AFTER;
-                self.set_status(listing::describe(failure));
-                return;
-            }
-        };
-        if self.status.borrow().state != ConnectionState::Live {
-            // Whatever waited for the server may try now.
-            self.shared.succeeded();
+    /// A server has told its sessions.
+    async fn listed(&mut self, server: &str, sessions: Vec<Listed>) {
+        if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
+            return;
         }
-        self.set_status(Connection {
-            state: ConnectionState::Live,
-            synced_at: Some(crate::clock::now_text()),
-            ..Connection::default()
-        });
         let mut new = Vec::new();
         let mut stirred = false;
         let mut forks = Vec::new();
-        for listed in sessions {
+        for mut listed in sessions {
+            // From here on by their ids on this machine.
+            listed.session_id = Address::new(server, &listed.session_id).to_string();
+            if let Some(from) = &mut listed.forked_from {
+                from.session_id = Address::new(server, &from.session_id).to_string();
+            }
             if let (Some(known), Some(from)) =
                 (self.known.get_mut(&listed.session_id), &listed.forked_from)
                 && known.summary.parent_id.is_none()
@@ -474,20 +438,6 @@ impl Hub {
         self.publish();
         self.follow_recent();
         Ok(())
-    }
-
-    /// Tells the windows when the server as a whole cannot be used, once for each cause.
-    fn set_status(&mut self, status: ServerStatus) {
-        let before = self.status.send_replace(status.clone());
-        if before.code == status.code {
-            return;
-        }
-        if let Some(code) = &before.code {
-            self.shared.settle(code);
-        }
-        if let (Some(code), Some(message)) = (status.code, status.message) {
-            self.shared.notify(Notice { code, message });
-        }
     }
 }
 

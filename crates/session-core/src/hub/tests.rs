@@ -20,7 +20,7 @@ struct Window {
 impl Window {
     fn open(engine: &Engine, session: &str) -> Self {
         let feed = engine.feed();
-        feed.show(Some(session.to_owned()));
+        feed.show(Some(session.to_owned())).expect("it exists");
         Self { feed, after: 0, items: vec![], meta: None, notices: vec![] }
     }
 
@@ -37,7 +37,10 @@ impl Window {
                     FeedChange::Diff { diff, .. } => {
                         diff.apply(&mut self.items).expect("the diffs follow each other");
                     }
-                    FeedChange::Sessions { .. } | FeedChange::Approvals { .. } => {}
+                    FeedChange::Servers { .. }
+                    | FeedChange::Sessions { .. }
+                    | FeedChange::Approvals { .. }
+                    | FeedChange::Draft { .. } => {}
                 }
             }
         }
@@ -62,15 +65,18 @@ async fn a_session_whose_task_falls_is_opened_again_for_the_window_that_shows_it
         data_dir: dir.path().join("engine"),
         actor: Actor { id: "ana".to_owned(), name: "Ana".to_owned() },
         device_id: "laptop".to_owned(),
+        inherit: crate::Inherit::default(),
     })
     .expect("the engine opens");
-    engine.connect(Some(Endpoint::open(server.base_url()))).expect("TLS works here");
+    let endpoint = Endpoint::open(server.base_url());
+    engine.connect(crate::THIS_COMPUTER, Some(endpoint)).expect("TLS works here");
     let agent = serde_json::json!({"id": "demo", "endpoint": "builtin:demo"});
     let agent = serde_json::from_value(agent).expect("it is an agent");
-    let session = CreateSession { title: None, agents: vec![agent] };
+    let session = CreateSession { agents: vec![agent], ..CreateSession::default() };
     let session = engine.create_session(session).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
-    let mut other = Window::open(&engine, "another");
+    let another = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let mut other = Window::open(&engine, &another);
     engine.send_message(&session, "hello").await.expect("it is saved");
     window.until("the answer", |w| w.has(2) && w.is_live()).await;
 
@@ -92,7 +98,7 @@ async fn a_session_whose_task_falls_is_opened_again_for_the_window_that_shows_it
         window.until("the notice", |w| w.notices.len() == times).await;
     }
     assert!(window.notices[3].message.contains("Restart"), "{:?}", window.notices);
-    assert_eq!(engine.open_session(&session).await.expect("it opens").items.len(), 6);
+    Window::open(&engine, &session).until("what was said", |w| w.has(6)).await;
     other.until("the lists", |w| w.after > 0).await;
     assert_eq!(other.notices, [], "whoever does not show it is not told");
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::IF_MATCH;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use session_protocol::Intent;
@@ -91,7 +92,9 @@ impl Sender {
                     "messageId": message_id, "content": text, "role": "user",
                     "actorId": actor, "actorType": "user", "txid": txid,
                 });
-                vec![self.request(Method::POST, &["messages"]).json(&body)]
+                // RFC 9110 §13.1.1: only where the session is. A word makes none.
+                let request = self.request(Method::POST, &["messages"]).header(IF_MATCH, "*");
+                vec![request.json(&body)]
             }
             Intent::RespondApproval { approval_id, message_id, approved } => {
                 let body = json!({ "approved": approved, "messageId": message_id, "txid": txid });
@@ -166,6 +169,12 @@ fn judge(
         // Deleted already is deleted.
         StatusCode::NOT_FOUND | StatusCode::GONE if matches!(intent, Intent::DeleteSession) => {
             Outcome::Accepted
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED
+            if matches!(intent, Intent::SendMessage { .. }) =>
+        {
+            let reason = "The server does not have this session any more.".to_owned();
+            Outcome::Wedged { reason }
         }
         StatusCode::UNAUTHORIZED => Outcome::Refused {
             reason: "The server refuses the token. Check it in the settings; this is sent then."

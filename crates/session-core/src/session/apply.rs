@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::publish::{Viewer, shorten, title_from};
 use super::restore::Session;
+use crate::address::Address;
 use crate::diff::Diff;
 use crate::error::Notice;
 use crate::item::{Item, ItemMeta};
@@ -68,7 +69,7 @@ impl Session {
             self.published.dirty = true;
             if self.line.is_live() {
                 // The server can be reached: whatever waits for it may try.
-                self.shared.succeeded();
+                self.home.succeeded();
             }
         }
         if batch.up_to_date || batch.closed {
@@ -182,10 +183,11 @@ impl Session {
     /// Remembers which session this one is a copy of: its own stream says so.
     fn note_parent(&mut self) {
         let origin = self.fold.settings().get("forkedFrom").and_then(|from| from.get("sessionId"));
-        let Some(parent) = origin.and_then(|id| id.as_str()).filter(|id| *id != self.id) else {
+        let Some(parent) = origin.and_then(|id| id.as_str()).filter(|id| *id != self.home_id)
+        else {
             return;
         };
-        let (key, stored) = (self.key, parent.to_owned());
+        let (key, stored) = (self.key, Address::new(&self.home.id, parent).to_string());
         self.parent = Some(stored.clone());
         // If this cannot be saved, the stream says it again.
         drop(self.shared.store.write(move |tx| sessions::set_parent(tx, key, &stored)));

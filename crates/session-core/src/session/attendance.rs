@@ -114,8 +114,8 @@ impl Attendance {
 }
 
 fn call(session: &Session, route: &'static str) -> Option<BoxFuture<'static, ()>> {
-    let connected = session.shared.connected.borrow().clone()?;
-    let url = connected.endpoint.url(&["v1", "sessions", &session.id, route]);
+    let connected = session.home.connected.borrow().clone()?;
+    let url = connected.endpoint.url(&["v1", "sessions", &session.home_id, route]);
     let config = &session.shared.config;
     let mut body = json!({ "actorId": config.actor.id, "deviceId": config.device_id });
     if route == "login" {

@@ -96,6 +96,19 @@ impl Line {
         self.closed
     }
 
+    /// Whether the server said that it does not have the session any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.connection.state == ConnectionState::Gone
+    }
+
+    /// Nothing is read any more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.reader = None;
+        self.retry_at = None;
+        self.set(ConnectionState::Closed, Some("stream-closed"), None, None);
+    }
+
     /// Whether [`Line::open`] may be called: nothing is read, and nothing is waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.reader.is_none() && self.retry_at.is_none()

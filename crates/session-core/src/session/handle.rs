@@ -1,28 +1,24 @@
 //! How the rest of the engine talks to a session's task.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use session_protocol::Intent;
 use tokio::sync::{mpsc, oneshot};
 
 use super::intents::ForkPoint;
+use crate::diff::Direction;
 use crate::error::EngineError;
-use crate::feed::{Direction, FeedShared};
-use crate::summary::{Page, SessionView};
+use crate::feed::FeedShared;
 
 /// Where a command's answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
 /// What a session's task is asked to do.
 pub(crate) enum Command {
-    /// The last items, from memory and store (L13).
-    Open { limit: usize, reply: Reply<SessionView> },
-    /// The items before one.
-    PageBefore { before: String, limit: usize, reply: Reply<Page> },
     /// Send this feed a `Reset` and everything from then on.
     Attach(Arc<FeedShared>),
-    /// Move what this feed shows, by up to `limit` items.
-    Move { feed: Arc<FeedShared>, direction: Direction, limit: usize },
+    /// Move what this feed shows by a page.
+    Move { feed: Arc<FeedShared>, direction: Direction },
     /// A feed may show something else by now.
     Detach,
     /// Put an intent in the outbox; answers with the entry when it is on the disk.
@@ -39,6 +35,8 @@ pub(crate) enum Command {
     SaveDraft { text: String, reply: Reply<()> },
     /// Everything so far was seen.
     MarkRead { reply: Reply<()> },
+    /// Keep what is here of a session that the server does not have.
+    KeepCopy { reply: Reply<()> },
     /// Delete the session here, and on the server when it can be reached.
     Delete { reply: Reply<()> },
     /// Follow the stream, or stop following it. The number tells the looks at a session apart: a
@@ -59,13 +57,20 @@ pub(crate) enum Command {
 #[derive(Clone)]
 pub(crate) struct SessionHandle {
     commands: mpsc::UnboundedSender<Command>,
+    /// Why the session could not be restored.
+    failed: Arc<OnceLock<EngineError>>,
 }
 
 impl SessionHandle {
     /// A handle and the queue its task reads.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
-        (Self { commands }, queue)
+        (Self { commands, failed: Arc::default() }, queue)
+    }
+
+    /// Where the task says why it could not begin.
+    pub(super) fn failed(&self) -> Arc<OnceLock<EngineError>> {
+        Arc::clone(&self.failed)
     }
 
     /// Sends a command that needs no answer. A task that has ended ignores it.
@@ -80,7 +85,8 @@ impl SessionHandle {
     ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.tell(command(reply));
-        answer.await.unwrap_or(Err(EngineError::Closed))
+        let closed = || Err(self.failed.get().cloned().unwrap_or(EngineError::Closed));
+        answer.await.unwrap_or_else(|_| closed())
     }
 
     /// Whether the task has ended.

@@ -17,6 +17,13 @@ use crate::summary::Draft;
 /// How long a server that refused the token is not asked again, unless something changes.
 const ASK_REFUSED: Duration = Duration::from_secs(60);
 
+/// Nothing makes a session by writing to it.
+const GONE: &str =
+    "The server does not have this session any more. Keep it as a copy, or delete it here.";
+/// What is said of a copy that was kept.
+const COPY: &str =
+    "A copy: the server does not have this session any more. It can be read, not written.";
+
 /// Where a copy of a session ends, and what the original is called.
 pub(crate) struct ForkPoint {
     pub(crate) at_message_id: Option<String>,
@@ -51,6 +58,10 @@ pub(super) enum Saved {
     },
     Read {
         position: u64,
+        result: Result<(), StoreError>,
+        reply: Reply<()>,
+    },
+    Kept {
         result: Result<(), StoreError>,
         reply: Reply<()>,
     },
@@ -98,6 +109,16 @@ impl Session {
         }
         if self.deleted {
             answer(reply, Err(EngineError::UnknownSession));
+            return None;
+        }
+        if self.home.is_forgotten() {
+            let why = "This session's server was removed from Threadkeep; it can only be read. Add the \
+                       server again to go on.";
+            answer(reply, Err(EngineError::NotPossible(why)));
+            return None;
+        }
+        if self.line.is_gone() {
+            answer(reply, Err(EngineError::NotPossible(GONE)));
             return None;
         }
         if self.line.is_closed() {
@@ -246,6 +267,21 @@ impl Session {
         Some(async move { Saved::Read { position, result: saved.await, reply } }.boxed())
     }
 
+    /// Keeps what is here of a session that is gone. It is closed from then on.
+    pub(super) fn keep_copy(&mut self, reply: Reply<()>) -> Option<Pending> {
+        if !self.line.is_gone() {
+            let why = "The server has this session. Copy it there.";
+            answer(reply, Err(EngineError::NotPossible(why)));
+            return None;
+        }
+        let (key, session) = (self.key, self.id.clone());
+        let saved = self.shared.store.write_durable(move |tx| {
+            tx.execute("DELETE FROM outbox WHERE session = ?1", [&session])?;
+            sessions::close(tx, key, COPY)
+        });
+        Some(async move { Saved::Kept { result: saved.await, reply } }.boxed())
+    }
+
     /// Deletes what is here; the server is told by an outbox entry.
     pub(super) fn delete(&mut self, reply: Reply<()>) -> Option<Pending> {
         if self.deleted {
@@ -309,6 +345,18 @@ impl Session {
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
+            Saved::Kept { result, reply } => {
+                if result.is_ok() {
+                    let ids: Vec<String> = self.outbox.iter().map(|e| e.id.clone()).collect();
+                    for id in ids {
+                        self.leave(&id);
+                    }
+                    self.head.closed = true;
+                    self.head.notice = Some(COPY.to_owned());
+                    self.line.close();
+                }
+                answer(reply, result.map_err(EngineError::from));
+            }
             Saved::Deleted { entry, result, reply } => {
                 if result.is_ok() {
                     self.be_deleted(*entry);
@@ -339,7 +387,7 @@ impl Session {
             self.outbox.remove(&id);
         }
         self.outbox.push(entry);
-        self.viewers.clear();
+        self.leave_viewers();
         self.persist.forget();
         let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
     }
@@ -363,7 +411,7 @@ impl Session {
             return None;
         }
         self.refused = None;
-        let connected = self.shared.connected.borrow().clone()?;
+        let connected = self.home.connected.borrow().clone()?;
         if self.line.is_live() {
             for id in self.outbox.resend_unechoed(now) {
                 let reason = "This had ended by itself. There was nothing to stop.".to_owned();
@@ -373,7 +421,7 @@ impl Session {
         let entry = self.outbox.due(now)?;
         let (id, intent) = (entry.id.clone(), entry.intent.clone());
         let sender =
-            Sender { connected, session: self.id.clone(), actor: self.shared.actor().clone() };
+            Sender { connected, session: self.home_id.clone(), actor: self.shared.actor().clone() };
         let first = self.outbox.sending(&id);
         self.redraw(&id);
         let tried = id.clone();
@@ -402,7 +450,7 @@ impl Session {
         }
         match outcome {
             Outcome::Accepted => {
-                self.shared.succeeded();
+                self.home.succeeded();
                 let intent = self.outbox.get(entry_id).map(|entry| entry.intent.clone());
                 self.outbox.sent(entry_id, now);
                 match intent {

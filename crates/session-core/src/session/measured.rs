@@ -42,14 +42,15 @@ impl Measured {
         let feed = Feed::new(
             1,
             Sources {
+                servers: shared.servers.subscribe(),
                 sessions: shared.summaries.subscribe(),
                 approvals: shared.approvals.subscribe(),
-                attach: Box::new(|_, _| {}),
+                attach: Box::new(|_, _| Ok(())),
                 detach: Box::new(|_| {}),
-                move_on: Box::new(|_, _, _, _| {}),
+                move_on: Box::new(|_, _, _| {}),
             },
         );
-        feed.show(Some(self.session.id.clone()));
+        feed.show(Some(self.session.id.clone())).expect("nothing is asked of a session");
         self.session.attach(feed.shared());
         feed
     }

@@ -5,42 +5,14 @@ use std::collections::BTreeMap;
 use session_protocol::Message;
 
 use super::restore::Session;
+use crate::diff::Direction;
 use crate::error::EngineError;
-use crate::feed::Direction;
+use crate::feed::Place;
 use crate::item::Item;
 use crate::store::{StoreError, StoredRow, messages};
-use crate::summary::{Page, SessionView};
-use crate::view::{PAGE, Stretch, View};
-
-/// How many of its items a reader keeps when it moves on.
-const KEPT: usize = 3 * PAGE;
+use crate::view::{Bounds, KEPT, PAGE, Stretch, View};
 
 impl Session {
-    /// The last items and everything around them.
-    pub(super) fn opened(&mut self, limit: usize) -> Result<SessionView, EngineError> {
-        let (remote, has_more_before) = self.window(None, limit)?;
-        let mut items: Vec<Item> = remote.into_iter().map(|(_, item)| item).collect();
-        items.extend(self.local_items());
-        let me = &self.shared.actor().id;
-        let first_unread = self.shared.store.read(|connection| {
-            messages::first_unread(connection, self.key, self.read_position, me)
-        })?;
-        Ok(SessionView {
-            items,
-            first_unread,
-            has_more_before,
-            meta: self.meta().as_ref().clone(),
-            draft: self.draft.clone(),
-        })
-    }
-
-    /// The items before one.
-    pub(super) fn page_before(&mut self, before: &str, limit: usize) -> Result<Page, EngineError> {
-        let position = self.position_of(before)?;
-        let (items, has_more_before) = self.window(position, limit)?;
-        Ok(Page { items: items.into_iter().map(|(_, item)| item).collect(), has_more_before })
-    }
-
     /// The last message that is shown.
     pub(super) fn last_shown(&mut self) -> Result<Option<String>, EngineError> {
         let (items, _) = self.window(None, 1)?;
@@ -56,61 +28,74 @@ impl Session {
         Ok(stored.map(|row| row.position))
     }
 
-    /// A view for a new reader: of the end, or around a message if it is there.
-    pub(super) fn view_of(&mut self, around: Option<&str>) -> Result<View, StoreError> {
-        let around = match around {
-            Some(id) => self.position_of(id)?,
-            None => None,
+    /// A view for a reader whose list begins.
+    pub(super) fn view_of(&mut self, place: &Place) -> Result<View, StoreError> {
+        let around = match place {
+            Place::Around(id) => self.position_of(id)?,
+            Place::End | Place::Within(_) => None,
         };
-        let stretch = match around {
-            None => {
-                let (items, has_more_before) = self.window(None, PAGE)?;
-                Stretch { items, has_more_before, has_more_after: false }
+        let stretch = match (place, around) {
+            (_, Some(position)) => self.around(position)?,
+            (Place::Within(Bounds { from, until: Some(until) }), None) => {
+                self.between(*from, *until)?
             }
-            Some(position) => {
-                let (mut items, has_more_before) = self.window(Some(position), PAGE / 2)?;
-                let (rest, has_more_after) = self.window_from(position, PAGE / 2)?;
-                items.extend(rest);
-                Stretch { items, has_more_before, has_more_after }
-            }
+            (Place::Within(Bounds { from, until: None }), None) => self.end(*from, KEPT)?,
+            (Place::End | Place::Around(_), None) => self.end(None, PAGE)?,
         };
         Ok(View::new(stretch, self.local_items()))
     }
 
-    /// A reader's view, moved: with up to `limit` more items on one side, and [`KEPT`] of those it
-    /// had.
-    pub(super) fn moved(
-        &mut self,
-        view: &View,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<View, StoreError> {
-        let positions: Vec<u64> = view.positions().collect();
-        let has = positions.len();
-        let stretch = match direction {
-            Direction::Before => {
-                let goes = has > KEPT;
-                let end = positions.get(KEPT).copied().filter(|_| goes || !view.follows());
-                let end = end.or_else(|| {
-                    let last = positions.last().filter(|_| !view.follows())?;
-                    Some(last + 1)
-                });
-                let (items, has_more_before) = self.window(end, has.min(KEPT) + limit)?;
-                let has_more_after = goes || !view.follows();
-                Stretch { items, has_more_before, has_more_after }
+    /// At most `limit` items at the end, and none before the position `from`.
+    fn end(&mut self, from: Option<u64>, limit: usize) -> Result<Stretch, StoreError> {
+        let (mut items, more) = self.window(None, limit)?;
+        let from = match from {
+            Some(from) if items.first().is_none_or(|(position, _)| *position < from) => {
+                items.retain(|(position, _)| *position >= from);
+                Some(from)
             }
-            Direction::After => {
-                let from = positions.get(has.saturating_sub(KEPT)).copied().unwrap_or(0);
-                let (items, has_more_after) = self.window_from(from, has.min(KEPT) + limit)?;
-                let has_more_before = !self.window(Some(from), 1)?.0.is_empty();
-                Stretch { items, has_more_before, has_more_after }
-            }
+            _ => items.first().map(|(position, _)| *position).filter(|_| more),
         };
-        Ok(View::new(stretch, self.local_items()))
+        Ok(Stretch { items, bounds: Bounds { from, until: None } })
+    }
+
+    /// The items on both sides of a position, and at it.
+    fn around(&mut self, position: u64) -> Result<Stretch, StoreError> {
+        let (mut items, before) = self.window(Some(position), PAGE / 2)?;
+        let (rest, after) = self.window_from(position, PAGE / 2)?;
+        items.extend(rest);
+        let from = items.first().map_or(position, |(position, _)| *position);
+        let until = items.last().map_or(position, |(position, _)| *position);
+        let bounds = Bounds { from: before.then_some(from), until: after.then_some(until) };
+        Ok(Stretch { items, bounds })
+    }
+
+    /// The items from one position to another, but for the last of them when they are too many.
+    fn between(&mut self, from: Option<u64>, until: u64) -> Result<Stretch, StoreError> {
+        let (mut items, _) = self.window_from(from.unwrap_or(0), 2 * KEPT)?;
+        items.retain(|(position, _)| *position <= until);
+        let until = match items.last() {
+            Some((last, _)) if items.len() == 2 * KEPT => *last,
+            _ => until,
+        };
+        Ok(Stretch { items, bounds: Bounds { from, until: Some(until) } })
+    }
+
+    /// The items that lie next to a stretch on one side, at most a page of them, and whether there are
+    /// more behind those. None where the stretch has no bound.
+    pub(super) fn next_to(
+        &mut self,
+        bounds: Bounds,
+        direction: Direction,
+    ) -> Result<(Vec<(u64, Item)>, bool), StoreError> {
+        match (direction, bounds.from, bounds.until) {
+            (Direction::Before, Some(from), _) => self.window(Some(from), PAGE),
+            (Direction::After, _, Some(until)) => self.window_from(until + 1, PAGE),
+            (Direction::Before, None, _) | (Direction::After, _, None) => Ok((Vec::new(), false)),
+        }
     }
 
     /// Echoes of messages that the stream has not shown.
-    fn local_items(&self) -> Vec<Item> {
+    pub(super) fn local_items(&self) -> Vec<Item> {
         let actor = &self.shared.actor().id;
         self.outbox.iter().filter_map(|entry| entry.item(actor)).collect()
     }

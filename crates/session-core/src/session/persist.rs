@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 use crate::search::SearchText;
 use crate::store::{
-    Commit, MessageWrite, SessionHead, SessionKey, Store, StoreError, Written, segments, sessions,
+    Commit, MessageWrite, RowWrite, SessionHead, SessionKey, Store, StoreError, Written, segments,
+    sessions,
 };
 
 /// How long changes are gathered while an answer streams.
@@ -38,7 +39,7 @@ struct Pending {
     removed: BTreeSet<String>,
     dirty: BTreeSet<String>,
     log: BTreeMap<String, Vec<String>>,
-    rows: BTreeMap<(Collection, String), Option<String>>,
+    rows: BTreeMap<(Collection, String), (Option<String>, bool)>,
     echoed: Vec<String>,
     /// The session's own row changed.
     head: bool,
@@ -122,7 +123,7 @@ impl Persist {
             pending.log.entry(message_id).or_default().push(raw);
         }
         for row in changes.rows.drain(..) {
-            pending.rows.insert((row.collection, row.key), row.json);
+            pending.rows.insert((row.collection, row.key), (row.json, row.standing));
         }
     }
 
@@ -214,7 +215,12 @@ impl Persist {
             rows: pending
                 .rows
                 .into_iter()
-                .map(|((collection, key), json)| (collection.name(), key, json))
+                .map(|((collection, key), (json, standing))| RowWrite {
+                    collection: collection.name(),
+                    key,
+                    json,
+                    standing,
+                })
                 .collect(),
             echoed: pending.echoed,
         });

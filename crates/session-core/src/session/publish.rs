@@ -7,13 +7,12 @@ use session_protocol::SessionStats;
 use tokio::time::Instant;
 
 use super::restore::Session;
-use crate::diff::Diff;
-use crate::feed::{Direction, FeedShared};
+use crate::diff::{Diff, Direction};
+use crate::feed::FeedShared;
 use crate::hub::{HubEvent, Need, SessionReport, UNTITLED};
 use crate::item::DeliveryState;
-use crate::store::StoreError;
 use crate::summary::{SessionMeta, SessionState, SessionSummary};
-use crate::view::View;
+use crate::view::{Bounds, View};
 
 /// How often things are looked at that go out of date by themselves: an answer that stopped
 /// coming, a person who left without a word.
@@ -30,38 +29,23 @@ pub(super) struct Viewer {
 }
 
 impl Session {
-    /// Sends a feed a `Reset`, the meta, and every diff from now on.
+    /// Sends a feed the meta, the draft, a `Reset`, and every diff from now on.
     pub(super) fn attach(&mut self, feed: &Arc<FeedShared>) {
         if !feed.shows(&self.id) {
             return;
         }
-        let view = self.view_of(feed.around().as_deref());
-        self.show_view(feed, view);
-    }
-
-    /// Sends a feed what lies before or behind what it shows.
-    pub(super) fn move_on(&mut self, feed: &Arc<FeedShared>, direction: Direction, limit: usize) {
-        let weak = Arc::downgrade(feed);
-        let Some(at) = self.viewers.iter().position(|viewer| viewer.feed.ptr_eq(&weak)) else {
-            return;
-        };
-        let viewer = self.viewers.swap_remove(at);
-        let view = self.moved(&viewer.view, direction, limit);
-        match &view {
-            // Where it is shown from when it must start over.
-            Ok(view) => feed.stay_around(view.middle()),
-            Err(_) => self.viewers.push(viewer),
-        }
-        self.show_view(feed, view);
-    }
-
-    fn show_view(&mut self, feed: &Arc<FeedShared>, view: Result<View, StoreError>) {
-        let view = match view {
+        let view = match self.view_of(&feed.place()) {
             Ok(view) => view,
-            Err(error) => return self.store_failed(&error),
+            Err(error) => {
+                self.store_failed(&error);
+                return feed.leave(&self.id);
+            }
         };
-        // First the meta: whoever sees the `Reset` has everything.
+        // First what stands around the items: whoever sees the `Reset` has everything.
         feed.set_meta(&self.id, &self.meta());
+        feed.set_draft(&self.id, self.draft.clone());
+        // It begins anew from here when it must, e.g. for a page that was loaded again.
+        feed.stay(&self.id, view.bounds());
         let weak = Arc::downgrade(feed);
         self.viewers.retain(|viewer| !viewer.feed.ptr_eq(&weak));
         if feed.push_diff(&self.id, view.reset()) {
@@ -71,12 +55,42 @@ impl Session {
         self.published.dirty = true;
     }
 
+    /// Moves a reader on to what lies before or behind what it has.
+    pub(super) fn move_on(&mut self, feed: &Arc<FeedShared>, direction: Direction) {
+        let weak = Arc::downgrade(feed);
+        let Some(at) = self.viewers.iter().position(|viewer| viewer.feed.ptr_eq(&weak)) else {
+            // It begins anew anyway, when it reads.
+            return;
+        };
+        let (items, more) = match self.next_to(self.viewers[at].view.bounds(), direction) {
+            Ok(next) => next,
+            Err(error) => return self.store_failed(&error),
+        };
+        let local = self.local_items();
+        let viewer = &mut self.viewers[at];
+        let mut diffs = Vec::new();
+        viewer.view.extend(direction, items, more, local, &mut diffs);
+        feed.stay(&self.id, viewer.view.bounds());
+        if !viewer.push(&self.id, diffs) {
+            self.drop_viewers();
+        }
+    }
+
     /// Begins every reader's list anew: everything is another.
     pub(super) fn reset_views(&mut self) {
-        for feed in
-            self.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect::<Vec<_>>()
-        {
+        let feeds: Vec<_> =
+            self.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect();
+        for feed in feeds {
+            // Nothing is left where it was.
+            feed.stay(&self.id, Bounds::default());
             self.attach(&feed);
+        }
+    }
+
+    /// Every reader is told that the session is not there any more.
+    pub(super) fn leave_viewers(&mut self) {
+        for feed in self.viewers.drain(..).filter_map(|viewer| viewer.feed.upgrade()) {
+            feed.leave(&self.id);
         }
     }
 
@@ -195,7 +209,7 @@ impl Session {
             queued: u32::try_from(self.outbox.len()).unwrap_or(u32::MAX),
             outbox,
             notice: self.head.notice.clone(),
-            read_only: self.line.is_closed(),
+            read_only: self.line.is_closed() || self.home.is_forgotten(),
         })
     }
 

@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use super::follow::Line;
 use super::persist::{Persist, Rows};
 use super::publish::Viewer;
+use crate::address::Address;
 use crate::error::EngineError;
 use crate::outbox::Outbox;
+use crate::server::Server;
 use crate::shared::Shared;
 use crate::store::{SessionHead, SessionKey, StoreError, drafts, messages, outbox, sessions};
 use crate::summary::{Draft, SessionMeta, SessionState};
@@ -20,7 +22,12 @@ use crate::summary::{Draft, SessionMeta, SessionState};
 /// Everything the task of one session owns.
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
+    /// Its id on this machine: its server, and [`Session::home_id`].
     pub(super) id: String,
+    /// The server it lives on, the only one that it is ever sent to (L16).
+    pub(super) home: Arc<Server>,
+    /// Its id on that server.
+    pub(super) home_id: String,
     pub(super) key: SessionKey,
     /// Until [`Session::complete_fold`] it has only what is needed to show the session.
     pub(super) fold: SessionFold,
@@ -87,6 +94,8 @@ impl Session {
     }
 
     fn try_restore(shared: &Arc<Shared>, id: &str) -> Result<Self, EngineError> {
+        let address = Address::parse(id).ok_or(EngineError::UnknownSession)?;
+        let home = shared.server(&address.server).ok_or(EngineError::UnknownSession)?;
         let me = shared.actor().id.clone();
         let (row, state, requests, entries, draft, unread) = shared
             .store
@@ -115,8 +124,10 @@ impl Session {
         Ok(Self {
             shared: Arc::clone(shared),
             id: id.to_owned(),
+            home,
+            fold: SessionFold::restore(&address.session, &folded(state)),
+            home_id: address.session,
             key: row.key,
-            fold: SessionFold::restore(id, &folded(state)),
             settled: Some(requests),
             parent: row.parent,
             line: Line::new(head.closed, head.synced_at.clone()),
@@ -150,7 +161,7 @@ impl Session {
         let read = self.shared.store.read(|connection| messages::state_rows(connection, self.key));
         let fold = match read {
             Ok(rows) => {
-                let fold = || SessionFold::restore(&self.id, &folded(rows));
+                let fold = || SessionFold::restore(&self.home_id, &folded(rows));
                 catch_unwind(AssertUnwindSafe(fold)).ok()
             }
             Err(StoreError::Closed) => return,
@@ -174,7 +185,7 @@ fn folded(rows: Vec<(String, String, String)>) -> FoldState {
         .filter_map(|(collection, key, json)| {
             // A collection of a newer version stays on the disk and is not used.
             let collection = Collection::from_name(&collection)?;
-            Some(StateRow { collection, key, json: Some(json) })
+            Some(StateRow { collection, key, json: Some(json), standing: false })
         })
         .collect()
 }

@@ -27,20 +27,28 @@ use crate::summary::ConnectionState;
 /// How soon a task that could not be let go is looked at again.
 const SOON: Duration = Duration::from_millis(10);
 
-/// Restores a session and starts its task.
-pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
-    let session = Session::restore(shared, id)?;
+/// Starts a session's task, which restores it first.
+pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> SessionHandle {
     let (handle, commands) = SessionHandle::new();
-    let task = Task {
-        session,
-        commands,
-        saving: FuturesOrdered::new(),
-        sending: None,
-        attendance: Attendance::default(),
-        resting_since: None,
-    };
-    tokio::spawn(watch_over(task));
-    Ok(handle)
+    let (shared, id, failed) = (Arc::clone(shared), id.to_owned(), handle.failed());
+    tokio::spawn(async move {
+        let restored = {
+            let (shared, id) = (Arc::clone(&shared), id.clone());
+            // It reads a file, and waits for the writer thread where something is set aside.
+            tokio::task::spawn_blocking(move || Session::restore(&shared, &id))
+        };
+        match restored.await {
+            Ok(Ok(session)) => watch_over(Task::new(session, commands)).await,
+            Ok(Err(error)) => {
+                tracing::warn!(session = id, code = error.code(), "a session does not open");
+                // Whoever asks is told, and whoever asks later starts another task.
+                let _ = failed.set(error);
+            }
+            // The runtime ends: nothing else panics there.
+            Err(_) => {}
+        }
+    });
+    handle
 }
 
 /// Runs the task. If an invariant breaks, the hub restarts it from the store.
@@ -72,16 +80,15 @@ struct Task {
 }
 
 /// A deleted session answers as one that does not exist; what else it is told, it may obey.
-fn refuse(command: Command) -> Option<Command> {
+fn refuse(id: &str, command: Command) -> Option<Command> {
     // Whoever asked may have gone away.
     match command {
-        Command::Open { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
-        Command::PageBefore { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
         Command::ForkPoint { reply, .. } => drop(reply.send(Err(EngineError::UnknownSession))),
         Command::SaveDraft { reply, .. } | Command::MarkRead { reply } => {
             drop(reply.send(Err(EngineError::UnknownSession)));
         }
-        Command::Attach(_) | Command::Move { .. } | Command::Detach => {}
+        Command::Attach(feed) => feed.leave(id),
+        Command::Move { .. } | Command::Detach => {}
         other => return Some(other),
     }
     None
@@ -96,10 +103,22 @@ async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 impl Task {
+    fn new(session: Session, commands: mpsc::UnboundedReceiver<Command>) -> Self {
+        Self {
+            session,
+            commands,
+            saving: FuturesOrdered::new(),
+            sending: None,
+            attendance: Attendance::default(),
+            resting_since: None,
+        }
+    }
+
     async fn run(&mut self) {
         let shared = Arc::clone(&self.session.shared);
-        let mut connected = shared.connected.subscribe();
-        let mut success = shared.success.subscribe();
+        let home = Arc::clone(&self.session.home);
+        let mut connected = home.connected.subscribe();
+        let mut success = home.success.subscribe();
         let mut generation = connected.borrow_and_update().as_ref().map(|c| c.generation);
         loop {
             let now = Instant::now();
@@ -161,10 +180,10 @@ impl Task {
         let session = &mut self.session;
         session.line.due(now);
         if session.line.is_idle() && session.line.look.is_some() && !session.deleted {
-            let connected = session.shared.connected.borrow().clone();
+            let connected = session.home.connected.borrow().clone();
             let offset = session.head.offset.clone();
             let before = session.line.connection().clone();
-            session.line.open(connected.as_ref(), &session.id, offset.as_deref());
+            session.line.open(connected.as_ref(), &session.home_id, offset.as_deref());
             session.published.dirty |= before != *session.line.connection();
         }
         if self.sending.is_none() {
@@ -201,7 +220,7 @@ impl Task {
 
     fn wake_at(&self) -> Option<Instant> {
         let session = &self.session;
-        let can_send = self.sending.is_none() && session.shared.connected.borrow().is_some();
+        let can_send = self.sending.is_none() && session.home.connected.borrow().is_some();
         let outbox = can_send.then(|| session.outbox.wake_at(session.line.is_live())).flatten();
         let attendance = self.attendance.wake_at(session);
         // What is due is not sent before the server may be asked again.
@@ -230,25 +249,16 @@ impl Task {
 
     fn obey(&mut self, command: Command) {
         let session = &mut self.session;
-        let Some(command) = (if session.deleted { refuse(command) } else { Some(command) }) else {
-            return;
-        };
+        let command = if session.deleted { refuse(&session.id, command) } else { Some(command) };
+        let Some(command) = command else { return };
         let pending = match command {
-            Command::Open { limit, reply } => {
-                let _ = reply.send(session.opened(limit));
-                None
-            }
-            Command::PageBefore { before, limit, reply } => {
-                let _ = reply.send(session.page_before(&before, limit));
-                None
-            }
             Command::Attach(feed) => {
                 session.attach(&feed);
                 self.attendance.look(session);
                 None
             }
-            Command::Move { feed, direction, limit } => {
-                session.move_on(&feed, direction, limit);
+            Command::Move { feed, direction } => {
+                session.move_on(&feed, direction);
                 None
             }
             Command::Detach => {
@@ -278,6 +288,7 @@ impl Task {
             }
             Command::SaveDraft { text, reply } => Some(session.save_draft(text, reply)),
             Command::MarkRead { reply } => session.mark_read(reply),
+            Command::KeepCopy { reply } => session.keep_copy(reply),
             Command::Delete { reply } => session.delete(reply),
             Command::Follow(look) => {
                 session.line.look = look;
@@ -295,6 +306,7 @@ impl Task {
             }
             Command::Nudge => {
                 session.refused = None;
+                session.published.dirty = true;
                 session.outbox.nudge();
                 session.line.nudge();
                 None
@@ -379,7 +391,7 @@ impl Session {
                 let was_cut = self.line.connection().state == ConnectionState::Retrying;
                 self.published.dirty |= self.line.hear();
                 if was_cut && self.line.is_live() {
-                    self.shared.succeeded();
+                    self.home.succeeded();
                 }
             }
             Arrival::Ended => self.line.hang_up(),

@@ -13,31 +13,39 @@ use tokio::time::Instant;
 
 use super::apply::News;
 use super::restore::Session;
-use crate::config::{Actor, EngineConfig};
-use crate::diff::Diff;
-use crate::feed::{Direction, Feed, FeedChange, FeedShared, Sources};
+use crate::config::{Actor, EngineConfig, Inherit};
+use crate::diff::{Diff, Direction};
+use crate::feed::{Feed, FeedChange, FeedShared, Sources};
 use crate::item::Item;
 use crate::shared::Shared;
 use crate::store::{Store, sessions};
 use crate::view::PAGE;
 
 mod disk;
+mod far;
 mod jump;
 mod measure;
 mod replay;
 mod search;
 
-const ID: &str = "s";
+const ID: &str = "local/s";
 
 /// An engine's shared parts on a folder, without hub and tasks.
 fn shared(dir: &Path) -> Arc<Shared> {
     let actor = Actor { id: "ana".to_owned(), name: "Ana".to_owned() };
-    let config = EngineConfig { data_dir: dir.to_owned(), actor, device_id: "d".to_owned() };
-    let (store, repair) = Store::open(dir).expect("the store opens");
+    let config = EngineConfig {
+        data_dir: dir.to_owned(),
+        actor,
+        device_id: "d".to_owned(),
+        inherit: Inherit::default(),
+    };
+    let (store, repair) = Store::open(dir, &config.inherit).expect("the store opens");
     assert_eq!(repair, None);
     store.read(|_| Ok(())).expect("it can be read");
     let (hub, _) = mpsc::unbounded_channel();
-    Arc::new(Shared::new(config, store, hub))
+    let shared = Arc::new(Shared::new(config, store, hub));
+    shared.restore_servers().expect("they can be read");
+    shared
 }
 
 async fn open(dir: &Path) -> Session {
@@ -79,7 +87,7 @@ fn take_in(session: &mut Session, log: &[Bytes], from: usize, to: usize) {
     session.take_in(news, Instant::now());
 }
 
-fn chunk(message: u8, seq: u32, actor: &str, role: &str, chunk: &Value) -> Bytes {
+fn chunk(message: u16, seq: u32, actor: &str, role: &str, chunk: &Value) -> Bytes {
     let key = format!("m{message}:{seq}");
     let value = json!({
         "messageId": format!("m{message}"), "actorId": actor, "role": role, "seq": seq,
@@ -98,24 +106,32 @@ fn replay(log: &[Bytes]) -> SessionFold {
     fold
 }
 
+/// The items that a window gets which begins to show the session.
+fn opened(session: &mut Session) -> Vec<Item> {
+    let mut window = Window::new();
+    window.show(session, None);
+    window.pull(session);
+    window.items
+}
+
 fn shown(fold: &SessionFold) -> Vec<Item> {
     let shown: Vec<&Message> = fold.messages().filter(|message| !message.hidden).collect();
     shown[shown.len().saturating_sub(PAGE)..].iter().map(|m| Item::from_message(m)).collect()
 }
 
-fn say(message: u8, text: &str) -> Bytes {
+fn say(message: u16, text: &str) -> Bytes {
     let said = json!({"type": "whole-message", "message": {
         "id": format!("m{message}"), "role": "user",
         "parts": [{"type": "text", "content": text}]}});
     chunk(message, 0, "ana", "user", &said)
 }
 
-fn delta(message: u8, seq: u32, text: &str) -> Bytes {
+fn delta(message: u16, seq: u32, text: &str) -> Bytes {
     let delta = json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "x", "delta": text});
     chunk(message, seq, "bot", "assistant", &delta)
 }
 
-fn finish(message: u8, seq: u32) -> Bytes {
+fn finish(message: u16, seq: u32) -> Bytes {
     let finish = json!({"type": "RUN_FINISHED", "threadId": "t", "runId": "r"});
     chunk(message, seq, "bot", "assistant", &finish)
 }
@@ -135,28 +151,34 @@ fn folder() -> tempfile::TempDir {
 struct Window {
     feed: Feed,
     asked: Arc<Mutex<Vec<Arc<FeedShared>>>>,
-    moves: Arc<Mutex<Vec<(Direction, usize)>>>,
+    moves: Arc<Mutex<Vec<Direction>>>,
     epoch: u64,
     after: u64,
     items: Vec<Item>,
     has_more_before: bool,
     has_more_after: bool,
+    /// Number of times that its list began anew.
+    resets: usize,
 }
 
 impl Window {
     fn new() -> Self {
         let asked: Arc<Mutex<Vec<Arc<FeedShared>>>> = Arc::default();
-        let moves: Arc<Mutex<Vec<(Direction, usize)>>> = Arc::default();
+        let moves: Arc<Mutex<Vec<Direction>>> = Arc::default();
         let (note, moved) = (Arc::clone(&asked), Arc::clone(&moves));
         let (_, sessions) = watch::channel(Arc::default());
         let (_, approvals) = watch::channel(Arc::default());
         let sources = Sources {
+            servers: watch::Sender::default().subscribe(),
             sessions,
             approvals,
-            attach: Box::new(move |_, feed| note.lock().expect("no panic").push(feed)),
+            attach: Box::new(move |_, feed| {
+                note.lock().expect("no panic").push(feed);
+                Ok(())
+            }),
             detach: Box::new(|_| {}),
-            move_on: Box::new(move |_, _, direction, limit| {
-                moved.lock().expect("no panic").push((direction, limit));
+            move_on: Box::new(move |_, _, direction| {
+                moved.lock().expect("no panic").push(direction);
             }),
         };
         let feed = Feed::new(1, sources);
@@ -169,6 +191,7 @@ impl Window {
             items: vec![],
             has_more_before: false,
             has_more_after: false,
+            resets: 0,
         }
     }
 
@@ -177,23 +200,29 @@ impl Window {
         for feed in std::mem::take(&mut *self.asked.lock().expect("no panic")) {
             session.attach(&feed);
         }
-        for (direction, limit) in std::mem::take(&mut *self.moves.lock().expect("no panic")) {
-            session.move_on(self.feed.shared(), direction, limit);
+        for direction in std::mem::take(&mut *self.moves.lock().expect("no panic")) {
+            session.move_on(self.feed.shared(), direction);
         }
     }
 
     /// Shows the session's end, or the stretch around a message.
     fn show(&self, session: &mut Session, around: Option<&str>) {
-        match around {
+        let shown = match around {
             None => self.feed.show(Some(ID.to_owned())),
             Some(id) => self.feed.show_around(ID.to_owned(), id.to_owned()),
-        }
+        };
+        shown.expect("it is noted");
         self.serve(session);
     }
 
-    fn page(&self, session: &mut Session, direction: Direction, limit: usize) {
-        self.feed.page(direction, limit);
+    fn page(&self, session: &mut Session, direction: Direction) {
+        self.feed.page(direction);
         self.serve(session);
+    }
+
+    /// Knows nothing of the numbers any more, as a page that was loaded again.
+    fn lose(&mut self) {
+        (self.epoch, self.after) = (0, 0);
     }
 
     /// Takes in everything that there is to be told.
@@ -206,11 +235,24 @@ impl Window {
                 None => self.serve(session),
             }
         };
-        self.after = batch.to;
+        (self.epoch, self.after) = (batch.epoch, batch.to);
         for change in batch.changes {
             let FeedChange::Diff { diff, .. } = change else { continue };
-            if let Diff::Reset { has_more_before, has_more_after, .. } = &diff {
-                (self.has_more_before, self.has_more_after) = (*has_more_before, *has_more_after);
+            match &diff {
+                Diff::Reset { has_more_before, has_more_after, .. } => {
+                    self.resets += 1;
+                    (self.has_more_before, self.has_more_after) =
+                        (*has_more_before, *has_more_after);
+                }
+                Diff::Extend { side: Direction::Before, has_more, .. } => {
+                    self.has_more_before = *has_more;
+                }
+                Diff::Extend { side: Direction::After, has_more, .. } => {
+                    self.has_more_after = *has_more;
+                }
+                Diff::Trim { side: Direction::Before, .. } => self.has_more_before = true,
+                Diff::Trim { side: Direction::After, .. } => self.has_more_after = true,
+                _ => {}
             }
             diff.apply(&mut self.items).expect("every diff fits");
         }

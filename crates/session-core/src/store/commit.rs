@@ -24,6 +24,16 @@ pub(crate) struct SessionHead {
     pub(crate) remote: bool,
 }
 
+/// A row of a small collection to write.
+pub(crate) struct RowWrite {
+    pub(crate) collection: &'static str,
+    pub(crate) key: String,
+    /// `None`: it goes.
+    pub(crate) json: Option<String>,
+    /// The session cannot be shown without it.
+    pub(crate) standing: bool,
+}
+
 /// A message that changed.
 pub(crate) struct MessageWrite {
     pub(crate) id: String,
@@ -53,7 +63,7 @@ pub(crate) struct Commit {
     /// `(message id, JSON array of raw log entries)`.
     pub(crate) segments: Vec<(String, String)>,
     /// `(collection, key, JSON)`; `None` deletes the row.
-    pub(crate) rows: Vec<(&'static str, String, Option<String>)>,
+    pub(crate) rows: Vec<RowWrite>,
     /// Outbox entries whose echo is in this commit (L6).
     pub(crate) echoed: Vec<String>,
 }
@@ -91,14 +101,15 @@ fn apply(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     for (message, log) in &commit.segments {
         segments::append(tx, n, message, log, complete.contains(message.as_str()))?;
     }
-    for (collection, key, json) in &commit.rows {
+    for RowWrite { collection, key, json, standing } in &commit.rows {
         match json {
             Some(json) => tx
                 .prepare_cached(
-                    "INSERT INTO rows (session, collection, key, json) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (session, collection, key) DO UPDATE SET json = ?4",
+                    "INSERT INTO rows (session, collection, key, json, standing)
+                     VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (session, collection, key) DO UPDATE SET json = ?4, standing = ?5",
                 )?
-                .execute(params![n, collection, key, json])?,
+                .execute(params![n, collection, key, json, standing])?,
             None => tx
                 .prepare_cached(
                     "DELETE FROM rows WHERE session = ?1 AND collection = ?2 AND key = ?3",

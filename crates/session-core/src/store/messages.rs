@@ -1,5 +1,7 @@
 //! Tables `messages` and `segments`: folded messages, and the raw log they were folded from.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SessionKey;
@@ -101,29 +103,30 @@ pub(crate) fn unread(
         .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
 }
 
+/// The same for every session, by one query.
+pub(crate) fn all_unread(
+    connection: &Connection,
+    me: &str,
+) -> rusqlite::Result<HashMap<SessionKey, u32>> {
+    connection
+        .prepare_cached(
+            "SELECT n, (SELECT count(*) FROM (
+               SELECT 1 FROM messages
+               WHERE session = sessions.n AND hidden = 0 AND position >= sessions.read_position
+                 AND coalesce(actor, '') <> ?1
+               LIMIT 1000))
+             FROM sessions",
+        )?
+        .query_map([me], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))?
+        .collect()
+}
+
 /// Every message id of a session.
 pub(crate) fn ids(connection: &Connection, session: SessionKey) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare_cached("SELECT id FROM messages WHERE session = ?1")?
         .query_map([session.0], |row| row.get(0))?
         .collect()
-}
-
-/// The first shown message by others at `position` or later.
-pub(crate) fn first_unread(
-    connection: &Connection,
-    session: SessionKey,
-    position: u64,
-    me: &str,
-) -> rusqlite::Result<Option<String>> {
-    connection
-        .prepare_cached(
-            "SELECT id FROM messages
-             WHERE session = ?1 AND hidden = 0 AND position >= ?2 AND coalesce(actor, '') <> ?3
-             ORDER BY position LIMIT 1",
-        )?
-        .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
-        .optional()
 }
 
 /// How much of the disk the rows of each session take: `(session, messages, bytes)`. The index and
@@ -154,14 +157,7 @@ pub(crate) fn standing_rows(
 ) -> rusqlite::Result<Vec<(String, String, String)>> {
     connection
         .prepare_cached(
-            r#"SELECT collection, key, json FROM rows WHERE session = ?1
-               AND collection IN ('meta', 'active', 'presence', 'agents')
-             UNION ALL
-             SELECT collection, key, json FROM rows
-               WHERE session = ?1 AND collection = 'signals' AND json LIKE '%"k":"config"%'
-             UNION ALL
-             SELECT collection, key, json FROM rows
-               WHERE session = ?1 AND collection = 'requests' AND json LIKE '%"pending"%'"#,
+            "SELECT collection, key, json FROM rows WHERE session = ?1 AND standing = 1",
         )?
         .query_map([session.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
@@ -170,7 +166,10 @@ pub(crate) fn standing_rows(
 /// How many approvals were ever asked for.
 pub(crate) fn requests(connection: &Connection, session: SessionKey) -> rusqlite::Result<u64> {
     let count: i64 = connection
-        .prepare_cached("SELECT count(*) FROM rows WHERE session = ?1 AND collection = 'requests'")?
+        .prepare_cached(
+            "SELECT count(*) FROM rows INDEXED BY rows_of_requests
+             WHERE session = ?1 AND collection = 'requests'",
+        )?
         .query_row([session.0], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

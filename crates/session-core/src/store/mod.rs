@@ -20,6 +20,7 @@ pub(crate) mod outbox;
 mod reclaim;
 pub(crate) mod search;
 pub(crate) mod segments;
+pub(crate) mod servers;
 pub(crate) mod sessions;
 
 use std::path::{Path, PathBuf};
@@ -29,12 +30,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub(crate) use commit::{Commit, MessageWrite, SessionHead};
+use crate::config::Inherit;
+
+pub(crate) use commit::{Commit, MessageWrite, RowWrite, SessionHead};
 pub(crate) use error::StoreError;
 pub(crate) use messages::StoredRow;
-pub(crate) use open::Repair;
+pub(crate) use open::{Repair, name_of};
 pub(crate) use outbox::OutboxRow;
 pub(crate) use search::FoundMessage;
+pub(crate) use servers::ServerRow;
 pub(crate) use sessions::SessionKey;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -96,8 +100,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Store {
     /// Opens the database of `dir`, making or repairing it. The second value says what had to be
     /// done to open it.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Option<Repair>), StoreError> {
-        let opened = open::open(dir)?;
+    pub(crate) fn open(
+        dir: &Path,
+        inherit: &Inherit,
+    ) -> Result<(Self, Option<Repair>), StoreError> {
+        let opened = open::open(dir, inherit)?;
         let (jobs, queue) = std::sync::mpsc::channel::<Job>();
         let mut connection = opened.connection;
         let writer = std::thread::Builder::new().name("store-writer".into()).spawn(move || {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
 use super::outbox::OutboxRow;
+use super::{ServerRow, StoreError, servers};
+use crate::config::Inherit;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -18,6 +19,8 @@ const LOCK: &str = "threadkeep.lock";
 
 /// The schema that has the full-text index.
 const SEARCH_SCHEMA: i64 = 2;
+/// The schema whose sessions belong to a server.
+const SERVERS_SCHEMA: i64 = 4;
 
 /// How long to wait for another engine in this directory to finish closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -38,12 +41,12 @@ pub(super) struct Opened {
     pub(super) repair: Option<Repair>,
 }
 
-pub(super) fn open(dir: &Path) -> Result<Opened, StoreError> {
+pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<Opened, StoreError> {
     std::fs::create_dir_all(dir)?;
     let lock = lock_dir(dir)?;
     let path = dir.join(FILE);
     let mark = damage_mark(&path);
-    let attempt = if mark.exists() { Err(Unusable::Damaged) } else { attempt(&path) };
+    let attempt = if mark.exists() { Err(Unusable::Damaged) } else { attempt(&path, inherit) };
     let (connection, repair) = match attempt {
         Ok(connection) => (connection, None),
         Err(Unusable::Other(error)) => return Err(error),
@@ -54,14 +57,14 @@ pub(super) fn open(dir: &Path) -> Result<Opened, StoreError> {
             if mark.exists() {
                 std::fs::remove_file(&mark)?;
             }
-            let connection = match attempt_fresh(&path) {
+            let connection = match attempt_fresh(&path, inherit) {
                 Ok(connection) => connection,
                 Err(Unusable::Other(error)) => return Err(error),
                 Err(Unusable::Damaged | Unusable::Newer) => {
                     return Err(std::io::Error::other("a new database could not be made").into());
                 }
             };
-            carry_over(&connection, &kept)?;
+            carry_over(&connection, &kept, inherit)?;
             (connection, Some(Repair { set_aside, newer }))
         }
     };
@@ -113,14 +116,14 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
-fn attempt(path: &Path) -> Result<Connection, Unusable> {
+fn attempt(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable> {
     if path.is_dir() {
         return Err(Unusable::Damaged);
     }
-    attempt_fresh(path)
+    attempt_fresh(path, inherit)
 }
 
-fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
+fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     // The first statement that touches the file: a file that is no database fails here.
@@ -147,6 +150,13 @@ fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
             super::search::rebuild(&transaction)?;
             transaction.commit()?;
         }
+        if (1..SERVERS_SCHEMA).contains(&schema) {
+            let transaction = connection.transaction()?;
+            settle(&transaction, inherit)?;
+            // Together, or a second attempt would give them a place again.
+            transaction.pragma_update(None, "user_version", SERVERS_SCHEMA)?;
+            transaction.commit()?;
+        }
         if schema > 0
             && let Err(error) = super::reclaim::prepare(&connection)
         {
@@ -157,7 +167,9 @@ fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
         connection.pragma_update(None, "user_version", ours)?;
     }
     // Everything that is read at every start must be readable.
-    for table in ["sessions", "messages", "segments", "rows", "outbox", "drafts", "search"] {
+    let tables =
+        ["servers", "sessions", "messages", "segments", "rows", "outbox", "drafts", "search"];
+    for table in tables {
         connection.query_row(&format!("SELECT 1 FROM {table} LIMIT 1"), [], |_| Ok(())).or_else(
             |error| match error {
                 rusqlite::Error::QueryReturnedNoRows => Ok(()),
@@ -171,10 +183,34 @@ fn attempt_fresh(path: &Path) -> Result<Connection, Unusable> {
             },
         )?;
     }
+    servers::ensure(&connection)?;
+    servers::all(&connection)?;
     super::sessions::all(&connection)?;
     super::outbox::all(&connection)?;
     super::drafts::all(&connection)?;
     Ok(connection)
+}
+
+/// Gives the sessions of an old database their server.
+fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
+    let inherited = inherit.ask();
+    let joined = inherited.url.map(|url| ServerRow {
+        id: uuid::Uuid::new_v4().simple().to_string(),
+        name: name_of(&url),
+        url: Some(url),
+        forgotten: false,
+    });
+    servers::settle(connection, joined.as_ref(), |session| inherited.here.contains(session))
+}
+
+/// What a server is called before a person names it: its host, and its port when it has one.
+pub(crate) fn name_of(url: &str) -> String {
+    let Ok(parsed) = url::Url::parse(url) else { return url.to_owned() };
+    match (parsed.host_str(), parsed.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => url.to_owned(),
+    }
 }
 
 /// Renames the database and its side files, and answers the new name of the main one.
@@ -210,19 +246,28 @@ fn set_aside(path: &Path, why: &str) -> Result<PathBuf, StoreError> {
 /// What exists nowhere else and may still be readable in a damaged file.
 #[derive(Default)]
 struct Kept {
+    /// The file was of an earlier version, and all in it belongs to one server.
+    knows_no_servers: bool,
+    servers: Vec<ServerRow>,
     outbox: Vec<OutboxRow>,
     drafts: Vec<(String, String, String)>,
 }
 
 fn salvage(path: &Path) -> Kept {
     let Ok(connection) = reader(path) else { return Kept::default() };
+    let schema = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     Kept {
+        knows_no_servers: schema.is_ok_and(|schema| schema < SERVERS_SCHEMA),
+        servers: servers::all(&connection).unwrap_or_default(),
         outbox: super::outbox::all(&connection).unwrap_or_default(),
         drafts: super::drafts::all(&connection).unwrap_or_default(),
     }
 }
 
-fn carry_over(connection: &Connection, kept: &Kept) -> Result<(), StoreError> {
+fn carry_over(connection: &Connection, kept: &Kept, inherit: &Inherit) -> Result<(), StoreError> {
+    for row in &kept.servers {
+        servers::put(connection, row)?;
+    }
     for row in &kept.outbox {
         super::outbox::insert(connection, row)?;
         super::sessions::ensure(connection, &row.session)?;
@@ -230,6 +275,9 @@ fn carry_over(connection: &Connection, kept: &Kept) -> Result<(), StoreError> {
     for (session, text, saved_at) in &kept.drafts {
         super::drafts::save(connection, session, text, saved_at)?;
         super::sessions::ensure(connection, session)?;
+    }
+    if kept.knows_no_servers {
+        settle(connection, inherit)?;
     }
     Ok(())
 }

@@ -67,6 +67,11 @@ pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option
     connection.prepare_cached(&sql)?.query_row([id], from_row).optional()
 }
 
+/// Whether there is such a session.
+pub(crate) fn exists(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?.exists([id])
+}
+
 /// Makes the row if it is not there.
 pub(crate) fn ensure(connection: &Connection, id: &str) -> rusqlite::Result<SessionKey> {
     connection
@@ -142,6 +147,19 @@ fn drop_rows(connection: &Connection, key: SessionKey) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Closes a session for good, with a remark.
+pub(crate) fn close(
+    connection: &Connection,
+    key: SessionKey,
+    notice: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE sessions SET closed = 1, notice = ?2 WHERE n = ?1",
+        params![key.0, notice],
+    )?;
+    Ok(())
+}
+
 /// Remembers which session this one is a copy of.
 pub(crate) fn set_parent(
     connection: &Connection,
@@ -162,7 +180,7 @@ pub(crate) fn note_parent(connection: &Connection, id: &str, parent: &str) -> ru
 }
 
 /// How the id of a session that was set aside goes on after its own.
-const ASIDE: &str = "#aside-";
+pub(super) const ASIDE: &str = "#aside-";
 
 /// Sets a session aside whose rows cannot be used: they are kept under another id, which is not
 /// shown, and the session itself starts over, to be read from the stream (L14). Drafts and outbox

@@ -183,14 +183,17 @@ async fn round(home: &Home, server: &RunningServer, name: &str, kills: u64, rand
     engine.close().await;
     check_database(&dir.join("threadkeep.db"));
     let engine = engine_in(&dir);
-    let mut view = engine.open_session(&session).await.expect("it is stored");
-    while view.has_more_before {
-        let page = engine.page_before(&session, &view.items[0].id, 200).await;
-        let page = page.expect("it is stored");
-        view.items.splice(..0, page.items);
-        view.has_more_before = page.has_more_before;
+    let mut window = Window::opened(&engine, &session).await;
+    // A window lets go of rows at the end when it goes far up.
+    let mut rows = window.items.clone();
+    while window.has_more_before {
+        let first = window.items[0].id.clone();
+        window.go_up().await;
+        let older = window.items.iter().take_while(|item| item.id != first).cloned();
+        rows.splice(..0, older.collect::<Vec<_>>());
     }
-    assert_eq!(view.items, truth, "every row is there, whole");
+    assert_eq!(rows, truth, "every row is there, whole");
+    drop(window);
     engine.close().await;
 }
 

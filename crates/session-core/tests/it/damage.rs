@@ -55,9 +55,10 @@ async fn what_only_existed_here_is_carried_over_when_it_can_be_read() {
     fs::write(home.path("engine").join("threadkeep.db.is-damaged"), b"").expect("it is written");
     let engine = home.engine();
     assert_eq!(set_aside(&home, "damaged"), 1);
-    let view = engine.open_session(&session).await.expect("it is known from its entries");
-    assert_eq!(view.items[0].id, entry);
-    assert_eq!(view.draft.map(|draft| draft.text).as_deref(), Some("half a thought"));
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.items[0].id, entry, "it is known from its entries");
+    assert_eq!(window.draft.as_deref(), Some("half a thought"));
+    drop(window);
     engine.close().await;
     home.engine();
     assert_eq!(set_aside(&home, "damaged"), 1, "once is enough");
@@ -103,6 +104,7 @@ async fn two_engines_do_not_share_a_folder() {
         data_dir: home.path("engine"),
         actor: session_core::Actor { id: "b".to_owned(), name: "B".to_owned() },
         device_id: "other".to_owned(),
+        inherit: session_core::Inherit::default(),
     };
     let error = tokio::task::spawn_blocking(|| session_core::Engine::open(config).err())
         .await
@@ -151,8 +153,9 @@ async fn a_broken_session_is_kept_aside_and_read_again_while_the_others_go_on() 
             })
             .await;
         assert!(window.meta().notice.as_ref().is_some_and(|notice| notice.contains("kept aside")));
-        let view = engine.open_session(&session).await.expect("it is there");
-        assert_eq!(view.draft.map(|draft| draft.text).as_deref(), Some("half a thought"));
+        let again = Window::opened(&engine, &session).await;
+        assert_eq!(again.draft.as_deref(), Some("half a thought"));
+        drop(again);
         assert_eq!(engine.sessions().len(), 2, "what was set aside is not listed");
         engine.close().await;
         assert_eq!(rows(), (2 * kept, 3), "the broken rows are kept");

@@ -1,8 +1,8 @@
 //! L14: a server that lost or changed the stream takes nothing away.
 
-use session_core::ConnectionState;
+use session_core::{ConnectionState, DeliveryState};
 
-use crate::support::{Home, Window, demo};
+use crate::support::{Home, Window, demo, eventually, there};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_the_server_lost_is_kept_and_marked() {
@@ -14,7 +14,7 @@ async fn a_session_that_the_server_lost_is_kept_and_marked() {
     engine.send_message(&session, "hello").await.expect("it is saved");
     window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
     let shown = window.items.clone();
-    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     let answer = reqwest::Client::new().delete(url).send().await.expect("the server answers");
     assert!(answer.status().is_success());
     engine.close().await;
@@ -49,9 +49,9 @@ async fn a_stream_that_came_back_different_is_joined_to_what_is_here_and_marked(
     let server = home.server_with(|config| config.data_dir = home.path("another server")).await;
     let base = server.base_url();
     let http = reqwest::Client::new();
-    let put = base.join(&format!("v1/sessions/{session}")).expect("a URL");
+    let put = base.join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     http.put(put).body("{}").send().await.expect("the server answers");
-    let post = base.join(&format!("v1/sessions/{session}/messages")).expect("a URL");
+    let post = base.join(&format!("v1/sessions/{}/messages", there(&session))).expect("a URL");
     http.post(post)
         .header("content-type", "application/json")
         .body(r#"{"content": "a new beginning", "actorId": "bob"}"#)
@@ -65,4 +65,61 @@ async fn a_stream_that_came_back_different_is_joined_to_what_is_here_and_marked(
     window.until("both are there", |w| w.items.len() == shown.len() + 1).await;
     assert_eq!(window.items[..shown.len()], shown, "nothing local is gone");
     assert_eq!(window.texts().last().map(String::as_str), Some("a new beginning"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_makes_no_session_again_and_what_is_here_is_kept_as_a_copy_or_deleted() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let session = engine.create_session(demo()).await.expect("it is saved");
+        let mut window = Window::open(&engine, &session);
+        engine.send_message(&session, "hello").await.expect("it is saved");
+        window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+        sessions.push(session);
+    }
+    let url = |session: &str| {
+        server.base_url().join(&format!("v1/sessions/{}", there(session))).expect("a URL")
+    };
+    engine.connect(session_core::THIS_COMPUTER, None).expect("there is nothing to set up");
+    for session in &sessions {
+        engine.send_message(session, "are you there?").await.expect("it is saved");
+        let answer = reqwest::Client::new().delete(url(session)).send().await.expect("it answers");
+        assert!(answer.status().is_success());
+    }
+    crate::support::connect(&engine, &server.base_url());
+    for session in &sessions {
+        let mut window = Window::open(&engine, session);
+        window
+            .until("the word is refused", |w| {
+                w.meta.as_ref().is_some_and(|meta| {
+                    meta.connection.state == ConnectionState::Gone
+                        && meta.outbox.iter().any(|entry| entry.state == DeliveryState::Wedged)
+                })
+            })
+            .await;
+        assert_eq!(reqwest::get(url(session)).await.expect("it answers").status(), 404);
+        let error = engine.send_message(session, "hello?").await.expect_err("it is gone");
+        assert_eq!(error.code(), "not-possible");
+    }
+    let mut window = Window::open(&engine, &sessions[0]);
+    engine.keep_copy(&sessions[0]).await.expect("it is saved");
+    window.until("it is a copy", |w| w.meta().read_only && w.items.len() == 2).await;
+    assert!(window.meta().notice.is_some() && window.meta().queued == 0);
+    engine.delete_session(&sessions[1]).await.expect("it is saved");
+    eventually("only the copy is listed", async || {
+        let listed: Vec<_> = engine.sessions().into_iter().map(|one| one.id).collect();
+        (listed == sessions[..1]).then_some(())
+    })
+    .await;
+    drop(window);
+    engine.close().await;
+    let engine = home.engine_on(&server);
+    let mut window = Window::open(&engine, &sessions[0]);
+    window.until("it is one still", |w| w.items.len() == 2 && w.meta().read_only).await;
+    let live = engine.create_session(demo()).await.expect("it is saved");
+    let error = engine.keep_copy(&live).await.expect_err("it is on the server");
+    assert_eq!(error.code(), "not-possible");
 }

@@ -14,6 +14,8 @@ pub(crate) enum Fate {
     Pass,
     /// The server never sees it, and this status is the answer.
     Refused(u16),
+    /// The server never sees it, and the answer sends the client to this address.
+    SentTo(SocketAddr),
     /// The server never sees it, and there is no answer.
     Lost,
     /// The server acts, and there is no answer.
@@ -32,6 +34,8 @@ pub(crate) enum Fate {
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
+    /// The head of the request as it came.
+    pub(crate) head: &'a str,
 }
 
 impl Asked<'_> {
@@ -98,11 +102,19 @@ async fn one_request(
     let text = String::from_utf8_lossy(&request[..head]).into_owned();
     let mut words = text.split(' ');
     let (method, path) = (words.next()?, words.next()?);
-    let fate = (decide.lock().expect("no decision panics"))(Asked { method, path });
+    let fate = (decide.lock().expect("no decision panics"))(Asked { method, path, head: &text });
     match fate {
         Fate::Refused(status) => {
             take_body(&mut client, &mut request, head, &text).await?;
             return answer(&mut client, status).await;
+        }
+        Fate::SentTo(addr) => {
+            take_body(&mut client, &mut request, head, &text).await?;
+            let head = format!(
+                "HTTP/1.1 307 Elsewhere\r\nlocation: http://{addr}{path}\r\ncontent-length: 0\r\n\
+                 connection: close\r\n\r\n"
+            );
+            return client.write_all(head.as_bytes()).await.ok();
         }
         Fate::Lost => return None,
         Fate::Late(wait) => tokio::time::sleep(wait).await,

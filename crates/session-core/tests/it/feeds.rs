@@ -50,8 +50,9 @@ async fn a_reloaded_window_starts_over_with_everything() {
     let engine = home.engine_on(&server);
     let session = engine.create_session(demo()).await.expect("it is saved");
     engine.send_message(&session, "hello").await.expect("it is saved");
+    engine.save_draft(&session, "half a thought").await.expect("it is saved");
     let feed = engine.feed();
-    feed.show(Some(session.clone()));
+    feed.show(Some(session.clone())).expect("it exists");
     let epoch = feed.epoch();
     let mut after = 0;
     for _ in 0..3 {
@@ -65,14 +66,17 @@ async fn a_reloaded_window_starts_over_with_everything() {
         .changes
         .iter()
         .map(|change| match change {
+            FeedChange::Servers { .. } => "servers",
             FeedChange::Sessions { .. } => "sessions",
             FeedChange::Approvals { .. } => "approvals",
             FeedChange::Meta { .. } => "meta",
+            FeedChange::Draft { .. } => "draft",
             FeedChange::Diff { .. } => "diff",
             FeedChange::Notice { .. } => "notice",
         })
         .collect();
-    assert!(kinds.starts_with(&["sessions", "approvals", "meta", "diff"]), "{kinds:?}");
+    let expected = ["servers", "sessions", "approvals", "meta", "draft", "diff"];
+    assert!(kinds.starts_with(&expected), "{kinds:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +85,7 @@ async fn a_batch_is_never_sooner_than_a_frame_after_the_last() {
     let engine = home.engine();
     let session = engine.create_session(demo()).await.expect("it is saved");
     let feed = engine.feed();
-    feed.show(Some(session.clone()));
+    feed.show(Some(session.clone())).expect("it exists");
     let mut after = feed.next(feed.epoch(), 0).await.to;
     let started = std::time::Instant::now();
     let pulls: u32 = 5;
@@ -101,11 +105,32 @@ async fn showing_another_session_resets_to_its_items() {
     engine.send_message(&one, "in one").await.expect("it is saved");
     engine.send_message(&two, "in two").await.expect("it is saved");
     let feed = engine.feed();
-    feed.show(Some(one));
-    feed.show(Some(two.clone()));
+    feed.show(Some(one)).expect("it exists");
+    feed.show(Some(two.clone())).expect("it exists");
     let mut window = Window::of(feed);
     window.until("the second", |w| w.texts() == ["in two"]).await;
     window.until("its meta", |w| w.meta.as_ref().is_some_and(|m| m.session_id == two)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_not_there_is_not_shown_and_nobody_waits_for_it() {
+    let home = Home::new();
+    let engine = home.engine();
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    engine.send_message(&session, "hello").await.expect("it is saved");
+    let feed = engine.feed();
+    let refused = feed.show(Some("nobody".to_owned())).expect_err("it is not there");
+    assert_eq!((refused.code(), feed.shown()), ("unknown-session", None));
+    assert!(feed.next(0, 0).await.reset, "the rest of the state comes at once");
+
+    // Deleted in another window: this one shows nothing, and can be loaded again.
+    feed.show(Some(session.clone())).expect("it exists");
+    assert!(feed.next(0, 0).await.reset);
+    engine.delete_session(&session).await.expect("it is saved");
+    assert_eq!(feed.shown(), None);
+    assert!(feed.next(0, 0).await.reset);
+    let refused = feed.show(Some(session)).expect_err("it is deleted");
+    assert_eq!(refused.code(), "unknown-session");
 }
 
 #[tokio::test(flavor = "multi_thread")]

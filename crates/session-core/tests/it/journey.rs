@@ -80,10 +80,10 @@ async fn a_session_opens_from_the_disk_with_what_was_shown_before() {
     let engine = home.engine();
     assert_eq!(engine.sessions()[0].id, session);
     assert_eq!(engine.sessions()[0].title, "hello");
-    let view = engine.open_session(&session).await.expect("it is stored");
-    assert_eq!(view.items, shown);
-    assert!(!view.has_more_before);
-    assert_eq!(view.meta.agents.len(), 1, "agents are stored too");
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.items, shown);
+    assert!(!window.has_more_before);
+    assert_eq!(window.meta().agents.len(), 1, "agents are stored too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,12 +103,10 @@ async fn an_engine_that_dies_in_mid_answer_goes_on_where_it_was() {
     drop(engine);
 
     let engine = home.engine();
-    let view = engine.open_session(&session).await.expect("it is stored");
-    let stored = view.items[1].clone();
+    let mut window = Window::opened(&engine, &session).await;
+    assert_eq!(window.items.len(), 2, "the feed begins with what is stored");
+    let stored = window.items[1].clone();
     assert!(!stored.meta.is_complete);
-    let mut window = Window::open(&engine, &session);
-    window.until("the stored items", |w| w.items.len() == 2).await;
-    assert_eq!(window.items, view.items, "the feed begins with what is stored");
     crate::support::connect(&engine, &server.base_url());
     window.until("the whole answer", |w| w.is_settled()).await;
     let truth = true_items(&server, &session).await;

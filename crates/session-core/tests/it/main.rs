@@ -12,6 +12,7 @@ mod offline;
 mod once;
 mod outbox;
 mod presence;
+mod servers;
 mod sessions;
 mod support;
 mod wishes;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use session_core::{ConnectionState, DeliveryState, Endpoint, Secret};
+use session_core::{ConnectionState, DeliveryState, Endpoint, Secret, THIS_COMPUTER};
 use session_server::Auth;
 
-use crate::support::{Home, Window, connect, demo, eventually};
+use crate::support::{Home, Window, connect, demo};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_can_be_written_and_read_without_a_server() {
@@ -13,17 +13,17 @@ async fn everything_can_be_written_and_read_without_a_server() {
     let engine = home.engine();
     let session = engine.create_session(demo()).await.expect("it is saved");
     let entry = engine.send_message(&session, "for later").await.expect("it is saved");
-    let view = engine.open_session(&session).await.expect("it opens");
+    let view = Window::opened(&engine, &session).await;
     assert_eq!(view.items.len(), 1);
     assert_eq!(view.items[0].id, entry);
     let delivery = view.items[0].meta.delivery.clone().expect("it is not delivered");
     assert_eq!(delivery.state, DeliveryState::Queued);
-    assert_eq!(view.meta.connection.state, ConnectionState::Offline);
-    assert_eq!(view.meta.queued, 2, "the session's creation and the message");
-    drop(engine);
+    assert_eq!(view.meta().connection.state, ConnectionState::Offline);
+    assert_eq!(view.meta().queued, 2, "the session's creation and the message");
+    drop((view, engine));
 
     let engine = home.engine();
-    let view = engine.open_session(&session).await.expect("it opens again");
+    let view = Window::opened(&engine, &session).await;
     assert_eq!(view.items[0].id, entry, "durable before it returned");
     assert_eq!(engine.sessions()[0].title, "for later");
 }
@@ -64,7 +64,7 @@ async fn a_server_that_is_not_there_is_named_and_tried_again() {
     window
         .until("the connection is tried again", |w| {
             w.meta.as_ref().is_some_and(|m| m.connection.state == ConnectionState::Retrying)
-                && w.notices.iter().any(|notice| notice.code == "server-unreachable")
+                && w.here().code.as_deref() == Some("server-unreachable")
         })
         .await;
     assert!(window.meta().connection.message.is_some());
@@ -90,19 +90,19 @@ async fn a_refused_token_loses_nothing_and_a_good_one_goes_on() {
         base_url: server.base_url(),
         token: Arc::new(move || Some(Secret::new(token))),
     };
-    engine.connect(Some(with("a wrong token"))).expect("TLS works here");
+    engine.connect(THIS_COMPUTER, Some(with("a wrong token"))).expect("TLS works here");
     let mut window = Window::open(&engine, &session);
     window
         .until("it is refused", |w| {
             w.meta.as_ref().is_some_and(|m| m.connection.state == ConnectionState::Refused)
-                && w.notices.iter().any(|notice| notice.code == "server-refused")
+                && w.here().code.as_deref() == Some("server-refused")
         })
         .await;
     assert_eq!(window.items[0].id, entry);
     let state = window.items[0].meta.delivery.as_ref().map(|delivery| delivery.state);
     assert_eq!(state, Some(DeliveryState::Queued), "refused to be known is not refused for good");
 
-    engine.connect(Some(with("the right token"))).expect("TLS works here");
+    engine.connect(THIS_COMPUTER, Some(with("the right token"))).expect("TLS works here");
     window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
 }
 
@@ -131,10 +131,10 @@ async fn a_stranger_at_the_servers_address_is_named() {
     });
     let engine = home.engine();
     connect(&engine, &format!("http://{addr}/").parse().expect("it is a URL"));
-    let status = engine.server_status();
-    eventually("the stranger is named", async || {
-        (status.borrow().code.as_deref() == Some("not-a-session-server")).then_some(())
-    })
-    .await;
-    assert!(engine.notices().iter().any(|notice| notice.code == "not-a-session-server"));
+    let mut window = Window::of(engine.feed());
+    window
+        .until("the stranger is named", |w| {
+            w.here().code.as_deref() == Some("not-a-session-server")
+        })
+        .await;
 }

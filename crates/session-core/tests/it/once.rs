@@ -8,7 +8,7 @@ use session_core::Engine;
 use session_server::RunningServer;
 
 use crate::faulty::{Asked, Fate, Way};
-use crate::support::{DEADLINE, Home, Random, connect, demo, log};
+use crate::support::{DEADLINE, Home, Random, Window, connect, demo, log};
 
 /// How many seeds the plain suite tries. Another part of them in each run of the long one.
 const SEEDS: u64 = 3;
@@ -129,11 +129,8 @@ async fn try_seed(seed: u64) {
     loop {
         engine.nudge();
         answer_all(&engine, &session, true).await;
-        let view = engine.open_session(&session).await.expect("it is there");
-        let quiet = view.meta.queued == 0
-            && view.meta.pending_approvals.is_empty()
-            && view.items.iter().all(|item| item.meta.is_complete)
-            && view.meta.connection.state == session_core::ConnectionState::Live;
+        let view = Window::opened(&engine, &session).await;
+        let quiet = view.is_settled() && view.meta().pending_approvals.is_empty();
         let found = done(&server, &session).await.0;
         if quiet && found.len() >= wishes.len() {
             break;
@@ -141,7 +138,7 @@ async fn try_seed(seed: u64) {
         assert!(
             Instant::now() < deadline,
             "seed {seed}: not in time: {:?} {:?}\n{found:#?}\nshould be {wishes:#?}",
-            view.meta,
+            view.meta(),
             view.items.iter().map(|item| (&item.id, &item.meta)).collect::<Vec<_>>(),
         );
         tokio::time::sleep(Duration::from_millis(20)).await;

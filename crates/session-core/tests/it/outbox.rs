@@ -50,8 +50,8 @@ async fn an_entry_survives_the_engine_and_leaves_only_by_its_echo() {
     assert_eq!(window.items[0].id, entry);
     engine.close().await;
     let engine = home.engine_on(&server);
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert_eq!(view.meta.queued, 0);
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.meta().queued, 0);
     assert_eq!(truth(&server, &session).await.len(), 2, "it was not sent again");
 }
 

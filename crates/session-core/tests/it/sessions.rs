@@ -1,8 +1,8 @@
 //! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
 
-use session_core::{CreateSession, SearchRequest, SessionState};
+use session_core::{CreateSession, FirstMessage, SearchRequest, SessionState};
 
-use crate::support::{Home, Window, demo, engine_in, eventually};
+use crate::support::{Home, Window, demo, engine_in, eventually, there};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_title_is_given_taken_from_the_first_message_or_changed() {
@@ -44,11 +44,11 @@ async fn a_draft_is_kept_shown_and_spent() {
     drop(engine);
     let engine = home.engine();
     assert_eq!(engine.sessions()[0].draft.as_deref(), Some("half a thought"));
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert_eq!(view.draft.map(|draft| draft.text).as_deref(), Some("half a thought"));
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.draft.as_deref(), Some("half a thought"));
     engine.send_message(&session, "half a thought").await.expect("it is saved");
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert!(view.draft.is_none(), "what was sent is no draft");
+    let window = Window::opened(&engine, &session).await;
+    assert_eq!(window.draft, None, "what was sent is no draft");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,11 +91,10 @@ async fn a_deleted_session_goes_here_at_once_and_there_when_it_can() {
         engine.send_message(&session, "still?").await.expect_err("it is deleted").code(),
         "unknown-session"
     );
-    assert_eq!(
-        engine.open_session(&session).await.expect_err("it is deleted").code(),
-        "unknown-session"
-    );
-    drop(window);
+    let feed = engine.feed();
+    let refused = feed.show(Some(session.clone())).expect_err("it is deleted");
+    assert_eq!(refused.code(), "unknown-session");
+    drop((window, feed));
     drop(engine);
 
     let server = home.server_at(addr).await;
@@ -103,11 +102,12 @@ async fn a_deleted_session_goes_here_at_once_and_there_when_it_can() {
     assert!(engine.sessions().is_empty());
     let other = engine_in(&home.path("other"));
     crate::support::connect(&other, &server.base_url());
-    let status = other.server_status();
+    let servers = other.servers();
     eventually("the server has forgotten it", async || {
         other.nudge();
-        let listed = status.borrow().synced_at.is_some();
-        let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+        let listed = servers.borrow()[0].connection.synced_at.is_some();
+        let url =
+            server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
         let answer = reqwest::get(url).await.expect("the server answers").status();
         (listed && answer == 404).then_some(())
     })
@@ -149,24 +149,22 @@ async fn older_items_come_by_the_page() {
     let engine = home.engine_on(&server);
     let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
-    let texts: Vec<String> = (0..75).map(|n| format!("message {n}")).collect();
+    let texts: Vec<String> = (0..130).map(|n| format!("message {n}")).collect();
     let sent = texts.iter().map(|text| engine.send_message(&session, text));
     for sent in futures::future::join_all(sent).await {
         sent.expect("it is saved");
     }
-    window.until("all are there", |w| w.is_settled() && w.items.len() == 75).await;
-    let view = engine.open_session(&session).await.expect("it opens");
-    assert_eq!(view.items.len(), 60);
-    assert!(view.has_more_before);
-    assert_eq!(crate::support::text(&view.items[0]), "message 15");
-    let page = engine.page_before(&session, &view.items[0].id, 10).await.expect("it is stored");
-    let texts: Vec<String> = page.items.iter().map(crate::support::text).collect();
-    let expected: Vec<String> = (5..15).map(|n| format!("message {n}")).collect();
-    assert_eq!(texts, expected);
-    assert!(page.has_more_before);
-    let page = engine.page_before(&session, &page.items[0].id, 10).await.expect("it is stored");
-    assert_eq!(page.items.len(), 5);
-    assert!(!page.has_more_before);
+    window.until("all are there", |w| w.is_settled() && w.items.len() == 130).await;
+    let mut later = Window::opened(&engine, &session).await;
+    for (shown, first) in [(60, 70), (120, 10), (130, 0)] {
+        assert_eq!(later.items.len(), shown);
+        assert_eq!(crate::support::text(&later.items[0]), format!("message {first}"));
+        assert_eq!(later.has_more_before, first > 0);
+        if later.has_more_before {
+            later.go_up().await;
+        }
+    }
+    assert_eq!(later.items, window.items);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,4 +202,28 @@ async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back()
     }
     let after: usize = left.iter().map(Vec::len).sum();
     assert!(after * 2 < before, "{before} bytes, then {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_begins_with_its_first_message_or_not_at_all() {
+    let home = Home::new();
+    let engine = home.engine();
+    let (id, message) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let begin = |text: &str| {
+        let first = Some(FirstMessage { id: message, text: text.to_owned() });
+        engine.create_session_as(id, CreateSession { first, ..demo() })
+    };
+    assert_eq!(begin(" \n").await.expect_err("there is nothing").code(), "not-possible");
+    assert!(engine.sessions().is_empty());
+    let session = begin("## Plan the trip\nto the sea").await.expect("it is saved");
+    // Whoever asks again, as after an answer that was lost, makes no second.
+    assert_eq!(begin("## Plan the trip\nto the sea").await.expect("it is saved"), session);
+    let mut window = Window::open(&engine, &session);
+    window.until("it is there", |w| w.items.len() == 1).await;
+    assert_eq!(window.meta().title, "Plan the trip");
+    let server = home.server().await;
+    crate::support::connect(&engine, &server.base_url());
+    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    assert_eq!(window.items.len(), 2);
+    assert_eq!(window.meta().title, "Plan the trip", "by one rule, here and there");
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use session_core::{
-    Actor, CreateSession, Diff, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, Limits,
-    Notice, SessionMeta, SessionSummary, WaitingApproval,
+    Actor, Address, Connection, CreateSession, Diff, Direction, Endpoint, Engine, EngineConfig,
+    Feed, FeedChange, Inherit, Item, Limits, Notice, ServerSummary, SessionMeta, SessionSummary,
+    THIS_COMPUTER, WaitingApproval,
 };
 use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
 use session_server::{RunningServer, ServerConfig};
@@ -80,12 +81,17 @@ pub(crate) fn engine_in(dir: &Path) -> Engine {
 
 pub(crate) fn engine_with(dir: &Path, limits: Limits) -> Engine {
     let actor = Actor { id: "ana".to_owned(), name: "Ana".to_owned() };
-    let config = EngineConfig { data_dir: dir.to_owned(), actor, device_id: "laptop".to_owned() };
+    let config = EngineConfig {
+        data_dir: dir.to_owned(),
+        actor,
+        device_id: "laptop".to_owned(),
+        inherit: Inherit::default(),
+    };
     Engine::open_with(config, limits).expect("the engine opens")
 }
 
 pub(crate) fn connect(engine: &Engine, url: &Url) {
-    engine.connect(Some(Endpoint::open(url.clone()))).expect("TLS works here");
+    engine.connect(THIS_COMPUTER, Some(Endpoint::open(url.clone()))).expect("TLS works here");
 }
 
 pub(crate) fn demo() -> CreateSession {
@@ -98,7 +104,7 @@ pub(crate) fn demo() -> CreateSession {
         triggers: None,
         body_template: None,
     };
-    CreateSession { title: None, agents: vec![agent] }
+    CreateSession { agents: vec![agent], ..CreateSession::default() }
 }
 
 /// What a window knows, by folding what its feed gives it.
@@ -107,7 +113,10 @@ pub(crate) struct Window {
     epoch: u64,
     after: u64,
     pub(crate) items: Vec<Item>,
+    pub(crate) has_more_before: bool,
     pub(crate) meta: Option<SessionMeta>,
+    pub(crate) servers: Vec<ServerSummary>,
+    pub(crate) draft: Option<String>,
     pub(crate) sessions: Vec<SessionSummary>,
     pub(crate) approvals: Vec<WaitingApproval>,
     pub(crate) notices: Vec<Notice>,
@@ -118,8 +127,22 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn open(engine: &Engine, session: &str) -> Self {
         let feed = engine.feed();
-        feed.show(Some(session.to_owned()));
+        feed.show(Some(session.to_owned())).expect("it exists");
         Self::of(feed)
+    }
+
+    /// A window with what it shows first.
+    pub(crate) async fn opened(engine: &Engine, session: &str) -> Self {
+        let mut window = Self::open(engine, session);
+        window.until("what it shows first", |w| !w.log.is_empty()).await;
+        window
+    }
+
+    /// Goes up by a page.
+    pub(crate) async fn go_up(&mut self) {
+        let diffs = self.log.len();
+        self.feed.page(Direction::Before);
+        self.until("a page", |w| w.log.len() > diffs).await;
     }
 
     pub(crate) fn of(feed: Feed) -> Self {
@@ -128,7 +151,10 @@ impl Window {
             feed,
             after: 0,
             items: vec![],
+            has_more_before: false,
             meta: None,
+            servers: vec![],
+            draft: None,
             sessions: vec![],
             approvals: vec![],
             notices: vec![],
@@ -146,13 +172,22 @@ impl Window {
         self.after = batch.to;
         for change in batch.changes {
             match change {
+                FeedChange::Servers { servers } => self.servers = servers,
                 FeedChange::Sessions { sessions } => self.sessions = sessions,
                 FeedChange::Approvals { approvals } => self.approvals = approvals,
                 FeedChange::Meta { meta } => self.meta = Some(*meta),
+                FeedChange::Draft { draft, .. } => self.draft = Some(draft.text),
                 FeedChange::Notice { notice } => self.notices.push(notice),
                 FeedChange::Diff { diff, .. } => {
                     self.log.push(format!("{diff:?}"));
                     let is_reset = matches!(diff, Diff::Reset { .. });
+                    match &diff {
+                        Diff::Reset { has_more_before: more, .. }
+                        | Diff::Extend { side: Direction::Before, has_more: more, .. } => {
+                            self.has_more_before = *more;
+                        }
+                        _ => {}
+                    }
                     diff.apply(&mut self.items).unwrap_or_else(|misfit| {
                         panic!("{misfit} (reset: {is_reset}): {:?}", self.log)
                     });
@@ -193,6 +228,11 @@ impl Window {
         self.meta.as_ref().expect("the window has got the session's meta")
     }
 
+    /// How the connection to the server of [`connect`] stands.
+    pub(crate) fn here(&self) -> Connection {
+        self.servers.first().map(|server| server.connection.clone()).unwrap_or_default()
+    }
+
     /// The window has the whole of the session, and nothing waits.
     pub(crate) fn is_settled(&self) -> bool {
         self.meta.as_ref().is_some_and(|meta| {
@@ -215,6 +255,11 @@ pub(crate) fn text(item: &Item) -> String {
         .collect()
 }
 
+/// A session's id on its server.
+pub(crate) fn there(session: &str) -> String {
+    Address::parse(session).expect("it says where it is").session
+}
+
 /// The items of a session's stream.
 pub(crate) async fn log(server: &RunningServer, session: &str) -> Vec<serde_json::Value> {
     let items = raw(server, session).await;
@@ -223,10 +268,12 @@ pub(crate) async fn log(server: &RunningServer, session: &str) -> Vec<serde_json
 
 async fn raw(server: &RunningServer, session: &str) -> Vec<bytes::Bytes> {
     let mut url = server.base_url();
-    url.path_segments_mut()
-        .expect("an http URL has a path")
-        .pop_if_empty()
-        .extend(["v1", "stream", "sessions", session]);
+    url.path_segments_mut().expect("an http URL has a path").pop_if_empty().extend([
+        "v1",
+        "stream",
+        "sessions",
+        &there(session),
+    ]);
     let mut items = Vec::new();
     let stream = durable_stream::Client::new().stream(url);
     let mut batches = stream.follow(durable_stream::Offset::Beginning, durable_stream::Live::No);
@@ -238,7 +285,7 @@ async fn raw(server: &RunningServer, session: &str) -> Vec<bytes::Bytes> {
 
 /// The session as its stream has it, read by nobody of ours but the fold.
 pub(crate) async fn truth(server: &RunningServer, session: &str) -> Vec<Message> {
-    let mut fold = SessionFold::new(session);
+    let mut fold = SessionFold::new(&there(session));
     fold.apply(&raw(server, session).await, &mut ());
     fold.messages().filter(|message| !message.hidden).cloned().collect()
 }

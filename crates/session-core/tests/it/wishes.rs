@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use session_core::{CreateSession, DeliveryState, Engine, OutboxKind};
+use session_core::{CreateSession, DeliveryState, Engine, OutboxKind, THIS_COMPUTER};
 use session_protocol::Role;
 use session_server::RunningServer;
 
 use crate::faulty::{Asked, Fate, Way};
-use crate::support::{Home, Window, connect, demo, eventually, log, truth};
+use crate::support::{Home, Window, connect, demo, eventually, log, there, truth};
 
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -42,7 +42,7 @@ async fn count(server: &RunningServer, session: &str, kind: &str) -> usize {
 }
 
 async fn status_of(server: &RunningServer, session: &str) -> StatusCode {
-    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     reqwest::get(url).await.expect("the server answers").status()
 }
 
@@ -104,7 +104,8 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     assert_eq!(count(&server, &session, "config").await, 2, "the first title and the second");
 
     // A tool that runs here, called by an agent elsewhere.
-    let post = server.base_url().join(&format!("v1/sessions/{session}/chunks")).expect("a URL");
+    let post =
+        server.base_url().join(&format!("v1/sessions/{}/chunks", there(&session))).expect("a URL");
     for chunk in [
         json!({"type": "TOOL_CALL_START", "toolCallId": "call", "toolCallName": "where_am_i"}),
         json!({"type": "TOOL_CALL_END", "toolCallId": "call"}),
@@ -279,7 +280,7 @@ async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
             first
         );
         assert_eq!(
-            engine.open_session(&session).await.expect("it opens").meta.queued,
+            Window::opened(&engine, &session).await.meta().queued,
             0,
             "what was said is not said again by the same id"
         );
@@ -292,7 +293,7 @@ async fn patient(engine: &Engine, way: &Way) -> String {
     let refusals = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&refusals);
     let session = engine.create_session(demo()).await.expect("it is saved");
-    let path = format!("/v1/sessions/{session}/messages");
+    let path = format!("/v1/sessions/{}/messages", there(&session));
     way.decide(move |asked| {
         let meant = asked.path == path;
         counted.fetch_add(u32::from(meant), Ordering::Relaxed);
@@ -365,7 +366,7 @@ async fn a_copy_ends_at_a_message_and_goes_on_by_itself() {
     let shown = window.items.clone();
     drop(window);
     // Wished for without a server, and the engine dies.
-    engine.connect(None).expect("there is nothing to set up");
+    engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
     let copy = engine.fork_session(&session, Some(&shown[1].id)).await.expect("it is saved");
     let again = engine
         .fork_session_as(copy.parse().expect("a UUID"), &session, Some(&shown[1].id))
@@ -392,7 +393,7 @@ async fn a_copy_that_cannot_be_made_is_refused_and_nothing_goes_before_it() {
     let home = Home::new();
     let server = home.server().await;
     let (engine, session, window) = settled(&home, &server).await;
-    engine.connect(None).expect("there is nothing to set up");
+    engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
     let waiting = engine.send_message(&session, "ping").await.expect("it is saved");
     let error = engine.fork_session(&session, Some(&waiting)).await.expect_err("it waits");
     assert_eq!(error.code(), "not-possible");
@@ -404,7 +405,7 @@ async fn a_copy_that_cannot_be_made_is_refused_and_nothing_goes_before_it() {
 
     let copy = engine.fork_session(&session, None).await.expect("it is saved");
     engine.send_message(&copy, "hello").await.expect("it is saved");
-    let url = server.base_url().join(&format!("v1/sessions/{session}")).expect("a URL");
+    let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     Client::new().delete(url).send().await.expect("the server answers");
     connect(&engine, &server.base_url());
     let mut window = Window::open(&engine, &copy);

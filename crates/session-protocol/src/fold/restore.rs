@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use super::apply::{row_key, signal_key};
 use super::bare::Bare;
 use super::calls::call_id;
-use super::message::Signal;
+use super::message::{Signal, SignalKind};
 use super::presence::Device;
 use super::session::SessionFold;
 use super::signals::Site;
 use super::totals::Totals;
 use super::{Collection, FoldState, StateRow};
-use crate::row::{ActiveGeneration, Approval};
+use crate::row::{ActiveGeneration, Approval, ApprovalStatus};
 
 /// The counters, one row.
 #[derive(Serialize, Deserialize)]
@@ -105,7 +105,8 @@ impl SessionFold {
             bare: self.bare.clone(),
             strays: self.strays.clone(),
         };
-        StateRow { collection: Collection::Meta, key: META.to_owned(), json: json(&meta) }
+        let (collection, key) = (Collection::Meta, META.to_owned());
+        StateRow { collection, key, json: json(&meta), standing: true }
     }
 
     /// All rows of the state.
@@ -141,19 +142,22 @@ impl SessionFold {
         let mut rows = vec![self.meta()];
         rows.extend(keys.into_iter().filter(|(c, _)| *c != Collection::Meta).map(
             |(collection, key)| {
-                let json = self.row(collection, &key);
-                StateRow { collection, key, json }
+                let (json, standing) = self.row(collection, &key).unzip();
+                StateRow { collection, key, json, standing: standing.unwrap_or_default() }
             },
         ));
         rows
     }
 
-    fn row(&self, collection: Collection, key: &str) -> Option<String> {
-        match collection {
+    /// A row's JSON, and whether it is standing.
+    fn row(&self, collection: Collection, key: &str) -> Option<(String, bool)> {
+        let mut standing = true;
+        let json = match collection {
             Collection::Meta => None,
             Collection::Calls => {
                 let (message, call) = split_row_key(key)?;
                 let mut sites = self.signals.calls_of(call_id(call)).iter();
+                standing = false;
                 json(sites.find(|site| site.message == message && site.call == call)?)
             }
             Collection::Requests => {
@@ -161,17 +165,24 @@ impl SessionFold {
                 let ((pos, _, _), approval) =
                     self.approvals.iter().find(|((_, m, c), _)| m == message && c == call)?;
                 let site = Site { pos: *pos, message: message.to_owned(), call: call.to_owned() };
+                standing = approval.status == ApprovalStatus::Pending;
                 json(&RequestRow { site, approval: approval.clone() })
             }
             Collection::Signals => {
                 let (pos, nth) = key.split_once('.')?;
-                json(self.signals.get((pos.parse().ok()?, nth.parse().ok()?))?)
+                let signal = self.signals.get((pos.parse().ok()?, nth.parse().ok()?))?;
+                standing = matches!(signal.kind, SignalKind::Config { .. });
+                json(signal)
             }
             Collection::Active => json(self.active.get(key)?),
             Collection::Presence => json(self.devices.get(key)?),
             Collection::Agents => json(self.agents.get(key)?),
-            Collection::Entities => json(self.entities.get(key)?),
-        }
+            Collection::Entities => {
+                standing = false;
+                json(self.entities.get(key)?)
+            }
+        };
+        Some((json?, standing))
     }
 }
 

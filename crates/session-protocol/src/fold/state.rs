@@ -70,6 +70,10 @@ pub struct StateRow {
     pub key: String,
     /// Its JSON, `None` when the row is gone.
     pub json: Option<String>,
+    /// Whether the session cannot be shown without it. Calls, answers and requests that are settled,
+    /// of which there may be very many, are read when the fold goes on.
+    #[serde(default)]
+    pub standing: bool,
 }
 
 impl fmt::Debug for StateRow {

@@ -110,6 +110,18 @@ pub(super) struct Finished {
 }
 
 #[derive(Serialize, ToSchema)]
+pub(super) struct Me {
+    /// The name that the token acts under; without one the request says who acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    /// `view`, `chat`, `approve` or `manage`.
+    pub(super) role: &'static str,
+    /// The only sessions that the token is for; without them it is for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sessions: Option<Vec<String>>,
+}
+
+#[derive(Serialize, ToSchema)]
 pub(super) struct Status {
     /// `ok`, `ready` or `live`.
     pub(super) status: &'static str,

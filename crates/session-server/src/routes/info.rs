@@ -17,8 +17,18 @@ use futures::{
 };
 use serde_json::{Value, json};
 
-use super::{App, answers::Status, openapi::Document};
-use crate::{event, problem::Problem, sessions::Sessions, streams::stream_name};
+use super::{
+    App,
+    answers::{Me, Status},
+    openapi::Document,
+};
+use crate::{
+    access::{Caller, Role},
+    event,
+    problem::Problem,
+    sessions::Sessions,
+    streams::stream_name,
+};
 
 /// A probe that takes longer finds a server that is not ready.
 const PROBE: Duration = Duration::from_secs(5);
@@ -76,6 +86,19 @@ pub(super) async fn about() -> Json<Value> {
             "openapi": "/openapi.json",
         },
     }))
+}
+
+/// Who the caller is here, and what the token allows.
+#[utoipa::path(get, path = "/v1/me", responses((status = 200, body = Me)))]
+pub(super) async fn me(Extension(caller): Extension<Caller>) -> Json<Me> {
+    Json(match caller {
+        Caller::Owner => Me { name: None, role: Role::Manage.as_str(), sessions: None },
+        Caller::Named(grant) => Me {
+            name: Some(grant.name.clone()),
+            role: grant.role.as_str(),
+            sessions: grant.sessions.clone(),
+        },
+    })
 }
 
 /// This document.

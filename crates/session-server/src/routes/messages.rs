@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
 use serde::Deserialize;
 use session_protocol::{AgentSpec, Message};
 use utoipa::ToSchema;
@@ -78,8 +83,12 @@ pub(super) async fn send(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
+    headers: HeaderMap,
     Body(body): Body<Send>,
 ) -> Result<Json<Sent>, Problem> {
+    // RFC 9110 §13.1.1: `If-Match: *` is only for what exists. Upstream's clients make a session by writing to it.
+    let exists = headers.get(header::IF_MATCH).is_some_and(|value| value.as_bytes() == b"*");
+    let open = if exists { Open::Existing } else { Open::New };
     let role = body.role.unwrap_or(Role::User);
     if role != Role::User {
         // L15: agents take it for their instructions or for words of their own.
@@ -97,7 +106,7 @@ pub(super) async fn send(
         txid: uuid("txid", body.txid)?,
         mode: body.mode,
     };
-    let message_id = app.sessions.with(&session, Open::New, |session| session.send(new)).await?;
+    let message_id = app.sessions.with(&session, open, |session| session.send(new)).await?;
     Ok(Json(Sent { message_id }))
 }
 

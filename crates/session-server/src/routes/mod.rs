@@ -55,6 +55,7 @@ pub(crate) struct App {
 fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::begin())
         .routes(routes!(info::about))
+        .routes(routes!(info::me))
         .routes(routes!(info::openapi))
         .routes(routes!(info::metrics))
         .routes(routes!(info::health))

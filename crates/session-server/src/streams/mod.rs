@@ -7,6 +7,7 @@ mod remote;
 mod request;
 mod routed;
 mod store;
+mod stored;
 
 use async_trait::async_trait;
 use axum::{body::Body, http::Request, response::Response};
@@ -15,6 +16,7 @@ use futures::stream::BoxStream;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
+pub use stored::stored_sessions;
 
 /// Where the public read route is mounted, here and in every Durable Streams server.
 pub(crate) const MOUNT: &str = "/v1/stream";

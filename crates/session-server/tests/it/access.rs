@@ -282,3 +282,28 @@ async fn a_path_that_is_no_text_is_a_mistake_whoever_asks() {
     }
     assert_eq!(call(&rig, "wrong", Method::GET, "/v1/sessions/%ff", json!(null)).await.0, 401);
 }
+
+#[tokio::test]
+async fn a_token_is_told_what_it_allows() {
+    let (rig, tokens) = rig().await;
+    let ann = tokens.create("ann", Role::Chat, Some(&["s".to_owned()])).unwrap();
+    let me = |token| call(&rig, token, Method::GET, "/v1/me", json!(null));
+    assert_eq!(me("owner").await, (StatusCode::OK, json!({"role": "manage"})));
+    let told = json!({"name": "ann", "role": "chat", "sessions": ["s"]});
+    assert_eq!(me(ann.expose()).await, (StatusCode::OK, told));
+    assert_eq!(me("none").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_a_server_tells_its_sessions() {
+    let (rig, _) = rig().await;
+    for session in ["one", "b c"] {
+        let path = format!("/v1/sessions/{}", session.replace(' ', "%20"));
+        assert!(call(&rig, "owner", Method::PUT, &path, json!({})).await.0.is_success());
+    }
+    let copy = rig.copied_files();
+    let stored = session_server::stored_sessions(copy.path()).unwrap();
+    assert_eq!(stored, ["one", "b c"].map(str::to_owned).into());
+    let empty = tempfile::tempdir().unwrap();
+    assert!(session_server::stored_sessions(empty.path()).unwrap().is_empty());
+}

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    rig::{DEADLINE, Log, Rig},
+    rig::{DEADLINE, Log, Rig, answer},
     streams::{Process, SmallDisk},
 };
 
@@ -422,4 +422,21 @@ async fn a_forged_epoch_of_the_server_itself_stops_nothing() {
         }
     }
     assert_eq!(Log { items: rig.talk("s").items().await }.count("whole-message"), 11);
+}
+
+#[tokio::test]
+async fn a_word_for_what_exists_makes_no_session() {
+    let rig = Rig::new().await;
+    let say = |session: &str| {
+        let path = format!("/v1/sessions/{session}/messages");
+        let request = rig.request(Method::POST, &path).header("if-match", "*");
+        answer(request.json(&json!({"content": "hello"})))
+    };
+    assert_eq!(say("never").await.0, 404);
+    assert_eq!(rig.get("/v1/sessions/never").await.0, 404);
+    assert!(rig.call(Method::PUT, "/v1/sessions/made", json!({})).await.0.is_success());
+    assert_eq!(say("made").await.0, 200);
+    assert!(rig.call(Method::DELETE, "/v1/sessions/made", json!(null)).await.0.is_success());
+    let (status, body) = say("made").await;
+    assert!(status == 404 || status == 410, "{status} {body}");
 }

@@ -5,28 +5,29 @@ import type {
   Approval,
   Bootstrap,
   Diff,
+  Direction,
   FeedBatch,
   FeedChange,
   Item,
   ItemMeta,
   ModelCheck,
   OutboxItem,
-  Page,
   Part,
   SearchHit,
   SearchPage,
   SearchRequest,
   SessionMeta,
   SessionSummary,
-  SessionView,
   Settings,
   WaitingApproval,
 } from '../contract';
 import { AFTER_APPROVAL, AFTER_DENIAL, ANSWER, call, item, newId, text, THINKING } from './content';
 import { applyScene, type SceneName } from './scenes';
 
-/** Items a session is opened with; the rest comes by paging. */
-const WINDOW = 60;
+/** Items a session is opened with, and those of a page. */
+const PAGE = 60;
+/** Items that are kept when the window moves on. */
+const KEPT = 5 * PAGE;
 /** The pace of the scripted agent: letters per chunk, ms between chunks. */
 const CHUNK = 9;
 const PACE = 24;
@@ -34,8 +35,10 @@ const PACE = 24;
 export interface ScriptedSession {
   summary: SessionSummary;
   items: Item[];
-  /** Index in `items` of the first one the feed knows. */
+  /** Index in `items` of the first one that the window has. */
   base: number;
+  /** Index behind the last one that the window has; null while it follows the end. */
+  end: number | null;
   meta: SessionMeta;
   draft: string | null;
   /** Answers to approvals that wait to be sent. */
@@ -83,13 +86,8 @@ export class ScriptedBackend implements Backend {
 
   bootstrap(): Promise<Bootstrap> {
     this.#shown = this.first;
-    const open = this.first === null ? null : this.sessions.get(this.first);
     return Promise.resolve({
-      epoch: this.#epoch,
-      to: this.#to,
-      sessions: this.#summaries(),
-      approvals: this.#approvals(),
-      open: open === null || open === undefined ? null : { sessionId: open.summary.id, ...this.#view(open) },
+      batch: this.#resetBatch(),
       settings: this.settings,
       notices: this.notices,
       platform: 'linux',
@@ -126,34 +124,45 @@ export class ScriptedBackend implements Backend {
     // Nobody waits for it in a browser.
   }
 
-  showSession(sessionId: string | null, around?: string): Promise<void> {
-    this.#shown = sessionId;
-    const session = sessionId === null ? undefined : this.sessions.get(sessionId);
-    if (session !== undefined) {
-      const middle = session.items.findIndex(({ id }) => id === around);
-      session.base = Math.max(0, middle === -1 ? session.items.length - WINDOW : middle - WINDOW / 2);
-      this.#publish({ type: 'meta', meta: session.meta });
-      this.#publish({ type: 'diff', sessionId: session.summary.id, diff: this.#reset(session) });
-    }
-    return Promise.resolve();
-  }
-
-  pageAfter(): Promise<void> {
-    // What is shown here always reaches to the end.
-    return Promise.resolve();
-  }
-
-  async openSession(sessionId: string): Promise<SessionView> {
+  async showSession(sessionId: string | null, around?: string): Promise<void> {
     await pause(4);
-    return structuredClone(this.#view(this.#get(sessionId)));
+    const session = sessionId === null ? null : this.#get(sessionId);
+    this.#shown = sessionId;
+    if (session === null) return;
+    const { items } = session;
+    const middle = items.findIndex(({ id }) => id === around);
+    session.base = Math.max(0, middle === -1 ? items.length - PAGE : middle - PAGE / 2);
+    session.end = middle === -1 || middle + PAGE / 2 >= items.length ? null : middle + PAGE / 2;
+    for (const change of this.#opening(session)) this.#publish(change);
   }
 
-  async pageBefore(sessionId: string, before: string, limit: number): Promise<Page> {
-    await pause(30);
-    const { items } = this.#get(sessionId);
-    const at = items.findIndex(({ id }) => id === before);
-    const start = Math.max(0, at - limit);
-    return structuredClone({ items: items.slice(start, Math.max(0, at)), hasMoreBefore: start > 0 });
+  async page(sessionId: string, direction: Direction): Promise<void> {
+    await pause(this.pace);
+    if (this.#shown !== sessionId) return;
+    const session = this.#get(sessionId);
+    if (direction === 'before') {
+      const base = Math.max(0, session.base - PAGE);
+      this.#diff(session, { op: 'extend', side: 'before', items: session.items.slice(base, session.base), hasMore: base > 0 });
+      session.base = base;
+      this.#trim(session, 'after');
+    } else {
+      if (session.end !== null) {
+        const end = session.end + PAGE;
+        const hasMore = end < session.items.length;
+        this.#diff(session, { op: 'extend', side: 'after', items: session.items.slice(session.end, end), hasMore });
+        session.end = hasMore ? end : null;
+      }
+      this.#trim(session, 'before');
+    }
+  }
+
+  #trim(session: ScriptedSession, side: Direction): void {
+    const end = session.end ?? session.items.length;
+    const count = end - session.base - KEPT;
+    if (count <= 0) return;
+    if (side === 'before') session.base += count;
+    else session.end = end - count;
+    this.#diff(session, { op: 'trim', side, count });
   }
 
   /** As the real one, but for the index and the ranking: the newest first. */
@@ -282,10 +291,11 @@ export class ScriptedBackend implements Backend {
 
   discardEntry(entryId: string): Promise<void> {
     for (const session of this.sessions.values()) {
-      const at = session.items.findIndex(({ delivery }) => delivery?.entryId === entryId);
-      if (at === -1) continue;
-      this.#publish({ type: 'diff', sessionId: session.summary.id, diff: { op: 'remove', index: at - session.base } });
-      session.items.splice(at, 1);
+      const message = session.items.find(({ delivery }) => delivery?.entryId === entryId);
+      if (message === undefined) continue;
+      const index = this.#index(session, message);
+      session.items.splice(session.items.indexOf(message), 1);
+      if (index !== null) this.#diff(session, { op: 'remove', index });
       this.#changed(session);
     }
     for (const session of this.sessions.values()) {
@@ -297,8 +307,8 @@ export class ScriptedBackend implements Backend {
 
   saveDraft(sessionId: string, value: string): Promise<void> {
     const session = this.#get(sessionId);
-    session.draft = value;
-    session.summary.draft = value === '' ? null : value;
+    session.draft = value === '' ? null : value;
+    session.summary.draft = session.draft;
     this.#listChanged();
     return Promise.resolve();
   }
@@ -384,7 +394,8 @@ export class ScriptedBackend implements Backend {
         ...more,
       },
       items,
-      base: Math.max(0, items.length - WINDOW),
+      base: Math.max(0, items.length - PAGE),
+      end: null,
       meta: {
         sessionId: id,
         title,
@@ -551,18 +562,21 @@ export class ScriptedBackend implements Backend {
   #insert(session: ScriptedSession, message: Item): void {
     session.items.push(message);
     session.summary.lastActivityAt = message.createdAt;
-    this.#diff(session, { op: 'insert', index: session.items.length - 1 - session.base, item: message });
+    const index = this.#index(session, message);
+    if (index !== null) this.#diff(session, { op: 'insert', index, item: message });
   }
 
   #part(session: ScriptedSession, message: Item, part: number, value: Part): void {
     message.parts[part] = value;
-    this.#diff(session, { op: 'part', index: this.#index(session, message), id: message.id, part, value });
+    const index = this.#index(session, message);
+    if (index !== null) this.#diff(session, { op: 'part', index, id: message.id, part, value });
   }
 
   #patch(session: ScriptedSession, message: Item, part: number, piece: string): void {
     const target = message.parts[part];
     if (target?.type === 'text' || target?.type === 'reasoning') target.text += piece;
-    this.#diff(session, { op: 'patch', index: this.#index(session, message), id: message.id, part, text: piece });
+    const index = this.#index(session, message);
+    if (index !== null) this.#diff(session, { op: 'patch', index, id: message.id, part, text: piece });
   }
 
   #meta(session: ScriptedSession, message: Item, change: Partial<ItemMeta>): void {
@@ -570,11 +584,14 @@ export class ScriptedBackend implements Backend {
     const meta: ItemMeta & { id?: unknown; parts?: unknown } = { ...message };
     delete meta.id;
     delete meta.parts;
-    this.#diff(session, { op: 'meta', index: this.#index(session, message), id: message.id, item: meta });
+    const index = this.#index(session, message);
+    if (index !== null) this.#diff(session, { op: 'meta', index, id: message.id, item: meta });
   }
 
-  #index(session: ScriptedSession, message: Item): number {
-    return session.items.indexOf(message) - session.base;
+  /** Where the window has a message; null when it does not. */
+  #index({ items, base, end }: ScriptedSession, message: Item): number | null {
+    const at = items.indexOf(message);
+    return at < base || at >= (end ?? items.length) ? null : at - base;
   }
 
   #diff(session: ScriptedSession, diff: Diff): void {
@@ -604,23 +621,19 @@ export class ScriptedBackend implements Backend {
       { type: 'approvals', approvals: this.#approvals() },
     ];
     const shown = this.#shown === null ? undefined : this.sessions.get(this.#shown);
-    if (shown !== undefined) {
-      changes.push({ type: 'meta', meta: shown.meta }, { type: 'diff', sessionId: shown.summary.id, diff: this.#reset(shown) });
-    }
+    if (shown !== undefined) changes.push(...this.#opening(shown));
     return { epoch: this.#epoch, from: 0, to: this.#to, reset: true, changes: structuredClone(changes) };
   }
 
-  #reset(session: ScriptedSession): Diff {
-    return { op: 'reset', items: session.items.slice(session.base), hasMoreBefore: session.base > 0 };
-  }
-
-  #view(session: ScriptedSession): SessionView {
-    return {
-      items: structuredClone(session.items.slice(session.base)),
-      hasMoreBefore: session.base > 0,
-      meta: structuredClone(session.meta),
-      draft: session.draft === null ? null : { text: session.draft, savedAt: new Date().toISOString() },
-    };
+  /** What the feed says of a session that begins to be shown. */
+  #opening({ summary: { id: sessionId }, meta, draft, items, base, end }: ScriptedSession): FeedChange[] {
+    const shown = items.slice(base, end ?? items.length);
+    const reset: Diff = { op: 'reset', items: shown, hasMoreBefore: base > 0, hasMoreAfter: end !== null };
+    return [
+      { type: 'meta', meta },
+      ...(draft === null ? [] : [{ type: 'draft' as const, sessionId, draft: { text: draft, savedAt: new Date().toISOString() } }]),
+      { type: 'diff', sessionId, diff: reset },
+    ];
   }
 
   #summaries(): SessionSummary[] {

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use session_protocol::{Message, Part};
 
 use super::*;
+use crate::diff::Direction;
 use crate::item::Item;
-use crate::view::{Stretch, View};
+use crate::view::{Bounds, Stretch, View};
 
 const EPOCH: u64 = 7;
 
@@ -50,6 +51,12 @@ enum Step {
     ReadForeign,
     /// The window shows the session anew.
     Show,
+    /// The reader moves on.
+    Page {
+        direction: Direction,
+        len: usize,
+        more: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -68,12 +75,28 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4usize).prop_map(|back| Step::ReadAgain { back }),
         1 => Just(Step::ReadForeign),
         1 => Just(Step::Show),
+        2 => page(Just(Direction::Before)),
+        1 => page(Just(Direction::After)),
     ]
 }
+
+fn page(direction: impl Strategy<Value = Direction>) -> impl Strategy<Value = Step> {
+    (direction, 1..150usize, any::<bool>()).prop_map(|(direction, len, more)| Step::Page {
+        direction,
+        len,
+        // There is always something before.
+        more: more || direction == Direction::Before,
+    })
+}
+
+/// The position of the first message that is inserted: older ones are had by paging.
+const START: u64 = 1_000_000;
 
 /// The session's side: the reader's view, and whether the reader is told of it.
 struct Source {
     view: View,
+    /// What a reader has that gets every diff.
+    shown: Vec<Item>,
     ids: Vec<u32>,
     next: u32,
     attached: bool,
@@ -83,6 +106,7 @@ struct Source {
 impl Source {
     fn publish(&mut self, diffs: Vec<Diff>) {
         for diff in diffs {
+            diff.clone().apply(&mut self.shown).expect("the view's own diffs fit");
             if self.attached {
                 self.attached = self.queue.push_diff(diff);
             }
@@ -90,7 +114,9 @@ impl Source {
     }
 
     fn attach(&mut self) {
-        self.attached = self.queue.push_diff(self.view.reset());
+        let items = self.shown.clone();
+        let reset = Diff::Reset { items, has_more_before: true, has_more_after: false };
+        self.attached = self.queue.push_diff(reset);
     }
 
     fn pick(&self, at: usize) -> Option<String> {
@@ -115,7 +141,7 @@ impl Source {
                 self.next += 1;
                 self.ids.push(self.next);
                 let item = item(self.next, "begin");
-                self.view.insert_remote(u64::from(self.next), item, &mut diffs);
+                self.view.insert_remote(START + u64::from(self.next), item, &mut diffs);
             }
             Step::Append { at, len } => {
                 if let Some(id) = self.pick(*at) {
@@ -167,14 +193,27 @@ impl Source {
                 self.queue.show(true);
                 self.attach();
             }
+            Step::Page { direction, len, more } => {
+                let bounds = self.view.bounds();
+                let items = (0..*len).map(|n| {
+                    self.next += 1;
+                    self.ids.push(self.next);
+                    let position = match direction {
+                        Direction::Before => bounds.from.unwrap_or(0) + n as u64 - *len as u64,
+                        Direction::After => bounds.until.unwrap_or(0) + n as u64 + 1,
+                    };
+                    (position, item(self.next, "begin"))
+                });
+                let items = items.collect();
+                self.view.extend(*direction, items, *more, vec![], &mut diffs);
+            }
             Step::Read | Step::ReadAgain { .. } | Step::ReadForeign => {}
         }
         self.publish(diffs);
     }
 
     fn parts(&self, id: &str) -> usize {
-        let Diff::Reset { items, .. } = self.view.reset() else { unreachable!() };
-        items.iter().find(|item| item.id == id).map_or(1, |item| item.parts.len())
+        self.shown.iter().find(|item| item.id == id).map_or(1, |item| item.parts.len())
     }
 }
 
@@ -211,9 +250,11 @@ impl Reader {
 }
 
 fn run(steps: &[Step], cap: usize) -> Result<(), TestCaseError> {
-    let nothing = Stretch { items: vec![], has_more_before: false, has_more_after: false };
+    let bounds = Bounds { from: Some(START), until: None };
+    let nothing = Stretch { items: vec![], bounds };
     let mut source = Source {
         view: View::new(nothing, []),
+        shown: vec![],
         ids: vec![],
         next: 0,
         attached: false,
@@ -252,8 +293,10 @@ fn run(steps: &[Step], cap: usize) -> Result<(), TestCaseError> {
     if let Some(read) = source.read(EPOCH, reader.has) {
         reader.fold(read)?;
     }
+    prop_assert_eq!(&reader.items, &source.shown);
+    // Of the view itself only what is near the end has content.
     let Diff::Reset { items, .. } = source.view.reset() else { unreachable!() };
-    let tail = reader.items.len().saturating_sub(items.len());
+    let tail = reader.items.len() - items.len();
     prop_assert_eq!(&reader.items[tail..], &items[..]);
     Ok(())
 }
@@ -324,6 +367,21 @@ fn a_reader_that_does_not_read_does_not_make_the_queue_grow() {
     }
     assert!(refused > 9_000, "after the cap nothing more is taken");
     assert_eq!(queue.read(EPOCH, 1), Answer::NeedsReset);
+}
+
+#[test]
+fn a_page_larger_than_the_cap_is_handed_out_and_a_second_one_waits_for_no_room() {
+    let mut queue = Queue::new(EPOCH, 10_000);
+    queue.show(true);
+    queue.push_diff(Diff::Reset { items: vec![], has_more_before: true, has_more_after: false });
+    let start = ready(queue.read(EPOCH, 0)).to;
+    let items = vec![item(1, &"x".repeat(20_000))];
+    let page = Diff::Extend { side: Direction::Before, items, has_more: true };
+    assert!(queue.push_diff(page.clone()));
+    assert!(queue.push_diff(patch(0, "a")), "what follows it has room");
+    assert_eq!(ready(queue.read(EPOCH, start)).edits[0], Edit::Diff(page.clone()));
+    assert!(!queue.push_diff(page), "a reader that does not read does not make the queue grow");
+    assert_eq!(queue.read(EPOCH, start), Answer::NeedsReset);
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{crash, delta, open, replay, shown, take_in};
+use super::{crash, delta, open, opened, replay, shown, take_in};
 use crate::session::restore::Session;
-use crate::view::PAGE;
 
 #[tokio::test]
 async fn a_full_disk_stops_writing_keeps_showing_and_loses_nothing() {
@@ -25,7 +24,7 @@ async fn a_full_disk_stops_writing_keeps_showing_and_loses_nothing() {
     assert!(result.as_ref().is_err_and(crate::store::StoreError::is_disk_full), "{result:?}");
     session.committed(&result);
     assert!(session.shared.notices().iter().any(|notice| notice.message.contains("disk is full")));
-    let shown_now = session.opened(PAGE).expect("it is shown").items;
+    let shown_now = opened(&mut session);
     assert_eq!(shown_now, shown(&replay(&log)));
 
     pages(&session, 10_000).await.expect("there is room again");
@@ -36,5 +35,5 @@ async fn a_full_disk_stops_writing_keeps_showing_and_loses_nothing() {
     assert!(session.shared.notices().is_empty(), "it is settled");
     crash(session);
     let mut session = open(dir.path()).await;
-    assert_eq!(session.opened(PAGE).expect("it is stored").items, shown_now);
+    assert_eq!(opened(&mut session), shown_now);
 }

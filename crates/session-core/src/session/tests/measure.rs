@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{commit, crash, open, take_in};
 use crate::search::{self, SearchRequest};
-use crate::view::PAGE;
 
 const WORDS: &str = "the of and a to in is you that it he was for on are as with his they at be this \
     have from or one had by word but not what all were we when your can said there use an each which \
@@ -147,7 +146,7 @@ async fn measure() {
             let mut session = open(dir.path()).await;
             let engine = processor() - started;
             let started = processor();
-            let view = session.opened(PAGE).expect("it opens");
+            let items = super::opened(&mut session);
             let window = processor() - started;
             let started = processor();
             let again = crate::session::restore::Session::restore(&session.shared, super::ID);
@@ -155,7 +154,7 @@ async fn measure() {
             drop(again);
             eprintln!(
                 "  open {round}: {} items, store {engine:?}, restore {restore:?}, window {window:?}, resident {} MB",
-                view.items.len(),
+                items.len(),
                 resident()
             );
             if round == 2 {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use session_protocol::SessionFold;
 
-use super::{Window, chunk, commit, crash, open, read_from, replay, shown, take_in};
+use super::{Window, chunk, commit, crash, open, opened, read_from, replay, shown, take_in};
 use crate::session::restore::Session;
 use crate::view::PAGE;
 
@@ -14,46 +14,46 @@ use crate::view::PAGE;
 #[derive(Debug, Clone)]
 enum Event {
     Say {
-        message: u8,
+        message: u16,
     },
     Start {
-        message: u8,
+        message: u16,
     },
     Text {
-        message: u8,
+        message: u16,
         text: String,
     },
     Call {
-        message: u8,
+        message: u16,
         call: u8,
     },
     Ask {
-        message: u8,
+        message: u16,
         call: u8,
     },
     Answer {
-        message: u8,
+        message: u16,
         call: u8,
         approved: bool,
     },
     Result {
-        message: u8,
+        message: u16,
         call: u8,
     },
     Finish {
-        message: u8,
+        message: u16,
     },
     /// The chunk before the last comes again.
     Repeat {
-        message: u8,
+        message: u16,
     },
     /// A chunk comes after one with a greater number.
     Late {
-        message: u8,
+        message: u16,
         text: String,
     },
     Delete {
-        message: u8,
+        message: u16,
     },
     Agent {
         agent: u8,
@@ -65,7 +65,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let message = 0..5u8;
+    let message = 0..5u16;
     let call = 0..3u8;
     let text = "[a-zé ]{1,12}";
     prop_oneof![
@@ -93,16 +93,16 @@ fn event() -> impl Strategy<Value = Event> {
 fn log(events: &[Event]) -> Vec<Bytes> {
     let mut seqs = [0u32; 256];
     let mut items = Vec::new();
-    let mut titles = 100u8;
+    let mut titles = 100u16;
     for event in events {
-        let mut next = |message: u8| {
+        let mut next = |message: u16| {
             let seq = seqs[usize::from(message)];
             // Every fourth number is left out, for those that come late.
             seqs[usize::from(message)] = if seq % 4 == 2 { seq + 2 } else { seq + 1 };
             seq
         };
         let bot = |message, seq, value: Value| chunk(message, seq, "bot", "assistant", &value);
-        let id = |message: u8, call: u8| format!("call{message}-{call}");
+        let id = |message: u16, call: u8| format!("call{message}-{call}");
         let item = match event {
             Event::Say { message } => {
                 let said = json!({"type": "whole-message", "message": {
@@ -228,8 +228,8 @@ fn check(
     window: Option<&mut Window>,
     truth: &SessionFold,
 ) -> Result<(), TestCaseError> {
-    let view = session.opened(PAGE).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    prop_assert_eq!(&view.items, &shown(truth), "what opens");
+    let opened = opened(session);
+    prop_assert_eq!(&opened, &shown(truth), "what opens");
     prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
     session.complete_fold();
     prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
@@ -240,7 +240,7 @@ fn check(
     if let Some(window) = window {
         window.pull(session);
         let from = window.items.len().saturating_sub(PAGE);
-        prop_assert_eq!(&window.items[from..], &view.items[..], "the window that followed along");
+        prop_assert_eq!(&window.items[from..], &opened[..], "the window that followed along");
     }
     Ok(())
 }

@@ -1,0 +1,80 @@
+//! Asks one server for its sessions, again and again, beside the hub: a server that hangs keeps
+//! neither the hub nor another server waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::HubEvent;
+use super::listing::{self, Listed};
+use crate::server::Server;
+use crate::shared::Shared;
+use crate::summary::{Connection, ConnectionState};
+
+/// How often the list is fetched.
+const LIST_EVERY: Duration = Duration::from_secs(15);
+/// How soon after a failure the server is asked again.
+const RETRY_AFTER: Duration = Duration::from_secs(3);
+
+/// Runs until the server is removed or the engine ends.
+pub(crate) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
+    let mut connected = server.connected.subscribe();
+    loop {
+        let state = match *connected.borrow_and_update() {
+            Some(_) => ConnectionState::Connecting,
+            None => ConnectionState::Offline,
+        };
+        tell(&shared, &server, Connection { state, ..Connection::default() });
+        tokio::select! {
+            biased;
+            () = server.cancel.cancelled() => return,
+            changed = connected.changed() => if changed.is_err() { return },
+            () = list(&shared, &server) => {}
+        }
+    }
+}
+
+/// Asks for ever; the caller stops it.
+async fn list(shared: &Shared, server: &Server) {
+    loop {
+        // Its clients may have been made anew.
+        let Some(connected) = server.connected.borrow().clone() else {
+            return std::future::pending().await;
+        };
+        let pause = match listing::fetch(&connected).await {
+            Ok(sessions) => {
+                listed(shared, server, sessions);
+                LIST_EVERY
+            }
+            Err(failure) => {
+                tell(shared, server, listing::describe(failure));
+                RETRY_AFTER
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = server.ask.notified() => {}
+        }
+    }
+}
+
+fn listed(shared: &Shared, server: &Server, sessions: Vec<Listed>) {
+    if server.status.borrow().state != ConnectionState::Live {
+        server.succeeded();
+    }
+    let synced_at = Some(crate::clock::now_text());
+    // First the sessions: who sees the server live sees them, too.
+    let _ = shared.hub.send(HubEvent::Listed { server: server.id.clone(), sessions });
+    let state = ConnectionState::Live;
+    tell(shared, server, Connection { state, synced_at, ..Connection::default() });
+}
+
+fn tell(shared: &Shared, server: &Server, connection: Connection) {
+    let is_news = server.status.send_if_modified(|known| {
+        let is_news = known.state != connection.state || known.message != connection.message;
+        *known = connection;
+        is_news
+    });
+    if is_news {
+        shared.publish_servers();
+    }
+}
