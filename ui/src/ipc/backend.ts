@@ -3,6 +3,7 @@ import type {
   Bootstrap,
   Direction,
   FeedBatch,
+  ListQuery,
   ModelCheck,
   SearchPage,
   SearchRequest,
@@ -44,7 +45,10 @@ export interface Backend {
   /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
   page(sessionId: string, direction: Direction): Promise<void>;
 
-  /** Looks through all that was said, in every session; offline, within a few milliseconds. */
+  /** Says which rows of the list of sessions are wanted. Those that are not here come with the feed. */
+  listSessions(query: ListQuery): Promise<void>;
+
+  /** Looks through all that was said, in every session, and all titles; offline, within a few milliseconds. */
   search(request: SearchRequest): Promise<SearchPage>;
 
   createSession(title: string | null, agents: AgentSpec[]): Promise<string>;

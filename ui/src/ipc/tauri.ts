@@ -7,6 +7,7 @@ import type {
   Bootstrap,
   Direction,
   FeedBatch,
+  ListQuery,
   ModelCheck,
   SearchPage,
   SearchRequest,
@@ -60,6 +61,10 @@ export class TauriBackend implements Backend {
 
   page(sessionId: string, direction: Direction): Promise<void> {
     return call('page', { sessionId, direction });
+  }
+
+  listSessions(query: ListQuery): Promise<void> {
+    return call('list_sessions', { query });
   }
 
   search(request: SearchRequest): Promise<SearchPage> {

@@ -35,7 +35,7 @@ export class AppState {
     this.composer = new ComposerState(backend);
     this.shell = new Shell(backend, boot.notices);
     this.settings = new SettingsState(backend, boot.settings);
-    this.sessions = new Sessions(decisions, this.announcer);
+    this.sessions = new Sessions(backend, decisions, this.announcer);
     this.current = new CurrentSession(backend, this.sessions, decisions, this.shell, this.announcer);
     // The host shows what it showed before.
     const shown = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
@@ -173,7 +173,7 @@ export class AppState {
       case 'servers':
         return true;
       case 'sessions':
-        this.sessions.list = change.sessions;
+        this.sessions.take(change);
         return true;
       case 'approvals':
         this.sessions.takeApprovals(change.approvals);

@@ -10,6 +10,7 @@ import type {
   FeedChange,
   Item,
   ItemMeta,
+  ListQuery,
   ModelCheck,
   OutboxItem,
   Part,
@@ -19,8 +20,10 @@ import type {
   SessionMeta,
   SessionSummary,
   Settings,
+  TitleHit,
   WaitingApproval,
 } from '../contract';
+import { edits, headsOf, type Listed } from './heads';
 import { AFTER_APPROVAL, AFTER_DENIAL, ANSWER, call, item, newId, text, THINKING } from './content';
 import { applyScene, type SceneName } from './scenes';
 
@@ -79,6 +82,9 @@ export class ScriptedBackend implements Backend {
   #to = 0;
   #shown: string | null = null;
   #waiting: (() => void)[] = [];
+  #wanted: ListQuery['rows'] = {};
+  /** The heads of the list as the window was told of them. */
+  #heads = new Map<string, Listed>();
 
   constructor(scene: string) {
     applyScene(this, scene as SceneName);
@@ -165,6 +171,24 @@ export class ScriptedBackend implements Backend {
     this.#diff(session, { op: 'trim', side, count });
   }
 
+  listSessions({ rows }: ListQuery): Promise<void> {
+    this.#wanted = rows;
+    this.#listChanged();
+    return Promise.resolve();
+  }
+
+  /** Sessions whose title has every word, where the first of each is. */
+  #titles(query: string): TitleHit[] {
+    const words = query.toLowerCase().replace(/["“”]/g, ' ').split(/\s+/).filter((word) => word !== '');
+    return this.#summaries().flatMap((session) => {
+      const title = session.title.toLowerCase();
+      if (words.length === 0 || !words.every((word) => title.includes(word))) return [];
+      const ranges = words.map((word) => ({ start: title.indexOf(word), end: title.indexOf(word) + word.length }));
+      ranges.sort((a, b) => a.start - b.start);
+      return [{ session, ranges: ranges.filter(({ start }, at) => at === 0 || start >= (ranges[at - 1]?.end ?? 0)) }];
+    });
+  }
+
   /** As the real one, but for the index and the ranking: the newest first. */
   async search({ query, offset, limit }: SearchRequest): Promise<SearchPage> {
     await pause(5);
@@ -189,7 +213,8 @@ export class ScriptedBackend implements Backend {
       }
     }
     const sessions = new Set(hits.map(({ sessionId }) => sessionId)).size;
-    return { hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
+    const titles = offset === 0 ? this.#titles(query) : [];
+    return { titles, hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
   }
 
   createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
@@ -605,7 +630,10 @@ export class ScriptedBackend implements Backend {
   }
 
   #listChanged(): void {
-    this.#publish({ type: 'sessions', sessions: this.#summaries() });
+    const heads = headsOf(this.#summaries(), this.#wanted);
+    const servers = edits(this.#heads, heads);
+    this.#heads = structuredClone(heads);
+    if (servers.length > 0) this.#publish({ type: 'sessions', reset: false, servers });
   }
 
   #publish(change: FeedChange): void {
@@ -616,8 +644,9 @@ export class ScriptedBackend implements Backend {
   }
 
   #resetBatch(): FeedBatch {
+    this.#heads = structuredClone(headsOf(this.#summaries(), this.#wanted));
     const changes: FeedChange[] = [
-      { type: 'sessions', sessions: this.#summaries() },
+      { type: 'sessions', reset: true, servers: edits(new Map(), this.#heads) },
       { type: 'approvals', approvals: this.#approvals() },
     ];
     const shown = this.#shown === null ? undefined : this.sessions.get(this.#shown);
