@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import type { SessionSummary } from '../ipc/contract';
-import { drawn, groupsOf, held, topOf } from './sessionlist';
+import type { ServerSummary, SessionSummary } from '../ipc/contract';
+import { drawn, groupsByServer, groupsOf, held, topOf } from './sessionlist';
 
 const NOW = Date.parse('2026-11-20T12:00:00Z');
 const HOUR = 3_600_000;
@@ -20,7 +20,15 @@ function session(id: string, ago: number): SessionSummary {
   };
 }
 
-const SIZES = { row: 50, heading: 30 };
+const SERVERS = ['local', 'team', 'lab'].map((id): ServerSummary => ({
+  id,
+  name: id,
+  url: null,
+  forgotten: false,
+  connection: { state: id === 'lab' ? 'refused' : 'live', code: null, message: null, retryAt: null, syncedAt: null },
+}));
+
+const SIZES = { row: 50, heading: 30, head: 45, troubledHead: 60 };
 const MANY = Array.from({ length: 10_000 }, (_, at) => session(String(at), at * HOUR));
 
 function ids(groups: ReturnType<typeof groupsOf>): string[] {
@@ -52,5 +60,32 @@ describe('the list of sessions', () => {
     expect(ids(groups)).toEqual(['a', 'b', 'c', 'new']);
     expect(groups.map(({ name }) => name)).toEqual([...before.map(({ name }) => name), 'New']);
     expect(ids(held([], now))).toHaveLength(4);
+  });
+
+  it('has a section for each server, and in each the most recent first', () => {
+    const groups = groupsByServer([session('local/a', 2 * HOUR), session('team/b', 0), session('local/c', HOUR), session('gone/d', 0)], SERVERS, new Set());
+    expect(groups.map(({ name }) => name)).toEqual(['local', 'team', 'lab']);
+    expect(ids(groups)).toEqual(['local/c', 'local/a', 'team/b']);
+    const folded = groupsByServer([session('local/a', HOUR)], SERVERS, new Set(['local']));
+    expect(folded.map(({ sessions, home }) => [sessions.length, home?.count])).toEqual([[0, 1], [0, 0], [0, 0]]);
+  });
+
+  it('draws the very rows that are in view below the heads of servers', () => {
+    const many = MANY.map((one, at) => ({ ...one, id: `${SERVERS[at % 3]?.id ?? ''}/${one.id}` }));
+    const groups = groupsByServer(many, SERVERS, new Set(['local']));
+    const top = topOf(groups, 'lab/5000', SIZES) ?? 0;
+    // Two plain heads, the sessions of one server, and a head that says what is wrong.
+    expect(top).toBe(45 + 45 + 3_333 * 50 + 60 + 1_666 * 50);
+    const stretches = drawn(groups, top, top + 800, SIZES);
+    const shown = groups.flatMap(({ sessions }, at) => sessions.slice(stretches[at]?.from, stretches[at]?.to)).map(({ id }) => id);
+    expect(shown).toContain('lab/5000');
+    expect(shown.length).toBeLessThan(40);
+  });
+
+  it('keeps what is folded folded while the order is held', () => {
+    const before = groupsByServer([session('local/a', HOUR), session('team/b', 0)], SERVERS, new Set(['local']));
+    const groups = held(before, [session('local/a', 0), session('local/new', 0), session('team/new', 0), session('team/b', 0)]);
+    expect(ids(groups)).toEqual(['team/b', 'team/new']);
+    expect(groups.map(({ name }) => name)).toEqual(['local', 'team', 'lab', 'New']);
   });
 });

@@ -1,10 +1,22 @@
 import { parseTime, period } from '../components/format';
-import type { SessionSummary } from '../ipc/contract';
+import type { ServerSummary, SessionSummary } from '../ipc/contract';
+import { homeIdOf } from '../state/servers.svelte';
+import { stateOf } from './serverstate';
 
 /** Sessions under one heading. */
 export interface Group {
   name: string;
   sessions: SessionSummary[];
+  /** The server that they live on, where there are several: its head stands for the heading. */
+  home: Home | null;
+}
+
+/** A server and what it has, listed or folded away. */
+export interface Home {
+  server: ServerSummary;
+  folded: boolean;
+  count: number;
+  unread: number;
 }
 
 /** The rows of a group that are in the page: from `from` up to `to`. */
@@ -17,6 +29,10 @@ export interface Stretch {
 export interface Measure {
   row: number;
   heading: number;
+  /** A server's head. */
+  head: number;
+  /** The head of a server that says what is wrong. */
+  troubledHead: number;
 }
 
 /** Rows that are drawn above and below what is in view. */
@@ -30,14 +46,29 @@ export function activity(session: SessionSummary): number {
 /** The sessions, the most recent first, under the headings of their time. */
 export function groupsOf(sessions: readonly SessionSummary[], now: number): Group[] {
   const groups: Group[] = [];
-  const dated = sessions.map((session) => ({ session, at: activity(session) })).sort((a, b) => b.at - a.at);
-  for (const { session, at } of dated) {
+  for (const { session, at } of dated(sessions)) {
     const name = period(at, now);
     const last = groups.at(-1);
     if (last?.name === name) last.sessions.push(session);
-    else groups.push({ name, sessions: [session] });
+    else groups.push({ name, sessions: [session], home: null });
   }
   return groups;
+}
+
+/** The sessions, the most recent first, under their servers. Those of a server in `folded` are only counted. */
+export function groupsByServer(sessions: readonly SessionSummary[], servers: readonly ServerSummary[], folded: ReadonlySet<string>): Group[] {
+  const of = new Map(servers.map(({ id }) => [id, [] as SessionSummary[]]));
+  for (const { session } of dated(sessions)) of.get(homeIdOf(session.id))?.push(session);
+  return servers.map((server) => {
+    const own = of.get(server.id) ?? [];
+    const unread = own.reduce((sum, session) => sum + session.unread, 0);
+    const home = { server, folded: folded.has(server.id), count: own.length, unread };
+    return { name: server.name, sessions: home.folded ? [] : own, home };
+  });
+}
+
+function dated(sessions: readonly SessionSummary[]): { session: SessionSummary; at: number }[] {
+  return sessions.map((session) => ({ session, at: activity(session) })).sort((a, b) => b.at - a.at);
 }
 
 /** The heading of sessions that came while the order was held. */
@@ -49,23 +80,28 @@ const ARRIVED = 'New';
  */
 export function held(before: readonly Group[], sessions: readonly SessionSummary[]): Group[] {
   const now = new Map(sessions.map((session) => [session.id, session]));
-  const groups = before.map(({ name, sessions: old }) => ({
+  const groups = before.map(({ name, sessions: old, home }) => ({
     name,
+    home,
     sessions: old.flatMap(({ id }) => {
       const session = now.get(id);
       return session === undefined ? [] : [session];
     }),
   }));
   const known = new Set(before.flatMap((group) => group.sessions.map(({ id }) => id)));
-  groups.push({ name: ARRIVED, sessions: sessions.filter(({ id }) => !known.has(id)) });
-  return groups.filter((group) => group.sessions.length > 0);
+  const folded = new Set(before.flatMap(({ home }) => (home?.folded === true ? [home.server.id] : [])));
+  const arrived = sessions.filter(({ id }) => !known.has(id) && !folded.has(homeIdOf(id)));
+  groups.push({ name: ARRIVED, sessions: arrived, home: null });
+  return groups.filter((group) => group.sessions.length > 0 || group.home !== null);
 }
 
 /** Of each group, the rows that meet the view from `top` to `bottom`, px from the first heading. */
-export function drawn(groups: readonly Group[], top: number, bottom: number, { row, heading }: Measure): Stretch[] {
+export function drawn(groups: readonly Group[], top: number, bottom: number, measure: Measure): Stretch[] {
+  const { row } = measure;
   let y = 0;
-  return groups.map(({ sessions }) => {
-    y += heading;
+  return groups.map((group) => {
+    const { sessions } = group;
+    y += headingOf(group, measure);
     const clamp = (at: number): number => Math.max(0, Math.min(sessions.length, at));
     const from = clamp(Math.floor((top - y) / row) - MARGIN);
     const to = clamp(Math.ceil((bottom - y) / row) + MARGIN);
@@ -75,13 +111,20 @@ export function drawn(groups: readonly Group[], top: number, bottom: number, { r
 }
 
 /** Where a session's row begins, px from the first heading; null where it is not listed. */
-export function topOf(groups: readonly Group[], id: string, { row, heading }: Measure): number | null {
+export function topOf(groups: readonly Group[], id: string, measure: Measure): number | null {
+  const { row } = measure;
   let y = 0;
-  for (const { sessions } of groups) {
-    y += heading;
+  for (const group of groups) {
+    const { sessions } = group;
+    y += headingOf(group, measure);
     const at = sessions.findIndex((session) => session.id === id);
     if (at !== -1) return y + at * row;
     y += sessions.length * row;
   }
   return null;
+}
+
+function headingOf({ home }: Group, { heading, head, troubledHead }: Measure): number {
+  if (home === null) return heading;
+  return stateOf(home.server).trouble ? troubledHead : head;
 }
