@@ -29,7 +29,7 @@ impl Key {
 pub(crate) struct Totals {
     /// Sessions.
     pub(crate) sessions: u32,
-    /// Sessions with messages that this person has not seen.
+    /// Messages by others that this person has not seen.
     pub(crate) unread: u32,
     /// Approvals that wait.
     pub(crate) approvals: u32,
@@ -38,13 +38,13 @@ pub(crate) struct Totals {
 impl Totals {
     fn add(&mut self, summary: &SessionSummary) {
         self.sessions += 1;
-        self.unread += u32::from(summary.unread > 0);
+        self.unread += summary.unread;
         self.approvals += summary.pending_approvals;
     }
 
     fn take(&mut self, summary: &SessionSummary) {
         self.sessions -= 1;
-        self.unread -= u32::from(summary.unread > 0);
+        self.unread -= summary.unread;
         self.approvals -= summary.pending_approvals;
     }
 }
@@ -200,7 +200,7 @@ mod tests {
         list.put("1", &summary("a/1", 3, 1));
         list.put("1", &summary("a/2", 1, 2));
         list.put("1", &summary("b/1", 0, 0));
-        assert_eq!(list.totals("a"), Totals { sessions: 2, unread: 2, approvals: 3 });
+        assert_eq!(list.totals("a"), Totals { sessions: 2, unread: 4, approvals: 3 });
         list.put("1", &summary("a/1", 0, 0));
         assert_eq!(list.totals("a"), Totals { sessions: 2, unread: 1, approvals: 2 });
         list.remove("a/2");

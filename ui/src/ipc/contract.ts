@@ -32,6 +32,8 @@ export type { Role } from './bindings/Role';
 export type { SearchHit } from './bindings/SearchHit';
 export type { SearchPage } from './bindings/SearchPage';
 export type { SearchRequest } from './bindings/SearchRequest';
+export type { ServerCheck } from './bindings/ServerCheck';
+export type { ServerSummary } from './bindings/ServerSummary';
 export type { SessionMeta } from './bindings/SessionMeta';
 export type { SessionState } from './bindings/SessionState';
 export type { SessionSummary } from './bindings/SessionSummary';

@@ -6,7 +6,7 @@ export interface Head {
   sessions: number;
   /** Number of those that the query matches, whether or not their rows are here. */
   found: number;
-  /** Number of sessions with something unseen. */
+  /** Number of messages by others that this person has not seen. */
   unread: number;
   /** Number of approvals that wait. */
   approvals: number;

@@ -1,5 +1,6 @@
 import { BackendError, type Backend } from '../ipc/backend';
 import type { Bootstrap, FeedBatch, FeedChange, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
+import { Actors } from './actors';
 import { agentSpec } from './agents';
 import { Announcer } from './announcer.svelte';
 import { Clock } from './clock.svelte';
@@ -7,6 +8,7 @@ import { ComposerState } from './composer.svelte';
 import { CurrentSession, type Target } from './current.svelte';
 import { Decisions } from './decisions.svelte';
 import { FeedLoop } from './feed';
+import { homeIdOf, Servers } from './servers.svelte';
 import { Sessions } from './sessions.svelte';
 import { SettingsState } from './settings.svelte';
 import { Shell } from './shell.svelte';
@@ -24,6 +26,7 @@ export class AppState {
   readonly composer: ComposerState;
   readonly shell: Shell;
   readonly settings: SettingsState;
+  readonly servers: Servers;
   readonly sessions: Sessions;
   readonly current: CurrentSession;
 
@@ -35,8 +38,9 @@ export class AppState {
     this.composer = new ComposerState(backend);
     this.shell = new Shell(backend, boot.notices);
     this.settings = new SettingsState(backend, boot.settings);
+    this.servers = new Servers(backend, boot.lastServer);
     this.sessions = new Sessions(backend, decisions, this.announcer);
-    this.current = new CurrentSession(backend, this.sessions, decisions, this.shell, this.announcer);
+    this.current = new CurrentSession(backend, new Actors(boot.actorId), this.sessions, decisions, this.shell, this.announcer);
     // The host shows what it showed before.
     const shown = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
     if (shown !== null) this.current.begin(shown);
@@ -87,8 +91,9 @@ export class AppState {
     await this.current.open(sessionId, target);
   }
 
-  /** An empty session, which comes to be with its first message. */
+  /** An empty session, which comes to be with its first message: on the server where the person is. */
   newSession(): void {
+    if (this.current.id !== null) this.servers.choose(homeIdOf(this.current.id));
     this.shell.closeDrawer();
     this.composer.open(null, null);
     this.current.close();
@@ -119,17 +124,18 @@ export class AppState {
     composer.sending = true;
     composer.error = null;
     try {
-      let sessionId = current.id;
+      const sessionId = current.id;
+      const ids = composer.ids();
       if (sessionId === null) {
-        sessionId = await this.backend.createSession(titleFor(text), [agentSpec(settings.newAgent, settings.value)]);
-        await this.backend.sendMessage(sessionId, text);
-        if (current.id === null) {
-          composer.clear();
-          await this.open(sessionId);
-        }
+        const server = this.servers.next?.id;
+        if (server === undefined) throw new BackendError('no-server', 'There is no server yet. Try again in a moment.');
+        const agents = [agentSpec(settings.newAgent, settings.value)];
+        const made = await this.backend.createSession({ id: ids.session, server, agents, first: { id: ids.message, text } });
+        composer.sent(null, text);
+        if (current.id === null) await this.open(made);
       } else {
-        await this.backend.sendMessage(sessionId, text);
-        if (current.id === sessionId && composer.text === text) composer.clear();
+        await this.backend.sendMessage(sessionId, text, ids.message);
+        composer.sent(sessionId, text);
       }
       current.acts += 1;
     } catch (cause) {
@@ -143,9 +149,14 @@ export class AppState {
     if (await this.current.delete()) this.newSession();
   }
 
+  /** Removes a server. What is deleted here leaves the screen. */
+  async forgetServer(id: string, keepSessions: boolean): Promise<void> {
+    await this.servers.forget(id, keepSessions);
+    if (!keepSessions && this.current.id !== null && homeIdOf(this.current.id) === id) this.newSession();
+  }
+
   async saveSettings(settings: Settings): Promise<void> {
     await this.settings.save(settings);
-    this.current.actors.server = this.settings.value.serverUrl ?? '';
     if (this.current.id === null) this.settings.newAgent = this.settings.value.defaultAgent;
   }
 
@@ -164,13 +175,13 @@ export class AppState {
       else fits = this.#change(change) && fits;
     }
     for (const meta of metas) this.current.takeMeta(meta);
-    this.current.learnOwn();
     return fits;
   }
 
   #change(change: Exclude<FeedChange, { type: 'meta' }>): boolean {
     switch (change.type) {
       case 'servers':
+        this.servers.list = change.servers;
         return true;
       case 'sessions':
         this.sessions.take(change);
@@ -189,10 +200,4 @@ export class AppState {
         return true;
     }
   }
-}
-
-/** A session's first name: the first line of its first message. */
-function titleFor(text: string): string {
-  const line = text.trim().split('\n', 1)[0] ?? '';
-  return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }

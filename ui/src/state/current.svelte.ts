@@ -1,6 +1,6 @@
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
 import type { SessionMeta, SessionSummary } from '../ipc/contract';
-import { Actors } from './actors.svelte';
+import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
@@ -31,14 +31,15 @@ export class CurrentSession {
   acts = $state(0);
 
   readonly decisions: Decisions;
-  readonly actors = new Actors();
+  readonly actors: Actors;
   readonly #backend: Backend;
   readonly #sessions: Sessions;
   readonly #shell: Shell;
   readonly #announcer: Announcer;
   readonly #transcripts = new Map<string, TranscriptState>();
 
-  constructor(backend: Backend, sessions: Sessions, decisions: Decisions, shell: Shell, announcer: Announcer) {
+  constructor(backend: Backend, actors: Actors, sessions: Sessions, decisions: Decisions, shell: Shell, announcer: Announcer) {
+    this.actors = actors;
     this.#backend = backend;
     this.#sessions = sessions;
     this.decisions = decisions;
@@ -57,6 +58,9 @@ export class CurrentSession {
   readonly offline: boolean = $derived(
     this.meta !== null && ['offline', 'retrying', 'refused'].includes(this.meta.connection.state),
   );
+
+  /** The server has deleted the session: what is here is all there is of it. */
+  readonly gone: boolean = $derived(this.meta?.connection.state === 'gone');
 
   // Names
 
@@ -80,7 +84,7 @@ export class CurrentSession {
   }
 
   isOwn(row: Row): boolean {
-    return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId, this.meta));
+    return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId));
   }
 
   /** What was said in the rows that are here, as Markdown. */
@@ -205,6 +209,11 @@ export class CurrentSession {
     }
   }
 
+  /** Keeps what is here of a session that its server has deleted. */
+  keepCopy(): void {
+    if (this.id !== null) this.#shell.attempt(this.#backend.keepCopy(this.id));
+  }
+
   retry(entryId: string): void {
     this.#shell.attempt(this.#backend.retryEntry(entryId));
   }
@@ -224,7 +233,8 @@ export class CurrentSession {
   }
 
   markRead(): void {
-    if (this.summary !== null && this.summary.unread > 0) this.#shell.attempt(this.#backend.markRead(this.summary.id));
+    // Of a session far down the list it is not known here whether something in it is unread.
+    if (this.id !== null && this.summary?.unread !== 0) this.#shell.attempt(this.#backend.markRead(this.id));
   }
 
   // The feed
@@ -240,13 +250,6 @@ export class CurrentSession {
     const is = meta.activeGenerations.length > 0;
     if (!was && is) this.#announcer.say('Agent is responding');
     if (was && !is && meta.pendingApprovals.length === 0) this.#announceEnd();
-  }
-
-  /** Learns from own messages that came back under which id this person writes here. */
-  learnOwn(): void {
-    for (const row of this.transcript?.rows.slice(-10) ?? []) {
-      if (row.own && row.meta.delivery === null) this.actors.learn(row.meta.actorId);
-    }
   }
 
   #announceEnd(): void {

@@ -34,11 +34,6 @@ export class SettingsState {
     await this.refresh();
   }
 
-  async saveServerToken(token: string | null): Promise<void> {
-    await this.#backend.setServerToken(token);
-    await this.refresh();
-  }
-
   /**
    * Asks the model as `draft` names it. The host checks what it has stored, so the model and the key are lent to it for
    * that long; afterwards everything is as it was.

@@ -3,10 +3,18 @@ import type { Notice } from '../ipc/contract';
 import { readStored, writeStored } from './stored';
 
 const TOAST_MS = 4_000;
+/** Somebody else answered an approval before this person did. */
+const ANSWERED_FIRST = 'answered-first';
+
+/** A dialog about one server. */
+export interface ServerDialog {
+  kind: 'rename-server' | 'sign-in' | 'forget-server';
+  server: string;
+}
 
 /** The window itself: its dialog, its sidebar, its short words, and whether it has the person's attention. */
 export class Shell {
-  dialog = $state<'settings' | 'delete' | 'search' | null>(null);
+  dialog = $state.raw<'settings' | 'delete' | 'search' | 'add-server' | ServerDialog | null>(null);
   toast = $state<string | null>(null);
   notices = $state.raw<Notice[]>([]);
   /** The window has the person's attention. */
@@ -53,6 +61,11 @@ export class Shell {
   }
 
   takeNotice(notice: Notice): void {
+    // About what was just done, and over: a line that goes by itself.
+    if (notice.code === ANSWERED_FIRST) {
+      this.say(notice.message);
+      return;
+    }
     this.notices = [...this.notices.filter(({ code }) => code !== notice.code), notice];
   }
 

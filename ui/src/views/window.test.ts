@@ -1,59 +1,16 @@
 // @vitest-environment happy-dom
-import { flushSync, mount, unmount } from 'svelte';
+import { flushSync } from 'svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { ScriptedBackend } from '../ipc/scripted/backend';
+import type { ScriptedBackend } from '../ipc/scripted/backend';
 import { call, item, text } from '../ipc/scripted/content';
-import { AppState } from '../state/app.svelte';
-import App from './App.svelte';
-
-let close: (() => Promise<void>) | undefined;
-
-async function open(scene: string, prepare: (backend: ScriptedBackend) => void = () => undefined): Promise<{ app: AppState; backend: ScriptedBackend }> {
-  const backend = new ScriptedBackend(scene);
-  backend.pace = 0;
-  prepare(backend);
-  const app = new AppState(backend, await backend.bootstrap());
-  const window = mount(App, { target: document.body, props: { app } });
-  app.start();
-  flushSync();
-  close = async () => {
-    app.stopFeed();
-    await unmount(window);
-  };
-  return { app, backend };
-}
-
-function all(testId: string): HTMLElement[] {
-  return Array.from(document.querySelectorAll<HTMLElement>(`[data-testid="${testId}"]`));
-}
-
-function one(testId: string): HTMLElement {
-  const [found] = all(testId);
-  if (found === undefined) throw new Error(`nothing is marked ${testId}`);
-  return found;
-}
-
-function press(key: string, on: EventTarget = window, more: KeyboardEventInit = {}): void {
-  on.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true, ...more }));
-  flushSync();
-}
-
-function type(text: string): void {
-  const field = one('composer') as HTMLTextAreaElement;
-  field.value = text;
-  field.dispatchEvent(new InputEvent('input', { bubbles: true }));
-  flushSync();
-}
+import { all, button, click, closeWindow, one, open, opened, press, type } from './testing';
 
 beforeEach(() => {
   localStorage.clear();
 });
 
-afterEach(async () => {
-  await close?.();
-  close = undefined;
-});
+afterEach(closeWindow);
 
 describe('the window', () => {
   it('draws the open session’s rows in the first flush, before anything is awaited', async () => {
@@ -161,27 +118,6 @@ describe('the window', () => {
   });
 });
 
-/** A window on one session with these rows. */
-function opened(items: ReturnType<typeof item>[], more: (session: ReturnType<ScriptedBackend['add']>, backend: ScriptedBackend) => void = () => undefined): ReturnType<typeof open> {
-  return open('first', (backend) => {
-    const session = backend.add('A session', items, Date.now());
-    backend.first = session.summary.id;
-    more(session, backend);
-  });
-}
-
-function button(name: RegExp): HTMLButtonElement {
-  const found = Array.from(document.querySelectorAll('button')).find(({ textContent }) => name.test(textContent));
-  if (found === undefined) throw new Error(`no button is called ${String(name)}`);
-  return found;
-}
-
-function click(element: Element | null | undefined): void {
-  if (!(element instanceof HTMLElement)) throw new Error('there is nothing to click');
-  element.click();
-  flushSync();
-}
-
 describe('payloads', () => {
   it('come into the page in parts, and say how much there is', async () => {
     const content = 'x'.repeat(1_000_004);
@@ -220,8 +156,7 @@ describe('people', () => {
   ];
 
   async function shared(): ReturnType<typeof open> {
-    return opened(rows(), ({ meta }, backend) => {
-      backend.settings = { ...backend.settings, serverUrl: 'https://sessions.example' };
+    return opened(rows(), ({ meta }) => {
       const person = meta.presence[0];
       if (person === undefined) throw new Error('the session has a person');
       // Everybody calls himself by the word.
@@ -245,14 +180,11 @@ describe('people', () => {
     expect(document.querySelectorAll('.bubble.other')).toHaveLength(2);
   });
 
-  it('know themselves by the id their messages came back with', async () => {
-    const { app } = await shared();
-    const [mine] = app.current.transcript?.rows ?? [];
-    if (mine === undefined) throw new Error('there is a row');
-    mine.setMeta(item('user', [text('From me')], Date.now(), { actorId: 'token-name' }));
-    app.current.learnOwn();
-    expect(app.current.personName('token-name')).toBe('You');
-    expect(app.current.personName('bo')).toBe('Bo Lind');
+  it('are this person where they have this person’s id, and nowhere else', async () => {
+    const { app } = await opened([item('user', [text('From me')], Date.now()), item('user', [text('From a namesake')], Date.now(), { actorId: 'ana2' })]);
+    expect(all('message').map((row) => row.getAttribute('aria-label')?.split(',')[0])).toEqual(['You', 'ana2']);
+    expect(app.current.personName('ana')).toBe('You');
+    expect(app.current.personName(null)).toBe('Somebody');
   });
 });
 

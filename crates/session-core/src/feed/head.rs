@@ -59,7 +59,7 @@ pub struct HeadChange {
     pub sessions: u32,
     /// Number of its sessions that the query matches, whether or not their rows are wanted.
     pub found: u32,
-    /// Number of its sessions with messages by others that this person has not seen.
+    /// Number of messages by others that this person has not seen, over all its sessions.
     pub unread: u32,
     /// Number of approvals that wait in its sessions.
     pub approvals: u32,

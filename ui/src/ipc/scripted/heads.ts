@@ -19,7 +19,7 @@ export function headsOf(sessions: Iterable<SessionSummary>, wanted: Partial<Reco
     heads.set(server, head);
     head.counts.sessions += 1;
     head.counts.found += 1;
-    head.counts.unread += session.unread > 0 ? 1 : 0;
+    head.counts.unread += session.unread;
     head.counts.approvals += session.pendingApprovals;
     if (head.rows.length < (wanted[server] ?? ROWS)) head.rows.push(session);
   }

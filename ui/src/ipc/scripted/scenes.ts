@@ -1,8 +1,8 @@
-import type { ScriptedBackend } from './backend';
+import { refused, type ScriptedBackend } from './backend';
 import { ANSWER, call, conversation, item, text, waitingApproval } from './content';
 
 /** Situations to look at, chosen by `?scene=`. */
-export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'long' | 'fast';
+export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'servers' | 'gone' | 'long' | 'fast';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -126,9 +126,18 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
       const main = backend.add('טיול לספליט, and who pays what', people(now), now - MINUTE);
       const [ana] = main.meta.presence;
       if (ana !== undefined) main.meta.presence = [ana, { ...ana, actorId: 'bo', name: 'Bo Lind' }, { ...ana, actorId: 'noa', name: 'נועה לוי' }];
-      backend.settings = { ...backend.settings, serverUrl: 'https://sessions.example' };
       backend.first = main.summary.id;
       for (let at = 0; at < 12; at += 1) backend.add(`Release ${String(at)}`, [publish(now - at * HOUR)], now - at * HOUR);
+      others(backend, now);
+      return;
+    }
+    case 'servers':
+      servers(backend, now);
+      return;
+    case 'gone': {
+      const main = backend.add('Deleted by somebody', [...conversation(now), item('user', [text('Is anybody still here?')], now, { delivery: { state: 'queued', entryId: 'g1', reason: null } })], now);
+      main.meta.connection = { ...main.meta.connection, state: 'gone', code: 'session-gone', message: 'The server does not have this session any more. What is here is kept.' };
+      backend.first = main.summary.id;
       others(backend, now);
       return;
     }
@@ -153,6 +162,26 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
       others(backend, now);
     }
   }
+}
+
+/** This computer, a server that is there, and one that refuses. */
+function servers(backend: ScriptedBackend, now: number): void {
+  const [here] = backend.servers;
+  if (here === undefined) throw new Error('this computer is a server');
+  const no = refused('The server refuses the token. Ask whoever runs it for another.');
+  backend.servers = [
+    here,
+    { ...here, id: 'team', name: 'Team', url: 'https://team.example.org' },
+    { ...here, id: 'lab', name: 'Lab, second floor', url: 'https://lab.example.org', connection: no },
+  ];
+  const main = backend.add('Release 0.5: what is missing', conversation(now), now - 3 * MINUTE, {}, 'team');
+  backend.first = main.summary.id;
+  backend.add('Release notes for 0.4', [item('user', [text('Publish the release')], now - HOUR), publish(now - 50 * MINUTE)], now - 50 * MINUTE, {}, 'team');
+  backend.add('On-call handover', conversation(now - DAY), now - DAY, { unread: 2 }, 'team');
+  const unsent = item('user', [text('Measure it again at 4 K.')], now - 2 * HOUR, { delivery: { state: 'queued', entryId: 'l1', reason: null } });
+  const lab = backend.add('Sample 12', [...conversation(now - DAY), unsent], now - 2 * HOUR, { state: 'sending' }, 'lab');
+  lab.meta.connection = no;
+  others(backend, now);
 }
 
 /** Three people, two directions of writing, and a formula. */

@@ -100,7 +100,7 @@ fn expected(list: &SessionList, query: &ListQuery) -> Folded {
     for session in list.all() {
         let (counts, head) = heads.entry(server_of(&session.id)).or_default();
         counts[0] += 1;
-        counts[2] += u32::from(session.unread > 0);
+        counts[2] += session.unread;
         if title.as_ref().is_none_or(|title| title.matches(&session.title)) {
             counts[1] += 1;
             head.push(session);
