@@ -249,9 +249,18 @@ impl Engine {
         self.shared().notices()
     }
 
-    /// All sessions, the most recently active first.
+    /// All sessions, the most recently active first. Right after the start these are the 60 most
+    /// recent of each server; the others follow within milliseconds.
     pub fn sessions(&self) -> Vec<SessionSummary> {
         lock(&self.shared().list).all()
+    }
+
+    /// The id of a session that is kept here, also by the half of it that its server knows.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn find_session(&self, id: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.shared().store.read(|db| sessions::find_id(db, id))?)
     }
 
     /// The approvals that wait, over all sessions, the oldest first.

@@ -98,6 +98,33 @@ describe('the window’s state', () => {
     expect(app.composer.error).toBe('The disk is full. Free some space and send again.');
   });
 
+  it('has the first rows of each server’s list, and asks for the next ones once', async () => {
+    const { backend, app } = await started('chat');
+    for (let at = 0; at < 300; at += 1) backend.add(`Team ${String(at)}`, [], at, {}, 'team');
+    const lists = vi.spyOn(backend, 'listSessions');
+    const rows = (): number => app.sessions.heads.get('team')?.rows.length ?? 0;
+    const other = app.sessions.list[0]?.id ?? '';
+    await backend.renameSession(other, 'Renamed');
+    await vi.waitFor(() => {
+      expect(rows()).toBe(60);
+    });
+    expect(app.sessions.heads.get('team')?.sessions).toBe(300);
+    expect(app.sessions.find(other)?.title).toBe('Renamed');
+    await Promise.all([app.sessions.more('team'), app.sessions.more('team'), app.sessions.more('local')]);
+    await vi.waitFor(() => {
+      expect(rows()).toBe(180);
+    });
+    expect(lists).toHaveBeenCalledTimes(1);
+    await app.sessions.more('team');
+    await vi.waitFor(() => {
+      expect(rows()).toBe(300);
+    });
+    await app.sessions.more('team');
+    expect(lists).toHaveBeenCalledTimes(2);
+    app.sessions.remove(other);
+    expect(app.sessions.find(other)).toBeNull();
+  });
+
   it('keeps each session’s draft apart and saves it', async () => {
     const { backend, app } = await started('chat');
     const [first, second] = app.sessions.list.map(({ id }) => id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use session_protocol::Approval;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::error::{EngineError, Notice};
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
 use crate::shared::Shared;
+use crate::store::sessions::SessionRow;
 use crate::store::{StoreError, drafts, lock, messages, outbox, sessions};
 use crate::summary::{SessionState, SessionSummary, WaitingApproval};
 
@@ -25,6 +27,28 @@ const GATHER: Duration = Duration::from_millis(40);
 /// A session whose task falls this often within [`FALLS_WITHIN`] is not restarted by itself.
 const FALLS: usize = 4;
 const FALLS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Sessions that are taken from the store in one go.
+const AT_ONCE: usize = 500;
+
+/// What the store has of sessions: their rows with how much is unread, drafts and wishes.
+struct Stored {
+    rows: Vec<(u32, SessionRow)>,
+    drafts: HashMap<String, String>,
+    waiting: HashMap<String, Outbox>,
+}
+
+impl Stored {
+    fn read(connection: &Connection, rows: Vec<(u32, SessionRow)>) -> rusqlite::Result<Self> {
+        let drafts = drafts::all(connection)?.into_iter();
+        let drafts = drafts.map(|(session, text, _)| (session, text)).collect();
+        let mut waiting: HashMap<String, Outbox> = HashMap::new();
+        for entry in outbox::all(connection)? {
+            waiting.entry(entry.session.clone()).or_default().restore_one(entry);
+        }
+        Ok(Self { rows, drafts, waiting })
+    }
+}
 
 struct Known {
     summary: SessionSummary,
@@ -108,24 +132,20 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// The hub as the store has it.
+    /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`] takes
+    /// the others, so that a start costs what is shown.
     pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
-        let me = shared.actor().id.clone();
-        let (rows, drafts, waiting) = shared.store.read(|connection| {
-            let unread = messages::all_unread(connection, &me)?;
-            let rows: Vec<_> = sessions::all(connection)?
-                .into_iter()
-                .map(|row| (unread.get(&row.key).copied().unwrap_or(0), row))
-                .collect();
-            let drafts: HashMap<String, String> = drafts::all(connection)?
-                .into_iter()
-                .map(|(session, text, _)| (session, text))
-                .collect();
-            let mut waiting: HashMap<String, Outbox> = HashMap::new();
-            for entry in outbox::all(connection)? {
-                waiting.entry(entry.session.clone()).or_default().restore_one(entry);
+        let me = &shared.actor().id;
+        let servers = shared.servers();
+        let stored = shared.store.read(|connection| {
+            let mut rows = Vec::new();
+            for server in &servers {
+                for row in sessions::recent(connection, &server.id, sessions::FIRST)? {
+                    let from = row.read_position;
+                    rows.push((messages::unread(connection, row.key, from, me)?, row));
+                }
             }
-            Ok((rows, drafts, waiting))
+            Stored::read(connection, rows)
         })?;
         let mut hub = Self {
             shared: Arc::clone(shared),
@@ -138,49 +158,95 @@ impl Hub {
             followed: HashSet::new(),
             turns: Turns::default(),
         };
+        let Stored { rows, drafts, waiting } = stored;
         for (unread, row) in rows {
-            let waits = waiting.get(&row.id);
-            if row.deleted {
-                hub.deleted.insert(row.id.clone());
-                if waits.is_some() {
-                    // The server has still to be told.
-                    shared.session(&row.id)?;
-                }
-                continue;
-            }
-            let state = SessionState::from_stored(&row.state);
-            let asked = waits.and_then(Outbox::title).map(str::to_owned);
-            let said = waits.and_then(Outbox::first_text).and_then(title_from);
-            let summary = SessionSummary {
-                title: asked.or(row.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
-                created_at: row.created_at,
-                last_activity_at: row.last_activity,
-                preview: row.preview,
-                state,
-                unread,
-                pending_approvals: u32::from(state == SessionState::Approval),
-                draft: drafts.get(&row.id).cloned(),
-                parent_id: row.parent,
-                id: row.id.clone(),
-            };
-            let need = match waits.map(Outbox::is_busy) {
-                Some(true) => Need::Sending,
-                _ if state == SessionState::Approval => Need::Approval,
-                _ => Need::None,
-            };
-            if need != Need::None {
-                // What waits is shown, and what is to be sent is sent, whatever the session's age.
-                shared.session(&row.id)?;
-            }
-            hub.known.insert(row.id.clone(), Known::new(summary, need));
-            hub.touch(&row.id);
+            hub.take(unread, row, &drafts, &waiting)?;
         }
         hub.publish();
         Ok(hub)
     }
 
+    /// Takes the sessions that are not here yet from the store.
+    async fn restore_others(&mut self) -> Result<(), EngineError> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || {
+            shared.store.read(|connection| {
+                let unread = messages::all_unread(connection, &shared.actor().id)?;
+                let rows = sessions::all(connection)?.into_iter();
+                let rows = rows.map(|row| (unread.get(&row.key).copied().unwrap_or(0), row));
+                Stored::read(connection, rows.collect())
+            })
+        });
+        let Stored { rows, drafts, waiting } = read.await.map_err(|_| EngineError::Closed)??;
+        for (n, (unread, row)) in rows.into_iter().enumerate() {
+            if !self.known.contains_key(&row.id) {
+                // One that cannot be opened costs no other.
+                if let Err(error) = self.take(unread, row, &drafts, &waiting) {
+                    tracing::warn!(code = error.code(), "a session does not open");
+                }
+            }
+            // Windows that ask meanwhile wait for few.
+            if n % AT_ONCE == AT_ONCE - 1 {
+                self.publish();
+                tokio::task::yield_now().await;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes a session as it is stored.
+    fn take(
+        &mut self,
+        unread: u32,
+        row: SessionRow,
+        drafts: &HashMap<String, String>,
+        waiting: &HashMap<String, Outbox>,
+    ) -> Result<(), EngineError> {
+        let waits = waiting.get(&row.id);
+        if row.deleted {
+            self.deleted.insert(row.id.clone());
+            if waits.is_some() {
+                // The server has still to be told.
+                self.shared.session(&row.id)?;
+            }
+            return Ok(());
+        }
+        let state = SessionState::from_stored(&row.state);
+        let asked = waits.and_then(Outbox::title).map(str::to_owned);
+        let said = waits.and_then(Outbox::first_text).and_then(title_from);
+        let summary = SessionSummary {
+            title: asked.or(row.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
+            created_at: row.created_at,
+            last_activity_at: row.last_activity,
+            preview: row.preview,
+            state,
+            unread,
+            pending_approvals: u32::from(state == SessionState::Approval),
+            draft: drafts.get(&row.id).cloned(),
+            parent_id: row.parent,
+            id: row.id.clone(),
+        };
+        let need = match waits.map(Outbox::is_busy) {
+            Some(true) => Need::Sending,
+            _ if state == SessionState::Approval => Need::Approval,
+            _ => Need::None,
+        };
+        if need != Need::None {
+            // What waits is shown, and what is to be sent is sent, whatever the session's age.
+            self.shared.session(&row.id)?;
+        }
+        self.known.insert(row.id.clone(), Known::new(summary, need));
+        self.touch(&row.id);
+        Ok(())
+    }
+
     pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<HubEvent>) {
         let shared = Arc::clone(&self.shared);
+        // Before any event: what was deleted here must be known when a server lists it.
+        if let Err(error) = self.restore_others().await {
+            tracing::warn!(code = error.code(), "older sessions could not be read");
+        }
         self.follow_recent();
         loop {
             let far = Instant::now() + Duration::from_secs(3600);

@@ -21,7 +21,7 @@ sessions: number,
  */
 found: number, 
 /**
- * Number of its sessions with messages by others that this person has not seen.
+ * Number of messages by others that this person has not seen, over all its sessions.
  */
 unread: number, 
 /**
