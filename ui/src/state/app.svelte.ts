@@ -1,5 +1,5 @@
 import { BackendError, type Backend } from '../ipc/backend';
-import type { Bootstrap, FeedBatch, FeedChange, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
+import type { Bootstrap, FeedBatch, FeedChange, Notice, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
 import { Actors } from './actors';
 import { agentSpec } from './agents';
 import { Announcer } from './announcer.svelte';
@@ -12,6 +12,9 @@ import { homeIdOf, Servers } from './servers.svelte';
 import { Sessions } from './sessions.svelte';
 import { SettingsState } from './settings.svelte';
 import { Shell } from './shell.svelte';
+
+/** Somebody else answered an approval before this person did. */
+const ANSWERED_FIRST = 'answered-first';
 
 /**
  * The window's state, put together. It holds no truth: everything here came from the host, or is asked of it.
@@ -169,16 +172,25 @@ export class AppState {
   apply(batch: FeedBatch): boolean {
     let fits = true;
     const metas: SessionMeta[] = [];
+    const notices: Notice[] = [];
     for (const change of batch.changes) {
       // What stands around the rows is told of them as they are after the batch.
       if (change.type === 'meta') metas.push(change.meta);
+      else if (change.type === 'notice') notices.push(change.notice);
       else fits = this.#change(change) && fits;
     }
     for (const meta of metas) this.current.takeMeta(meta);
+    for (const notice of notices) this.#notice(notice);
     return fits;
   }
 
-  #change(change: Exclude<FeedChange, { type: 'meta' }>): boolean {
+  #notice(notice: Notice): void {
+    // About what was just done, and over: a line that goes by itself.
+    if (notice.code === ANSWERED_FIRST) this.shell.say(this.current.whoWasFirst() ?? notice.message);
+    else this.shell.takeNotice(notice);
+  }
+
+  #change(change: Exclude<FeedChange, { type: 'meta' | 'notice' }>): boolean {
     switch (change.type) {
       case 'servers':
         this.servers.list = change.servers;
@@ -195,9 +207,6 @@ export class AppState {
       case 'diff':
         if (change.sessionId !== this.current.transcript?.sessionId) return true;
         return this.current.transcript.apply(change.diff);
-      case 'notice':
-        this.shell.takeNotice(change.notice);
-        return true;
     }
   }
 }

@@ -160,6 +160,19 @@ export class CurrentSession {
     }
   }
 
+  /** Who decided an approval before this person's answer came, in words; null where the rows do not say. */
+  whoWasFirst(): string | null {
+    for (const row of this.transcript?.rows ?? []) {
+      for (const { value } of row.parts) {
+        const approval = value.type === 'tool-call' ? value.approval : null;
+        if (approval === null || approval.approved === null || approval.respondedBy === null) continue;
+        if (!this.decisions.takeLost({ messageId: row.id, approvalId: approval.id }, approval.approved)) continue;
+        return `${this.personName(approval.respondedBy)} ${approval.approved ? 'approved' : 'denied'} this before your answer arrived.`;
+      }
+    }
+    return null;
+  }
+
   /** Approvals of the same message that nobody has answered yet, this one among them. */
   #waiting({ messageId }: ApprovalRef): number {
     return (this.meta?.pendingApprovals ?? []).filter((one) => one.messageId === messageId).length;

@@ -15,6 +15,8 @@ export interface Decision {
 /** Decisions on approvals, from the click until the log says so. The outbox tells of them once it has them. */
 export class Decisions {
   readonly #given = new SvelteMap<string, Decision>();
+  /** What this person decided since the page was opened, to tell when somebody else was quicker. */
+  readonly #own = new Map<string, boolean>();
   #outbox = $state.raw<readonly OutboxItem[]>([]);
 
   /** What the person decided about an approval, as far as the log does not say it yet. */
@@ -28,6 +30,15 @@ export class Decisions {
 
   give(approval: ApprovalRef, approved: boolean, refused: string | null = null): void {
     this.#given.set(keyOf(approval), { approved, refused, entryId: null });
+    this.#own.set(keyOf(approval), approved);
+  }
+
+  /** Whether this person decided otherwise than the log says. Asked once: it is told once. */
+  takeLost(approval: ApprovalRef, approved: boolean): boolean {
+    const key = keyOf(approval);
+    const lost = this.#own.get(key) === !approved;
+    if (lost) this.#own.delete(key);
+    return lost;
   }
 
   /** The outbox of the session on screen: from here on it tells of what it holds. */

@@ -3,8 +3,6 @@ import type { Notice } from '../ipc/contract';
 import { readStored, writeStored } from './stored';
 
 const TOAST_MS = 4_000;
-/** Somebody else answered an approval before this person did. */
-const ANSWERED_FIRST = 'answered-first';
 
 /** A dialog about one server. */
 export interface ServerDialog {
@@ -61,11 +59,6 @@ export class Shell {
   }
 
   takeNotice(notice: Notice): void {
-    // About what was just done, and over: a line that goes by itself.
-    if (notice.code === ANSWERED_FIRST) {
-      this.say(notice.message);
-      return;
-    }
     this.notices = [...this.notices.filter(({ code }) => code !== notice.code), notice];
   }
 

@@ -274,7 +274,7 @@ describe('a new session', () => {
     home().value = 'lab';
     home().dispatchEvent(new Event('change', { bubbles: true }));
     flushSync();
-    expect(one('new-session-home').textContent).toContain('Lab, second floor cannot be reached now');
+    expect(one('new-session-home').textContent).toContain('as soon as it can');
     type('Later');
     press('Enter', one('composer'));
     await eventually(() => {
@@ -410,6 +410,29 @@ describe('the first run', () => {
 });
 
 describe('an answer that came second', () => {
+  it('is told with who was first, and the card says so for good', async () => {
+    const { app, backend } = await open('approval');
+    const id = app.current.id ?? '';
+    const session = backend.sessions.get(id);
+    if (session === undefined) throw new Error('the scene has a session');
+    const [person] = session.meta.presence;
+    if (person !== undefined) session.meta.presence = [person, { ...person, actorId: 'bo', name: 'Bo Lind' }];
+    // Somebody denies it while this answer is under way.
+    backend.respondApproval = () => {
+      const [asked] = session.meta.pendingApprovals;
+      if (asked === undefined) throw new Error('it asks');
+      backend.decideFirst(session, asked, false, 'bo');
+      backend.notify({ code: 'answered-first', message: 'Somebody else denied this before your answer arrived.' });
+      return Promise.resolve();
+    };
+    press('a', one('approval-card'));
+    await eventually(() => {
+      expect(document.querySelector('.toast')?.textContent).toBe('Bo Lind denied this before your answer arrived.');
+      expect(one('approval-card').textContent).toContain('Denied by Bo Lind');
+    });
+    expect(app.current.whoWasFirst()).toBeNull();
+  });
+
   it('is told by a line that goes by itself', async () => {
     const { app, backend } = await open('chat');
     backend.notify({ code: 'answered-first', message: 'Somebody else denied this before your answer arrived.' });

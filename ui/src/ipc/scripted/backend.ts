@@ -496,6 +496,18 @@ export class ScriptedBackend implements Backend {
     }
   }
 
+  /** Somebody else answers an approval. */
+  decideFirst(session: ScriptedSession, { id, messageId }: Approval, approved: boolean, by: string): void {
+    const message = session.items.find((one) => one.id === messageId);
+    const index = message?.parts.findIndex((part) => approvalOf(part)?.id === id) ?? -1;
+    const part = message?.parts[index];
+    if (message === undefined || part?.type !== 'tool-call') return;
+    session.meta.pendingApprovals = session.meta.pendingApprovals.filter((one) => one.id !== id || one.messageId !== messageId);
+    this.#part(session, message, index, { ...part, state: approved ? 'answered' : 'denied', approval: { id, approved, respondedBy: by } });
+    this.#changed(session);
+    this.#publish({ type: 'approvals', approvals: this.#approvals() });
+  }
+
   /** Tells the window something that is no answer. */
   notify(notice: Notice): void {
     this.#publish({ type: 'notice', notice });
