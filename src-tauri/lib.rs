@@ -75,6 +75,7 @@ pub fn run() -> ExitCode {
             commands::sessions::create_session,
             commands::sessions::delete_session,
             commands::sessions::keep_copy,
+            commands::sessions::list_sessions,
             commands::sessions::mark_read,
             commands::sessions::page,
             commands::sessions::search,

@@ -56,10 +56,7 @@ impl Host {
     /// The session that was open when the app was last used. An earlier version knew it by its id on
     /// the one server that there was.
     pub(crate) fn last_session(&self) -> Option<String> {
-        let last = self.settings.last_session()?;
-        let before = format!("/{last}");
-        let known = self.engine.sessions();
-        known.into_iter().map(|one| one.id).find(|id| *id == last || id.ends_with(&before))
+        self.engine.find_session(&self.settings.last_session()?).ok().flatten()
     }
 
     /// The session that the window shows.

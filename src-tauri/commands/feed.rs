@@ -3,12 +3,14 @@
 use super::State;
 use crate::bootstrap::{self, Bootstrap};
 use crate::error::Answer;
-use session_core::FeedBatch;
+use session_core::{FeedBatch, ListQuery};
 use std::sync::atomic::Ordering;
 
 /// The page's first state, for a page that was loaded again.
 #[tauri::command]
 pub(crate) async fn bootstrap(host: State<'_>) -> Answer<Bootstrap> {
+    // It begins with the head of the list that every page begins with.
+    host.feed.list(ListQuery::default());
     Ok(bootstrap::read(&host).await)
 }
 

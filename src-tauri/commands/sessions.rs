@@ -1,10 +1,17 @@
-//! Sessions: show, move on in, search, create, rename, delete.
+//! Sessions: list, show, move on in, search, create, rename, delete.
 
 use super::State;
 use crate::error::Answer;
-use session_core::{CreateSession, Direction, FirstMessage, SearchPage, SearchRequest};
+use session_core::{CreateSession, Direction, FirstMessage, ListQuery, SearchPage, SearchRequest};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
+
+/// Says which head of the list of sessions the page wants.
+#[tauri::command]
+pub(crate) async fn list_sessions(host: State<'_>, query: ListQuery) -> Answer<()> {
+    host.feed.list(query);
+    Ok(())
+}
 
 #[tauri::command]
 pub(crate) async fn show_session(

@@ -15,14 +15,14 @@ use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
-use crate::feed::{Feed, Sources};
+use crate::feed::{Feed, ListQuery, Sources};
 use crate::hub::{self, HubEvent};
 use crate::outbox::Entry;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
 use crate::session::{Command, SessionHandle, title_from};
 use crate::shared::Shared;
-use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
+use crate::store::{Repair, ServerRow, Store, lock, messages, name_of, outbox, servers, sessions};
 use crate::summary::{SessionSize, SessionSummary, WaitingApproval};
 use crate::wake;
 
@@ -249,9 +249,18 @@ impl Engine {
         self.shared().notices()
     }
 
-    /// All sessions, the most recently active first.
+    /// All sessions, the most recently active first. Right after the start these are the 60 most
+    /// recent of each server; the others follow within milliseconds.
     pub fn sessions(&self) -> Vec<SessionSummary> {
-        self.shared().summaries.borrow().as_ref().clone()
+        lock(&self.shared().list).all()
+    }
+
+    /// The id of a session that is kept here, also by the half of it that its server knows.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn find_session(&self, id: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.shared().store.read(|db| sessions::find_id(db, id))?)
     }
 
     /// The approvals that wait, over all sessions, the oldest first.
@@ -289,7 +298,7 @@ impl Engine {
             epoch,
             Sources {
                 servers: self.shared().servers.subscribe(),
-                sessions: self.shared().summaries.subscribe(),
+                list: Arc::clone(&self.shared().list),
                 approvals: self.shared().approvals.subscribe(),
                 attach: Box::new(attach),
                 detach: Box::new(detach),
@@ -297,6 +306,8 @@ impl Engine {
             },
         );
         self.shared().add_feed(feed.shared());
+        // Told of every change from here on.
+        feed.list(ListQuery::default());
         for notice in self.notices() {
             feed.notify(notice);
         }
@@ -608,13 +619,18 @@ impl Engine {
         Ok(sizes)
     }
 
-    /// Looks for what was said, in all sessions or in one; offline, some milliseconds.
+    /// Looks for what was said, in all sessions or in one, and for titles; offline, some
+    /// milliseconds.
     ///
     /// # Errors
     /// When the database cannot be read. Nothing that a person types is an error.
     pub async fn search(&self, request: SearchRequest) -> Result<SearchPage, EngineError> {
-        let store = self.shared().store.clone();
-        let page = tokio::task::spawn_blocking(move || search::run(&store, &request)).await;
+        let (store, list) = (self.shared().store.clone(), Arc::clone(&self.shared().list));
+        let page = tokio::task::spawn_blocking(move || {
+            let titles = search::titles(&list, &request);
+            search::run(&store, &request).map(|page| SearchPage { titles, ..page })
+        });
+        let page = page.await;
         // It is only cancelled when the runtime ends.
         Ok(page.map_err(|_| EngineError::Closed)??)
     }

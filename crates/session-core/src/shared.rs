@@ -12,10 +12,11 @@ use crate::config::{Actor, EngineConfig, Limits};
 use crate::error::{EngineError, Notice};
 use crate::feed::FeedShared;
 use crate::hub::HubEvent;
+use crate::list::SessionList;
 use crate::server::{Server, ServerSummary};
 use crate::session::{self, Command, SessionHandle};
 use crate::store::{ServerRow, Store, StoreError, lock, servers, sessions};
-use crate::summary::{SessionSummary, WaitingApproval};
+use crate::summary::WaitingApproval;
 
 /// Owned by every task of the engine; knows nothing of the [`crate::Engine`] that owns it.
 pub(crate) struct Shared {
@@ -23,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) store: Store,
     pub(crate) servers: watch::Sender<Arc<Vec<ServerSummary>>>,
-    pub(crate) summaries: watch::Sender<Arc<Vec<SessionSummary>>>,
+    pub(crate) list: Arc<Mutex<SessionList>>,
     pub(crate) approvals: watch::Sender<Arc<Vec<WaitingApproval>>>,
     pub(crate) hub: mpsc::UnboundedSender<HubEvent>,
     /// How many sessions are followed.
@@ -48,7 +49,7 @@ impl Shared {
             limits: Limits::default(),
             store,
             servers: watch::Sender::default(),
-            summaries: watch::Sender::default(),
+            list: Arc::default(),
             approvals: watch::Sender::default(),
             hub,
             followed: AtomicUsize::new(0),

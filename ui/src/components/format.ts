@@ -2,6 +2,7 @@ const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const dayOfYear = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: 'long' });
+const number = numbersOf(undefined);
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 
 const MINUTE = 60_000;
@@ -70,10 +71,21 @@ export function duration(ms: number): string {
 }
 
 export function plural(count: number, one: string, many = `${one}s`): string {
-  return `${String(count)} ${count === 1 ? one : many}`;
+  return `${number.format(count)} ${count === 1 ? one : many}`;
 }
 
 /** A past moment in a sentence: "14:02", or "Tuesday 14:02". */
 export function whenWas(at: number, now: number): string {
   return daysBetween(at, now) === 0 ? timeOfDay(at) : `${dayName(at, now)}, ${timeOfDay(at)}`;
+}
+
+/** How numbers are written in a locale. One without separators, as `C` is, writes nobody's language: English then. */
+export function numbersOf(locale: string | undefined): Intl.NumberFormat {
+  const own = new Intl.NumberFormat(locale);
+  return /\D/.test(own.format(1_234_567)) ? own : new Intl.NumberFormat('en');
+}
+
+/** A number with its separators: "1,000,004". */
+export function count(value: number): string {
+  return number.format(value);
 }

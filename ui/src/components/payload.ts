@@ -37,9 +37,11 @@ export function summaryOf(input: unknown, raw: string, longest = 72): string {
   return clip(value === undefined || value === null ? raw : textOf(value), longest);
 }
 
-function clip(text: string, longest: number): string {
-  const line = text.replace(/\s+/g, ' ').replace(HIDDEN, '\ufffd').trim();
-  return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
+/** Text on one line, of at most so many letters, with letters that hide made visible. */
+export function clip(text: string, longest: number): string {
+  // Nothing is gained from looking at all of a long text.
+  const line = text.slice(0, longest * 8).replace(/\s+/g, ' ').replace(HIDDEN, '\ufffd').trim();
+  return line.length > longest || text.length > longest * 8 ? `${line.slice(0, longest - 1)}…` : line;
 }
 
 function parse(raw: string): unknown {

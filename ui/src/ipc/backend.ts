@@ -3,9 +3,11 @@ import type {
   Bootstrap,
   Direction,
   FeedBatch,
+  ListQuery,
   ModelCheck,
   SearchPage,
   SearchRequest,
+  ServerCheck,
   Settings,
 } from './contract';
 
@@ -13,6 +15,16 @@ import type {
 export interface ApprovalRef {
   messageId: string;
   approvalId: string;
+}
+
+/** A session that is to be made. Its ids come from whoever asks, so that asking twice makes one. */
+export interface NewSession {
+  id: string;
+  /** The server it will live on. */
+  server: string;
+  agents: AgentSpec[];
+  /** The message that it begins with, and is named after. */
+  first: { id: string; text: string };
 }
 
 /**
@@ -44,15 +56,21 @@ export interface Backend {
   /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
   page(sessionId: string, direction: Direction): Promise<void>;
 
-  /** Looks through all that was said, in every session; offline, within a few milliseconds. */
+  /** Says which rows of the list of sessions are wanted. Those that are not here come with the feed. */
+  listSessions(query: ListQuery): Promise<void>;
+
+  /** Looks through all that was said, in every session, and all titles; offline, within a few milliseconds. */
   search(request: SearchRequest): Promise<SearchPage>;
 
-  createSession(title: string | null, agents: AgentSpec[]): Promise<string>;
+  /** Makes a session and says its first message, both or neither. Resolves with the session's id. */
+  createSession(session: NewSession): Promise<string>;
   renameSession(sessionId: string, title: string): Promise<void>;
   deleteSession(sessionId: string): Promise<void>;
+  /** Keeps what is here of a session that its server has deleted, to be read. */
+  keepCopy(sessionId: string): Promise<void>;
 
-  /** Durable when it resolves: the message is in the outbox, whatever happens next. */
-  sendMessage(sessionId: string, text: string): Promise<string>;
+  /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
+  sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
   respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean): Promise<void>;
   stopRun(sessionId: string): Promise<void>;
   retryEntry(entryId: string): Promise<void>;
@@ -67,9 +85,19 @@ export interface Backend {
   setSettings(settings: Settings): Promise<Settings>;
   /** Writes the model's key to the OS keychain, or removes it. There is no way to read it back. */
   setModelKey(key: string | null): Promise<void>;
-  /** The same for the token of a session server elsewhere. */
-  setServerToken(token: string | null): Promise<void>;
   checkModel(): Promise<ModelCheck>;
+
+  /** Asks what answers at an address, and what the token may do there. Nothing is kept. */
+  checkServer(url: string, token: string | null): Promise<ServerCheck>;
+  /** Joins a server that answers as one. Resolves with its id. */
+  joinServer(url: string, name: string, token: string | null): Promise<string>;
+  renameServer(id: string, name: string): Promise<void>;
+  /** Signs in again, with another token or with none. */
+  setServerToken(id: string, token: string | null): Promise<void>;
+  /** How much that was written here waits for a server. */
+  countUnsent(id: string): Promise<number>;
+  /** Removes a server. Its sessions stay here to be read, or are deleted here. */
+  forgetServer(id: string, keepSessions: boolean): Promise<void>;
 
   /** Opens a link in the person's browser; never in this window. */
   openLink(url: string): Promise<void>;

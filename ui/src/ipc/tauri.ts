@@ -1,15 +1,16 @@
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
 
-import { BackendError, type ApprovalRef, type Backend } from './backend';
+import { BackendError, type ApprovalRef, type Backend, type NewSession } from './backend';
 import type {
-  AgentSpec,
   Bootstrap,
   Direction,
   FeedBatch,
+  ListQuery,
   ModelCheck,
   SearchPage,
   SearchRequest,
+  ServerCheck,
   Settings,
 } from './contract';
 
@@ -62,12 +63,16 @@ export class TauriBackend implements Backend {
     return call('page', { sessionId, direction });
   }
 
+  listSessions(query: ListQuery): Promise<void> {
+    return call('list_sessions', { query });
+  }
+
   search(request: SearchRequest): Promise<SearchPage> {
     return call('search', { request });
   }
 
-  createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
-    return call('create_session', { id: crypto.randomUUID(), title, agents });
+  createSession({ id, server, agents, first }: NewSession): Promise<string> {
+    return call('create_session', { id, server, title: null, agents, first });
   }
 
   renameSession(sessionId: string, title: string): Promise<void> {
@@ -78,9 +83,12 @@ export class TauriBackend implements Backend {
     return call('delete_session', { sessionId });
   }
 
-  sendMessage(sessionId: string, text: string): Promise<string> {
-    // The id makes a repeated call say it once: a reply that was lost makes the web view ask again.
-    return call('send_message', { sessionId, messageId: crypto.randomUUID(), text });
+  keepCopy(sessionId: string): Promise<void> {
+    return call('keep_copy', { sessionId });
+  }
+
+  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID()): Promise<string> {
+    return call('send_message', { sessionId, messageId, text });
   }
 
   respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
@@ -123,12 +131,32 @@ export class TauriBackend implements Backend {
     return call('set_model_key', { key });
   }
 
-  setServerToken(token: string | null): Promise<void> {
-    return call('set_server_token', { token });
-  }
-
   checkModel(): Promise<ModelCheck> {
     return call('check_model');
+  }
+
+  checkServer(url: string, token: string | null): Promise<ServerCheck> {
+    return call('check_server', { url, token });
+  }
+
+  joinServer(url: string, name: string, token: string | null): Promise<string> {
+    return call('join_server', { url, name, token });
+  }
+
+  renameServer(id: string, name: string): Promise<void> {
+    return call('rename_server', { id, name });
+  }
+
+  setServerToken(id: string, token: string | null): Promise<void> {
+    return call('set_server_token', { id, token });
+  }
+
+  countUnsent(id: string): Promise<number> {
+    return call('count_unsent', { id });
+  }
+
+  forgetServer(id: string, keepSessions: boolean): Promise<void> {
+    return call('forget_server', { id, keepSessions });
   }
 
   openLink(url: string): Promise<void> {

@@ -1,113 +1,58 @@
-import { SvelteMap } from 'svelte/reactivity';
-
-import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type {
-  Approval,
-  Bootstrap,
-  FeedBatch,
-  FeedChange,
-  Notice,
-  SearchHit,
-  SessionMeta,
-  SessionSummary,
-  Settings,
-  WaitingApproval,
-} from '../ipc/contract';
-import { agentSpec, type AgentKind } from './agents';
+import { BackendError, type Backend } from '../ipc/backend';
+import type { Bootstrap, FeedBatch, FeedChange, Notice, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
+import { Actors } from './actors';
+import { agentSpec } from './agents';
 import { Announcer } from './announcer.svelte';
 import { Clock } from './clock.svelte';
 import { ComposerState } from './composer.svelte';
+import { CurrentSession, type Target } from './current.svelte';
+import { Decisions } from './decisions.svelte';
 import { FeedLoop } from './feed';
-import { readStored, writeStored } from './stored';
-import { TranscriptState } from './transcript.svelte';
+import { homeIdOf, Servers } from './servers.svelte';
+import { Sessions } from './sessions.svelte';
+import { SettingsState } from './settings.svelte';
+import { Shell } from './shell.svelte';
 
-/** A decision given and not yet seen in the log. */
-export interface Decision {
-  approved: boolean;
-  /** Why it was not taken; null while it is on its way. */
-  refused: string | null;
-  /** The outbox entry, to try again or let go of. */
-  entryId: string | null;
-}
-
-/** Something on screen that another part of the window asks to be shown. */
-export interface Target {
-  messageId: string;
-  /** The approval in it that wants an answer; null for the message itself. */
-  approvalId: string | null;
-}
-
-/** Transcripts kept besides the one on screen, so that going back shows rows at once. */
-const KEPT_TRANSCRIPTS = 6;
-const TOAST_MS = 4_000;
+/** Somebody else answered an approval before this person did. */
+const ANSWERED_FIRST = 'answered-first';
 
 /**
- * What the window shows. It holds no truth: everything here came from the host, or is asked of it.
+ * The window's state, put together. It holds no truth: everything here came from the host, or is asked of it.
+ *
+ * What concerns one part only is done there; here is what goes across: opening a session, sending, and handing out what
+ * the feed brings.
  */
 export class AppState {
   readonly backend: Backend;
-  readonly composer: ComposerState;
   readonly announcer = new Announcer();
   readonly clock = new Clock();
+  readonly composer: ComposerState;
+  readonly shell: Shell;
+  readonly settings: SettingsState;
+  readonly servers: Servers;
+  readonly sessions: Sessions;
+  readonly current: CurrentSession;
 
-  sessions = $state.raw<SessionSummary[]>([]);
-  approvals = $state.raw<WaitingApproval[]>([]);
-  notices = $state.raw<Notice[]>([]);
-  settings = $state.raw<Settings>() as Settings;
-
-  /** The session on screen; null for one that is about to be made. */
-  currentId = $state<string | null>(null);
-  transcript = $state.raw<TranscriptState | null>(null);
-  meta = $state.raw<SessionMeta | null>(null);
-  openError = $state<string | null>(null);
-
-  newAgent = $state<AgentKind>('demo');
-  /** Where the window is too narrow for a sidebar beside the log, it is a drawer over it. */
-  narrow = $state(false);
-  #sidebarWanted = $state(readStored('sidebar', true));
-  #drawerOpen = $state(false);
-  dialog = $state<'settings' | 'delete' | 'search' | null>(null);
-  toast = $state<string | null>(null);
-  target = $state.raw<Target | null>(null);
-  /** The window has the person's attention. */
-  focused = $state(document.hasFocus());
-  /** Decisions the outbox has not reported yet, by approval. */
-  readonly #decided = new SvelteMap<string, Decision>();
-  /** What was folded or unfolded by hand, by a key of the view that draws it. */
-  readonly folds = new SvelteMap<string, boolean>();
-  /** Counts own messages sent: the transcript goes to its end. */
-  sent = $state(0);
-
-  readonly #transcripts = new Map<string, TranscriptState>();
   readonly #feed: FeedLoop;
-  /** What was there at first is no news. */
-  #begun = false;
-  #toastTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(backend: Backend, boot: Bootstrap) {
     this.backend = backend;
+    const decisions = new Decisions();
     this.composer = new ComposerState(backend);
-    this.notices = boot.notices;
-    this.settings = boot.settings;
-    this.newAgent = boot.settings.defaultAgent;
+    this.shell = new Shell(backend, boot.notices);
+    this.settings = new SettingsState(backend, boot.settings);
+    this.servers = new Servers(backend, boot.lastServer);
+    this.sessions = new Sessions(backend, decisions, this.announcer);
+    this.current = new CurrentSession(backend, new Actors(boot.actorId), this.sessions, decisions, this.shell, this.announcer);
     // The host shows what it showed before.
-    this.currentId = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
-    this.composer.open(this.currentId, null);
-    if (this.currentId !== null) {
-      this.transcript = new TranscriptState(backend, this.currentId);
-      this.#transcripts.set(this.currentId, this.transcript);
-    }
-    const narrow = window.matchMedia('(max-width: 760px)');
-    this.narrow = narrow.matches;
-    narrow.addEventListener('change', () => {
-      this.narrow = narrow.matches;
-    });
+    const shown = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
+    if (shown !== null) this.current.begin(shown);
+    this.composer.open(shown, null);
     this.#feed = new FeedLoop(backend, this);
     this.#feed.begin(boot.batch);
-    this.#begun = true;
     backend.onOpenSession((sessionId) => {
       // Who comes from a notification comes to answer.
-      const waiting = this.approvals.find((one) => one.sessionId === sessionId);
+      const waiting = this.sessions.approvals.find((one) => one.sessionId === sessionId);
       void (waiting === undefined ? this.open(sessionId) : this.goToApproval(waiting));
     });
   }
@@ -116,19 +61,16 @@ export class AppState {
   start(): void {
     this.#feed.start();
     window.addEventListener('focus', () => {
-      this.focused = true;
-      this.#nudge();
+      this.current.nudge();
     });
     window.addEventListener('online', () => {
-      this.#nudge();
+      this.current.nudge();
     });
-    window.addEventListener('pagehide', () => {
-      this.composer.flush();
-    });
-    window.addEventListener('blur', () => {
-      this.focused = false;
-      this.composer.flush();
-    });
+    for (const leaving of ['pagehide', 'blur']) {
+      window.addEventListener(leaving, () => {
+        this.composer.flush();
+      });
+    }
   }
 
   /** Ends the pulling, for a window that goes. */
@@ -136,139 +78,69 @@ export class AppState {
     this.#feed.stop();
   }
 
-  // What is on screen
-
-  readonly current: SessionSummary | null = $derived(
-    this.sessions.find((session) => session.id === this.currentId) ?? null,
-  );
-
-  readonly title: string = $derived(this.meta?.title || this.current?.title || 'New session');
-
-  readonly running: boolean = $derived((this.meta?.activeGenerations.length ?? 0) > 0);
-
-  /** What is sent now waits for a connection. */
-  readonly offline: boolean = $derived(
-    this.meta !== null && ['offline', 'retrying', 'refused'].includes(this.meta.connection.state),
-  );
-
-  /** Approvals over all sessions that still want an answer from here. */
-  readonly needsYou: WaitingApproval[] = $derived(
-    this.approvals.filter(({ approval }) => {
-      const decision = this.decisionOn(refOf(approval));
-      return decision === null || decision.refused !== null;
-    }),
-  );
-
-  /** What the person decided about an approval, as far as the log does not say it yet. */
-  decisionOn(approval: ApprovalRef): Decision | null {
-    const { messageId, approvalId } = approval;
-    const entry = this.meta?.outbox.find((one) => one.approvalId === approvalId && one.messageId === messageId);
-    if (entry === undefined) return this.#decided.get(keyOf(approval)) ?? null;
-    const refused = entry.state === 'wedged' ? (entry.reason ?? 'The server refused the answer.') : null;
-    return { approved: entry.approved === true, refused, entryId: entry.entryId };
-  }
-
-  agentName(actorId: string | null): string {
-    const agents = this.meta?.agents ?? [];
-    const agent = agents.find(({ agentId }) => agentId === actorId) ?? (actorId === null ? agents[0] : undefined);
-    if (agent === undefined) return this.personName(actorId) ?? 'Agent';
-    const name = agent.name ?? agent.agentId;
-    return agent.guest === true ? `${name} (guest)` : name;
-  }
-
-  personName(actorId: string | null): string | null {
-    if (actorId === null) return null;
-    return this.meta?.presence.find((one) => one.actorId === actorId)?.name ?? actorId;
-  }
+  /** Why nothing can be sent now, in words; null when it can. */
+  readonly unsendable: string | null = $derived.by(() => (this.current.id === null ? this.settings.missing : null));
 
   // Going places
 
-  /** Shows a session around a message, or at the reader's place in it, or at its end. */
-  async open(sessionId: string, around = placeIn(sessionId)): Promise<void> {
-    this.#drawerOpen = false;
-    if (sessionId === this.currentId) return;
-    this.composer.open(sessionId, this.sessions.find(({ id }) => id === sessionId)?.draft ?? null);
-    this.currentId = sessionId;
-    this.meta = null;
-    this.openError = null;
-    this.target = null;
-    const transcript = this.#transcripts.get(sessionId) ?? new TranscriptState(this.backend, sessionId);
-    transcript.unsync();
-    this.#transcripts.delete(sessionId);
-    this.#transcripts.set(sessionId, transcript);
-    this.transcript = transcript;
-    for (const id of this.#transcripts.keys()) {
-      if (this.#transcripts.size <= KEPT_TRANSCRIPTS) break;
-      this.#transcripts.delete(id);
+  /** Shows a session: `target` in it, else where the reader was last. */
+  async open(sessionId: string, target: Target | null = null): Promise<void> {
+    this.shell.closeDrawer();
+    if (sessionId === this.current.id) {
+      if (target !== null) this.current.target = target;
+      return;
     }
-    try {
-      await this.backend.showSession(sessionId, around);
-    } catch (cause) {
-      if (this.currentId === sessionId) this.openError = BackendError.from(cause).message;
-    }
+    this.composer.open(sessionId, this.sessions.find(sessionId)?.draft ?? null);
+    await this.current.open(sessionId, target);
   }
 
-  /** An empty session, which comes to be with its first message. */
+  /** An empty session, which comes to be with its first message: on the server where the person is. */
   newSession(): void {
-    this.#drawerOpen = false;
+    if (this.current.id !== null) this.servers.choose(homeIdOf(this.current.id));
+    this.shell.closeDrawer();
     this.composer.open(null, null);
-    this.currentId = null;
-    this.transcript = null;
-    this.meta = null;
-    this.openError = null;
-    this.target = null;
-    this.newAgent = this.settings.defaultAgent;
-    this.#run(this.backend.showSession(null));
+    this.current.close();
+    this.settings.newAgent = this.settings.value.defaultAgent;
   }
 
-  async goToApproval(waiting: WaitingApproval): Promise<void> {
-    await this.open(waiting.sessionId, waiting.approval.messageId);
-    if (this.currentId !== waiting.sessionId) return;
-    this.target = { messageId: waiting.approval.messageId, approvalId: waiting.approval.id };
+  async goToApproval({ sessionId, approval }: WaitingApproval): Promise<void> {
+    await this.open(sessionId, { messageId: approval.messageId, approvalId: approval.id });
   }
 
   /** To a message that was found. */
   async goToMessage({ sessionId, messageId }: Pick<SearchHit, 'sessionId' | 'messageId'>): Promise<void> {
-    await this.open(sessionId, messageId);
-    if (this.currentId === sessionId) this.target = { messageId, approvalId: null };
+    await this.open(sessionId, { messageId, approvalId: null });
   }
 
-  get sidebarOpen(): boolean {
-    return this.narrow ? this.#drawerOpen : this.#sidebarWanted;
-  }
-
-  toggleSidebar(): void {
-    if (this.narrow) {
-      this.#drawerOpen = !this.#drawerOpen;
-      return;
-    }
-    this.#sidebarWanted = !this.#sidebarWanted;
-    writeStored('sidebar', this.#sidebarWanted);
+  openSettings(): void {
+    this.shell.dialog = 'settings';
+    this.shell.attempt(this.settings.refresh());
   }
 
   // Doing things
 
   /** Sends what the composer holds. The text stays there until the outbox has it. */
   async send(): Promise<void> {
-    const { composer } = this;
+    const { composer, current, settings } = this;
     const text = composer.text;
-    if (text.trim() === '' || composer.sending) return;
+    if (text.trim() === '' || composer.sending || this.unsendable !== null) return;
     composer.sending = true;
     composer.error = null;
     try {
-      let sessionId = this.currentId;
+      const sessionId = current.id;
+      const ids = composer.ids();
       if (sessionId === null) {
-        sessionId = await this.backend.createSession(titleFor(text), [agentSpec(this.newAgent, this.settings)]);
-        await this.backend.sendMessage(sessionId, text);
-        if (this.currentId === null) {
-          composer.clear();
-          await this.open(sessionId);
-        }
+        const server = this.servers.next?.id;
+        if (server === undefined) throw new BackendError('no-server', 'There is no server yet. Try again in a moment.');
+        const agents = [agentSpec(settings.newAgent, settings.value)];
+        const made = await this.backend.createSession({ id: ids.session, server, agents, first: { id: ids.message, text } });
+        composer.sent(null, text);
+        if (current.id === null) await this.open(made);
       } else {
-        await this.backend.sendMessage(sessionId, text);
-        if (this.currentId === sessionId && composer.text === text) composer.clear();
+        await this.backend.sendMessage(sessionId, text, ids.message);
+        composer.sent(sessionId, text);
       }
-      this.sent += 1;
+      current.acts += 1;
     } catch (cause) {
       composer.error = BackendError.from(cause).message;
     } finally {
@@ -276,207 +148,65 @@ export class AppState {
     }
   }
 
-  async respond(approval: ApprovalRef, approved: boolean): Promise<void> {
-    const sessionId = this.currentId;
-    if (sessionId === null) return;
-    // A refused answer makes room for a new one.
-    const before = this.decisionOn(approval);
-    this.#decided.set(keyOf(approval), { approved, refused: null, entryId: null });
-    try {
-      if (before?.entryId !== null && before?.entryId !== undefined) await this.backend.discardEntry(before.entryId);
-      await this.backend.respondApproval(sessionId, approval, approved);
-    } catch (cause) {
-      this.#decided.set(keyOf(approval), { approved, refused: BackendError.from(cause).message, entryId: null });
-    }
-  }
-
-  stop(): void {
-    if (this.currentId !== null) this.#run(this.backend.stopRun(this.currentId));
-  }
-
-  rename(title: string): void {
-    const sessionId = this.currentId;
-    if (sessionId === null || title.trim() === '' || title === this.title) return;
-    if (this.meta !== null) this.meta = { ...this.meta, title: title.trim() };
-    this.#run(this.backend.renameSession(sessionId, title.trim()));
-  }
-
   async deleteCurrent(): Promise<void> {
-    const sessionId = this.currentId;
-    if (sessionId === null) return;
-    try {
-      await this.backend.deleteSession(sessionId);
-      this.#transcripts.delete(sessionId);
-      this.sessions = this.sessions.filter(({ id }) => id !== sessionId);
-      if (this.currentId === sessionId) this.newSession();
-    } catch (cause) {
-      this.say(BackendError.from(cause).message);
-    }
+    if (await this.current.delete()) this.newSession();
   }
 
-  retry(entryId: string): void {
-    this.#run(this.backend.retryEntry(entryId));
-  }
-
-  discard(entryId: string): void {
-    this.#run(this.backend.discardEntry(entryId));
-  }
-
-  reconnect(): void {
-    this.#run(this.backend.reconnect());
-  }
-
-  markRead(): void {
-    if (this.current !== null && this.current.unread > 0) this.#run(this.backend.markRead(this.current.id));
+  /** Removes a server. What is deleted here leaves the screen. */
+  async forgetServer(id: string, keepSessions: boolean): Promise<void> {
+    await this.servers.forget(id, keepSessions);
+    if (!keepSessions && this.current.id !== null && homeIdOf(this.current.id) === id) this.newSession();
   }
 
   async saveSettings(settings: Settings): Promise<void> {
-    this.settings = await this.backend.setSettings(settings);
-    if (this.currentId === null) this.newAgent = this.settings.defaultAgent;
-  }
-
-  async saveModelKey(key: string | null): Promise<void> {
-    await this.backend.setModelKey(key);
-    this.settings = await this.backend.getSettings();
-  }
-
-  async saveServerToken(token: string | null): Promise<void> {
-    await this.backend.setServerToken(token);
-    this.settings = await this.backend.getSettings();
-  }
-
-  /** The first paint knows nothing of the keychain; who opens the settings wants to know. */
-  openSettings(): void {
-    this.dialog = 'settings';
-    this.#run(
-      this.backend.getSettings().then((settings) => {
-        this.settings = settings;
-      }),
-    );
-  }
-
-  dismiss(notice: Notice): void {
-    this.notices = this.notices.filter((one) => one !== notice);
-  }
-
-  async openLink(url: string): Promise<void> {
-    try {
-      await this.backend.openLink(url);
-    } catch {
-      await this.copy(url, 'The link could not be opened, so it was copied.');
-    }
-  }
-
-  async copy(text: string, said = 'Copied'): Promise<void> {
-    try {
-      await navigator.clipboard.writeText(text);
-      this.say(said);
-    } catch {
-      this.say('The clipboard could not be used.');
-    }
-  }
-
-  /** A short line that goes by itself. */
-  say(text: string): void {
-    this.toast = text;
-    clearTimeout(this.#toastTimer);
-    this.#toastTimer = setTimeout(() => {
-      this.toast = null;
-    }, TOAST_MS);
+    await this.settings.save(settings);
+    if (this.current.id === null) this.settings.newAgent = this.settings.value.defaultAgent;
   }
 
   // The feed
 
   restart(): void {
-    this.transcript?.unsync();
+    this.current.transcript?.unsync();
   }
 
   apply(batch: FeedBatch): boolean {
     let fits = true;
-    for (const change of batch.changes) fits = this.#change(change) && fits;
+    const metas: SessionMeta[] = [];
+    const notices: Notice[] = [];
+    for (const change of batch.changes) {
+      // What stands around the rows is told of them as they are after the batch.
+      if (change.type === 'meta') metas.push(change.meta);
+      else if (change.type === 'notice') notices.push(change.notice);
+      else fits = this.#change(change) && fits;
+    }
+    for (const meta of metas) this.current.takeMeta(meta);
+    for (const notice of notices) this.#notice(notice);
     return fits;
   }
 
-  #change(change: FeedChange): boolean {
+  #notice(notice: Notice): void {
+    // About what was just done, and over: a line that goes by itself.
+    if (notice.code === ANSWERED_FIRST) this.shell.say(this.current.whoWasFirst() ?? notice.message);
+    else this.shell.takeNotice(notice);
+  }
+
+  #change(change: Exclude<FeedChange, { type: 'meta' | 'notice' }>): boolean {
     switch (change.type) {
+      case 'servers':
+        this.servers.list = change.servers;
+        return true;
       case 'sessions':
-        this.sessions = change.sessions;
+        this.sessions.take(change);
         return true;
       case 'approvals':
-        this.#approvals(change.approvals);
-        return true;
-      case 'meta':
-        if (change.meta.sessionId === this.currentId) this.#meta(change.meta);
+        this.sessions.takeApprovals(change.approvals);
         return true;
       case 'draft':
         this.composer.offer(change.sessionId, change.draft.text);
         return true;
       case 'diff':
-        if (change.sessionId !== this.transcript?.sessionId) return true;
-        return this.transcript.apply(change.diff);
-      case 'notice':
-        this.notices = [...this.notices.filter(({ code }) => code !== change.notice.code), change.notice];
-        return true;
+        if (change.sessionId !== this.current.transcript?.sessionId) return true;
+        return this.current.transcript.apply(change.diff);
     }
   }
-
-  #meta(meta: SessionMeta): void {
-    const before = this.meta;
-    this.meta = meta;
-    // From here on the outbox tells.
-    for (const { approvalId, messageId } of meta.outbox) {
-      if (approvalId !== null && messageId !== null) this.#decided.delete(keyOf({ messageId, approvalId }));
-    }
-    if (before === null) return;
-    const was = before.activeGenerations.length > 0;
-    const is = meta.activeGenerations.length > 0;
-    if (!was && is) this.announcer.say('Agent is responding');
-    if (was && !is && meta.pendingApprovals.length === 0) this.announcer.say('Response complete');
-  }
-
-  #approvals(approvals: WaitingApproval[]): void {
-    const known = new Set(this.approvals.map(waitingKey));
-    this.approvals = approvals;
-    const fresh = approvals.find((waiting) => !known.has(waitingKey(waiting)));
-    if (fresh !== undefined && this.#begun) this.announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
-  }
-
-  #nudge(): void {
-    const state = this.meta?.connection.state;
-    if (state === 'offline' || state === 'retrying') this.reconnect();
-  }
-
-  #run(promise: Promise<unknown>): void {
-    promise.catch((cause: unknown) => {
-      this.say(BackendError.from(cause).message);
-    });
-  }
-}
-
-/** The message at which the reader was when the session was last on screen; nothing when it was the end. */
-function placeIn(sessionId: string): string | undefined {
-  return readStored<{ id: string } | null>(`place.${sessionId}`, null)?.id;
-}
-
-export function refOf({ id, messageId }: Approval): ApprovalRef {
-  return { messageId, approvalId: id };
-}
-
-/** What tells approvals apart over all sessions: agents may choose the same ids. */
-export function waitingKey({ sessionId, approval }: WaitingApproval): string {
-  return JSON.stringify([sessionId, approval.messageId, approval.id, approval.toolCallId]);
-}
-
-function keyOf({ messageId, approvalId }: ApprovalRef): string {
-  return JSON.stringify([messageId, approvalId]);
-}
-
-export function toolOf(approval: Approval): string {
-  return approval.toolName === '' ? 'a tool' : approval.toolName;
-}
-
-/** A session's first name: the first line of its first message. */
-function titleFor(text: string): string {
-  const line = text.trim().split('\n', 1)[0] ?? '';
-  return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FeedBatch, Item } from '../ipc/contract';
 import { ScriptedBackend } from '../ipc/scripted/backend';
 import { item, text, waitingApproval } from '../ipc/scripted/content';
-import { AppState, refOf } from './app.svelte';
+import { AppState } from './app.svelte';
+import { refOf } from './decisions.svelte';
 import { SearchState } from './search.svelte';
 
 async function start(scene: string): Promise<{ backend: ScriptedBackend; app: AppState }> {
@@ -17,7 +18,7 @@ async function start(scene: string): Promise<{ backend: ScriptedBackend; app: Ap
 }
 
 function texts(app: AppState): string[] {
-  return (app.transcript?.rows ?? []).map((row) => row.parts.map(({ text }) => text).join(''));
+  return (app.current.transcript?.rows ?? []).map((row) => row.parts.map(({ text }) => text).join(''));
 }
 
 beforeEach(() => {
@@ -43,8 +44,8 @@ describe('the window’s state', () => {
     const app = new AppState(backend, boot);
     const reset = boot.batch.changes.flatMap((change) => (change.type === 'diff' && change.diff.op === 'reset' ? change.diff.items : []));
     expect(reset.length).toBeGreaterThan(0);
-    expect(app.transcript?.rows.map(({ id }) => id)).toEqual(reset.map(({ id }) => id));
-    expect(app.title).toBe('How does reading it back work?');
+    expect(app.current.transcript?.rows.map(({ id }) => id)).toEqual(reset.map(({ id }) => id));
+    expect(app.current.title).toBe('How does reading it back work?');
   });
 
   it('makes a session of the first message and streams the answer', async () => {
@@ -52,39 +53,39 @@ describe('the window’s state', () => {
     app.composer.type('Hello there');
     await app.send();
     expect(app.composer.text).toBe('');
-    expect(app.currentId).not.toBeNull();
+    expect(app.current.id).not.toBeNull();
     await vi.waitFor(() => {
-      expect(app.transcript?.rows).toHaveLength(2);
-      expect(app.transcript?.rows[1]?.meta.isComplete).toBe(true);
+      expect(app.current.transcript?.rows).toHaveLength(2);
+      expect(app.current.transcript?.rows[1]?.meta.isComplete).toBe(true);
     }, 4_000);
     expect(texts(app)).toEqual(['Hello there', 'Hello! I am the **demo agent**. I live in this app, need no key and no network.']);
-    expect(app.running).toBe(false);
+    expect(app.current.running).toBe(false);
     expect(app.announcer.text.trim()).toBe('Response complete');
   });
 
   it('hides no other request of the same id when one is answered', async () => {
     const { app } = await started('approval');
-    const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
+    const waiting = app.sessions.needsYou.find(({ sessionId }) => sessionId === app.current.id);
     if (waiting === undefined) throw new Error('the scene has an approval');
     const other = { ...waiting, sessionId: 'other', approval: { ...waiting.approval, messageId: 'elsewhere' } };
-    app.approvals = [...app.approvals, other];
-    void app.respond(refOf(waiting.approval), true);
-    expect(app.needsYou.filter(({ approval }) => approval.id === waiting.approval.id)).toEqual([other]);
+    app.sessions.approvals = [...app.sessions.approvals, other];
+    void app.current.respond(refOf(waiting.approval), true);
+    expect(app.sessions.needsYou.filter(({ approval }) => approval.id === waiting.approval.id)).toEqual([other]);
   });
 
   it('shows an approval as decided only when the log says so', async () => {
     const { app } = await started('approval');
-    const waiting = app.needsYou.find(({ sessionId }) => sessionId === app.currentId);
+    const waiting = app.sessions.needsYou.find(({ sessionId }) => sessionId === app.current.id);
     if (waiting === undefined) throw new Error('the scene has an approval');
     const { id } = waiting.approval;
-    const responded = app.respond(refOf(waiting.approval), true);
-    expect(app.decisionOn(refOf(waiting.approval))?.approved).toBe(true);
-    expect(app.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
+    const responded = app.current.respond(refOf(waiting.approval), true);
+    expect(app.current.decisions.of(refOf(waiting.approval))?.approved).toBe(true);
+    expect(app.sessions.needsYou.some(({ approval }) => approval.id === id)).toBe(false);
     await responded;
     await vi.waitFor(() => {
-      const part = app.transcript?.rows.at(-1)?.parts[0]?.value;
+      const part = app.current.transcript?.rows.at(-1)?.parts[0]?.value;
       expect(part?.type === 'tool-call' && part.approval?.approved).toBe(true);
-      expect(app.transcript?.rows.at(-1)?.meta.isComplete).toBe(true);
+      expect(app.current.transcript?.rows.at(-1)?.meta.isComplete).toBe(true);
     }, 4_000);
   });
 
@@ -97,9 +98,36 @@ describe('the window’s state', () => {
     expect(app.composer.error).toBe('The disk is full. Free some space and send again.');
   });
 
+  it('has the first rows of each server’s list, and asks for the next ones once', async () => {
+    const { backend, app } = await started('chat');
+    for (let at = 0; at < 300; at += 1) backend.add(`Team ${String(at)}`, [], at, {}, 'team');
+    const lists = vi.spyOn(backend, 'listSessions');
+    const rows = (): number => app.sessions.heads.get('team')?.rows.length ?? 0;
+    const other = app.sessions.list[0]?.id ?? '';
+    await backend.renameSession(other, 'Renamed');
+    await vi.waitFor(() => {
+      expect(rows()).toBe(60);
+    });
+    expect(app.sessions.heads.get('team')?.sessions).toBe(300);
+    expect(app.sessions.find(other)?.title).toBe('Renamed');
+    await Promise.all([app.sessions.more('team'), app.sessions.more('team'), app.sessions.more('local')]);
+    await vi.waitFor(() => {
+      expect(rows()).toBe(180);
+    });
+    expect(lists).toHaveBeenCalledTimes(1);
+    await app.sessions.more('team');
+    await vi.waitFor(() => {
+      expect(rows()).toBe(300);
+    });
+    await app.sessions.more('team');
+    expect(lists).toHaveBeenCalledTimes(2);
+    app.sessions.remove(other);
+    expect(app.sessions.find(other)).toBeNull();
+  });
+
   it('keeps each session’s draft apart and saves it', async () => {
     const { backend, app } = await started('chat');
-    const [first, second] = app.sessions.map(({ id }) => id);
+    const [first, second] = app.sessions.list.map(({ id }) => id);
     if (first === undefined || second === undefined) throw new Error('the scene has sessions');
     app.composer.type('for the first');
     await app.open(second);
@@ -111,7 +139,7 @@ describe('the window’s state', () => {
 
   it('asks for everything anew after a batch that does not fit, and is right again', async () => {
     const { backend, app } = await started('chat');
-    const sessionId = app.currentId ?? '';
+    const sessionId = app.current.id ?? '';
     const before = texts(app);
     const real = backend.nextDiffs.bind(backend);
     let broken = false;
@@ -129,7 +157,7 @@ describe('the window’s state', () => {
     });
     await backend.renameSession(sessionId, 'Renamed');
     await vi.waitFor(() => {
-      expect(app.title).toBe('Renamed');
+      expect(app.current.title).toBe('Renamed');
     });
     expect(new Set(asked).size).toBe(2);
     expect(texts(app)).toEqual(before);
@@ -144,21 +172,21 @@ describe('the window’s state', () => {
       failures += 1;
       return failures === 1 ? Promise.reject(new Error('gone')) : real(epoch, after);
     };
-    await backend.renameSession(app.currentId ?? '', 'One');
-    await backend.renameSession(app.currentId ?? '', 'Two');
+    await backend.renameSession(app.current.id ?? '', 'One');
+    await backend.renameSession(app.current.id ?? '', 'Two');
     await vi.waitFor(() => {
       expect(failures).toBeGreaterThan(1);
-      expect(app.title).toBe('Two');
+      expect(app.current.title).toBe('Two');
     }, 4_000);
     errors.mockRestore();
   });
 
   it('fetches older pages in front of the rows', async () => {
     const { app } = await started('many');
-    const first = app.transcript?.rows[0]?.id;
-    await app.transcript?.loadBefore();
-    expect(app.transcript?.rows.findIndex(({ id }) => id === first)).toBe(60);
-    expect(app.transcript?.hasMoreBefore).toBe(true);
+    const first = app.current.transcript?.rows[0]?.id;
+    await app.current.transcript?.loadBefore();
+    expect(app.current.transcript?.rows.findIndex(({ id }) => id === first)).toBe(60);
+    expect(app.current.transcript?.hasMoreBefore).toBe(true);
   });
 
   it('shows the answer to a request in an older page, in the rows that were there', async () => {
@@ -170,23 +198,23 @@ describe('the window’s state', () => {
     const app = new AppState(backend, await backend.bootstrap());
     running.push(app);
     app.start();
-    const before = app.transcript?.rows ?? [];
+    const before = app.current.transcript?.rows ?? [];
     expect(before).toHaveLength(60);
-    await app.transcript?.loadBefore();
-    expect(app.transcript?.rows).toHaveLength(101);
-    expect(app.transcript?.rows.slice(-60)).toEqual(before);
-    const [waiting] = app.needsYou;
+    await app.current.transcript?.loadBefore();
+    expect(app.current.transcript?.rows).toHaveLength(101);
+    expect(app.current.transcript?.rows.slice(-60)).toEqual(before);
+    const [waiting] = app.sessions.needsYou;
     if (waiting === undefined) throw new Error('the session has an approval');
-    await app.respond(refOf(waiting.approval), true);
+    await app.current.respond(refOf(waiting.approval), true);
     await vi.waitFor(() => {
-      const parts = app.transcript?.rows[1]?.parts.map(({ value }) => value) ?? [];
+      const parts = app.current.transcript?.rows[1]?.parts.map(({ value }) => value) ?? [];
       expect(parts.some((part) => part.type === 'tool-call' && part.approval?.approved === true)).toBe(true);
     });
   });
 
   it('goes far up and comes back to the end, and what it has meanwhile is bounded', async () => {
     const { backend, app } = await started('many');
-    const { transcript } = app;
+    const { transcript } = app.current;
     if (transcript === null) throw new Error('the scene has a session');
     const end = transcript.rows.at(-1)?.id;
     for (let pages = 0; pages < 8; pages += 1) {
@@ -209,7 +237,7 @@ describe('the window’s state', () => {
 
   it('lets go of what is far above while it is at the end', async () => {
     const { backend, app } = await started('many');
-    const { transcript } = app;
+    const { transcript } = app.current;
     if (transcript === null) throw new Error('the scene has a session');
     for (let pages = 0; pages < 4; pages += 1) await transcript.loadBefore();
     backend.online = false;
@@ -230,12 +258,12 @@ describe('the window’s state', () => {
     try {
       const { backend, app } = await started('many');
       backend.page = () => Promise.resolve();
-      const loaded = app.transcript?.loadBefore();
-      expect(app.transcript?.loadingBefore).toBe(true);
+      const loaded = app.current.transcript?.loadBefore();
+      expect(app.current.transcript?.loadingBefore).toBe(true);
       await vi.advanceTimersByTimeAsync(10_000);
       await loaded;
-      expect(app.transcript?.pageError).not.toBeNull();
-      expect(app.transcript?.loadingBefore).toBe(false);
+      expect(app.current.transcript?.pageError).not.toBeNull();
+      expect(app.current.transcript?.loadingBefore).toBe(false);
     } finally {
       vi.useRealTimers();
     }
@@ -244,19 +272,19 @@ describe('the window’s state', () => {
   it('says so when a session is not there', async () => {
     const { app } = await started('chat');
     await app.open('nobody');
-    expect(app.openError).toBe('This session is not on this computer.');
+    expect(app.current.openError).toBe('This session is not on this computer.');
   });
 
   it('opens a session where the reader was', async () => {
     const { backend, app } = await started('many');
-    const { transcript } = app;
+    const { transcript } = app.current;
     if (transcript === null) throw new Error('the scene has a session');
     const place = backend.sessions.get(transcript.sessionId)?.items[100]?.id;
     localStorage.setItem(`threadkeep.place.${transcript.sessionId}`, JSON.stringify({ id: place, offset: 0 }));
-    const other = app.sessions.find(({ id }) => id !== transcript.sessionId)?.id ?? '';
+    const other = app.sessions.list.find(({ id }) => id !== transcript.sessionId)?.id ?? '';
     await app.open(other);
     await app.open(transcript.sessionId);
-    expect(app.transcript).toBe(transcript);
+    expect(app.current.transcript).toBe(transcript);
     await vi.waitFor(() => {
       expect(transcript.rows.map(({ id }) => id)).toContain(place);
     });
@@ -265,14 +293,14 @@ describe('the window’s state', () => {
 
   it('keeps a row’s identity through a reset', async () => {
     const { backend, app } = await started('chat');
-    const row = app.transcript?.rows[0];
-    await backend.showSession(app.currentId);
-    await backend.renameSession(app.currentId ?? '', 'After');
+    const row = app.current.transcript?.rows[0];
+    await backend.showSession(app.current.id);
+    await backend.renameSession(app.current.id ?? '', 'After');
     await vi.waitFor(() => {
-      expect(app.title).toBe('After');
+      expect(app.current.title).toBe('After');
     });
     flushSync();
-    expect(app.transcript?.rows[0]).toBe(row);
+    expect(app.current.transcript?.rows[0]).toBe(row);
   });
 
   it('goes from a found message to its place in its session', async () => {
@@ -288,7 +316,7 @@ describe('the window’s state', () => {
     if (hit === undefined) throw new Error('the scene has the word');
     expect(hit.snippet.slice(hit.ranges[0]?.start, hit.ranges[0]?.end).toLowerCase()).toBe('read');
     await app.goToMessage(hit);
-    expect(app.currentId).toBe(hit.sessionId);
-    expect(app.target).toEqual({ messageId: hit.messageId, approvalId: null });
+    expect(app.current.id).toBe(hit.sessionId);
+    expect(app.current.target).toEqual({ messageId: hit.messageId, approvalId: null });
   });
 });

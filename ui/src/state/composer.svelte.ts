@@ -5,6 +5,12 @@ import { readStored, writeStored } from './stored';
 const REST = 250;
 const NEW_SESSION = 'draft.new';
 
+/** Ids for what is said with one text: trying again makes no second message, and no second session. */
+interface Ids {
+  session: string;
+  message: string;
+}
+
 /** What is being written, per session. Saved while it is written; a remote event never touches it. */
 export class ComposerState {
   text = $state('');
@@ -18,6 +24,7 @@ export class ComposerState {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Drafts of sessions visited since the page loaded: newer than what any list says. */
   readonly #drafts = new Map<string | null, string>();
+  readonly #ids = new Map<string | null, { text: string; ids: Ids }>();
 
   constructor(backend: Backend) {
     this.#backend = backend;
@@ -49,10 +56,27 @@ export class ComposerState {
     }, REST);
   }
 
-  /** Empties the field; the caller has put the text where it is safe. */
-  clear(): void {
-    this.type('');
-    this.flush();
+  /** Ids for the text as it is: the same ones until it is sent or changed. */
+  ids(): Ids {
+    const { text } = this;
+    const known = this.#ids.get(this.#sessionId);
+    if (known?.text === text) return known.ids;
+    const ids = { session: crypto.randomUUID(), message: crypto.randomUUID() };
+    this.#ids.set(this.#sessionId, { text, ids });
+    return ids;
+  }
+
+  /** A text is where it is safe: it is no draft of that session any more, wherever the person is by now. */
+  sent(sessionId: string | null, text: string): void {
+    this.#ids.delete(sessionId);
+    if (sessionId === this.#sessionId) {
+      if (this.text !== text) return;
+      this.type('');
+      this.flush();
+    } else if (this.#drafts.get(sessionId) === text) {
+      this.#drafts.set(sessionId, '');
+      this.#store(sessionId, '');
+    }
   }
 
   /** Writes the draft now. */
@@ -61,12 +85,16 @@ export class ComposerState {
     if (this.text === this.#saved) return;
     const text = this.text;
     this.#saved = text;
-    if (this.#sessionId === null) {
+    this.#store(this.#sessionId, text);
+  }
+
+  #store(sessionId: string | null, text: string): void {
+    if (sessionId === null) {
       writeStored(NEW_SESSION, text);
       return;
     }
-    this.#backend.saveDraft(this.#sessionId, text).catch((cause: unknown) => {
-      this.#saved = '';
+    this.#backend.saveDraft(sessionId, text).catch((cause: unknown) => {
+      if (sessionId === this.#sessionId) this.#saved = '';
       console.error('the draft could not be saved', cause);
     });
   }

@@ -1,3 +1,5 @@
+import { SvelteMap } from 'svelte/reactivity';
+
 import type { Item, ItemMeta, Part } from '../ipc/contract';
 
 /** Where growing text is drawn: an element that takes appends. */
@@ -7,14 +9,19 @@ export interface TextSink {
   close(): void;
 }
 
+/** Letters of growing text that are state. */
+const HEAD = 200;
+
 /**
  * One part of a message.
  *
- * Its value is state; growing text is not: what is appended goes to the sinks, past the reactive graph, so that a token
- * costs its own length and not the message's.
+ * Its value is state; growing text is not, be it words, thoughts or the arguments of a call: what is appended goes to the
+ * sinks, past the reactive graph, so that a token costs its own length and not the message's.
  */
 export class PartCell {
   value = $state.raw<Part>({ type: 'text', text: '' });
+  /** The beginning of the growing text, for whoever draws one line of it. */
+  head = $state('');
   /** Nothing more is expected in this part. */
   closed = $state(false);
   readonly #sinks = new Set<TextSink>();
@@ -22,6 +29,7 @@ export class PartCell {
   constructor(value: Part, closed: boolean) {
     this.value = value;
     this.closed = closed;
+    this.head = growing(value).slice(0, HEAD);
   }
 
   get text(): string {
@@ -31,7 +39,7 @@ export class PartCell {
 
   /** Gives `sink` the text so far, and what comes. Returns how to end it. */
   attach(sink: TextSink): () => void {
-    sink.reset(this.text);
+    sink.reset(growing(this.value));
     if (this.closed) sink.close();
     this.#sinks.add(sink);
     return () => this.#sinks.delete(sink);
@@ -39,26 +47,21 @@ export class PartCell {
 
   /** The replica has appended `text` to `value`, which is this part as it holds it. */
   grew(value: Part, text: string): void {
-    if (value.type === 'text' || value.type === 'reasoning') {
-      for (const sink of this.#sinks) sink.append(text);
-    } else {
-      // A new object, since the replica changes its own in place.
-      this.value = { ...value };
-    }
+    if (this.value !== value) this.value = value;
+    if (this.head.length < HEAD) this.head = growing(value).slice(0, HEAD);
+    for (const sink of this.#sinks) sink.append(text);
   }
 
   set(value: Part): void {
-    const before = this.text;
-    const same = this.value.type === value.type && (value.type === 'text' || value.type === 'reasoning');
-    if (!same) {
-      this.value = value;
-      return;
-    }
+    const before = growing(this.value);
+    const now = growing(value);
+    const same = this.value.type === value.type;
     this.value = value;
-    if (value.text === before) return;
+    if (!same || now === before) return;
+    this.head = now.slice(0, HEAD);
     for (const sink of this.#sinks) {
-      if (before !== '' && value.text.startsWith(before)) sink.append(value.text.slice(before.length));
-      else sink.reset(value.text);
+      if (before !== '' && now.startsWith(before)) sink.append(now.slice(before.length));
+      else sink.reset(now);
     }
   }
 
@@ -69,21 +72,43 @@ export class PartCell {
   }
 }
 
+/** The text in a part that grows; empty for a part that comes whole. */
+function growing(part: Part): string {
+  switch (part.type) {
+    case 'text':
+    case 'reasoning':
+      return part.text;
+    case 'tool-call':
+      return part.arguments;
+    default:
+      return '';
+  }
+}
+
+/** What can be folded in a row: one of its parts, a run of quiet steps, or the whole of a long message. */
+export type FoldKind = 'part' | 'steps' | 'whole';
+
 /** One message on screen. Lives as long as its item does, whatever the diffs that change it. */
 export class Row {
   readonly id: string;
   meta = $state.raw<ItemMeta>() as ItemMeta;
   parts = $state.raw<PartCell[]>([]);
+  /** What was opened or closed by hand. */
+  readonly #folds = new SvelteMap<string, boolean>();
+  /** This window sent it: it was seen on its way. */
+  own = false;
 
   constructor(item: Item) {
     this.id = item.id;
     this.meta = metaOf(item);
+    this.own = item.delivery !== null;
     this.parts = item.parts.map((part, index) => new PartCell(part, isClosed(item, index)));
   }
 
   /** Takes the item's whole present content. */
   set(item: Item): void {
     this.meta = metaOf(item);
+    this.own ||= item.delivery !== null;
     const cells = this.parts.slice(0, item.parts.length);
     item.parts.forEach((part, index) => {
       const cell = cells[index];
@@ -96,6 +121,7 @@ export class Row {
 
   setMeta(item: Item): void {
     this.meta = metaOf(item);
+    this.own ||= item.delivery !== null;
     this.#close(item);
   }
 
@@ -108,11 +134,24 @@ export class Row {
     this.#close(item);
   }
 
+  /** Whether something was opened by hand, or closed; null where nobody did. `key` tells things of one kind apart. */
+  fold(kind: FoldKind, key = 0): boolean | null {
+    return this.#folds.get(foldKey(kind, key)) ?? null;
+  }
+
+  setFold(kind: FoldKind, key: number, open: boolean): void {
+    this.#folds.set(foldKey(kind, key), open);
+  }
+
   #close(item: Item): void {
     this.parts.forEach((cell, index) => {
       cell.setClosed(isClosed(item, index));
     });
   }
+}
+
+function foldKey(kind: FoldKind, key: number): string {
+  return `${kind} ${String(key)}`;
 }
 
 function isClosed(item: Item, index: number): boolean {

@@ -1,5 +1,5 @@
 import { BackendError, type Backend } from '../ipc/backend';
-import type { SearchHit } from '../ipc/contract';
+import type { SearchHit, TitleHit } from '../ipc/contract';
 
 /** Hits asked for at a time. */
 const PAGE = 50;
@@ -8,6 +8,8 @@ const PAGE = 50;
 export class SearchState {
   query = $state('');
   hits = $state.raw<SearchHit[]>([]);
+  /** Sessions whose title was found. */
+  titles = $state.raw<TitleHit[]>([]);
   /** Messages found in all, of which `hits` are the first. */
   total = $state(0);
   sessions = $state(0);
@@ -41,6 +43,7 @@ export class SearchState {
     try {
       const page = await this.#backend.search({ query, sessionId: null, offset, limit: PAGE });
       this.hits = offset === 0 ? page.hits : [...this.hits, ...page.hits];
+      if (offset === 0) this.titles = page.titles;
       this.total = page.total;
       this.sessions = page.sessions;
       this.answered = query;

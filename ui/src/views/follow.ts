@@ -13,8 +13,9 @@ export interface ScrollFacts {
  * Who moves the log: while it *follows*, it stays at the end; while the reader is *free*, nobody else moves it.
  *
  * Input frees at once, before the scroll it causes, so that text growing in the same moment cannot win. Scroll events
- * are trusted in two cases only: going down to within {@link AT_END} follows again, and going up without the content
- * having shrunk frees (a screen reader, a search, a moved focus, which send no input).
+ * are trusted in two cases only. Going down to within {@link AT_END} follows again. Going up frees, if the reader has
+ * just done something in the log, or by more than half a view: a screen reader and a search send no input, while layout
+ * that shrinks for a moment (a field that measures itself) clamps the log by a few lines.
  */
 export class FollowPolicy {
   following = true;
@@ -26,14 +27,15 @@ export class FollowPolicy {
     if (facts.content > facts.viewport + 1) this.following = false;
   }
 
-  /** A scroll event. Returns whether the log now follows. */
-  scrolled(facts: ScrollFacts): boolean {
+  /** A scroll event; `acted` says that the reader did something in the log just before. Returns whether the log now follows. */
+  scrolled(facts: ScrollFacts, acted = false): boolean {
     const before = this.#last;
     this.#last = facts;
     const toEnd = facts.content - facts.viewport - facts.top;
     if (this.following) {
       const shrank = facts.content < before.content - 1 || facts.viewport > before.viewport + 1;
-      if (facts.top < before.top - AT_END && toEnd > AT_END && !shrank) this.following = false;
+      const up = before.top - facts.top;
+      if (up > (acted ? AT_END : facts.viewport / 2) && toEnd > AT_END && !shrank) this.following = false;
     } else if (facts.top > before.top && toEnd <= AT_END) {
       this.following = true;
     }

@@ -1,64 +1,23 @@
 // @vitest-environment happy-dom
-import { flushSync, mount, unmount } from 'svelte';
+import { flushSync } from 'svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { ScriptedBackend } from '../ipc/scripted/backend';
-import { AppState } from '../state/app.svelte';
-import App from './App.svelte';
-
-let close: (() => Promise<void>) | undefined;
-
-async function open(scene: string): Promise<{ app: AppState; backend: ScriptedBackend }> {
-  const backend = new ScriptedBackend(scene);
-  backend.pace = 0;
-  const app = new AppState(backend, await backend.bootstrap());
-  const window = mount(App, { target: document.body, props: { app } });
-  app.start();
-  flushSync();
-  close = async () => {
-    app.stopFeed();
-    await unmount(window);
-  };
-  return { app, backend };
-}
-
-function all(testId: string): HTMLElement[] {
-  return Array.from(document.querySelectorAll<HTMLElement>(`[data-testid="${testId}"]`));
-}
-
-function one(testId: string): HTMLElement {
-  const [found] = all(testId);
-  if (found === undefined) throw new Error(`nothing is marked ${testId}`);
-  return found;
-}
-
-function press(key: string, on: EventTarget = window, more: KeyboardEventInit = {}): void {
-  on.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true, ...more }));
-  flushSync();
-}
-
-function type(text: string): void {
-  const field = one('composer') as HTMLTextAreaElement;
-  field.value = text;
-  field.dispatchEvent(new InputEvent('input', { bubbles: true }));
-  flushSync();
-}
+import type { ScriptedBackend } from '../ipc/scripted/backend';
+import { call, item, text } from '../ipc/scripted/content';
+import { all, button, click, closeWindow, one, open, opened, press, type } from './testing';
 
 beforeEach(() => {
   localStorage.clear();
 });
 
-afterEach(async () => {
-  await close?.();
-  close = undefined;
-});
+afterEach(closeWindow);
 
 describe('the window', () => {
   it('draws the open session’s rows in the first flush, before anything is awaited', async () => {
     const { app } = await open('chat');
     const rows = all('message');
     // As many as are near the end of a view without height.
-    const last = app.transcript?.rows.slice(-rows.length);
+    const last = app.current.transcript?.rows.slice(-rows.length);
     expect(rows.length).toBeGreaterThan(3);
     expect(rows.map((row) => row.dataset['messageId'])).toEqual(last?.map(({ id }) => id));
     expect(rows.map((row) => row.dataset['role'])).toEqual(last?.map(({ meta }) => meta.role));
@@ -69,7 +28,7 @@ describe('the window', () => {
 
   it('lists sessions with their state and marks the open one', async () => {
     const { app } = await open('approval');
-    const row = all('session-row').find((found) => found.dataset['sessionId'] === app.currentId);
+    const row = all('session-row').find((found) => found.dataset['sessionId'] === app.current.id);
     expect(row?.getAttribute('aria-current')).toBe('true');
     expect(row?.dataset['state']).toBe('approval');
     expect(all('needs-you')).toHaveLength(2);
@@ -103,8 +62,8 @@ describe('the window', () => {
       flushSync();
       expect(one('approval-card').dataset['status']).toBe('denied');
     }, 4_000);
-    expect(one('approval-card').textContent).toContain('Denied by Ana');
-    expect(app.needsYou.some(({ sessionId }) => sessionId === app.currentId)).toBe(false);
+    expect(one('approval-card').textContent).toContain('Denied by you');
+    expect(app.sessions.needsYou.some(({ sessionId }) => sessionId === app.current.id)).toBe(false);
   });
 
   it('says that it is offline, since when, and what will be sent', async () => {
@@ -119,10 +78,10 @@ describe('the window', () => {
     const { app } = await open('errors');
     const refused = document.querySelector<HTMLElement>('[data-delivery="wedged"]');
     expect(refused?.textContent).toContain('The server says the message is too large');
-    const before = app.transcript?.rows.length ?? 0;
+    const before = app.current.transcript?.rows.length ?? 0;
     Array.from(refused?.querySelectorAll('button') ?? []).find((button) => button.textContent === 'Discard')?.click();
     await vi.waitFor(() => {
-      expect(app.transcript?.rows).toHaveLength(before - 1);
+      expect(app.current.transcript?.rows).toHaveLength(before - 1);
     });
   });
 
@@ -141,14 +100,14 @@ describe('the window', () => {
     expect(document.querySelector('nav')).toBeNull();
     press('b', window, { ctrlKey: true });
     press('n', window, { ctrlKey: true });
-    expect(app.currentId).toBeNull();
+    expect(app.current.id).toBeNull();
     expect(document.querySelector('h1')?.textContent).toBe('New session');
   });
 
   it('keeps drawing when one row cannot be drawn', async () => {
     const errors = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const { app } = await open('chat');
-    const row = app.transcript?.rows[1];
+    const row = app.current.transcript?.rows[1];
     if (row === undefined) throw new Error('the scene has rows');
     // What no version of the host should send: a call without its fields.
     row.parts[0]?.set({ type: 'tool-call', state: 'done' } as never);
@@ -156,5 +115,332 @@ describe('the window', () => {
     expect(document.body.textContent).toContain('This message could not be drawn.');
     expect(all('message').length).toBeGreaterThan(3);
     errors.mockRestore();
+  });
+});
+
+describe('payloads', () => {
+  it('come into the page in parts, and say how much there is', async () => {
+    const content = 'x'.repeat(1_000_004);
+    await opened([item('assistant', [call('write_file', { path: 'a.txt', content }, { state: 'done', output: content })], Date.now())]);
+    const card = one('tool-card');
+    expect(card.textContent.length).toBeLessThan(500);
+    click(card.querySelector('button'));
+    expect(one('tool-card').textContent.length).toBeLessThan(12_000);
+    expect(one('tool-card').textContent).toContain('4,000 of 1,000,004 characters');
+    click(all('show-more')[0]);
+    expect(one('tool-card').textContent).toContain('24,000 of 1,000,004 characters');
+  });
+
+  it('of ten thousand fields come in parts too', async () => {
+    const input = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`field${String(at)}`, at]));
+    await opened([item('assistant', [call('many', input, { state: 'done' })], Date.now())]);
+    click(one('tool-card').querySelector('button'));
+    expect(one('tool-card').querySelectorAll('dd').length).toBeLessThan(100);
+    expect(one('tool-card').textContent).toContain('40 of 10,000 arguments');
+  });
+
+  it('of a person are drawn as far as they are seen', async () => {
+    await opened([item('user', [text('word '.repeat(100_000))], Date.now())]);
+    expect(one('message').textContent.length).toBeLessThan(3_000);
+    click(button(/Show all/));
+    expect(one('message').textContent.length).toBeLessThan(20_000);
+    expect(one('message').textContent).toContain('of 500,000 characters');
+  });
+});
+
+describe('people', () => {
+  const rows = (): ReturnType<typeof item>[] => [
+    item('user', [text('From me')], Date.now(), { actorId: 'me', delivery: { state: 'sent', entryId: 'e', reason: null } }),
+    item('user', [text('From Bo')], Date.now(), { actorId: 'bo' }),
+    item('user', [text('From one without a name')], Date.now(), { actorId: '0f3c9a5e-7d1b-4c2a-9e8f-00112233abcd' }),
+  ];
+
+  async function shared(): ReturnType<typeof open> {
+    return opened(rows(), ({ meta }) => {
+      const person = meta.presence[0];
+      if (person === undefined) throw new Error('the session has a person');
+      // Everybody calls himself by the word.
+      meta.presence = [
+        { ...person, actorId: 'me', name: 'You' },
+        { ...person, actorId: 'bo', name: 'Bo Lind' },
+        { ...person, actorId: '0f3c9a5e-7d1b-4c2a-9e8f-00112233abcd', name: 'You' },
+      ];
+    });
+  }
+
+  it('are told apart by who they are, never by the word in the log', async () => {
+    await shared();
+    const labels = all('message').map((row) => row.getAttribute('aria-label')?.split(',')[0]);
+    expect(labels).toEqual(['You', 'Bo Lind', 'Person abcd']);
+    const authors = all('author').map(({ textContent }) => textContent);
+    expect(authors).toHaveLength(2);
+    expect(authors[0]).toContain('BL');
+    expect(authors[0]).toContain('Bo Lind');
+    expect(document.querySelectorAll('.bubble.own')).toHaveLength(1);
+    expect(document.querySelectorAll('.bubble.other')).toHaveLength(2);
+  });
+
+  it('are this person where they have this person’s id, and nowhere else', async () => {
+    const { app } = await opened([item('user', [text('From me')], Date.now()), item('user', [text('From a namesake')], Date.now(), { actorId: 'ana2' })]);
+    expect(all('message').map((row) => row.getAttribute('aria-label')?.split(',')[0])).toEqual(['You', 'ana2']);
+    expect(app.current.personName('ana')).toBe('You');
+    expect(app.current.personName(null)).toBe('Somebody');
+  });
+});
+
+describe('a failed run', () => {
+  const failed = (): ReturnType<typeof item>[] => [
+    item('user', [text('Summarise it')], Date.now()),
+    item('assistant', [], Date.now(), { error: { message: 'The key was refused.', code: 'model-unauthorized' }, finishReason: 'error' }),
+  ];
+
+  it('offers to send again, and the settings where they may help', async () => {
+    const { app, backend } = await opened(failed());
+    const sent = vi.spyOn(backend, 'sendMessage');
+    click(one('mend-settings'));
+    expect(app.shell.dialog).toBe('settings');
+    app.shell.dialog = null;
+    flushSync();
+    click(one('send-again'));
+    expect(sent).toHaveBeenCalledWith(app.current.id, 'Summarise it');
+    await vi.waitFor(() => {
+      flushSync();
+      expect(all('send-again')).toHaveLength(0);
+    });
+  });
+
+  it('is heard as failed', async () => {
+    const { app } = await opened(failed());
+    const { meta } = app.current;
+    if (meta === null) throw new Error('the session is open');
+    const running = { messageId: 'm', actorId: 'demo', startedAt: null, lastChunkAt: null, lastChunkSeq: 0 };
+    app.current.takeMeta({ ...meta, activeGenerations: [running] });
+    app.current.takeMeta({ ...meta, activeGenerations: [] });
+    flushSync();
+    expect(one('announcer').textContent).not.toContain('complete');
+    expect(one('failures').textContent).toContain('Demo agent failed: The key was refused.');
+    expect(one('failures').getAttribute('role')).toBe('alert');
+  });
+});
+
+describe('an agent that is not set up', () => {
+  it('is sent nothing, and says why; the text stays', async () => {
+    const { app, backend } = await open('first');
+    const created = vi.spyOn(backend, 'createSession');
+    click(one('agent-webhook'));
+    type('hello?');
+    expect((one('send') as HTMLButtonElement).disabled).toBe(true);
+    expect(one('unsendable').textContent).toContain('No webhook URL is set yet.');
+    press('Enter', one('composer'));
+    expect(created).not.toHaveBeenCalled();
+    expect(app.composer.text).toBe('hello?');
+    click(one('agent-demo'));
+    expect((one('send') as HTMLButtonElement).disabled).toBe(false);
+  });
+});
+
+describe('checking the model', () => {
+  it('keeps nothing of what was typed', async () => {
+    const { app, backend } = await open('chat');
+    const before = { ...backend.settings };
+    const asked: string[] = [];
+    backend.checkModel = () => {
+      asked.push(`${backend.settings.modelName} ${String(backend.settings.hasModelKey)}`);
+      return Promise.resolve({ ok: true, message: 'It answered.' });
+    };
+    app.openSettings();
+    flushSync();
+    const fill = (testId: string, value: string): void => {
+      const field = one(testId) as HTMLInputElement;
+      field.value = value;
+      field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+    };
+    fill('settings-model-url', 'http://localhost/v1');
+    fill('settings-model-name', 'llama');
+    fill('settings-model-key', 'secret');
+    flushSync();
+    expect(Array.from(document.querySelectorAll('button')).some(({ textContent }) => /^Store/.test(textContent.trim()))).toBe(false);
+    click(one('settings-check-model'));
+    await vi.waitFor(() => {
+      flushSync();
+      expect(one('settings').textContent).toContain('It answered.');
+    });
+    expect(asked).toEqual(['llama true']);
+    click(button(/Cancel/));
+    expect(backend.settings).toEqual(before);
+  });
+
+  it('never loses a key that is stored', async () => {
+    const { app, backend } = await open('chat');
+    await app.settings.saveModelKey('old');
+    const keys = vi.spyOn(backend, 'setModelKey');
+    expect((await app.settings.check({ modelBaseUrl: 'http://localhost/v1', modelName: 'llama' }, 'new')).ok).toBe(false);
+    expect(keys).not.toHaveBeenCalled();
+  });
+});
+
+describe('approvals that wait', () => {
+  const NOW = Date.now();
+
+  function waiting(backend: ScriptedBackend, count: number): void {
+    for (let at = 0; at < count; at += 1) {
+      const part = call('delete_file', { path: `${String(at)}.md` }, { state: 'waiting', approval: { id: `a${String(at)}`, approved: null, respondedBy: null } });
+      backend.add(`Waits ${String(at)}`, [item('assistant', [part], NOW, { isComplete: false })], NOW);
+    }
+  }
+
+  it('stand beside the list: three, and how many more', async () => {
+    await open('chat', (backend) => {
+      waiting(backend, 21);
+    });
+    expect(all('needs-you')).toHaveLength(3);
+    expect(one('session-list').contains(one('more-needs'))).toBe(false);
+    expect(one('more-needs').textContent).toContain('18 more');
+    click(one('more-needs'));
+    expect(all('needs-you')).toHaveLength(21);
+  });
+
+  it('do not come in while the pointer is on the list', async () => {
+    const { app, backend } = await open('chat');
+    one('session-list').dispatchEvent(new PointerEvent('pointerenter'));
+    flushSync();
+    const order = all('session-row').map((row) => row.dataset['sessionId']);
+    waiting(backend, 2);
+    const id = app.sessions.list[3]?.id ?? '';
+    await backend.renameSession(id, 'Renamed');
+    await vi.waitFor(() => {
+      flushSync();
+      expect(app.sessions.list.some(({ title }) => title === 'Waits 0')).toBe(true);
+    });
+    app.sessions.takeApprovals([...backend.sessions.values()].flatMap(({ summary, meta }) => meta.pendingApprovals.map((approval) => ({ sessionId: summary.id, sessionTitle: summary.title, approval }))));
+    flushSync();
+    expect(all('needs-you')).toHaveLength(0);
+    expect(all('session-row').map((row) => row.dataset['sessionId']).slice(0, order.length)).toEqual(order);
+    one('session-list').dispatchEvent(new PointerEvent('pointerleave'));
+    flushSync();
+    expect(all('needs-you')).toHaveLength(2);
+  });
+
+  it('leave the log at its end once the last one is answered', async () => {
+    const { app } = await open('approval');
+    const before = app.current.acts;
+    press('a', one('approval-card'));
+    expect(app.current.acts).toBe(before + 1);
+  });
+});
+
+describe('who comes for something', () => {
+  it('is taken there, not to where he was before', async () => {
+    const items = Array.from({ length: 200 }, (_, at) => item('user', [text(`Message ${String(at)}`)], Date.now()));
+    const part = call('delete_file', { path: 'a.md' }, { state: 'waiting', approval: { id: 'asks', approved: null, respondedBy: null } });
+    const asking = item('assistant', [part], Date.now(), { isComplete: false });
+    const { app, backend } = await open('chat', (host) => {
+      host.add('Asks', [...items, asking], Date.now());
+    });
+    const id = app.sessions.list.find(({ title }) => title === 'Asks')?.id ?? '';
+    localStorage.setItem(`threadkeep.place.${id}`, JSON.stringify({ id: items[20]?.id, offset: 0 }));
+    const shown = vi.spyOn(backend, 'showSession');
+    click(all('needs-you')[0]);
+    await vi.waitFor(() => {
+      flushSync();
+      expect(document.activeElement?.getAttribute('data-approval-id')).toBe('asks');
+    });
+    expect(shown.mock.calls).toEqual([[id, asking.id]]);
+  });
+
+  it('finds his place where he comes for nothing', async () => {
+    const items = Array.from({ length: 200 }, (_, at) => item('user', [text(`Message ${String(at)}`)], Date.now()));
+    const { app, backend } = await open('chat', (host) => {
+      host.add('Read', items, Date.now());
+    });
+    const id = app.sessions.list.find(({ title }) => title === 'Read')?.id ?? '';
+    localStorage.setItem(`threadkeep.place.${id}`, JSON.stringify({ id: items[20]?.id, offset: 0 }));
+    const shown = vi.spyOn(backend, 'showSession');
+    await app.open(id);
+    await vi.waitFor(() => {
+      flushSync();
+      expect(shown).toHaveBeenCalledWith(id, items[20]?.id);
+      expect(app.current.transcript?.rows.some((row) => row.id === items[20]?.id)).toBe(true);
+    });
+  });
+});
+
+describe('the list of sessions', () => {
+  it('costs what is on screen', async () => {
+    await open('many');
+    expect(all('session-row').length).toBeGreaterThan(10);
+    expect(all('session-row').length).toBeLessThan(60);
+  });
+
+  it('is one stop for Tab, and arrows go through it', async () => {
+    await open('chat');
+    const rows = all('session-row');
+    expect(rows.filter((row) => row.tabIndex === 0)).toHaveLength(1);
+    rows[0]?.focus();
+    press('ArrowDown', rows[0]);
+    await vi.waitFor(() => {
+      expect(document.activeElement).toBe(all('session-row')[1]);
+    });
+  });
+});
+
+describe('search', () => {
+  it('finds titles, and its list holds options and groups only', async () => {
+    const { app } = await open('chat');
+    app.shell.dialog = 'search';
+    flushSync();
+    const field = one('search') as HTMLInputElement;
+    field.value = 'split';
+    field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+    await vi.waitFor(() => {
+      flushSync();
+      expect(all('search-hit').length).toBeGreaterThan(0);
+    });
+    expect(all('search-title').map(({ textContent }) => textContent.trim())).toEqual(['Trip to Split in May']);
+    const roles = Array.from(document.querySelectorAll('[role="listbox"] > *, [role="listbox"] [role="group"] > *')).map((one) => one.getAttribute('role'));
+    expect(new Set(roles)).toEqual(new Set(['group', 'option', 'presentation']));
+    press('Enter', field);
+    expect(app.current.title).toBe('Trip to Split in May');
+  });
+});
+
+describe('the conversation', () => {
+  it('is what Ctrl+A selects in the log, and is copied whole', async () => {
+    const { app } = await open('many');
+    press('a', document.querySelector('[role="log"]') ?? window, { ctrlKey: true });
+    const rows = document.querySelector('[data-rows]');
+    expect(document.getSelection()?.anchorNode).toBe(rows);
+    const markdown = app.current.conversation();
+    // Also what is loaded and not drawn.
+    expect(markdown.match(/^\*\*(You|Demo agent):\*\*$/gm)).toHaveLength(app.current.transcript?.rows.length ?? 0);
+    expect(markdown).toContain('Question 1500');
+  });
+
+  it('leaves Ctrl+A to the field one writes in', async () => {
+    await open('chat');
+    const event = new KeyboardEvent('keydown', { key: 'a', ctrlKey: true, bubbles: true, cancelable: true });
+    one('composer').dispatchEvent(event);
+    expect(event.defaultPrevented).toBe(false);
+  });
+});
+
+describe('text from right to left', () => {
+  it('has its own direction in every block, list, table, field and title', async () => {
+    await opened([
+      item('user', [text('שלום')], Date.now()),
+      item('assistant', [text('# שלום\n\nשלום עולם.\n\n- אחד\n- שתיים\n\n> ציטוט\n\n| א | ב |\n| --- | --- |\n| ג | ד |\n\n- one\n\n```\ncode\n```\n')], Date.now()),
+    ]);
+    const message = all('message')[1];
+    for (const name of ['p', 'li', 'th', 'td', '.md-heading']) {
+      for (const block of Array.from(message?.querySelectorAll<HTMLElement>(`.md ${name}`) ?? [])) expect(block.dir, name).toBe('auto');
+    }
+    const lists = Array.from(message?.querySelectorAll<HTMLElement>('.md ul') ?? []).map(({ dir }) => dir);
+    expect(lists).toEqual(['rtl', 'ltr']);
+    expect(message?.querySelector<HTMLElement>('.md-table')?.dir).toBe('rtl');
+    expect(message?.querySelector<HTMLElement>('blockquote')?.dir).toBe('rtl');
+    expect(message?.querySelector<HTMLElement>('.md-code')?.dir).toBe('ltr');
+    expect(all('message')[0]?.querySelector<HTMLElement>('[data-part="text"]')?.dir).toBe('auto');
+    expect(one('composer').dir).toBe('auto');
+    expect(document.querySelector<HTMLElement>('h1 button')?.dir).toBe('auto');
   });
 });

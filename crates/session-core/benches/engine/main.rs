@@ -11,6 +11,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod cost;
+mod list;
 mod live;
 mod log;
 mod memory;
@@ -48,6 +49,9 @@ fn run(filter: Option<&str>) {
     }
     if wanted("live") {
         rows.extend(live::run());
+    }
+    if wanted("list") {
+        rows.extend(list::run());
     }
     if wanted("open") || wanted("memory") || wanted("search") {
         let stored = open::store();

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use super::head::HeadChange;
 use crate::diff::Diff;
 use crate::error::Notice;
 use crate::server::ServerSummary;
-use crate::summary::{Draft, SessionMeta, SessionSummary, WaitingApproval};
+use crate::summary::{Draft, SessionMeta, WaitingApproval};
 
-/// One change. States come whole and replace what the window had; diffs edit the shown session.
+/// One change. States come whole and replace what the window had, the list of sessions by its rows;
+/// diffs edit the shown session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[ts(export)]
@@ -18,10 +20,12 @@ pub enum FeedChange {
         /// All of them, in the order they were joined.
         servers: Vec<ServerSummary>,
     },
-    /// The list of sessions.
+    /// The head of the list of sessions, as far as it changed.
     Sessions {
-        /// All of them, the most recent first.
-        sessions: Vec<SessionSummary>,
+        /// Drop what was there: this is the whole head.
+        reset: bool,
+        /// The servers whose head or counts changed.
+        servers: Vec<HeadChange>,
     },
     /// The approvals that wait, over all sessions.
     Approvals {

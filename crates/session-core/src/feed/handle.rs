@@ -8,12 +8,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::batch::{FeedBatch, FeedChange};
+use super::head::{Head, ListQuery};
 use super::queue::{Answer, Edit, Queue, Read};
 use crate::diff::{Diff, Direction};
 use crate::error::{EngineError, Notice};
+use crate::list::{Change, SessionList};
 use crate::server::ServerSummary;
 use crate::store::lock;
-use crate::summary::{Draft, SessionMeta, SessionSummary, WaitingApproval};
+use crate::summary::{Draft, SessionMeta, WaitingApproval};
 use crate::view::Bounds;
 
 /// How long a pull waits for something to happen.
@@ -47,7 +49,7 @@ pub(crate) enum Place {
 /// Where a feed reads the states from that it does not queue.
 pub(crate) struct Sources {
     pub(crate) servers: watch::Receiver<Arc<Vec<ServerSummary>>>,
-    pub(crate) sessions: watch::Receiver<Arc<Vec<SessionSummary>>>,
+    pub(crate) list: Arc<Mutex<SessionList>>,
     pub(crate) approvals: watch::Receiver<Arc<Vec<WaitingApproval>>>,
     /// Asks a session to send this feed a `Reset`, its meta, and every diff from then on.
     pub(crate) attach: Attach,
@@ -65,6 +67,7 @@ pub(crate) struct FeedShared {
 
 struct State {
     queue: Queue,
+    head: Head,
     shown: Option<String>,
     place: Place,
     meta: Option<Arc<SessionMeta>>,
@@ -92,6 +95,7 @@ impl Feed {
                 sources,
                 state: Mutex::new(State {
                     queue,
+                    head: Head::new(),
                     shown: None,
                     place: Place::End,
                     meta: None,
@@ -153,6 +157,20 @@ impl Feed {
         if let Some(id) = self.shown() {
             (self.shared.sources.move_on)(&id, Arc::clone(&self.shared), direction);
         }
+    }
+
+    /// Says which head of the list of sessions the window wants. The rows that it did not have come
+    /// with the next batch, and ids of those that it wants no more; what stays is not sent again.
+    /// A feed begins with 60 rows of each server. Another title costs in proportion to the number of
+    /// sessions, other numbers of rows in proportion to themselves.
+    pub fn list(&self, query: ListQuery) {
+        // The list first, then the feed, as the hub does it.
+        let list = lock(&self.shared.sources.list);
+        self.shared.edit(|state| {
+            if state.head.ask(query, &list, state.queue.next()) {
+                state.queue.sessions_changed();
+            }
+        });
     }
 
     fn show_at(&self, session_id: Option<String>, place: Place) -> Result<(), EngineError> {
@@ -255,6 +273,8 @@ impl FeedShared {
                 }
                 Answer::Ready(read) => {
                     state.last_batch = Some(Instant::now());
+                    let floor = state.queue.floor();
+                    state.head.forget(floor);
                     Some(self.batch(&state, after, read))
                 }
             }
@@ -292,8 +312,8 @@ impl FeedShared {
             changes.push(FeedChange::Servers { servers });
         }
         if read.sessions {
-            let sessions = self.sources.sessions.borrow().as_ref().clone();
-            changes.push(FeedChange::Sessions { sessions });
+            let (reset, servers) = state.head.since(read.since);
+            changes.push(FeedChange::Sessions { reset, servers });
         }
         if read.approvals {
             let approvals = self.sources.approvals.borrow().as_ref().clone();
@@ -369,9 +389,13 @@ impl FeedShared {
         self.edit(|state| state.queue.servers_changed());
     }
 
-    /// The list of sessions changed.
-    pub(crate) fn sessions_changed(&self) {
-        self.edit(|state| state.queue.sessions_changed());
+    /// Sessions changed. The caller holds the list, which has the changes already.
+    pub(crate) fn sessions_changed(&self, changes: &[Change], list: &SessionList) {
+        self.edit(|state| {
+            if state.head.follow(changes, list, state.queue.next()) {
+                state.queue.sessions_changed();
+            }
+        });
     }
 
     /// The approvals that wait changed.

@@ -5,9 +5,11 @@
 //! acknowledges. A window that asks after a number the queue has already let go of, or with
 //! another epoch, is told to start over.
 //!
-//! Two kinds of changes travel in a feed. *States* (the list of sessions, approvals that wait, the
-//! shown session's meta and draft) are not queued: the feed remembers when each last changed and reads the present
-//! value when it hands out a batch. *Edits* (diffs and notices) are queued, patches to the same part
+//! Two kinds of changes travel in a feed. *States* (servers, approvals that wait, the shown session's
+//! meta and draft) are not queued: the feed remembers when each last changed and reads the present
+//! value when it hands out a batch. The list of sessions is a state in rows: the window has a head of
+//! it ([`Feed::list`]), each row of which remembers when it last changed, so that a batch has only
+//! those that did. *Edits* (diffs and notices) are queued, patches to the same part
 //! merge while nobody has read them, and a queue that grows past its cap drops its diffs for one
 //! `Reset`, asked for when somebody reads again (L4: never a gap).
 //!
@@ -16,8 +18,10 @@
 
 mod batch;
 mod handle;
+mod head;
 mod queue;
 
 pub use batch::{FeedBatch, FeedChange};
 pub use handle::Feed;
 pub(crate) use handle::{FeedShared, Place, Sources};
+pub use head::{HeadChange, HeadRow, ListQuery};

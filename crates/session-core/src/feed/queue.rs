@@ -15,6 +15,8 @@ const MERGE_DEPTH: usize = 16;
 /// Which states changed since the number asked after, and the edits since then.
 #[derive(Debug, PartialEq)]
 pub(super) struct Read {
+    /// The number that the changes follow; 0: everything.
+    pub(super) since: u64,
     pub(super) to: u64,
     pub(super) reset: bool,
     pub(super) servers: bool,
@@ -107,6 +109,16 @@ impl Queue {
     /// The highest number so far.
     pub(super) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// The number of the next change.
+    pub(super) fn next(&self) -> u64 {
+        self.seq + 1
+    }
+
+    /// The highest number that nobody asks before again.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
     }
 
     /// Another session is shown, or none: its first diff must be a `Reset`.
@@ -253,6 +265,7 @@ impl Queue {
         }
         let since = if known { after } else { 0 };
         let read = Read {
+            since,
             to: self.seq,
             reset: !known,
             servers: self.servers > since,

@@ -2,8 +2,8 @@
 //!
 //! Session tasks report their summaries and approvals here; each server's list is fetched every
 //! 15 s and whenever something suggests that it changed, by a task of its own. From all of them the
-//! hub makes what every window shows. Bursts are gathered: what is published costs in proportion to the number of sessions, so
-//! it happens at most some 20 times a second and never for a token (L12).
+//! hub makes the list ([`crate::list`]) that every window shows a head of. Bursts are gathered: publishing
+//! costs in proportion to what changed, and happens at most some 20 times a second (L12).
 //!
 //! The hub also decides which sessions are followed, each on a connection of its own: every one
 //! that a window shows, and of the others at most [`Limits::background`]: first those with
@@ -23,6 +23,7 @@ mod listing;
 mod task;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub(crate) use task::UNTITLED;
 

@@ -1,22 +1,25 @@
 //! The hub's task.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use session_protocol::Approval;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::listing::Listed;
+use super::turns::Turns;
 use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
 use crate::error::{EngineError, Notice};
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
 use crate::shared::Shared;
-use crate::store::{StoreError, drafts, messages, outbox, sessions};
+use crate::store::sessions::SessionRow;
+use crate::store::{StoreError, drafts, lock, messages, outbox, sessions};
 use crate::summary::{SessionState, SessionSummary, WaitingApproval};
 
 /// Changes are gathered this long before they are published.
@@ -24,6 +27,28 @@ const GATHER: Duration = Duration::from_millis(40);
 /// A session whose task falls this often within [`FALLS_WITHIN`] is not restarted by itself.
 const FALLS: usize = 4;
 const FALLS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Sessions that are taken from the store in one go.
+const AT_ONCE: usize = 500;
+
+/// What the store has of sessions: their rows with how much is unread, drafts and wishes.
+struct Stored {
+    rows: Vec<(u32, SessionRow)>,
+    drafts: HashMap<String, String>,
+    waiting: HashMap<String, Outbox>,
+}
+
+impl Stored {
+    fn read(connection: &Connection, rows: Vec<(u32, SessionRow)>) -> rusqlite::Result<Self> {
+        let drafts = drafts::all(connection)?.into_iter();
+        let drafts = drafts.map(|(session, text, _)| (session, text)).collect();
+        let mut waiting: HashMap<String, Outbox> = HashMap::new();
+        for entry in outbox::all(connection)? {
+            waiting.entry(entry.session.clone()).or_default().restore_one(entry);
+        }
+        Ok(Self { rows, drafts, waiting })
+    }
+}
 
 struct Known {
     summary: SessionSummary,
@@ -96,27 +121,31 @@ pub(super) struct Hub {
     /// When tasks fell.
     falls: HashMap<String, Vec<Instant>>,
     publish_at: Option<Instant>,
+    /// Sessions that changed since the list was last published.
+    changed: HashSet<String>,
+    /// Sessions that wait for an approval.
+    asking: BTreeSet<String>,
+    /// Sessions that are followed.
+    followed: HashSet<String>,
+    /// Which of the sessions is followed next.
+    turns: Turns,
 }
 
 impl Hub {
-    /// The hub as the store has it.
+    /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`] takes
+    /// the others, so that a start costs what is shown.
     pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
-        let me = shared.actor().id.clone();
-        let (rows, drafts, waiting) = shared.store.read(|connection| {
-            let unread = messages::all_unread(connection, &me)?;
-            let rows: Vec<_> = sessions::all(connection)?
-                .into_iter()
-                .map(|row| (unread.get(&row.key).copied().unwrap_or(0), row))
-                .collect();
-            let drafts: HashMap<String, String> = drafts::all(connection)?
-                .into_iter()
-                .map(|(session, text, _)| (session, text))
-                .collect();
-            let mut waiting: HashMap<String, Outbox> = HashMap::new();
-            for entry in outbox::all(connection)? {
-                waiting.entry(entry.session.clone()).or_default().restore_one(entry);
+        let me = &shared.actor().id;
+        let servers = shared.servers();
+        let stored = shared.store.read(|connection| {
+            let mut rows = Vec::new();
+            for server in &servers {
+                for row in sessions::recent(connection, &server.id, sessions::FIRST)? {
+                    let from = row.read_position;
+                    rows.push((messages::unread(connection, row.key, from, me)?, row));
+                }
             }
-            Ok((rows, drafts, waiting))
+            Stored::read(connection, rows)
         })?;
         let mut hub = Self {
             shared: Arc::clone(shared),
@@ -124,49 +153,100 @@ impl Hub {
             deleted: HashSet::new(),
             falls: HashMap::new(),
             publish_at: None,
+            changed: HashSet::new(),
+            asking: BTreeSet::new(),
+            followed: HashSet::new(),
+            turns: Turns::default(),
         };
+        let Stored { rows, drafts, waiting } = stored;
         for (unread, row) in rows {
-            let waits = waiting.get(&row.id);
-            if row.deleted {
-                hub.deleted.insert(row.id.clone());
-                if waits.is_some() {
-                    // The server has still to be told.
-                    shared.session(&row.id)?;
-                }
-                continue;
-            }
-            let state = SessionState::from_stored(&row.state);
-            let asked = waits.and_then(Outbox::title).map(str::to_owned);
-            let said = waits.and_then(Outbox::first_text).and_then(title_from);
-            let summary = SessionSummary {
-                title: asked.or(row.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
-                created_at: row.created_at,
-                last_activity_at: row.last_activity,
-                preview: row.preview,
-                state,
-                unread,
-                pending_approvals: u32::from(state == SessionState::Approval),
-                draft: drafts.get(&row.id).cloned(),
-                parent_id: row.parent,
-                id: row.id.clone(),
-            };
-            let need = match waits.map(Outbox::is_busy) {
-                Some(true) => Need::Sending,
-                _ if state == SessionState::Approval => Need::Approval,
-                _ => Need::None,
-            };
-            if need != Need::None {
-                // What waits is shown, and what is to be sent is sent, whatever the session's age.
-                shared.session(&row.id)?;
-            }
-            hub.known.insert(row.id, Known::new(summary, need));
+            hub.take(unread, row, &drafts, &waiting)?;
         }
         hub.publish();
         Ok(hub)
     }
 
+    /// Takes the sessions that are not here yet from the store.
+    async fn restore_others(&mut self) -> Result<(), EngineError> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || {
+            shared.store.read(|connection| {
+                let unread = messages::all_unread(connection, &shared.actor().id)?;
+                let rows = sessions::all(connection)?.into_iter();
+                let rows = rows.map(|row| (unread.get(&row.key).copied().unwrap_or(0), row));
+                Stored::read(connection, rows.collect())
+            })
+        });
+        let Stored { rows, drafts, waiting } = read.await.map_err(|_| EngineError::Closed)??;
+        for (n, (unread, row)) in rows.into_iter().enumerate() {
+            if !self.known.contains_key(&row.id) {
+                // One that cannot be opened costs no other.
+                if let Err(error) = self.take(unread, row, &drafts, &waiting) {
+                    tracing::warn!(code = error.code(), "a session does not open");
+                }
+            }
+            // Windows that ask meanwhile wait for few.
+            if n % AT_ONCE == AT_ONCE - 1 {
+                self.publish();
+                tokio::task::yield_now().await;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes a session as it is stored.
+    fn take(
+        &mut self,
+        unread: u32,
+        row: SessionRow,
+        drafts: &HashMap<String, String>,
+        waiting: &HashMap<String, Outbox>,
+    ) -> Result<(), EngineError> {
+        let waits = waiting.get(&row.id);
+        if row.deleted {
+            self.deleted.insert(row.id.clone());
+            if waits.is_some() {
+                // The server has still to be told.
+                self.shared.session(&row.id)?;
+            }
+            return Ok(());
+        }
+        let state = SessionState::from_stored(&row.state);
+        let asked = waits.and_then(Outbox::title).map(str::to_owned);
+        let said = waits.and_then(Outbox::first_text).and_then(title_from);
+        let summary = SessionSummary {
+            title: asked.or(row.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
+            created_at: row.created_at,
+            last_activity_at: row.last_activity,
+            preview: row.preview,
+            state,
+            unread,
+            pending_approvals: u32::from(state == SessionState::Approval),
+            draft: drafts.get(&row.id).cloned(),
+            parent_id: row.parent,
+            id: row.id.clone(),
+        };
+        let need = match waits.map(Outbox::is_busy) {
+            Some(true) => Need::Sending,
+            _ if state == SessionState::Approval => Need::Approval,
+            _ => Need::None,
+        };
+        if need != Need::None {
+            // What waits is shown, and what is to be sent is sent, whatever the session's age.
+            self.shared.session(&row.id)?;
+        }
+        self.known.insert(row.id.clone(), Known::new(summary, need));
+        self.touch(&row.id);
+        Ok(())
+    }
+
     pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<HubEvent>) {
         let shared = Arc::clone(&self.shared);
+        // Before any event: what was deleted here must be known when a server lists it.
+        if let Err(error) = self.restore_others().await {
+            tracing::warn!(code = error.code(), "older sessions could not be read");
+        }
         self.follow_recent();
         loop {
             let far = Instant::now() + Duration::from_secs(3600);
@@ -199,7 +279,7 @@ impl Hub {
                 let SessionReport { summary, approvals, need, looked } = *report;
                 let known = self
                     .known
-                    .entry(id)
+                    .entry(id.clone())
                     .or_insert_with(|| Known::new(summary.clone(), Need::default()));
                 // The server's list may know where it comes from, and its stream does not.
                 let parent_id = summary.parent_id.or(known.summary.parent_id.take());
@@ -207,15 +287,22 @@ impl Hub {
                 known.approvals = approvals;
                 known.need = need;
                 known.has_looked(looked);
+                self.touch(&id);
             }
             HubEvent::Deleted(id) => {
                 self.known.remove(&id);
+                self.touch(&id);
                 self.deleted.insert(id);
             }
             HubEvent::Fell(id) => return self.restart(&id),
             HubEvent::Removed(server) => {
                 let is_there = |id: &str| Address::parse(id).is_some_and(|at| at.server == server);
-                self.known.retain(|id, _| !is_there(id));
+                let gone: Vec<String> =
+                    self.known.keys().filter(|id| is_there(id)).cloned().collect();
+                for id in gone {
+                    self.known.remove(&id);
+                    self.touch(&id);
+                }
                 self.deleted.retain(|id| !is_there(id));
             }
             // Taken by the loop.
@@ -251,23 +338,74 @@ impl Hub {
             Ok(session) => feeds.into_iter().for_each(|feed| session.tell(Command::Attach(feed))),
             Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
         }
-        if let Some(known) = self.known.get_mut(id) {
-            known.follow(false);
-        }
+        self.follow(id, false);
         self.follow_recent();
+    }
+
+    /// A session is not what it was, or gone.
+    fn touch(&mut self, id: &str) {
+        self.changed.insert(id.to_owned());
+        match self.known.get(id) {
+            Some(known) => self.turns.put(id, known.recency(), known.need, known.is_behind()),
+            None => {
+                self.turns.remove(id);
+                self.followed.remove(id);
+            }
+        }
+    }
+
+    /// A look at a session begins, or ends. Gives its number when it begins.
+    fn follow(&mut self, id: &str, follow: bool) -> Option<u64> {
+        let known = self.known.get_mut(id)?;
+        let look = known.follow(follow);
+        self.turns.put(id, known.recency(), known.need, known.is_behind());
+        if follow {
+            self.followed.insert(id.to_owned());
+        } else {
+            self.followed.remove(id);
+        }
+        look
     }
 
     fn publish_soon(&mut self) {
         self.publish_at.get_or_insert_with(|| Instant::now() + GATHER);
     }
 
-    /// Makes the lists anew and tells every window.
+    /// Takes what changed into the lists and tells every window.
     fn publish(&mut self) {
         self.publish_at = None;
-        let summaries = self.by_recency().map(|known| known.summary.clone()).collect();
+        let mut changes = Vec::new();
+        let mut asks = false;
+        {
+            let mut list = lock(&self.shared.list);
+            for id in self.changed.drain() {
+                let known = self.known.get(&id);
+                changes.extend(match known {
+                    Some(known) => list.put(known.recency(), &known.summary),
+                    None => list.remove(&id),
+                });
+                asks |= if known.is_some_and(|known| !known.approvals.is_empty()) {
+                    self.asking.insert(id);
+                    true
+                } else {
+                    self.asking.remove(&id)
+                };
+            }
+            // With the list at hand: a feed that is made meanwhile has the changes or is told them.
+            if !changes.is_empty() {
+                self.shared.feeds().iter().for_each(|feed| feed.sessions_changed(&changes, &list));
+            }
+        }
+        if asks {
+            self.publish_approvals();
+        }
+    }
+
+    fn publish_approvals(&self) {
         let mut approvals: Vec<WaitingApproval> = self
-            .known
-            .values()
+            .asking
+            .iter()
+            .filter_map(|id| self.known.get(id))
             .flat_map(|known| {
                 known.approvals.iter().map(|approval| WaitingApproval {
                     session_id: known.summary.id.clone(),
@@ -280,72 +418,41 @@ impl Hub {
             let key = |w: &WaitingApproval| (w.approval.requested_at.clone(), w.session_id.clone());
             key(a).cmp(&key(b))
         });
-        let sessions_changed = replace(&self.shared.summaries, summaries);
-        let approvals_changed = replace(&self.shared.approvals, approvals);
-        for feed in self.shared.feeds() {
-            if sessions_changed {
-                feed.sessions_changed();
+        let changed = self.shared.approvals.send_if_modified(|known| {
+            let changed = **known != approvals;
+            if changed {
+                *known = Arc::new(approvals);
             }
-            if approvals_changed {
-                feed.approvals_changed();
-            }
-        }
-    }
-
-    /// The sessions, the most recently active first.
-    fn by_recency(&self) -> impl Iterator<Item = &Known> {
-        let mut known: Vec<&Known> = self.known.values().collect();
-        known.sort_by(|a, b| {
-            b.recency().cmp(a.recency()).then_with(|| a.summary.id.cmp(&b.summary.id))
+            changed
         });
-        known.into_iter()
+        if changed {
+            self.shared.feeds().iter().for_each(|feed| feed.approvals_changed());
+        }
     }
 
     /// Follows what is shown and, within bounds, what needs it most, and nothing else.
     fn follow_recent(&mut self) {
-        let limit = self.shared.limits.background;
-        // Those that are behind take turns, so that the recent ones stay.
-        let mut turns = (limit / 4).max(1);
-        let order: Vec<(Need, String)> = self
-            .by_recency()
-            .map(|known| {
-                let behind = known.need < Need::Behind && known.is_behind() && turns > 0;
-                turns -= usize::from(behind);
-                (if behind { Need::Behind } else { known.need }, known.summary.id.clone())
-            })
-            .collect();
-        // Among equals the servers take turns, the more recent session of each first.
-        let mut turn: HashMap<(Need, String), usize> = HashMap::new();
-        let mut order: Vec<(Need, usize, String)> = order
-            .into_iter()
-            .map(|(need, id)| {
-                let server = Address::parse(&id).map(|at| at.server).unwrap_or_default();
-                let turn = turn.entry((need, server)).or_default();
-                *turn += 1;
-                (need, *turn, id)
-            })
-            .collect();
-        order.sort_by(|(a, turn_a, _), (b, turn_b, _)| b.cmp(a).then(turn_a.cmp(turn_b)));
-        let mut background = 0;
-        for (need, _, id) in order {
-            let follow = need == Need::Shown || background < limit;
-            background += usize::from(need != Need::Shown);
-            let Some(known) = self.known.get_mut(&id) else { continue };
-            if follow == known.followed {
-                continue;
-            }
-            let look = known.follow(follow);
-            if follow {
-                match self.shared.session(&id) {
-                    Ok(session) => session.tell(Command::Follow(look)),
-                    Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
-                }
-            } else if let Some(session) = self.shared.running_session(&id) {
+        let wanted = self.turns.first(self.shared.limits.background);
+        let kept: HashSet<&String> = wanted.iter().collect();
+        let left: Vec<String> =
+            self.followed.iter().filter(|id| !kept.contains(id)).cloned().collect();
+        for id in left {
+            let look = self.follow(&id, false);
+            if let Some(session) = self.shared.running_session(&id) {
                 session.tell(Command::Follow(look));
             }
         }
-        let followed = self.known.values().filter(|known| known.followed).count();
-        self.shared.followed.store(followed, Ordering::Relaxed);
+        for id in wanted {
+            if self.followed.contains(&id) {
+                continue;
+            }
+            let look = self.follow(&id, true);
+            match self.shared.session(&id) {
+                Ok(session) => session.tell(Command::Follow(look)),
+                Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
+            }
+        }
+        self.shared.followed.store(self.followed.len(), Ordering::Relaxed);
     }
 
     /// A server has told its sessions.
@@ -368,11 +475,13 @@ impl Hub {
             {
                 known.summary.parent_id = Some(from.session_id.clone());
                 forks.push((listed.session_id.clone(), from.session_id.clone()));
+                self.touch(&listed.session_id);
             }
             match self.known.get_mut(&listed.session_id) {
                 Some(known) if known.listed < listed.last_activity_at => {
                     known.listed = listed.last_activity_at;
                     stirred |= known.is_behind();
+                    self.touch(&listed.session_id);
                 }
                 Some(_) => {}
                 None if self.deleted.contains(&listed.session_id) => {}
@@ -414,6 +523,7 @@ impl Hub {
             let listed_at = listed.last_activity_at.clone();
             let known = Known { listed: listed_at, seen: None, ..known };
             self.known.insert(listed.session_id.clone(), known);
+            self.touch(&listed.session_id);
         }
         self.shared
             .store
@@ -443,13 +553,3 @@ impl Hub {
 
 /// What a session without title and messages is called.
 pub(crate) const UNTITLED: &str = "New session";
-
-fn replace<T: PartialEq>(watch: &watch::Sender<Arc<Vec<T>>>, value: Vec<T>) -> bool {
-    watch.send_if_modified(|old| {
-        let changed = **old != value;
-        if changed {
-            *old = Arc::new(value);
-        }
-        changed
-    })
-}

@@ -17,15 +17,18 @@ mod snippet;
 mod text;
 
 use std::fmt;
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 use session_protocol::{Message, Role};
 use ts_rs::TS;
 
-pub(crate) use query::Query;
+pub(crate) use query::{Query, TitleFilter};
 pub(crate) use text::SearchText;
 
-use crate::store::{FoundMessage, Store, StoreError, search};
+use crate::list::SessionList;
+use crate::store::{FoundMessage, Store, StoreError, lock, search};
+use crate::summary::SessionSummary;
 
 /// What to look for.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -43,16 +46,30 @@ pub struct SearchRequest {
 }
 
 /// A page of hits.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SearchPage {
+    /// Sessions whose title has every word, also inside its words; the most recently active first, at
+    /// most 20. Only on the first page of a search in all sessions.
+    pub titles: Vec<TitleHit>,
     /// The best first.
     pub hits: Vec<SearchHit>,
     /// How many messages there are in all. Of parts of words at most 300 are counted.
     pub total: u32,
     /// In how many sessions.
     pub sessions: u32,
+}
+
+/// A session whose title was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct TitleHit {
+    /// The session.
+    pub session: SessionSummary,
+    /// Where in its title the words are, in order, apart from each other.
+    pub ranges: Vec<SearchRange>,
 }
 
 /// A message that was found.
@@ -93,7 +110,7 @@ pub enum SearchField {
     Reasoning,
 }
 
-/// A part of a snippet, in UTF-16 code units, as a page counts them.
+/// A part of a snippet or title, in UTF-16 code units, as a page counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct SearchRange {
@@ -128,6 +145,24 @@ impl fmt::Debug for SearchHit {
 /// The most hits of one page.
 const MAX_LIMIT: u32 = 200;
 
+/// The most titles of one page.
+const MAX_TITLES: usize = 20;
+
+/// The sessions whose titles are found.
+pub(crate) fn titles(list: &Mutex<SessionList>, request: &SearchRequest) -> Vec<TitleHit> {
+    let filter = TitleFilter::parse(&request.query);
+    let Some(filter) = filter.filter(|_| request.session_id.is_none() && request.offset == 0)
+    else {
+        return vec![];
+    };
+    let mut sessions = lock(list).titled(&filter);
+    sessions.truncate(MAX_TITLES);
+    sessions
+        .into_iter()
+        .map(|session| TitleHit { ranges: filter.ranges(&session.title), session })
+        .collect()
+}
+
 /// Answers a search from the store; blocks for some milliseconds.
 pub(crate) fn run(store: &Store, request: &SearchRequest) -> Result<SearchPage, StoreError> {
     let query = Query::parse(&request.query);
@@ -140,7 +175,8 @@ pub(crate) fn run(store: &Store, request: &SearchRequest) -> Result<SearchPage, 
         search::find(connection, &query, session, request.offset as usize, limit)
     })?;
     let hits = found.page.into_iter().filter_map(|found| hit(found, &query)).collect();
-    Ok(SearchPage { hits, total: found.total, sessions: found.sessions })
+    let (total, sessions) = (found.total, found.sessions);
+    Ok(SearchPage { titles: vec![], hits, total, sessions })
 }
 
 fn hit(found: FoundMessage, query: &Query) -> Option<SearchHit> {

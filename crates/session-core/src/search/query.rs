@@ -1,5 +1,6 @@
 //! What a person typed, as terms, and as an expression of the full-text index.
 
+use super::SearchRange;
 use super::text::{SearchText, folded, spaced, stands_alone};
 
 /// Longer queries are cut: nobody reads what more they could say.
@@ -123,9 +124,97 @@ fn words(text: &str) -> Vec<Vec<char>> {
     words
 }
 
+/// What the title of a session must have: every word, in any case, without accents, also inside a
+/// word.
+pub(crate) struct TitleFilter {
+    terms: Vec<String>,
+}
+
+impl TitleFilter {
+    /// Reads what was typed. `None` when nothing is looked for.
+    pub(crate) fn parse(typed: &str) -> Option<Self> {
+        let query = Query::parse(typed);
+        (!query.is_empty()).then(|| Self { terms: query.raw().map(fold).collect() })
+    }
+
+    pub(crate) fn matches(&self, title: &str) -> bool {
+        let title = fold(title);
+        self.terms.iter().all(|term| title.contains(term.as_str()))
+    }
+}
+
+impl TitleFilter {
+    /// Where the first of each word is in a title that matches, in order, apart from each other.
+    pub(crate) fn ranges(&self, title: &str) -> Vec<SearchRange> {
+        // The folded title, and which code units of the title each of its bytes is of.
+        let (mut text, mut units, mut at) = (String::new(), Vec::new(), 0);
+        for c in title.chars() {
+            let end = at + u32::try_from(c.len_utf16()).unwrap_or(0);
+            match folded(c) {
+                Some(folded) => {
+                    text.push(folded);
+                    units.resize(text.len(), (at, end));
+                }
+                // A mark belongs to the letter before.
+                None => units.iter_mut().rev().take_while(|unit| unit.1 == at).for_each(|unit| {
+                    unit.1 = end;
+                }),
+            }
+            at = end;
+        }
+        let mut ranges: Vec<SearchRange> = self
+            .terms
+            .iter()
+            .filter_map(|term| {
+                let from = text.find(term.as_str())?;
+                let last = units.get((from + term.len()).checked_sub(1)?)?;
+                Some(SearchRange { start: units.get(from)?.0, end: last.1 })
+            })
+            .collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        ranges.dedup_by(|next, range| {
+            let meets = next.start < range.end;
+            if meets {
+                range.end = range.end.max(next.end);
+            }
+            meets
+        });
+        ranges
+    }
+}
+
+fn fold(text: &str) -> String {
+    text.chars().filter_map(folded).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_title_has_every_word_in_any_case_and_without_accents() {
+        let matches =
+            |typed: &str, title| TitleFilter::parse(typed).is_none_or(|f| f.matches(title));
+        assert!(matches("resume CAFE", "Café: mon Résumé"));
+        assert!(matches("résumé", "RESUME of it"));
+        assert!(matches("sum", "résumé"), "also inside a word");
+        assert!(matches("\"mon ré\"", "Mon résumé") && !matches("\"ré mon\"", "Mon résumé"));
+        assert!(matches("京", "東京の件"));
+        assert!(!matches("resume tea", "Café: mon Résumé"));
+        assert!(matches("  ", "anything"));
+    }
+
+    #[test]
+    fn the_places_of_words_in_a_title_are_those_of_its_own_letters() {
+        let ranges = |typed: &str, title| -> Vec<(u32, u32)> {
+            let filter = TitleFilter::parse(typed).expect("something is looked for");
+            assert!(filter.matches(title));
+            filter.ranges(title).into_iter().map(|range| (range.start, range.end)).collect()
+        };
+        assert_eq!(ranges("resume cafe", "🙂 Cafe\u{301} résumé"), [(3, 8), (9, 15)]);
+        assert_eq!(ranges("abc bcd", "abcd"), [(0, 4)], "what overlaps is one");
+        assert_eq!(ranges("a a", "ba"), [(1, 2)]);
+    }
 
     fn expression(typed: &str) -> Option<String> {
         Query::parse(typed).expression()

@@ -1,6 +1,8 @@
 //! A session without its task: what the task does for one batch and for one commit, callable one by
 //! one. For `cargo xtask bench engine` only.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use durable_stream::Offset;
 use tokio::time::Instant;
@@ -43,7 +45,7 @@ impl Measured {
             1,
             Sources {
                 servers: shared.servers.subscribe(),
-                sessions: shared.summaries.subscribe(),
+                list: Arc::clone(&shared.list),
                 approvals: shared.approvals.subscribe(),
                 attach: Box::new(|_, _| Ok(())),
                 detach: Box::new(|_| {}),

@@ -166,11 +166,10 @@ impl Window {
         let asked: Arc<Mutex<Vec<Arc<FeedShared>>>> = Arc::default();
         let moves: Arc<Mutex<Vec<Direction>>> = Arc::default();
         let (note, moved) = (Arc::clone(&asked), Arc::clone(&moves));
-        let (_, sessions) = watch::channel(Arc::default());
         let (_, approvals) = watch::channel(Arc::default());
         let sources = Sources {
             servers: watch::Sender::default().subscribe(),
-            sessions,
+            list: Arc::default(),
             approvals,
             attach: Box::new(move |_, feed| {
                 note.lock().expect("no panic").push(feed);

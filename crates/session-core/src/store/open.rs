@@ -166,7 +166,8 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
         // Only now: whoever was interrupted does the rest again.
         connection.pragma_update(None, "user_version", ours)?;
     }
-    // Everything that is read at every start must be readable.
+    // Everything that is read before a start is over must be readable. Damage that is found later is
+    // marked, and seen to at the next start.
     let tables =
         ["servers", "sessions", "messages", "segments", "rows", "outbox", "drafts", "search"];
     for table in tables {
@@ -184,8 +185,9 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
         )?;
     }
     servers::ensure(&connection)?;
-    servers::all(&connection)?;
-    super::sessions::all(&connection)?;
+    for server in servers::all(&connection)? {
+        super::sessions::recent(&connection, &server.id, super::sessions::FIRST)?;
+    }
     super::outbox::all(&connection)?;
     super::drafts::all(&connection)?;
     Ok(connection)

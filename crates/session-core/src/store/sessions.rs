@@ -61,6 +61,38 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<SessionRow>> 
     connection.prepare_cached(&sql)?.query_map([], from_row)?.collect()
 }
 
+/// Sessions of each server that are read before the start is over: as many as a window asks for.
+pub(crate) const FIRST: u32 = 60;
+
+/// The most recently active sessions of a server, without those that were deleted.
+pub(crate) fn recent(
+    connection: &Connection,
+    server: &str,
+    limit: u32,
+) -> rusqlite::Result<Vec<SessionRow>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM sessions INDEXED BY sessions_recent
+         WHERE deleted = 0 AND substr(id, 1, instr(id, '/')) = ?1
+         ORDER BY coalesce(last_activity, created_at) DESC LIMIT ?2"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_map(params![format!("{server}/"), limit], from_row)?
+        .collect()
+}
+
+/// The id of a session, also by the half of it that its server knows.
+pub(crate) fn find_id(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM sessions
+             WHERE deleted = 0 AND (id = ?1 OR substr(id, instr(id, '/') + 1) = ?1)
+             ORDER BY id = ?1 DESC LIMIT 1",
+        )?
+        .query_row([id], |row| row.get(0))
+        .optional()
+}
+
 /// One session.
 pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<SessionRow>> {
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");

@@ -227,3 +227,36 @@ async fn a_session_begins_with_its_first_message_or_not_at_all() {
     assert_eq!(window.items.len(), 2);
     assert_eq!(window.meta().title, "Plan the trip", "by one rule, here and there");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_has_the_first_rows_at_once_and_all_sessions_soon_after() {
+    let home = Home::new();
+    let engine = home.engine();
+    let mut made = Vec::new();
+    for n in 0..70 {
+        let session =
+            CreateSession { title: Some(format!("Résumé {n}")), ..CreateSession::default() };
+        made.push(engine.create_session(session).await.expect("it is saved"));
+    }
+    eventually("all are listed", async || (engine.sessions().len() == 70).then_some(())).await;
+    engine.close().await;
+
+    let engine = home.engine();
+    let mut window = Window::open(&engine, &made[69]);
+    window.until("the first rows", |w| w.sessions.len() == 60).await;
+    let first = &window.sessions[0].id;
+    assert!(made[60..].contains(first), "the most recent first, as far as milliseconds tell");
+    eventually("the others", async || (engine.sessions().len() == 70).then_some(())).await;
+    assert_eq!(engine.find_session(&made[0]).expect("it is read"), Some(made[0].clone()));
+    assert_eq!(engine.find_session(&there(&made[0])).expect("it is read"), Some(made[0].clone()));
+    assert_eq!(engine.find_session("another").expect("it is read"), None);
+
+    let request =
+        SearchRequest { query: "RESUME 3".to_owned(), session_id: None, offset: 0, limit: 10 };
+    let titles = engine.search(request).await.expect("it is searched").titles;
+    let found: Vec<&str> = titles.iter().map(|hit| hit.session.title.as_str()).collect();
+    assert_eq!(found.len(), 16, "3, 13, 23, 30 to 39, 43, 53, 63");
+    assert!(found.contains(&"Résumé 63"), "{found:?}");
+    let mark = &titles[0].ranges[0];
+    assert_eq!((mark.start, mark.end), (0, 6));
+}

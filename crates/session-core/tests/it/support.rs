@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use session_core::{
     Actor, Address, Connection, CreateSession, Diff, Direction, Endpoint, Engine, EngineConfig,
-    Feed, FeedChange, Inherit, Item, Limits, Notice, ServerSummary, SessionMeta, SessionSummary,
-    THIS_COMPUTER, WaitingApproval,
+    Feed, FeedChange, HeadChange, Inherit, Item, Limits, Notice, ServerSummary, SessionMeta,
+    SessionSummary, THIS_COMPUTER, WaitingApproval,
 };
 use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
 use session_server::{RunningServer, ServerConfig};
@@ -162,6 +162,20 @@ impl Window {
         }
     }
 
+    fn fold_heads(&mut self, reset: bool, servers: Vec<HeadChange>) {
+        if reset {
+            self.sessions.clear();
+        }
+        for change in servers {
+            let of_server = format!("{}/", change.server);
+            let (mut head, others) =
+                self.sessions.drain(..).partition(|one| one.id.starts_with(&of_server));
+            self.sessions = others;
+            change.apply(&mut head);
+            self.sessions.append(&mut head);
+        }
+    }
+
     /// Pulls one batch and folds it.
     pub(crate) async fn pull(&mut self) {
         let batch = self.feed.next(self.epoch, self.after).await;
@@ -173,7 +187,7 @@ impl Window {
         for change in batch.changes {
             match change {
                 FeedChange::Servers { servers } => self.servers = servers,
-                FeedChange::Sessions { sessions } => self.sessions = sessions,
+                FeedChange::Sessions { reset, servers } => self.fold_heads(reset, servers),
                 FeedChange::Approvals { approvals } => self.approvals = approvals,
                 FeedChange::Meta { meta } => self.meta = Some(*meta),
                 FeedChange::Draft { draft, .. } => self.draft = Some(draft.text),

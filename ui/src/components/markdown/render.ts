@@ -27,11 +27,13 @@ export function renderBlock(token: Token): Node | null {
       // A message is not a page: its headings begin below the window's own.
       const heading = element('h' + String(Math.min(6, depth + 2)), 'md-heading');
       heading.dataset['depth'] = String(depth);
+      heading.dir = 'auto';
       heading.append(...renderInlines(tokens));
       return heading;
     }
     case 'paragraph': {
       const paragraph = element('p');
+      paragraph.dir = 'auto';
       paragraph.append(...renderInlines((token as Tokens.Paragraph).tokens));
       return paragraph;
     }
@@ -43,6 +45,7 @@ export function renderBlock(token: Token): Node | null {
     }
     case 'blockquote': {
       const quote = element('blockquote');
+      quote.dir = directionOf(token.raw);
       quote.append(...renderBlocks((token as Tokens.Blockquote).tokens));
       return quote;
     }
@@ -60,8 +63,14 @@ export function renderBlock(token: Token): Node | null {
       return element('hr');
     case 'html': {
       const paragraph = element('p', 'md-html');
+      paragraph.dir = 'auto';
       paragraph.textContent = token.raw.trimEnd();
       return paragraph;
+    }
+    case 'mathBlock': {
+      const math = element('p', 'md-math');
+      math.textContent = token.raw.trim();
+      return math;
     }
     case 'text': {
       // The content of a tight list item.
@@ -110,6 +119,11 @@ function renderInline(token: Token): Node {
       if (node instanceof HTMLElement) node.classList.add('md-image');
       return node;
     }
+    case 'math': {
+      const math = element('span', 'md-math');
+      math.textContent = token.raw;
+      return math;
+    }
     case 'escape':
       return document.createTextNode((token as Tokens.Escape).text);
     case 'checkbox': {
@@ -156,6 +170,7 @@ function link(href: string, children: Node[]): Node {
 /** The empty list and where its items go. */
 export function listShell(list: Tokens.List): { root: HTMLElement; items: HTMLElement } {
   const root = element(list.ordered ? 'ol' : 'ul');
+  root.dir = directionOf(list.raw);
   if (root instanceof HTMLOListElement && typeof list.start === 'number' && list.start !== 1) root.start = list.start;
   return { root, items: root };
 }
@@ -163,6 +178,7 @@ export function listShell(list: Tokens.List): { root: HTMLElement; items: HTMLEl
 export function renderListItems(list: Tokens.List, from = 0, to = list.items.length): HTMLElement[] {
   return list.items.slice(from, to).map((item) => {
     const node = element('li');
+    node.dir = 'auto';
     if (item.task) node.classList.add('md-task');
     node.append(...renderBlocksOrInlines(item.tokens));
     return node;
@@ -183,6 +199,7 @@ export function tableShell(table: Tokens.Table): { root: HTMLElement; body: HTML
   root.tabIndex = 0;
   root.setAttribute('role', 'region');
   root.setAttribute('aria-label', 'Table');
+  root.dir = directionOf(table.raw);
   const inner = element('table');
   const head = element('thead');
   const row = element('tr');
@@ -206,10 +223,14 @@ export function renderTableRows(table: Tokens.Table, from = 0, to = table.rows.l
 
 function tableCell(name: 'th' | 'td', cell: Tokens.TableCell): HTMLElement {
   const node = element(name);
+  node.dir = 'auto';
   if (cell.align !== null) node.dataset['align'] = cell.align;
   node.append(...renderInlines(cell.tokens));
   return node;
 }
+
+/** Lines of code that stand in one element: so many are laid out anew when a line is added. */
+const LINES_TOGETHER = 32;
 
 /** A code block that can grow line by line at the cost of what is new. */
 export interface CodeBlock {
@@ -233,38 +254,51 @@ export function codeBlock(info: string): CodeBlock {
   bar.append(label, copy);
   const pre = element('pre');
   pre.tabIndex = 0;
+  root.dir = 'ltr';
   const code = element('code');
   pre.append(code);
   root.append(bar, pre);
 
-  let open: Text | null = null;
-  const startLine = (): Text => {
-    const line = element('span', 'md-line');
-    open = document.createTextNode('');
-    line.append(open);
-    code.append(line);
-    return open;
-  };
+  let lines = LINES_TOGETHER;
+  let open = document.createTextNode('');
 
   return {
     root,
     append(text) {
       let from = 0;
-      for (;;) {
-        const line: Text = open ?? startLine();
-        const end = text.indexOf('\n', from);
-        if (end === -1) {
-          if (from < text.length) line.appendData(text.slice(from));
-          return;
+      while (from < text.length) {
+        if (lines === LINES_TOGETHER) {
+          const group = element('span', 'md-lines');
+          open = document.createTextNode('');
+          group.append(open);
+          code.append(group);
+          lines = 0;
         }
-        // The break stays in the line, so that copying a selection keeps it.
-        line.appendData(text.slice(from, end + 1));
-        open = null;
-        from = end + 1;
-        if (from === text.length) return;
+        let end = from;
+        while (lines < LINES_TOGETHER) {
+          const stop = text.indexOf('\n', end);
+          end = stop === -1 ? text.length : stop + 1;
+          if (stop === -1) break;
+          lines += 1;
+        }
+        // The break stays with its line, so that copying a selection keeps it.
+        open.appendData(text.slice(from, end));
+        from = end;
       }
     },
   };
+}
+
+/** Hebrew, Arabic and the other scripts that are written from right to left. */
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]|[\ud802\ud803\ud83a\ud83b][\udc00-\udfff]/;
+
+/**
+ * The direction of a block that holds others, by its first letter. `dir="auto"` would not do: it does not look into
+ * children that have a direction of their own.
+ */
+function directionOf(source: string): 'ltr' | 'rtl' {
+  const letter = /\p{L}/u.exec(source.slice(0, 2_000))?.[0] ?? '';
+  return RIGHT_TO_LEFT.test(letter) ? 'rtl' : 'ltr';
 }
 
 export function element(name: string, className = ''): HTMLElement {

@@ -26,6 +26,7 @@ const TEXTS: Record<string, string> = {
   references: 'See [the docs][d] and [more][m].\n\nText.\n\n[d]: https://example.org/d\n[m]: https://example.org/m\n',
   entities: 'a &amp; b &lt;c&gt; &#8212; &nbsp;x\n',
   'hard break': 'one  \ntwo\\\nthree',
+  math: 'Inline \\(a+b\\) and $$x^2\\,dx$$ and $x_1\\,y$ but $5 and *that* $6.\n\n\\[\na\n+ b \\\\\n= c\n\\]\n\nend',
 };
 
 function html(nodes: Node[]): string {
@@ -101,7 +102,7 @@ describe('a streamed text', () => {
     const stream = new MarkdownStream(root);
     stream.append('```\n');
     for (let at = 0; at < 500; at += 1) stream.append(`line ${String(at)}\n`);
-    expect(root.querySelectorAll('.md-line')).toHaveLength(500);
+    expect(root.querySelector('code')?.textContent.split('\n')).toHaveLength(501);
   });
 });
 
@@ -133,5 +134,22 @@ describe('what a text may not do', () => {
   it('says where a link goes whose text claims another place', () => {
     const root = streamed('[https://bank.example](https://evil.example/x)', 100);
     expect(root.textContent).toBe('https://bank.example (evil.example)');
+  });
+});
+
+describe('formulas', () => {
+  it('stay as they were written', () => {
+    for (const formula of ['\\(a+b\\)', '\\[x^2\\,dx\\]', '$$\\int_0^1 x^2\\,dx$$', '$x_1\\,y_2$', '\\(a*b*c\\)']) {
+      expect(streamed(`See ${formula} here.`, 4).textContent, formula).toBe(`See ${formula} here.`);
+      expect(streamed(formula, 3).textContent, formula).toBe(formula);
+    }
+    const long = '\\[\na\n+ b\n= c\n\\]';
+    for (const size of [1, 3, 100]) expect(streamed(`So:\n${long}\nand on.`, size).textContent).toBe(`So:${long}and on.`);
+  });
+
+  it('are not seen in prices', () => {
+    const root = streamed('It costs $5 and *not* $6, or $7.', 100);
+    expect(root.querySelector('.md-math')).toBeNull();
+    expect(root.textContent).toBe('It costs $5 and not $6, or $7.');
   });
 });

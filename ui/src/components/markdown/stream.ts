@@ -1,9 +1,13 @@
-import { Lexer, type Links, type Token, type Tokens } from 'marked';
+import type { Links, Token, Tokens } from 'marked';
 
 import { highlightIn } from './highlight';
+import { lexBlocks, opensMath } from './lexer';
+import { pieceEnd } from './pieces';
 import {
   codeBlock,
+  element,
   listShell,
+  renderBlock,
   renderBlocks,
   renderListItems,
   renderTableRows,
@@ -14,19 +18,31 @@ import { morphChildren } from './morph';
 
 /** Lists and tables longer than this are frozen item by item. */
 const LONG = 12;
+/** A paragraph longer than this, letters, is frozen sentence by sentence. */
+const LONG_PARAGRAPH = 6_000;
+/** Letters at the end of a long paragraph that are still open. */
+const OPEN_PARAGRAPH = 600;
+/** No more than this, letters, is ever open: what grows past it in no way of its own is frozen as it is. */
+const MOST_OPEN = 8_000;
+/** Up to this length, letters, a text is lexed once more as a whole when it is closed. */
+const EXACT = 16_000;
 
 /**
  * A growing markdown text on screen, at the cost of what is new.
  *
- * Finished blocks are frozen: their DOM is never looked at again and their source is forgotten. Only the open end, the
- * last block, is lexed again. Three kinds of block grow so long that this would not do, and have a way of their own:
+ * Finished blocks are frozen: their DOM is never looked at again. Only the open end, the last block, is lexed again.
+ * Four kinds of block grow so long that this would not do, and have a way of their own:
  *
  * - a **fence** takes its lines as they come, with no lexer, until the closing fence;
  * - a **list** freezes all but its last two items;
- * - a **table** freezes all but its last two rows.
+ * - a **table** freezes all but its last two rows;
+ * - a **paragraph** freezes all but its last sentences.
+ *
+ * Whatever else stays open for too long is frozen as it is, and goes on as a block of its own. The lexer never sees more
+ * than a few thousand letters at once: in JavaScriptCore its rules cost the length of what follows at every block.
  *
  * What freezing may get wrong (a list that turns out loose, a link whose definition comes later) is put right by
- * {@link close}, which lexes the whole once.
+ * {@link close}: a short text is lexed once as a whole, of a long one the blocks that may hold such a link.
  */
 export class MarkdownStream {
   readonly #root: HTMLElement;
@@ -38,12 +54,18 @@ export class MarkdownStream {
   #source = '';
   #links: Links = {};
   #fence: Fence | null = null;
-  #grown: GrownList | GrownTable | null = null;
+  #grown: Grown | null = null;
+  /** Frozen blocks that may hold links defined later, and what they were made of. */
+  #linking: { source: string; nodes: Node[] }[] = [];
+  /** What comes next goes on a list item that was frozen: its indent means nothing any more. */
+  #adrift = false;
   /** Something was frozen that the end of the text may prove wrong. */
   #approximate = false;
   #closed = false;
 
-  constructor(root: HTMLElement) {
+  /** `links` are definitions that stand elsewhere. */
+  constructor(root: HTMLElement, links: Links = {}) {
+    this.#links = links;
     this.#root = root;
     this.#tail = document.createElement('div');
     this.#tail.className = 'md-tail';
@@ -57,6 +79,8 @@ export class MarkdownStream {
     this.#links = {};
     this.#fence = null;
     this.#grown = null;
+    this.#linking = [];
+    this.#adrift = false;
     this.#approximate = false;
     this.#closed = false;
     this.#tail.replaceChildren();
@@ -74,8 +98,17 @@ export class MarkdownStream {
       return;
     }
     this.#pieces.push(text);
+    for (let from = 0; from < text.length; ) {
+      const end = pieceEnd(text, from);
+      this.#take(text.slice(from, end));
+      from = end;
+    }
+  }
+
+  #take(text: string): void {
     if (this.#fence === null) {
-      this.#source += text;
+      this.#source += this.#adrift ? text.trimStart() : text;
+      this.#adrift = false;
       this.#update();
       return;
     }
@@ -94,21 +127,33 @@ export class MarkdownStream {
     // The tail's own element goes; what it holds stays where it is.
     this.#freeze(Array.from(this.#tail.childNodes));
     this.#tail.remove();
-    if (this.#approximate || Object.keys(this.#links).length > 0) {
-      morphChildren(this.#root, renderBlocks(new Lexer().lex(whole)));
+    const linked = Object.keys(this.#links).length > 0;
+    if (whole.length <= EXACT) {
+      if (this.#approximate || linked) morphChildren(this.#root, renderBlocks(lexBlocks(whole).tokens));
+    } else if (linked) {
+      this.#relink();
     }
     this.#fence = null;
     this.#grown = null;
+    this.#linking = [];
     highlightIn(this.#root);
     this.#source = '';
   }
 
   #lex(source: string): Token[] {
-    const lexer = new Lexer();
-    lexer.tokens.links = { ...this.#links };
-    const tokens = lexer.lex(source);
-    this.#links = lexer.tokens.links;
+    const { tokens, links } = lexBlocks(source, this.#links);
+    this.#links = links;
     return tokens;
+  }
+
+  /** Draws the blocks anew that may hold a link whose definition came after them. */
+  #relink(): void {
+    for (const { source, nodes } of this.#linking) {
+      const [first] = nodes;
+      if (first?.parentNode !== this.#root) continue;
+      for (const node of renderBlocks(this.#lex(source))) this.#root.insertBefore(node, first);
+      for (const node of nodes) (node as ChildNode).remove();
+    }
   }
 
   #update(): void {
@@ -116,6 +161,7 @@ export class MarkdownStream {
       const source = this.#grown.update(this.#source, (text) => this.#lex(text));
       if (source !== null) {
         this.#source = source;
+        this.#bound(true);
         return;
       }
       this.#freeze(this.#grown.finish());
@@ -128,10 +174,13 @@ export class MarkdownStream {
     const cut = last > 0 && mayFreezeBefore(tokens, last) ? positionOf(tokens, last, this.#source) : 0;
     if (cut > 0) {
       const done = flatten(renderBlocks(tokens.splice(0, last)));
+      const source = this.#source.slice(0, cut);
       this.#source = this.#source.slice(cut);
       // Drawn where they stand, then moved as they are.
       morphChildren(this.#tail, [...done, ...renderBlocks(tokens)]);
-      this.#freeze(Array.from(this.#tail.childNodes).slice(0, done.length));
+      const frozen = Array.from(this.#tail.childNodes).slice(0, done.length);
+      this.#freeze(frozen);
+      if (source.includes('[')) this.#linking.push({ source, nodes: frozen });
     }
 
     const open = tokens[lastBlock(tokens)];
@@ -148,8 +197,24 @@ export class MarkdownStream {
         this.#source = this.#grown.pending;
         return;
       }
+      if (open.type === 'paragraph' && open.raw.length > LONG_PARAGRAPH) {
+        this.#grown = new GrownParagraph(this.#source, this.#tail, (text) => this.#lex(text));
+        this.#source = this.#grown.pending;
+        return;
+      }
     }
     if (cut === 0) morphChildren(this.#tail, renderBlocks(tokens));
+    this.#bound(open?.type === 'list');
+  }
+
+  /** Freezes what has been open for too long: it is drawn already, and what comes begins a block. */
+  #bound(inList: boolean): void {
+    const { length } = this.#source;
+    if (length <= MOST_OPEN || (!this.#source.endsWith('\n') && length <= MOST_OPEN * 2)) return;
+    this.#freeze(this.#grown === null ? Array.from(this.#tail.childNodes) : this.#grown.finish());
+    this.#grown = null;
+    this.#source = '';
+    this.#adrift = inList;
   }
 
   #freeze(nodes: Node[]): void {
@@ -205,22 +270,22 @@ class Fence {
 
   /** Null while the fence is open, else what comes after it. */
   append(text: string): string | null {
-    let rest = this.#held + text;
+    const all = this.#held + text;
     this.#held = '';
-    while (rest !== '') {
-      const end = rest.indexOf('\n');
-      const line = end === -1 ? rest : rest.slice(0, end + 1);
+    for (let from = 0; from < all.length; ) {
+      const end = all.indexOf('\n', from);
+      const line = all.slice(from, end === -1 ? all.length : end + 1);
       if (this.#lineStart) {
         if (end === -1 && this.#mayClose(line)) {
           this.#held = line;
           return null;
         }
-        if (end !== -1 && this.#closes(line)) return rest.slice(end + 1);
+        if (end !== -1 && this.#closes(line)) return all.slice(end + 1);
       }
       this.#block.append(this.#lineStart ? this.#outdent(line) : line);
       this.#lineStart = end !== -1;
       if (end === -1) return null;
-      rest = rest.slice(end + 1);
+      from = end + 1;
     }
     return null;
   }
@@ -248,8 +313,109 @@ class Fence {
   }
 }
 
+/** A block that is frozen from its beginning on while it grows. */
+interface Grown {
+  /** The source that is not frozen. */
+  pending: string;
+  /** The source that is left, or null when the block is over. */
+  update(source: string, lex: (source: string) => Token[]): string | null;
+  finish(): Node[];
+}
+
+/**
+ * A long paragraph of which only the last sentences are still source.
+ *
+ * Drawn as several elements that stand together as one: a web view lays out the whole of an element when a word is
+ * added to it.
+ */
+class GrownParagraph implements Grown {
+  readonly #tail: HTMLElement;
+  #root: HTMLElement;
+  #open: Node[] = [];
+  pending: string;
+
+  constructor(source: string, tail: HTMLElement, lex: (source: string) => Token[]) {
+    this.#tail = tail;
+    this.#root = element('p');
+    this.#root.dir = 'auto';
+    this.pending = source;
+    tail.replaceChildren(this.#root);
+    this.#take(lex);
+  }
+
+  update(source: string, lex: (source: string) => Token[]): string | null {
+    this.pending = source;
+    const tokens = lex(source).filter((token) => token.type !== 'space');
+    const [first, ...others] = tokens;
+    if (first?.type !== 'paragraph') {
+      this.#clear();
+      return null;
+    }
+    if (others.length > 0) {
+      this.#clear();
+      this.#root.append(...childrenOf(first));
+      this.pending = source.slice(positionOf(tokens, 1, source));
+      return null;
+    }
+    this.#take(lex);
+    return this.pending;
+  }
+
+  finish(): Node[] {
+    this.#open = [];
+    return Array.from(this.#tail.childNodes);
+  }
+
+  #clear(): void {
+    for (const node of this.#open.splice(0)) (node as ChildNode).remove();
+  }
+
+  /** Goes on in an element of its own. */
+  #continue(): void {
+    const { dir } = this.#root;
+    this.#root.classList.add('md-continued');
+    this.#root = element('p');
+    this.#root.dir = dir;
+    this.#tail.append(this.#root);
+  }
+
+  /** Freezes all but the end. Markup that goes over the cut is shown as it was written. */
+  #take(lex: (source: string) => Token[]): void {
+    this.#clear();
+    if (this.pending.length > 2 * OPEN_PARAGRAPH) {
+      const cut = wordEnd(this.pending, this.pending.length - OPEN_PARAGRAPH);
+      this.#root.append(...inlines(this.pending.slice(0, cut), lex));
+      this.pending = this.pending.slice(cut);
+      if (this.#root.textContent.length > LONG_PARAGRAPH) this.#continue();
+    }
+    this.#open = inlines(this.pending, lex);
+    this.#root.append(...this.#open);
+  }
+}
+
+/** Where to cut `text` near `at`: before a word that begins no block of its own. */
+function wordEnd(text: string, at: number): number {
+  for (let cut = at; cut > at - OPEN_PARAGRAPH && cut > 0; cut -= 1) {
+    if (/\s/.test(text.charAt(cut - 1)) && /[\p{L}(]/u.test(text.charAt(cut))) return cut;
+  }
+  return /[\ud800-\udbff]/.test(text.charAt(at - 1)) ? at - 1 : at;
+}
+
+/** A stretch of a paragraph, drawn; the space at its end, which the lexer drops, stays. */
+function inlines(text: string, lex: (source: string) => Token[]): Node[] {
+  const space = /\s*$/.exec(text)?.[0] ?? '';
+  const tokens = lex(text).filter((token) => token.type !== 'space');
+  const [first] = tokens;
+  const nodes = tokens.length === 1 && first?.type === 'paragraph' ? childrenOf(first) : [document.createTextNode(text.trimEnd())];
+  return space === '' ? nodes : [...nodes, document.createTextNode(space)];
+}
+
+function childrenOf(token: Token): Node[] {
+  return Array.from(renderBlock(token)?.childNodes ?? []);
+}
+
 /** A long list of which only the last two items are still source. */
-class GrownList {
+class GrownList implements Grown {
   readonly #root: HTMLElement;
   readonly #ordered: boolean;
   readonly #open: HTMLElement[] = [];
@@ -264,7 +430,6 @@ class GrownList {
     this.#take(list, source);
   }
 
-  /** The source that is left, or null when the list is over. */
   update(source: string, lex: (source: string) => Token[]): string | null {
     this.pending = source;
     const tokens = lex(source).filter((token) => token.type !== 'space');
@@ -300,7 +465,7 @@ class GrownList {
 }
 
 /** A long table of which only the head and the last two rows are still source. */
-class GrownTable {
+class GrownTable implements Grown {
   readonly #root: HTMLElement;
   readonly #body: HTMLElement;
   readonly #head: string;
@@ -355,6 +520,9 @@ class GrownTable {
 function firstOpen(tokens: Token[]): number {
   const last = lastBlock(tokens);
   const token = tokens[last];
+  // A formula over several lines reads as other blocks until it is closed.
+  const math = tokens.findIndex((token, at) => at < last && token.type === 'paragraph' && opensMath(token.raw, rawFrom(tokens, at)));
+  if (math !== -1) return math;
   // A fence that was closed, with its line ended, is whole.
   if (token?.type === 'code' && last < tokens.length - 1) {
     const marker = /^ {0,3}(`{3,}|~{3,})/.exec(token.raw)?.[1];
@@ -376,6 +544,11 @@ function positionOf(tokens: readonly { raw: string }[], index: number, source: s
     from = start + raw.length;
   }
   return from;
+}
+
+/** The source of all tokens from `index` on. */
+function rawFrom(tokens: readonly Token[], index: number): string {
+  return tokens.slice(index).map(({ raw }) => raw).join('');
 }
 
 function flatten(nodes: Node[]): Node[] {
@@ -411,6 +584,6 @@ function isClosed(raw: string, marker: string): boolean {
 
 /** A whole text at once. */
 export function renderMarkdown(text: string): Node[] {
-  return renderBlocks(new Lexer().lex(text));
+  return renderBlocks(lexBlocks(text).tokens);
 }
 

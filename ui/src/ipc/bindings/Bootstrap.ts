@@ -13,6 +13,14 @@ export type Bootstrap = {
  */
 batch: FeedBatch, 
 /**
+ * Who the person at this window is in every session.
+ */
+actorId: string, 
+/**
+ * The server that the last new session was made on.
+ */
+lastServer: string | null, 
+/**
  * The person's settings.
  */
 settings: Settings, 

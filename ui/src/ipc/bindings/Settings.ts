@@ -26,14 +26,6 @@ defaultAgent: DefaultAgent,
  */
 webhookUrl: string, 
 /**
- * The session server to use; `null` for the one inside the app.
- */
-serverUrl: string | null, 
-/**
- * Whether a token for that server lies in the keychain. Read only: `set_server_token` changes it.
- */
-hasServerToken: boolean, 
-/**
  * The name that others see.
  */
 userName: string, 

@@ -1,26 +1,32 @@
-import type { ApprovalRef, Backend } from '../backend';
+import type { ApprovalRef, Backend, NewSession } from '../backend';
 import { BackendError } from '../backend';
 import type {
-  AgentSpec,
   Approval,
   Bootstrap,
+  Connection,
   Diff,
   Direction,
   FeedBatch,
   FeedChange,
   Item,
   ItemMeta,
+  ListQuery,
   ModelCheck,
+  Notice,
   OutboxItem,
   Part,
   SearchHit,
   SearchPage,
   SearchRequest,
+  ServerCheck,
+  ServerSummary,
   SessionMeta,
   SessionSummary,
   Settings,
+  TitleHit,
   WaitingApproval,
 } from '../contract';
+import { edits, headsOf, type Listed } from './heads';
 import { AFTER_APPROVAL, AFTER_DENIAL, ANSWER, call, item, newId, text, THINKING } from './content';
 import { applyScene, type SceneName } from './scenes';
 
@@ -43,6 +49,8 @@ export interface ScriptedSession {
   draft: string | null;
   /** Answers to approvals that wait to be sent. */
   answers: OutboxItem[];
+  /** Ids of what was said from here. */
+  readonly said: Set<string>;
   abort: AbortController | null;
 }
 
@@ -62,11 +70,12 @@ export class ScriptedBackend implements Backend {
     hasModelKey: false,
     defaultAgent: 'demo',
     webhookUrl: '',
-    serverUrl: null,
-    hasServerToken: false,
     userName: 'Ana',
     notifications: true,
   };
+  servers: ServerSummary[] = [{ id: 'local', name: 'This computer', url: null, forgotten: false, connection: connected() }];
+  /** The server that the last new session was made on. */
+  lastServer: string | null = null;
   /** The session to open with. */
   first: string | null = null;
   /** False where nothing reaches the server. */
@@ -79,6 +88,9 @@ export class ScriptedBackend implements Backend {
   #to = 0;
   #shown: string | null = null;
   #waiting: (() => void)[] = [];
+  #wanted: ListQuery['rows'] = {};
+  /** The heads of the list as the window was told of them. */
+  #heads = new Map<string, Listed>();
 
   constructor(scene: string) {
     applyScene(this, scene as SceneName);
@@ -88,6 +100,8 @@ export class ScriptedBackend implements Backend {
     this.#shown = this.first;
     return Promise.resolve({
       batch: this.#resetBatch(),
+      actorId: 'ana',
+      lastServer: this.lastServer,
       settings: this.settings,
       notices: this.notices,
       platform: 'linux',
@@ -165,6 +179,24 @@ export class ScriptedBackend implements Backend {
     this.#diff(session, { op: 'trim', side, count });
   }
 
+  listSessions({ rows }: ListQuery): Promise<void> {
+    this.#wanted = rows;
+    this.#listChanged();
+    return Promise.resolve();
+  }
+
+  /** Sessions whose title has every word, where the first of each is. */
+  #titles(query: string): TitleHit[] {
+    const words = query.toLowerCase().replace(/["“”]/g, ' ').split(/\s+/).filter((word) => word !== '');
+    return this.#summaries().flatMap((session) => {
+      const title = session.title.toLowerCase();
+      if (words.length === 0 || !words.every((word) => title.includes(word))) return [];
+      const ranges = words.map((word) => ({ start: title.indexOf(word), end: title.indexOf(word) + word.length }));
+      ranges.sort((a, b) => a.start - b.start);
+      return [{ session, ranges: ranges.filter(({ start }, at) => at === 0 || start >= (ranges[at - 1]?.end ?? 0)) }];
+    });
+  }
+
   /** As the real one, but for the index and the ranking: the newest first. */
   async search({ query, offset, limit }: SearchRequest): Promise<SearchPage> {
     await pause(5);
@@ -189,11 +221,14 @@ export class ScriptedBackend implements Backend {
       }
     }
     const sessions = new Set(hits.map(({ sessionId }) => sessionId)).size;
-    return { hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
+    const titles = offset === 0 ? this.#titles(query) : [];
+    return { titles, hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
   }
 
-  createSession(title: string | null, agents: AgentSpec[]): Promise<string> {
-    const session = this.add(title ?? 'New session', [], Date.now());
+  createSession({ id, server, agents, first }: NewSession): Promise<string> {
+    const known = `${server}/${id}`;
+    if (this.sessions.has(known)) return Promise.resolve(known);
+    const session = this.add(titleFrom(first.text), [], Date.now(), {}, server, id);
     session.meta.agents = agents.map((agent) => ({
       agentId: agent.id,
       name: agent.name ?? agent.id,
@@ -201,7 +236,8 @@ export class ScriptedBackend implements Backend {
       triggers: agent.triggers ?? null,
       model: null,
     }));
-    this.#listChanged();
+    this.lastServer = server;
+    this.#say(session, first.id, first.text);
     return Promise.resolve(session.summary.id);
   }
 
@@ -219,16 +255,36 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve();
   }
 
-  sendMessage(sessionId: string, value: string): Promise<string> {
+  keepCopy(sessionId: string): Promise<void> {
     const session = this.#get(sessionId);
-    const entryId = newId('entry');
+    if (session.meta.connection.state !== 'gone') return Promise.reject(new BackendError('not-possible', 'The server has this session. Copy it there.'));
+    session.items = session.items.filter(({ delivery }) => delivery === null);
+    session.answers = [];
+    session.meta.connection = { ...connected(), state: 'closed' };
+    session.meta.readOnly = true;
+    this.#changed(session);
+    return Promise.resolve();
+  }
+
+  sendMessage(sessionId: string, value: string, messageId = newId('entry')): Promise<string> {
+    this.#say(this.#get(sessionId), messageId, value);
+    return Promise.resolve(messageId);
+  }
+
+  #say(session: ScriptedSession, entryId: string, value: string): void {
+    if (session.said.has(entryId)) return;
+    session.said.add(entryId);
     const message = item('user', [text(value)], Date.now(), {
       delivery: { state: 'queued', entryId, reason: null },
     });
     this.#insert(session, message);
     this.#changed(session);
-    if (this.online) void this.#deliver(session, message, value);
-    return Promise.resolve(entryId);
+    if (this.#reaches(session)) void this.#deliver(session, message, value);
+  }
+
+  #reaches(session: ScriptedSession): boolean {
+    const home = this.servers.find(({ id }) => session.summary.id.startsWith(`${id}/`));
+    return this.online && home?.connection.state === 'live';
   }
 
   respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
@@ -328,7 +384,7 @@ export class ScriptedBackend implements Backend {
     await pause(1_200);
     this.online = true;
     for (const session of this.sessions.values()) {
-      session.meta.connection = { state: 'live', code: null, message: null, retryAt: null, syncedAt: new Date().toISOString() };
+      session.meta.connection = connected();
       this.#changed(session);
       for (const entry of session.answers) void this.#decide(session, entry);
       for (const message of session.items) {
@@ -342,8 +398,8 @@ export class ScriptedBackend implements Backend {
   }
 
   setSettings(settings: Settings): Promise<Settings> {
-    const { hasModelKey, hasServerToken } = this.settings;
-    this.settings = { ...settings, hasModelKey, hasServerToken };
+    const { hasModelKey } = this.settings;
+    this.settings = { ...settings, hasModelKey };
     return this.getSettings();
   }
 
@@ -358,16 +414,103 @@ export class ScriptedBackend implements Backend {
     this.settings = { ...this.settings, hasModelKey: key !== null };
   }
 
-  setServerToken(token: string | null): Promise<void> {
-    this.settings = { ...this.settings, hasServerToken: token !== null };
-    return Promise.resolve();
-  }
-
   async checkModel(): Promise<ModelCheck> {
     await pause(700);
     return this.settings.modelBaseUrl.includes('localhost')
       ? { ok: true, message: `${this.settings.modelName} answered in 0.7 s.` }
       : { ok: false, message: 'The server answered 401: the key was refused. Check the key.' };
+  }
+
+  /** Servers of this host are below `example`. One with `lab` in its name asks for the token `right`. */
+  async checkServer(url: string, token: string | null): Promise<ServerCheck> {
+    await pause(this.pace * 10);
+    if (!/^https?:\/\/./.test(url)) throw new BackendError('bad-url', 'The server address is not a web address. Write it like https://chat.example.org.');
+    if (!url.includes('example')) {
+      return { ok: false, code: 'server-unreachable', message: 'Nothing answers there. Check the address, and that the server runs.' };
+    }
+    if (url.includes('lab') && token !== 'right') {
+      const message = token === null ? 'The server asks for a token. Ask whoever runs it for one.' : 'The server refuses the token. Ask whoever runs it for another.';
+      return { ok: false, code: 'server-refused', message };
+    }
+    return { ok: true, code: 'ok', message: 'You are Ana there and may read, write and answer approvals.' };
+  }
+
+  async joinServer(url: string, name: string, token: string | null): Promise<string> {
+    const check = await this.checkServer(url, token);
+    if (!check.ok) throw new BackendError('server-not-joined', check.message);
+    const known = this.servers.find((server) => server.url === url);
+    if (known?.forgotten === false) throw new BackendError('not-possible', 'This server was added already.');
+    const id = known?.id ?? newId('server');
+    const server = { id, name: name === '' ? new URL(url).host : name, url, forgotten: false, connection: connected() };
+    this.servers = [...this.servers.filter((one) => one.id !== id), server];
+    this.#homeChanged(id, connected(), false);
+    return id;
+  }
+
+  renameServer(id: string, name: string): Promise<void> {
+    if (name === '') return Promise.reject(new BackendError('not-possible', 'A name needs at least one letter.'));
+    this.#server(id, { name });
+    return Promise.resolve();
+  }
+
+  async setServerToken(id: string, token: string | null): Promise<void> {
+    const check = await this.checkServer(this.servers.find((server) => server.id === id)?.url ?? '', token);
+    const connection = check.ok ? connected() : refused(check.message);
+    this.#server(id, { connection });
+    this.#homeChanged(id, connection, false);
+  }
+
+  countUnsent(id: string): Promise<number> {
+    return Promise.resolve(this.#on(id).reduce((sum, { meta }) => sum + meta.outbox.length, 0));
+  }
+
+  forgetServer(id: string, keepSessions: boolean): Promise<void> {
+    if (keepSessions) {
+      const connection: Connection = { ...connected(), state: 'offline' };
+      this.#server(id, { forgotten: true, connection });
+      this.#homeChanged(id, connection, true);
+      return Promise.resolve();
+    }
+    for (const { summary } of this.#on(id)) this.sessions.delete(summary.id);
+    this.servers = this.servers.filter((server) => server.id !== id);
+    this.#publish({ type: 'servers', servers: this.servers });
+    this.#listChanged();
+    return Promise.resolve();
+  }
+
+  #on(id: string): ScriptedSession[] {
+    return Array.from(this.sessions.values()).filter(({ summary }) => summary.id.startsWith(`${id}/`));
+  }
+
+  #server(id: string, change: Partial<ServerSummary>): void {
+    this.servers = this.servers.map((server) => (server.id === id ? { ...server, ...change } : server));
+    this.#publish({ type: 'servers', servers: this.servers });
+  }
+
+  #homeChanged(id: string, connection: Connection, readOnly: boolean): void {
+    this.#publish({ type: 'servers', servers: this.servers });
+    for (const session of this.#on(id)) {
+      session.meta.connection = connection;
+      session.meta.readOnly = readOnly;
+      this.#changed(session);
+    }
+  }
+
+  /** Somebody else answers an approval. */
+  decideFirst(session: ScriptedSession, { id, messageId }: Approval, approved: boolean, by: string): void {
+    const message = session.items.find((one) => one.id === messageId);
+    const index = message?.parts.findIndex((part) => approvalOf(part)?.id === id) ?? -1;
+    const part = message?.parts[index];
+    if (message === undefined || part?.type !== 'tool-call') return;
+    session.meta.pendingApprovals = session.meta.pendingApprovals.filter((one) => one.id !== id || one.messageId !== messageId);
+    this.#part(session, message, index, { ...part, state: approved ? 'answered' : 'denied', approval: { id, approved, respondedBy: by } });
+    this.#changed(session);
+    this.#publish({ type: 'approvals', approvals: this.#approvals() });
+  }
+
+  /** Tells the window something that is no answer. */
+  notify(notice: Notice): void {
+    this.#publish({ type: 'notice', notice });
   }
 
   openLink(url: string): Promise<void> {
@@ -377,8 +520,8 @@ export class ScriptedBackend implements Backend {
 
   // For scenes
 
-  add(title: string, items: Item[], at: number, more: Partial<SessionSummary> = {}): ScriptedSession {
-    const id = newId('session');
+  add(title: string, items: Item[], at: number, more: Partial<SessionSummary> = {}, server = 'local', name = newId('session')): ScriptedSession {
+    const id = `${server}/${name}`;
     const pending = items.flatMap((message) => message.parts.flatMap((part) => pendingOf(message, part)));
     const session: ScriptedSession = {
       summary: {
@@ -399,7 +542,7 @@ export class ScriptedBackend implements Backend {
       meta: {
         sessionId: id,
         title,
-        connection: { state: 'live', code: null, message: null, retryAt: null, syncedAt: new Date(at).toISOString() },
+        connection: { ...connected(), syncedAt: new Date(at).toISOString() },
         agents: [{ agentId: 'demo', name: 'Demo agent', endpoint: 'builtin:demo', triggers: 'user-messages', model: null }],
         presence: [
           {
@@ -436,6 +579,7 @@ export class ScriptedBackend implements Backend {
       },
       draft: more.draft ?? null,
       answers: [],
+      said: new Set(),
       abort: null,
     };
     this.settleOutbox(session);
@@ -605,7 +749,10 @@ export class ScriptedBackend implements Backend {
   }
 
   #listChanged(): void {
-    this.#publish({ type: 'sessions', sessions: this.#summaries() });
+    const heads = headsOf(this.#summaries(), this.#wanted);
+    const servers = edits(this.#heads, heads);
+    this.#heads = structuredClone(heads);
+    if (servers.length > 0) this.#publish({ type: 'sessions', reset: false, servers });
   }
 
   #publish(change: FeedChange): void {
@@ -616,8 +763,10 @@ export class ScriptedBackend implements Backend {
   }
 
   #resetBatch(): FeedBatch {
+    this.#heads = structuredClone(headsOf(this.#summaries(), this.#wanted));
     const changes: FeedChange[] = [
-      { type: 'sessions', sessions: this.#summaries() },
+      { type: 'servers', servers: this.servers },
+      { type: 'sessions', reset: true, servers: edits(new Map(), this.#heads) },
       { type: 'approvals', approvals: this.#approvals() },
     ];
     const shown = this.#shown === null ? undefined : this.sessions.get(this.#shown);
@@ -654,6 +803,21 @@ export class ScriptedBackend implements Backend {
     if (session === undefined) throw new BackendError('not-found', 'This session is not on this computer.');
     return session;
   }
+}
+
+function connected(): Connection {
+  return { state: 'live', code: null, message: null, retryAt: null, syncedAt: new Date().toISOString() };
+}
+
+export function refused(message: string): Connection {
+  return { ...connected(), state: 'refused', code: 'server-refused', message };
+}
+
+/** A title as the engine makes one: the first line that says something. */
+function titleFrom(said: string): string {
+  const lines = said.split('\n').map((line) => line.trim().replace(/^[#>*\- ]+/, ''));
+  const line = lines.find((one) => one !== '') ?? 'New session';
+  return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }
 
 function approvalOf(part: Part): { id: string; approved: boolean | null } | null {

@@ -1,8 +1,8 @@
-import type { ScriptedBackend } from './backend';
+import { refused, type ScriptedBackend } from './backend';
 import { ANSWER, call, conversation, item, text, waitingApproval } from './content';
 
 /** Situations to look at, chosen by `?scene=`. */
-export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'fast';
+export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'servers' | 'gone' | 'long' | 'fast';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -122,6 +122,36 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
       ).summary.id;
       return;
     }
+    case 'people': {
+      const main = backend.add('טיול לספליט, and who pays what', people(now), now - MINUTE);
+      const [ana] = main.meta.presence;
+      if (ana !== undefined) main.meta.presence = [ana, { ...ana, actorId: 'bo', name: 'Bo Lind' }, { ...ana, actorId: 'noa', name: 'נועה לוי' }];
+      backend.first = main.summary.id;
+      for (let at = 0; at < 12; at += 1) backend.add(`Release ${String(at)}`, [publish(now - at * HOUR)], now - at * HOUR);
+      others(backend, now);
+      return;
+    }
+    case 'servers':
+      servers(backend, now);
+      return;
+    case 'gone': {
+      const main = backend.add('Deleted by somebody', [...conversation(now), item('user', [text('Is anybody still here?')], now, { delivery: { state: 'queued', entryId: 'g1', reason: null } })], now);
+      main.meta.connection = { ...main.meta.connection, state: 'gone', code: 'session-gone', message: 'The server does not have this session any more. What is here is kept.' };
+      backend.first = main.summary.id;
+      others(backend, now);
+      return;
+    }
+    case 'long': {
+      const block = (at: number): string => `## Part ${String(at)}\n\n${ANSWER}\n\n`;
+      const answer = Array.from({ length: 300 }, (_, at) => block(at)).join('');
+      const chapter = 'The quick brown fox jumps over the lazy dog, and rests in the shade of an old oak. '.repeat(6_000);
+      backend.first = backend.add('A short one', conversation(now), now - MINUTE).summary.id;
+      backend.add('An answer of half a megabyte', [item('user', [text('Everything, please.')], now), item('assistant', [text(answer)], now)], now);
+      backend.add('A paragraph of half a megabyte', [item('user', [text(chapter)], now), item('assistant', [text(chapter)], now)], now);
+      const input = { path: 'all.txt', content: chapter.repeat(2) };
+      backend.add('A call with a megabyte', [...conversation(now), item('assistant', [call('write_file', input, { state: 'done', output: chapter })], now)], now);
+      return;
+    }
     case 'fast':
       backend.pace = 0;
       applyScene(backend, 'chat');
@@ -132,6 +162,46 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
       others(backend, now);
     }
   }
+}
+
+/** This computer, a server that is there, and one that refuses. */
+function servers(backend: ScriptedBackend, now: number): void {
+  const [here] = backend.servers;
+  if (here === undefined) throw new Error('this computer is a server');
+  const no = refused('The server refuses the token. Ask whoever runs it for another.');
+  backend.servers = [
+    here,
+    { ...here, id: 'team', name: 'Team', url: 'https://team.example.org' },
+    { ...here, id: 'lab', name: 'Lab, second floor', url: 'https://lab.example.org', connection: no },
+  ];
+  const main = backend.add('Release 0.5: what is missing', conversation(now), now - 3 * MINUTE, {}, 'team');
+  backend.first = main.summary.id;
+  backend.add('Release notes for 0.4', [item('user', [text('Publish the release')], now - HOUR), publish(now - 50 * MINUTE)], now - 50 * MINUTE, {}, 'team');
+  backend.add('On-call handover', conversation(now - DAY), now - DAY, { unread: 2 }, 'team');
+  const unsent = item('user', [text('Measure it again at 4 K.')], now - 2 * HOUR, { delivery: { state: 'queued', entryId: 'l1', reason: null } });
+  const lab = backend.add('Sample 12', [...conversation(now - DAY), unsent], now - 2 * HOUR, { state: 'sending' }, 'lab');
+  lab.meta.connection = no;
+  others(backend, now);
+}
+
+/** Three people, two directions of writing, and a formula. */
+function people(now: number): ReturnType<typeof item>[] {
+  const said = (actorId: string, words: string, ago: number): ReturnType<typeof item> => item('user', [text(words)], now - ago * MINUTE, { actorId });
+  return [
+    item('user', [text('Three flats are left. Who wants which?')], now - 9 * MINUTE, { delivery: { state: 'sent', entryId: 'sent', reason: null } }),
+    said('bo', 'The one near the sea, if nobody minds.', 8),
+    said('bo', 'And I can pay the deposit.', 7),
+    said('noa', 'אני אקח את הדירה הקטנה, תודה!', 6),
+    item(
+      'assistant',
+      [
+        text(
+          'הנה החלוקה:\n\n- בו: הדירה ליד הים.\n- נועה: הדירה הקטנה.\n\n| שם | סכום |\n| --- | --- |\n| בו | 120 |\n| נועה | 80 |\n\n> כולם מסכימים.\n\nEach pays \\(x_i = \\frac{t}{n}\\,w_i\\), where\n\\[\n\\sum_i w_i\n= n\n\\]\nand *nobody* pays twice.',
+        ),
+      ],
+      now - 5 * MINUTE,
+    ),
+  ];
 }
 
 function publish(at: number): ReturnType<typeof item> {

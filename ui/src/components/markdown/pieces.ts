@@ -1,0 +1,49 @@
+/** Letters that are drawn at a time. A piece ends at a blank line where there is one between the two, else at a line, else at a word. */
+const LEAST = 2_000;
+const MOST = 4_000;
+
+/** Where the piece of `text` that begins at `from` ends. */
+export function pieceEnd(text: string, from: number): number {
+  const most = from + MOST;
+  if (text.length <= most) return text.length;
+  const piece = text.slice(from, most);
+  for (const gap of ['\n\n', '\n', ' ']) {
+    const at = piece.lastIndexOf(gap);
+    if (at + gap.length >= LEAST) return from + at + gap.length;
+  }
+  // Not between the halves of one letter.
+  return /[\ud800-\udbff]/.test(text.charAt(most - 1)) ? most - 1 : most;
+}
+
+/** Letters at the end of a text that are more than a screenful. */
+const LAST = 6_000;
+/** A text is drawn from both ends if it is longer than this, letters. */
+const LONG_TEXT = 24_000;
+/** What goes on a block that began before, although a blank line stands between. */
+const GOES_ON = /^(?:\s|[-+*]\s|\d+[.)]|[>|<])/;
+
+/**
+ * Where the last screenful of a long text begins: at a block that stands by itself, behind a blank line and in no fence.
+ * Null for a short text, and for one that has no such place.
+ */
+export function lastScreenful(text: string): number | null {
+  if (text.length < LONG_TEXT) return null;
+  let fence = '';
+  let blank = false;
+  for (let at = 0; at < text.length; ) {
+    const stop = text.indexOf('\n', at);
+    const next = stop === -1 ? text.length : stop + 1;
+    const first = text.charAt(at);
+    // Most lines are neither of interest nor looked at.
+    if (first === '`' || first === '~' || first === ' ' || at >= text.length - LAST) {
+      const line = text.slice(at, Math.min(next, at + 200));
+      const marker = /^ {0,3}(`{3,}|~{3,})/.exec(line)?.[1];
+      if (fence === '' && blank && at >= text.length - LAST && !GOES_ON.test(line)) return at;
+      if (fence === '') fence = marker ?? '';
+      else if (marker?.startsWith(fence) === true && line.trim() === marker) fence = '';
+    }
+    blank = next - at === 1;
+    at = next;
+  }
+  return null;
+}

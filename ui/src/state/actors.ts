@@ -1,0 +1,34 @@
+import type { SessionMeta } from '../ipc/contract';
+
+/** A shared log may hold this word as a name: everybody who never set one was called so. It names nobody. */
+const NOBODYS_NAME = /^you$/i;
+
+/** The actor that is this person, and the names of all others. */
+export class Actors {
+  readonly #own: string;
+
+  /** `own`: who the person at this window is in every session. */
+  constructor(own: string) {
+    this.#own = own;
+  }
+
+  isOwn(actorId: string | null): boolean {
+    return actorId === this.#own;
+  }
+
+  /** How to call an actor: never "You" unless it is this person. */
+  nameOf(actorId: string | null, meta: SessionMeta | null): string {
+    if (this.isOwn(actorId)) return 'You';
+    if (actorId === null) return 'Somebody';
+    const name = meta?.presence.find((one) => one.actorId === actorId)?.name?.trim() ?? '';
+    if (name !== '' && !NOBODYS_NAME.test(name)) return name;
+    return /^[0-9a-f-]{16,}$/i.test(actorId) ? `Person ${actorId.slice(-4)}` : actorId;
+  }
+}
+
+/** One or two letters for a name, as on a badge. */
+export function initialsOf(name: string): string {
+  const words = name.split(/[\s._-]+/).filter((word) => word !== '');
+  const letters = [words[0], words.length > 1 ? words.at(-1) : undefined].map((word) => Array.from(word ?? '')[0] ?? '');
+  return letters.join('').toUpperCase();
+}

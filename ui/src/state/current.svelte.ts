@@ -1,0 +1,292 @@
+import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
+import type { SessionMeta, SessionSummary } from '../ipc/contract';
+import type { Actors } from './actors';
+import type { Announcer } from './announcer.svelte';
+import type { Decisions } from './decisions.svelte';
+import type { Row } from './row.svelte';
+import type { Sessions } from './sessions.svelte';
+import type { Shell } from './shell.svelte';
+import { readStored } from './stored';
+import { TranscriptState } from './transcript.svelte';
+
+/** Something on screen that another part of the window asks to be shown. */
+export interface Target {
+  messageId: string;
+  /** The approval in it that wants an answer; null for the message itself. */
+  approvalId: string | null;
+}
+
+/** Transcripts kept besides the one on screen, so that going back shows rows at once. */
+const KEPT_TRANSCRIPTS = 6;
+
+/** The session on screen: its rows, everything around them, and what is done in it. */
+export class CurrentSession {
+  /** Null for a session that is about to be made. */
+  id = $state<string | null>(null);
+  transcript = $state.raw<TranscriptState | null>(null);
+  meta = $state.raw<SessionMeta | null>(null);
+  openError = $state<string | null>(null);
+  target = $state.raw<Target | null>(null);
+  /** Counts own acts that are answered at the end of the log, where the reader then wants to be. */
+  acts = $state(0);
+
+  readonly decisions: Decisions;
+  readonly actors: Actors;
+  readonly #backend: Backend;
+  readonly #sessions: Sessions;
+  readonly #shell: Shell;
+  readonly #announcer: Announcer;
+  readonly #transcripts = new Map<string, TranscriptState>();
+
+  constructor(backend: Backend, actors: Actors, sessions: Sessions, decisions: Decisions, shell: Shell, announcer: Announcer) {
+    this.actors = actors;
+    this.#backend = backend;
+    this.#sessions = sessions;
+    this.decisions = decisions;
+    this.#shell = shell;
+    this.#announcer = announcer;
+  }
+
+  /** The session's row in the list. */
+  readonly summary: SessionSummary | null = $derived.by(() => this.#sessions.find(this.id));
+
+  readonly title: string = $derived(this.meta?.title || this.summary?.title || 'New session');
+
+  readonly running: boolean = $derived((this.meta?.activeGenerations.length ?? 0) > 0);
+
+  /** What is sent now waits for a connection. */
+  readonly offline: boolean = $derived(
+    this.meta !== null && ['offline', 'retrying', 'refused'].includes(this.meta.connection.state),
+  );
+
+  /** The server has deleted the session: what is here is all there is of it. */
+  readonly gone: boolean = $derived(this.meta?.connection.state === 'gone');
+
+  // Names
+
+  agentName(actorId: string | null): string {
+    const agents = this.meta?.agents ?? [];
+    const agent = agents.find(({ agentId }) => agentId === actorId) ?? (actorId === null ? agents[0] : undefined);
+    if (agent === undefined) return actorId === null ? 'Agent' : this.personName(actorId);
+    const name = agent.name ?? agent.agentId;
+    return agent.guest === true ? `${name} (guest)` : name;
+  }
+
+  /** "You" for this person. */
+  personName(actorId: string | null): string {
+    return this.actors.nameOf(actorId, this.meta);
+  }
+
+  /** An actor in the middle of a sentence: "by you". */
+  by(actorId: string): string {
+    const name = this.personName(actorId);
+    return name === 'You' ? 'you' : name;
+  }
+
+  isOwn(row: Row): boolean {
+    return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId));
+  }
+
+  /** What was said in the rows that are here, as Markdown. */
+  conversation(): string {
+    return (this.transcript?.rows ?? []).flatMap((row) => this.#saying(row)).join('\n\n');
+  }
+
+  #saying(row: Row): string[] {
+    const said = row.parts.flatMap(({ value }) => {
+      if (value.type === 'text') return [value.text.trim()];
+      return value.type === 'tool-call' ? [`\`${value.name}\``] : [];
+    });
+    const text = said.filter((part) => part !== '').join('\n\n');
+    if (text === '') return [];
+    const name = this.isOwn(row) ? 'You' : row.meta.role === 'user' ? this.personName(row.meta.actorId) : this.agentName(row.meta.actorId);
+    return [`**${name}:**\n\n${text}`];
+  }
+
+  // Going places
+
+  /** Shows the session that the window opens with. */
+  begin(sessionId: string): void {
+    this.id = sessionId;
+    this.transcript = new TranscriptState(this.#backend, sessionId);
+    this.#transcripts.set(sessionId, this.transcript);
+  }
+
+  /** Shows a session: around `target`, else at the reader's place in it, else at its end. */
+  async open(sessionId: string, target: Target | null): Promise<void> {
+    this.#leave();
+    this.id = sessionId;
+    // Known before the rows are drawn: who comes for something is not taken to where he was.
+    this.target = target;
+    const transcript = this.#transcripts.get(sessionId) ?? new TranscriptState(this.#backend, sessionId);
+    transcript.unsync();
+    this.#transcripts.delete(sessionId);
+    this.#transcripts.set(sessionId, transcript);
+    this.transcript = transcript;
+    for (const id of this.#transcripts.keys()) {
+      if (this.#transcripts.size <= KEPT_TRANSCRIPTS) break;
+      this.#transcripts.delete(id);
+    }
+    try {
+      await this.#backend.showSession(sessionId, target?.messageId ?? placeIn(sessionId));
+    } catch (cause) {
+      if (this.id === sessionId) this.openError = BackendError.from(cause).message;
+    }
+  }
+
+  /** Shows no session: one that comes to be with its first message. */
+  close(): void {
+    this.#leave();
+    this.id = null;
+    this.transcript = null;
+    this.#shell.attempt(this.#backend.showSession(null));
+  }
+
+  // Doing things
+
+  async respond(approval: ApprovalRef, approved: boolean): Promise<void> {
+    const sessionId = this.id;
+    if (sessionId === null) return;
+    // A refused answer makes room for a new one.
+    const before = this.decisions.of(approval);
+    this.decisions.give(approval, approved);
+    // The answer to the last thing that was asked is read at the end.
+    if (this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
+    try {
+      if (before?.entryId !== null && before?.entryId !== undefined) await this.#backend.discardEntry(before.entryId);
+      await this.#backend.respondApproval(sessionId, approval, approved);
+    } catch (cause) {
+      this.decisions.give(approval, approved, BackendError.from(cause).message);
+    }
+  }
+
+  /** Who decided an approval before this person's answer came, in words; null where the rows do not say. */
+  whoWasFirst(): string | null {
+    for (const row of this.transcript?.rows ?? []) {
+      for (const { value } of row.parts) {
+        const approval = value.type === 'tool-call' ? value.approval : null;
+        if (approval === null || approval.approved === null || approval.respondedBy === null) continue;
+        if (!this.decisions.takeLost({ messageId: row.id, approvalId: approval.id }, approval.approved)) continue;
+        return `${this.personName(approval.respondedBy)} ${approval.approved ? 'approved' : 'denied'} this before your answer arrived.`;
+      }
+    }
+    return null;
+  }
+
+  /** Approvals of the same message that nobody has answered yet, this one among them. */
+  #waiting({ messageId }: ApprovalRef): number {
+    return (this.meta?.pendingApprovals ?? []).filter((one) => one.messageId === messageId).length;
+  }
+
+  stop(): void {
+    if (this.id !== null) this.#shell.attempt(this.#backend.stopRun(this.id));
+  }
+
+  /** Sends the message again that a failed run was to answer. */
+  sendAgain(failed: Row): void {
+    const text = this.questionOf(failed);
+    if (this.id === null || text === null) return;
+    this.#shell.attempt(this.#backend.sendMessage(this.id, text));
+    this.acts += 1;
+  }
+
+  /** The text of the last message of a person before `answer`; null where there is none, or one came after. */
+  questionOf(answer: Row): string | null {
+    const rows = this.transcript?.rows ?? [];
+    const at = rows.indexOf(answer);
+    if (rows.slice(at + 1).some(({ meta }) => meta.role === 'user')) return null;
+    const question = lastOf(rows.slice(0, Math.max(0, at)), ({ meta }) => meta.role === 'user');
+    const text = question?.parts.map((cell) => cell.text).join('\n') ?? '';
+    return text.trim() === '' ? null : text;
+  }
+
+  rename(title: string): void {
+    const sessionId = this.id;
+    if (sessionId === null || title.trim() === '' || title === this.title) return;
+    if (this.meta !== null) this.meta = { ...this.meta, title: title.trim() };
+    this.#shell.attempt(this.#backend.renameSession(sessionId, title.trim()));
+  }
+
+  /** Whether it is deleted. */
+  async delete(): Promise<boolean> {
+    const sessionId = this.id;
+    if (sessionId === null) return false;
+    try {
+      await this.#backend.deleteSession(sessionId);
+      this.#transcripts.delete(sessionId);
+      this.#sessions.remove(sessionId);
+      return this.id === sessionId;
+    } catch (cause) {
+      this.#shell.say(BackendError.from(cause).message);
+      return false;
+    }
+  }
+
+  /** Keeps what is here of a session that its server has deleted. */
+  keepCopy(): void {
+    if (this.id !== null) this.#shell.attempt(this.#backend.keepCopy(this.id));
+  }
+
+  retry(entryId: string): void {
+    this.#shell.attempt(this.#backend.retryEntry(entryId));
+  }
+
+  discard(entryId: string): void {
+    this.#shell.attempt(this.#backend.discardEntry(entryId));
+  }
+
+  reconnect(): void {
+    this.#shell.attempt(this.#backend.reconnect());
+  }
+
+  /** Tries to connect, where that is what is missing. */
+  nudge(): void {
+    const state = this.meta?.connection.state;
+    if (state === 'offline' || state === 'retrying') this.reconnect();
+  }
+
+  markRead(): void {
+    // Of a session far down the list it is not known here whether something in it is unread.
+    if (this.id !== null && this.summary?.unread !== 0) this.#shell.attempt(this.#backend.markRead(this.id));
+  }
+
+  // The feed
+
+  /** Takes what one batch says around the rows, which it has changed already. */
+  takeMeta(meta: SessionMeta): void {
+    if (meta.sessionId !== this.id) return;
+    const before = this.meta;
+    this.meta = meta;
+    this.decisions.take(meta.outbox);
+    if (before === null) return;
+    const was = before.activeGenerations.length > 0;
+    const is = meta.activeGenerations.length > 0;
+    if (!was && is) this.#announcer.say('Agent is responding');
+    if (was && !is && meta.pendingApprovals.length === 0) this.#announceEnd();
+  }
+
+  #announceEnd(): void {
+    const last = lastOf(this.transcript?.rows ?? [], ({ meta }) => meta.role === 'assistant');
+    if (last === undefined) return;
+    const { error, stopped } = last.meta;
+    if (error !== null) this.#announcer.warn(`${this.agentName(last.meta.actorId)} failed: ${error.message}`);
+    else this.#announcer.say(stopped === null ? 'Response complete' : 'Response stopped');
+  }
+
+  #leave(): void {
+    this.meta = null;
+    this.decisions.take([]);
+    this.openError = null;
+    this.target = null;
+  }
+}
+
+/** The message at which the reader was when the session was last on screen; nothing when it was the end. */
+function placeIn(sessionId: string): string | undefined {
+  return readStored<{ id: string } | null>(`place.${sessionId}`, null)?.id;
+}
+
+/** The last row that is so. */
+function lastOf(rows: readonly Row[], is: (row: Row) => boolean): Row | undefined {
+  return [...rows].reverse().find(is);
+}
