@@ -50,6 +50,9 @@ export class CurrentSession {
   /** The session's row in the list. */
   readonly summary: SessionSummary | null = $derived.by(() => this.#sessions.find(this.id));
 
+  /** Something in it may be unread. */
+  readonly unread: boolean = $derived.by(() => this.id !== null && this.#sessions.mayBeUnread(this.id));
+
   readonly title: string = $derived(this.meta?.title || this.summary?.title || 'New session');
 
   readonly running: boolean = $derived((this.meta?.activeGenerations.length ?? 0) > 0);
@@ -246,8 +249,7 @@ export class CurrentSession {
   }
 
   markRead(): void {
-    // Of a session far down the list it is not known here whether something in it is unread.
-    if (this.id !== null && this.summary?.unread !== 0) this.#shell.attempt(this.#backend.markRead(this.id));
+    if (this.id !== null && this.unread) this.#shell.attempt(this.#backend.markRead(this.id));
   }
 
   // The feed

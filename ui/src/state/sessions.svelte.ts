@@ -3,6 +3,7 @@ import type { Approval, FeedChange, SessionSummary, WaitingApproval } from '../i
 import { fold, type Heads } from '../replica/sessions';
 import type { Announcer } from './announcer.svelte';
 import { refOf, type Decisions } from './decisions.svelte';
+import { homeIdOf } from './servers.svelte';
 
 /** Rows of a server's list that are asked for at a time. */
 const PAGE = 120;
@@ -46,6 +47,14 @@ export class Sessions {
 
   find(sessionId: string | null): SessionSummary | null {
     return this.list.find(({ id }) => id === sessionId) ?? null;
+  }
+
+  /** Whether something in a session is unread. Of one whose row is not here this is not known, so it may be. */
+  mayBeUnread(sessionId: string): boolean {
+    const summary = this.find(sessionId);
+    if (summary !== null) return summary.unread > 0;
+    const head = this.heads.get(homeIdOf(sessionId));
+    return head !== undefined && head.rows.length < head.found && !this.#removed.has(sessionId);
   }
 
   take(change: Extract<FeedChange, { type: 'sessions' }>): void {
