@@ -182,8 +182,7 @@ impl SettingsFile {
 
 /// Fills in what only the keychain knows.
 pub(crate) async fn with_secrets(mut settings: Settings) -> Settings {
-    let has = |secret: Result<Option<String>, _>| matches!(secret, Ok(Some(_)));
-    settings.has_model_key = has(keychain::read(Name::ModelKey).await);
+    settings.has_model_key = matches!(keychain::read(Name::ModelKey).await, Ok(Some(_)));
     settings
 }
 

@@ -25,6 +25,7 @@ const SERVERS = ['local', 'team', 'lab'].map((id): ServerSummary => ({
   id,
   name: id,
   url: null,
+  me: null,
   forgotten: false,
   connection: { state: id === 'lab' ? 'refused' : 'live', code: null, message: null, retryAt: null, syncedAt: null },
 }));

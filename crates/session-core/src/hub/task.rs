@@ -135,11 +135,11 @@ impl Hub {
     /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`] takes
     /// the others, so that a start costs what is shown.
     pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
-        let me = &shared.actor().id;
         let servers = shared.servers();
         let stored = shared.store.read(|connection| {
             let mut rows = Vec::new();
             for server in &servers {
+                let me = &server.me(shared.actor());
                 for row in sessions::recent(connection, &server.id, sessions::FIRST)? {
                     let from = row.read_position;
                     rows.push((messages::unread(connection, row.key, from, me)?, row));

@@ -73,7 +73,7 @@ export class ScriptedBackend implements Backend {
     userName: 'Ana',
     notifications: true,
   };
-  servers: ServerSummary[] = [{ id: 'local', name: 'This computer', url: null, forgotten: false, connection: connected() }];
+  servers: ServerSummary[] = [{ id: 'local', name: 'This computer', url: null, me: null, forgotten: false, connection: connected() }];
   /** The server that the last new session was made on. */
   lastServer: string | null = null;
   /** The session to open with. */
@@ -441,7 +441,7 @@ export class ScriptedBackend implements Backend {
     const known = this.servers.find((server) => server.url === url);
     if (known?.forgotten === false) throw new BackendError('not-possible', 'This server was added already.');
     const id = known?.id ?? newId('server');
-    const server = { id, name: name === '' ? new URL(url).host : name, url, forgotten: false, connection: connected() };
+    const server = { id, name: name === '' ? new URL(url).host : name, url, me: null, forgotten: false, connection: connected() };
     this.servers = [...this.servers.filter((one) => one.id !== id), server];
     this.#homeChanged(id, connected(), false);
     return id;
