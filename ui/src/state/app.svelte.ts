@@ -43,7 +43,7 @@ export class AppState {
     this.settings = new SettingsState(backend, boot.settings);
     this.servers = new Servers(backend, boot.lastServer);
     this.sessions = new Sessions(backend, decisions, this.announcer);
-    this.current = new CurrentSession(backend, new Actors(boot.actorId), this.sessions, decisions, this.shell, this.announcer);
+    this.current = new CurrentSession(backend, new Actors(boot.actorId, this.servers), this.sessions, decisions, this.shell, this.announcer);
     // The host shows what it showed before.
     const shown = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
     if (shown !== null) this.current.begin(shown);

@@ -87,7 +87,7 @@ export class CurrentSession {
   }
 
   isOwn(row: Row): boolean {
-    return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId));
+    return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId, this.id));
   }
 
   /** What was said in the rows that are here, as Markdown. */
