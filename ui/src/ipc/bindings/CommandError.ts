@@ -8,7 +8,7 @@
  */
 export type CommandError = { 
 /**
- * Stable, `snake_case`.
+ * Stable, `kebab-case`.
  */
 code: string, 
 /**
