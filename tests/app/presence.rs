@@ -28,8 +28,10 @@ async fn another_person_is_shown_while_they_are_in_the_session() {
     let bo = json!({ "actorId": "bo", "deviceId": "phone", "name": "Bo" });
     is_there("login", bo.clone()).await;
 
-    let people = app.wait("people").await;
-    assert_eq!(people.text().await, "2 people");
+    app.wait("people").await;
+    let says =
+        "return document.querySelector('[data-testid=people]')?.textContent.trim() === '2 people'";
+    app.page().wait_for("two people", says).await;
     app.save("presence").await;
 
     is_there("logout", bo).await;
