@@ -202,8 +202,7 @@ impl Budget {
     /// Serves those of one owner who wait. What was given to somebody who has gone comes back.
     fn serve(&self, held: &mut Held, owner: &Owner) -> Vec<Hold> {
         let mut unwanted = Vec::new();
-        loop {
-            let Some(first) = held.by.get(owner).and_then(|own| own.waiting.front()) else { break };
+        while let Some(first) = held.by.get(owner).and_then(|own| own.waiting.front()) {
             let (wish, is_gone) = (first.wish, first.grant.is_closed());
             if !is_gone && !self.fits(held, owner, wish) {
                 break;
