@@ -42,7 +42,7 @@ async fn count(server: &RunningServer, session: &str, kind: &str) -> usize {
 }
 
 async fn status_of(server: &RunningServer, session: &str) -> StatusCode {
-    let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
+    let url = server.base_url().join(&format!("v1/sessions/{}", there(session))).expect("a URL");
     reqwest::get(url).await.expect("the server answers").status()
 }
 
