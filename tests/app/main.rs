@@ -16,4 +16,5 @@ mod main_job;
 mod notification;
 mod presence;
 mod search;
+mod servers;
 mod soak;
