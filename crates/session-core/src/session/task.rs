@@ -390,6 +390,10 @@ impl Session {
             Arrival::State => {
                 let was_cut = self.line.connection().state == ConnectionState::Retrying;
                 self.published.dirty |= self.line.hear();
+                if !was_cut && self.line.connection().state == ConnectionState::Retrying {
+                    // Whether this is the server's or the session's trouble is to be known.
+                    self.home.ask.notify_one();
+                }
                 if was_cut && self.line.is_live() {
                     self.home.succeeded();
                 }

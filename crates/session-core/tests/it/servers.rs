@@ -485,3 +485,23 @@ async fn what_one_says_is_ones_own_also_under_the_name_of_a_token() {
     let listed = engine.sessions();
     assert_eq!(listed.iter().map(|one| one.unread).collect::<Vec<_>>(), [0], "also offline");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_went_away_is_known_as_soon_as_one_of_its_sessions_knows() {
+    let home = Home::new();
+    let server = home.server().await;
+    let engine = home.engine_on(&server);
+    let session = engine.create_session(demo()).await.expect("it is saved");
+    let mut window = Window::open(&engine, &session);
+    window
+        .until("both are live", |w| {
+            let state = w.meta.as_ref().map(|meta| meta.connection.state);
+            state == Some(ConnectionState::Live) && w.here().state == ConnectionState::Live
+        })
+        .await;
+    server.shutdown().await;
+    // Its list is asked for four times a minute.
+    let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(8);
+    let known = window.until("the server is away", |w| w.here().state == ConnectionState::Retrying);
+    tokio::time::timeout_at(soon, known).await.expect("not by the list alone");
+}
