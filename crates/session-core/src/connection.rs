@@ -23,9 +23,11 @@ impl Connected {
     /// The clients for a server. Fails only when the platform's TLS set-up is broken; having no CA certificates is not.
     pub(crate) fn new(endpoint: Endpoint, generation: u64) -> Result<Self, String> {
         let http = http_client(builder).map_err(|error| error.to_string())?;
+        // Connections of its own: a reader does not go on where a request was cut off.
+        let reading = http_client(builder).map_err(|error| error.to_string())?;
         let token = Arc::clone(&endpoint.token);
         let streams = Client::builder()
-            .http(http.clone())
+            .http(reading)
             .header_provider(move || {
                 let mut headers = HeaderMap::new();
                 if let Some(value) = token.token().as_ref().and_then(bearer) {

@@ -112,10 +112,10 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
 
         let want: Vec<Item> =
             session_protocol::materialize(&items).messages.iter().map(Item::from_message).collect();
-        engine.create_session_as(id, CreateSession::default()).await.unwrap();
+        let session = engine.create_session_as(id, CreateSession::default()).await.unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let got = eventually(&format!("{name} in the engine"), async || {
-            let items = shown(&engine, &id.to_string()).await;
+            let items = shown(&engine, &session).await;
             (items.len() >= want.len()
                 && items.iter().zip(&want).all(|(got, want)| got.parts == want.parts))
             .then_some(items)
