@@ -98,7 +98,7 @@ impl Engine {
         self.shared().server(id).ok_or(EngineError::UnknownServer)
     }
 
-    /// The session servers: the one inside this computer ([`THIS_COMPUTER`](crate::THIS_COMPUTER))
+    /// The session servers: the one inside this computer ([`THIS_COMPUTER`])
     /// and those that were joined, in that order.
     pub fn servers(&self) -> watch::Receiver<Arc<Vec<ServerSummary>>> {
         self.shared().servers.subscribe()
