@@ -19,7 +19,7 @@ use crate::feed::{Feed, ListQuery, Sources};
 use crate::hub::{self, HubEvent};
 use crate::outbox::Entry;
 use crate::search::{self, SearchPage, SearchRequest};
-use crate::server::{Server, ServerSummary};
+use crate::server::{Server, ServerSummary, address_of};
 use crate::session::{Command, SessionHandle, title_from};
 use crate::shared::Shared;
 use crate::store::{Repair, ServerRow, Store, lock, messages, name_of, outbox, servers, sessions};
@@ -685,14 +685,6 @@ impl Engine {
 /// Whether a session is on a server.
 fn is_of(session: &str, server: &str) -> bool {
     Address::parse(session).is_some_and(|at| at.server == server)
-}
-
-/// An address as servers are told apart by it: without what does not say where they are.
-fn address_of(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn repair_notice(repair: &Repair) -> Notice {

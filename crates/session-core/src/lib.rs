@@ -50,7 +50,7 @@ pub use error::{EngineError, Notice};
 pub use feed::{Feed, FeedBatch, FeedChange, HeadChange, HeadRow, ListQuery};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};
-pub use server::ServerSummary;
+pub use server::{ServerSummary, address_of};
 #[doc(hidden)]
 pub use session::Measured;
 pub use summary::{

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::outbox::OutboxRow;
 use super::{ServerRow, StoreError, servers};
 use crate::config::Inherit;
+use crate::server::address_of;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -196,7 +197,9 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
 /// Gives the sessions of an old database their server.
 fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
     let inherited = inherit.ask();
-    let joined = inherited.url.map(|url| ServerRow {
+    // As a server is joined, or it would be taken for another.
+    let url = inherited.url.map(|url| url::Url::parse(&url).map_or(url, |url| address_of(&url)));
+    let joined = url.map(|url| ServerRow {
         id: uuid::Uuid::new_v4().simple().to_string(),
         name: name_of(&url),
         url: Some(url),

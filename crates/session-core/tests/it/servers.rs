@@ -270,7 +270,8 @@ async fn an_old_database_opens_with_all_that_it_has_and_nothing_of_it_reaches_an
     let inherit = Inherit::new(move || {
         let _one = counts.lock().expect("no test panics here");
         *count.lock().expect("no test panics here") += 1;
-        let url = Some(url.as_str().trim_end_matches('/').to_owned());
+        // As somebody typed it.
+        let url = Some(format!("{}?from=mail#top", url.as_str().replace("http:", "HTTP:")));
         Inherited { url, here: HashSet::from([has.clone()]) }
     });
     let open = |inherit: &Inherit| {
