@@ -3,7 +3,7 @@
 use crate::keychain::{self, KeychainError, Name};
 use crate::settings::SettingsFile;
 use crate::state::Host;
-use session_core::{Endpoint, Inherit, Inherited, NoToken, TokenProvider};
+use session_core::{Endpoint, Inherit, Inherited, NoToken, TokenProvider, address_of};
 use session_server::{
     Auth, BoxFuture, ModelConfig, ModelSettings, RunningServer, ServerConfig, ServerError,
 };
@@ -117,7 +117,7 @@ pub(crate) fn provider(token: String) -> Arc<dyn TokenProvider> {
 /// The token that an earlier version kept, taken over by the server it was for and no other (L16).
 async fn token_before(host: &Host, id: &str, url: &str) -> Option<String> {
     let before = host.settings.server_before()?;
-    if before.trim_end_matches('/') != url {
+    if Url::parse(&before).map(|before| address_of(&before)).as_deref() != Ok(url) {
         return None;
     }
     let token = keychain::read(Name::TokenBefore).await.ok().flatten()?;
@@ -134,9 +134,8 @@ async fn token_before(host: &Host, id: &str, url: &str) -> Option<String> {
 pub(crate) fn inherit(settings: &SettingsFile, folder: PathBuf) -> Inherit {
     let url = settings.server_before();
     Inherit::new(move || {
-        let url = url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
         match session_server::stored_sessions(&folder) {
-            Ok(here) => Inherited { url, here },
+            Ok(here) => Inherited { url: url.clone(), here },
             // Nothing is sent to anybody else.
             Err(error) => {
                 tracing::error!(%error, "the sessions of this computer cannot be listed");
@@ -157,8 +156,8 @@ pub(crate) async fn join_before(host: &Host) {
     // It may be there already.
     host.engine.join_server(&url, "").await.ok();
     let servers = host.engine.servers().borrow().clone();
-    let url = url.as_str().trim_end_matches('/');
-    if let Some(server) = servers.iter().find(|server| server.url.as_deref() == Some(url)) {
+    let url = address_of(&url);
+    if let Some(server) = servers.iter().find(|server| server.url.as_ref() == Some(&url)) {
         host.settings.set_last_server(&server.id);
     }
 }
