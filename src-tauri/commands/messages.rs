@@ -25,6 +25,16 @@ pub(crate) async fn respond_approval(
     Ok(host.engine.respond_approval(&session_id, &message_id, &approval_id, approved).await?)
 }
 
+/// Has a message of a person answered again.
+#[tauri::command]
+pub(crate) async fn regenerate(
+    host: State<'_>,
+    session_id: String,
+    message_id: String,
+) -> Answer<String> {
+    Ok(host.engine.regenerate(&session_id, &message_id).await?)
+}
+
 #[tauri::command]
 pub(crate) async fn stop_run(host: State<'_>, session_id: String) -> Answer<String> {
     Ok(host.engine.stop(&session_id).await?)
@@ -33,6 +43,11 @@ pub(crate) async fn stop_run(host: State<'_>, session_id: String) -> Answer<Stri
 #[tauri::command]
 pub(crate) async fn retry_entry(host: State<'_>, entry_id: String) -> Answer<()> {
     Ok(host.engine.retry_entry(&entry_id).await?)
+}
+
+#[tauri::command]
+pub(crate) async fn edit_entry(host: State<'_>, entry_id: String, text: String) -> Answer<()> {
+    Ok(host.engine.edit_entry(&entry_id, &text).await?)
 }
 
 #[tauri::command]

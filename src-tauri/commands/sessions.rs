@@ -2,7 +2,9 @@
 
 use super::State;
 use crate::error::Answer;
-use session_core::{CreateSession, Direction, FirstMessage, ListQuery, SearchPage, SearchRequest};
+use session_core::{
+    CreateSession, Direction, DiskUse, FirstMessage, ListQuery, SearchPage, SearchRequest,
+};
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
@@ -56,6 +58,26 @@ pub(crate) async fn create_session(
     let session = CreateSession { server, title, agents, first };
     host.settings.set_last_server(&session.server);
     Ok(host.engine.create_session_as(id, session).await?)
+}
+
+/// Makes a copy of a session that ends at a message.
+#[tauri::command]
+pub(crate) async fn fork_session(
+    host: State<'_>,
+    id: Uuid,
+    session_id: String,
+    at_message_id: Option<String>,
+) -> Answer<String> {
+    Ok(host.engine.fork_session(id, &session_id, at_message_id.as_deref()).await?)
+}
+
+/// How many of the sessions that take most of the disk are named.
+const LARGEST: usize = 5;
+
+/// Says how much of the disk the sessions take.
+#[tauri::command]
+pub(crate) async fn disk_use(host: State<'_>) -> Answer<DiskUse> {
+    Ok(host.engine.disk_use(LARGEST).await?)
 }
 
 #[tauri::command]

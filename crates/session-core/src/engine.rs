@@ -23,7 +23,7 @@ use crate::server::{Server, ServerSummary, address_of};
 use crate::session::{Command, SessionHandle, title_from};
 use crate::shared::Shared;
 use crate::store::{Repair, ServerRow, Store, lock, messages, name_of, outbox, servers, sessions};
-use crate::summary::{SessionSize, SessionSummary, WaitingApproval};
+use crate::summary::{DiskUse, SessionSize, SessionSummary, WaitingApproval};
 use crate::wake;
 
 const NOTHING_TO_SEND: EngineError =
@@ -249,7 +249,7 @@ impl Engine {
         self.shared().notices()
     }
 
-    /// All sessions, the most recently active first. Right after the start these are the 60 most
+    /// All sessions, the most recently active first. Right after the start these are the 40 most
     /// recent of each server; the others follow within milliseconds.
     pub fn sessions(&self) -> Vec<SessionSummary> {
         lock(&self.shared().list).all()
@@ -348,8 +348,8 @@ impl Engine {
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
-    /// shown now. It is here at once, and has its messages when the server has made it. Answers with
-    /// its id.
+    /// shown now. It is here at once, and has its messages when the server has made it. The copy's id
+    /// on its server comes from the caller, so that asking twice makes one. Answers with its id.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when the original or the message is not on the server yet.
@@ -357,19 +357,6 @@ impl Engine {
     /// # Cancel safety
     /// The copy is made or not made as a whole.
     pub async fn fork_session(
-        &self,
-        id: &str,
-        at_message_id: Option<&str>,
-    ) -> Result<String, EngineError> {
-        self.fork_session_as(Uuid::new_v4(), id, at_message_id).await
-    }
-
-    /// As [`Engine::fork_session`], with an id for the copy that the caller made, so that asking
-    /// twice makes one copy.
-    ///
-    /// # Errors
-    /// As [`Engine::fork_session`].
-    pub async fn fork_session_as(
         &self,
         new_id: Uuid,
         id: &str,
@@ -498,6 +485,15 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
+    /// Has a message of a person answered again. On the disk when this returns.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    pub async fn regenerate(&self, id: &str, message_id: &str) -> Result<String, EngineError> {
+        let intent = Intent::Regenerate { message_id: message_id.to_owned() };
+        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
+    }
+
     /// Stops the answers that are being written. Answers with the first one's entry.
     ///
     /// # Errors
@@ -603,20 +599,25 @@ impl Engine {
         self.session(id)?.ask(|reply| Command::MarkRead { reply }).await
     }
 
-    /// How much of the disk each session takes, the greatest first.
+    /// How much of the disk the sessions take, and the `limit` that take most.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn session_sizes(&self) -> Result<Vec<SessionSize>, EngineError> {
+    pub async fn disk_use(&self, limit: usize) -> Result<DiskUse, EngineError> {
         let store = self.shared().store.clone();
         let sizes = tokio::task::spawn_blocking(move || store.read(messages::sizes)).await;
-        let mut sizes: Vec<SessionSize> = sizes
-            .map_err(|_| EngineError::Closed)??
-            .into_iter()
-            .map(|(session_id, messages, bytes)| SessionSize { session_id, messages, bytes })
-            .collect();
-        sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
-        Ok(sizes)
+        // It is only cancelled when the runtime ends.
+        let mut sizes = sizes.map_err(|_| EngineError::Closed)??;
+        sizes.sort_by_key(|&(_, _, bytes)| std::cmp::Reverse(bytes));
+        let bytes = sizes.iter().map(|&(_, _, bytes)| bytes).sum();
+        let sessions = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
+        let list = lock(&self.shared().list);
+        let title = |id: &str| list.get(id).map(|summary| summary.title.clone());
+        let largest = sizes.into_iter().take(limit).map(|(session_id, messages, bytes)| {
+            let title = title(&session_id).unwrap_or_default();
+            SessionSize { session_id, title, messages, bytes }
+        });
+        Ok(DiskUse { bytes, sessions, largest: largest.collect() })
     }
 
     /// Looks for what was said, in all sessions or in one, and for titles; offline, some

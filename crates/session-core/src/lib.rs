@@ -54,6 +54,6 @@ pub use server::{ServerSummary, address_of};
 #[doc(hidden)]
 pub use session::Measured;
 pub use summary::{
-    Connection, ConnectionState, Draft, OutboxItem, OutboxKind, SessionMeta, SessionSize,
+    Connection, ConnectionState, DiskUse, Draft, OutboxItem, OutboxKind, SessionMeta, SessionSize,
     SessionState, SessionSummary, WaitingApproval,
 };

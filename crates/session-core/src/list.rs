@@ -11,6 +11,10 @@ use crate::address::Address;
 use crate::search::TitleFilter;
 use crate::summary::SessionSummary;
 
+/// Rows of each server's list that a window begins with, and that a start waits for: more than a
+/// screen shows.
+pub(crate) const FIRST_ROWS: u32 = 40;
+
 /// The place of a session in its server's list: the most recent activity first, ties by id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {

@@ -134,7 +134,7 @@ pub struct OutboxItem {
     pub reason: Option<String>,
     /// For an answer: the approval.
     pub approval_id: Option<String>,
-    /// For an answer: the message that asks.
+    /// For an answer: the message that asks. For another answer: the message that is answered.
     pub message_id: Option<String>,
     /// For an answer: what was decided.
     pub approved: Option<bool>,
@@ -157,6 +157,8 @@ pub enum OutboxKind {
     RespondApproval,
     /// A tool's result.
     ToolResult,
+    /// Another answer to a message.
+    Regenerate,
     /// Stop a run.
     Stop,
     /// A new title.
@@ -263,6 +265,20 @@ impl fmt::Debug for WaitingApproval {
     }
 }
 
+/// How much of the disk all sessions take, without the index of the search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct DiskUse {
+    /// Bytes of all sessions.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// How many sessions have something on the disk.
+    pub sessions: u32,
+    /// The sessions that take most, the greatest first.
+    pub largest: Vec<SessionSize>,
+}
+
 /// How much of the disk a session takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
@@ -270,6 +286,8 @@ impl fmt::Debug for WaitingApproval {
 pub struct SessionSize {
     /// The session.
     pub session_id: String,
+    /// Its title, as in the list.
+    pub title: String,
     /// How many messages are shown.
     #[ts(type = "number")]
     pub messages: u64,

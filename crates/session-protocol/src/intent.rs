@@ -55,6 +55,11 @@ pub enum Intent {
         /// Why it failed, when it did.
         error: Option<String>,
     },
+    /// Have a message answered again: its answer failed, or was not liked.
+    Regenerate {
+        /// The message of a person that is to be answered.
+        message_id: String,
+    },
     /// Stop one generation, or all of them.
     Stop {
         /// The message to stop. `None` stops all that run when it arrives, so that asking twice
@@ -97,6 +102,9 @@ impl fmt::Debug for Intent {
                 .debug_struct("ToolResult")
                 .field("tool_call_id", tool_call_id)
                 .finish_non_exhaustive(),
+            Self::Regenerate { message_id } => {
+                f.debug_struct("Regenerate").field("message_id", message_id).finish()
+            }
             Self::Stop { message_id } => {
                 f.debug_struct("Stop").field("message_id", message_id).finish()
             }

@@ -89,3 +89,10 @@ export function numbersOf(locale: string | undefined): Intl.NumberFormat {
 export function count(value: number): string {
   return number.format(value);
 }
+
+/** A number of bytes in the units people know: "12 KB", "3.4 MB". */
+export function size(bytes: number): string {
+  if (bytes < 1e6) return `${count(Math.ceil(bytes / 1e3))} KB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`;
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

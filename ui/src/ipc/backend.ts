@@ -2,6 +2,7 @@ import type {
   AgentSpec,
   Bootstrap,
   Direction,
+  DiskUse,
   FeedBatch,
   ListQuery,
   ModelCheck,
@@ -64,6 +65,10 @@ export interface Backend {
 
   /** Makes a session and says its first message, both or neither. Resolves with the session's id. */
   createSession(session: NewSession): Promise<string>;
+  /** Makes a copy of a session that ends at a message of it. The same id twice makes one. Resolves with the copy's id. */
+  forkSession(id: string, sessionId: string, atMessageId: string): Promise<string>;
+  /** How much of the disk the sessions take, and the largest ones. */
+  diskUse(): Promise<DiskUse>;
   renameSession(sessionId: string, title: string): Promise<void>;
   deleteSession(sessionId: string): Promise<void>;
   /** Keeps what is here of a session that its server has deleted, to be read. */
@@ -72,8 +77,12 @@ export interface Backend {
   /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
   sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
   respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean): Promise<void>;
+  /** Has a message of a person answered again. */
+  regenerate(sessionId: string, messageId: string): Promise<void>;
   stopRun(sessionId: string): Promise<void>;
   retryEntry(entryId: string): Promise<void>;
+  /** Changes the text of a message that the server does not have, and sends it. */
+  editEntry(entryId: string, text: string): Promise<void>;
   discardEntry(entryId: string): Promise<void>;
   saveDraft(sessionId: string, text: string): Promise<void>;
   markRead(sessionId: string): Promise<void>;

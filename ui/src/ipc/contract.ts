@@ -14,6 +14,7 @@ export type { DefaultAgent } from './bindings/DefaultAgent';
 export type { Delivery } from './bindings/Delivery';
 export type { Diff } from './bindings/Diff';
 export type { Direction } from './bindings/Direction';
+export type { DiskUse } from './bindings/DiskUse';
 export type { Draft } from './bindings/Draft';
 export type { FeedBatch } from './bindings/FeedBatch';
 export type { FeedChange } from './bindings/FeedChange';

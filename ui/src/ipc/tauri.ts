@@ -5,6 +5,7 @@ import { BackendError, type ApprovalRef, type Backend, type NewSession } from '.
 import type {
   Bootstrap,
   Direction,
+  DiskUse,
   FeedBatch,
   ListQuery,
   ModelCheck,
@@ -75,6 +76,14 @@ export class TauriBackend implements Backend {
     return call('create_session', { id, server, title: null, agents, first });
   }
 
+  forkSession(id: string, sessionId: string, atMessageId: string): Promise<string> {
+    return call('fork_session', { id, sessionId, atMessageId });
+  }
+
+  diskUse(): Promise<DiskUse> {
+    return call('disk_use');
+  }
+
   renameSession(sessionId: string, title: string): Promise<void> {
     return call('rename_session', { sessionId, title });
   }
@@ -95,12 +104,20 @@ export class TauriBackend implements Backend {
     return call('respond_approval', { sessionId, messageId, approvalId, approved });
   }
 
+  regenerate(sessionId: string, messageId: string): Promise<void> {
+    return call('regenerate', { sessionId, messageId });
+  }
+
   stopRun(sessionId: string): Promise<void> {
     return call('stop_run', { sessionId });
   }
 
   retryEntry(entryId: string): Promise<void> {
     return call('retry_entry', { entryId });
+  }
+
+  editEntry(entryId: string, text: string): Promise<void> {
+    return call('edit_entry', { entryId, text });
   }
 
   discardEntry(entryId: string): Promise<void> {

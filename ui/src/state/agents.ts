@@ -52,3 +52,22 @@ function hostOf(url: string): string {
     return url.trim();
   }
 }
+
+/** Failures of an agent of this computer that its settings may mend: what its model or webhook is, and the key. */
+const OF_SETTINGS = new Set([
+  'agent_disabled',
+  'agent_misconfigured',
+  'agent_refused',
+  'agent_unknown',
+  'agent_unreachable',
+  'model_misconfigured',
+  'model_not_configured',
+  'model_redirected',
+  'model_unreachable',
+]);
+
+/** Whether a failure with this code may go when the settings are changed. Too many requests or a server in trouble do not. */
+export function isMendedBySettings(code: string): boolean {
+  const status = /^model_http_(\d{3})$/.exec(code)?.[1];
+  return OF_SETTINGS.has(code) || (status !== undefined && /^4/.test(status) && !['408', '425', '429'].includes(status));
+}

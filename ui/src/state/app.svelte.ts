@@ -148,6 +148,19 @@ export class AppState {
     }
   }
 
+  /** Makes a copy of the session on screen that ends at a message, and goes there. */
+  async fork(messageId: string): Promise<void> {
+    const sessionId = this.current.id;
+    if (sessionId === null) return;
+    try {
+      const copy = await this.backend.forkSession(crypto.randomUUID(), sessionId, messageId);
+      if (this.current.id === sessionId) await this.open(copy);
+      this.shell.say('A copy up to here. What is said in it stays in it.');
+    } catch (cause) {
+      this.shell.say(BackendError.from(cause).message);
+    }
+  }
+
   async deleteCurrent(): Promise<void> {
     if (await this.current.delete()) this.newSession();
   }

@@ -106,18 +106,18 @@ describe('the window’s state', () => {
     const other = app.sessions.list[0]?.id ?? '';
     await backend.renameSession(other, 'Renamed');
     await vi.waitFor(() => {
-      expect(rows()).toBe(60);
+      expect(rows()).toBe(40);
     });
     expect(app.sessions.heads.get('team')?.sessions).toBe(300);
     expect(app.sessions.find(other)?.title).toBe('Renamed');
     await Promise.all([app.sessions.more('team'), app.sessions.more('team'), app.sessions.more('local')]);
     await vi.waitFor(() => {
-      expect(rows()).toBe(180);
+      expect(rows()).toBe(160);
     });
     expect(lists).toHaveBeenCalledTimes(1);
     await app.sessions.more('team');
     await vi.waitFor(() => {
-      expect(rows()).toBe(300);
+      expect(rows()).toBe(280);
     });
     await app.sessions.more('team');
     expect(lists).toHaveBeenCalledTimes(2);

@@ -4,6 +4,7 @@ import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
+import { homeIdOf, THIS_COMPUTER } from './servers.svelte';
 import type { Sessions } from './sessions.svelte';
 import type { Shell } from './shell.svelte';
 import { readStored } from './stored';
@@ -61,6 +62,9 @@ export class CurrentSession {
   readonly offline: boolean = $derived(
     this.meta !== null && ['offline', 'retrying', 'refused'].includes(this.meta.connection.state),
   );
+
+  /** It lives on this computer. */
+  readonly isHere: boolean = $derived(this.id !== null && homeIdOf(this.id) === THIS_COMPUTER);
 
   /** The server has deleted the session: what is here is all there is of it. */
   readonly gone: boolean = $derived(this.meta?.connection.state === 'gone');
@@ -185,22 +189,27 @@ export class CurrentSession {
     if (this.id !== null) this.#shell.attempt(this.#backend.stopRun(this.id));
   }
 
-  /** Sends the message again that a failed run was to answer. */
-  sendAgain(failed: Row): void {
-    const text = this.questionOf(failed);
-    if (this.id === null || text === null) return;
-    this.#shell.attempt(this.#backend.sendMessage(this.id, text));
+  /** Has the message answered again that a failed run was to answer. */
+  answerAgain(failed: Row): void {
+    const question = this.questionOf(failed);
+    if (this.id === null || question === null) return;
+    this.#shell.attempt(this.#backend.regenerate(this.id, question.id));
     this.acts += 1;
   }
 
-  /** The text of the last message of a person before `answer`; null where there is none, or one came after. */
-  questionOf(answer: Row): string | null {
+  /** The message of a person that `answer` was to answer; null where there is none, or something came after. */
+  questionOf(answer: Row): Row | null {
     const rows = this.transcript?.rows ?? [];
     const at = rows.indexOf(answer);
-    if (rows.slice(at + 1).some(({ meta }) => meta.role === 'user')) return null;
-    const question = lastOf(rows.slice(0, Math.max(0, at)), ({ meta }) => meta.role === 'user');
-    const text = question?.parts.map((cell) => cell.text).join('\n') ?? '';
-    return text.trim() === '' ? null : text;
+    const later = ({ meta }: Row): boolean => meta.role === 'user' || meta.actorId === answer.meta.actorId;
+    if (at === -1 || rows.slice(at + 1).some(later)) return null;
+    return lastOf(rows.slice(0, at), ({ meta }) => meta.role === 'user') ?? null;
+  }
+
+  /** Another answer to a message was asked for, and nothing is seen of it yet. */
+  isAskedAgain(question: Row): boolean {
+    const outbox = this.meta?.outbox ?? [];
+    return outbox.some(({ kind, messageId, state }) => kind === 'regenerate' && messageId === question.id && state !== 'wedged');
   }
 
   rename(title: string): void {
@@ -232,6 +241,17 @@ export class CurrentSession {
 
   retry(entryId: string): void {
     this.#shell.attempt(this.#backend.retryEntry(entryId));
+  }
+
+  /** Whether the changed text is on its way. */
+  async edit(entryId: string, text: string): Promise<boolean> {
+    try {
+      await this.#backend.editEntry(entryId, text);
+      return true;
+    } catch (cause) {
+      this.#shell.say(BackendError.from(cause).message);
+      return false;
+    }
   }
 
   discard(entryId: string): void {

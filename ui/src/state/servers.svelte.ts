@@ -2,7 +2,7 @@ import { BackendError, type Backend } from '../ipc/backend';
 import type { ServerCheck, ServerSummary } from '../ipc/contract';
 
 /** The server inside this computer, which is always there. */
-const THIS_COMPUTER = 'local';
+export const THIS_COMPUTER = 'local';
 /** What a server answers that does not take a token. */
 const REFUSALS = ['server-refused', 'server-forbidden'];
 

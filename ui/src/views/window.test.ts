@@ -188,25 +188,71 @@ describe('people', () => {
   });
 });
 
+describe('a message that is not delivered', () => {
+  it('can be changed, and is sent as it is then', async () => {
+    const { backend } = await open('errors');
+    const edited = vi.spyOn(backend, 'editEntry');
+    click(document.querySelector('[data-delivery="wedged"] [data-testid="edit"]'));
+    const field = document.querySelector<HTMLTextAreaElement>('.changing textarea');
+    if (field === null) throw new Error('it can be changed');
+    field.value = 'Shorter';
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+    flushSync();
+    press('Enter', field);
+    expect(edited).toHaveBeenCalledWith(expect.any(String), 'Shorter');
+    await vi.waitFor(() => {
+      flushSync();
+      expect(document.querySelector('.changing')).toBeNull();
+      expect(all('message').some((row) => row.textContent.includes('Shorter'))).toBe(true);
+    });
+  });
+});
+
+describe('a fork', () => {
+  it('has what was said up to the message it is made at, and is shown', async () => {
+    const { app } = await opened([item('user', [text('One')], 1), item('assistant', [text('Two')], 2), item('user', [text('Three')], 3)]);
+    const from = app.current.id;
+    click(all('fork')[1]);
+    await vi.waitFor(() => {
+      flushSync();
+      expect(app.current.id).not.toBe(from);
+      expect(all('message').map((row) => row.querySelector('[data-part="text"]')?.textContent.trim())).toEqual(['One', 'Two']);
+    });
+  });
+});
+
+describe('the settings', () => {
+  it('say how much of the disk the sessions take, and which take most', async () => {
+    const { app } = await open('chat');
+    app.shell.dialog = 'settings';
+    await vi.waitFor(() => {
+      flushSync();
+      expect(one('settings-disk').textContent).toMatch(/\d+ sessions take [\d.,]+ (KB|MB)/);
+    });
+    expect(one('settings-disk').querySelectorAll('li').length).toBeGreaterThan(1);
+  });
+});
+
 describe('a failed run', () => {
   const failed = (): ReturnType<typeof item>[] => [
     item('user', [text('Summarise it')], Date.now()),
-    item('assistant', [], Date.now(), { error: { message: 'The key was refused.', code: 'model-unauthorized' }, finishReason: 'error' }),
+    item('assistant', [], Date.now(), { error: { message: 'The key was refused.', code: 'model_http_401' }, finishReason: 'error' }),
   ];
 
-  it('offers to send again, and the settings where they may help', async () => {
+  it('offers to try again, and the settings where they may help', async () => {
     const { app, backend } = await opened(failed());
-    const sent = vi.spyOn(backend, 'sendMessage');
+    const asked = vi.spyOn(backend, 'regenerate');
     click(one('mend-settings'));
     expect(app.shell.dialog).toBe('settings');
     app.shell.dialog = null;
     flushSync();
-    click(one('send-again'));
-    expect(sent).toHaveBeenCalledWith(app.current.id, 'Summarise it');
+    click(one('try-again'));
+    expect(asked).toHaveBeenCalledWith(app.current.id, app.current.transcript?.rows[0]?.id);
     await vi.waitFor(() => {
       flushSync();
-      expect(all('send-again')).toHaveLength(0);
-    });
+      expect(all('message')).toHaveLength(3);
+    }, 4_000);
+    expect(all('try-again')).toHaveLength(0);
   });
 
   it('is heard as failed', async () => {

@@ -161,7 +161,7 @@ impl Feed {
 
     /// Says which head of the list of sessions the window wants. The rows that it did not have come
     /// with the next batch, and ids of those that it wants no more; what stays is not sent again.
-    /// A feed begins with 60 rows of each server. Another title costs in proportion to the number of
+    /// A feed begins with 40 rows of each server. Another title costs in proportion to the number of
     /// sessions, other numbers of rows in proportion to themselves.
     pub fn list(&self, query: ListQuery) {
         // The list first, then the feed, as the hub does it.

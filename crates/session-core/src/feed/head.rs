@@ -12,12 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::list::{Change, Key, SessionList, Totals, server_of};
+use crate::list::{Change, FIRST_ROWS, Key, SessionList, Totals, server_of};
 use crate::search::TitleFilter;
 use crate::summary::SessionSummary;
 
-/// Rows of each server that a window gets when it does not say.
-const ROWS: u32 = 60;
 /// Rows that went are remembered up to this many, or to as many as there are rows.
 const GONE: usize = 256;
 
@@ -28,13 +26,13 @@ const GONE: usize = 256;
 pub struct ListQuery {
     /// Words that a title must have, in any case and without accents; empty: every title.
     pub title: String,
-    /// Number of rows that are wanted at most, by server; of servers that are not named: 60.
+    /// Number of rows that are wanted at most, by server; of servers that are not named: 40.
     pub rows: HashMap<String, u32>,
 }
 
 impl ListQuery {
     fn rows_of(&self, server: &str) -> usize {
-        self.rows.get(server).copied().unwrap_or(ROWS) as usize
+        self.rows.get(server).copied().unwrap_or(FIRST_ROWS) as usize
     }
 }
 

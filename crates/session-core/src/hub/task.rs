@@ -15,6 +15,7 @@ use super::turns::Turns;
 use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
 use crate::error::{EngineError, Notice};
+use crate::list::FIRST_ROWS;
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
 use crate::shared::Shared;
@@ -140,7 +141,7 @@ impl Hub {
             let mut rows = Vec::new();
             for server in &servers {
                 let me = &server.me(shared.actor());
-                for row in sessions::recent(connection, &server.id, sessions::FIRST)? {
+                for row in sessions::recent(connection, &server.id, FIRST_ROWS)? {
                     let from = row.read_position;
                     rows.push((messages::unread(connection, row.key, from, me)?, row));
                 }

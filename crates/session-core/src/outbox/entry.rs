@@ -163,6 +163,7 @@ impl Entry {
             Intent::RespondApproval { approval_id, message_id, approved } => {
                 (Some(approval_id.clone()), message_id.clone(), Some(*approved))
             }
+            Intent::Regenerate { message_id } => (None, Some(message_id.clone()), None),
             _ => (None, None, None),
         };
         OutboxItem {
@@ -185,6 +186,7 @@ fn kind(intent: &Intent) -> OutboxKind {
         Intent::SendMessage { .. } => OutboxKind::SendMessage,
         Intent::RespondApproval { .. } => OutboxKind::RespondApproval,
         Intent::ToolResult { .. } => OutboxKind::ToolResult,
+        Intent::Regenerate { .. } => OutboxKind::Regenerate,
         Intent::Stop { .. } => OutboxKind::Stop,
         Intent::Rename { .. } => OutboxKind::Rename,
         Intent::DeleteSession => OutboxKind::DeleteSession,

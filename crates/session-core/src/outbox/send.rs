@@ -106,6 +106,10 @@ impl Sender {
                 });
                 vec![self.request(Method::POST, &["tool-results"]).json(&body)]
             }
+            Intent::Regenerate { message_id } => {
+                let body = json!({ "fromMessageId": message_id, "txid": txid });
+                vec![self.request(Method::POST, &["regenerate"]).json(&body)]
+            }
             Intent::Stop { message_id } => {
                 let body = json!({ "messageId": message_id, "txid": txid });
                 vec![self.request(Method::POST, &["stop"]).json(&body)]

@@ -286,8 +286,9 @@ impl Session {
                 entry.is_sent() && self.fold.incomplete().is_empty()
             }
             Intent::Rename { title } => entry.is_sent() && self.fold.title() == Some(title),
-            // Recognised by the message's id; deletion has no echo but the server's answer.
-            Intent::SendMessage { .. } | Intent::DeleteSession => false,
+            // Recognised by the message's id, and by its own; deletion has no echo but the server's
+            // answer.
+            Intent::SendMessage { .. } | Intent::Regenerate { .. } | Intent::DeleteSession => false,
         }
     }
 

@@ -156,13 +156,12 @@ impl Session {
 
     /// An entry that asks for the same already.
     fn same(&self, entry_id: &str, intent: &Intent) -> Option<String> {
-        let same = self.outbox.iter().find(|entry| match (&entry.intent, intent) {
-            (one @ Intent::RespondApproval { .. }, other @ Intent::RespondApproval { .. }) => {
-                one == other
-            }
-            (Intent::Stop { message_id: one }, Intent::Stop { message_id: other }) => one == other,
-            _ => entry.id == entry_id,
-        });
+        let at_once = matches!(
+            intent,
+            Intent::RespondApproval { .. } | Intent::Regenerate { .. } | Intent::Stop { .. }
+        );
+        let same = |entry: &&Entry| entry.id == entry_id || at_once && entry.intent == *intent;
+        let same = self.outbox.iter().find(same);
         same.map(|entry| entry.id.clone())
     }
 

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::outbox::OutboxRow;
 use super::{ServerRow, StoreError, servers};
 use crate::config::Inherit;
+use crate::list::FIRST_ROWS;
 use crate::server::address_of;
 
 mod embedded {
@@ -185,9 +186,9 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
             },
         )?;
     }
-    servers::ensure(&connection)?;
+    servers::ensure_this_computer(&connection)?;
     for server in servers::all(&connection)? {
-        super::sessions::recent(&connection, &server.id, super::sessions::FIRST)?;
+        super::sessions::recent(&connection, &server.id, FIRST_ROWS)?;
     }
     super::outbox::all(&connection)?;
     super::drafts::all(&connection)?;
@@ -285,5 +286,6 @@ fn carry_over(connection: &Connection, kept: &Kept, inherit: &Inherit) -> Result
     if kept.knows_no_servers {
         settle(connection, inherit)?;
     }
+    servers::ensure_homes(connection)?;
     Ok(())
 }

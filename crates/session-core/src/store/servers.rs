@@ -113,8 +113,8 @@ pub(crate) fn settle(
     joined.map_or(Ok(()), |server| put(connection, server))
 }
 
-/// Makes sure that this computer is there, and every server that a session here belongs to.
-pub(crate) fn ensure(connection: &Connection) -> rusqlite::Result<()> {
+/// Makes sure that this computer is there.
+pub(crate) fn ensure_this_computer(connection: &Connection) -> rusqlite::Result<()> {
     let known = connection
         .query_row("SELECT 1 FROM servers WHERE id = ?1", [THIS_COMPUTER], |_| Ok(()))
         .optional()?;
@@ -122,7 +122,12 @@ pub(crate) fn ensure(connection: &Connection) -> rusqlite::Result<()> {
         let (id, name) = (THIS_COMPUTER.to_owned(), "This computer".to_owned());
         put(connection, &ServerRow { id, name, url: None, me: None, forgotten: false })?;
     }
-    // A damaged file may have lost the row of a server whose sessions it kept.
+    Ok(())
+}
+
+/// Makes sure that every server is there that a session belongs to: a damaged file may have lost
+/// the row of a server whose sessions it kept. Reads all sessions.
+pub(crate) fn ensure_homes(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO servers (id, name, forgotten)
          SELECT DISTINCT substr(id, 1, instr(id, '/') - 1), 'Unknown server', 1 FROM sessions

@@ -61,9 +61,6 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<SessionRow>> 
     connection.prepare_cached(&sql)?.query_map([], from_row)?.collect()
 }
 
-/// Sessions of each server that are read before the start is over: as many as a window asks for.
-pub(crate) const FIRST: u32 = 60;
-
 /// The most recently active sessions of a server, without those that were deleted.
 pub(crate) fn recent(
     connection: &Connection,

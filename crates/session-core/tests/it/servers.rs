@@ -15,6 +15,7 @@ use session_core::{
 use session_protocol::{Role, SessionFold};
 use session_server::{Auth, RunningServer};
 use url::Url;
+use uuid::Uuid;
 
 use crate::faulty::{Fate, Way};
 use crate::support::{Home, Random, Window, demo, engine_in, eventually, text, there};
@@ -259,7 +260,7 @@ async fn an_old_database_opens_with_all_that_it_has_and_nothing_of_it_reaches_an
     })
     .await;
     engine.send_message(&theirs, "for the others").await.expect("it is saved");
-    let copy = engine.fork_session(&mine, None).await.map_err(|error| error.code());
+    let copy = engine.fork_session(Uuid::new_v4(), &mine, None).await.map_err(|error| error.code());
     engine.close().await;
     take_back(&home);
     let private_before = away.said(&there(&mine)).await;

@@ -182,9 +182,15 @@ async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back()
     engine.send_message(&other, "tea").await.expect("it is saved");
     window.until("all are there", |w| w.is_settled() && w.items.len() == 30).await;
     engine.save_draft(&session, "more marmalade").await.expect("it is saved");
-    let sizes = engine.session_sizes().await.expect("they are counted");
-    assert_eq!((sizes[0].session_id.as_str(), sizes[0].messages), (session.as_str(), 30));
-    assert!(sizes[0].bytes > 30 * 20_000, "{}", sizes[0].bytes);
+    let used = engine.disk_use(1).await.expect("it is counted");
+    let greatest = &used.largest[0];
+    assert_eq!((used.largest.len(), used.sessions), (1, 2));
+    assert_eq!((greatest.session_id.as_str(), greatest.messages), (session.as_str(), 30));
+    assert_eq!(
+        Some(&greatest.title),
+        engine.sessions().iter().find(|s| s.id == session).map(|s| &s.title)
+    );
+    assert!(greatest.bytes > 30 * 20_000 && used.bytes > greatest.bytes, "{used:?}");
     let files = || {
         ["threadkeep.db", "threadkeep.db-wal"]
             .map(|name| std::fs::read(home.path("engine").join(name)).unwrap_or_default())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use session_core::{CreateSession, DeliveryState, Engine, OutboxKind, THIS_COMPUTER};
 use session_protocol::Role;
 use session_server::RunningServer;
+use uuid::Uuid;
 
 use crate::faulty::{Asked, Fate, Way};
 use crate::support::{Home, Window, connect, demo, eventually, log, there, truth};
@@ -103,6 +104,12 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     window.until("it is renamed", |w| w.is_settled() && w.meta().title == "Other plans").await;
     assert_eq!(count(&server, &session, "config").await, 2, "the first title and the second");
 
+    let (answers, asked) = (window.answers(), window.items[0].id.clone());
+    let wish = engine.regenerate(&session, &asked).await.expect("it is saved");
+    assert_eq!(engine.regenerate(&session, &asked).await.expect("it is known"), wish);
+    window.until("another answer", |w| w.is_settled() && w.answers() > answers).await;
+    assert_eq!((window.answers(), count(&server, &session, "control").await), (answers + 1, 1));
+
     // A tool that runs here, called by an agent elsewhere.
     let post =
         server.base_url().join(&format!("v1/sessions/{}/chunks", there(&session))).expect("a URL");
@@ -121,7 +128,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     let results = chunks(&server, &session, "TOOL_CALL_RESULT").await;
     assert_eq!(results.iter().filter(|result| result["toolCallId"] == "call").count(), 1);
 
-    let copy = engine.fork_session(&session, None).await.expect("it is saved");
+    let copy = engine.fork_session(Uuid::new_v4(), &session, None).await.expect("it is saved");
     let shown = window.items.len();
     let mut window = Window::open(&engine, &copy);
     window.until("the copy", |w| w.items.len() == shown && w.meta().queued == 0).await;
@@ -367,9 +374,12 @@ async fn a_copy_ends_at_a_message_and_goes_on_by_itself() {
     drop(window);
     // Wished for without a server, and the engine dies.
     engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
-    let copy = engine.fork_session(&session, Some(&shown[1].id)).await.expect("it is saved");
+    let copy = engine
+        .fork_session(Uuid::new_v4(), &session, Some(&shown[1].id))
+        .await
+        .expect("it is saved");
     let again = engine
-        .fork_session_as(there(&copy).parse().expect("a UUID"), &session, Some(&shown[1].id))
+        .fork_session(there(&copy).parse().expect("a UUID"), &session, Some(&shown[1].id))
         .await
         .expect("it is known");
     assert_eq!(copy, again);
@@ -395,15 +405,19 @@ async fn a_copy_that_cannot_be_made_is_refused_and_nothing_goes_before_it() {
     let (engine, session, window) = settled(&home, &server).await;
     engine.connect(THIS_COMPUTER, None).expect("there is nothing to set up");
     let waiting = engine.send_message(&session, "ping").await.expect("it is saved");
-    let error = engine.fork_session(&session, Some(&waiting)).await.expect_err("it waits");
+    let error =
+        engine.fork_session(Uuid::new_v4(), &session, Some(&waiting)).await.expect_err("it waits");
     assert_eq!(error.code(), "not-possible");
     let young = engine.create_session(demo()).await.expect("it is saved");
-    let error = engine.fork_session(&young, None).await.expect_err("it is not on the server");
+    let error = engine
+        .fork_session(Uuid::new_v4(), &young, None)
+        .await
+        .expect_err("it is not on the server");
     assert_eq!(error.code(), "not-possible");
     engine.discard_entry(&waiting).await.expect("it waits");
     drop(window);
 
-    let copy = engine.fork_session(&session, None).await.expect("it is saved");
+    let copy = engine.fork_session(Uuid::new_v4(), &session, None).await.expect("it is saved");
     engine.send_message(&copy, "hello").await.expect("it is saved");
     let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     Client::new().delete(url).send().await.expect("the server answers");

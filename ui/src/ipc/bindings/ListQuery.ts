@@ -9,6 +9,6 @@ export type ListQuery = {
  */
 title: string, 
 /**
- * Number of rows that are wanted at most, by server; of servers that are not named: 60.
+ * Number of rows that are wanted at most, by server; of servers that are not named: 40.
  */
 rows: { [key in string]: number }, };

@@ -27,7 +27,7 @@ reason: string | null,
  */
 approvalId: string | null, 
 /**
- * For an answer: the message that asks.
+ * For an answer: the message that asks. For another answer: the message that is answered.
  */
 messageId: string | null, 
 /**

@@ -9,6 +9,10 @@ export type SessionSize = {
  */
 sessionId: string, 
 /**
+ * Its title, as in the list.
+ */
+title: string, 
+/**
  * How many messages are shown.
  */
 messages: number, 

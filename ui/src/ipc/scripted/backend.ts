@@ -6,6 +6,7 @@ import type {
   Connection,
   Diff,
   Direction,
+  DiskUse,
   FeedBatch,
   FeedChange,
   Item,
@@ -241,6 +242,29 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve(session.summary.id);
   }
 
+  forkSession(id: string, sessionId: string, atMessageId: string): Promise<string> {
+    const { summary, items } = this.#get(sessionId);
+    const server = summary.id.split('/')[0] ?? 'local';
+    const end = items.findIndex((message) => message.id === atMessageId) + 1;
+    if (end === 0) return Promise.reject(new BackendError('not-possible', 'This message is not delivered yet. Copy the session when it is.'));
+    if (!this.sessions.has(`${server}/${id}`)) {
+      this.add(summary.title, structuredClone(items.slice(0, end)), Date.now(), { parentId: sessionId }, server, id);
+      this.#listChanged();
+    }
+    return Promise.resolve(`${server}/${id}`);
+  }
+
+  diskUse(): Promise<DiskUse> {
+    const sizes = Array.from(this.sessions.values(), ({ summary, items }) => ({
+      sessionId: summary.id,
+      title: summary.title,
+      messages: items.length,
+      bytes: JSON.stringify(items).length,
+    })).sort((one, other) => other.bytes - one.bytes);
+    const bytes = sizes.reduce((sum, one) => sum + one.bytes, 0);
+    return Promise.resolve({ bytes, sessions: sizes.length, largest: sizes.slice(0, 5) });
+  }
+
   renameSession(sessionId: string, title: string): Promise<void> {
     const session = this.#get(sessionId);
     session.meta.title = title;
@@ -330,6 +354,29 @@ export class ScriptedBackend implements Backend {
     this.#finish(session, message);
   }
 
+  async regenerate(sessionId: string, messageId: string): Promise<void> {
+    const session = this.#get(sessionId);
+    const message = session.items.find(({ id }) => id === messageId);
+    if (message === undefined) throw new BackendError('not-found', 'Message not found');
+    const entry: OutboxItem = {
+      entryId: newId('entry'),
+      kind: 'regenerate',
+      state: 'queued',
+      reason: null,
+      approvalId: null,
+      messageId,
+      approved: null,
+      createdAt: new Date().toISOString(),
+    };
+    session.answers = [...session.answers, entry];
+    this.#changed(session);
+    if (!this.#reaches(session)) return;
+    await pause(this.pace * 10);
+    session.answers = session.answers.filter((one) => one !== entry);
+    this.#changed(session);
+    void this.#answer(session, textOf(message));
+  }
+
   stopRun(sessionId: string): Promise<void> {
     this.#get(sessionId).abort?.abort();
     return Promise.resolve();
@@ -341,6 +388,17 @@ export class ScriptedBackend implements Backend {
       if (message === undefined) continue;
       this.#meta(session, message, { delivery: { state: 'queued', entryId, reason: null } });
       if (this.online) void this.#deliver(session, message, 'again');
+    }
+    return Promise.resolve();
+  }
+
+  editEntry(entryId: string, value: string): Promise<void> {
+    for (const session of this.sessions.values()) {
+      const message = session.items.find(({ delivery }) => delivery?.entryId === entryId);
+      if (message === undefined) continue;
+      this.#part(session, message, 0, text(value));
+      this.#meta(session, message, { delivery: { state: 'queued', entryId, reason: null } });
+      if (this.#reaches(session)) void this.#deliver(session, message, value);
     }
     return Promise.resolve();
   }

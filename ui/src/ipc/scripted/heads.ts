@@ -1,7 +1,7 @@
 import type { HeadChange, SessionSummary } from '../contract';
 
 /** Rows of each server that a window gets when it does not say. */
-const ROWS = 60;
+const ROWS = 40;
 
 /** A scripted host's list of sessions, of which the window has the heads. */
 export interface Listed {

@@ -230,7 +230,7 @@ fn many(sessions: u16) -> Window {
 #[test]
 fn a_change_of_one_session_is_told_by_its_row_alone() {
     let mut window = many(10_000);
-    assert_eq!(window.heads["a"].1.len(), 60);
+    assert_eq!(window.heads["a"].1.len(), FIRST_ROWS as usize);
     let changed = SessionSummary { unread: 1, ..summary("a/17", "Tea") };
     let change = window.list.put("99999", &changed).expect("it moves to the front");
     assert!(window.head.follow(&[change], &window.list, window.queue.next()));
@@ -238,7 +238,7 @@ fn a_change_of_one_session_is_told_by_its_row_alone() {
     let (reset, changes) = window.head.since(window.has);
     assert!(!reset);
     assert_eq!(changes[0].rows, [HeadRow { index: 0, session: changed }]);
-    assert_eq!(changes[0].removed, ["a/9940"]);
+    assert_eq!(changes[0].removed, ["a/9960"]);
     assert_eq!((changes[0].sessions, changes[0].unread), (10_000, 1));
 
     let below = window.list.put("00003", &summary("a/3", "Coffee")).expect("it has another title");
@@ -253,7 +253,7 @@ fn scrolling_on_brings_the_next_rows_and_not_those_that_are_there() {
     let (reset, changes) = window.head.since(window.has);
     assert!(!reset && changes[0].removed.is_empty());
     let places: Vec<u32> = changes[0].rows.iter().map(|row| row.index).collect();
-    assert_eq!(places, (60..100).collect::<Vec<_>>());
+    assert_eq!(places, (FIRST_ROWS..100).collect::<Vec<_>>());
 }
 
 #[test]
