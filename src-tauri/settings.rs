@@ -52,7 +52,7 @@ impl Default for Settings {
             has_model_key: false,
             default_agent: DefaultAgent::Demo,
             webhook_url: String::new(),
-            user_name: whoami(),
+            user_name: account_name(),
             notifications: true,
         }
     }
@@ -202,11 +202,15 @@ fn check_url(name: &str, text: &str) -> Answer<()> {
     }
 }
 
-fn whoami() -> String {
-    ["USER", "USERNAME"]
-        .iter()
-        .find_map(|key| std::env::var(key).ok().filter(|name| !name.is_empty()))
-        .unwrap_or_else(|| "You".to_owned())
+/// The full name of the person's account on this computer, else what the account is called. Never a
+/// word that means another person to each who reads it.
+fn account_name() -> String {
+    [whoami::realname(), whoami::username()]
+        .into_iter()
+        .flatten()
+        .map(|name| name.trim().to_owned())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "Somebody".to_owned())
 }
 
 /// The operating system, as the page spells it.

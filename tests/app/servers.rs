@@ -3,6 +3,7 @@
 use crate::support::app::{App, Computer, Shown};
 use crate::support::eventually;
 use crate::support::server::Server;
+use crate::support::webdriver::key;
 use serde_json::{Value, json};
 
 fn answered(messages: &[Shown], count: usize) -> bool {
@@ -89,5 +90,59 @@ async fn two_servers_at_once_and_one_that_is_killed_in_mid_answer_holds_up_nothi
         (sessions(&first).await.len() == 1).then_some(())
     })
     .await;
+    app.quit().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_kept_stays_where_it_was_said_whatever_server_the_settings_name() {
+    let computer = Computer::new();
+    let app = computer.start().await;
+    app.say("hello private word").await;
+    app.messages_until("the answer", |messages| answered(messages, 1)).await;
+    let composer = app.wait("composer").await;
+    composer.click().await;
+    composer.keys("half a private thought").await;
+    eventually("the draft is kept", || async {
+        computer.holds(b"half a private thought").then_some(())
+    })
+    .await;
+    app.quit().await;
+
+    let away = Server::start(&computer.folder("away"), &[]);
+    let session = format!("{}/v1/sessions/theirs", away.url());
+    let client = reqwest::Client::new();
+    client.put(&session).send().await.unwrap().error_for_status().unwrap();
+    let said = json!({ "content": "said elsewhere", "actorId": "bo" });
+    let sent = client.post(format!("{session}/messages")).json(&said).send().await.unwrap();
+    sent.error_for_status().unwrap();
+    let database = computer.data().join("engine").join("threadkeep.db");
+    rusqlite::Connection::open(database)
+        .and_then(|file| {
+            file.execute_batch(include_str!(
+                "../../crates/session-core/tests/it/before_servers.sql"
+            ))
+        })
+        .expect("it can be taken back");
+    computer.set(&json!({ "serverUrl": away.url() }));
+
+    let app = computer.start().await;
+    app.messages_until("what was said", |messages| {
+        answered(messages, 1) && messages[0].text.contains("private word")
+    })
+    .await;
+    let draft = "return document.querySelector('[data-testid=composer]')?.value === 'half a private thought'";
+    app.page().wait_for("the draft", draft).await;
+    servers_live(&app, 2).await;
+    let listed = "return document.querySelectorAll('[data-testid=session-row]').length === 2";
+    app.page().wait_for("both sessions", listed).await;
+    let composer = app.wait("composer").await;
+    composer.click().await;
+    composer.keys(key::ENTER).await;
+    app.messages_until("its answer", |messages| answered(messages, 2)).await;
+    app.save("before-servers").await;
+    assert_eq!(sessions(&away).await, ["theirs"]);
+    let log = reqwest::get(format!("{}/v1/stream/sessions/theirs?offset=-1", away.url())).await;
+    let log = log.unwrap().text().await.unwrap();
+    assert!(log.contains("said elsewhere") && !log.contains("private"), "{log}");
     app.quit().await;
 }

@@ -217,19 +217,7 @@ async fn every_word_arrives_once_at_its_own_server_whatever_is_joined_left_or_ou
 /// A database as the version before several servers left it: made by this one and taken back.
 fn take_back(home: &Home) {
     let file = rusqlite::Connection::open(home.database()).expect("it is a database");
-    file.execute_batch(
-        "UPDATE sessions SET id = substr(id, instr(id, '/') + 1),
-                             parent = substr(parent, instr(parent, '/') + 1);
-         UPDATE outbox SET session = substr(session, instr(session, '/') + 1);
-         UPDATE drafts SET session = substr(session, instr(session, '/') + 1);
-         DROP TABLE servers;
-         DROP INDEX rows_standing;
-         DROP INDEX rows_of_requests;
-         ALTER TABLE rows DROP COLUMN standing;
-         DELETE FROM refinery_schema_history WHERE version > 3;
-         PRAGMA user_version = 3;",
-    )
-    .expect("it can be taken back");
+    file.execute_batch(include_str!("before_servers.sql")).expect("it can be taken back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
