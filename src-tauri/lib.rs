@@ -22,6 +22,7 @@ mod window;
 use session_core::{Actor, Engine, EngineConfig};
 use settings::SettingsFile;
 use state::Host;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let app = tauri::Builder::default()
-        .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| window::focus(app)))
+        .plugin(single_instance())
         .plugin(tauri_plugin_store::Builder::default().build())
         .plugin(tauri_plugin_window_state::Builder::default().build())
         .plugin(tauri_plugin_opener::init())
@@ -92,7 +93,14 @@ pub fn run() -> ExitCode {
             commands::settings::set_model_key,
             commands::settings::set_settings,
         ])
-        .setup(|app| Ok(setup(app)?))
+        .setup(|app| {
+            // An error that is given back here is a panic.
+            if let Err(error) = setup(app) {
+                eprintln!("Threadkeep could not start: {error:#}");
+                app.handle().exit(1);
+            }
+            Ok(())
+        })
         .build(tauri::generate_context!());
     let app = match app {
         Ok(app) => app,
@@ -108,6 +116,20 @@ pub fn run() -> ExitCode {
         }
     });
     u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// One app for each folder of data: a second start shows the window of the first. Where the desktop
+/// offers no way to find it, the engine refuses the folder that is in use.
+fn single_instance() -> tauri::plugin::TauriPlugin<tauri::Wry> {
+    let mut plugin = tauri_plugin_single_instance::Builder::new()
+        .callback(|app, _arguments, _folder| window::focus(app));
+    if let Some(folder) = std::env::var_os(DATA_DIR) {
+        let folder = PathBuf::from(folder);
+        let mut hasher = DefaultHasher::new();
+        std::path::absolute(&folder).unwrap_or(folder).hash(&mut hasher);
+        plugin = plugin.dbus_id(format!("dev.threadkeep.desktop.data{:016x}", hasher.finish()));
+    }
+    plugin.build()
 }
 
 /// An instance that is just going away still owns its name on the bus but answers no more; then

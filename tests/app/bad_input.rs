@@ -3,6 +3,8 @@
 use crate::support::app::Computer;
 use crate::support::free_port;
 use serde_json::json;
+use std::io::{BufRead as _, BufReader};
+use std::time::Duration;
 
 async fn notice(app: &crate::support::app::App<'_>) -> String {
     app.wait("notice").await.text().await
@@ -93,4 +95,34 @@ async fn settings_that_cannot_be_read_are_set_aside() {
         .iter()
         .any(|file| std::fs::read_to_string(file).is_ok_and(|text| text == "{ this is not JSON"));
     assert!(kept, "the damaged file is kept");
+}
+
+#[tokio::test]
+async fn a_second_start_on_the_same_data_is_one_sentence_where_nothing_finds_the_first() {
+    let computer = Computer::new();
+    let app = computer.start().await;
+    let second = computer.start_by_hand(&computer.data(), "unix:path=/nowhere");
+    let ended = tokio::task::spawn_blocking(|| second.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("already running") && !said.contains("panicked"), "{said}");
+    app.say("hello").await;
+    app.messages_until("the first goes on", |m| m.iter().any(|m| m.complete)).await;
+    app.quit().await;
+}
+
+#[tokio::test]
+async fn another_folder_of_data_has_a_window_of_its_own() {
+    let computer = Computer::new();
+    let app = computer.start().await;
+    let mut other = computer.start_by_hand(&computer.folder("other"), &computer.bus.address);
+    let lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    let painted = tokio::task::spawn_blocking(|| {
+        lines.map_while(Result::ok).any(|line| line.contains("window painted"))
+    });
+    let painted = tokio::time::timeout(Duration::from_secs(60), painted).await;
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(painted.unwrap().unwrap(), "it ended without a window");
+    app.quit().await;
 }

@@ -91,6 +91,23 @@ impl Computer {
         app
     }
 
+    /// Starts the app as a person would who starts it by hand, on a folder of data of this computer.
+    pub fn start_by_hand(&self, data: &Path, bus: &str) -> Child {
+        let home = self.home.path();
+        Command::new(binary())
+            .env("DBUS_SESSION_BUS_ADDRESS", bus)
+            .env("THREADKEEP_DATA_DIR", data)
+            .env("HOME", home)
+            .env("XDG_DATA_HOME", home.join("share"))
+            .env("XDG_CONFIG_HOME", home.join("config"))
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the app is built")
+    }
+
     /// What the app wrote to its output.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.home.path().join("app.log")).unwrap_or_default()

@@ -495,3 +495,38 @@ async fn a_server_that_went_away_is_known_as_soon_as_one_of_its_sessions_knows()
     let known = window.until("the server is away", |w| w.here().state == ConnectionState::Retrying);
     tokio::time::timeout_at(soon, known).await.expect("not by the list alone");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_on_two_servers_is_two_sessions_with_a_history_each() {
+    let home = Home::new();
+    let one = Recorded::start(&home, "one").await;
+    let other = Recorded::start(&home, "other").await;
+    let engine = home.engine();
+    let mut sessions = Vec::new();
+    for server in [&one, &other] {
+        server.put("same").await;
+        let session = Address::new(&server.join(&engine).await, "same").to_string();
+        eventually("it is listed", async || {
+            engine.nudge();
+            engine.sessions().iter().any(|known| known.id == session).then_some(())
+        })
+        .await;
+        for n in 0..3 {
+            let text = format!("{n} for {}", server.token);
+            engine.send_message(&session, &text).await.expect("it is saved");
+        }
+        sessions.push(session);
+    }
+    for (session, server) in sessions.iter().zip([&one, &other]) {
+        let own = (0..3).map(|n| format!("{n} for {}", server.token)).collect::<Vec<_>>();
+        let mut window = Window::open(&engine, session);
+        window.until("its own history", |w| w.is_settled() && w.texts() == own).await;
+        assert_eq!(server.said("same").await, own);
+    }
+    engine.save_draft(&sessions[0], "half a thought").await.expect("it is saved");
+    engine.delete_session(&sessions[0]).await.expect("it is saved");
+    eventually("it is deleted there", async || one.said("same").await.is_empty().then_some(()))
+        .await;
+    let left: Vec<_> = engine.sessions().into_iter().map(|known| known.id).collect();
+    assert_eq!((left, other.said("same").await.len()), (vec![sessions[1].clone()], 3));
+}
