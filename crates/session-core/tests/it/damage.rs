@@ -19,12 +19,9 @@ fn set_aside(home: &Home, why: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_no_database_is_set_aside_and_the_session_comes_back() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
-    engine.send_message(&session, "hello").await.expect("it is saved");
-    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    window.ask(&engine, &session, "hello").await;
     let shown = window.items.clone();
     engine.close().await;
 
@@ -121,12 +118,9 @@ async fn a_broken_session_is_kept_aside_and_read_again_while_the_others_go_on() 
         "INSERT INTO rows (session, collection, key, json) SELECT n, 'calls', 'x', x'00ff' FROM sessions WHERE id = ?1",
     ] {
         let home = Home::new();
-        let server = home.server().await;
-        let engine = home.engine_on(&server);
-        let session = engine.create_session(demo()).await.expect("it is saved");
-        let mut window = Window::open(&engine, &session);
-        engine.send_message(&session, "hello").await.expect("it is saved");
-        window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+        let (server, engine) = home.start().await;
+        let (session, mut window) = Window::begin(&engine).await;
+        window.ask(&engine, &session, "hello").await;
         let shown = window.items.clone();
         engine.save_draft(&session, "half a thought").await.expect("it is saved");
         engine.close().await;

@@ -7,12 +7,9 @@ use crate::support::{Home, Window, demo, eventually, there};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_the_server_lost_is_kept_and_marked() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
-    engine.send_message(&session, "hello").await.expect("it is saved");
-    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    window.ask(&engine, &session, "hello").await;
     let shown = window.items.clone();
     let url = server.base_url().join(&format!("v1/sessions/{}", there(&session))).expect("a URL");
     let answer = reqwest::Client::new().delete(url).send().await.expect("the server answers");
@@ -33,10 +30,8 @@ async fn a_session_that_the_server_lost_is_kept_and_marked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_came_back_different_is_joined_to_what_is_here_and_marked() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
     for text in ["hello", "thanks", "ping"] {
         engine.send_message(&session, text).await.expect("it is saved");
     }
@@ -70,14 +65,11 @@ async fn a_stream_that_came_back_different_is_joined_to_what_is_here_and_marked(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_makes_no_session_again_and_what_is_here_is_kept_as_a_copy_or_deleted() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (server, engine) = home.start().await;
     let mut sessions = Vec::new();
     for _ in 0..2 {
-        let session = engine.create_session(demo()).await.expect("it is saved");
-        let mut window = Window::open(&engine, &session);
-        engine.send_message(&session, "hello").await.expect("it is saved");
-        window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+        let (session, mut window) = Window::begin(&engine).await;
+        window.ask(&engine, &session, "hello").await;
         sessions.push(session);
     }
     let url = |session: &str| {

@@ -46,8 +46,7 @@ async fn a_window_that_opens_in_mid_answer_gets_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reloaded_window_starts_over_with_everything() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (_server, engine) = home.start().await;
     let session = engine.create_session(demo()).await.expect("it is saved");
     engine.send_message(&session, "hello").await.expect("it is saved");
     engine.save_draft(&session, "half a thought").await.expect("it is saved");
@@ -139,8 +138,7 @@ async fn connections_made_anew_lose_nothing() {
     let server =
         home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
     let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     engine.send_message(&session, "long 200").await.expect("it is saved");
     for words in [100, 400, 900] {
         window

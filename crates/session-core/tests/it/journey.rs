@@ -2,7 +2,7 @@
 
 use session_protocol::{Part, ToolState};
 
-use crate::support::{Home, Window, demo, true_items};
+use crate::support::{Home, Window, true_items};
 
 fn delete_call(window: &Window) -> Option<&session_protocol::ToolCallPart> {
     window.items.iter().flat_map(|item| &item.parts).find_map(|part| match part {
@@ -14,10 +14,8 @@ fn delete_call(window: &Window) -> Option<&session_protocol::ToolCallPart> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_answered_and_an_approval_lets_the_agent_go_on() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
     let entry = engine.send_message(&session, "Please clean up").await.expect("it is saved");
 
     window.until("the approval waits", |w| !w.approvals.is_empty()).await;
@@ -49,10 +47,8 @@ async fn a_message_is_answered_and_an_approval_lets_the_agent_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn denying_keeps_the_tool_from_running() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (_server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
     engine.send_message(&session, "Please clean up").await.expect("it is saved");
     window.until("the approval waits", |w| !w.approvals.is_empty()).await;
     let approval = window.approvals[0].approval.clone();
@@ -67,12 +63,9 @@ async fn denying_keeps_the_tool_from_running() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_opens_from_the_disk_with_what_was_shown_before() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
-    engine.send_message(&session, "hello").await.expect("it is saved");
-    window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    window.ask(&engine, &session, "hello").await;
     let shown = window.items.clone();
     engine.close().await;
     server.shutdown().await;
@@ -92,8 +85,7 @@ async fn an_engine_that_dies_in_mid_answer_goes_on_where_it_was() {
     let server =
         home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
     let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     engine.send_message(&session, "long 300").await.expect("it is saved");
     window
         .until("half an answer", |w| w.texts().get(1).is_some_and(|text| text.len() > 1500))
@@ -121,8 +113,7 @@ async fn a_stopped_answer_keeps_its_text() {
     let server =
         home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
     let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     assert_eq!(engine.stop(&session).await.expect_err("nothing runs").code(), "not-possible");
     engine.send_message(&session, "long 50000").await.expect("it is saved");
     window.until("an answer begins", |w| w.texts().get(1).is_some_and(|t| t.len() > 100)).await;

@@ -11,8 +11,7 @@ async fn messages_are_delivered_once_across_the_servers_absence() {
     let server = home.server().await;
     let addr = server.addr;
     let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     let mut sent = vec![engine.send_message(&session, "ping").await.expect("it is saved")];
     window.until("the first answer", |w| w.is_settled() && w.answers() == 1).await;
     server.shutdown().await;
@@ -43,8 +42,7 @@ async fn an_entry_survives_the_engine_and_leaves_only_by_its_echo() {
         drop(engine.clone());
     }
     drop(engine);
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (server, engine) = home.start().await;
     let mut window = Window::open(&engine, &session);
     window.until("the answer", |w| w.is_settled() && w.answers() == 1).await;
     assert_eq!(window.items[0].id, entry);
@@ -58,8 +56,7 @@ async fn an_entry_survives_the_engine_and_leaves_only_by_its_echo() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_twice_is_said_once() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (_server, engine) = home.start().await;
     let session = engine.create_session(demo()).await.expect("it is saved");
     let id = uuid::Uuid::new_v4();
     let one = engine.send_message_as(&session, id, "hello").await.expect("it is saved");

@@ -119,10 +119,8 @@ async fn closing_does_not_wait_for_a_server_that_does_not_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_decides_too_late_is_told_who_decided_and_when() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
     engine.send_message(&session, "Please clean up").await.expect("it is saved");
     window.until("the approval waits", |w| !w.approvals.is_empty()).await;
     let approval = window.approvals[0].approval.clone();

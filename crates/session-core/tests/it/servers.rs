@@ -18,7 +18,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::faulty::{Fate, Way};
-use crate::support::{Home, Random, Window, demo, engine_in, eventually, text, there};
+use crate::support::{Home, Random, Window, engine_in, eventually, text, there};
 
 /// A server with a token of its own, on a way that notes what it is asked with.
 struct Recorded {
@@ -427,8 +427,7 @@ async fn a_server_that_sends_elsewhere_gets_no_words_there() {
     server.decide(move |_| Fate::SentTo(elsewhere));
     let engine = home.engine();
     engine.connect(THIS_COMPUTER, Some(server.endpoint())).expect("TLS works here");
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     engine.send_message(&session, "for one server only").await.expect("it is saved");
     window
         .until("it is refused", |w| {
@@ -479,10 +478,8 @@ async fn what_one_says_is_ones_own_also_under_the_name_of_a_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_went_away_is_known_as_soon_as_one_of_its_sessions_knows() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (server, engine) = home.start().await;
+    let (_session, mut window) = Window::begin(&engine).await;
     window
         .until("both are live", |w| {
             let state = w.meta.as_ref().map(|meta| meta.connection.state);

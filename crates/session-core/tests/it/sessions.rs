@@ -7,8 +7,7 @@ use crate::support::{Home, Window, demo, engine_in, eventually, there};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_title_is_given_taken_from_the_first_message_or_changed() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (_server, engine) = home.start().await;
     let named = CreateSession { title: Some("Release 1.0".to_owned()), ..demo() };
     let named = engine.create_session(named).await.expect("it is saved");
     let plain = engine.create_session(demo()).await.expect("it is saved");
@@ -54,8 +53,7 @@ async fn a_draft_is_kept_shown_and_spent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_others_are_unread_until_they_are_seen() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (_server, engine) = home.start().await;
     let session = engine.create_session(demo()).await.expect("it is saved");
     engine.send_message(&session, "hello").await.expect("it is saved");
     let unread = async |count: u32| {
@@ -145,8 +143,7 @@ async fn sessions_that_others_made_appear_and_are_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn older_items_come_by_the_page() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (_server, engine) = home.start().await;
     let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     let texts: Vec<String> = (0..130).map(|n| format!("message {n}")).collect();
@@ -170,8 +167,7 @@ async fn older_items_come_by_the_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back() {
     let home = Home::new();
-    let server = home.server().await;
-    let engine = home.engine_on(&server);
+    let (_server, engine) = home.start().await;
     let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
     let other = engine.create_session(CreateSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
@@ -249,7 +245,7 @@ async fn a_start_has_the_first_rows_at_once_and_all_sessions_soon_after() {
 
     let engine = home.engine();
     let mut window = Window::open(&engine, &made[69]);
-    window.until("the first rows", |w| w.sessions.len() == 60).await;
+    window.until("the first rows", |w| w.sessions.len() == 40).await;
     let first = &window.sessions[0].id;
     assert!(made[60..].contains(first), "the most recent first, as far as milliseconds tell");
     eventually("the others", async || (engine.sessions().len() == 70).then_some(())).await;

@@ -67,6 +67,13 @@ impl Home {
         engine_in(&self.path("engine"))
     }
 
+    /// A server, and an engine that is connected to it.
+    pub(crate) async fn start(&self) -> (RunningServer, Engine) {
+        let server = self.server().await;
+        let engine = self.engine_on(&server);
+        (server, engine)
+    }
+
     /// An engine that talks to a server.
     pub(crate) fn engine_on(&self, server: &RunningServer) -> Engine {
         let engine = self.engine();
@@ -129,6 +136,20 @@ impl Window {
         let feed = engine.feed();
         feed.show(Some(session.to_owned())).expect("it exists");
         Self::of(feed)
+    }
+
+    /// A new session of the demo agent, and a window on it.
+    pub(crate) async fn begin(engine: &Engine) -> (String, Self) {
+        let session = engine.create_session(demo()).await.expect("it is saved");
+        let window = Self::open(engine, &session);
+        (session, window)
+    }
+
+    /// Says something in a session and waits for the answer.
+    pub(crate) async fn ask(&mut self, engine: &Engine, session: &str, text: &str) {
+        let answers = self.answers();
+        engine.send_message(session, text).await.expect("it is saved");
+        self.until("the answer", |w| w.is_settled() && w.answers() > answers).await;
     }
 
     /// A window with what it shows first.

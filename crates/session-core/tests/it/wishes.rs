@@ -150,8 +150,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
     let way = Way::to(server.addr, |_| Fate::Pass).await;
     let engine = home.engine();
     connect(&engine, &way.url());
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
 
     // Edited: a title.
     way.decide(|asked| if asked.method == "PATCH" { Fate::Refused(403) } else { Fate::Pass });
@@ -214,8 +213,7 @@ async fn a_message_can_be_taken_back_while_it_is_being_sent() {
         let way = Way::to(server.addr, |_| Fate::Pass).await;
         let engine = home.engine();
         connect(&engine, &way.url());
-        let session = engine.create_session(demo()).await.expect("it is saved");
-        let mut window = Window::open(&engine, &session);
+        let (session, mut window) = Window::begin(&engine).await;
         window.until("the session", |w| w.is_settled()).await;
         way.decide(move |asked| {
             let is_message = asked.path.ends_with("/messages");
@@ -338,8 +336,7 @@ async fn a_request_that_hangs_in_a_dead_network_is_sent_again_in_the_next() {
     let way = Way::to(server.addr, |_| Fate::Pass).await;
     let engine = home.engine();
     connect(&engine, &way.url());
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     window.until("the session", Window::is_settled).await;
     way.decide(only("POST", "/messages", Fate::Late(NEVER)));
     engine.send_message(&session, "hello").await.expect("it is saved");
@@ -356,8 +353,7 @@ async fn a_request_that_hangs_in_a_dead_network_is_sent_again_in_the_next() {
 
 async fn settled(home: &Home, server: &RunningServer) -> (Engine, String, Window) {
     let engine = home.engine_on(server);
-    let session = engine.create_session(demo()).await.expect("it is saved");
-    let mut window = Window::open(&engine, &session);
+    let (session, mut window) = Window::begin(&engine).await;
     for (n, text) in ["hello", "thanks"].into_iter().enumerate() {
         engine.send_message(&session, text).await.expect("it is saved");
         window.until("the answer", |w| w.is_settled() && w.answers() == n + 1).await;
