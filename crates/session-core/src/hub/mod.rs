@@ -18,6 +18,7 @@
 //! [`Limits::background`]: crate::Limits::background
 //! [`Limits::rest_after`]: crate::Limits::rest_after
 
+mod catch_up;
 mod lister;
 mod listing;
 mod task;
@@ -57,9 +58,8 @@ pub(crate) struct SessionReport {
     pub(crate) summary: SessionSummary,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) need: Need,
-    /// The look (see `Command::Follow`) whose line has said all there is: it is up to
-    /// date, or cannot be had.
-    pub(crate) looked: Option<u64>,
+    /// The generation (see `Command::Follow`) of the line, when it has said all there is.
+    pub(crate) caught_up: Option<u64>,
 }
 
 /// Why a session should be followed, the least pressing first.

@@ -10,6 +10,7 @@ use session_protocol::Approval;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::catch_up::CatchUp;
 use super::listing::Listed;
 use super::turns::Turns;
 use super::{HubEvent, Need, SessionReport};
@@ -55,62 +56,19 @@ struct Known {
     summary: SessionSummary,
     approvals: Vec<Approval>,
     need: Need,
-    followed: bool,
-    /// How often it was followed anew: the number of its look.
-    look: u64,
-    /// The line of this look has said all there is.
-    looked: bool,
-    /// When something last happened in it, by the server's list.
-    listed: Option<String>,
-    /// What `listed` was when this look began. A line that has said all vouches for this, not for
-    /// what was listed meanwhile, which may still be on its way.
-    sought: Option<String>,
-    /// What was listed and is here.
-    seen: Option<String>,
+    catch_up: CatchUp,
 }
 
 impl Known {
     fn new(summary: SessionSummary, need: Need) -> Self {
-        let seen = summary.last_activity_at.clone();
-        Self {
-            summary,
-            approvals: vec![],
-            need,
-            followed: false,
-            look: 0,
-            looked: false,
-            listed: None,
-            sought: None,
-            seen,
-        }
-    }
-
-    /// Something happened that is not here, and whose coming nobody waits for.
-    fn is_behind(&self) -> bool {
-        self.listed > self.seen && !(self.followed && self.looked)
-    }
-
-    /// A look begins, or ends.
-    fn follow(&mut self, follow: bool) -> Option<u64> {
-        self.followed = follow;
-        self.looked = false;
-        self.look += 1;
-        self.sought.clone_from(&self.listed);
-        follow.then_some(self.look)
-    }
-
-    /// A look's line has said all there is.
-    fn has_looked(&mut self, look: Option<u64>) {
-        if self.followed && look == Some(self.look) {
-            self.looked = true;
-            self.seen = self.seen.take().max(self.sought.clone());
-        }
+        let catch_up = CatchUp::new(summary.last_activity_at.clone());
+        Self { summary, approvals: vec![], need, catch_up }
     }
 
     fn recency(&self) -> &str {
         let summary = &self.summary;
         let own = summary.last_activity_at.as_deref().or(summary.created_at.as_deref());
-        own.max(self.listed.as_deref()).unwrap_or_default()
+        own.max(self.catch_up.listed()).unwrap_or_default()
     }
 }
 
@@ -277,7 +235,7 @@ impl Hub {
                 if self.deleted.contains(&id) {
                     return;
                 }
-                let SessionReport { summary, approvals, need, looked } = *report;
+                let SessionReport { summary, approvals, need, caught_up } = *report;
                 let known = self
                     .known
                     .entry(id.clone())
@@ -287,7 +245,9 @@ impl Hub {
                 known.summary = SessionSummary { parent_id, ..summary };
                 known.approvals = approvals;
                 known.need = need;
-                known.has_looked(looked);
+                if let Some(generation) = caught_up {
+                    known.catch_up.reached(generation);
+                }
                 self.touch(&id);
             }
             HubEvent::Deleted(id) => {
@@ -347,7 +307,9 @@ impl Hub {
     fn touch(&mut self, id: &str) {
         self.changed.insert(id.to_owned());
         match self.known.get(id) {
-            Some(known) => self.turns.put(id, known.recency(), known.need, known.is_behind()),
+            Some(known) => {
+                self.turns.put(id, known.recency(), known.need, known.catch_up.is_behind())
+            }
             None => {
                 self.turns.remove(id);
                 self.followed.remove(id);
@@ -355,17 +317,19 @@ impl Hub {
         }
     }
 
-    /// A look at a session begins, or ends. Gives its number when it begins.
+    /// A session is followed from now on, or no more. Gives the generation of its line.
     fn follow(&mut self, id: &str, follow: bool) -> Option<u64> {
         let known = self.known.get_mut(id)?;
-        let look = known.follow(follow);
-        self.turns.put(id, known.recency(), known.need, known.is_behind());
-        if follow {
+        let generation = if follow {
             self.followed.insert(id.to_owned());
+            Some(known.catch_up.follow())
         } else {
             self.followed.remove(id);
-        }
-        look
+            known.catch_up.rest();
+            None
+        };
+        self.turns.put(id, known.recency(), known.need, known.catch_up.is_behind());
+        generation
     }
 
     fn publish_soon(&mut self) {
@@ -438,18 +402,18 @@ impl Hub {
         let left: Vec<String> =
             self.followed.iter().filter(|id| !kept.contains(id)).cloned().collect();
         for id in left {
-            let look = self.follow(&id, false);
+            let generation = self.follow(&id, false);
             if let Some(session) = self.shared.running_session(&id) {
-                session.tell(Command::Follow(look));
+                session.tell(Command::Follow(generation));
             }
         }
         for id in wanted {
             if self.followed.contains(&id) {
                 continue;
             }
-            let look = self.follow(&id, true);
+            let generation = self.follow(&id, true);
             match self.shared.session(&id) {
-                Ok(session) => session.tell(Command::Follow(look)),
+                Ok(session) => session.tell(Command::Follow(generation)),
                 Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
             }
         }
@@ -479,12 +443,12 @@ impl Hub {
                 self.touch(&listed.session_id);
             }
             match self.known.get_mut(&listed.session_id) {
-                Some(known) if known.listed < listed.last_activity_at => {
-                    known.listed = listed.last_activity_at;
-                    stirred |= known.is_behind();
-                    self.touch(&listed.session_id);
+                Some(known) => {
+                    if known.catch_up.list(listed.last_activity_at) {
+                        stirred |= known.catch_up.is_behind();
+                        self.touch(&listed.session_id);
+                    }
                 }
-                Some(_) => {}
                 None if self.deleted.contains(&listed.session_id) => {}
                 None => new.push(listed),
             }
@@ -520,9 +484,10 @@ impl Hub {
                 draft: None,
                 parent_id: listed.forked_from.as_ref().map(|from| from.session_id.clone()),
             };
-            let known = Known::new(summary, Need::None);
+            let mut known = Known::new(summary, Need::None);
             let listed_at = listed.last_activity_at.clone();
-            let known = Known { listed: listed_at, seen: None, ..known };
+            known.catch_up = CatchUp::new(None);
+            known.catch_up.list(listed_at);
             self.known.insert(listed.session_id.clone(), known);
             self.touch(&listed.session_id);
         }

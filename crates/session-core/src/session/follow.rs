@@ -39,8 +39,8 @@ pub(super) enum Arrival {
 
 /// The line of one session.
 pub(super) struct Line {
-    /// The number of the hub's wish to have the session followed; `None`: it is not to be.
-    pub(super) look: Option<u64>,
+    /// The generation of the line, by the hub; `None`: the session is not to be followed.
+    pub(super) generation: Option<u64>,
     reader: Option<Follow>,
     nudge: Nudge,
     states: watch::Receiver<FollowState>,
@@ -58,7 +58,7 @@ impl Line {
         let (hear, states) = watch::channel(FollowState::Connecting);
         let state = if closed { ConnectionState::Closed } else { ConnectionState::Offline };
         Self {
-            look: None,
+            generation: None,
             reader: None,
             nudge: Nudge::new(),
             states,
@@ -80,16 +80,16 @@ impl Line {
         self.connection.state == ConnectionState::Live
     }
 
-    /// The look with which all was said that can be had now.
-    pub(super) fn looked(&self) -> Option<u64> {
-        let looked = matches!(
+    /// The generation of the line, when it has said all that can be had now.
+    pub(super) fn caught_up(&self) -> Option<u64> {
+        let has_said_all = matches!(
             self.connection.state,
             ConnectionState::Live
                 | ConnectionState::Closed
                 | ConnectionState::Gone
                 | ConnectionState::Refused
         );
-        self.look.filter(|_| looked)
+        self.generation.filter(|_| has_said_all)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -116,7 +116,7 @@ impl Line {
 
     /// Starts reading from `offset`, if it should and can.
     pub(super) fn open(&mut self, connected: Option<&Connected>, id: &str, offset: Option<&str>) {
-        if self.reader.is_some() || self.closed || self.look.is_none() {
+        if self.reader.is_some() || self.closed || self.generation.is_none() {
             return;
         }
         let Some(connected) = connected else { return };

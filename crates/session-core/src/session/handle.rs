@@ -39,8 +39,8 @@ pub(crate) enum Command {
     KeepCopy { reply: Reply<()> },
     /// Delete the session here, and on the server when it can be reached.
     Delete { reply: Reply<()> },
-    /// Follow the stream, or stop following it. The number tells the looks at a session apart: a
-    /// report of an earlier one says nothing about this one.
+    /// Follow the stream by a line of this generation, or stop following it. A report of an earlier
+    /// line says nothing about this one.
     Follow(Option<u64>),
     /// Try now whatever waits.
     Nudge,

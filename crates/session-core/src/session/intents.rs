@@ -380,7 +380,7 @@ impl Session {
     fn be_deleted(&mut self, entry: Entry) {
         self.deleted = true;
         self.line.hang_up();
-        self.line.look = None;
+        self.line.generation = None;
         let ids: Vec<String> = self.outbox.iter().map(|entry| entry.id.clone()).collect();
         for id in ids {
             self.outbox.remove(&id);

@@ -167,7 +167,7 @@ impl Session {
             } else {
                 Need::None
             },
-            looked: self.line.looked(),
+            caught_up: self.line.caught_up(),
         };
         if self.published.report.as_ref() != Some(&report) {
             let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));

@@ -179,7 +179,7 @@ impl Task {
     fn begin(&mut self, now: Instant) {
         let session = &mut self.session;
         session.line.due(now);
-        if session.line.is_idle() && session.line.look.is_some() && !session.deleted {
+        if session.line.is_idle() && session.line.generation.is_some() && !session.deleted {
             let connected = session.home.connected.borrow().clone();
             let offset = session.head.offset.clone();
             let before = session.line.connection().clone();
@@ -198,7 +198,7 @@ impl Task {
     /// Whether nobody has needed the session for so long that it may leave memory.
     fn may_rest(&mut self, now: Instant) -> bool {
         let session = &self.session;
-        let needed = session.line.look.is_some()
+        let needed = session.line.generation.is_some()
             || session.unconfirmed.is_some()
             || !session.viewers.is_empty()
             || session.outbox.is_busy()
@@ -290,10 +290,10 @@ impl Task {
             Command::MarkRead { reply } => session.mark_read(reply),
             Command::KeepCopy { reply } => session.keep_copy(reply),
             Command::Delete { reply } => session.delete(reply),
-            Command::Follow(look) => {
-                session.line.look = look;
+            Command::Follow(generation) => {
+                session.line.generation = generation;
                 session.published.dirty = true;
-                if look.is_none() {
+                if generation.is_none() {
                     session.line.hang_up();
                 }
                 None

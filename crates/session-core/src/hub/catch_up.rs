@@ -1,0 +1,149 @@
+//! Whether what a server lists of a session is already here.
+//!
+//! A server's list says when each session was last active. A session at rest that was active since it
+//! was last read is behind, and is followed until its line has said all there was when it began.
+//! What is listed while a line is live comes by the line itself.
+//!
+//! | in | when | becomes |
+//! | --- | --- | --- |
+//! | any | [`CatchUp::follow`] | `Following`, of the next generation and up to what is listed by then |
+//! | any | [`CatchUp::rest`] | `Resting` |
+//! | `Following` | [`CatchUp::reached`], of its generation | `Live`; what was listed when it began is here |
+//! | else | [`CatchUp::reached`] | itself: the report is of an earlier line |
+
+/// A time as a server lists it. Two of one server compare as they were.
+type Listed = Option<String>;
+
+/// How much of what is listed of one session is here.
+#[derive(Debug)]
+pub(super) struct CatchUp {
+    state: State,
+    /// Number of the present line, or of the last one.
+    generation: u64,
+    /// The last activity that the server lists.
+    listed: Listed,
+    /// The last activity that was listed and is here.
+    here: Listed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// Nobody listens.
+    Resting,
+    /// A line is on its way to the last activity that was listed when it began.
+    Following { until: Listed },
+    /// The line has said all there was, and says what comes.
+    Live,
+}
+
+impl CatchUp {
+    /// A session at rest whose stored rows go up to `here`.
+    pub(super) fn new(here: Listed) -> Self {
+        Self { state: State::Resting, generation: 0, listed: None, here }
+    }
+
+    /// The last activity that the server lists.
+    pub(super) fn listed(&self) -> Option<&str> {
+        self.listed.as_deref()
+    }
+
+    /// Takes what the server lists. Answers whether that is news.
+    pub(super) fn list(&mut self, at: Listed) -> bool {
+        let is_news = self.listed < at;
+        if is_news {
+            self.listed = at;
+        }
+        is_news
+    }
+
+    /// A line begins. Gives its generation, which its reports carry.
+    pub(super) fn follow(&mut self) -> u64 {
+        self.state = State::Following { until: self.listed.clone() };
+        self.generation += 1;
+        self.generation
+    }
+
+    /// The line ends.
+    pub(super) fn rest(&mut self) {
+        self.state = State::Resting;
+    }
+
+    /// The line of a generation has said all there is.
+    pub(super) fn reached(&mut self, generation: u64) {
+        if generation == self.generation
+            && let State::Following { until } = &mut self.state
+        {
+            self.here = self.here.take().max(until.take());
+            self.state = State::Live;
+        }
+    }
+
+    /// Whether something happened that is not here, and whose coming nobody waits for.
+    pub(super) fn is_behind(&self) -> bool {
+        self.listed > self.here && self.state != State::Live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u32) -> Listed {
+        Some(format!("2026-01-01T00:00:{second:02}Z"))
+    }
+
+    fn listed(second: u32) -> CatchUp {
+        let mut session = CatchUp::new(at(1));
+        assert!(session.list(at(second)));
+        session
+    }
+
+    #[test]
+    fn what_is_listed_and_not_here_is_behind_until_a_line_has_said_all() {
+        let mut session = listed(5);
+        assert!(session.is_behind());
+        assert!(!session.list(at(5)) && !session.list(at(3)), "no news");
+        let line = session.follow();
+        assert!(session.is_behind(), "it has not said it yet");
+        session.reached(line);
+        assert!(!session.is_behind());
+        session.rest();
+        assert!(!session.is_behind());
+    }
+
+    #[test]
+    fn what_is_listed_while_a_line_is_live_comes_by_the_line_and_is_sought_when_it_ends() {
+        let mut session = listed(5);
+        let line = session.follow();
+        session.reached(line);
+        session.list(at(7));
+        assert!(!session.is_behind());
+        session.rest();
+        assert!(session.is_behind(), "the line may have ended before it came");
+    }
+
+    #[test]
+    fn what_is_listed_after_a_line_began_is_not_vouched_for_by_it() {
+        let mut session = listed(5);
+        let line = session.follow();
+        session.list(at(7));
+        session.reached(line);
+        session.rest();
+        assert!(session.is_behind());
+    }
+
+    #[test]
+    fn a_report_of_an_earlier_line_says_nothing() {
+        let mut session = listed(5);
+        let earlier = session.follow();
+        session.rest();
+        session.reached(earlier);
+        assert!(session.is_behind());
+        let line = session.follow();
+        assert_ne!(line, earlier);
+        session.reached(earlier);
+        assert!(session.is_behind());
+        session.reached(line);
+        assert!(!session.is_behind());
+    }
+}
