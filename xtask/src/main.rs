@@ -5,7 +5,9 @@
 //! result is already there is skipped and says so.
 
 mod bundle;
+mod live;
 mod packages;
+mod python;
 mod run;
 mod schemathesis;
 mod servers;
@@ -36,6 +38,8 @@ Usage: cargo xtask <command> [options]
                                 our authentication, and two hundred kills (minutes)
              --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks
                                 or reads for another, and memory and `/healthz` stay in bounds (minutes)
+             --live             the model agent against llama.cpp's own server with a tiny model
+                                (installs it from PyPI the first time)
              --schemathesis     requests made up from the server's OpenAPI document: none gets a 5xx
                                 (installs it from PyPI the first time)
   bench stream

@@ -3,13 +3,14 @@
 //! Schemathesis comes from PyPI into a virtual environment under `target/schemathesis`, the first time. The server is
 //! the headless binary, with a token, on a free port.
 
-use crate::step::{Failure, cargo, skip, step, target_dir};
+use crate::python;
+use crate::step::{Failure, cargo, step, target_dir};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const VERSION: &str = "4.32.5";
+const PACKAGE: &str = "schemathesis==4.32.5";
 const TOKEN: &str = "made-up-for-this-run";
 
 /// Installs schemathesis, starts a server and lets it be tried.
@@ -18,7 +19,9 @@ const TOKEN: &str = "made-up-for-this-run";
 /// The first step that fails.
 pub(crate) fn run() -> Result<(), Failure> {
     let folder = target_dir().join("schemathesis");
-    let program = install(&folder.join("venv"))?;
+    let program = python::environment(&folder.join("venv"), &[PACKAGE])?
+        .join("st")
+        .with_extension(std::env::consts::EXE_EXTENSION);
     step("Build the headless binary", &mut cargo(&["build", "-p", "threadkeep-cli"]))?;
     let data = folder.join("data");
     let _ = std::fs::remove_dir_all(&data);
@@ -37,24 +40,6 @@ pub(crate) fn run() -> Result<(), Failure> {
     );
     drop(server);
     result
-}
-
-fn install(venv: &Path) -> Result<PathBuf, Failure> {
-    let bin = venv.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let program = bin.join("st").with_extension(std::env::consts::EXE_EXTENSION);
-    let version = Command::new(&program).arg("--version").output();
-    if version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(VERSION)) {
-        skip("Schemathesis", "it is installed");
-        return Ok(program);
-    }
-    step(
-        "A Python environment for schemathesis",
-        Command::new("python3").args(["-m", "venv"]).arg(venv),
-    )?;
-    let mut pip = Command::new(bin.join("pip"));
-    pip.args(["install", "--quiet", &format!("schemathesis=={VERSION}")]);
-    step("Install schemathesis from PyPI", &mut pip)?;
-    Ok(program)
 }
 
 /// A server process that ends with the value.

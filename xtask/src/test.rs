@@ -3,7 +3,7 @@
 use crate::packages::{self, Need};
 use crate::step::{Failure, cargo, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
-use crate::{bundle, schemathesis, servers, ui};
+use crate::{bundle, live, schemathesis, servers, ui};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -19,6 +19,7 @@ pub(crate) struct Options {
     server_kills: bool,
     conformance: bool,
     schemathesis: bool,
+    live: bool,
     attack: Option<u32>,
 }
 
@@ -43,6 +44,7 @@ impl Options {
                 }
                 "--server-kills" => options.server_kills = true,
                 "--schemathesis" => options.schemathesis = true,
+                "--live" => options.live = true,
                 "--attack" => options.attack = Some(480),
                 attack if attack.starts_with("--attack=") => {
                     let seconds = attack.trim_start_matches("--attack=");
@@ -75,6 +77,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.schemathesis {
         return schemathesis::run();
+    }
+    if options.live {
+        return live::run();
     }
     if let Some(kills) = options.kills {
         return step(
