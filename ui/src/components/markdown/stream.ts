@@ -25,15 +25,17 @@ const LONG_PARAGRAPH = 6_000;
 const OPEN_PARAGRAPH = 600;
 /** No more than this, letters, is ever open: what grows past it in no way of its own is frozen as it is. */
 const MOST_OPEN = 8_000;
-/** Letters of a text that is short. */
-const SHORT = 16_000;
+/** Up to this length, letters, a text is lexed once more as a whole when it is closed, within a frame. */
+const SHORT = 4_000;
+/** Up to this length, letters, it is if something was frozen that its end may prove wrong. */
+const EXACT = 16_000;
 
 export interface StreamOptions {
   /** Definitions of links and footnotes that stand elsewhere. */
   links?: Links;
   /** Called with each element that is whole. May be called again with one, or with what holds it. */
   finished?: (element: HTMLElement) => void;
-  /** Up to this length, letters, a text is lexed once more as a whole when it is closed. */
+  /** A text longer than this, letters, is never lexed once more as a whole when it is closed. */
   exact?: number;
 }
 
@@ -52,7 +54,7 @@ export interface StreamOptions {
  * than a few thousand letters at once: in JavaScriptCore its rules cost the length of what follows at every block.
  *
  * What freezing may get wrong (a list that turns out loose, a link whose definition comes later) is put right by
- * {@link close}: a short text is lexed once as a whole, of a long one the blocks that may hold such a link.
+ * {@link close}: a text that is not too long is lexed once as a whole, of any other the blocks that may hold such a link.
  *
  * Whatever fails in here, the text is shown: from then on as it is, without any markup.
  */
@@ -75,6 +77,8 @@ export class MarkdownStream {
   #linking: { source: string; blocks: ChildNode[] }[] = [];
   /** What comes next goes on a list item that was frozen: its indent means nothing any more. */
   #adrift = false;
+  /** Something was frozen that the end of the text may prove wrong. */
+  #approximate = false;
   /** All of the text was lexed at once: what is drawn is what it would be as a whole. */
   #exact = true;
   /** The text ended with half of a line's end, a carriage return. */
@@ -83,7 +87,7 @@ export class MarkdownStream {
   /** Where the text goes, without markup, after something failed. */
   #plain: Text | null = null;
 
-  constructor(root: HTMLElement, { links = {}, finished = () => undefined, exact = SHORT }: StreamOptions = {}) {
+  constructor(root: HTMLElement, { links = {}, finished = () => undefined, exact = EXACT }: StreamOptions = {}) {
     this.#atOnce = exact;
     this.#given = links;
     this.#links = links;
@@ -103,6 +107,7 @@ export class MarkdownStream {
     this.#grown = null;
     this.#linking = [];
     this.#adrift = false;
+    this.#approximate = false;
     this.#exact = true;
     this.#halfEnd = false;
     this.#closed = false;
@@ -188,8 +193,12 @@ export class MarkdownStream {
     // The tail's own element goes; what it holds stays where it is.
     this.#freeze(Array.from(this.#tail.childNodes));
     this.#tail.remove();
-    if (whole.length > this.#atOnce) this.#relink();
-    else if (!this.#exact) morphChildren(this.#root, renderBlocks(lexBlocks(whole, this.#given).tokens));
+    if (this.#exact) return;
+    if (whole.length <= Math.min(this.#atOnce, this.#approximate ? EXACT : SHORT)) {
+      morphChildren(this.#root, renderBlocks(lexBlocks(whole, this.#given).tokens));
+    } else {
+      this.#relink();
+    }
     this.#finished(this.#root);
   }
 
@@ -252,6 +261,7 @@ export class MarkdownStream {
     if (open?.type === 'code' && lastBlock(tokens) === 0 && this.#enterFence(open as Tokens.Code)) return;
     if (open !== undefined && tokens.length <= 2) {
       if (open.type === 'list' && (open as Tokens.List).items.length > LONG) {
+        this.#approximate = true;
         this.#grown = new GrownList(open as Tokens.List, this.#source, this.#place);
         this.#take(this.#grown.pending);
         return;
@@ -262,6 +272,7 @@ export class MarkdownStream {
         return;
       }
       if (open.type === 'paragraph' && open.raw.length > LONG_PARAGRAPH) {
+        this.#approximate = true;
         this.#grown = new GrownParagraph(this.#source, this.#place, (text) => this.#lex(text));
         this.#take(this.#grown.pending);
         return;
@@ -275,6 +286,7 @@ export class MarkdownStream {
   #bound(inList: boolean): void {
     const { length } = this.#source;
     if (length <= MOST_OPEN || (!this.#source.endsWith('\n') && length <= MOST_OPEN * 2)) return;
+    this.#approximate = true;
     if (this.#grown === null) this.#freeze(Array.from(this.#tail.childNodes));
     else this.#leaveGrown();
     this.#take('');
