@@ -450,6 +450,11 @@ class GrownParagraph implements Grown {
 
   update(source: string, lex: (source: string) => Token[]): string | null {
     this.pending = source;
+    if (!source.includes('\n')) {
+      // Nothing ends a paragraph within a line.
+      this.#take(lex);
+      return this.pending;
+    }
     const tokens = lex(source).filter((token) => token.type !== 'space');
     const [first, ...others] = tokens;
     if (first?.type !== 'paragraph') {
