@@ -1,4 +1,5 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
+import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 /** The policy of the desktop window (`tauri.conf.json`), so that a browser preview breaks where the app would. */
@@ -14,8 +15,18 @@ const CONTENT_SECURITY_POLICY = [
   "object-src 'none'",
 ].join('; ');
 
+/** KaTeX's fonts in one format: every web view we draw in reads WOFF2. */
+const woff2Only: Plugin = {
+  name: 'woff2-only',
+  enforce: 'pre',
+  transform(code, id) {
+    if (!id.includes('/katex/dist/')) return null;
+    return { code: code.replaceAll(/,url\([^)]+\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)/g, ''), map: null };
+  },
+};
+
 export default defineConfig(({ mode }) => ({
-  plugins: [svelte()],
+  plugins: [svelte(), woff2Only],
   // The scripted backend is for browsers and tests; the app's build leaves it out.
   define: { __SCRIPTED__: JSON.stringify(mode !== 'production') },
   clearScreen: false,

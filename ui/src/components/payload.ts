@@ -1,5 +1,4 @@
-/** Letters that hide: controls, direction marks, and letters without width. */
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+import { hiddenIn } from './hidden';
 
 /** One argument of a tool call, ready to be shown whole. */
 export interface Field {
@@ -40,7 +39,10 @@ export function summaryOf(input: unknown, raw: string, longest = 72): string {
 /** Text on one line, of at most so many letters, with letters that hide made visible. */
 export function clip(text: string, longest: number): string {
   // Nothing is gained from looking at all of a long text.
-  const line = text.slice(0, longest * 8).replace(/\s+/g, ' ').replace(HIDDEN, '\ufffd').trim();
+  const line = revealHidden(text.slice(0, longest * 8).replace(/[\t\n\r ]+/g, ' '))
+    .map((piece) => (piece.hidden ? '\ufffd' : piece.text))
+    .join('')
+    .trim();
   return line.length > longest || text.length > longest * 8 ? `${line.slice(0, longest - 1)}…` : line;
 }
 
@@ -53,16 +55,17 @@ function parse(raw: string): unknown {
 }
 
 /**
- * Splits text into what can be read and what hides: control letters, direction marks and letters without width, which
- * make a command look like another one. A card that asks for consent names them.
+ * Splits text into what can be read and what hides ({@link hiddenIn}), which makes a command look like another one. A
+ * card that asks for consent names it.
  */
 export function revealHidden(text: string): { text: string; hidden: boolean }[] {
   const pieces: { text: string; hidden: boolean }[] = [];
   let from = 0;
-  for (const match of text.matchAll(HIDDEN)) {
-    if (match.index > from) pieces.push({ text: text.slice(from, match.index), hidden: false });
-    pieces.push({ text: `U+${match[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`, hidden: true });
-    from = match.index + match[0].length;
+  for (const { at, letter } of hiddenIn(text)) {
+    if (at > from) pieces.push({ text: text.slice(from, at), hidden: false });
+    const code = letter.codePointAt(0) ?? 0;
+    pieces.push({ text: `U+${code.toString(16).toUpperCase().padStart(4, '0')}`, hidden: true });
+    from = at + letter.length;
   }
   if (from < text.length) pieces.push({ text: text.slice(from), hidden: false });
   return pieces;

@@ -39,9 +39,11 @@ export class PartCell {
 
   /** Gives `sink` the text so far, and what comes. Returns how to end it. */
   attach(sink: TextSink): () => void {
-    sink.reset(growing(this.value));
-    if (this.closed) sink.close();
     this.#sinks.add(sink);
+    this.#draw(sink, () => {
+      sink.reset(growing(this.value));
+      if (this.closed) sink.close();
+    });
     return () => this.#sinks.delete(sink);
   }
 
@@ -49,7 +51,7 @@ export class PartCell {
   grew(value: Part, text: string): void {
     if (this.value !== value) this.value = value;
     if (this.head.length < HEAD) this.head = growing(value).slice(0, HEAD);
-    for (const sink of this.#sinks) sink.append(text);
+    this.#each((sink) => sink.append(text));
   }
 
   set(value: Part): void {
@@ -59,16 +61,30 @@ export class PartCell {
     this.value = value;
     if (!same || now === before) return;
     this.head = now.slice(0, HEAD);
-    for (const sink of this.#sinks) {
+    this.#each((sink) => {
       if (before !== '' && now.startsWith(before)) sink.append(now.slice(before.length));
       else sink.reset(now);
-    }
+    });
   }
 
   setClosed(closed: boolean): void {
     if (closed === this.closed) return;
     this.closed = closed;
-    if (closed) for (const sink of this.#sinks) sink.close();
+    if (closed) this.#each((sink) => sink.close());
+  }
+
+  #each(draw: (sink: TextSink) => void): void {
+    for (const sink of this.#sinks) this.#draw(sink, () => draw(sink));
+  }
+
+  /** A sink that fails gets no more and holds up no other: who feeds this part would take the failure for its own, and feed it twice. */
+  #draw(sink: TextSink, draw: () => void): void {
+    try {
+      draw();
+    } catch (cause) {
+      this.#sinks.delete(sink);
+      console.error('a text is not drawn any further', cause);
+    }
   }
 }
 

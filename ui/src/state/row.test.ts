@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 import type { Part } from '../ipc/contract';
 import { item } from '../ipc/scripted/content';
@@ -36,5 +36,27 @@ describe('growing arguments of a call', () => {
     expect(cell.head).toHaveLength(200);
     expect(drawn.join('')).toBe(part.arguments);
     expect(Math.max(...drawn.slice(1).map(({ length }) => length))).toBe(100);
+  });
+});
+
+describe('where a growing text is drawn', () => {
+  it('a place that fails gets no more, and the others get everything once', () => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    const cell = new PartCell({ type: 'text', text: 'a' }, false);
+    const drawn: string[] = [];
+    const failing = vi.fn(() => {
+      throw new RangeError('too deep');
+    });
+    const ends = vi.fn();
+    cell.attach({ reset: () => undefined, append: failing, close: failing });
+    cell.attach({ reset: (text) => drawn.push(text), append: (text) => drawn.push(text), close: ends });
+    cell.attach({ reset: failing, append: failing, close: failing });
+    cell.grew({ type: 'text', text: 'ab' }, 'b');
+    cell.grew({ type: 'text', text: 'abc' }, 'c');
+    cell.setClosed(true);
+    expect(drawn.join('')).toBe('abc');
+    expect(failing).toHaveBeenCalledTimes(2);
+    expect(ends).toHaveBeenCalledTimes(1);
+    said.mockRestore();
   });
 });

@@ -1,4 +1,5 @@
 import type { TextSink } from '../../state/row.svelte';
+import { finishBlock } from './finish';
 import { definitionsIn } from './lexer';
 import { lastScreenful, pieceEnd } from './pieces';
 import { MarkdownStream } from './stream';
@@ -38,7 +39,7 @@ export class Drawing implements TextSink {
   constructor(root: HTMLElement, frames: Frames) {
     this.#root = root;
     this.#frames = frames;
-    this.#stream = new MarkdownStream(root);
+    this.#stream = new MarkdownStream(root, { finished: finishBlock });
   }
 
   reset(text: string): void {
@@ -48,13 +49,13 @@ export class Drawing implements TextSink {
     this.#closing = false;
     const cut = lastScreenful(text);
     if (cut === null) {
-      this.#stream = new MarkdownStream(this.#root);
+      this.#stream = new MarkdownStream(this.#root, { finished: finishBlock });
       this.#waiting = text;
       while (this.#at < this.#waiting.length && this.#at < FIRST) this.#piece();
     } else {
-      const links = definitionsIn(text);
-      const before = { stream: new MarkdownStream(this.#part(), links), text: text.slice(0, cut), at: 0 };
-      this.#stream = new MarkdownStream(this.#part(), links);
+      const options = { links: definitionsIn(text), finished: finishBlock };
+      const before = { stream: new MarkdownStream(this.#part(), options), text: text.slice(0, cut), at: 0 };
+      this.#stream = new MarkdownStream(this.#part(), options);
       this.#waiting = '';
       this.#stream.append(text.slice(cut));
       this.#before = before;

@@ -1,87 +1,111 @@
-import { Lexer, Marked, type Links, type Token, type TokenizerAndRendererExtension } from 'marked';
+import { Lexer, Marked, Tokenizer, type Links, type Token, type Tokens } from 'marked';
 
-/** A formula is not longer than this, letters: its end is not looked for any further. */
-const LONGEST_MATH = 4_000;
-const PAIRS = [
-  ['\\(', '\\)'],
-  ['\\[', '\\]'],
-  ['$$', '$$'],
-] as const;
-/** The end of a line, and a formula that begins the next. */
-const OPENING_LINE = /\n {0,3}(?:\$\$|\\\[)/;
-/** A dollar sign opens a formula only where it does not stand before a space, and closes none after a space or before a digit. */
-const DOLLARS = /^\$[^\s$](?:[^$\\\n]|\\[^\n]){0,300}?\$(?![\d$])/;
+import { DELIMITERS } from './emphasis';
+import { BLOCK_MATH, emStrongMask, INLINE_MATH, mathStart } from './math';
+import { NOTE, NOTE_REFERENCE } from './notes';
+import { UNSPACED_SHORT } from './scripts';
+import { addressEnd } from './urls';
 
-/** The formula that `src` begins with, or null. It may go over lines, not over a blank one. */
-function mathAt(src: string): string | null {
-  for (const [open, close] of PAIRS) {
-    if (!src.startsWith(open)) continue;
-    const end = src.slice(0, LONGEST_MATH).indexOf(close, open.length + 1);
-    if (end === -1) return null;
-    const raw = src.slice(0, end + close.length);
-    return /\n[ \t]*\n/.test(raw) ? null : raw;
-  }
-  const raw = DOLLARS.exec(src)?.[0];
-  // Prices are no formulas.
-  return raw === undefined || /\s\$$/.test(raw) || !/[\\^_{=]/.test(raw) ? null : raw;
+/** The lexer calls itself to this depth, twice for a quote in a quote; what is deeper is plain text. */
+const DEEPEST = 48;
+
+const marked = new Marked({ extensions: [NOTE, BLOCK_MATH, NOTE_REFERENCE, INLINE_MATH] });
+const OPTIONS = marked.defaults;
+
+/** Marked's inline grammar, for scripts without spaces too. */
+const INLINE = {
+  ...Lexer.rules.inline.gfm,
+  ...DELIMITERS,
+  // `www.` begins an address also behind a letter of such a script.
+  text: new RegExp(Lexer.rules.inline.gfm.text.source.replaceAll('[^\\s*_~(]', `[^\\s*_~(${UNSPACED_SHORT}]`)),
+};
+
+function plainText(src: string): Tokens.Text {
+  return { type: 'text', raw: src, text: src };
 }
 
-/** Markdown would read formulas as escapes and emphasis, and what is copied from the screen would be wrong: kept as written. */
-const INLINE_MATH: TokenizerAndRendererExtension = {
-  name: 'math',
-  level: 'inline',
-  start: (src) => {
-    const at = src.search(/\\[([]|\$/);
-    return at === -1 ? undefined : at;
-  },
-  tokenizer: (src) => {
-    const raw = mathAt(src);
-    return raw === null ? undefined : { type: 'math', raw };
-  },
-};
+function plainParagraph(src: string): Tokens.Paragraph {
+  return { type: 'paragraph', raw: src, text: src, tokens: [plainText(src)] };
+}
 
-const BLOCK_MATH: TokenizerAndRendererExtension = {
-  name: 'mathBlock',
-  level: 'block',
-  // It interrupts a paragraph, as a fence does.
-  start: (src) => {
-    const at = src.search(OPENING_LINE);
-    return at === -1 ? undefined : at + 1;
-  },
-  tokenizer: (src) => {
-    const indent = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0];
-    if (indent === undefined) return undefined;
-    const math = mathAt(src.slice(indent.length));
-    const after = math === null ? null : /^[ \t]*(?:\n|$)/.exec(src.slice(indent.length + math.length));
-    if (math === null || after === null || after === undefined) return undefined;
-    return { type: 'mathBlock', raw: indent + math + after[0] };
-  },
-};
+/** Marked's lexer with a limit to its depth: its own calls itself for each level, and a long line of `>` would end it. */
+class DeepLexer extends Lexer {
+  /** The inline source that is read at the moment. */
+  run = '';
+  #depth = 0;
 
-const marked = new Marked({ extensions: [INLINE_MATH, BLOCK_MATH] });
+  /** What `read` gives, one level deeper, or what `plain` gives where that is too deep. */
+  deeper<T>(read: () => T, plain: () => T): T {
+    if (this.#depth >= DEEPEST) return plain();
+    this.#depth += 1;
+    const result = read();
+    this.#depth -= 1;
+    return result;
+  }
 
-/** The blocks of a text, and the link definitions known after it. Costs more than the text's length where that is great. */
+  override blockTokens(src: string, tokens: Token[] = [], lastParagraphClipped = false): never {
+    this.deeper<unknown>(
+      () => super.blockTokens(src, tokens, lastParagraphClipped),
+      () => src.trim() !== '' && tokens.push(plainParagraph(src)),
+    );
+    return tokens as never;
+  }
+
+  override inlineTokens(src: string, tokens: Token[] = []): Token[] {
+    const { run } = this;
+    // A tag of raw HTML ends with its block.
+    if (run === '') this.state.inLink = false;
+    this.run = src;
+    this.deeper<unknown>(() => super.inlineTokens(src, tokens), () => tokens.push(plainText(src)));
+    this.run = run;
+    return tokens;
+  }
+}
+
+/** Marked's tokenizer, with addresses that end where their sentence goes on. */
+class ChatTokenizer extends Tokenizer {
+  /** A fence of tildes loses its indent as one of backticks does. */
+  override fences(src: string): Tokens.Code | undefined {
+    const code = super.fences(src);
+    const indent = /^( {1,3})~~~/.exec(src)?.[1]?.length;
+    if (code === undefined || indent === undefined) return code;
+    return { ...code, text: code.text.split('\n').map((line) => line.slice(Math.min(indent, line.search(/\S|$/)))).join('\n') };
+  }
+
+  /** Marked reads a quote in a quote, on a lazy line, without the lexer. */
+  override blockquote(src: string): Tokens.Blockquote | undefined {
+    if (!(this.lexer instanceof DeepLexer) || !/^ {0,3}>/.test(src)) return undefined;
+    return this.lexer.deeper(
+      () => super.blockquote(src),
+      () => ({ type: 'blockquote', raw: src, text: src, tokens: [plainParagraph(src)] }),
+    );
+  }
+
+  /** An address in the text, which ends where the sentence around it goes on. */
+  override url(src: string): Tokens.Link | undefined {
+    const link = super.url(src);
+    if (link === undefined) return undefined;
+    const end = addressEnd(link.raw);
+    return end === link.raw.length ? link : end === 0 ? undefined : super.url(link.raw.slice(0, end));
+  }
+}
+
+/**
+ * The blocks of a text, and the definitions of links and footnotes known after it. Costs more than the text's length
+ * where that is great.
+ */
 export function lexBlocks(source: string, links: Links = {}): { tokens: Token[]; links: Links } {
-  const lexer = new Lexer(marked.defaults);
+  const tokenizer = new ChatTokenizer();
+  const hooks = mathStart(source) === undefined ? null : { emStrongMask };
+  const lexer = new DeepLexer({ ...OPTIONS, tokenizer, hooks } as typeof OPTIONS);
+  tokenizer.rules = { ...tokenizer.rules, inline: INLINE };
   lexer.tokens.links = { ...links };
   const tokens = lexer.lex(source);
   return { tokens, links: lexer.tokens.links };
 }
 
-/** The link definitions in a text, found without lexing the rest of it. */
+/** The definitions in a text, found without lexing the rest of it. */
 export function definitionsIn(text: string): Links {
   const lines = text.match(/^ {0,3}\[[^\]\n]{1,200}\]:[^\n]{1,2000}$/gm);
   return lines === null ? {} : lexBlocks(lines.join('\n')).links;
-}
-
-/** Whether a line of the block that `source` begins with opens a formula that more text may yet close. */
-export function opensMath(block: string, source: string): boolean {
-  const at = `\n${block}`.search(OPENING_LINE);
-  if (at === -1) return false;
-  const start = source.slice(at).trimStart();
-  return (
-    PAIRS.slice(1).some(([open, close]) => start.startsWith(open) && !start.includes(close, open.length)) &&
-    start.length < LONGEST_MATH &&
-    !/\n[ \t]*\n/.test(start)
-  );
 }

@@ -33,9 +33,23 @@ function morphNode(current: Node, wanted: Node): boolean {
     return true;
   }
   if (!(current instanceof HTMLElement) || !(wanted instanceof HTMLElement)) return false;
-  if (current.nodeName !== wanted.nodeName || !sameAttributes(current, wanted)) return false;
+  if (current.nodeName !== wanted.nodeName) return false;
+  if (sameMadeUp(current, wanted)) return true;
+  if (!sameAttributes(current, wanted)) return false;
   morphChildren(current, Array.from(wanted.childNodes));
   return true;
+}
+
+/** The source of a formula, set in type or not. */
+function sourceOf(math: HTMLElement): string {
+  return math.querySelector('.md-source')?.textContent ?? math.textContent;
+}
+
+/** Whether two are the same code or formula, whatever was made of the one that is shown: colours, type. */
+function sameMadeUp(current: HTMLElement, wanted: HTMLElement): boolean {
+  if (current.classList.contains('md-math')) return wanted.classList.contains('md-math') && sourceOf(current) === sourceOf(wanted);
+  if (!current.classList.contains('md-code') || current.dataset['language'] !== wanted.dataset['language']) return false;
+  return current.querySelector('code')?.textContent === wanted.querySelector('code')?.textContent;
 }
 
 function sameAttributes(a: Element, b: Element): boolean {

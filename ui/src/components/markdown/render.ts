@@ -1,20 +1,31 @@
+import { decodeHTMLStrict } from 'entities/decode';
 import type { Token, Tokens } from 'marked';
 
+import { formulaOf } from './math';
+import type { Note } from './notes';
 import { allowedUrl, hostOf } from './urls';
 
 /**
  * Marked's tokens as DOM.
  *
  * Safe by construction: elements are created by name from the fixed set below and text goes in as text. Nothing here
- * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, an image as a link that says so.
+ * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, but for `<br>`, an image as a link
+ * that says so, a formula as its source, which `formulas.ts` sets in type later.
  */
 export function renderBlocks(tokens: Token[]): Node[] {
   const nodes: Node[] = [];
   for (const token of tokens) {
     const node = renderBlock(token);
-    if (node !== null) nodes.push(node);
+    if (node === null) continue;
+    if (nodes.length > 0) nodes.push(gap());
+    nodes.push(node);
   }
   return nodes;
+}
+
+/** What stands between two blocks: unseen, but the last word of one and the first of the next are not one word. */
+export function gap(): Text {
+  return document.createTextNode('\n');
 }
 
 export function renderBlock(token: Token): Node | null {
@@ -35,6 +46,8 @@ export function renderBlock(token: Token): Node | null {
       const paragraph = element('p');
       paragraph.dir = 'auto';
       paragraph.append(...renderInlines((token as Tokens.Paragraph).tokens));
+      // The indent of a first line is nothing.
+      if (paragraph.firstChild instanceof Text) paragraph.firstChild.data = paragraph.firstChild.data.replace(/^[ \t]+/, '');
       return paragraph;
     }
     case 'code': {
@@ -64,13 +77,27 @@ export function renderBlock(token: Token): Node | null {
     case 'html': {
       const paragraph = element('p', 'md-html');
       paragraph.dir = 'auto';
-      paragraph.textContent = token.raw.trimEnd();
+      paragraph.append(...withBreaks(token.raw.trimEnd()));
       return paragraph;
     }
     case 'mathBlock': {
-      const math = element('p', 'md-math');
-      math.textContent = token.raw.trim();
-      return math;
+      const { text, after } = token as Tokens.Generic & { text: string; after: string };
+      const block = element('div', 'md-formula');
+      block.append(formula(text), after);
+      return block;
+    }
+    case 'note': {
+      const { label, tokens } = token as Tokens.Generic & Note;
+      const note = element('div', 'md-note');
+      note.dir = directionOf(token.raw.slice(label.length + 4));
+      note.dataset['note'] = label;
+      note.setAttribute('role', 'doc-footnote');
+      const mark = element('span', 'md-note-label');
+      mark.textContent = `[${label}]`;
+      const body = element('div');
+      body.append(...renderBlocks(tokens));
+      note.append(mark, body);
+      return note;
     }
     case 'text': {
       // The content of a tight list item.
@@ -82,6 +109,7 @@ export function renderBlock(token: Token): Node | null {
     }
     default: {
       const paragraph = element('p');
+      paragraph.dir = 'auto';
       paragraph.textContent = token.raw;
       return paragraph;
     }
@@ -119,10 +147,18 @@ function renderInline(token: Token): Node {
       if (node instanceof HTMLElement) node.classList.add('md-image');
       return node;
     }
-    case 'math': {
-      const math = element('span', 'md-math');
-      math.textContent = token.raw;
-      return math;
+    case 'html': {
+      const fragment = document.createDocumentFragment();
+      fragment.append(...withBreaks(token.raw));
+      return fragment;
+    }
+    case 'math':
+      return formula(token.raw);
+    case 'noteReference': {
+      const reference = element('sup', 'md-note-reference');
+      reference.setAttribute('role', 'doc-noteref');
+      reference.textContent = `[${(token as Tokens.Generic & Note).label}]`;
+      return reference;
     }
     case 'escape':
       return document.createTextNode((token as Tokens.Escape).text);
@@ -146,8 +182,25 @@ function renderInline(token: Token): Node {
   }
 }
 
+/** Raw HTML as text, with its line breaks as such. */
+function withBreaks(html: string): Node[] {
+  return html.split(/<\/?br(?:\s[^<>]*)?\/?>/i).flatMap((text, at) => {
+    const nodes: Node[] = at === 0 ? [] : [element('br')];
+    return text === '' ? nodes : [...nodes, document.createTextNode(text)];
+  });
+}
+
+/** A formula as it was written. */
+function formula(source: string): HTMLElement {
+  const math = element('span', 'md-math');
+  math.dir = 'ltr';
+  if (formulaOf(source).display) math.dataset['display'] = '';
+  math.textContent = source;
+  return math;
+}
+
 function link(href: string, children: Node[]): Node {
-  const url = allowedUrl(href);
+  const url = allowedUrl(unescapeEntities(href));
   if (url === null) {
     const dead = element('span', 'md-dead-link');
     dead.title = `This address is not opened: ${href}`;
@@ -159,6 +212,7 @@ function link(href: string, children: Node[]): Node {
   anchor.rel = 'noreferrer noopener';
   anchor.title = url;
   anchor.append(...children);
+  if (anchor.textContent === '') anchor.append(url);
   // Where a link really goes is said when its text claims to be an address itself and lies.
   const text = anchor.textContent.trim();
   if (/^(https?:\/\/|www\.)/i.test(text) && hostOf(text.replace(/^www\./i, 'https://www.')) !== hostOf(url)) {
@@ -186,10 +240,14 @@ export function renderListItems(list: Tokens.List, from = 0, to = list.items.len
 }
 
 function renderBlocksOrInlines(tokens: Token[]): Node[] {
-  return tokens.flatMap((token) => {
+  const nodes: Node[] = [];
+  for (const token of tokens) {
     const node = token.type === 'checkbox' ? renderInline(token) : renderBlock(token);
-    return node === null ? [] : [node];
-  });
+    if (node === null) continue;
+    if (node instanceof HTMLElement && nodes.length > 0) nodes.push(gap());
+    nodes.push(node);
+  }
+  return nodes;
 }
 
 /** The table with its head, and the body its rows go into. */
@@ -240,7 +298,7 @@ export interface CodeBlock {
 }
 
 export function codeBlock(info: string): CodeBlock {
-  const language = info.trim().split(/\s+/)[0] ?? '';
+  const language = unescapeEntities(info).trim().split(/\s+/)[0] ?? '';
   const root = element('figure', 'md-code');
   root.dataset['language'] = language;
   const bar = element('figcaption');
@@ -307,28 +365,7 @@ export function element(name: string, className = ''): HTMLElement {
   return node;
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  amp: '&',
-  lt: '<',
-  gt: '>',
-  quot: '"',
-  apos: "'",
-  nbsp: '\u00a0',
-  hellip: '…',
-  mdash: '—',
-  ndash: '–',
-  copy: '©',
-  rarr: '→',
-  larr: '←',
-  times: '×',
-};
-
-/** Markdown's character references. Only the ones people write; others are shown as written. */
+/** Text with Markdown's character references resolved; what is none is shown as written. */
 function unescapeEntities(text: string): string {
-  if (!text.includes('&')) return text;
-  return text.replace(/&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-z]{2,6}));/g, (whole, decimal, hex, name) => {
-    if (typeof name === 'string') return ENTITIES[name] ?? whole;
-    const code = typeof decimal === 'string' ? Number.parseInt(decimal, 10) : Number.parseInt(String(hex), 16);
-    return code > 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? String.fromCodePoint(code) : '\ufffd';
-  });
+  return text.includes('&') ? decodeHTMLStrict(text) : text;
 }

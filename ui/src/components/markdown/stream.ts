@@ -1,11 +1,12 @@
 import type { Links, Token, Tokens } from 'marked';
 
-import { highlightIn } from './highlight';
-import { lexBlocks, opensMath } from './lexer';
+import { lexBlocks } from './lexer';
+import { opensMath } from './math';
 import { pieceEnd } from './pieces';
 import {
   codeBlock,
   element,
+  gap,
   listShell,
   renderBlock,
   renderBlocks,
@@ -24,8 +25,19 @@ const LONG_PARAGRAPH = 6_000;
 const OPEN_PARAGRAPH = 600;
 /** No more than this, letters, is ever open: what grows past it in no way of its own is frozen as it is. */
 const MOST_OPEN = 8_000;
-/** Up to this length, letters, a text is lexed once more as a whole when it is closed. */
+/** Up to this length, letters, a text is lexed once more as a whole when it is closed, within a frame. */
+const SHORT = 4_000;
+/** Up to this length, letters, it is if something was frozen that its end may prove wrong. */
 const EXACT = 16_000;
+
+export interface StreamOptions {
+  /** Definitions of links and footnotes that stand elsewhere. */
+  links?: Links;
+  /** Called with each element that is whole. May be called again with one, or with what holds it. */
+  finished?: (element: HTMLElement) => void;
+  /** A text longer than this, letters, is never lexed once more as a whole when it is closed. */
+  exact?: number;
+}
 
 /**
  * A growing markdown text on screen, at the cost of what is new.
@@ -42,30 +54,44 @@ const EXACT = 16_000;
  * than a few thousand letters at once: in JavaScriptCore its rules cost the length of what follows at every block.
  *
  * What freezing may get wrong (a list that turns out loose, a link whose definition comes later) is put right by
- * {@link close}: a short text is lexed once as a whole, of a long one the blocks that may hold such a link.
+ * {@link close}: a text that is not too long is lexed once as a whole, of any other the blocks that may hold such a link.
+ *
+ * Whatever fails in here, the text is shown: from then on as it is, without any markup.
  */
 export class MarkdownStream {
   readonly #root: HTMLElement;
-  /** Holds the nodes of the open end; always the last child of the root while the text is open. */
+  /** Holds the nodes of the open end, but for those of a block that grows in a way of its own; always the last child of the root while the text is open. */
   readonly #tail: HTMLElement;
   /** The whole text, kept as pieces: it is joined only for {@link close}. */
   #pieces: string[] = [];
   /** Source that is not frozen. */
   #source = '';
-  #links: Links = {};
+  readonly #given: Links;
+  readonly #finished: (element: HTMLElement) => void;
+  readonly #atOnce: number;
+  /** The definitions in what is frozen. */
+  #links: Links;
   #fence: Fence | null = null;
   #grown: Grown | null = null;
   /** Frozen blocks that may hold links defined later, and what they were made of. */
-  #linking: { source: string; nodes: Node[] }[] = [];
+  #linking: { source: string; blocks: ChildNode[] }[] = [];
   /** What comes next goes on a list item that was frozen: its indent means nothing any more. */
   #adrift = false;
   /** Something was frozen that the end of the text may prove wrong. */
   #approximate = false;
+  /** All of the text was lexed at once: what is drawn is what it would be as a whole. */
+  #exact = true;
+  /** The text ended with half of a line's end, a carriage return. */
+  #halfEnd = false;
   #closed = false;
+  /** Where the text goes, without markup, after something failed. */
+  #plain: Text | null = null;
 
-  /** `links` are definitions that stand elsewhere. */
-  constructor(root: HTMLElement, links: Links = {}) {
+  constructor(root: HTMLElement, { links = {}, finished = () => undefined, exact = EXACT }: StreamOptions = {}) {
+    this.#atOnce = exact;
+    this.#given = links;
     this.#links = links;
+    this.#finished = finished;
     this.#root = root;
     this.#tail = document.createElement('div');
     this.#tail.className = 'md-tail';
@@ -76,36 +102,66 @@ export class MarkdownStream {
   reset(text: string): void {
     this.#pieces = [];
     this.#source = '';
-    this.#links = {};
+    this.#links = this.#given;
     this.#fence = null;
     this.#grown = null;
     this.#linking = [];
     this.#adrift = false;
     this.#approximate = false;
+    this.#exact = true;
+    this.#halfEnd = false;
     this.#closed = false;
+    this.#plain = null;
     this.#tail.replaceChildren();
     this.#root.replaceChildren(this.#tail);
     this.append(text);
   }
 
   append(added: string): void {
-    // Line breaks are \n here; positions in the source must be those the lexer counts.
-    const text = added.replaceAll('\r', '');
-    if (text === '') return;
+    if (added === '') return;
     if (this.#closed) {
       // A message may go on after it was complete.
-      this.reset(this.#pieces.join('') + text);
+      this.reset(this.#pieces.join('') + added);
       return;
     }
+    const text = this.#lines(added);
     this.#pieces.push(text);
-    for (let from = 0; from < text.length; ) {
-      const end = pieceEnd(text, from);
-      this.#take(text.slice(from, end));
-      from = end;
+    if (this.#plain !== null) {
+      this.#plain.appendData(text);
+      return;
+    }
+    this.#orPlain(() => {
+      for (let from = 0; from < text.length; ) {
+        const end = pieceEnd(text, from);
+        if (from > 0 || this.#pieces.length > 1) this.#exact = false;
+        this.#grow(text.slice(from, end));
+        from = end;
+      }
+    });
+  }
+
+  /** `added` with its lines ended by `\n`: positions in the source are those the lexer counts. */
+  #lines(added: string): string {
+    const text = this.#halfEnd ? `\r${added}` : added;
+    this.#halfEnd = text.endsWith('\r');
+    return normalLines(this.#halfEnd ? text.slice(0, -1) : text);
+  }
+
+  /** Shows the text as it is if `draw` fails. */
+  #orPlain(draw: () => void): void {
+    try {
+      draw();
+    } catch (cause) {
+      console.error('a text is shown without markup', cause);
+      this.#plain = document.createTextNode(this.#pieces.join(''));
+      const paragraph = element('p', 'md-plain');
+      paragraph.dir = 'auto';
+      paragraph.append(this.#plain);
+      this.#root.replaceChildren(paragraph);
     }
   }
 
-  #take(text: string): void {
+  #grow(text: string): void {
     if (this.#fence === null) {
       this.#source += this.#adrift ? text.trimStart() : text;
       this.#adrift = false;
@@ -119,87 +175,106 @@ export class MarkdownStream {
   /** The text is whole. */
   close(): void {
     if (this.#closed) return;
+    if (this.#halfEnd) this.append('\n');
     this.#closed = true;
     const whole = this.#pieces.join('');
     this.#pieces = [whole];
-    if (this.#fence !== null) this.#fence.close();
-    else if (this.#grown === null) morphChildren(this.#tail, renderBlocks(this.#lex(this.#source)));
-    // The tail's own element goes; what it holds stays where it is.
-    this.#freeze(Array.from(this.#tail.childNodes));
-    this.#tail.remove();
-    const linked = Object.keys(this.#links).length > 0;
-    if (whole.length <= EXACT) {
-      if (this.#approximate || linked) morphChildren(this.#root, renderBlocks(lexBlocks(whole).tokens));
-    } else if (linked) {
-      this.#relink();
-    }
+    if (this.#plain === null) this.#orPlain(() => this.#end(whole));
     this.#fence = null;
     this.#grown = null;
     this.#linking = [];
-    highlightIn(this.#root);
     this.#source = '';
   }
 
+  #end(whole: string): void {
+    if (this.#fence !== null) this.#leaveFence('');
+    else this.#define(this.#source);
+    if (this.#grown !== null) this.#leaveGrown();
+    // The tail's own element goes; what it holds stays where it is.
+    this.#freeze(Array.from(this.#tail.childNodes));
+    this.#tail.remove();
+    if (this.#exact) return;
+    if (whole.length <= Math.min(this.#atOnce, this.#approximate ? EXACT : SHORT)) {
+      morphChildren(this.#root, renderBlocks(lexBlocks(whole, this.#given).tokens));
+    } else {
+      this.#relink();
+    }
+    this.#finished(this.#root);
+  }
+
   #lex(source: string): Token[] {
-    const { tokens, links } = lexBlocks(source, this.#links);
-    this.#links = links;
-    return tokens;
+    return lexBlocks(source, this.#links).tokens;
+  }
+
+  /** What comes before `rest`, the end of the source, is frozen. */
+  #take(rest: string): void {
+    this.#define(this.#source.slice(0, this.#source.length - rest.length));
+    this.#source = rest;
+  }
+
+  /** Remembers the definitions in `source`, which is frozen: in the open end, half an address looks like one. */
+  #define(source: string): void {
+    if (source.includes(']:')) this.#links = lexBlocks(source, this.#links).links;
   }
 
   /** Draws the blocks anew that may hold a link whose definition came after them. */
   #relink(): void {
-    for (const { source, nodes } of this.#linking) {
-      const [first] = nodes;
+    if (Object.keys(this.#links).length === 0) return;
+    for (const { source, blocks } of this.#linking) {
+      const [first, ...others] = blocks;
       if (first?.parentNode !== this.#root) continue;
-      for (const node of renderBlocks(this.#lex(source))) this.#root.insertBefore(node, first);
-      for (const node of nodes) (node as ChildNode).remove();
+      for (const other of others) {
+        other.previousSibling?.remove();
+        other.remove();
+      }
+      first.replaceWith(...renderBlocks(this.#lex(source)));
     }
   }
 
   #update(): void {
     if (this.#grown !== null) {
       const source = this.#grown.update(this.#source, (text) => this.#lex(text));
+      this.#take(this.#grown.pending);
       if (source !== null) {
-        this.#source = source;
         this.#bound(true);
         return;
       }
-      this.#freeze(this.#grown.finish());
-      this.#source = this.#grown.pending;
-      this.#grown = null;
+      this.#leaveGrown();
     }
 
     const tokens = this.#lex(this.#source);
     const last = firstOpen(tokens);
-    const cut = last > 0 && mayFreezeBefore(tokens, last) ? positionOf(tokens, last, this.#source) : 0;
+    // A line that has only begun is open, even if it is blank so far: what follows may be indented.
+    const lines = this.#source.lastIndexOf('\n') + 1;
+    const cut = last > 0 && mayFreezeBefore(tokens, last) ? Math.min(positionOf(tokens, last, this.#source), last === tokens.length ? lines : Infinity) : 0;
     if (cut > 0) {
       const done = flatten(renderBlocks(tokens.splice(0, last)));
       const source = this.#source.slice(0, cut);
-      this.#source = this.#source.slice(cut);
+      this.#take(this.#source.slice(cut));
       // Drawn where they stand, then moved as they are.
       morphChildren(this.#tail, [...done, ...renderBlocks(tokens)]);
-      const frozen = Array.from(this.#tail.childNodes).slice(0, done.length);
-      this.#freeze(frozen);
-      if (source.includes('[')) this.#linking.push({ source, nodes: frozen });
+      const blocks = this.#freeze(Array.from(this.#tail.childNodes).slice(0, done.length));
+      if (source.includes('[')) this.#linking.push({ source, blocks });
     }
 
     const open = tokens[lastBlock(tokens)];
-    if (open?.type === 'code' && this.#enterFence(open as Tokens.Code)) return;
+    if (open?.type === 'code' && lastBlock(tokens) === 0 && this.#enterFence(open as Tokens.Code)) return;
     if (open !== undefined && tokens.length <= 2) {
       if (open.type === 'list' && (open as Tokens.List).items.length > LONG) {
-        this.#grown = new GrownList(open as Tokens.List, this.#source, this.#tail);
-        this.#source = this.#grown.pending;
         this.#approximate = true;
+        this.#grown = new GrownList(open as Tokens.List, this.#source, this.#place);
+        this.#take(this.#grown.pending);
         return;
       }
       if (open.type === 'table' && (open as Tokens.Table).rows.length > LONG) {
-        this.#grown = new GrownTable(open as Tokens.Table, this.#source, this.#tail);
-        this.#source = this.#grown.pending;
+        this.#grown = new GrownTable(open as Tokens.Table, this.#source, this.#place);
+        this.#take(this.#grown.pending);
         return;
       }
       if (open.type === 'paragraph' && open.raw.length > LONG_PARAGRAPH) {
-        this.#grown = new GrownParagraph(this.#source, this.#tail, (text) => this.#lex(text));
-        this.#source = this.#grown.pending;
+        this.#approximate = true;
+        this.#grown = new GrownParagraph(this.#source, this.#place, (text) => this.#lex(text));
+        this.#take(this.#grown.pending);
         return;
       }
     }
@@ -211,26 +286,53 @@ export class MarkdownStream {
   #bound(inList: boolean): void {
     const { length } = this.#source;
     if (length <= MOST_OPEN || (!this.#source.endsWith('\n') && length <= MOST_OPEN * 2)) return;
-    this.#freeze(this.#grown === null ? Array.from(this.#tail.childNodes) : this.#grown.finish());
-    this.#grown = null;
-    this.#source = '';
+    this.#approximate = true;
+    if (this.#grown === null) this.#freeze(Array.from(this.#tail.childNodes));
+    else this.#leaveGrown();
+    this.#take('');
     this.#adrift = inList;
   }
 
-  #freeze(nodes: Node[]): void {
+  /** Moves `nodes` out of the tail. Returns the blocks among them. */
+  #freeze(nodes: Node[]): ChildNode[] {
+    const blocks: HTMLElement[] = [];
     for (const node of nodes) {
-      this.#root.insertBefore(node, this.#tail);
-      if (node instanceof HTMLElement) highlightIn(node);
+      if (!(node instanceof HTMLElement)) {
+        (node as ChildNode).remove();
+        continue;
+      }
+      this.#insert(node);
+      this.#finished(node);
+      blocks.push(node);
     }
+    return blocks;
+  }
+
+  #insert(block: HTMLElement): void {
+    const before = this.#tail.previousSibling;
+    if (before instanceof HTMLElement && !before.classList.contains('md-continued')) this.#root.insertBefore(gap(), this.#tail);
+    this.#root.insertBefore(block, this.#tail);
+  }
+
+  /** Puts a block that grows where it stays: to move a long one costs as much as drawing it. What it stands for goes. */
+  readonly #place = (block: HTMLElement): void => {
+    this.#tail.replaceChildren();
+    this.#insert(block);
+  };
+
+  #leaveGrown(): void {
+    const block = this.#grown?.finish();
+    this.#grown = null;
+    if (block !== undefined) this.#finished(block);
   }
 
   /** Goes over to taking lines, if the open block is a fence that has not been closed. */
   #enterFence(code: Tokens.Code): boolean {
-    const opening = /^( {0,3})(`{3,}|~{3,})([^\n]*)\n/.exec(code.raw);
+    const opening = /^( {0,3})(`{3,}|~{3,})[^\n]*\n/.exec(code.raw);
     const marker = opening?.[2];
     if (opening === null || marker === undefined || isClosed(code.raw, marker)) return false;
-    const fence = new Fence(marker, opening[1]?.length ?? 0, (opening[3] ?? '').trim());
-    this.#tail.replaceChildren(fence.root);
+    const fence = new Fence(marker, opening[1]?.length ?? 0, code.lang ?? '');
+    this.#place(fence.root);
     this.#fence = fence;
     const start = this.#source.indexOf(code.raw);
     const rest = fence.append(this.#source.slice(start + opening[0].length));
@@ -243,8 +345,7 @@ export class MarkdownStream {
     const fence = this.#fence;
     this.#fence = null;
     fence?.close();
-    if (fence !== null) this.#freeze([fence.root]);
-    this.#tail.replaceChildren();
+    if (fence !== null) this.#finished(fence.root);
     this.#source = rest;
     if (rest !== '') this.#update();
   }
@@ -308,7 +409,7 @@ class Fence {
 
   #outdent(line: string): string {
     let cut = 0;
-    while (cut < this.#indent && line[cut] === ' ') cut += 1;
+    while (cut < this.#indent && /[ \t]/.test(line.charAt(cut))) cut += 1;
     return line.slice(cut);
   }
 }
@@ -319,8 +420,12 @@ interface Grown {
   pending: string;
   /** The source that is left, or null when the block is over. */
   update(source: string, lex: (source: string) => Token[]): string | null;
-  finish(): Node[];
+  /** Ends it. Returns the element whose text was still open. */
+  finish(): HTMLElement;
 }
+
+/** Puts an element on screen behind all others. */
+type Place = (block: HTMLElement) => void;
 
 /**
  * A long paragraph of which only the last sentences are still source.
@@ -329,22 +434,27 @@ interface Grown {
  * added to it.
  */
 class GrownParagraph implements Grown {
-  readonly #tail: HTMLElement;
+  readonly #place: Place;
   #root: HTMLElement;
   #open: Node[] = [];
   pending: string;
 
-  constructor(source: string, tail: HTMLElement, lex: (source: string) => Token[]) {
-    this.#tail = tail;
+  constructor(source: string, place: Place, lex: (source: string) => Token[]) {
+    this.#place = place;
     this.#root = element('p');
     this.#root.dir = 'auto';
     this.pending = source;
-    tail.replaceChildren(this.#root);
+    place(this.#root);
     this.#take(lex);
   }
 
   update(source: string, lex: (source: string) => Token[]): string | null {
     this.pending = source;
+    if (!source.includes('\n')) {
+      // Nothing ends a paragraph within a line.
+      this.#take(lex);
+      return this.pending;
+    }
     const tokens = lex(source).filter((token) => token.type !== 'space');
     const [first, ...others] = tokens;
     if (first?.type !== 'paragraph') {
@@ -361,9 +471,9 @@ class GrownParagraph implements Grown {
     return this.pending;
   }
 
-  finish(): Node[] {
+  finish(): HTMLElement {
     this.#open = [];
-    return Array.from(this.#tail.childNodes);
+    return this.#root;
   }
 
   #clear(): void {
@@ -376,7 +486,7 @@ class GrownParagraph implements Grown {
     this.#root.classList.add('md-continued');
     this.#root = element('p');
     this.#root.dir = dir;
-    this.#tail.append(this.#root);
+    this.#place(this.#root);
   }
 
   /** Freezes all but the end. Markup that goes over the cut is shown as it was written. */
@@ -421,12 +531,12 @@ class GrownList implements Grown {
   readonly #open: HTMLElement[] = [];
   pending: string;
 
-  constructor(list: Tokens.List, source: string, tail: HTMLElement) {
+  constructor(list: Tokens.List, source: string, place: Place) {
     const { root } = listShell(list);
     this.#root = root;
     this.#ordered = list.ordered;
     this.pending = source;
-    tail.replaceChildren(root);
+    place(root);
     this.#take(list, source);
   }
 
@@ -445,9 +555,9 @@ class GrownList implements Grown {
     return this.pending;
   }
 
-  finish(): Node[] {
+  finish(): HTMLElement {
     this.#open.length = 0;
-    return [this.#root];
+    return this.#root;
   }
 
   #take(list: Tokens.List, source: string): void {
@@ -472,13 +582,13 @@ class GrownTable implements Grown {
   #open: HTMLElement[] = [];
   pending = '';
 
-  constructor(table: Tokens.Table, source: string, tail: HTMLElement) {
+  constructor(table: Tokens.Table, source: string, place: Place) {
     const { root, body } = tableShell(table);
     this.#root = root;
     this.#body = body;
     const lines = source.slice(source.indexOf(table.raw)).split('\n');
     this.#head = lines.slice(0, 2).join('\n') + '\n';
-    tail.replaceChildren(root);
+    place(root);
     this.#take(table, lines.slice(2).join('\n'));
   }
 
@@ -496,9 +606,9 @@ class GrownTable implements Grown {
     return this.pending;
   }
 
-  finish(): Node[] {
+  finish(): HTMLElement {
     this.#open = [];
-    return [this.#root];
+    return this.#root;
   }
 
   #show(table: Tokens.Table): HTMLElement[] {
@@ -520,6 +630,9 @@ class GrownTable implements Grown {
 function firstOpen(tokens: Token[]): number {
   const last = lastBlock(tokens);
   const token = tokens[last];
+  // The title of a definition may stand in the line after it.
+  const titled = token?.type === 'paragraph' || (token as Tokens.Code | undefined)?.codeBlockStyle === 'indented';
+  if (titled && tokens[last - 1]?.type === 'def' && !endsBlank(tokens[last - 1])) return last - 1;
   // A formula over several lines reads as other blocks until it is closed.
   const math = tokens.findIndex((token, at) => at < last && token.type === 'paragraph' && opensMath(token.raw, rawFrom(tokens, at)));
   if (math !== -1) return math;
@@ -546,6 +659,11 @@ function positionOf(tokens: readonly { raw: string }[], index: number, source: s
   return from;
 }
 
+/** Whether a blank line comes after `token`. */
+function endsBlank(token: Token | undefined): boolean {
+  return token?.type === 'space' || /\n[ \t]*\n$/.test(token?.raw ?? '');
+}
+
 /** The source of all tokens from `index` on. */
 function rawFrom(tokens: readonly Token[], index: number): string {
   return tokens.slice(index).map(({ raw }) => raw).join('');
@@ -570,6 +688,8 @@ function lastBlock(tokens: Token[]): number {
  */
 function mayFreezeBefore(tokens: Token[], last: number): boolean {
   if (last === tokens.length) return true;
+  // A line that is not over may yet go on the paragraph before it: `___` and `___ so`.
+  if (!rawFrom(tokens, last).endsWith('\n') && !endsBlank(tokens[last - 1])) return false;
   const before = tokens[lastBlock(tokens.slice(0, last))];
   if (before?.type !== 'list' && before?.type !== 'blockquote') return true;
   const raw = tokens[last]?.raw ?? '';
@@ -582,8 +702,13 @@ function isClosed(raw: string, marker: string): boolean {
   return lines.length > 1 && last.length >= marker.length && last === (marker[0] ?? '`').repeat(last.length);
 }
 
+/** `text` with its lines ended by `\n`, and without the letter that no text has. */
+function normalLines(text: string): string {
+  return text.replace(/\r\n?/g, '\n').replaceAll('\0', '\ufffd');
+}
+
 /** A whole text at once. */
 export function renderMarkdown(text: string): Node[] {
-  return renderBlocks(lexBlocks(text).tokens);
+  return renderBlocks(lexBlocks(normalLines(text)).tokens);
 }
 

@@ -107,6 +107,9 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
               text(
                 `# Heading one\n\n${wide}\n\n\`\`\`\n${wide}${wide}\n\`\`\`\n\n| ${'column | '.repeat(14)}\n|${' --- |'.repeat(14)}\n| ${'some longer cell | '.repeat(14)}\n\n- a\n  - b\n    - c\n      1. d\n\n<script>alert(1)</script>\n\nעברית וגם English — 日本語のテキスト — 🙂👩‍👩‍👧`,
               ),
+              text(
+                'Energy is $E = mc^2$[^1], a sum \\(\\sum_{i=1}^n i^2\\), and it costs $5 to $10:\n\n\\[\n\\int_0^\\infty e^{-x^2}\\,dx = \\frac{\\sqrt{\\pi}}{2}\n\\]\n\n| name | value |\n| --- | --- |\n| $\\alpha_1$ | one<br>two |\n\n結果は**「成功」**です。见 https://example.org/docs（说明），大约3~5天。\n\n[^1]: At rest, says *everybody*.\n',
+              ),
               call('run', { command: 'rm \u202efdp.exe\u202c notes && echo "done"', cwd: '/home/ana/project' }, { state: 'failed', error: 'exit code 1' }),
               { type: 'file', url: 'data:,', mediaType: 'application/pdf', filename: 'report.pdf' },
               { type: 'source', kind: 'url', id: 's', url: 'https://example.org/a', title: 'A source', mediaType: null, filename: null },
