@@ -171,14 +171,14 @@ impl Hub {
             }
             return Ok(());
         }
-        let state = SessionState::from_stored(&row.state);
+        let state = SessionState::from_stored(&row.head.state);
         let asked = waits.and_then(Outbox::title).map(str::to_owned);
         let said = waits.and_then(Outbox::first_text).and_then(title_from);
         let summary = SessionSummary {
-            title: asked.or(row.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
-            created_at: row.created_at,
-            last_activity_at: row.last_activity,
-            preview: row.preview,
+            title: asked.or(row.head.title).or(said).unwrap_or_else(|| UNTITLED.to_owned()),
+            created_at: row.head.created_at,
+            last_activity_at: row.head.last_activity,
+            preview: row.head.preview,
             state,
             unread,
             pending_approvals: u32::from(state == SessionState::Approval),

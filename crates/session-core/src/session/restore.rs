@@ -109,18 +109,6 @@ impl Session {
                 Ok(Some((row, state, requests, entries, draft, unread)))
             })?
             .ok_or(EngineError::UnknownSession)?;
-        let head = SessionHead {
-            title: row.title,
-            created_at: row.created_at,
-            last_activity: row.last_activity,
-            preview: row.preview,
-            state: row.state,
-            offset: row.offset,
-            synced_at: row.synced_at,
-            closed: row.closed,
-            notice: row.notice,
-            remote: row.remote,
-        };
         Ok(Self {
             shared: Arc::clone(shared),
             id: id.to_owned(),
@@ -130,9 +118,9 @@ impl Session {
             key: row.key,
             settled: Some(requests),
             parent: row.parent,
-            line: Line::new(head.closed, head.synced_at.clone()),
-            last_failed: head.state == SessionState::Failed.as_str(),
-            head,
+            line: Line::new(row.head.closed, row.head.synced_at.clone()),
+            last_failed: row.head.state == SessionState::Failed.as_str(),
+            head: row.head,
             outbox: Outbox::restore(entries),
             draft: draft.map(|(text, saved_at)| Draft { text, saved_at }),
             unread,

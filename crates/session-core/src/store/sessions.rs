@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::SessionHead;
+
 /// The database's own number of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey(pub(crate) i64);
@@ -11,16 +13,7 @@ pub(crate) struct SessionKey(pub(crate) i64);
 pub(crate) struct SessionRow {
     pub(crate) key: SessionKey,
     pub(crate) id: String,
-    pub(crate) title: Option<String>,
-    pub(crate) created_at: Option<String>,
-    pub(crate) last_activity: Option<String>,
-    pub(crate) preview: Option<String>,
-    pub(crate) state: String,
-    pub(crate) offset: Option<String>,
-    pub(crate) synced_at: Option<String>,
-    pub(crate) closed: bool,
-    pub(crate) notice: Option<String>,
-    pub(crate) remote: bool,
+    pub(crate) head: SessionHead,
     pub(crate) deleted: bool,
     pub(crate) read_position: u64,
     pub(crate) commits: u64,
@@ -36,16 +29,18 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
         key: SessionKey(row.get(0)?),
         id: row.get(1)?,
-        title: row.get(2)?,
-        created_at: row.get(3)?,
-        last_activity: row.get(4)?,
-        preview: row.get(5)?,
-        state: row.get(6)?,
-        offset: row.get(7)?,
-        synced_at: row.get(8)?,
-        closed: row.get(9)?,
-        notice: row.get(10)?,
-        remote: row.get(11)?,
+        head: SessionHead {
+            title: row.get(2)?,
+            created_at: row.get(3)?,
+            last_activity: row.get(4)?,
+            preview: row.get(5)?,
+            state: row.get(6)?,
+            offset: row.get(7)?,
+            synced_at: row.get(8)?,
+            closed: row.get(9)?,
+            notice: row.get(10)?,
+            remote: row.get(11)?,
+        },
         deleted: row.get(12)?,
         read_position: u64::try_from(row.get::<_, i64>(13)?).unwrap_or(0),
         commits: u64::try_from(row.get::<_, i64>(14)?).unwrap_or(0),
