@@ -10,10 +10,11 @@ use reqwest::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
-use session_protocol::{Message, Role, ToolCallPart};
+use session_protocol::{Dialect, Message, Role, ToolCallPart, authority::chunk_kind};
 
 use super::{
-    Agent, RunRequest,
+    Agent, RunRequest, lenient,
+    lines::Event,
     reading::{Reading, Unreadable},
 };
 use crate::{
@@ -71,12 +72,16 @@ impl Agent for Webhook {
         let mut reading = Reading::new(response, &self.limits, out.clone());
         let mut sent = 0_u64;
         loop {
-            let chunks = match reading.next().await {
-                Ok(Some(chunks)) => chunks,
+            let events = match reading.next().await {
+                Ok(Some(events)) => events,
                 Ok(None) => break,
                 Err(error) => return unreadable(error),
             };
-            for chunk in chunks {
+            for event in events {
+                let chunk = match chunk_of(event) {
+                    Ok(chunk) => chunk,
+                    Err(said) => return RunEnd::failed("agent_error", said),
+                };
                 sent += 1;
                 if out.emit_text(chunk).await.is_err() {
                     return RunEnd::Finished;
@@ -97,6 +102,26 @@ impl Agent for Webhook {
         }
         RunEnd::Finished
     }
+}
+
+/// The chunk that an event brings, or what the agent's error says. A chunk with a type is one of a dialect, which may have
+/// errors of its own; without, it is an error when it is about one.
+fn chunk_of(event: Event) -> Result<String, String> {
+    let is_typed = |text: &str| {
+        chunk_kind(text).is_some_and(|kind| Dialect::of(&kind).is_some() || kind == "error")
+    };
+    let error = match event {
+        Event::Chunk(chunk) if chunk_kind(&chunk).is_some_and(|kind| !kind.is_empty()) => {
+            return Ok(chunk);
+        }
+        Event::Error(chunk) if is_typed(&chunk) => return Ok(chunk),
+        Event::Chunk(chunk) => match lenient::parse(&chunk).as_ref().and_then(lenient::error_in) {
+            Some(error) => error,
+            None => return Ok(chunk),
+        },
+        Event::Error(said) => Value::String(said),
+    };
+    Err(lenient::said(&error).unwrap_or_else(|| "The agent reported an error.".to_owned()))
 }
 
 fn unreadable(error: Unreadable) -> RunEnd {
