@@ -380,16 +380,12 @@ impl<'a> Step<'a> {
     /// Makes reasoning of the text at the end: it turned out to be a thought.
     pub(crate) fn rethink(&mut self) {
         let mut at = self.part_count();
-        while let Some(part) = at.checked_sub(1) {
-            match &mut self.fold.message.parts[part] {
-                Part::Text { text } => {
-                    let text = std::mem::take(text);
-                    self.fold.message.parts[part] = Part::Reasoning { text };
-                    self.tracker.set_part(&self.fold.message.id, part);
-                }
-                Part::Reasoning { .. } => {}
-                _ => break,
-            }
+        while let Some(part) = at.checked_sub(1)
+            && let Part::Text { text } = &mut self.fold.message.parts[part]
+        {
+            let text = std::mem::take(text);
+            self.fold.message.parts[part] = Part::Reasoning { text };
+            self.tracker.set_part(&self.fold.message.id, part);
             at = part;
         }
         self.fold.scratch.texts.retain(|segment| segment.part < at);

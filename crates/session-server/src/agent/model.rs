@@ -236,6 +236,8 @@ async fn listen(
     writer: &mut Writer,
 ) -> Result<(Turn, Vec<Option<String>>, Complete), Broken> {
     let mut turn = Turn::default();
+    // Where the text since the last reasoning begins.
+    let mut since = 0;
     let mut ids: Vec<Option<String>> = Vec::new();
     while let Some(pieces) = answer.next().await? {
         for piece in pieces {
@@ -248,10 +250,11 @@ async fn listen(
                 Piece::Reasoning(delta) => {
                     spend(room, delta.len())?;
                     turn.reasoning.push_str(&delta);
+                    since = turn.text.len();
                     writer.reasoning(&delta).await?;
                 }
                 Piece::Rethought => {
-                    turn.reasoning.push_str(&std::mem::take(&mut turn.text));
+                    turn.reasoning.push_str(&turn.text.split_off(since));
                     writer.rethink().await?;
                 }
                 Piece::Call(CallNews::Begins { place, name }) => {

@@ -33,7 +33,7 @@ impl Failure {
 pub(crate) enum Piece {
     Text(String),
     Reasoning(String),
-    /// All text of this answer so far was reasoning.
+    /// All text of this answer so far, since the last reasoning, was reasoning.
     Rethought,
     Call(CallNews),
 }
@@ -343,9 +343,6 @@ impl Pieces {
         let text = lenient::whole(text, &mut self.halves[1]);
         if text.is_empty() {
             return;
-        }
-        if !text.trim().is_empty() {
-            self.thoughts.is_told();
         }
         self.out.push(Piece::Reasoning(text));
     }

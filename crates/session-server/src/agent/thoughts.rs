@@ -3,8 +3,8 @@
 //! A tag at the beginning of an answer, or behind another thought, opens a thought at once. One in the middle opens one
 //! only at the beginning of a line, outside of code, and when it is closed later: it is held until then, because a model may
 //! talk about tags. Some templates give the model the opening tag, so that an answer begins inside a thought and only the
-//! closing tag is seen. Then what was said before it was a thought ([`Said::Rethought`]), unless the tag stands in code or
-//! inside of a sentence.
+//! closing tag is seen; some models think again in the middle without a tag that opens. Then what was said since the last
+//! thought was one ([`Said::Rethought`]), unless the tag stands in code or inside of a sentence.
 
 /// Opening and closing tags. Letters may be small or capital.
 const TAGS: [(&str, &str); 7] = [
@@ -24,7 +24,7 @@ const MAX_HELD: usize = 256 << 10;
 pub(crate) enum Said {
     Text(String),
     Thought(String),
-    /// All text of the answer so far was a thought.
+    /// All text since the last thought, or of the answer so far, was a thought.
     Rethought,
 }
 
@@ -52,8 +52,6 @@ pub(crate) struct Thoughts {
     space: String,
     /// A thought was before: spaces behind it are its own.
     thought: bool,
-    /// The reasoning of this answer comes by itself.
-    is_told: bool,
     /// Opening tags that are text, whose closing tags are text, too.
     spoken: usize,
     prose: Prose,
@@ -86,11 +84,6 @@ impl Thoughts {
         if !matches!(self.mode, Mode::Thought(..)) {
             add(out, Said::Text(space));
         }
-    }
-
-    /// The reasoning of this answer comes by itself: nothing that is said is a thought without a beginning.
-    pub(crate) fn is_told(&mut self) {
-        self.is_told = true;
     }
 
     fn letter(&mut self, c: char, out: &mut Vec<Said>) {
@@ -175,7 +168,7 @@ impl Thoughts {
                 self.mode = Mode::Text;
                 self.release(out);
             }
-            Mode::Text if !self.thought && !self.is_told && !self.prose.is_code() => {
+            Mode::Text if !self.prose.is_code() => {
                 if self.prose.is_in_sentence() {
                     self.mode = Mode::Stray(std::mem::take(&mut self.tag));
                     return;
@@ -395,7 +388,9 @@ mod tests {
         says("Count twice.</think>Seven.", "Seven.", "Count twice.");
         says("So, seven. </think>\nSeven.", "Seven.", "So, seven.");
         says("</think>\n\nSeven.", "Seven.", "");
-        says("a\n</think>\nb\n</think>\nc", "b\n</think>\nc", "a");
+        says("a\n</think>\nb\n</think>\nc", "c", "ab");
+        says("<think>a</think>b\n</think>\n\nc", "c", "ab");
+        says("<think>a</think>Use </think> to close.", "Use </think> to close.", "a");
     }
 
     #[test]

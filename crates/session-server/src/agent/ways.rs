@@ -61,6 +61,7 @@ pub(crate) fn after(status: u16, text: &str, model: &str, sent: Sent, tried: &Wa
     let text = text.to_lowercase();
     let model = model.to_lowercase();
     let text = if model.len() > 3 { text.replace(&model, "") } else { text };
+    let text = text.replace("upstream", "");
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let tools = says(&["tool", "function call", "function_call", "function-call", "functions"]);
     let may = match status {
@@ -298,6 +299,18 @@ mod tests {
                 r#"{"error":{"message":"invalid type: null, expected a string: messages[1].content"}}"#,
                 Some(Way::EmptyText),
             ),
+            (400, r#"{"error":"invalid message content type: <nil>"}"#, Some(Way::EmptyText)),
+            (
+                400,
+                r#"{"error":"Invalid 'content': 'content' field must be a string or an array of objects."}"#,
+                Some(Way::EmptyText),
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Upstream request failed: The reasoning_content in the thinking mode must be passed back to the API."}}"#,
+                Some(Way::AllReasoning),
+            ),
+            (400, r#"{"error":{"message":"Upstream request failed"}}"#, None),
             (404, r#"{"error":{"message":"The model does not exist"}}"#, None),
             (404, r#"{"error":{"message":"model toolace-8b not found"}}"#, None),
             (400, r#"{"error":{"message":"the prompt is longer than the window"}}"#, None),

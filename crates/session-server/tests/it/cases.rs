@@ -19,7 +19,7 @@ use axum::{
 use futures::StreamExt;
 use serde_json::{Value, json};
 use session_protocol::materialize;
-use session_server::ModelConfig;
+use session_server::{BoxFuture, ModelConfig, ModelSettings};
 
 use crate::rig::Rig;
 
@@ -35,7 +35,12 @@ pub struct Case {
     /// Status, content type and body of each answer; the last one again and again.
     pub replies: Vec<(u16, String, Vec<u8>)>,
     pub expect: Value,
+    /// Bytes of the pieces that bodies come in, one play each; 0 is whole.
+    pub cuts: &'static [usize],
 }
+
+/// How cases from files are cut.
+const CUTS: &[usize] = &[0, 3, 1];
 
 /// What became of a case.
 pub struct Seen {
@@ -148,38 +153,73 @@ async fn endpoint(case: &Case, state: &Arc<Mutex<State>>) -> String {
     format!("http://{address}")
 }
 
-/// Plays a case at every cut and looks at what a person sees. Gives what became of it uncut.
-pub async fn play(case: &Case, is_model: bool) -> Seen {
-    let state = Arc::new(Mutex::new(State::default()));
-    let origin = endpoint(case, &state).await;
-    let base_url = format!("{origin}/v1").parse().unwrap();
-    let rig = Rig::with(|server| {
-        let model = ModelConfig { base_url, model: "m1".to_owned(), api_key: None };
-        server.agents.model = Some(Arc::new(model));
-    })
-    .await;
-    let mut first = None;
-    for cut in [0, 3, 1] {
-        *state.lock().unwrap() = State { cut, ..State::default() };
-        let agent = if is_model { "builtin:model".to_owned() } else { format!("{origin}/agent") };
-        let talk = rig.session(&agent).await;
-        for (n, say) in case.say.iter().enumerate() {
-            talk.send(say).await;
-            talk.until(&case.name, |log| log.ended() > n && log.rests()).await;
-        }
-        let items = talk.items().await;
-        let session = serde_json::to_value(materialize(&items)).unwrap();
-        let seen = Seen { session, asked: state.lock().unwrap().asked.clone() };
-        let wrong = wrong(case, &seen);
-        assert!(
-            wrong.is_empty(),
-            "{}, cut {cut}: {wrong:#?}\n{:#}",
-            case.name,
-            seen.session["messages"]
-        );
-        first.get_or_insert(seen);
+/// The model agent's settings, which change from case to case.
+struct Settings(Mutex<ModelConfig>);
+
+impl ModelSettings for Settings {
+    fn load(&self) -> BoxFuture<'_, Result<ModelConfig, String>> {
+        let config = self.0.lock().unwrap().clone();
+        Box::pin(async { Ok(config) })
     }
-    first.unwrap()
+}
+
+/// A server on which cases are played, one after the other.
+pub struct Stage {
+    rig: Rig,
+    settings: Arc<Settings>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let base_url = "http://127.0.0.1:9/v1".parse().unwrap();
+        let config = ModelConfig { base_url, model: "m1".to_owned(), api_key: None };
+        let settings = Arc::new(Settings(Mutex::new(config)));
+        let model = Arc::clone(&settings);
+        let rig = Rig::with(|server| server.agents.model = Some(model)).await;
+        Self { rig, settings }
+    }
+
+    /// Plays a case with the model agent.
+    pub async fn model(&self, case: Case) -> Seen {
+        self.play(&case, true).await
+    }
+
+    /// Plays a case with the model agent and an endpoint that refuses.
+    pub async fn guarded(&self, guards: &[Guard], mut case: Case) -> Seen {
+        case.guards = guards.to_vec();
+        self.play(&case, true).await
+    }
+
+    /// Plays a case with an agent behind a URL.
+    pub async fn webhook(&self, case: Case) -> Seen {
+        self.play(&case, false).await
+    }
+
+    /// Plays a case at every cut and looks at what a person sees. Gives what became of it uncut.
+    async fn play(&self, case: &Case, is_model: bool) -> Seen {
+        let state = Arc::new(Mutex::new(State::default()));
+        let origin = endpoint(case, &state).await;
+        self.settings.0.lock().unwrap().base_url = format!("{origin}/v1").parse().unwrap();
+        let mut first = None;
+        for cut in case.cuts.iter().copied() {
+            *state.lock().unwrap() = State { cut, ..State::default() };
+            let agent =
+                if is_model { "builtin:model".to_owned() } else { format!("{origin}/agent") };
+            let talk = self.rig.session(&agent).await;
+            for (n, say) in case.say.iter().enumerate() {
+                talk.send(say).await;
+                talk.until(&case.name, |log| log.ended() > n && log.rests()).await;
+            }
+            let items = talk.items().await;
+            let session = serde_json::to_value(materialize(&items)).unwrap();
+            let seen = Seen { session, asked: state.lock().unwrap().asked.clone() };
+            let wrong = wrong(case, &seen);
+            let messages = &seen.session["messages"];
+            assert!(wrong.is_empty(), "{}, cut {cut}: {wrong:#?}\n{messages:#}", case.name);
+            first.get_or_insert(seen);
+        }
+        first.unwrap()
+    }
 }
 
 /// The part's text, however it is called.
@@ -291,6 +331,7 @@ fn name(folder: &Path) -> String {
 
 #[tokio::test]
 async fn what_models_were_seen_to_send_is_read() {
+    let stage = Stage::new().await;
     for folder in folders("model") {
         let case = read(&folder, "case.json");
         let replies = case["replies"].as_array().unwrap().iter().map(|reply| {
@@ -304,13 +345,15 @@ async fn what_models_were_seen_to_send_is_read() {
             guards: words(&case["guards"]).map(guard).collect(),
             replies: replies.collect(),
             expect: read(&folder, "expect.json"),
+            cuts: CUTS,
         };
-        play(&case, true).await;
+        stage.model(case).await;
     }
 }
 
 #[tokio::test]
 async fn what_agents_were_seen_to_send_is_read() {
+    let stage = Stage::new().await;
     for folder in folders("webhook") {
         let kind = read(&folder, "case.json")["type"].as_str().unwrap().to_owned();
         let case = Case {
@@ -319,7 +362,8 @@ async fn what_agents_were_seen_to_send_is_read() {
             guards: Vec::new(),
             replies: vec![(200, kind, std::fs::read(folder.join("answer.sse")).unwrap())],
             expect: read(&folder, "expect.json"),
+            cuts: CUTS,
         };
-        play(&case, false).await;
+        stage.webhook(case).await;
     }
 }

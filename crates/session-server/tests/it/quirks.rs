@@ -4,8 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::cases::{
-    Case, Guard, Seen, alternate, no_stream_options, no_tools, play, reasoning_echo,
-    thought_signature,
+    Case, Guard, Stage, alternate, no_stream_options, no_tools, reasoning_echo, thought_signature,
 };
 
 const SSE: &str = "text/event-stream";
@@ -22,6 +21,7 @@ fn case(name: &str, replies: Vec<(u16, &str, String)>, expect: Value) -> Case {
         guards: Vec::new(),
         replies: replies.collect(),
         expect,
+        cuts: &[0, 1],
     }
 }
 
@@ -61,19 +61,6 @@ fn body(kind: &'static str, body: impl Into<String>) -> (u16, &'static str, Stri
     (200, kind, body.into())
 }
 
-async fn model(case: Case) -> Seen {
-    play(&case, true).await
-}
-
-async fn guarded(guards: &[Guard], mut case: Case) -> Seen {
-    case.guards = guards.to_vec();
-    play(&case, true).await
-}
-
-async fn webhook(case: Case) -> Seen {
-    play(&case, false).await
-}
-
 const TOKYO: &str = r#"{"zone":"Asia/Tokyo"}"#;
 
 fn in_tokyo() -> Value {
@@ -82,12 +69,13 @@ fn in_tokyo() -> Value {
 
 #[tokio::test]
 async fn an_odd_field_costs_only_itself() {
+    let stage = Stage::new().await;
     let odd = [
         ("a number as content", json!({"content": 7}), "7Hi."),
         (
             "content of parts",
             json!({"content": ["a", {"type": "text", "text": "b"}, {"type": "image_url", "image_url": {"url": "x"}}, null, 3]}),
-            "abHi.",
+            "ab3Hi.",
         ),
         ("a part as content", json!({"content": {"type": "text", "text": {"value": "a"}}}), "aHi."),
         (
@@ -106,7 +94,6 @@ async fn an_odd_field_costs_only_itself() {
             json!({"content": "a", "reasoning": {"effort": 3}, "reasoning_content": 4}),
             "aHi.",
         ),
-        ("half a character", json!({"content": "a"}), "aHi."),
     ];
     for (name, odd, text) in odd {
         let case = case(
@@ -114,7 +101,7 @@ async fn an_odd_field_costs_only_itself() {
             vec![stream(&[delta(&odd), say("Hi."), end("stop")])],
             json!({"text": text, "error": null}),
         );
-        model(case).await;
+        stage.model(case).await;
     }
     let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
     for (name, text) in [
@@ -127,19 +114,21 @@ async fn an_odd_field_costs_only_itself() {
         ("words between", format!("data: {}\n\ndata: ping\n\nkeep-alive\n\ndata: {}\n\n", say("Hi."), end("stop"))),
         ("choices of another number", format!("data: {}\n\ndata: {}\n\ndata: {}\n\n", chunk(&json!({"index": 1, "delta": {"content": "Hi."}})), chunk(&json!({"index": 2, "delta": {"content": "other"}})), chunk(&json!({"index": 1, "finish_reason": "stop"})))),
     ] {
-        model(case(name, vec![body(SSE, text)], json!({"text": "Hi.", "error": null}))).await;
+        stage.model(case(name, vec![body(SSE, text)], json!({"text": "Hi.", "error": null}))).await;
     }
     let halves = "data: {\"choices\":[{\"delta\":{\"content\":\"a\\ud83d\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"\\ude00b\\ud83d\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"\\udc00\\udc00c\"},\"finish_reason\":\"stop\"}]}\n\n";
-    model(case(
-        "halves of characters",
-        vec![body(SSE, halves)],
-        json!({"text": "a😀b🐀\u{fffd}c", "error": null}),
-    ))
-    .await;
+    stage
+        .model(case(
+            "halves of characters",
+            vec![body(SSE, halves)],
+            json!({"text": "a😀b🐀\u{fffd}c", "error": null}),
+        ))
+        .await;
 }
 
 #[tokio::test]
 async fn an_answer_is_read_however_it_is_framed() {
+    let stage = Stage::new().await;
     let (a, b, c) = (say("One "), say("two."), end("stop"));
     let whole = json!({"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "One two."}, "finish_reason": "stop"}]});
     for (name, kind, text) in [
@@ -202,12 +191,15 @@ async fn an_answer_is_read_however_it_is_framed() {
             format!("data: {}\n\ndata: {c}\n\n", chunk(&json!({"text": "One two."}))),
         ),
     ] {
-        model(case(name, vec![body(kind, text)], json!({"text": "One two.", "error": null}))).await;
+        stage
+            .model(case(name, vec![body(kind, text)], json!({"text": "One two.", "error": null})))
+            .await;
     }
 }
 
 #[tokio::test]
 async fn an_error_in_any_shape_ends_the_answer_with_its_words() {
+    let stage = Stage::new().await;
     let half = format!("data: {}\n\n", say("Half "));
     let ended = format!("{half}data: {}\n\n", end("stop"));
     for (name, text) in [
@@ -309,7 +301,7 @@ async fn an_error_in_any_shape_ends_the_answer_with_its_words() {
             ),
         ),
     ] {
-        model(case(name, vec![body(SSE, text)], json!({"error_has": "no window"}))).await;
+        stage.model(case(name, vec![body(SSE, text)], json!({"error_has": "no window"}))).await;
     }
     for (name, text) in [
         ("JSON with status 200", r#"{"error":{"message":"no window"}}"#),
@@ -319,7 +311,7 @@ async fn an_error_in_any_shape_ends_the_answer_with_its_words() {
         ("a list", r#"[{"error":{"message":"no window"}}]"#),
         ("errors", r#"{"errors":[{"message":"no window"}]}"#),
     ] {
-        model(case(name, vec![body(JSON, text)], json!({"error_has": "no window"}))).await;
+        stage.model(case(name, vec![body(JSON, text)], json!({"error_has": "no window"}))).await;
     }
     for (name, text) in [
         ("[DONE] in a text", format!("{half}data: [DONE]\n\n")),
@@ -348,13 +340,15 @@ async fn an_error_in_any_shape_ends_the_answer_with_its_words() {
             ),
         ),
     ] {
-        model(case(name, vec![body(SSE, text)], json!({"error_has": "", "no_approval": true})))
+        stage
+            .model(case(name, vec![body(SSE, text)], json!({"error_has": "", "no_approval": true})))
             .await;
     }
 }
 
 #[tokio::test]
 async fn what_says_that_there_is_no_error_is_none() {
+    let stage = Stage::new().await;
     for (name, more) in [
         ("null", json!({"error": null})),
         ("empty", json!({"error": ""})),
@@ -372,12 +366,13 @@ async fn what_says_that_there_is_no_error_is_none() {
             vec![stream(&[hi, end("stop"), more])],
             json!({"text": "Hi.", "error": null}),
         );
-        model(case).await;
+        stage.model(case).await;
     }
 }
 
 #[tokio::test]
 async fn half_a_call_is_never_asked_for_and_never_runs() {
+    let stage = Stage::new().await;
     let whole = json!({"title": "a", "text": "b"});
     for (name, arguments, reason) in [
         ("no arguments", "", "length"),
@@ -392,7 +387,7 @@ async fn half_a_call_is_never_asked_for_and_never_runs() {
             end("tool_calls"),
         ]);
         let expect = json!({"text": "Again.", "no_approval": true, "error": null, "requests": 2});
-        let seen = model(case(name, vec![cut, told("Again.")], expect)).await;
+        let seen = stage.model(case(name, vec![cut, told("Again.")], expect)).await;
         let told = seen.asked[1]["messages"][2]["content"].as_str().unwrap();
         assert!(told.contains("cut off"), "{told}");
     }
@@ -401,22 +396,24 @@ async fn half_a_call_is_never_asked_for_and_never_runs() {
         call(&json!(0), &json!("x"), "save_note", &json!(whole.to_string())),
         end("length"),
     ]);
-    model(case("a whole one", vec![cut], json!({"asks_for": ["save_note", whole]}))).await;
+    stage.model(case("a whole one", vec![cut], json!({"asks_for": ["save_note", whole]}))).await;
     // Half of the arguments behind a usual reason is an error that the model is told.
     let half = stream(&[
         call(&json!(0), &json!("x"), "save_note", &json!("{\"title\":")),
         end("tool_calls"),
     ]);
-    model(case(
-        "broken",
-        vec![half, told("Again.")],
-        json!({"text": "Again.", "no_approval": true}),
-    ))
-    .await;
+    stage
+        .model(case(
+            "broken",
+            vec![half, told("Again.")],
+            json!({"text": "Again.", "no_approval": true}),
+        ))
+        .await;
 }
 
 #[tokio::test]
 async fn arguments_mean_what_they_can_only_mean() {
+    let stage = Stage::new().await;
     for (name, arguments, input) in [
         ("null", json!("null"), json!({})),
         ("nothing", json!(""), json!({})),
@@ -430,7 +427,7 @@ async fn arguments_mean_what_they_can_only_mean() {
             stream(&[call(&json!(0), &json!("x"), "current_time", &arguments), end("tool_calls")]);
         let expect =
             json!({"tools": [["current_time", input, "done"]], "text": "Told.", "error": null});
-        let seen = model(case(name, vec![asked, told("Told.")], expect)).await;
+        let seen = stage.model(case(name, vec![asked, told("Told.")], expect)).await;
         let sent = seen.asked[1]["messages"][1]["tool_calls"][0]["function"]["arguments"]
             .as_str()
             .unwrap();
@@ -440,6 +437,7 @@ async fn arguments_mean_what_they_can_only_mean() {
 
 #[tokio::test]
 async fn ids_of_calls_are_unique_in_the_session_and_the_models_own_go_back() {
+    let stage = Stage::new().await;
     let once = |id: &Value| {
         stream(&[call(&json!(0), id, "current_time", &json!(TOKYO)), end("tool_calls")])
     };
@@ -451,7 +449,7 @@ async fn ids_of_calls_are_unique_in_the_session_and_the_models_own_go_back() {
             json!({"text": "ab", "unique_call_ids_asked": true, "error": null, "requests": 5}),
         );
         case.say.push("Again".to_owned());
-        model(case).await;
+        stage.model(case).await;
     }
     let mut case = case(
         "its own",
@@ -459,7 +457,7 @@ async fn ids_of_calls_are_unique_in_the_session_and_the_models_own_go_back() {
         json!({"text": "ab"}),
     );
     case.say.push("Again".to_owned());
-    let seen = model(case).await;
+    let seen = stage.model(case).await;
     for asked in &seen.asked[1..] {
         assert_eq!(asked["messages"][1]["tool_calls"][0]["id"], "current_time:0");
         assert_eq!(asked["messages"][2]["tool_call_id"], "current_time:0");
@@ -468,6 +466,7 @@ async fn ids_of_calls_are_unique_in_the_session_and_the_models_own_go_back() {
 
 #[tokio::test]
 async fn usage_is_the_last_of_an_answer_and_answers_add_up() {
+    let stage = Stage::new().await;
     let used = |usage: Value| json!({"choices": [], "usage": usage});
     let count = |p: u64, c: u64, t: u64| json!({"promptTokens": p, "completionTokens": c, "totalTokens": t});
     for (name, chunks, want) in [
@@ -555,12 +554,13 @@ async fn usage_is_the_last_of_an_answer_and_answers_add_up() {
             count(3, 2, 5),
         ),
     ] {
-        model(case(
-            name,
-            vec![stream(&chunks)],
-            json!({"text": "a", "usage": want, "error": null}),
-        ))
-        .await;
+        stage
+            .model(case(
+                name,
+                vec![stream(&chunks)],
+                json!({"text": "a", "usage": want, "error": null}),
+            ))
+            .await;
     }
     let usage = used(json!({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}));
     let asked = stream(&[
@@ -570,11 +570,14 @@ async fn usage_is_the_last_of_an_answer_and_answers_add_up() {
         usage.clone(),
     ]);
     let answered = stream(&[say("a"), usage.clone(), end("stop"), usage]);
-    model(case("two answers", vec![asked, answered], json!({"usage": count(20, 2, 22)}))).await;
+    stage
+        .model(case("two answers", vec![asked, answered], json!({"usage": count(20, 2, 22)})))
+        .await;
 }
 
 #[tokio::test]
 async fn thoughts_in_tags_are_reasoning() {
+    let stage = Stage::new().await;
     for (name, parts, text, reasoning) in [
         (
             "cut in the tags",
@@ -614,17 +617,19 @@ async fn thoughts_in_tags_are_reasoning() {
     ] {
         let mut chunks: Vec<Value> = parts.into_iter().map(say).collect();
         chunks.push(end("stop"));
-        model(case(
-            name,
-            vec![stream(&chunks)],
-            json!({"text": text, "reasoning": reasoning, "error": null}),
-        ))
-        .await;
+        stage
+            .model(case(
+                name,
+                vec![stream(&chunks)],
+                json!({"text": text, "reasoning": reasoning, "error": null}),
+            ))
+            .await;
     }
 }
 
 #[tokio::test]
 async fn a_thought_without_an_opening_tag_before_a_call_goes_back_as_a_thought() {
+    let stage = Stage::new().await;
     let asked = stream(&[
         say("I need it."),
         say("\n</think>\n"),
@@ -635,7 +640,7 @@ async fn a_thought_without_an_opening_tag_before_a_call_goes_back_as_a_thought()
         json!({"text": "Noon.", "reasoning": "I need it.", "tools": in_tokyo(), "strip": true});
     let mut case = case("tags", vec![asked, told("Noon."), told("")], expect);
     case.say.push("And?".to_owned());
-    let seen = model(case).await;
+    let seen = stage.model(case).await;
     for asked in &seen.asked[1..] {
         assert_eq!(asked["messages"][1]["content"], "<think>\nI need it.\n</think>\n\n");
     }
@@ -643,6 +648,7 @@ async fn a_thought_without_an_opening_tag_before_a_call_goes_back_as_a_thought()
 
 #[tokio::test]
 async fn reasoning_comes_in_any_field() {
+    let stage = Stage::new().await;
     for (name, thought) in [
         ("DeepSeek", json!({"content": null, "reasoning_content": "Hm."})),
         (
@@ -667,17 +673,19 @@ async fn reasoning_comes_in_any_field() {
         ),
     ] {
         let answer = stream(&[delta(&thought), say("Seven."), end("stop")]);
-        model(case(
-            name,
-            vec![answer],
-            json!({"text": "Seven.", "reasoning": "Hm.", "error": null}),
-        ))
-        .await;
+        stage
+            .model(case(
+                name,
+                vec![answer],
+                json!({"text": "Seven.", "reasoning": "Hm.", "error": null}),
+            ))
+            .await;
     }
 }
 
 #[tokio::test]
 async fn reasoning_goes_back_with_each_call_also_in_the_next_run() {
+    let stage = Stage::new().await;
     let ask = |thought: &str| {
         stream(&[
             delta(&json!({"reasoning_content": thought})),
@@ -693,7 +701,7 @@ async fn reasoning_goes_back_with_each_call_also_in_the_next_run() {
         expect,
     );
     case.say.push("And now?".to_owned());
-    let seen = guarded(&[reasoning_echo, alternate], case).await;
+    let seen = stage.guarded(&[reasoning_echo, alternate], case).await;
     let told: Vec<&Value> = seen.asked[3]["messages"]
         .as_array()
         .unwrap()
@@ -707,16 +715,18 @@ async fn reasoning_goes_back_with_each_call_also_in_the_next_run() {
 
 #[tokio::test]
 async fn an_endpoint_that_wants_reasoning_with_calls_that_had_none_gets_some() {
+    let stage = Stage::new().await;
     let ask =
         stream(&[call(&json!(0), &json!("c"), "current_time", &json!(TOKYO)), end("tool_calls")]);
     let case =
         case("none given", vec![ask, told("Noon.")], json!({"text": "Noon.", "error": null}));
-    let seen = guarded(&[reasoning_echo], case).await;
+    let seen = stage.guarded(&[reasoning_echo], case).await;
     assert_eq!(seen.asked[2]["messages"][1]["reasoning_content"], " ");
 }
 
 #[tokio::test]
 async fn signatures_and_details_go_back_as_they_came() {
+    let stage = Stage::new().await;
     let signature = json!({"google": {"thought_signature": "c2lnbmF0dXJl"}});
     let calls: Vec<Value> = ["a", "b"]
         .map(|id| {
@@ -737,7 +747,7 @@ async fn signatures_and_details_go_back_as_they_came() {
         json!({"text": "ab", "error": null, "requests": 3}),
     );
     gemini.say.push("And?".to_owned());
-    guarded(&[thought_signature], gemini).await;
+    stage.guarded(&[thought_signature], gemini).await;
 
     let details = [
         json!([{"type": "reasoning.text", "text": "I ", "index": 0, "format": "x", "signature": null}]),
@@ -753,7 +763,7 @@ async fn signatures_and_details_go_back_as_they_came() {
         json!({"text": "ab", "reasoning": "I think."}),
     );
     router.say.push("And?".to_owned());
-    let seen = model(router).await;
+    let seen = stage.model(router).await;
     for asked in &seen.asked[1..] {
         assert_eq!(
             asked["messages"][1]["reasoning_details"],
@@ -799,24 +809,27 @@ fn refuses_reasoning(body: &Value) -> Option<(u16, Value)> {
 
 #[tokio::test]
 async fn what_is_refused_is_left_out_and_not_sent_in_the_next_run() {
+    let stage = Stage::new().await;
     let text = json!({"text": "Hi.", "error": null});
     let hi = || vec![told("Hi.")];
     // Each cut is a run of its own: only the first one is refused.
-    let seen = guarded(&[no_tools], case("tools", hi(), text.clone())).await;
+    let seen = stage.guarded(&[no_tools], case("tools", hi(), text.clone())).await;
     assert_eq!(seen.asked.len(), 2);
-    let seen = guarded(&[no_stream_options], case("stream_options", hi(), text.clone())).await;
+    let seen =
+        stage.guarded(&[no_stream_options], case("stream_options", hi(), text.clone())).await;
     assert!(seen.asked[1].get("stream_options").is_none() && seen.asked[1].get("tools").is_some());
-    let seen = guarded(&[no_tools, no_stream_options], case("both", hi(), text.clone())).await;
+    let seen =
+        stage.guarded(&[no_tools, no_stream_options], case("both", hi(), text.clone())).await;
     assert_eq!(seen.asked.len(), 3);
     let whole = body(
         JSON,
         json!({"choices": [{"message": {"content": "Hi."}, "finish_reason": "stop"}]}).to_string(),
     );
-    guarded(&[refuses_streams], case("streams", vec![whole], text.clone())).await;
+    stage.guarded(&[refuses_streams], case("streams", vec![whole], text.clone())).await;
     let mut twice =
         case("tools, in the next run", vec![told("a"), told("b")], json!({"text": "ab"}));
     twice.say.push("And?".to_owned());
-    assert_eq!(guarded(&[no_tools], twice).await.asked.len(), 3);
+    assert_eq!(stage.guarded(&[no_tools], twice).await.asked.len(), 3);
 
     let ask = || {
         stream(&[
@@ -831,25 +844,27 @@ async fn what_is_refused_is_left_out_and_not_sent_in_the_next_run() {
         ("ids", refuses_long_ids),
         ("reasoning", refuses_reasoning),
     ] {
-        guarded(&[guard], case(name, vec![ask(), told("Noon.")], expect.clone())).await;
+        stage.guarded(&[guard], case(name, vec![ask(), told("Noon.")], expect.clone())).await;
     }
     let refusal = (400, JSON, json!({"error": {"message": "the prompt is too long"}}).to_string());
-    model(case(
-        "nothing that was sent",
-        vec![refusal],
-        json!({"error_has": "too long", "requests": 1}),
-    ))
-    .await;
+    stage
+        .model(case(
+            "nothing that was sent",
+            vec![refusal],
+            json!({"error_has": "too long", "requests": 1}),
+        ))
+        .await;
     let refusal = (
         400,
         JSON,
         json!({"error": {"message": "tools and streams are too hot today"}}).to_string(),
     );
-    model(case("whatever is left out", vec![refusal], json!({"error_has": "too hot"}))).await;
+    stage.model(case("whatever is left out", vec![refusal], json!({"error_has": "too hot"}))).await;
 }
 
 #[tokio::test]
 async fn messages_take_turns_whatever_was_said() {
+    let stage = Stage::new().await;
     let refused = || (503, JSON, json!({"error": {"message": "loading model"}}).to_string());
     let mut case = case(
         "two refusals",
@@ -857,13 +872,14 @@ async fn messages_take_turns_whatever_was_said() {
         json!({"text": "Third time.", "last_error": null}),
     );
     case.say = ["First", "Second", "Third"].map(str::to_owned).into();
-    let seen = guarded(&[alternate], case).await;
+    let seen = stage.guarded(&[alternate], case).await;
     let last = seen.asked.last().unwrap();
     assert_eq!(last["messages"], json!([{"role": "user", "content": "First\n\nSecond\n\nThird"}]));
 }
 
 #[tokio::test]
 async fn an_agents_error_without_a_type_is_one() {
+    let stage = Stage::new().await;
     let word = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"Half "}"#;
     for (name, kind, text) in [
         ("a whole body", JSON, r#"{"error":"no window"}"#.to_owned()),
@@ -901,12 +917,13 @@ async fn an_agents_error_without_a_type_is_one() {
             ),
         ),
     ] {
-        webhook(case(name, vec![body(kind, text)], json!({"error_has": "no window"}))).await;
+        stage.webhook(case(name, vec![body(kind, text)], json!({"error_has": "no window"}))).await;
     }
 }
 
 #[tokio::test]
 async fn an_agents_answer_is_read_however_it_is_framed() {
+    let stage = Stage::new().await;
     let chunks = [
         r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"One "}"#,
         r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"two."}"#,
@@ -932,7 +949,8 @@ async fn an_agents_answer_is_read_however_it_is_framed() {
         ),
         ("comments and [DONE] between", SSE, all(": ping\n\ndata: ", "\n\n") + "data: [DONE]\n\n"),
     ] {
-        webhook(case(name, vec![body(kind, text)], json!({"text": "One two.", "error": null})))
+        stage
+            .webhook(case(name, vec![body(kind, text)], json!({"text": "One two.", "error": null})))
             .await;
     }
 }
