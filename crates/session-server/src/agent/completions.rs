@@ -255,31 +255,32 @@ impl Answer {
         }
     }
 
-    /// What was held until the answer was over.
+    /// What was held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an error.
     fn end(&mut self) -> Result<Vec<Piece>, Failure> {
-        if self.reading.rubbish() > 0 {
-            return Err(self.no_answer());
+        let words = self.reading.words().unwrap_or_default();
+        let is_odd = !self.pieces.is_finished() && self.reading.dropped() > 0;
+        if is_odd || (words.starts_with(['{', '[']) && words.to_lowercase().contains("error")) {
+            return Err(no_answer(words));
         }
-        let is_odd = self.reading.dropped() > 0 && !self.pieces.is_finished();
-        self.pieces.finish().map_err(|cut_off| if is_odd { self.no_answer() } else { cut_off })
-    }
-
-    /// The failure of a server that sends no JSON, with its words.
-    fn no_answer(&self) -> Failure {
-        let mut failure = malformed();
-        let words = self.reading.words().map(str::trim).unwrap_or_default();
-        let is_page = words.starts_with('<');
-        if !is_page && !words.is_empty() && self.reading.rubbish() == 0 {
-            failure.message = format!("The model's server sent no answer but this: {words}");
-        }
-        failure.message = failure.message.chars().take(MAX_MESSAGE).collect();
-        failure
+        self.pieces.finish()
     }
 
     /// What else the answer has. To be called when it is complete.
     pub(crate) fn into_complete(self) -> Complete {
         self.pieces.into_complete()
     }
+}
+
+/// The failure of a server that sends no JSON but these words.
+fn no_answer(words: &str) -> Failure {
+    let mut failure = malformed();
+    let words = words.trim();
+    let is_telling = !words.starts_with(['{', '[']) || words.to_lowercase().contains("error");
+    if is_telling && !words.is_empty() && !words.starts_with('<') {
+        let said = format!("The model's server sent no answer but this: {words}");
+        failure.message = said.chars().take(MAX_MESSAGE).collect();
+    }
+    failure
 }
 
 fn unreadable(error: Unreadable) -> Failure {

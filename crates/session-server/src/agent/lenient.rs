@@ -156,7 +156,7 @@ pub(crate) fn said(error: &Value) -> Option<String> {
 }
 
 /// Fields that say what went wrong, the most telling first.
-const SAYING: [&str; 14] = [
+const SAYING: [&str; 16] = [
     "message",
     "msg",
     "detail",
@@ -171,6 +171,8 @@ const SAYING: [&str; 14] = [
     "description",
     "title",
     "text",
+    "error_description",
+    "data",
 ];
 
 fn words(error: &Value, depth: usize) -> Option<String> {

@@ -61,7 +61,6 @@ pub(crate) struct Lines {
     events: Vec<Event>,
     words: Option<String>,
     dropped: u64,
-    rubbish: u64,
     /// `[DONE]` came.
     done: bool,
 }
@@ -81,7 +80,6 @@ impl Lines {
             events: Vec::new(),
             words: None,
             dropped: 0,
-            rubbish: 0,
             done: false,
         }
     }
@@ -138,12 +136,7 @@ impl Lines {
         self.dropped
     }
 
-    /// Those of them that were meant to be one: they have a bracket and do not end, or end wrongly.
-    pub(crate) fn rubbish(&self) -> u64 {
-        self.rubbish
-    }
-
-    /// The first of them, in part.
+    /// The first of them, in part, or the first that has an error in it.
     pub(crate) fn words(&self) -> Option<&str> {
         self.words.as_deref()
     }
@@ -292,14 +285,17 @@ impl Lines {
             self.events.push(Event::Error(text.to_owned()));
             return;
         }
-        self.rubbish += u64::from(text.starts_with(['{', '[']));
         self.drop_words(text);
     }
 
     fn drop_words(&mut self, text: &str) {
         self.dropped += 1;
-        if self.words.is_none() {
-            self.words = Some(text.chars().take(MAX_WORDS).collect());
+        let has_error = |text: &str| text.to_lowercase().contains("error");
+        if self.words.as_ref().is_none_or(|words| !has_error(words)) {
+            let words: String = text.chars().take(MAX_WORDS).collect();
+            if self.words.is_none() || has_error(&words) {
+                self.words = Some(words);
+            }
         }
     }
 }
@@ -542,9 +538,9 @@ mod tests {
     #[test]
     fn what_is_no_json_is_counted_and_its_first_words_are_kept() {
         let (events, lines) = read(b"data: [1\ndata: ]\nstray\ndata: {\"a\":1}\n\n");
-        assert_eq!((events.len(), lines.dropped(), lines.rubbish()), (1, 2, 1));
+        assert_eq!((events.len(), lines.dropped()), (1, 2));
         let (_, lines) = read("data: upstream żółw\n\n{\"half\":".as_bytes());
-        assert_eq!((lines.words(), lines.rubbish()), (Some("upstream żółw"), 1));
+        assert_eq!((lines.words(), lines.dropped()), (Some("upstream żółw"), 2));
     }
 
     #[test]

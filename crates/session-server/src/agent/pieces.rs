@@ -83,7 +83,7 @@ pub(crate) struct Pieces {
     thoughts: Thoughts,
     halves: [Option<u32>; 2],
     /// The number of the choice that is read: the first one's.
-    choice: Option<Value>,
+    choice: Option<u64>,
     /// Words come in deltas; whole messages beside them say the same.
     has_delta: bool,
     /// What was said by whole messages, which may say everything again in each chunk.
@@ -201,8 +201,8 @@ impl Pieces {
 
     fn choice(&mut self, choice: Value, kind: &str) -> Result<(), Failure> {
         let Value::Object(mut choice) = choice else { return Ok(()) };
-        if let Some(number) = choice.shift_remove("index").filter(|number| !number.is_null())
-            && *self.choice.get_or_insert_with(|| number.clone()) != number
+        if let Some(number) = choice.get("index").and_then(Value::as_u64)
+            && *self.choice.get_or_insert(number) != number
         {
             return Ok(()); // another answer to the same question
         }

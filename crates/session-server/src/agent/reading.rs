@@ -130,11 +130,6 @@ impl Reading {
         self.lines.dropped()
     }
 
-    /// Broken JSON so far; see [`Lines::rubbish`].
-    pub(crate) fn rubbish(&self) -> u64 {
-        self.lines.rubbish()
-    }
-
     /// The next bytes to decode.
     async fn slice(&mut self) -> Result<Option<Bytes>, Unreadable> {
         while self.piece.is_empty() {

@@ -104,22 +104,32 @@ impl Agent for Webhook {
     }
 }
 
-/// The chunk that an event brings, or what the agent's error says. A chunk with a type is one of a dialect, which may have
-/// errors of its own; without, it is an error when it is about one.
+/// The chunk that an event brings, or what the agent's error says. A chunk with a type is one of a dialect, which has
+/// errors of its own; without a type, or with one that is a name of errors, it is an error when it is about one.
 fn chunk_of(event: Event) -> Result<String, String> {
-    let is_typed = |text: &str| {
-        chunk_kind(text).is_some_and(|kind| Dialect::of(&kind).is_some() || kind == "error")
+    let (chunk, fails) = match event {
+        Event::Chunk(chunk) => (chunk, false),
+        Event::Error(said) => (said, true),
     };
-    let error = match event {
-        Event::Chunk(chunk) if chunk_kind(&chunk).is_some_and(|kind| !kind.is_empty()) => {
-            return Ok(chunk);
-        }
-        Event::Error(chunk) if is_typed(&chunk) => return Ok(chunk),
-        Event::Chunk(chunk) => match lenient::parse(&chunk).as_ref().and_then(lenient::error_in) {
+    let kind = chunk_kind(&chunk).unwrap_or_default();
+    let is_known = Dialect::of(&kind).is_some();
+    let names_errors = kind.to_lowercase().contains("error") || kind.contains(':');
+    if is_known || (!fails && !kind.is_empty() && !names_errors) {
+        return Ok(chunk);
+    }
+    let value = lenient::parse(&chunk);
+    // The two dialects that call an error so have its words here.
+    let says = |name: &str| value.as_ref().and_then(|chunk| chunk.get(name)).is_some();
+    if kind == "error" && ["errorText", "error", "message"].into_iter().any(says) {
+        return Ok(chunk);
+    }
+    let error = match value {
+        Some(value) if fails => value,
+        Some(value) => match lenient::error_in(&value) {
             Some(error) => error,
             None => return Ok(chunk),
         },
-        Event::Error(said) => Value::String(said),
+        None => Value::String(chunk),
     };
     Err(lenient::said(&error).unwrap_or_else(|| "The agent reported an error.".to_owned()))
 }

@@ -106,12 +106,22 @@ async fn an_odd_field_costs_only_itself() {
     let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
     for (name, text) in [
         ("choices of other kinds", format!("data: {{\"choices\":null}}\n\ndata: {{\"choices\":7}}\n\ndata: {{\"choices\":[null,7]}}\n\ndata: {}\n\ndata: {}\n\n", say("Hi."), end("stop"))),
-        ("a choice without a list", format!("data: {{\"choices\":{{\"delta\":{{\"content\":\"Hi.\"}},\"finish_reason\":\"stop\"}}}}\n\n")),
+        ("a choice without a list", "data: {\"choices\":{\"delta\":{\"content\":\"Hi.\"},\"finish_reason\":\"stop\"}}\n\n".to_owned()),
         ("a delta of text", "data: {\"choices\":[{\"delta\":\"Hi.\",\"finish_reason\":\"stop\"}]}\n\n".to_owned()),
         ("a field nested too deeply", format!("data: {{\"odd\":{deep},\"choices\":[{{\"delta\":{{\"content\":\"Hi.\",\"odd\":{deep}}},\"finish_reason\":\"stop\"}}]}}\n\n")),
         ("numbers that are none", "data: {\"choices\":[{\"logprobs\":NaN,\"delta\":{\"content\":\"Hi.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":-Infinity}}\n\n".to_owned()),
         ("a field twice", "data: {\"choices\":[],\"choices\":[{\"delta\":{\"content\":\"Hi.\"},\"finish_reason\":\"stop\"}]}\n\n".to_owned()),
+        ("a broken chunk", format!("data: {}\n\ndata: {{\"choices\":[{{\"delta\":\n\ndata: {}\n\n", say("Hi."), end("stop"))),
         ("words between", format!("data: {}\n\ndata: ping\n\nkeep-alive\n\ndata: {}\n\n", say("Hi."), end("stop"))),
+        (
+            "odd numbers of the choice",
+            format!(
+                "data: {}\n\ndata: {}\n\ndata: {}\n\n",
+                chunk(&json!({"index": 0, "delta": {"content": "H"}})),
+                chunk(&json!({"index": -1, "delta": {"content": "i"}})),
+                chunk(&json!({"index": "x", "delta": {"content": "."}, "finish_reason": "stop"}))
+            ),
+        ),
         ("choices of another number", format!("data: {}\n\ndata: {}\n\ndata: {}\n\n", chunk(&json!({"index": 1, "delta": {"content": "Hi."}})), chunk(&json!({"index": 2, "delta": {"content": "other"}})), chunk(&json!({"index": 1, "finish_reason": "stop"})))),
     ] {
         stage.model(case(name, vec![body(SSE, text)], json!({"text": "Hi.", "error": null}))).await;
@@ -910,6 +920,21 @@ async fn an_agents_error_without_a_type_is_one() {
             format!("data: {word}\n\ndata: {{\"error\":\"no window\"}}\n\ndata: [DONE]\n\n"),
         ),
         (
+            "a kind of error",
+            JSON,
+            r#"{"type":"authentication_error","message":"no window"}"#.to_owned(),
+        ),
+        (
+            "a problem of HTTP",
+            "application/problem+json",
+            r#"{"type":"about:blank","title":"No","status":401,"detail":"no window"}"#.to_owned(),
+        ),
+        (
+            "an error with details",
+            SSE,
+            "data: {\"type\":\"error\",\"detail\":\"no window\"}\n\n".to_owned(),
+        ),
+        (
             "with a type",
             SSE,
             format!(
@@ -953,4 +978,21 @@ async fn an_agents_answer_is_read_however_it_is_framed() {
             .webhook(case(name, vec![body(kind, text)], json!({"text": "One two.", "error": null})))
             .await;
     }
+}
+
+#[test]
+fn the_table_of_endpoints_names_tests_that_exist() {
+    let text = include_str!("../../../../ARCHITECTURE.md");
+    let table = text.split("<!-- endpoints -->").nth(1).unwrap();
+    let table = table.split("<!-- /endpoints -->").next().unwrap();
+    let sources = [include_str!("quirks.rs"), include_str!("cases.rs")].concat();
+    let mut named = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.contains("`")) {
+        let tests = row.rsplit('|').nth(1).unwrap();
+        for name in tests.split('`').skip(1).step_by(2) {
+            named += 1;
+            assert!(sources.contains(&format!("fn {name}(")), "{name}");
+        }
+    }
+    assert!(named > 15, "{named}");
 }
