@@ -235,7 +235,9 @@ pub(crate) fn error_in(chunk: &Value) -> Option<Value> {
             && ["message", "detail"].iter().any(|name| fields.get(*name).and_then(said).is_some());
         return Some(if more { without_error(fields) } else { error.clone() });
     }
-    let named = [text("object"), text("type"), text("status")].contains(&Some("error"));
+    let names_itself =
+        |name: &str| text(name).is_some_and(|text| text.to_lowercase().ends_with("error"));
+    let named = ["object", "type", "status"].into_iter().any(names_itself);
     let speaks = |names: &[&str]| {
         names.iter().any(|name| {
             fields.get(*name).is_some_and(|value| is_error(value) && said(value).is_some())
