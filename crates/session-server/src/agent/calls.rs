@@ -21,7 +21,7 @@ const MAX_NAME: usize = 256;
 pub(crate) const FUNCTION: &str = "function";
 
 /// A tool call as the model makes it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Call {
     /// The id that the model gave it, which says nothing about other answers.
     pub(crate) id: Option<String>,
@@ -55,7 +55,7 @@ struct Piece {
 }
 
 /// The calls of an answer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Calls {
     list: Vec<Call>,
     last: usize,

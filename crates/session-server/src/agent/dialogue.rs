@@ -24,7 +24,7 @@ use super::{
 use crate::history::{self, History};
 
 /// What a model gave with one answer, as it is kept in the log: opaque to others, by AG-UI's `REASONING_ENCRYPTED_VALUE`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Keepsake {
     /// A digest of the endpoint and the model: nobody else gets it.
     #[serde(rename = "for")]
@@ -39,7 +39,7 @@ pub(crate) struct Keepsake {
 }
 
 /// What a model gave with a call.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeptCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct KeptCall {
 }
 
 /// A call with its result.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ToldCall {
     /// Its id in the session.
     pub(crate) id: String,
@@ -59,7 +59,7 @@ pub(crate) struct ToldCall {
 }
 
 /// A turn of the model.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Turn {
     pub(crate) text: String,
     pub(crate) reasoning: String,
@@ -67,14 +67,14 @@ pub(crate) struct Turn {
     pub(crate) calls: Vec<ToldCall>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Told {
     User(String),
     Assistant(Turn),
 }
 
 /// A conversation.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Dialogue {
     system: String,
     told: Vec<Told>,

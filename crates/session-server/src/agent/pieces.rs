@@ -47,7 +47,7 @@ pub(crate) struct Usage {
 }
 
 /// What a model gave beside its words, for it to get back.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Given {
     /// The field that its reasoning came in, or the opening tag.
     pub(crate) field: Option<String>,
@@ -75,7 +75,7 @@ const GIVEN: [&str; 10] = [
 pub(crate) const TAGS: &str = "<think>";
 
 /// Reads the events of one answer in order.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Pieces {
     /// Bytes of calls and of what is given beside words that an answer may have.
     limit: usize,
@@ -98,7 +98,6 @@ pub(crate) struct Pieces {
 }
 
 /// An answer that is complete, beside its words.
-#[derive(Debug)]
 pub(crate) struct Complete {
     pub(crate) calls: Vec<Call>,
     pub(crate) reason: String,

@@ -28,7 +28,7 @@ pub(crate) enum Said {
     Rethought,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Mode {
     /// Nothing was said, or only a thought.
     #[default]
@@ -43,7 +43,7 @@ enum Mode {
 }
 
 /// The reader of one answer's text. Any split of the text gives the same stretches.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Thoughts {
     mode: Mode,
     /// The beginning of what may be a tag.
