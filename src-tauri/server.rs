@@ -45,6 +45,11 @@ impl Server {
         Ok(Endpoint { base_url: server.base_url(), token: Arc::new(move || Some(token.clone())) })
     }
 
+    /// What the endpoint was seen not to take from the model agent, one sentence each.
+    pub(crate) fn model_findings(&self, base_url: &Url, model: &str) -> Vec<&'static str> {
+        session_server::model_findings(&self.folder, base_url, model)
+    }
+
     /// Stops the server when it runs; what it wrote is on disk.
     pub(crate) async fn stop(&self) {
         if let Some(server) = self.running.lock().await.take() {

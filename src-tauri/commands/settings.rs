@@ -42,11 +42,12 @@ pub(crate) struct ModelCheck {
 pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
     let settings = host.settings.load();
     let no = |message: &str| Ok(ModelCheck { ok: false, message: message.to_owned() });
-    let Ok(mut url) = Url::parse(&settings.model_base_url) else {
+    let Ok(base_url) = Url::parse(&settings.model_base_url) else {
         return no(
             "The model address is not a web address. Write it like http://127.0.0.1:11434/v1.",
         );
     };
+    let mut url = base_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().push("models");
     }
@@ -85,7 +86,10 @@ pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
     if settings.model_name.is_empty() {
         no("The endpoint answers. Now enter the name of one of its models.")
     } else if known || models.is_empty() {
-        Ok(ModelCheck { ok: true, message: "The endpoint answers and is ready.".to_owned() })
+        // What it was seen to refuse, so that nobody wonders what the model does not do.
+        let found = host.server.model_findings(&base_url, &settings.model_name);
+        let ready = std::iter::once("The endpoint answers and is ready.").chain(found);
+        Ok(ModelCheck { ok: true, message: ready.collect::<Vec<_>>().join(" ") })
     } else {
         no("The endpoint answers but has no model of that name. Check the name.")
     }

@@ -16,7 +16,8 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 use session_protocol::{
-    ChangeSet, Message, MessageLoader, Part, Role, SessionFold, StoredMessage, ToolCallPart,
+    ChangeSet, Event, Message, MessageLoader, Part, Role, SessionFold, StoredMessage, ToolCallPart,
+    authority::chunk_value,
 };
 
 use crate::{
@@ -47,7 +48,14 @@ pub(crate) struct History {
     is_cut: bool,
     bytes: usize,
     hold: Option<Hold>,
+    keepsakes: Keepsakes,
 }
+
+/// The type of the chunks in which a model agent keeps what its model gave: AG-UI's event for what only its writer reads.
+pub(crate) const KEPT: &str = "REASONING_ENCRYPTED_VALUE";
+
+/// What agents' models gave, by message and then by what it belongs to.
+type Keepsakes = HashMap<String, HashMap<String, String>>;
 
 /// Why a session cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +180,7 @@ struct Loading {
     left_out: HashSet<u64>,
     digest: RandomState,
     is_cut: bool,
+    keepsakes: Keepsakes,
 }
 
 /// A loader that knows nothing, and who was asked for.
@@ -197,6 +206,7 @@ impl Loading {
             left_out: HashSet::new(),
             digest: RandomState::new(),
             is_cut: false,
+            keepsakes: Keepsakes::new(),
         }
     }
 
@@ -214,12 +224,18 @@ impl Loading {
     }
 
     fn page(&mut self, page: &[Bytes]) {
+        for item in page {
+            if let Some((message_id, entity, value)) = keepsake(item) {
+                self.keepsakes.entry(message_id).or_default().insert(entity, value);
+            }
+        }
         let mut asked = Asked::default();
         let changes = self.fold.apply(page.iter(), &mut asked);
         if changes.reset {
             self.sizes.clear();
             self.rows.clear();
             self.left_out.clear();
+            self.keepsakes.clear();
             (self.total, self.is_cut) = (0, false);
         }
         let here = asked.0.into_iter().filter(|id| self.sizes.contains_key(id));
@@ -246,13 +262,15 @@ impl Loading {
             self.total -= old;
             match self.fold.message(id) {
                 Some(message) => {
-                    let size = size(message) + self.rows.get(id).copied().unwrap_or(0);
+                    let kept = self.keepsakes.get(id).map_or(0, kept_size);
+                    let size = size(message) + self.rows.get(id).copied().unwrap_or(0) + kept;
                     self.total += size;
                     self.sizes.insert(id.to_owned(), size);
                 }
                 None => {
                     self.sizes.remove(id);
                     self.rows.remove(id);
+                    self.keepsakes.remove(id);
                 }
             }
         }
@@ -300,14 +318,31 @@ impl Loading {
         self.fold.forget(id);
         self.total -= self.sizes.remove(id).unwrap_or(0);
         self.rows.remove(id);
+        self.keepsakes.remove(id);
     }
 
     fn finish(self) -> History {
         let messages: Vec<Message> =
             self.fold.into_messages().filter(|message| !message.hidden).collect();
-        let bytes = messages.iter().map(size).sum();
-        History { messages, is_cut: self.is_cut, bytes, hold: None }
+        let kept: usize = self.keepsakes.values().map(kept_size).sum();
+        let bytes = messages.iter().map(size).sum::<usize>() + kept;
+        let keepsakes = self.keepsakes;
+        History { messages, is_cut: self.is_cut, bytes, hold: None, keepsakes }
     }
+}
+
+/// What an agent's row keeps: its message, what it belongs to, and the value.
+fn keepsake(item: &[u8]) -> Option<(String, String, String)> {
+    let item = std::str::from_utf8(item).ok().filter(|item| item.contains(KEPT))?;
+    let Event::Chunk(row) = session_protocol::decode(item.as_bytes()) else { return None };
+    let chunk = chunk_value(row.fields.chunk.as_deref()?)?;
+    let text = |name: &str| chunk.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_kept = row.fields.role == Some(Role::Assistant) && text("type")? == KEPT;
+    is_kept.then_some((row.message_id().to_owned(), text("entityId")?, text("encryptedValue")?))
+}
+
+fn kept_size(kept: &HashMap<String, String>) -> usize {
+    kept.iter().map(|(entity, value)| entity.len() + value.len() + EMPTY / 4).sum()
 }
 
 fn is_own(message: &Message, plan: &RunPlan) -> bool {
@@ -388,15 +423,9 @@ impl History {
         self.hold
     }
 
-    /// The ids of all tool calls.
-    pub(crate) fn call_ids(&self) -> HashSet<String> {
-        let parts = self.messages.iter().flat_map(|message| &message.parts);
-        parts
-            .filter_map(|part| match part {
-                Part::ToolCall(call) => Some(call.id.clone()),
-                _ => None,
-            })
-            .collect()
+    /// What the model of a message's agent gave with this call, or with this message.
+    pub(crate) fn keepsake(&self, message_id: &str, entity: &str) -> Option<&str> {
+        self.keepsakes.get(message_id)?.get(entity).map(String::as_str)
     }
 
     /// The text of the newest message of a person.
@@ -419,23 +448,27 @@ impl History {
 #[derive(Debug, Default)]
 pub(crate) struct Turn<'a> {
     pub(crate) text: String,
+    /// What its agent thought, before or between its words.
+    pub(crate) reasoning: String,
     pub(crate) calls: Vec<&'a ToolCallPart>,
 }
 
-/// Cuts an assistant's message into turns: text after a tool call belongs to the next one.
+/// Cuts an assistant's message into turns: words and thoughts after a tool call belong to the next one.
 pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
     let mut turns = Vec::new();
     let mut turn = Turn::default();
     for part in &message.parts {
         match part {
-            Part::Text { text } if !text.is_empty() => {
+            Part::Text { text } | Part::Reasoning { text } if !text.is_empty() => {
                 if !turn.calls.is_empty() {
                     turns.push(std::mem::take(&mut turn));
                 }
-                if !turn.text.is_empty() {
-                    turn.text.push_str("\n\n");
+                let is_text = matches!(part, Part::Text { .. });
+                let said = if is_text { &mut turn.text } else { &mut turn.reasoning };
+                if !said.is_empty() {
+                    said.push_str("\n\n");
                 }
-                turn.text.push_str(text);
+                said.push_str(text);
             }
             Part::ToolCall(call) => turn.calls.push(call),
             _ => {}

@@ -53,6 +53,7 @@ mod tokens;
 mod turns;
 
 pub use access::{Role, UnknownRole};
+pub use agent::model_findings;
 pub use config::{
     Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
     StreamLimits, StreamsBackend, TlsFiles,

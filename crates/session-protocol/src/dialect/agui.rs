@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{Inner, delta, id, parse_result, result_error, tanstack, text, usage, value};
-use crate::authority::REFUSED;
+use crate::authority::{REFUSED, RETHOUGHT};
 use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind};
 use crate::fold::step::Step;
 use crate::row::{FinishReason, MessageError, Part, Role};
@@ -309,6 +309,10 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
         }
         REFUSED if step.by_agent() => {
             step.refuse(payload.get("chunks").and_then(Value::as_u64).unwrap_or(0));
+        }
+        RETHOUGHT => {
+            step.reopen();
+            step.rethink();
         }
         // A client tool's input; the call itself has it already, or gets it here.
         "tool-input-available" => {

@@ -377,6 +377,21 @@ impl<'a> Step<'a> {
         self.fold.scratch.thoughts.clear();
     }
 
+    /// Makes reasoning of the text at the end: it turned out to be a thought.
+    pub(crate) fn rethink(&mut self) {
+        let mut at = self.part_count();
+        while let Some(part) = at.checked_sub(1)
+            && let Part::Text { text } = &mut self.fold.message.parts[part]
+        {
+            let text = std::mem::take(text);
+            self.fold.message.parts[part] = Part::Reasoning { text };
+            self.tracker.set_part(&self.fold.message.id, part);
+            at = part;
+        }
+        self.fold.scratch.texts.retain(|segment| segment.part < at);
+        self.fold.scratch.closed.retain(|part| *part < at);
+    }
+
     /// Opens a reasoning part of its own.
     pub(crate) fn begin_reasoning(&mut self, key: &SegmentKey<'_>) {
         self.close_segment(key);

@@ -17,6 +17,28 @@ fn done() -> Value {
     json!({"type": "done", "finishReason": "stop"})
 }
 
+#[test]
+fn words_that_turn_out_to_be_a_thought_are_reasoning_and_later_words_are_text() {
+    let rethought =
+        json!({"type": "CUSTOM", "name": "threadkeep.rethought", "value": {"messageId": "m"}});
+    let message = answer(&[
+        text("m", "First."),
+        json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "t"}),
+        json!({"type": "TOOL_CALL_END", "toolCallId": "c"}),
+        text("m", "Count "),
+        text("m", "twice."),
+        rethought.clone(),
+        rethought,
+        text("m", "Seven."),
+        json!({"type": "RUN_FINISHED", "finishReason": "stop"}),
+    ]);
+    assert_eq!(
+        parts(&message),
+        ["text:First.", "tool:c:ready", "think:Count twice.", "text:Seven."]
+    );
+    assert!(message.is_complete);
+}
+
 // Legacy.
 
 #[test]

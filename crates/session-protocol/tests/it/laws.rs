@@ -50,6 +50,7 @@ fn content() -> impl Strategy<Value = Value> {
         1 => Just(json!({"type": "finish-step"})),
         1 => Just(json!({"type": "stop", "reason": "aborted"})),
         1 => Just(json!({"type": "hologram"})),
+        1 => Just(json!({"type": "CUSTOM", "name": "threadkeep.rethought", "value": {}})),
         1 => Just(json!({"type": "CUSTOM", "name": "structured-output.start", "value": {}})),
         1 => Just(json!({"type": "CUSTOM", "name": "structured-output.complete", "value": {"object": {"a": 1}}})),
         1 => word().prop_map(|text| json!({"type": "whole-message", "message": {"id": "w", "role": "user", "parts": [{"type": "text", "content": text}]}})),

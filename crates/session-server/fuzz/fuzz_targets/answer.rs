@@ -7,20 +7,22 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session_protocol::{Dialect, SessionFold};
 
+#[path = "../../src/agent/lenient.rs"]
+mod lenient;
 #[path = "../../src/agent/lines.rs"]
 mod lines;
 
-use lines::Lines;
+use lines::{Event, Lines};
 
-fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, u64) {
+fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, u64) {
     let mut lines = Lines::new(4 << 20);
-    let mut chunks = Vec::new();
+    let mut events = Vec::new();
     for piece in pieces {
         // Inputs are shorter than the longest chunk.
-        chunks.extend(lines.push(piece).expect("short enough"));
+        events.extend(lines.push(piece).expect("short enough"));
     }
-    chunks.extend(lines.finish());
-    (chunks, lines.dropped())
+    events.extend(lines.finish());
+    (events, lines.dropped())
 }
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -30,7 +32,18 @@ fuzz_target!(|input: (u8, &[u8])| {
     assert_eq!(decode(bytes.chunks(1)), whole);
 
     let mut fold = SessionFold::new("s");
-    for (seq, chunk) in whole.0.iter().enumerate() {
+    for (seq, event) in whole.0.iter().enumerate() {
+        let chunk = match event {
+            Event::Chunk(chunk) => chunk,
+            Event::Error(said) => {
+                let said = lenient::said(&Value::String(said.clone()));
+                assert!(said.is_none_or(|said| said.chars().count() <= 300));
+                continue;
+            }
+        };
+        if let Some(error) = lenient::parse(chunk).as_ref().and_then(lenient::error_in) {
+            assert!(lenient::said(&error).is_none_or(|said| said.chars().count() <= 300));
+        }
         let value: Value = serde_json::from_str(chunk).unwrap_or_else(|_| {
             // What is nested too deeply for a value is still an object for readers that only scan it.
             Value::Object(serde_json::Map::new())

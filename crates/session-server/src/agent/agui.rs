@@ -4,9 +4,13 @@
 //! at every new id, keep all turns of a run in one.
 
 use serde_json::{Value, json};
+use session_protocol::authority::RETHOUGHT;
 
 use super::RunRequest;
-use crate::turns::{RunSink, Stopped};
+use crate::{
+    history::KEPT,
+    turns::{RunSink, Stopped},
+};
 
 /// What is open in the message right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(crate) struct Writer {
     message_id: String,
     section: Section,
     started: bool,
+    /// Stretches of reasoning so far: each is a step, because reasoning of one id is one part, wherever it goes on.
+    thoughts: usize,
 }
 
 impl Writer {
@@ -49,6 +55,7 @@ impl Writer {
             message_id: request.plan.message_id.clone(),
             section: Section::None,
             started: false,
+            thoughts: 0,
         }
     }
 
@@ -68,22 +75,33 @@ impl Writer {
             return Ok(());
         }
         let id = &self.message_id;
-        let end = match self.section {
-            Section::None => None,
-            Section::Text => Some(json!({"type": "TEXT_MESSAGE_END", "messageId": id})),
-            Section::Reasoning => Some(json!({"type": "REASONING_MESSAGE_END", "messageId": id})),
+        let step = |kind: &str, n: usize| {
+            let name = format!("{}:{n}", self.run_id);
+            json!({"type": kind, "stepName": name, "stepId": name})
         };
-        let start = match section {
-            Section::None => None,
-            Section::Text => {
-                Some(json!({"type": "TEXT_MESSAGE_START", "messageId": id, "role": "assistant"}))
+        let mut chunks = Vec::new();
+        match self.section {
+            Section::None => {}
+            Section::Text => chunks.push(json!({"type": "TEXT_MESSAGE_END", "messageId": id})),
+            Section::Reasoning => {
+                chunks.push(json!({"type": "REASONING_MESSAGE_END", "messageId": id}));
+                chunks.push(step("STEP_FINISHED", self.thoughts));
             }
-            Section::Reasoning => Some(
-                json!({"type": "REASONING_MESSAGE_START", "messageId": id, "role": "reasoning"}),
-            ),
-        };
+        }
+        match section {
+            Section::None => {}
+            Section::Text => chunks
+                .push(json!({"type": "TEXT_MESSAGE_START", "messageId": id, "role": "assistant"})),
+            Section::Reasoning => {
+                self.thoughts += 1;
+                chunks.push(step("STEP_STARTED", self.thoughts));
+                chunks.push(
+                    json!({"type": "REASONING_MESSAGE_START", "messageId": id, "role": "reasoning"}),
+                );
+            }
+        }
         self.section = section;
-        for chunk in [end, start].into_iter().flatten() {
+        for chunk in chunks {
             self.out.emit(&chunk).await?;
         }
         Ok(())
@@ -119,8 +137,36 @@ impl Writer {
         self.out.emit(&json!({"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": delta})).await
     }
 
-    pub(crate) async fn tool_end(&mut self, id: &str) -> Result<(), Stopped> {
-        self.out.emit(&json!({"type": "TOOL_CALL_END", "toolCallId": id})).await
+    /// The call is complete. `input` is what its arguments mean, where they mean anything.
+    pub(crate) async fn tool_end(
+        &mut self,
+        id: &str,
+        input: Option<&Value>,
+    ) -> Result<(), Stopped> {
+        let mut chunk = json!({"type": "TOOL_CALL_END", "toolCallId": id});
+        if let Some(input) = input {
+            chunk["input"] = input.clone();
+        }
+        self.out.emit(&chunk).await
+    }
+
+    /// Says that the text since the last call or thought was a thought.
+    pub(crate) async fn rethink(&mut self) -> Result<(), Stopped> {
+        self.enter(Section::None).await?;
+        let value = json!({"messageId": self.message_id});
+        self.out.emit(&json!({"type": "CUSTOM", "name": RETHOUGHT, "value": value})).await
+    }
+
+    /// Keeps what the model gave with an answer, in the log: for the call of this id, or for the message.
+    pub(crate) async fn keep(&mut self, call: Option<&str>, value: String) -> Result<(), Stopped> {
+        self.enter(Section::None).await?;
+        let kind = if call.is_some() { "tool-call" } else { "message" };
+        let entity = call.unwrap_or(&self.message_id);
+        self.out
+            .emit(&json!({
+                "type": KEPT, "subtype": kind, "entityId": entity, "encryptedValue": value,
+            }))
+            .await
     }
 
     /// The result of a tool; `failed` marks it as an error.

@@ -1,10 +1,10 @@
-//! One streamed answer of an OpenAI-compatible chat-completions endpoint.
+//! One answer of an OpenAI-compatible chat-completions endpoint: how it is asked for and how it ends.
 //!
-//! Providers differ: reasoning comes as `reasoning` or `reasoning_content`, parallel tool calls come interleaved by
-//! `index` with their arguments split anywhere, usage comes in a last chunk without choices, and an error may come in
-//! the middle with status 200. An answer that ends without `[DONE]` and without a finish reason was cut off.
+//! What the answer says is read by `pieces`, whatever the content type: a server that does not stream answers with one
+//! object, and some say of a stream that it is JSON. An answer that ends without a reason was cut off, with `[DONE]` or
+//! without. Behind a reason little is waited for: the usage, mostly.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -14,8 +14,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    pieces::{Failure, Piece, Pieces, error_text, malformed},
+    dialogue::{Dialogue, Messages},
+    lenient,
+    lines::Event,
+    pieces::{Complete, Failure, Piece, Pieces, cut_off, malformed, too_large},
     reading::{Reading, Unreadable},
+    ways::{Findings, Sent, Way, Ways, after},
 };
 use crate::{
     config::{Limits, ModelConfig},
@@ -25,26 +29,60 @@ use crate::{
 
 /// Bytes of a provider's error answer that are looked at.
 const MAX_ERROR: usize = 64 << 10;
+/// Letters of a failure.
+const MAX_MESSAGE: usize = 300;
+/// Requests for one answer.
+const MAX_ASKED: usize = 6;
+/// How long something may follow behind the reason for the end.
+const AFTER_END: Duration = Duration::from_secs(5);
 /// Redirects within the provider's origin that are followed.
 const REDIRECTS: usize = 5;
 
-/// Asks for an answer. Without tools when the endpoint says that the model has none.
+/// Asks for an answer, in the ways that are known of the endpoint and the model. What a refusal names is left out then, and
+/// kept as a finding when that helped.
 pub(crate) async fn ask(
     http: &Client,
     config: &ModelConfig,
-    messages: &[Value],
+    findings: &Findings,
+    dialogue: &Dialogue,
     tools: &Value,
 ) -> Result<Response, Failure> {
-    match post(http, config, messages, Some(tools)).await? {
-        Ok(response) => Ok(response),
-        Err((StatusCode::BAD_REQUEST, text)) if text.contains("tools") => {
-            match post(http, config, messages, None).await? {
-                Ok(response) => Ok(response),
-                Err((status, text)) => Err(refused(status, &text)),
+    let known = findings.of(&config.base_url, &config.model);
+    let (mut ways, mut tried) = (known.clone(), known.clone());
+    let sent = Sent { calls: dialogue.has_calls(), system: dialogue.has_system() };
+    let mut last: Option<(Way, StatusCode, String)> = None;
+    for asked in 1.. {
+        let (status, text) = match post(http, config, &ways, dialogue, tools).await? {
+            Ok(response) => {
+                if ways != known {
+                    findings.keep(&config.base_url, &config.model, &ways).await;
+                }
+                return Ok(response);
             }
+            Err(refusal) => refusal,
+        };
+        // What changed nothing is no finding.
+        if let Some((way, before, said)) = &last
+            && (*before, said) == (status, &text)
+        {
+            ways.remove(way);
         }
-        Err((status, text)) => Err(refused(status, &text)),
+        let next = after(status.as_u16(), &text, &config.model, sent, &tried);
+        let Some(next) = next.filter(|_| asked < MAX_ASKED) else {
+            return Err(refused(status, &text));
+        };
+        ways.insert(next);
+        tried.insert(next);
+        // One gives way to the other.
+        match next {
+            Way::AllReasoning => ways.remove(&Way::NoReasoning),
+            Way::NoReasoning => ways.remove(&Way::AllReasoning),
+            Way::NoSystem => ways.remove(&Way::Developer),
+            _ => false,
+        };
+        last = Some((next, status, text));
     }
+    unreachable!("the loop ends by itself")
 }
 
 type Answered = Result<Response, (StatusCode, String)>;
@@ -52,15 +90,19 @@ type Answered = Result<Response, (StatusCode, String)>;
 async fn post(
     http: &Client,
     config: &ModelConfig,
-    messages: &[Value],
-    tools: Option<&Value>,
+    ways: &Ways,
+    dialogue: &Dialogue,
+    tools: &Value,
 ) -> Result<Answered, Failure> {
+    let has = |way| ways.contains(&way);
+    let stream = !has(Way::NoStream);
     let asked = Asked {
         model: &config.model,
-        messages,
-        stream: true,
-        stream_options: StreamOptions { include_usage: true },
-        tools,
+        messages: dialogue.messages(ways),
+        stream,
+        stream_options: (stream && !has(Way::NoStreamOptions))
+            .then_some(StreamOptions { include_usage: true }),
+        tools: Some(tools).filter(|_| !has(Way::NoTools)),
     };
     let body = serde_json::to_vec(&asked).expect("maps with string keys always serialise");
     let response = send(http, config, body.into()).await?;
@@ -75,6 +117,7 @@ async fn post(
     {
         text.extend_from_slice(&piece);
     }
+    text.truncate(MAX_ERROR);
     Ok(Err((status, String::from_utf8_lossy(&text).into_owned())))
 }
 
@@ -82,9 +125,10 @@ async fn post(
 #[derive(Serialize)]
 struct Asked<'a> {
     model: &'a str,
-    messages: &'a [Value],
+    messages: Messages<'a>,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a Value>,
 }
@@ -110,7 +154,7 @@ async fn send(http: &Client, config: &ModelConfig, body: Bytes) -> Result<Respon
     for _ in 0..=REDIRECTS {
         let mut call = http
             .post(url.clone())
-            .header(header::ACCEPT, "text/event-stream")
+            .header(header::ACCEPT, "text/event-stream, application/json")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.clone());
         if let Some(key) = &config.api_key {
@@ -151,7 +195,7 @@ fn unreached(error: &reqwest::Error) -> Failure {
 
 fn refused(status: StatusCode, text: &str) -> Failure {
     let code = format!("model_http_{}", status.as_u16());
-    let said = serde_json::from_str::<Value>(text).ok().and_then(|body| error_text(&body));
+    let said = lenient::parse(text).and_then(|body| lenient::said(&body));
     let message = match (status, said) {
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
             "The model's server refused the API key. Check it in Settings.".to_owned()
@@ -167,32 +211,19 @@ fn refused(status: StatusCode, text: &str) -> Failure {
 
 /// An answer, read piece by piece.
 pub(crate) struct Answer {
-    source: Source,
-    /// Chunks that were read and not looked at.
-    waiting: VecDeque<String>,
+    reading: Reading,
+    /// Events that were read and not looked at.
+    waiting: VecDeque<Event>,
     pieces: Pieces,
     over: bool,
 }
 
-/// Where the chunks come from.
-enum Source {
-    Events(Reading),
-    /// A server that does not stream answers with one object.
-    Whole(Option<Reading>),
-}
-
 impl Answer {
     pub(crate) fn new(response: Response, limits: &Limits, sink: RunSink) -> Self {
-        let json = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("application/json"));
-        let reading = Reading::new(response, limits, sink);
         Self {
-            source: if json { Source::Whole(Some(reading)) } else { Source::Events(reading) },
+            reading: Reading::new(response, limits, sink),
             waiting: VecDeque::new(),
-            pieces: Pieces::default(),
+            pieces: Pieces::new(limits.arguments_bytes),
             over: false,
         }
     }
@@ -204,38 +235,52 @@ impl Answer {
     /// The provider reported an error, sent what is no JSON or too much of it, or was cut off.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Piece>>, Failure> {
         loop {
-            if let Some(chunk) = self.waiting.pop_front() {
-                return self.pieces.read(&chunk).map(Some);
+            if let Some(event) = self.waiting.pop_front() {
+                let pieces = self.pieces.read(&event)?;
+                if self.pieces.is_finished() {
+                    self.reading.end_within(AFTER_END);
+                }
+                return Ok(Some(pieces));
             }
             if self.over {
-                return if self.pieces.finished { Ok(None) } else { Err(cut_off()) };
+                return Ok(None);
             }
-            self.read().await?;
+            match self.reading.next().await.map_err(unreadable)? {
+                Some(events) => self.waiting.extend(events),
+                None => {
+                    self.over = true;
+                    return self.end().map(Some);
+                }
+            }
         }
     }
 
-    /// Reads chunks that wait then, or learns that there are none.
-    async fn read(&mut self) -> Result<(), Failure> {
-        match &mut self.source {
-            Source::Whole(reading) => {
-                let Some(reading) = reading.take() else {
-                    self.over = true;
-                    return Ok(());
-                };
-                let whole = reading.whole().await.map_err(unreadable)?;
-                self.waiting.extend(Some(whole).filter(|whole| !whole.trim().is_empty()));
-            }
-            Source::Events(reading) => match reading.next().await.map_err(unreadable)? {
-                Some(chunks) => self.waiting.extend(chunks),
-                None if reading.rubbish() > 0 => return Err(malformed()),
-                None => {
-                    self.pieces.finished |= reading.is_done();
-                    self.over = true;
-                }
-            },
+    /// What was held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an error.
+    fn end(&mut self) -> Result<Vec<Piece>, Failure> {
+        let words = self.reading.words().unwrap_or_default();
+        let is_odd = !self.pieces.is_finished() && self.reading.dropped() > 0;
+        if is_odd || (words.starts_with(['{', '[']) && words.to_lowercase().contains("error")) {
+            return Err(no_answer(words));
         }
-        Ok(())
+        self.pieces.finish()
     }
+
+    /// What else the answer has. To be called when it is complete.
+    pub(crate) fn into_complete(self) -> Complete {
+        self.pieces.into_complete()
+    }
+}
+
+/// The failure of a server that sends no JSON but these words.
+fn no_answer(words: &str) -> Failure {
+    let mut failure = malformed();
+    let words = words.trim();
+    let is_telling = !words.starts_with(['{', '[']) || words.to_lowercase().contains("error");
+    if is_telling && !words.is_empty() && !words.starts_with('<') {
+        let said = format!("The model's server sent no answer but this: {words}");
+        failure.message = said.chars().take(MAX_MESSAGE).collect();
+    }
+    failure
 }
 
 fn unreadable(error: Unreadable) -> Failure {
@@ -243,16 +288,4 @@ fn unreadable(error: Unreadable) -> Failure {
         Unreadable::CutOff | Unreadable::Stopped => cut_off(),
         Unreadable::LongChunk | Unreadable::LongAnswer => too_large(),
     }
-}
-
-/// The failure of a model that says more than it may.
-pub(crate) fn too_large() -> Failure {
-    Failure::new(
-        "too_large",
-        "The model's server sent more than an answer may have. Ask for less at a time.",
-    )
-}
-
-fn cut_off() -> Failure {
-    Failure::new("model_truncated", "The model's answer was cut off before its end.")
 }

@@ -86,7 +86,7 @@ impl Demo {
             writer.tool_args(id, piece).await?;
             self.pause().await;
         }
-        writer.tool_end(id).await
+        writer.tool_end(id, None).await
     }
 
     async fn turn(

@@ -1,19 +1,26 @@
 //! Agents: whatever answers in a session.
 
 mod agui;
+mod calls;
 mod completions;
 mod demo;
+mod dialogue;
+mod lenient;
 mod lines;
 mod model;
 mod pieces;
 mod reading;
+mod thoughts;
 mod tools;
+mod ways;
 mod webhook;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use session_protocol::AgentSpec;
+
+pub use ways::model_findings;
 
 use crate::{
     config::ServerConfig,
@@ -67,8 +74,11 @@ impl Agents {
         let demo = Arc::new(demo::Demo::new(config.demo_pace)) as Arc<dyn Agent>;
         let model = match &config.agents.model {
             Some(settings) => {
-                let notes = config.data_dir.join("notes");
-                let model = model::Model::new(Arc::clone(settings), notes, config.limits.clone())?;
+                let model = model::Model::new(
+                    Arc::clone(settings),
+                    &config.data_dir,
+                    config.limits.clone(),
+                )?;
                 Some(Arc::new(model) as Arc<dyn Agent>)
             }
             None => None,

@@ -4,8 +4,8 @@
 //! the run; the next one begins where it stopped, with what was decided.
 
 use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
+    collections::HashMap,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -14,27 +14,28 @@ use async_trait::async_trait;
 use durable_stream::http_client;
 use reqwest::{Client, redirect};
 use serde_json::{Value, json};
-use session_protocol::Role;
 use uuid::Uuid;
 
 use super::{
     Agent, RunRequest,
     agui::{AskFor, Writer},
+    calls::{Call, CallNews, input},
     completions,
-    pieces::{Failure, Piece, Usage},
+    dialogue::{Dialogue, Keepsake, KeptCall, ToldCall, Turn},
+    pieces::{self, Complete, Failure, Piece, Usage},
     tools::{Notes, Tool},
+    ways::Findings,
 };
 use crate::{
-    config::{Limits, ModelSettings},
+    config::{Limits, ModelConfig, ModelSettings},
     error::ServerError,
-    history::{self, History},
     turns::{Cause, RunEnd, RunSink, Stopped},
 };
 
 /// A model that calls tools without end is stopped after this many answers.
 const MAX_ROUNDS: usize = 12;
-/// Bytes of the name or the id of a call.
-const MAX_NAME: usize = 256;
+/// Bytes of an id that a model gives a call.
+const MAX_ID: usize = 256;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer. Large local models take minutes to begin.
 const READ: Duration = Duration::from_secs(600);
@@ -45,6 +46,7 @@ pub(crate) struct Model {
     http: Client,
     notes: PathBuf,
     limits: Limits,
+    findings: Findings,
 }
 
 /// Why a run did not come to its end.
@@ -65,19 +67,10 @@ impl From<Failure> for Broken {
     }
 }
 
-/// A tool call as the model makes it.
-#[derive(Default)]
-struct Call {
-    id: String,
-    name: String,
-    arguments: String,
-    started: bool,
-}
-
 impl Model {
     pub(crate) fn new(
         settings: Arc<dyn ModelSettings>,
-        notes: PathBuf,
+        data_dir: &Path,
         limits: Limits,
     ) -> Result<Self, ServerError> {
         let client = || {
@@ -85,7 +78,8 @@ impl Model {
             Client::builder().redirect(none).connect_timeout(CONNECT).read_timeout(READ)
         };
         let http = http_client(client).map_err(ServerError::HttpClient)?;
-        Ok(Self { settings, http, notes, limits })
+        let findings = Findings::open(data_dir);
+        Ok(Self { settings, http, notes: data_dir.join("notes"), limits, findings })
     }
 
     async fn turn(
@@ -106,9 +100,9 @@ impl Model {
             Cause::Reply { id } => Some(id.as_str()),
             Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => None,
         };
-        let mut messages = conversation(&request.history, &results, asked);
-        let mut taken = request.history.call_ids();
-        // From here on the conversation is in memory as `messages` and as the body of one request.
+        let owner = owner(&config);
+        let mut dialogue = Dialogue::of(&request.history, &results, asked, &owner);
+        // From here on the conversation is in memory as `dialogue` and as the body of one request.
         let told = request.history.bytes();
         let mut hold = request.history.into_hold();
         if let Some(hold) = &mut hold {
@@ -116,37 +110,13 @@ impl Model {
         }
         let mut room = self.limits.history_bytes;
         let mut usage: Option<Usage> = None;
+        let tools = Tool::described();
         for _ in 0..MAX_ROUNDS {
-            let tools = Tool::described();
-            let response = completions::ask(&self.http, &config, &messages, &tools).await?;
-            let mut calls: Vec<Call> = Vec::new();
-            let mut text = String::new();
-            let mut reason = String::new();
-            let mut answer = completions::Answer::new(response, &self.limits, out.clone());
-            while let Some(pieces) = answer.next().await? {
-                for piece in pieces {
-                    match piece {
-                        Piece::Text(delta) => {
-                            spend(&mut room, delta.len())?;
-                            text.push_str(&delta);
-                            writer.text(&delta).await?;
-                        }
-                        Piece::Reasoning(delta) => writer.reasoning(&delta).await?,
-                        Piece::Call { place, id, name, arguments } => {
-                            spend(&mut room, arguments.len())?;
-                            let call = at(&mut calls, place);
-                            if call.arguments.len() + arguments.len() > self.limits.arguments_bytes
-                            {
-                                return Err(completions::too_large().into());
-                            }
-                            take_call(call, id, name, &arguments, &mut taken, writer).await?;
-                        }
-                        Piece::Finish(why) => reason = why,
-                        Piece::Usage(counted) => usage = Some(add(usage, counted)),
-                    }
-                }
-            }
-            calls.retain(|call| call.started);
+            let response =
+                completions::ask(&self.http, &config, &self.findings, &dialogue, &tools).await?;
+            let answer = completions::Answer::new(response, &self.limits, out.clone());
+            let (mut turn, ids, answer) = listen(answer, &mut room, writer).await?;
+            usage = add(usage, answer.usage);
             let used = usage.map(|usage| {
                 json!({
                     "promptTokens": usage.prompt_tokens,
@@ -154,36 +124,63 @@ impl Model {
                     "totalTokens": usage.total_tokens,
                 })
             });
+            let is_cut = answer.is_cut();
+            let calls =
+                ids.into_iter().zip(answer.calls).filter_map(|(id, call)| Some((id?, call)));
+            let calls: Vec<(String, Call)> = calls.collect();
+            let keepsake = Keepsake {
+                owner: owner.clone(),
+                field: answer.given.field.clone(),
+                extra: answer.given.extra.clone(),
+                calls: calls.iter().map(|(_, call)| kept(call)).collect(),
+            };
             if calls.is_empty() {
-                let reason = if reason.is_empty() { "stop" } else { &reason };
+                if !keepsake.extra.is_empty() {
+                    writer.keep(None, text_of(&keepsake, &mut room)?).await?;
+                }
+                // It says that it calls and does not.
+                let reason = if answer.reason == "tool_calls" { "stop" } else { &answer.reason };
                 return Ok(writer.finish(reason, used).await?);
             }
-            for call in &calls {
-                writer.tool_end(&call.id).await?;
+            for (id, call) in &calls {
+                writer.tool_end(id, call.meant().as_ref()).await?;
             }
-            messages.push(json!({
-                "role": "assistant",
-                "content": if text.is_empty() { Value::Null } else { text.into() },
-                "tool_calls": calls.iter().map(|call| described(&call.id, &call.name, &call.arguments)).collect::<Vec<_>>(),
-            }));
+            writer.keep(Some(&calls[0].0), text_of(&keepsake, &mut room)?).await?;
+            turn.given = answer.given;
             let mut asks = Vec::new();
-            for call in calls {
-                let input = parse(&call.arguments);
-                match (Tool::by_name(&call.name), input) {
+            for ((id, call), given) in calls.into_iter().zip(keepsake.calls) {
+                let input = call.input();
+                let arguments = input.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string);
+                let (tool, is_half) = (Tool::by_name(&call.name), is_cut && !call.is_whole());
+                let result = match (tool, input) {
+                    // Half a call is never asked for and never runs, whatever its half means.
+                    _ if is_half => Err(HALF.to_owned()),
                     (Some(tool), Some(input)) if tool.needs_approval() => {
-                        asks.push(AskFor { tool_call_id: call.id, tool_name: call.name, input })
+                        let tool_name = call.name.clone();
+                        asks.push(AskFor { tool_call_id: id.clone(), tool_name, input });
+                        turn.calls.push(ToldCall {
+                            id,
+                            name: call.name,
+                            arguments,
+                            given,
+                            result: None,
+                        });
+                        continue;
                     }
-                    (tool, input) => {
-                        let result = match (tool, input) {
-                            (Some(tool), Some(input)) => tool.run(&input, &notes).await,
-                            (None, _) => Err("there is no such tool".to_owned()),
-                            (_, None) => Err("the arguments are no JSON object".to_owned()),
-                        };
-                        let content = tell(&call.id, result, writer).await?;
-                        messages.push(tool_message(&call.id, &content));
-                    }
-                }
+                    (Some(tool), Some(input)) => tool.run(&input, &notes).await,
+                    (None, _) => Err("there is no such tool".to_owned()),
+                    (_, None) => Err("the arguments are no JSON object".to_owned()),
+                };
+                let content = tell(&id, result, writer).await?;
+                turn.calls.push(ToldCall {
+                    id,
+                    name: call.name,
+                    arguments,
+                    given,
+                    result: Some(content),
+                });
             }
+            dialogue.assistant(turn);
             if !asks.is_empty() {
                 return Ok(writer.ask_and_finish(&asks, used).await?);
             }
@@ -208,7 +205,7 @@ impl Model {
             if !approved || call.output.is_some() || call.error.is_some() {
                 continue;
             }
-            let input = call.input.clone().or_else(|| parse(&call.arguments));
+            let input = call.input.clone().or_else(|| input(&call.arguments));
             let result = match (Tool::by_name(&call.name), input) {
                 (Some(tool), Some(input)) => tool.run(&input, notes).await,
                 _ => Err("there is no such tool".to_owned()),
@@ -231,66 +228,85 @@ impl Agent for Model {
     }
 }
 
-/// The call at a place of the answer, made if it is new.
-fn at(calls: &mut Vec<Call>, place: usize) -> &mut Call {
-    // A provider that skips numbers must not make us allocate them all.
-    let place = place.min(calls.len()).min(127);
-    if place == calls.len() {
-        calls.push(Call::default());
+/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got a
+/// name, and the rest of the answer.
+async fn listen(
+    mut answer: completions::Answer,
+    room: &mut usize,
+    writer: &mut Writer,
+) -> Result<(Turn, Vec<Option<String>>, Complete), Broken> {
+    let mut turn = Turn::default();
+    // Where the text since the last reasoning begins.
+    let mut since = 0;
+    let mut ids: Vec<Option<String>> = Vec::new();
+    while let Some(pieces) = answer.next().await? {
+        for piece in pieces {
+            match piece {
+                Piece::Text(delta) => {
+                    spend(room, delta.len())?;
+                    turn.text.push_str(&delta);
+                    writer.text(&delta).await?;
+                }
+                Piece::Reasoning(delta) => {
+                    spend(room, delta.len())?;
+                    turn.reasoning.push_str(&delta);
+                    since = turn.text.len();
+                    writer.reasoning(&delta).await?;
+                }
+                Piece::Rethought => {
+                    turn.reasoning.push_str(&turn.text.split_off(since));
+                    writer.rethink().await?;
+                }
+                Piece::Call(CallNews::Begins { place, name }) => {
+                    // What a person approves is what runs, so an id is one call's in a whole session. Models number
+                    // their calls from zero in every answer, or give two of them one id.
+                    let id = format!("call_{}", Uuid::new_v4().simple());
+                    writer.tool_start(&id, &name).await?;
+                    ids.resize(ids.len().max(place + 1), None);
+                    ids[place] = Some(id);
+                }
+                Piece::Call(CallNews::Goes { place, arguments }) => {
+                    spend(room, arguments.len())?;
+                    if let Some(Some(id)) = ids.get(place) {
+                        writer.tool_args(id, &arguments).await?;
+                    }
+                }
+            }
+        }
     }
-    &mut calls[place]
+    let answer = answer.into_complete();
+    ids.resize(answer.calls.len(), None);
+    Ok((turn, ids, answer))
+}
+
+/// What half a call fails with.
+const HALF: &str =
+    "the call was cut off by the limit of the answer and was not carried out; say it shorter";
+
+/// A digest of the endpoint and the model, by which what they gave is told from what others gave.
+fn owner(config: &ModelConfig) -> String {
+    let mut digest = blake3::Hasher::new();
+    digest
+        .update(config.base_url.as_str().as_bytes())
+        .update(b"\n")
+        .update(config.model.as_bytes());
+    digest.finalize().to_hex()[..16].to_owned()
+}
+
+fn kept(call: &Call) -> KeptCall {
+    KeptCall { id: call.id.clone().filter(|id| id.len() <= MAX_ID), extra: call.extra.clone() }
+}
+
+fn text_of(keepsake: &Keepsake, room: &mut usize) -> Result<String, Failure> {
+    let text = serde_json::to_string(keepsake).expect("maps with string keys always serialise");
+    spend(room, text.len())?;
+    Ok(text)
 }
 
 /// Takes from what a model may still say in a run, which it is given back with each request.
 fn spend(room: &mut usize, bytes: usize) -> Result<(), Failure> {
-    *room = room.checked_sub(bytes).ok_or_else(completions::too_large)?;
+    *room = room.checked_sub(bytes).ok_or_else(pieces::too_large)?;
     Ok(())
-}
-
-async fn take_call(
-    call: &mut Call,
-    id: Option<String>,
-    name: Option<String>,
-    arguments: &str,
-    taken: &mut HashSet<String>,
-    writer: &mut Writer,
-) -> Result<(), Stopped> {
-    if let (Some(id), false) = (id, call.started) {
-        call.id = id;
-    }
-    if let (Some(name), false) = (name, call.started) {
-        call.name = clipped(name);
-    }
-    call.arguments.push_str(arguments);
-    if call.started {
-        return if arguments.is_empty() {
-            Ok(())
-        } else {
-            writer.tool_args(&call.id, arguments).await
-        };
-    }
-    if call.name.is_empty() {
-        return Ok(());
-    }
-    // Some servers number calls from zero in every answer, or give two calls of an answer one id; in a session an id
-    // must be unique, because what a person approves is what runs.
-    if !(8..=MAX_NAME).contains(&call.id.len()) || taken.contains(&call.id) {
-        call.id = format!("call_{}", Uuid::new_v4().simple());
-    }
-    taken.insert(call.id.clone());
-    call.started = true;
-    writer.tool_start(&call.id, &call.name).await?;
-    if call.arguments.is_empty() {
-        Ok(())
-    } else {
-        writer.tool_args(&call.id, &call.arguments).await
-    }
-}
-
-/// A name that is no name is not kept in full length.
-fn clipped(mut name: String) -> String {
-    name.truncate(name.floor_char_boundary(MAX_NAME));
-    name
 }
 
 /// Writes a tool's result; gives the text that the model is told.
@@ -311,73 +327,11 @@ async fn tell(
     }
 }
 
-fn parse(arguments: &str) -> Option<Value> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str::<Value>(arguments).ok().filter(Value::is_object)
-}
-
-fn add(sum: Option<Usage>, more: Usage) -> Usage {
-    let sum = sum.unwrap_or(Usage { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
-    Usage {
+fn add(sum: Option<Usage>, more: Option<Usage>) -> Option<Usage> {
+    let (Some(sum), Some(more)) = (sum, more) else { return sum.or(more) };
+    Some(Usage {
         prompt_tokens: sum.prompt_tokens.saturating_add(more.prompt_tokens),
         completion_tokens: sum.completion_tokens.saturating_add(more.completion_tokens),
         total_tokens: sum.total_tokens.saturating_add(more.total_tokens),
-    }
-}
-
-fn described(id: &str, name: &str, arguments: &str) -> Value {
-    let arguments =
-        if parse(arguments).is_some() && !arguments.trim().is_empty() { arguments } else { "{}" };
-    json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
-}
-
-fn tool_message(id: &str, content: &str) -> Value {
-    json!({"role": "tool", "tool_call_id": id, "content": content})
-}
-
-/// The session as chat messages. Every tool call gets a result, because endpoints insist on it. What another agent
-/// `asked` is told as a user's words: an assistant does not answer itself.
-fn conversation(
-    history: &History,
-    results: &HashMap<String, String>,
-    asked: Option<&str>,
-) -> Vec<Value> {
-    let mut out = Vec::new();
-    out.extend(history.note().map(|note| json!({"role": "system", "content": note})));
-    for message in &history.messages {
-        let role = match message.role {
-            Role::User => "user",
-            Role::System => "system",
-            Role::Assistant if asked == Some(message.id.as_str()) => "user",
-            Role::Assistant => {
-                for turn in history::turns(message) {
-                    let mut said = json!({
-                        "role": "assistant",
-                        "content": if turn.text.is_empty() { Value::Null } else { turn.text.into() },
-                    });
-                    if !turn.calls.is_empty() {
-                        let calls = turn
-                            .calls
-                            .iter()
-                            .map(|call| described(&call.id, &call.name, &history::arguments(call)));
-                        said["tool_calls"] = calls.collect();
-                    }
-                    out.push(said);
-                    for call in turn.calls {
-                        let content = results
-                            .get(&call.id)
-                            .cloned()
-                            .or_else(|| history::result_text(call))
-                            .unwrap_or_else(|| {
-                                "No result: the call was not carried out.".to_owned()
-                            });
-                        out.push(tool_message(&call.id, &content));
-                    }
-                }
-                continue;
-            }
-        };
-        out.push(json!({"role": role, "content": message.plain_text()}));
-    }
-    out
+    })
 }

@@ -1,10 +1,13 @@
 //! Reads what an agent or a model answers, within the limits of the server.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use reqwest::Response;
+use tokio::time::{Instant, timeout_at};
 
-use super::lines::{Lines, TooLong};
+use super::lines::{Event, Lines, TooLong};
 use crate::{
     budget::Hold,
     config::Limits,
@@ -17,6 +20,9 @@ const SLICE: usize = 64 << 10;
 /// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that nothing
 /// is held while room for the finished one is waited for.
 const SMALL: usize = 2 * SLICE;
+
+/// How long something may follow behind `[DONE]`: some send their usage there, and leave the connection open.
+const AFTER_DONE: Duration = Duration::from_secs(1);
 
 /// Why an answer cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +49,7 @@ impl From<Stopped> for Unreadable {
     }
 }
 
-/// An answer, read chunk by chunk.
+/// An answer, read event by event.
 ///
 /// One that does not end, or has no end of a line, costs no more than one chunk. It never keeps a worker
 /// ([`Pace`]).
@@ -54,9 +60,10 @@ pub(crate) struct Reading {
     lines: Lines,
     /// Bytes that the answer may still have.
     left: u64,
-    chunk_bytes: usize,
     pace: Pace,
     over: bool,
+    /// The answer has said its end: what does not come until then is not waited for.
+    ends_by: Option<Instant>,
     /// Room for the unfinished chunk, taken from the agent's share.
     hold: Option<Hold>,
     /// Bytes that `hold` is for.
@@ -71,27 +78,34 @@ impl Reading {
             piece: Bytes::new(),
             lines: Lines::new(limits.chunk_bytes),
             left: limits.answer_bytes,
-            chunk_bytes: limits.chunk_bytes,
             pace: Pace::default(),
             over: false,
+            ends_by: None,
             hold: None,
             room: SMALL,
             sink,
         }
     }
 
-    /// The next chunks, one or more, or `None` when the answer is over.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<String>>, Unreadable> {
+    /// The next events, one or more, or `None` when the answer is over.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, Unreadable> {
         while !self.over {
-            let Some(slice) = self.slice().await? else { break };
-            let mut chunks = self.lines.push(&slice)?;
-            self.over = self.lines.is_done();
-            if self.over {
-                chunks.extend(self.lines.finish());
+            let slice = match self.ends_by {
+                Some(at) => match timeout_at(at, self.slice()).await {
+                    // It was complete before it broke.
+                    Err(_) | Ok(Err(Unreadable::CutOff)) => None,
+                    Ok(slice) => slice?,
+                },
+                None => self.slice().await?,
+            };
+            let Some(slice) = slice else { break };
+            let events = self.lines.push(&slice)?;
+            if self.lines.is_done() {
+                self.end_within(AFTER_DONE);
             }
             self.make_room(self.lines.held()).await?;
-            if !chunks.is_empty() {
-                return Ok(Some(chunks));
+            if !events.is_empty() {
+                return Ok(Some(events));
             }
         }
         self.over = true;
@@ -100,33 +114,20 @@ impl Reading {
         Ok(Some(rest).filter(|rest| !rest.is_empty()))
     }
 
-    /// All of an answer that is one JSON text.
-    pub(crate) async fn whole(mut self) -> Result<String, Unreadable> {
-        let mut all = Vec::new();
-        while let Some(slice) = self.slice().await? {
-            if all.len() + slice.len() > self.chunk_bytes {
-                return Err(Unreadable::LongChunk);
-            }
-            self.make_room(all.len() + slice.len()).await?;
-            all.extend_from_slice(&slice);
-        }
-        Ok(String::from_utf8(all)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    /// The answer has said its end: more is waited for only so long.
+    pub(crate) fn end_within(&mut self, time: Duration) {
+        let at = Instant::now() + time;
+        self.ends_by = Some(self.ends_by.map_or(at, |known| known.min(at)));
     }
 
-    /// Whether the agent said that nothing more comes.
-    pub(crate) fn is_done(&self) -> bool {
-        self.lines.is_done()
+    /// The first words that were no JSON; see [`Lines::words`].
+    pub(crate) fn words(&self) -> Option<&str> {
+        self.lines.words()
     }
 
     /// What was no JSON object so far; see [`Lines::dropped`].
     pub(crate) fn dropped(&self) -> u64 {
         self.lines.dropped()
-    }
-
-    /// Payloads of events that were no JSON object so far.
-    pub(crate) fn rubbish(&self) -> u64 {
-        self.lines.rubbish()
     }
 
     /// The next bytes to decode.

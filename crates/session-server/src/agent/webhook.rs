@@ -10,10 +10,11 @@ use reqwest::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
-use session_protocol::{Message, Role, ToolCallPart};
+use session_protocol::{Dialect, Message, Role, ToolCallPart, authority::chunk_kind};
 
 use super::{
-    Agent, RunRequest,
+    Agent, RunRequest, lenient,
+    lines::Event,
     reading::{Reading, Unreadable},
 };
 use crate::{
@@ -71,12 +72,16 @@ impl Agent for Webhook {
         let mut reading = Reading::new(response, &self.limits, out.clone());
         let mut sent = 0_u64;
         loop {
-            let chunks = match reading.next().await {
-                Ok(Some(chunks)) => chunks,
+            let events = match reading.next().await {
+                Ok(Some(events)) => events,
                 Ok(None) => break,
                 Err(error) => return unreadable(error),
             };
-            for chunk in chunks {
+            for event in events {
+                let chunk = match chunk_of(event) {
+                    Ok(chunk) => chunk,
+                    Err(said) => return RunEnd::failed("agent_error", said),
+                };
                 sent += 1;
                 if out.emit_text(chunk).await.is_err() {
                     return RunEnd::Finished;
@@ -97,6 +102,36 @@ impl Agent for Webhook {
         }
         RunEnd::Finished
     }
+}
+
+/// The chunk that an event brings, or what the agent's error says. A chunk with a type is one of a dialect, which has
+/// errors of its own; without a type, or with one that is a name of errors, it is an error when it is about one.
+fn chunk_of(event: Event) -> Result<String, String> {
+    let (chunk, fails) = match event {
+        Event::Chunk(chunk) => (chunk, false),
+        Event::Error(said) => (said, true),
+    };
+    let kind = chunk_kind(&chunk).unwrap_or_default();
+    let is_known = Dialect::of(&kind).is_some();
+    let names_errors = kind.to_lowercase().contains("error") || kind.contains(':');
+    if is_known || (!fails && !kind.is_empty() && !names_errors) {
+        return Ok(chunk);
+    }
+    let value = lenient::parse(&chunk);
+    // The two dialects that call an error so have its words here.
+    let says = |name: &str| value.as_ref().and_then(|chunk| chunk.get(name)).is_some();
+    if kind == "error" && ["errorText", "error", "message"].into_iter().any(says) {
+        return Ok(chunk);
+    }
+    let error = match value {
+        Some(value) if fails => value,
+        Some(value) => match lenient::error_in(&value) {
+            Some(error) => error,
+            None => return Ok(chunk),
+        },
+        None => Value::String(chunk),
+    };
+    Err(lenient::said(&error).unwrap_or_else(|| "The agent reported an error.".to_owned()))
 }
 
 fn unreadable(error: Unreadable) -> RunEnd {

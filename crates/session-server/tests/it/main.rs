@@ -6,6 +6,7 @@
 mod access;
 mod authority;
 mod border;
+mod cases;
 mod conformance;
 mod connections;
 mod defects;
@@ -25,6 +26,7 @@ mod model;
 mod names;
 mod observe;
 mod presence;
+mod quirks;
 mod remote;
 mod restart;
 mod rig;

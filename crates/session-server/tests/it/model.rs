@@ -189,7 +189,7 @@ async fn another_agents_question_is_a_users_to_the_model() {
     let told = model.asked()[0]["messages"].clone();
     let told: Vec<_> =
         told.as_array().unwrap().iter().map(|m| (&m["role"], &m["content"])).collect();
-    assert_eq!(told, [(&json!("user"), &json!("go")), (&json!("user"), &json!("@oracle 2+2?"))]);
+    assert_eq!(told, [(&json!("user"), &json!("go\n\n@oracle 2+2?"))], "one user's turn");
 }
 
 #[tokio::test]
