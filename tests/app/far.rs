@@ -3,7 +3,7 @@
 use crate::support::app::Computer;
 use crate::support::eventually;
 use crate::support::server::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// An agent asks in the second of this many messages.
 const SAID: u32 = 101;
@@ -13,28 +13,12 @@ async fn an_approval_far_above_is_decided_where_it_is_asked_and_no_row_jumps_on_
     let computer = Computer::new();
     let server = Server::start(&computer.folder("server"), &[]);
     computer.set(&json!({ "serverUrl": server.url() }));
-    let client = reqwest::Client::new();
-    let session = format!("{}/v1/sessions/archive", server.url());
-    client.put(&session).send().await.unwrap().error_for_status().unwrap();
-    let post = async |path: &str, body: Value| {
-        let sent = client.post(format!("{session}/{path}")).json(&body).send().await.unwrap();
-        sent.error_for_status().unwrap();
-    };
-    post("messages", json!({ "content": "tidy up", "actorId": "bo" })).await;
-    for chunk in [
-        json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "delete_file"}),
-        json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": "{}"}),
-        json!({"type": "CUSTOM", "name": "approval-requested", "value": {
-            "toolCallId": "c", "toolName": "delete_file", "input": {},
-            "approval": {"id": "a", "needsApproval": true}}}),
-    ] {
-        let asks = json!({
-            "messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk,
-        });
-        post("chunks", asks).await;
-    }
+    server.put("archive").await;
+    server.post("archive", "messages", json!({ "content": "tidy up", "actorId": "bo" })).await;
+    server.ask("archive").await;
     for n in 3..=SAID {
-        post("messages", json!({ "content": format!("note {n}"), "actorId": "bo" })).await;
+        let note = json!({ "content": format!("note {n}"), "actorId": "bo" });
+        server.post("archive", "messages", note).await;
     }
 
     let app = computer.start().await;

@@ -4,7 +4,7 @@ use crate::support::app::Computer;
 use crate::support::eventually;
 use crate::support::server::Server;
 use crate::support::webdriver::key;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Far more than a window holds.
 const SAID: u32 = 240;
@@ -14,14 +14,11 @@ async fn a_message_from_long_ago_is_found_offline_and_gone_to_and_the_end_is_one
     let computer = Computer::new();
     let server = Server::start(&computer.folder("server"), &[]);
     computer.set(&json!({ "serverUrl": server.url() }));
-    let client = reqwest::Client::new();
-    let session = format!("{}/v1/sessions/archive", server.url());
-    client.put(&session).send().await.unwrap().error_for_status().unwrap();
+    server.put("archive").await;
     for n in 1..=SAID {
         let content = if n == 7 { "the harbour pilot".to_owned() } else { format!("note {n}") };
-        let body: Value = json!({ "content": content, "actorId": "bo" });
-        let sent = client.post(format!("{session}/messages")).json(&body).send().await.unwrap();
-        sent.error_for_status().unwrap();
+        let note = json!({ "content": content, "actorId": "bo" });
+        server.post("archive", "messages", note).await;
     }
 
     let app = computer.start().await;

@@ -109,12 +109,9 @@ async fn what_an_earlier_version_kept_stays_where_it_was_said_whatever_server_th
     app.quit().await;
 
     let away = Server::start(&computer.folder("away"), &[]);
-    let session = format!("{}/v1/sessions/theirs", away.url());
-    let client = reqwest::Client::new();
-    client.put(&session).send().await.unwrap().error_for_status().unwrap();
+    away.put("theirs").await;
     let said = json!({ "content": "said elsewhere", "actorId": "bo" });
-    let sent = client.post(format!("{session}/messages")).json(&said).send().await.unwrap();
-    sent.error_for_status().unwrap();
+    away.post("theirs", "messages", said).await;
     let database = computer.data().join("engine").join("threadkeep.db");
     rusqlite::Connection::open(database)
         .and_then(|file| {

@@ -1,5 +1,6 @@
 //! A session server in a process of its own: `threadkeep serve`.
 
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,36 @@ impl Server {
         let start = line.find("http://").expect("a URL in its first line") + "http://".len();
         let text = line[start..].split(|c: char| c.is_whitespace() || c == '/').next().unwrap();
         Self { child, address: text.parse().unwrap() }
+    }
+
+    /// Sends JSON to a route of a session.
+    pub async fn post(&self, session: &str, path: &str, body: Value) {
+        let url = format!("{}/v1/sessions/{session}/{path}", self.url());
+        let sent = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        sent.error_for_status().unwrap();
+    }
+
+    /// Makes a session.
+    pub async fn put(&self, session: &str) {
+        let url = format!("{}/v1/sessions/{session}", self.url());
+        reqwest::Client::new().put(url).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// An agent from outside asks in a session whether it may delete a file.
+    pub async fn ask(&self, session: &str) {
+        let input = json!({ "path": "/tmp/report.txt" });
+        for chunk in [
+            json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "delete_file"}),
+            json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": input.to_string()}),
+            json!({"type": "CUSTOM", "name": "approval-requested", "value": {
+                "toolCallId": "c", "toolName": "delete_file", "input": input,
+                "approval": {"id": "a", "needsApproval": true}}}),
+        ] {
+            let asks = json!({
+                "messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk,
+            });
+            self.post(session, "chunks", asks).await;
+        }
     }
 
     /// The server's base URL.
