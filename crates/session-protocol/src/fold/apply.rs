@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn floor(&self, id: &str) -> u64 {
+    pub(super) fn floor(&self, id: &str) -> u64 {
         self.fold.dead.get(id).copied().unwrap_or(0).max(self.fold.floor)
     }
 
