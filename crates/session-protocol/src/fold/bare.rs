@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::apply::{Run, bare_time};
+use super::replay::AGAIN;
 use crate::dialect::{self, Inner};
 use crate::row::{Approval, ApprovalStatus, Part, Role};
 
@@ -30,8 +31,8 @@ pub(crate) struct Bare {
     nameless: Option<String>,
     /// The writer's id of the newest run.
     run_id: Option<String>,
-    /// The first message of that run: where a run that is said again begins again.
-    first: Option<String>,
+    /// The messages of that run, oldest first: a run that is said again says them again.
+    said: Vec<String>,
     /// Messages in which subagents of the newest run work.
     subagents: BTreeMap<String, String>,
     /// The last number of `{v, seq, chunk}` records.
@@ -57,11 +58,10 @@ impl Bare {
     /// The message `id` is the agent's present one.
     fn turn_to(&mut self, id: &str) {
         self.current = Some(id.to_owned());
-        if self.first.is_none() {
-            self.first = Some(id.to_owned());
-        }
-        if !self.run.iter().any(|known| known == id) {
-            self.run.push(id.to_owned());
+        for list in [&mut self.run, &mut self.said] {
+            if !list.iter().any(|known| known == id) {
+                list.push(id.to_owned());
+            }
         }
     }
 }
@@ -218,11 +218,15 @@ impl Run<'_> {
         if run_id.is_some() && run_id == bare.run_id {
             // It is said again: what names no message belongs where it did.
             bare.nameless = nameless;
-            bare.current.clone_from(&bare.first);
-            bare.run.extend(bare.first.clone());
+            bare.current = bare.said.first().cloned();
+            bare.run.extend(bare.current.clone());
+            for id in bare.said.clone() {
+                let pos = self.next_position();
+                self.bare_chunk(&id, AGAIN, at, pos);
+            }
         } else {
             bare.run_id = run_id;
-            bare.first = None;
+            bare.said.clear();
             bare.subagents.clear();
         }
     }

@@ -15,6 +15,9 @@ use super::message::RowContext;
 use crate::authority::chunk_kind;
 use crate::row::Role;
 
+/// The chunk by which a bare stream tells a message that the run it is from is said again.
+pub(super) const AGAIN: &str = r#"{"type":"AGAIN"}"#;
+
 /// A row that is kept for later.
 pub(super) struct HeldRow {
     pos: u64,
@@ -53,8 +56,6 @@ pub(super) struct Heard {
 
 /// A repetition that goes on.
 struct Replay {
-    /// The place of what it began with.
-    from: usize,
     /// The place of what comes next, if it is one.
     at: usize,
     /// What was heard when it began.
@@ -77,6 +78,13 @@ impl Replays {
     pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str) -> Heard {
         let print = fingerprint(chunk);
         let mut again = Vec::new();
+        if chunk == AGAIN {
+            again = self.stop();
+            let end = self.heard.len();
+            let replay = Replay { at: 0, end, held: Vec::new() };
+            self.replay = (end > 0).then_some(replay);
+            return Heard { again, now: false };
+        }
         if row.begins_run {
             // A new run repeats nothing that was said before it.
             again = self.stop();
@@ -90,10 +98,10 @@ impl Replays {
                 }
                 return Heard { again, now: false };
             }
-            if self.heard.get(replay.from) == Some(&print) {
+            if let Some(from) = self.anchors.get(&print).filter(|from| **from < replay.at) {
                 // Cut off and begun once more.
                 replay.held.clear();
-                replay.at = replay.from;
+                replay.at = *from;
                 replay.go_on(row, chunk);
                 return Heard { again, now: false };
             }
@@ -101,7 +109,7 @@ impl Replays {
         }
         if let Some(from) = self.anchors.get(&print).copied() {
             let end = self.heard.len();
-            let mut replay = Replay { from, at: from, end, held: Vec::new() };
+            let mut replay = Replay { at: from, end, held: Vec::new() };
             replay.go_on(row, chunk);
             self.replay = (replay.at < end).then_some(replay);
             return Heard { again, now: false };

@@ -66,6 +66,8 @@ struct Merge {
     changed: HashMap<usize, Part>,
     /// Parts from before that are gone.
     gone: HashSet<usize>,
+    /// Parts of the snapshot that say nothing.
+    blank: HashSet<usize>,
 }
 
 impl Step<'_> {
@@ -144,7 +146,9 @@ impl Step<'_> {
         merge.others(&before, &new_parts);
         merge.leave_out(&before, &new_parts);
 
-        let changed = !merge.changed.is_empty() || !merge.gone.is_empty() || merge.is.len() < new_parts.len();
+        let changed = !merge.changed.is_empty()
+            || !merge.gone.is_empty()
+            || merge.is.len() + merge.blank.len() < new_parts.len();
         let (old_at, new_at) = self.lay(&mut before, merge, new_parts, new_origins);
         self.take_segments(&mut before, &old_at, &new_at);
         let results = mem::take(&mut before.results);
@@ -175,6 +179,7 @@ impl Step<'_> {
         for at in 0..new_parts.len() {
             match merge.is.get(&at) {
                 Some(old) => last = Some(*old),
+                None if merge.blank.contains(&at) => {}
                 None => behind.entry(last).or_default().push(at),
             }
         }
@@ -401,7 +406,25 @@ impl Merge {
                 taken.insert(*old);
             }
         }
-        // Ids of a stream and of what is kept are often not the same: the same words are the same text.
+        // Ids of a stream and of what is kept are often not the same: the same words are the same text, also as a piece
+        // of one that was cut here, or all the pieces together.
+        let mut pieces: HashMap<&str, VecDeque<(usize, usize)>> = HashMap::new();
+        for (at, (_, group)) in old.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
+            for part in &group.parts {
+                let text = of(&before.parts[*part]).map(String::as_str).unwrap_or_default();
+                pieces.entry(text).or_default().push_back((at, *part));
+            }
+        }
+        for (at, (_, group)) in new.iter().enumerate() {
+            if matched[at].is_none()
+                && let [only] = group.parts[..]
+                && let Some((old, part)) = pieces.get_mut(group.text.as_str()).and_then(VecDeque::pop_front)
+            {
+                self.is.insert(only, part);
+                matched[at] = Some(usize::MAX);
+                taken.insert(old);
+            }
+        }
         let mut by_text: HashMap<&str, VecDeque<usize>> = HashMap::new();
         for (at, (_, group)) in old.iter().enumerate() {
             if !taken.contains(&at) {
@@ -433,8 +456,11 @@ impl Merge {
             }
         }
         for (at, (_, new)) in new.iter().enumerate() {
-            if let Some(at) = matched[at] {
-                self.same_words(before, &old[at].1, new);
+            if matched[at].is_none() && new.text.is_empty() {
+                self.blank.extend(&new.parts);
+            }
+            if let Some((_, old)) = matched[at].and_then(|at| old.get(at)) {
+                self.same_words(before, old, new);
             }
         }
     }
@@ -484,14 +510,23 @@ impl Merge {
         }
         let old = in_order(&before.calls, &before.parts);
         let new = in_order(new_calls, new_parts);
+        // By the input, or by the very words of the arguments.
         let mut by_words: HashMap<(&str, &str, String), VecDeque<usize>> = HashMap::new();
         for (at, (_, _, part)) in old.iter().enumerate() {
             by_words.entry((&part.id, &part.name, said(part))).or_default().push_back(at);
+            if part.input.is_some() {
+                let words = part.arguments.clone();
+                by_words.entry((&part.id, &part.name, words)).or_default().push_back(at);
+            }
         }
         let mut matched: Vec<Option<usize>> = Vec::new();
+        let mut used = HashSet::new();
         for (_, _, part) in &new {
-            let alike = by_words.get_mut(&(&*part.id, &*part.name, said(part)));
-            matched.push(alike.and_then(VecDeque::pop_front));
+            let mut free = |words: String| {
+                let alike = by_words.get_mut(&(&*part.id, &*part.name, words))?;
+                std::iter::from_fn(|| alike.pop_front()).find(|at| used.insert(*at))
+            };
+            matched.push(free(said(part)).or_else(|| free(part.arguments.clone())));
         }
         // Of an id that only one call on each side is left of, that is the same, said otherwise.
         let taken: HashSet<usize> = matched.iter().flatten().copied().collect();
@@ -517,7 +552,8 @@ impl Merge {
             self.is.insert(call.part, old_call.part);
             keys.insert((*key).clone(), (*old_key).clone());
             let named = old_part.name.is_empty() && !part.name.is_empty();
-            let other = !part.arguments.is_empty() && said(old_part) != said(part);
+            let words = part.arguments.is_empty() || part.arguments == old_part.arguments;
+            let other = !words && said(old_part) != said(part);
             let read = old_part.input.is_none() && part.input.is_some();
             if named || other || read {
                 let mut changed = (*old_part).clone();

@@ -318,6 +318,7 @@ fn missing(case: &Value) -> Vec<String> {
         };
         let parts: Vec<Value> = canonical(&message["parts"])
             .into_iter()
+            .filter(|part| part[0] != "other")
             .map(|part| match part[0].as_str() {
                 // id, name, input, state, output
                 Some("tool") => json!(["tool", "*", part[2], part[3], part[4], part[6]]),
