@@ -317,7 +317,7 @@ fn is_own(message: &Message, plan: &RunPlan) -> bool {
 /// Bytes that a message has, about.
 fn size(message: &Message) -> usize {
     let parts = message.parts.iter().map(|part| match part {
-        Part::Text { text } => text.len(),
+        Part::Text { text, .. } => text.len(),
         other => json_size(other),
     });
     EMPTY + message.id.len() + parts.map(|bytes| bytes + EMPTY / 4).sum::<usize>()
@@ -428,7 +428,9 @@ pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
     let mut turn = Turn::default();
     for part in &message.parts {
         match part {
-            Part::Text { text } if !text.is_empty() => {
+            // What a subagent did is its caller's to know, by the result.
+            part if part.subagent().is_some() => {}
+            Part::Text { text, .. } if !text.is_empty() => {
                 if !turn.calls.is_empty() {
                     turns.push(std::mem::take(&mut turn));
                 }

@@ -6,6 +6,7 @@ mod cases;
 mod dialects;
 mod identity;
 mod laws;
+mod newer;
 mod signals;
 mod snapshots;
 mod streams;
