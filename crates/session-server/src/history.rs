@@ -16,7 +16,8 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 use session_protocol::{
-    ChangeSet, Message, MessageLoader, Part, Role, SessionFold, StoredMessage, ToolCallPart,
+    ChangeSet, Message, MessageLoader, Part, QuestionPart, Role, SessionFold, StoredMessage,
+    ToolCallPart,
 };
 
 use crate::{
@@ -403,6 +404,24 @@ impl History {
     pub(crate) fn last_user_text(&self) -> String {
         let last = self.messages.iter().rev().find(|message| message.role == Role::User);
         last.map(Message::plain_text).unwrap_or_default()
+    }
+
+    /// Whether a message asks a question of this id, which is about no call.
+    pub(crate) fn asks(&self, message_id: &str, id: &str) -> bool {
+        self.question(message_id, id).is_some()
+    }
+
+    /// What a person answered to a question, beside yes or no.
+    pub(crate) fn answer(&self, message_id: &str, id: &str) -> Option<&Value> {
+        self.question(message_id, id)?.answer.as_ref()
+    }
+
+    fn question(&self, message_id: &str, id: &str) -> Option<&QuestionPart> {
+        let mut parts = self.message(message_id)?.parts.iter();
+        parts.find_map(|part| match part {
+            Part::Question(question) if question.approval.id == id => Some(question),
+            _ => None,
+        })
     }
 
     /// Tool calls of a message, in order.

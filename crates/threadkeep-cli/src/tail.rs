@@ -254,7 +254,9 @@ impl Transcript {
                 Part::Data { name, .. } => writeln!(out, "  [data] {}", clean(name))?,
                 Part::StructuredOutput { raw, .. } => self.grow(out, raw, "", progress)?,
                 Part::SteeringMessage { text, .. } => writeln!(out, "  [told] {}", clean(text))?,
-                Part::Subagent(subagent) => writeln!(out, "  [subagent] {}", clean(&subagent.name))?,
+                Part::Subagent(subagent) => {
+                    writeln!(out, "  [subagent] {}", clean(&subagent.name))?
+                }
                 Part::Activity(card) => writeln!(out, "  [card] {}", clean(&card.kind))?,
                 Part::Question(question) => {
                     let asked = question.message.as_deref().unwrap_or(&question.reason);

@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn identifiers_have_parts() {
-        let parts = |said: &str| SearchText { said: said.to_owned(), ..SearchText::default() }.parts();
+        let parts =
+            |said: &str| SearchText { said: said.to_owned(), ..SearchText::default() }.parts();
         assert_eq!(parts("call getUserName(id)"), "UserName Name ");
         assert_eq!(parts("HTTPServer utf8Decoder my_func a/b.rs"), "Server Decoder ");
         assert_eq!(parts("Words And CAPITALS are whole"), "");

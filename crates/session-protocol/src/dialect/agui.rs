@@ -154,7 +154,11 @@ fn begin_text(message_id: Option<&str>, inner: &Inner<'_>, step: &mut Step<'_>) 
     }
 }
 
-fn reason(message_id: Option<&serde_json::value::RawValue>, inner: &Inner<'_>, step: &mut Step<'_>) {
+fn reason(
+    message_id: Option<&serde_json::value::RawValue>,
+    inner: &Inner<'_>,
+    step: &mut Step<'_>,
+) {
     step.reopen();
     step.saw_reasoning();
     let key = thought_key(SegmentKey::text_id(message_id), step);
@@ -327,7 +331,10 @@ fn ask(interrupt: &Map<String, Value>, step: &mut Step<'_>) {
         let name = metadata.and_then(|m| m.get("toolName")).and_then(Value::as_str);
         let input = metadata.and_then(|m| m.get("input")).cloned();
         let request = Request::new(approval_id, name.map(Cow::Borrowed), input);
-        step.request(call_id, request.because(string("message").map(Cow::Borrowed)).until(expires_at));
+        step.request(
+            call_id,
+            request.because(string("message").map(Cow::Borrowed)).until(expires_at),
+        );
     } else {
         step.question(QuestionPart {
             reason: reason.to_owned(),
@@ -335,6 +342,7 @@ fn ask(interrupt: &Map<String, Value>, step: &mut Step<'_>) {
             response_schema: interrupt.get("responseSchema").filter(|s| s.is_object()).cloned(),
             expires_at: expires_at.map(str::to_owned),
             approval: unanswered(approval_id),
+            answer: None,
             subagent: None,
         });
     }
@@ -359,6 +367,10 @@ fn resumed(input: &Map<String, Value>, step: &mut Step<'_>) {
         step.side_signal(SignalKind::Answer {
             approval: interrupt.to_owned(),
             approved: approved && resolved,
+            payload: answer
+                .get("payload")
+                .filter(|payload| payload.get("approved").is_none())
+                .cloned(),
         });
     }
 }

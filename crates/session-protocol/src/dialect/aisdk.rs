@@ -22,7 +22,9 @@ use super::{Inner, delta, id, is_true, text, usage, value};
 use crate::fold::calls::Start;
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
-use crate::row::{Citation, FilePart, FinishReason, MessageError, Part, SourceKind, SourcePart, Stopped};
+use crate::row::{
+    Citation, FilePart, FinishReason, MessageError, Part, SourceKind, SourcePart, Stopped,
+};
 
 /// True for the chunk types of this dialect.
 pub(crate) fn is_chunk_type(kind: &str) -> bool {

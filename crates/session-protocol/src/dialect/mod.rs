@@ -119,6 +119,8 @@ pub(crate) struct Inner<'a> {
     #[serde(borrow, default)]
     pub(crate) citations: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(crate) payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(crate) timestamp: Option<&'a RawValue>,
     #[serde(skip)]
     pub(crate) raw: &'a str,

@@ -84,6 +84,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 step.signal(SignalKind::Answer {
                     approval: approval.into_owned(),
                     approved: is_true(inner.approved),
+                    payload: value(inner.payload),
                 });
             } else {
                 step.mark_signal();

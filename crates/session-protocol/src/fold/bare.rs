@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ pub(crate) struct Bare {
     said: Vec<String>,
     /// Messages in which subagents of the newest run work.
     subagents: BTreeMap<String, String>,
+    /// No message may get a place before this one: messages that are gone had theirs there.
+    pub(super) floor: u64,
     /// The last number of `{v, seq, chunk}` records.
     last_number: Option<i64>,
     /// The AI SDK generation.
@@ -199,13 +202,17 @@ impl Run<'_> {
             }
         }
         for answer in field("resume") {
-            let Some(interrupt) = answer.get("interruptId").and_then(Value::as_str) else { continue };
+            let Some(interrupt) = answer.get("interruptId").and_then(Value::as_str) else {
+                continue;
+            };
             let asks = self.fold.signals.requests_of(interrupt).last();
             let Some(owner) = asks.map(|site| site.message.clone()) else { continue };
-            let said = answer.get("payload").map(|payload| payload.get("approved").unwrap_or(payload));
+            let said =
+                answer.get("payload").map(|payload| payload.get("approved").unwrap_or(payload));
             let resolved = answer.get("status").and_then(Value::as_str) == Some("resolved");
             let approved = resolved && said.is_none_or(|said| said.as_bool() != Some(false));
-            let chunk = json!({"type": "approval-response", "approvalId": interrupt, "approved": approved});
+            let chunk = json!({"type": "approval-response", "approvalId": interrupt,
+                "approved": approved, "payload": answer.get("payload")});
             let pos = self.next_position();
             self.bare_chunk(&owner, &chunk.to_string(), at, pos);
         }
@@ -324,19 +331,22 @@ impl Run<'_> {
         }
         let mut places = self.places();
         let named: HashSet<&String> = groups.iter().map(|(id, ..)| id).collect();
-        let mut gone: Vec<String> = places.values().filter(|id| !named.contains(id)).cloned().collect();
+        let mut gone: Vec<String> =
+            places.values().filter(|id| !named.contains(id)).cloned().collect();
         gone.retain(|id| self.bring(id) && !self.outlives_snapshot(id));
+        let floor = self.fold.bare.floor;
         for id in &gone {
             self.remove(id, pos);
         }
         places.retain(|_, id| !gone.contains(id));
-        let mut places: HashMap<String, u64> = places.into_iter().map(|(place, id)| (id, place)).collect();
+        let mut places: HashMap<String, u64> =
+            places.into_iter().map(|(place, id)| (id, place)).collect();
         let bare = &mut self.fold.bare;
         bare.run.retain(|id| places.contains_key(id));
         bare.nameless = bare.nameless.take().filter(|id| places.contains_key(id));
         bare.current = bare.current.take().filter(|id| places.contains_key(id));
         let running = bare.running;
-        let mut before = self.free_places(&groups, &places, pos);
+        let mut before = free_places(&groups, &places, floor..pos);
         let mut last_of_agent = None;
         for (id, group, whole) in groups {
             let known = places.contains_key(&id);
@@ -390,46 +400,44 @@ impl Run<'_> {
     fn outlives_snapshot(&self, id: &str) -> bool {
         let Some(message) = self.fold.message(id) else { return false };
         let aside = |part: &Part| {
-            matches!(part, Part::Reasoning { .. } | Part::Activity(_) | Part::Subagent(_)) || part.subagent().is_some()
+            matches!(part, Part::Reasoning { .. } | Part::Activity(_) | Part::Subagent(_))
+                || part.subagent().is_some()
         };
         let waits = |approval: &Approval| {
             approval.message_id == id && approval.status == ApprovalStatus::Pending
         };
         let agent = message.role == Role::Assistant;
         let speaks = self.fold.bare.running && self.fold.bare.run.iter().any(|open| open == id);
-        agent && (speaks || message.parts.iter().all(aside) || self.fold.approvals.values().any(waits))
+        agent
+            && (speaks
+                || message.parts.iter().all(aside)
+                || self.fold.approvals.values().any(waits))
     }
+}
 
-    /// Places for messages that a snapshot puts before others that are there: such as no message has. Where there is
-    /// none, a message comes last.
-    fn free_places(
-        &self,
-        groups: &[(String, Vec<Value>, bool)],
-        places: &HashMap<String, u64>,
-        pos: u64,
-    ) -> HashMap<String, u64> {
-        let taken: HashSet<u64> = places.values().copied().collect();
-        let mut free = HashMap::new();
-        let mut below: Option<u64> = None;
-        for (id, ..) in groups.iter().rev() {
-            if let Some(place) = places.get(id) {
-                below = Some(below.map_or(*place, |below| below.min(*place)));
-                continue;
-            }
-            let Some(limit) = below else { continue };
-            let floor = self.floor(id);
-            let mut place = limit;
-            while let Some(lower) = place.checked_sub(1).filter(|lower| *lower >= floor && *lower < pos) {
-                place = lower;
-                if !taken.contains(&place) {
-                    free.insert(id.clone(), place);
-                    below = Some(place);
-                    break;
-                }
-            }
+/// Places for messages that a snapshot puts before others that are there: such as no message has. Where there is none, a
+/// message comes last.
+fn free_places(
+    groups: &[(String, Vec<Value>, bool)],
+    places: &HashMap<String, u64>,
+    within: Range<u64>,
+) -> HashMap<String, u64> {
+    let taken: HashSet<u64> = places.values().copied().collect();
+    let mut free = HashMap::new();
+    let mut below: Option<u64> = None;
+    for (id, ..) in groups.iter().rev() {
+        if let Some(place) = places.get(id) {
+            below = Some(below.map_or(*place, |below| below.min(*place)));
+            continue;
         }
-        free
+        let Some(limit) = below else { continue };
+        let mut lower = (within.start..limit.min(within.end)).rev();
+        let place = lower.find(|place| !taken.contains(place));
+        free.extend(place.map(|place| (id.clone(), place)));
+        // Where there was none there is none further down.
+        below = Some(place.unwrap_or(within.start));
     }
+    free
 }
 
 /// The call a custom event is about.

@@ -72,7 +72,9 @@ impl Step<'_> {
     fn keys(&self, call_id: &str) -> impl Iterator<Item = (u32, String)> + use<> {
         let newest = self.fold.scratch.same.get(call_id).map_or(0, |same| same.newest);
         let call_id = call_id.to_owned();
-        (newest.saturating_sub(LOOK - 1)..=newest).rev().map(move |nth| (nth, call_key(&call_id, nth)))
+        (newest.saturating_sub(LOOK - 1)..=newest)
+            .rev()
+            .map(move |nth| (nth, call_key(&call_id, nth)))
     }
 
     pub(crate) fn has_call(&self, call_id: &str) -> bool {
@@ -295,7 +297,9 @@ impl Step<'_> {
         self.ready(key, None);
         let value = input.clone().or_else(|| parsed(&new.arguments, self.takes_text(key)));
         for (nth, key) in self.keys(&id) {
-            let Some(alike) = self.alike(&key, &new, input.is_some(), value.as_ref()) else { continue };
+            let Some(alike) = self.alike(&key, &new, input.is_some(), value.as_ref()) else {
+                continue;
+            };
             let same = self.fold.scratch.same.entry(id).or_default();
             same.again = alike.then_some(nth);
             return;
@@ -328,7 +332,13 @@ impl Step<'_> {
 
     /// Whether a call is the one that is said again, with this input if one was `told`: `Some(false)` where nothing is
     /// said but its name, so that nobody can tell.
-    fn alike(&self, key: &str, new: &Repetition, told: bool, input: Option<&Value>) -> Option<bool> {
+    fn alike(
+        &self,
+        key: &str,
+        new: &Repetition,
+        told: bool,
+        input: Option<&Value>,
+    ) -> Option<bool> {
         let part = self.fold.call_part(key)?;
         if !new.name.is_empty() && new.name != part.name {
             return None;
@@ -425,7 +435,8 @@ impl Step<'_> {
         let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
         let old = call.result.as_ref();
         // What was final stays so, and what is said again is as old as it was.
-        let same = old.is_some_and(|old| old.is_same(&outcome) || (outcome.preliminary && !old.preliminary));
+        let same = old
+            .is_some_and(|old| old.is_same(&outcome) || (outcome.preliminary && !old.preliminary));
         if !same {
             call.result = Some(outcome);
             self.fold.refresh_call(key, self.tracker);
@@ -477,7 +488,10 @@ impl Step<'_> {
         let keys: Vec<String> = self.keys(call_id).map(|(_, key)| key).collect();
         let is_known = |call: &Call| {
             !call.is_over()
-                && call.request.as_ref().is_some_and(|old| old.approval == request.approval && old.run == run)
+                && call
+                    .request
+                    .as_ref()
+                    .is_some_and(|old| old.approval == request.approval && old.run == run)
         };
         if keys.iter().any(|key| self.fold.call(key).is_some_and(is_known)) {
             return;
@@ -519,11 +533,15 @@ impl Step<'_> {
             let name = request.name.as_deref().unwrap_or_default();
             let other = !name.is_empty() && !part.name.is_empty() && part.name != name;
             // The same request in a later run is asked anew.
-            let later = call.request.as_ref().is_some_and(|old| old.approval == request.approval && old.run < run);
+            let later = call
+                .request
+                .as_ref()
+                .is_some_and(|old| old.approval == request.approval && old.run < run);
             !call.is_over() && !other && !later
         };
         let open: Vec<&String> = keys.iter().filter(can_be).collect();
-        let unasked = |key: &&&String| self.fold.call(key).is_some_and(|call| call.request.is_none());
+        let unasked =
+            |key: &&&String| self.fold.call(key).is_some_and(|call| call.request.is_none());
         let meant = |key: &&&String| {
             let input = self.fold.call_part(key).and_then(|part| part.input.as_ref());
             request.input.is_some() && input == request.input.as_ref()
@@ -556,7 +574,13 @@ impl Step<'_> {
         (part.name.clone(), part.arguments.clone(), part.input.clone())
     }
 
-    fn another_call(&mut self, call_id: &str, name: &str, arguments: String, input: Option<Value>) -> String {
+    fn another_call(
+        &mut self,
+        call_id: &str,
+        name: &str,
+        arguments: String,
+        input: Option<Value>,
+    ) -> String {
         self.fold.scratch.copied += arguments.len();
         let key = self.next_call(call_id, name);
         self.tool_arguments(call_id, &Delta::whole(arguments));

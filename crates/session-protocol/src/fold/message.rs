@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::calls::{Same, call_key};
+use super::log::RowLog;
 use super::replay::{Heard, Held, Replays};
 use super::snapshot::Before;
-use super::log::RowLog;
 use super::step::{Named, Step};
 use super::track::Tracker;
 use crate::dialect::proxy::is_whole;
@@ -83,14 +83,18 @@ impl Outcome {
 
     /// True when both say the same, wherever they stand.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.output == other.output && self.error == other.error && self.preliminary == other.preliminary
+        self.output == other.output
+            && self.error == other.error
+            && self.preliminary == other.preliminary
     }
 }
 
 /// A person's answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) approved: bool,
+    /// What else was said.
+    pub(crate) payload: Option<Value>,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
 }
@@ -221,7 +225,12 @@ pub(crate) enum SignalKind {
         error: Option<String>,
     },
     /// The answer to an approval.
-    Answer { approval: String, approved: bool },
+    Answer {
+        approval: String,
+        approved: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload: Option<Value>,
+    },
     /// Settings of the session.
     Config { settings: Map<String, Value> },
 }
@@ -652,8 +661,13 @@ impl MessageFold {
                 let approval = &mut question.approval;
                 let approved = call.answer.as_ref().map(|answer| answer.approved);
                 let by = call.answer.as_ref().and_then(|answer| answer.by.clone());
-                if approval.approved != approved || approval.responded_by != by {
+                let said = call.answer.as_ref().and_then(|answer| answer.payload.as_ref());
+                if approval.approved != approved
+                    || approval.responded_by != by
+                    || question.answer.as_ref() != said
+                {
                     (approval.approved, approval.responded_by) = (approved, by);
+                    question.answer = said.cloned();
                     tracker.set_part(&self.message.id, call.part);
                     self.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
                 }

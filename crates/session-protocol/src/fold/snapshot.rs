@@ -183,18 +183,20 @@ impl Step<'_> {
                 None => behind.entry(last).or_default().push(at),
             }
         }
-        let mut new: Vec<Option<(Part, Origin)>> = new_parts.into_iter().zip(new_origins).map(Some).collect();
+        let mut new: Vec<Option<(Part, Origin)>> =
+            new_parts.into_iter().zip(new_origins).map(Some).collect();
         let (mut old_at, mut new_at) = (HashMap::new(), HashMap::new());
         let (mut parts, mut origins) = (Vec::new(), Vec::new());
-        let mut insert = |after: Option<usize>, parts: &mut Vec<Part>, origins: &mut Vec<Origin>| {
-            for at in behind.remove(&after).unwrap_or_default() {
-                if let Some((part, origin)) = new[at].take() {
-                    new_at.insert(at, parts.len());
-                    parts.push(part);
-                    origins.push(origin);
+        let mut insert =
+            |after: Option<usize>, parts: &mut Vec<Part>, origins: &mut Vec<Origin>| {
+                for at in behind.remove(&after).unwrap_or_default() {
+                    if let Some((part, origin)) = new[at].take() {
+                        new_at.insert(at, parts.len());
+                        parts.push(part);
+                        origins.push(origin);
+                    }
                 }
-            }
-        };
+            };
         insert(None, &mut parts, &mut origins);
         let old = mem::take(&mut before.parts).into_iter().zip(mem::take(&mut before.origins));
         for (at, (part, origin)) in old.enumerate() {
@@ -216,8 +218,16 @@ impl Step<'_> {
     }
 
     /// What was open stays open, at its new place.
-    fn take_segments(&mut self, before: &mut Before, old_at: &HashMap<usize, usize>, new_at: &HashMap<usize, usize>) {
-        fn moved(segments: Vec<Segment>, at: &HashMap<usize, usize>) -> impl Iterator<Item = Segment> {
+    fn take_segments(
+        &mut self,
+        before: &mut Before,
+        old_at: &HashMap<usize, usize>,
+        new_at: &HashMap<usize, usize>,
+    ) {
+        fn moved(
+            segments: Vec<Segment>,
+            at: &HashMap<usize, usize>,
+        ) -> impl Iterator<Item = Segment> {
             segments.into_iter().filter_map(|segment| {
                 let part = *at.get(&segment.part)?;
                 Some(Segment { part, ..segment })
@@ -226,7 +236,8 @@ impl Step<'_> {
         let scratch = &mut self.fold.scratch;
         let resumed: Vec<Segment> = moved(mem::take(&mut scratch.texts), new_at).collect();
         scratch.texts = moved(mem::take(&mut before.texts), old_at).collect();
-        let open: HashSet<SegmentKey<'static>> = scratch.texts.iter().map(|s| s.key.clone()).collect();
+        let open: HashSet<SegmentKey<'static>> =
+            scratch.texts.iter().map(|s| s.key.clone()).collect();
         scratch.texts.extend(resumed.into_iter().filter(|segment| !open.contains(&segment.key)));
         scratch.thoughts = moved(mem::take(&mut before.thoughts), old_at).collect();
         scratch.closed = before.closed.iter().filter_map(|at| old_at.get(at).copied()).collect();
@@ -240,14 +251,24 @@ impl Step<'_> {
             let new = new.into_iter().filter_map(|(key, at)| Some((key, *new_at.get(&at)?)));
             old.chain(new).collect()
         }
-        scratch.data = places(mem::take(&mut before.data), mem::take(&mut scratch.data), old_at, new_at);
-        scratch.activities =
-            places(mem::take(&mut before.activities), mem::take(&mut scratch.activities), old_at, new_at);
-        scratch.subagents =
-            places(mem::take(&mut before.subagents), mem::take(&mut scratch.subagents), old_at, new_at);
+        scratch.data =
+            places(mem::take(&mut before.data), mem::take(&mut scratch.data), old_at, new_at);
+        scratch.activities = places(
+            mem::take(&mut before.activities),
+            mem::take(&mut scratch.activities),
+            old_at,
+            new_at,
+        );
+        scratch.subagents = places(
+            mem::take(&mut before.subagents),
+            mem::take(&mut scratch.subagents),
+            old_at,
+            new_at,
+        );
         scratch.structured = before.structured.and_then(|at| old_at.get(&at).copied());
         scratch.structuring &= scratch.structured.is_some();
-        let moved = |start: usize| (start..).take(old_at.len() + 1).find_map(|at| old_at.get(&at).copied());
+        let moved =
+            |start: usize| (start..).take(old_at.len() + 1).find_map(|at| old_at.get(&at).copied());
         scratch.step_start = moved(before.step_start).unwrap_or(self.fold.message.parts.len());
         let same_group = scratch.group.is_none() || scratch.group == before.group;
         scratch.group_start = if same_group { moved(before.group_start).unwrap_or(0) } else { 0 };
@@ -318,7 +339,10 @@ impl Step<'_> {
         let mut seen = HashSet::new();
         scratch.open_calls = open
             .filter(|key| {
-                let open = scratch.calls.get(key).is_some_and(|call| !call.ready || call.repeated.is_some());
+                let open = scratch
+                    .calls
+                    .get(key)
+                    .is_some_and(|call| !call.ready || call.repeated.is_some());
                 open && seen.insert(key.clone())
             })
             .collect();
@@ -362,7 +386,11 @@ fn with_text(part: &Part, text: String) -> Part {
 }
 
 /// The texts, or thoughts, by the writer's ids of their messages.
-fn groups(parts: &[Part], origins: &[Origin], of: fn(&Part) -> Option<&String>) -> Vec<(Option<String>, Group)> {
+fn groups(
+    parts: &[Part],
+    origins: &[Origin],
+    of: fn(&Part) -> Option<&String>,
+) -> Vec<(Option<String>, Group)> {
     let mut by_key: HashMap<&str, usize> = HashMap::new();
     let mut groups: Vec<(Option<String>, Group)> = Vec::new();
     for (at, (part, origin)) in parts.iter().zip(origins).enumerate() {
@@ -378,7 +406,8 @@ fn groups(parts: &[Part], origins: &[Origin], of: fn(&Part) -> Option<&String>) 
                 if let Some(key) = key {
                     by_key.insert(key, groups.len());
                 }
-                groups.push((key.map(str::to_owned), Group { parts: vec![at], text: text.clone() }));
+                groups
+                    .push((key.map(str::to_owned), Group { parts: vec![at], text: text.clone() }));
             }
         }
     }
@@ -398,8 +427,11 @@ impl Merge {
         let new = groups(new_parts, new_origins, of);
         let mut matched: Vec<Option<usize>> = vec![None; new.len()];
         let mut taken: HashSet<usize> = HashSet::new();
-        let by_key: HashMap<&str, usize> =
-            old.iter().enumerate().filter_map(|(at, (key, _))| Some((key.as_deref()?, at))).collect();
+        let by_key: HashMap<&str, usize> = old
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (key, _))| Some((key.as_deref()?, at)))
+            .collect();
         for (at, (key, _)) in new.iter().enumerate() {
             if let Some(old) = key.as_deref().and_then(|key| by_key.get(key)) {
                 matched[at] = Some(*old);
@@ -418,7 +450,8 @@ impl Merge {
         for (at, (_, group)) in new.iter().enumerate() {
             if matched[at].is_none()
                 && let [only] = group.parts[..]
-                && let Some((old, part)) = pieces.get_mut(group.text.as_str()).and_then(VecDeque::pop_front)
+                && let Some((old, part)) =
+                    pieces.get_mut(group.text.as_str()).and_then(VecDeque::pop_front)
             {
                 self.is.insert(only, part);
                 matched[at] = Some(usize::MAX);
@@ -433,7 +466,8 @@ impl Merge {
         }
         for (at, (_, group)) in new.iter().enumerate() {
             if matched[at].is_none()
-                && let Some(old) = by_text.get_mut(group.text.as_str()).and_then(VecDeque::pop_front)
+                && let Some(old) =
+                    by_text.get_mut(group.text.as_str()).and_then(VecDeque::pop_front)
             {
                 matched[at] = Some(old);
                 taken.insert(old);
@@ -466,7 +500,8 @@ impl Merge {
     }
 
     fn same_words(&mut self, before: &Before, old: &Group, new: &Group) {
-        let (Some(first), Some(last)) = (old.parts.first().copied(), old.parts.last().copied()) else {
+        let (Some(first), Some(last)) = (old.parts.first().copied(), old.parts.last().copied())
+        else {
             return;
         };
         let mut stands = last;
@@ -494,7 +529,10 @@ impl Merge {
         new_parts: &[Part],
         new_calls: &HashMap<String, Call>,
     ) -> HashMap<String, String> {
-        fn in_order<'a>(calls: &'a HashMap<String, Call>, parts: &'a [Part]) -> Vec<(&'a String, &'a Call, &'a ToolCallPart)> {
+        fn in_order<'a>(
+            calls: &'a HashMap<String, Call>,
+            parts: &'a [Part],
+        ) -> Vec<(&'a String, &'a Call, &'a ToolCallPart)> {
             let mut calls: Vec<_> = calls
                 .iter()
                 .filter_map(|(key, call)| match parts.get(call.part) {
@@ -579,7 +617,10 @@ impl Merge {
         let mut equal: Option<HashMap<String, VecDeque<usize>>> = None;
         for (at, part) in new_parts.iter().enumerate() {
             let known = match part {
-                Part::Text { .. } | Part::Reasoning { .. } | Part::ToolCall(_) | Part::Question(_) => continue,
+                Part::Text { .. }
+                | Part::Reasoning { .. }
+                | Part::ToolCall(_)
+                | Part::Question(_) => continue,
                 Part::Activity(activity) => before.activities.get(&activity.id).copied(),
                 Part::Subagent(subagent) => before.subagents.get(&subagent.id).copied(),
                 Part::Data { name, id: id @ Some(_), .. } => {
@@ -588,7 +629,9 @@ impl Merge {
                 part => {
                     let equal = equal.get_or_insert_with(|| {
                         let mut equal: HashMap<String, VecDeque<usize>> = HashMap::new();
-                        for (at, part) in before.parts.iter().enumerate().filter(|(_, part)| is_other(part)) {
+                        for (at, part) in
+                            before.parts.iter().enumerate().filter(|(_, part)| is_other(part))
+                        {
                             equal.entry(json(part)).or_default().push_back(at);
                         }
                         equal
@@ -598,7 +641,9 @@ impl Merge {
             };
             let Some(old) = known else { continue };
             self.is.insert(at, old);
-            if before.parts.get(old).is_some_and(|old| old != part) && !matches!(part, Part::Subagent(_)) {
+            if before.parts.get(old).is_some_and(|old| old != part)
+                && !matches!(part, Part::Subagent(_))
+            {
                 self.changed.insert(old, part.clone());
             }
         }
@@ -613,8 +658,12 @@ impl Merge {
             .values()
             .map(|call| (call.part, call.ready || call.is_over() || call.request.is_some()))
             .collect();
-        let asked: HashSet<usize> =
-            before.calls.values().filter(|call| call.request.is_some()).map(|call| call.part).collect();
+        let asked: HashSet<usize> = before
+            .calls
+            .values()
+            .filter(|call| call.request.is_some())
+            .map(|call| call.part)
+            .collect();
         for (at, (part, origin)) in before.parts.iter().zip(&before.origins).enumerate() {
             if named.contains(&at) {
                 continue;

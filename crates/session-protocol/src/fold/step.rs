@@ -9,7 +9,9 @@ use super::message::{
     IndexEvent, MessageFold, Origin, RowContext, Segment, SegmentKey, Shape, Signal, SignalKind,
 };
 use super::track::Tracker;
-use crate::row::{Citation, FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage};
+use crate::row::{
+    Citation, FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage,
+};
 use crate::text::Delta;
 
 /// One row meeting one message: what the dialects call.
@@ -246,7 +248,9 @@ impl<'a> Step<'a> {
             Some(SegmentKey::Id(id) | SegmentKey::Step(id)) => Some(id.as_ref().into()),
             Some(SegmentKey::Legacy | SegmentKey::Thinking) | None => None,
         };
-        scratch.origins.push(Origin { key, streamed: scratch.before.is_none() && !scratch.stating });
+        scratch
+            .origins
+            .push(Origin { key, streamed: scratch.before.is_none() && !scratch.stating });
         self.fold.message.parts.push(part);
         self.tracker.set_part(&self.fold.message.id, self.fold.message.parts.len() - 1);
     }
@@ -390,7 +394,9 @@ impl<'a> Step<'a> {
     fn cumulative_base(&mut self, content: &str) -> usize {
         let mut rest = content;
         for part in &self.fold.scratch.closed {
-            let Some(Part::Text { text, .. }) = self.fold.message.parts.get(*part) else { continue };
+            let Some(Part::Text { text, .. }) = self.fold.message.parts.get(*part) else {
+                continue;
+            };
             match rest.strip_prefix(text.as_str()) {
                 Some(after) => rest = after,
                 None => {
@@ -411,7 +417,8 @@ impl<'a> Step<'a> {
     /// The open text of this key rests on these sources.
     pub(crate) fn cite(&mut self, key: &SegmentKey<'_>, found: Vec<Citation>) {
         let texts = &self.fold.scratch.texts;
-        let Some(at) = texts.iter().find(|segment| segment.key == *key).map(|open| open.part) else {
+        let Some(at) = texts.iter().find(|segment| segment.key == *key).map(|open| open.part)
+        else {
             return;
         };
         if let Some(Part::Text { citations, .. }) = self.fold.message.parts.get_mut(at) {
@@ -743,7 +750,7 @@ impl<'a> Step<'a> {
     /// A signal for the session to match.
     pub(crate) fn signal(&mut self, kind: SignalKind) {
         self.mark_signal();
-        if let SignalKind::Answer { approval, approved } = &kind {
+        if let SignalKind::Answer { approval, approved, .. } = &kind {
             self.answered_here(approval, *approved);
         }
         self.side_signal(kind);

@@ -299,8 +299,12 @@ pub struct QuestionPart {
     pub response_schema: Option<Value>,
     /// When it is withdrawn, as on the wire.
     pub expires_at: Option<String>,
-    /// Its id, and the answer.
+    /// Its id, and whether it was answered or given up.
     pub approval: PartApproval,
+    /// The answer in words or fields, where there is more than yes or no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub answer: Option<Value>,
     /// The subagent that asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]

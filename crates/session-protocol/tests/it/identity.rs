@@ -51,7 +51,10 @@ fn a_start_of_a_call_that_has_ended_is_another_call_with_or_without_a_result() {
             chunks.push(result("c", "one"));
         }
         chunks.push(result("c", "two"));
-        assert_eq!(calls(&answer(&chunks)), ["c:read:{\"p\":1}:done:\"one\"", "c:read:{\"p\":2}:done:\"two\""]);
+        assert_eq!(
+            calls(&answer(&chunks)),
+            ["c:read:{\"p\":1}:done:\"one\"", "c:read:{\"p\":2}:done:\"two\""]
+        );
     }
 }
 
@@ -88,7 +91,11 @@ fn a_call_that_is_repeated_and_gives_something_else_was_another_one() {
 #[test]
 fn an_id_in_a_later_step_of_the_ai_sdk_is_another_call_whatever_its_arguments() {
     for second in [json!({"c": "Oslo"}), json!({"c": "Bergen"})] {
-        let mut chunks = vec![json!({"type": "start-step"}), given("call_0", "w", &json!({"c": "Oslo"})), output("call_0", "rain")];
+        let mut chunks = vec![
+            json!({"type": "start-step"}),
+            given("call_0", "w", &json!({"c": "Oslo"})),
+            output("call_0", "rain"),
+        ];
         chunks.extend(step());
         chunks.extend([given("call_0", "w", &second), output("call_0", "more")]);
         let first = "call_0:w:{\"c\":\"Oslo\"}:done:\"rain\"".to_owned();
@@ -126,7 +133,10 @@ fn parallel_calls_of_one_id_get_their_results_in_order() {
         output("0", "one"),
         output("0", "two"),
     ];
-    assert_eq!(calls(&answer(&chunks)), ["0:w:{\"c\":1}:done:\"one\"", "0:w:{\"c\":2}:done:\"two\""]);
+    assert_eq!(
+        calls(&answer(&chunks)),
+        ["0:w:{\"c\":1}:done:\"one\"", "0:w:{\"c\":2}:done:\"two\""]
+    );
 }
 
 #[test]
@@ -150,7 +160,10 @@ fn a_legacy_call_under_a_used_id_is_another_one() {
         chunks.extend(between);
         chunks.extend([legacy("c", "r", "{\"p\""), legacy("c", "", ":2}"), done.clone()]);
         chunks.push(json!({"type": "tool_result", "toolCallId": "c", "content": "\"two\""}));
-        assert_eq!(calls(&answer(&chunks)), ["c:r:{\"p\":1}:done:\"one\"", "c:r:{\"p\":2}:done:\"two\""]);
+        assert_eq!(
+            calls(&answer(&chunks)),
+            ["c:r:{\"p\":1}:done:\"one\"", "c:r:{\"p\":2}:done:\"two\""]
+        );
     }
 }
 
@@ -184,10 +197,17 @@ fn a_request_behind_a_result_waits_for_what_it_names() {
         let session = folded(&assistant("a1", &late));
         let pending = &session.pending_approvals;
         assert_eq!(pending.len(), 1, "announced: {announced}");
-        assert_eq!((pending[0].tool_name.as_str(), &pending[0].input), ("delete_file", &Some(b.clone())));
-        let waiting: Vec<_> = session.tool_calls.iter().filter(|c| c.call.state == ToolState::Waiting).collect();
+        assert_eq!(
+            (pending[0].tool_name.as_str(), &pending[0].input),
+            ("delete_file", &Some(b.clone()))
+        );
+        let waiting: Vec<_> =
+            session.tool_calls.iter().filter(|c| c.call.state == ToolState::Waiting).collect();
         assert_eq!(waiting.len(), 1);
-        assert_eq!((waiting[0].call.name.as_str(), &waiting[0].call.input), ("delete_file", &Some(b.clone())));
+        assert_eq!(
+            (waiting[0].call.name.as_str(), &waiting[0].call.input),
+            ("delete_file", &Some(b.clone()))
+        );
         assert_eq!(session.tool_calls[0].call.output, Some(json!("hello")));
     }
 }
@@ -207,7 +227,14 @@ fn a_result_elsewhere_that_is_older_than_the_request_does_not_settle_it() {
     let mut items = assistant("a1", &started("c", "rm", "{\"p\":1}"));
     let early = json!({"type": "tool-result", "toolCallId": "c", "output": "early"});
     items.push(chunk_at("t1", "bob", "user", 0, &early, 4));
-    items.push(chunk_at("a1", "kermit", "assistant", 3, &asks("c", "ap", "rm", &json!({"p": 1})), 5));
+    items.push(chunk_at(
+        "a1",
+        "kermit",
+        "assistant",
+        3,
+        &asks("c", "ap", "rm", &json!({"p": 1})),
+        5,
+    ));
     let session = folded(&items);
     assert_eq!(session.approvals[0].status, ApprovalStatus::Pending);
     assert_eq!(parts(&session.messages[0]), ["tool:c:waiting"]);
@@ -236,14 +263,25 @@ fn two_requests_of_one_call_id_are_for_two_calls() {
         let mut chunks = started("c", "rm", &a.to_string());
         chunks.extend(started("c", "rm", &b.to_string()));
         let interrupt = |id: &str, input: &Value| {
-            let metadata = if with_input { json!({"kind": "approval", "input": input}) } else { json!({"kind": "approval"}) };
+            let metadata = if with_input {
+                json!({"kind": "approval", "input": input})
+            } else {
+                json!({"kind": "approval"})
+            };
             json!({"id": id, "reason": "approval_required", "toolCallId": "c", "metadata": metadata})
         };
         chunks.push(json!({"type": "RUN_FINISHED", "outcome": {"type": "interrupt",
             "interrupts": [interrupt("ap1", &a), interrupt("ap2", &b)]}}));
         let session = folded(&assistant("a1", &chunks));
-        let asked: Vec<_> = session.pending_approvals.iter().map(|one| (one.id.clone(), one.input.clone())).collect();
-        assert_eq!(asked, [("ap1".to_owned(), Some(a.clone())), ("ap2".to_owned(), Some(b.clone()))]);
+        let asked: Vec<_> = session
+            .pending_approvals
+            .iter()
+            .map(|one| (one.id.clone(), one.input.clone()))
+            .collect();
+        assert_eq!(
+            asked,
+            [("ap1".to_owned(), Some(a.clone())), ("ap2".to_owned(), Some(b.clone()))]
+        );
     }
 }
 
@@ -267,12 +305,23 @@ fn run(id: &str) -> Vec<Value> {
 }
 
 fn generation() -> Vec<Value> {
-    let mut chunks = vec![json!({"type": "start", "messageId": "g"}), json!({"type": "start-step"})];
-    chunks.extend([json!({"type": "text-start", "id": "0"}), json!({"type": "text-delta", "id": "0", "delta": "ha"})]);
-    chunks.extend([json!({"type": "text-delta", "id": "0", "delta": "ha"}), json!({"type": "text-end", "id": "0"})]);
+    let mut chunks =
+        vec![json!({"type": "start", "messageId": "g"}), json!({"type": "start-step"})];
+    chunks.extend([
+        json!({"type": "text-start", "id": "0"}),
+        json!({"type": "text-delta", "id": "0", "delta": "ha"}),
+    ]);
+    chunks.extend([
+        json!({"type": "text-delta", "id": "0", "delta": "ha"}),
+        json!({"type": "text-end", "id": "0"}),
+    ]);
     chunks.extend([given("c", "read", &json!({"p": 1})), output("c", "one")]);
     chunks.extend(step());
-    chunks.extend([given("c", "read", &json!({"p": 1})), output("c", "one"), json!({"type": "finish"})]);
+    chunks.extend([
+        given("c", "read", &json!({"p": 1})),
+        output("c", "one"),
+        json!({"type": "finish"}),
+    ]);
     chunks
 }
 
@@ -312,7 +361,8 @@ fn a_bare_stream_that_is_read_again_from_its_beginning_says_it_once() {
 
 #[test]
 fn words_that_only_begin_like_others_are_not_lost() {
-    let text = |delta: &str| json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": delta});
+    let text =
+        |delta: &str| json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": delta});
     let start = json!({"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"});
     let chunks = [start.clone(), text("I "), text("see"), start, text("I "), text("go")];
     assert_eq!(parts(&answer(&chunks)), ["text:I seeI go"]);

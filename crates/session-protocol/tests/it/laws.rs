@@ -567,9 +567,13 @@ fn whole_of(message: &Message, thoughts: bool) -> Value {
         .iter()
         .filter_map(|part| match part {
             Part::Text { text, .. } => Some(json!({"type": "text", "content": text})),
-            Part::Reasoning { text, .. } if thoughts => Some(json!({"type": "thinking", "content": text})),
-            Part::ToolCall(call) => Some(json!({"type": "tool-call", "id": call.id, "name": call.name,
-                "arguments": call.arguments, "state": "input-complete"})),
+            Part::Reasoning { text, .. } if thoughts => {
+                Some(json!({"type": "thinking", "content": text}))
+            }
+            Part::ToolCall(call) => {
+                Some(json!({"type": "tool-call", "id": call.id, "name": call.name,
+                "arguments": call.arguments, "state": "input-complete"}))
+            }
             _ => None,
         })
         .collect();

@@ -33,7 +33,8 @@ fn generation(chunks: impl IntoIterator<Item = Value>) -> Vec<Value> {
 fn generations() -> Vec<Vec<Value>> {
     let source = json!({"type": "source", "sourceType": "url", "id": "s", "url": "https://e.x/a", "title": "A"});
     let mut cited = text("0", "It rains.").to_vec();
-    cited[2]["citations"] = json!([{"source": source, "startIndex": 0, "endIndex": 9, "citedText": "rain"}]);
+    cited[2]["citations"] =
+        json!([{"source": source, "startIndex": 0, "endIndex": 9, "citedText": "rain"}]);
     cited.extend(text("0", "Again."));
     let steered = json!({"type": "steering-message", "id": "st", "parts": [{"type": "text", "text": "In French"},
         {"type": "file", "mediaType": "text/plain", "url": "https://e.x/f"}]});
@@ -154,12 +155,8 @@ fn delegated() -> Vec<Value> {
 }
 
 fn cards() -> Vec<Value> {
-    let card = |content: Value, replace: bool| {
-        json!({"type": "ACTIVITY_SNAPSHOT", "messageId": "plan", "activityType": "PLAN", "content": content, "replace": replace})
-    };
-    let change = |patch: Value| {
-        json!({"type": "ACTIVITY_DELTA", "messageId": "plan", "activityType": "PLAN", "patch": patch})
-    };
+    let card = |content: Value, replace: bool| json!({"type": "ACTIVITY_SNAPSHOT", "messageId": "plan", "activityType": "PLAN", "content": content, "replace": replace});
+    let change = |patch: Value| json!({"type": "ACTIVITY_DELTA", "messageId": "plan", "activityType": "PLAN", "patch": patch});
     let mut events = said("m1", "A plan:", None);
     events.extend([
         card(json!({"steps": ["a"]}), true),
@@ -190,7 +187,11 @@ fn pieces() -> Vec<Value> {
 fn sdk_part(part: &Value) -> Value {
     let kind = part["type"].as_str().unwrap_or_default();
     match kind {
-        "text" => json!(["text", part["text"], part["citations"].as_array().map(Vec::len).unwrap_or_default()]),
+        "text" => json!([
+            "text",
+            part["text"],
+            part["citations"].as_array().map(Vec::len).unwrap_or_default()
+        ]),
         "reasoning" => json!([kind, part["text"]]),
         "file" | "reasoning-file" => json!([kind, part["url"]]),
         "custom" => json!([kind, part["kind"]]),
@@ -206,8 +207,18 @@ fn sdk_part(part: &Value) -> Value {
                 "dynamic-tool" => (part["toolName"].clone(), part["toolCallId"].clone()),
                 _ => (kind.trim_start_matches("tool-").into(), part["toolCallId"].clone()),
             };
-            let error = part.get("errorText").or_else(|| part.get("error")).cloned().unwrap_or_default();
-            json!(["tool", id, name, part["input"], part["output"], error, part["title"], part["approval"]["id"]])
+            let error =
+                part.get("errorText").or_else(|| part.get("error")).cloned().unwrap_or_default();
+            json!([
+                "tool",
+                id,
+                name,
+                part["input"],
+                part["output"],
+                error,
+                part["title"],
+                part["approval"]["id"]
+            ])
         }
     }
 }
@@ -234,7 +245,9 @@ fn agui_theirs(messages: &Value) -> Vec<Value> {
                 }
             }
             "reasoning" => all.push(json!(["reasoning", by, message["content"]])),
-            "activity" => all.push(json!(["activity", by, message["activityType"], message["content"]])),
+            "activity" => {
+                all.push(json!(["activity", by, message["activityType"], message["content"]]))
+            }
             _ => {}
         }
     }
@@ -265,7 +278,9 @@ fn agui_ours(events: &[Value]) -> Vec<Value> {
 fn theirs(asked: &Value) -> Option<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop");
     if !folder.join("dialects.mjs").exists() {
-        eprintln!("skipped: the npm readers are run by the repository's tests/interop, which is not here");
+        eprintln!(
+            "skipped: the npm readers are run by the repository's tests/interop, which is not here"
+        );
         return None;
     }
     let installed = folder.join("node_modules/@ag-ui/client").exists();
@@ -290,7 +305,9 @@ fn theirs(asked: &Value) -> Option<Value> {
 fn the_published_readers_make_the_same_of_it() {
     let (sdk, agui) = (generations(), [delegated(), cards(), pieces()]);
     let usage = json!([{"model": "a", "inputTokens": 3, "outputTokens": 4}, {"model": "b", "inputTokens": 5}]);
-    let Some(theirs) = theirs(&json!({"aiSdk": sdk, "agUi": agui, "usage": [usage]})) else { return };
+    let Some(theirs) = theirs(&json!({"aiSdk": sdk, "agUi": agui, "usage": [usage]})) else {
+        return;
+    };
     for (chunks, right) in sdk.iter().zip(theirs["aiSdk"].as_array().expect("a list")) {
         let ours = serde_json::to_value(materialize(chunks)).expect("serialises");
         let parts = |parts: &Value| -> Vec<Value> {
@@ -306,7 +323,14 @@ fn the_published_readers_make_the_same_of_it() {
     let stats = folded(&assistant("a", &[finished])).session_stats;
     let sums: Vec<u64> = ["inputTokens", "outputTokens"]
         .iter()
-        .map(|name| theirs["usage"][0].as_array().into_iter().flatten().filter_map(|one| one[*name].as_u64()).sum())
+        .map(|name| {
+            theirs["usage"][0]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|one| one[*name].as_u64())
+                .sum()
+        })
         .collect();
     assert_eq!([stats.prompt_tokens, stats.completion_tokens], sums[..]);
 }
@@ -314,7 +338,12 @@ fn the_published_readers_make_the_same_of_it() {
 #[test]
 fn a_step_that_is_taken_back_leaves_nothing_also_in_rows() {
     let ask = json!({"type": "tool-approval-request", "toolCallId": "c", "approvalId": "ap"});
-    let mut chunks = vec![json!({"type": "start-step"}), given("c", &json!({"a": 1})), ask.clone(), json!({"type": "reset-step"})];
+    let mut chunks = vec![
+        json!({"type": "start-step"}),
+        given("c", &json!({"a": 1})),
+        ask.clone(),
+        json!({"type": "reset-step"}),
+    ];
     let session = folded(&assistant("a", &chunks));
     assert_eq!(parts(&session.messages[0]), ["step"]);
     assert!(session.pending_approvals.is_empty() && session.approvals.is_empty());
@@ -337,13 +366,19 @@ fn a_first_output_is_shown_and_the_call_goes_on() {
     chunks.push(json!({"type": "tool-output-available", "toolCallId": "c", "output": 10, "preliminary": true}));
     let message = answer(&chunks);
     let shown = call(&message, "c");
-    assert_eq!((shown.state, &shown.output, shown.preliminary), (ToolState::Ready, &Some(json!(10)), true));
+    assert_eq!(
+        (shown.state, &shown.output, shown.preliminary),
+        (ToolState::Ready, &Some(json!(10)), true)
+    );
     chunks.push(json!({"type": "tool-output-available", "toolCallId": "c", "output": 100}));
     // One that comes late changes nothing.
     chunks.push(json!({"type": "tool-output-available", "toolCallId": "c", "output": 50, "preliminary": true}));
     let message = answer(&chunks);
     let shown = call(&message, "c");
-    assert_eq!((shown.state, &shown.output, shown.preliminary), (ToolState::Done, &Some(json!(100)), false));
+    assert_eq!(
+        (shown.state, &shown.output, shown.preliminary),
+        (ToolState::Done, &Some(json!(100)), false)
+    );
 }
 
 #[test]
@@ -372,7 +407,11 @@ fn an_answer_inside_the_stream_resolves_its_request_when_a_person_wrote_it() {
     let mut rows = assistant("a", &asks);
     rows.push(chunk("a", "kermit", "assistant", 2, &response));
     let session = folded(&rows);
-    assert_eq!(session.approvals[0].status, ApprovalStatus::Pending, "an agent does not answer itself");
+    assert_eq!(
+        session.approvals[0].status,
+        ApprovalStatus::Pending,
+        "an agent does not answer itself"
+    );
     assert_eq!(session.messages[0].refused, 1);
     rows[2] = chunk("a", "ann", "user", 2, &response);
     let session = folded(&rows);
@@ -402,7 +441,9 @@ fn a_subagents_work_is_its_own_in_rows_and_in_a_bare_stream() {
     for session in [folded(&events), folded(&assistant("a", &events))] {
         let all: Vec<&Part> = session.messages.iter().flat_map(|message| &message.parts).collect();
         let by = |id: Option<&str>| -> Vec<String> {
-            let own = all.iter().filter(|part| part.subagent() == id && !matches!(part, Part::Subagent(_)));
+            let own = all
+                .iter()
+                .filter(|part| part.subagent() == id && !matches!(part, Part::Subagent(_)));
             own.filter_map(|part| match part {
                 Part::Text { text, .. } => Some(text.clone()),
                 Part::ToolCall(call) => Some(call.name.clone()),
@@ -416,7 +457,12 @@ fn a_subagents_work_is_its_own_in_rows_and_in_a_bare_stream() {
         let groups: Vec<_> = all
             .iter()
             .filter_map(|part| match part {
-                Part::Subagent(one) => Some((one.name.as_str(), one.state, one.tool_call_id.as_deref(), one.parent.as_deref())),
+                Part::Subagent(one) => Some((
+                    one.name.as_str(),
+                    one.state,
+                    one.tool_call_id.as_deref(),
+                    one.parent.as_deref(),
+                )),
                 _ => None,
             })
             .collect();
@@ -425,7 +471,12 @@ fn a_subagents_work_is_its_own_in_rows_and_in_a_bare_stream() {
             ("writer", SubagentState::Failed, None, Some("s1")),
         ];
         assert_eq!(groups, right);
-        let own = session.messages.iter().map(session_protocol::Message::plain_text).collect::<Vec<_>>().join("\n\n");
+        let own = session
+            .messages
+            .iter()
+            .map(session_protocol::Message::plain_text)
+            .collect::<Vec<_>>()
+            .join("\n\n");
         assert_eq!(own, "I ask two.\n\nBoth are back.");
         assert!(session.messages.iter().all(|message| message.is_complete));
     }
@@ -446,16 +497,24 @@ fn words_without_an_id_do_not_join_those_of_a_subagent() {
     for part in &message.parts {
         let said = serde_json::to_string(part).expect("JSON");
         assert!(!(said.contains("parent") && said.contains("child")), "{said}");
-        assert_eq!(said.contains("parent") || said.contains("\"P\""), part.subagent().is_none(), "{said}");
+        assert_eq!(
+            said.contains("parent") || said.contains("\"P\""),
+            part.subagent().is_none(),
+            "{said}"
+        );
     }
 }
 
 #[test]
 fn a_card_is_bounded_however_it_is_patched() {
-    let mut events = vec![json!({"type": "ACTIVITY_SNAPSHOT", "messageId": "p", "activityType": "X", "content": {"a": ["x"]}})];
+    let mut events = vec![
+        json!({"type": "ACTIVITY_SNAPSHOT", "messageId": "p", "activityType": "X", "content": {"a": ["x"]}}),
+    ];
     let twice = json!({"op": "copy", "from": "/a", "path": "/a/-"});
     let patch = vec![twice; 60];
-    events.push(json!({"type": "ACTIVITY_DELTA", "messageId": "p", "activityType": "X", "patch": patch}));
+    events.push(
+        json!({"type": "ACTIVITY_DELTA", "messageId": "p", "activityType": "X", "patch": patch}),
+    );
     assert_eq!(parts(&answer(&events)), ["card:X:{\"a\":[\"x\"]}"]);
 }
 
@@ -478,16 +537,21 @@ fn an_interrupt_about_no_call_is_a_question_that_waits() {
     assert_eq!(session.session_stats.tool_call_count, 0);
     let Part::Question(question) = &session.messages[0].parts[0] else { panic!("a question") };
     assert_eq!(question.response_schema, Some(schema));
-    let response = json!({"type": "approval-response", "approvalId": "q1", "approved": true});
+    let response = json!({"type": "approval-response", "approvalId": "q1", "approved": true, "payload": {"city": "Oslo"}});
     items.push(chunk("r", "ann", "user", 0, &response));
     let session = folded(&items);
     assert!(session.pending_approvals.is_empty());
+    let Part::Question(question) = &session.messages[0].parts[0] else { panic!("a question") };
+    assert_eq!(question.answer, Some(json!({"city": "Oslo"})));
     assert_eq!(parts(&session.messages[0])[0], "question:q1:Some(true)");
 }
 
 #[test]
 fn a_run_that_was_cancelled_was_stopped() {
-    let message = answer(&[json!({"type": "RUN_STARTED"}), json!({"type": "RUN_FINISHED", "outcome": {"type": "cancelled"}})]);
+    let message = answer(&[
+        json!({"type": "RUN_STARTED"}),
+        json!({"type": "RUN_FINISHED", "outcome": {"type": "cancelled"}}),
+    ]);
     assert!(message.is_complete && message.stopped.is_some());
 }
 

@@ -49,7 +49,8 @@ fn snapshot(messages: &[Value]) -> Value {
 
 /// An answer of every kind: a thought, a text, a call, a thought, and a text.
 fn streamed() -> Vec<Value> {
-    let mut chunks = vec![json!({"type": "RUN_STARTED", "runId": "r"}), thought("th", "hm"), text("m1", "Look")];
+    let mut chunks =
+        vec![json!({"type": "RUN_STARTED", "runId": "r"}), thought("th", "hm"), text("m1", "Look")];
     chunks.extend(started("c1", "{\"a\":1}"));
     chunks.push(result("c1", "4"));
     chunks.extend([thought("th2", "so"), text("m2", "It is 4")]);
@@ -61,11 +62,18 @@ const STREAMED: [&str; 5] = ["think:hm", "text:Look", "tool:c1:done", "think:so"
 #[test]
 fn a_snapshot_without_thoughts_keeps_them_in_their_places() {
     let mut chunks = streamed();
-    chunks.push(snapshot(&[calling("m1", "Look", &[call("c1", "{\"a\":1}")]), tool("c1", "4"), says("m2", "It is 4")]));
+    chunks.push(snapshot(&[
+        calling("m1", "Look", &[call("c1", "{\"a\":1}")]),
+        tool("c1", "4"),
+        says("m2", "It is 4"),
+    ]));
     chunks.push(text("m2", "."));
     chunks.push(json!({"type": "RUN_FINISHED", "runId": "r"}));
     let message = answer(&chunks);
-    assert_eq!(parts(&message), ["think:hm", "text:Look", "tool:c1:done", "think:so", "text:It is 4."]);
+    assert_eq!(
+        parts(&message),
+        ["think:hm", "text:Look", "tool:c1:done", "think:so", "text:It is 4."]
+    );
     assert!(message.is_complete);
 }
 
@@ -119,10 +127,19 @@ fn what_is_new_in_a_snapshot_stands_where_it_stands_there() {
     let chunks = [
         text("m1", "One"),
         text("m3", "Three"),
-        snapshot(&[says("m0", "Zero"), says("m1", "One"), says("m2", "Two"), says("m3", "Three"), says("m4", "Four")]),
+        snapshot(&[
+            says("m0", "Zero"),
+            says("m1", "One"),
+            says("m2", "Two"),
+            says("m3", "Three"),
+            says("m4", "Four"),
+        ]),
         text("m4", "!"),
     ];
-    assert_eq!(parts(&answer(&chunks)), ["text:Zero", "text:One", "text:Two", "text:Three", "text:Four!"]);
+    assert_eq!(
+        parts(&answer(&chunks)),
+        ["text:Zero", "text:One", "text:Two", "text:Three", "text:Four!"]
+    );
 }
 
 #[test]
@@ -132,7 +149,11 @@ fn a_text_that_a_snapshot_says_otherwise_is_as_it_says() {
     let longer = [text("m1", "Dra"), snapshot(&[says("m1", "Draft")]), text("m1", "s")];
     assert_eq!(parts(&answer(&longer)), ["text:Drafts"]);
     // What only a snapshot said, the next one may take back.
-    let back = [text("m1", "Own"), snapshot(&[says("m0", "Other"), says("m1", "Own")]), snapshot(&[says("m1", "Own")])];
+    let back = [
+        text("m1", "Own"),
+        snapshot(&[says("m0", "Other"), says("m1", "Own")]),
+        snapshot(&[says("m1", "Own")]),
+    ];
     assert_eq!(parts(&answer(&back)), ["text:Own"]);
 }
 
@@ -173,7 +194,11 @@ fn a_used_call_id_is_two_calls_in_a_snapshot_too() {
         "input": {"a": 2}, "approval": {"id": "ap"}}}));
     let all = ["c:t:{\"a\":1}:done:1", "c:t:{\"a\":2}:waiting:null"];
     for messages in [
-        vec![calling("m", "", &[call("c", "{\"a\":1}")]), tool("c", "1"), calling("n", "", &[call("c", "{\"a\":2}")])],
+        vec![
+            calling("m", "", &[call("c", "{\"a\":1}")]),
+            tool("c", "1"),
+            calling("n", "", &[call("c", "{\"a\":2}")]),
+        ],
         vec![calling("m", "", &[call("c", "{\"a\":1}")]), tool("c", "1")],
     ] {
         let mut chunks = chunks.clone();
@@ -209,7 +234,11 @@ fn a_snapshot_of_an_applications_state_changes_no_message() {
 fn a_snapshot_that_says_what_is_there_does_not_open_what_has_ended() {
     let mut chunks = streamed();
     chunks.push(json!({"type": "RUN_FINISHED", "runId": "r", "finishReason": "stop"}));
-    chunks.push(snapshot(&[calling("m1", "Look", &[call("c1", "{\"a\":1}")]), tool("c1", "4"), says("m2", "It is 4")]));
+    chunks.push(snapshot(&[
+        calling("m1", "Look", &[call("c1", "{\"a\":1}")]),
+        tool("c1", "4"),
+        says("m2", "It is 4"),
+    ]));
     let message = answer(&chunks);
     assert!(message.is_complete && message.finish_reason.is_some());
 }
@@ -230,7 +259,10 @@ fn a_bare_session_keeps_thoughts_requests_and_places_over_a_snapshot() {
     items.push(snapshot(&[calling("a", "May I?", &[call("c", "{\"a\":1}")])]));
     items.push(json!({"type": "RUN_FINISHED", "runId": "r"}));
     let session = folded(&items);
-    assert_eq!(session.messages[0].id, "u", "a question that only the snapshot knows stands before the answer");
+    assert_eq!(
+        session.messages[0].id, "u",
+        "a question that only the snapshot knows stands before the answer"
+    );
     assert_eq!(session.messages[0].role, Role::User);
     assert_eq!(parts(&session.messages[1]), ["think:hm", "text:May I?", "tool:c:waiting"]);
     assert!(session.messages[1].is_complete);
@@ -271,7 +303,13 @@ fn a_snapshot_in_an_order_of_its_own_moves_no_message() {
     }
     let messages = json!([{"id": "v", "role": "user", "content": "v"}, {"id": "u", "role": "user", "content": "u, said anew"}]);
     items.push(json!({"type": "MESSAGES_SNAPSHOT", "messages": messages}));
-    assert_eq!(bare(&items), [("u".to_owned(), vec!["text:u, said anew".to_owned()]), ("v".to_owned(), vec!["text:v".to_owned()])]);
+    assert_eq!(
+        bare(&items),
+        [
+            ("u".to_owned(), vec!["text:u, said anew".to_owned()]),
+            ("v".to_owned(), vec!["text:v".to_owned()])
+        ]
+    );
 }
 
 #[test]

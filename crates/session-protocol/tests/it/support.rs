@@ -235,7 +235,12 @@ pub(crate) fn calls(message: &Message) -> Vec<String> {
             input.sort_all_objects();
             let state = serde_json::to_value(call.state).expect("a word");
             let output = call.output.clone().unwrap_or_default();
-            format!("{}:{}:{input}:{}:{output}", call.id, call.name, state.as_str().unwrap_or_default())
+            format!(
+                "{}:{}:{input}:{}:{output}",
+                call.id,
+                call.name,
+                state.as_str().unwrap_or_default()
+            )
         })
         .collect()
 }

@@ -92,7 +92,9 @@ async fn text_and_query_are_found_in_whatever_form_they_are_written() {
         }
     }
     let hit = &find(&session, &nfd("회의록")).hits;
-    assert!(hit.iter().all(|hit| hit.ranges.first().is_some_and(|range| range.end - range.start == 3)));
+    assert!(
+        hit.iter().all(|hit| hit.ranges.first().is_some_and(|range| range.end - range.start == 3))
+    );
 }
 
 #[tokio::test]
@@ -171,7 +173,7 @@ async fn what_an_older_version_stored_is_indexed_when_it_is_opened() {
     let file = dir.path().join("threadkeep.db");
     let old = rusqlite::Connection::open(&file).expect("it is a database");
     old.execute_batch(
-        "DROP TABLE search; DROP TABLE servers; DROP INDEX rows_standing; DROP INDEX rows_of_requests;
+        "DROP TABLE search; DROP TABLE search_parts; DROP TABLE servers; DROP INDEX rows_standing; DROP INDEX rows_of_requests;
          ALTER TABLE rows DROP COLUMN standing; ALTER TABLE sessions DROP COLUMN parent;
          UPDATE sessions SET id = substr(id, instr(id, '/') + 1);
          DELETE FROM refinery_schema_history WHERE version >= 2;
@@ -182,6 +184,24 @@ async fn what_an_older_version_stored_is_indexed_when_it_is_opened() {
     let session = open(dir.path()).await;
     assert_eq!(ids(&session, "検索"), ["m1"]);
     assert_eq!(ids(&session, "before"), ["m1"]);
+}
+
+#[tokio::test]
+async fn what_was_indexed_by_words_alone_is_indexed_anew() {
+    let dir = folder();
+    let session = with(&dir, &[say(1, "getUserName")]).await;
+    crash(session);
+    let file = dir.path().join("threadkeep.db");
+    let old = rusqlite::Connection::open(&file).expect("it is a database");
+    old.execute_batch(
+        "DROP TABLE search_parts; DELETE FROM refinery_schema_history WHERE version >= 7;
+         PRAGMA user_version = 6;",
+    )
+    .expect("it can be taken back");
+    drop(old);
+    let session = open(dir.path()).await;
+    let page = find(&session, "name");
+    assert_eq!(page.hits.first().map(|hit| hit.message_id.as_str()), Some("m1"));
 }
 
 #[tokio::test]
