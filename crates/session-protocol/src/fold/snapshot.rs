@@ -152,7 +152,7 @@ impl Step<'_> {
         let (old_at, new_at) = self.lay(&mut before, merge, new_parts, new_origins);
         self.take_segments(&mut before, &old_at, &new_at);
         let results = mem::take(&mut before.results);
-        let touched = self.take_calls(before, calls, new_calls, &old_at, &new_at);
+        let touched = self.take_calls(before, &calls, new_calls, &old_at, &new_at);
         for (call, outcome) in results {
             self.result(&call, outcome);
         }
@@ -279,7 +279,7 @@ impl Step<'_> {
     fn take_calls(
         &mut self,
         before: Before,
-        calls: HashMap<String, String>,
+        calls: &HashMap<String, String>,
         new_calls: HashMap<String, Call>,
         old_at: &HashMap<usize, usize>,
         new_at: &HashMap<usize, usize>,

@@ -227,8 +227,8 @@ fn sdk_part(part: &Value) -> Value {
 fn agui_theirs(messages: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     let results = |id: &Value| {
-        let all = messages.as_array().into_iter().flatten();
-        let found = all.filter(|m| m["role"] == "tool" && m["toolCallId"] == *id).next_back();
+        let mut all = messages.as_array().into_iter().flatten();
+        let found = all.rfind(|m| m["role"] == "tool" && m["toolCallId"] == *id);
         found.map(|found| found["content"].clone()).unwrap_or_default()
     };
     for message in messages.as_array().into_iter().flatten() {

@@ -23,9 +23,13 @@ responseSchema: JsonValue | null,
  */
 expiresAt: string | null, 
 /**
- * Its id, and the answer.
+ * Its id, and whether it was answered or given up.
  */
 approval: PartApproval, 
+/**
+ * The answer in words or fields, where there is more than yes or no.
+ */
+answer?: JsonValue, 
 /**
  * The subagent that asks.
  */
