@@ -88,7 +88,7 @@ async fn shown(engine: &Engine, session: &str) -> (Vec<Item>, SessionMeta) {
 async fn chunks(engine: &Engine, session: &str) -> u64 {
     let (items, _) = shown(engine, session).await;
     let answer = items.last().filter(|item| item.meta.role == Role::Assistant);
-    let Some(Part::Text { text }) = answer.and_then(|item| item.parts.last()) else { return 0 };
+    let Some(Part::Text { text, .. }) = answer.and_then(|item| item.parts.last()) else { return 0 };
     text.split_whitespace().rev().find_map(|word| word.parse().ok()).unwrap_or(0)
 }
 

@@ -145,10 +145,17 @@ pub struct Misfit(&'static str);
 /// text of a structured output.
 pub(crate) fn patch_target(part: &mut Part) -> Option<&mut String> {
     match part {
-        Part::Text { text } | Part::Reasoning { text } => Some(text),
+        Part::Text { text, .. } | Part::Reasoning { text, .. } => Some(text),
         Part::ToolCall(call) => Some(&mut call.arguments),
         Part::StructuredOutput { raw, .. } => Some(raw),
-        Part::File(_) | Part::Source(_) | Part::Data { .. } | Part::StepStart => None,
+        Part::File(_)
+        | Part::Source(_)
+        | Part::Data { .. }
+        | Part::StepStart
+        | Part::SteeringMessage { .. }
+        | Part::Subagent(_)
+        | Part::Activity(_)
+        | Part::Question(_) => None,
     }
 }
 
@@ -212,12 +219,13 @@ impl Diff {
     pub(crate) fn weight(&self) -> usize {
         fn part(part: &Part) -> usize {
             128 + match part {
-                Part::Text { text } | Part::Reasoning { text } => text.len(),
+                Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
                 Part::ToolCall(call) => {
                     call.arguments.len()
                         + call.input.as_ref().map_or(0, json)
                         + call.output.as_ref().map_or(0, json)
                 }
+                Part::Activity(card) => json(&card.content),
                 _ => 512,
             }
         }

@@ -51,7 +51,8 @@ pub use intent::{AgentSpec, Intent, Triggers};
 pub use materialize::{MaterializedSession, materialize};
 pub use problem::Problem;
 pub use row::{
-    ActiveGeneration, Agent, Approval, ApprovalStatus, FilePart, FinishReason, Message,
-    MessageError, Part, PartApproval, Presence, PresenceRow, PresenceStatus, Role, SessionStats,
-    SourceKind, SourcePart, Stopped, StructuredStatus, ToolCall, ToolCallPart, ToolState, Usage,
+    ActiveGeneration, ActivityPart, Agent, Approval, ApprovalStatus, Citation, FilePart,
+    FinishReason, Message, MessageError, Part, PartApproval, Presence, PresenceRow, PresenceStatus,
+    QuestionPart, Role, SessionStats, SourceKind, SourcePart, Stopped, StructuredStatus,
+    SubagentPart, SubagentState, ToolCall, ToolCallPart, ToolState, Usage,
 };

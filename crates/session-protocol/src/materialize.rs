@@ -50,7 +50,11 @@ pub fn materialize(items: &[Value]) -> MaterializedSession {
         hidden_messages: fold.messages().filter(|m| m.hidden).map(|m| m.id.clone()).collect(),
         tool_calls: fold.tool_calls(),
         approvals: fold.approvals(),
-        pending_approvals: fold.pending_approvals(),
+        pending_approvals: fold
+            .pending_approvals()
+            .into_iter()
+            .filter(|approval| !approval.is_expired(now))
+            .collect(),
         active_generations: fold.active_generations(now),
         presence: fold.presence(now),
         agents: fold.agents(),
@@ -90,6 +94,7 @@ fn rename(part: &Part, printed: &mut Value) {
             *printed = Value::Object(own.clone());
             return;
         }
+        Part::File(file) if file.reasoning => "reasoning-file".to_owned(),
         Part::Data { name, .. } if name == "ui-resource" => name.clone(),
         Part::Data { name, .. } => format!("data-{name}"),
         _ => return,

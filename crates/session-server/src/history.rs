@@ -16,8 +16,8 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 use session_protocol::{
-    ChangeSet, Event, Message, MessageLoader, Part, Role, SessionFold, StoredMessage, ToolCallPart,
-    authority::chunk_value,
+    ChangeSet, Event, Message, MessageLoader, Part, QuestionPart, Role, SessionFold, StoredMessage,
+    ToolCallPart, authority::chunk_value,
 };
 
 use crate::{
@@ -352,7 +352,7 @@ fn is_own(message: &Message, plan: &RunPlan) -> bool {
 /// Bytes that a message has, about.
 fn size(message: &Message) -> usize {
     let parts = message.parts.iter().map(|part| match part {
-        Part::Text { text } => text.len(),
+        Part::Text { text, .. } => text.len(),
         other => json_size(other),
     });
     EMPTY + message.id.len() + parts.map(|bytes| bytes + EMPTY / 4).sum::<usize>()
@@ -434,6 +434,24 @@ impl History {
         last.map(Message::plain_text).unwrap_or_default()
     }
 
+    /// Whether a message asks a question of this id, which is about no call.
+    pub(crate) fn asks(&self, message_id: &str, id: &str) -> bool {
+        self.question(message_id, id).is_some()
+    }
+
+    /// What a person answered to a question, beside yes or no.
+    pub(crate) fn answer(&self, message_id: &str, id: &str) -> Option<&Value> {
+        self.question(message_id, id)?.answer.as_ref()
+    }
+
+    fn question(&self, message_id: &str, id: &str) -> Option<&QuestionPart> {
+        let mut parts = self.message(message_id)?.parts.iter();
+        parts.find_map(|part| match part {
+            Part::Question(question) if question.approval.id == id => Some(question),
+            _ => None,
+        })
+    }
+
     /// Tool calls of a message, in order.
     pub(crate) fn tool_calls(&self, message_id: &str) -> impl Iterator<Item = &ToolCallPart> {
         let parts = self.message(message_id).map(|message| &message.parts[..]).unwrap_or_default();
@@ -459,7 +477,9 @@ pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
     let mut turn = Turn::default();
     for part in &message.parts {
         match part {
-            Part::Text { text } | Part::Reasoning { text } if !text.is_empty() => {
+            // What a subagent did is its caller's to know, by the result.
+            part if part.subagent().is_some() => {}
+            Part::Text { text, .. } | Part::Reasoning { text, .. } if !text.is_empty() => {
                 if !turn.calls.is_empty() {
                     turns.push(std::mem::take(&mut turn));
                 }

@@ -238,8 +238,9 @@ impl Transcript {
             let is_last = progress.part + 1 == message.parts.len();
             let finished = !is_last || message.is_complete;
             match part {
-                Part::Text { text } => self.grow(out, text, "", progress)?,
-                Part::Reasoning { text } => self.grow(out, text, "  (thinks) ", progress)?,
+                Part::Text { text, subagent: None, .. } => self.grow(out, text, "", progress)?,
+                Part::Text { text, .. } => self.grow(out, text, "  (subagent) ", progress)?,
+                Part::Reasoning { text, .. } => self.grow(out, text, "  (thinks) ", progress)?,
                 Part::ToolCall(call) if finished || is_settled(call) => {
                     self.end_line(out)?;
                     print_call(out, call)?;
@@ -252,6 +253,15 @@ impl Transcript {
                 }
                 Part::Data { name, .. } => writeln!(out, "  [data] {}", clean(name))?,
                 Part::StructuredOutput { raw, .. } => self.grow(out, raw, "", progress)?,
+                Part::SteeringMessage { text, .. } => writeln!(out, "  [told] {}", clean(text))?,
+                Part::Subagent(subagent) => {
+                    writeln!(out, "  [subagent] {}", clean(&subagent.name))?
+                }
+                Part::Activity(card) => writeln!(out, "  [card] {}", clean(&card.kind))?,
+                Part::Question(question) => {
+                    let asked = question.message.as_deref().unwrap_or(&question.reason);
+                    writeln!(out, "  [question] {}", clean(asked))?;
+                }
                 Part::StepStart => {}
             }
             let settled = matches!(part, Part::ToolCall(call) if is_settled(call));

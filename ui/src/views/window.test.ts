@@ -34,6 +34,40 @@ describe('the window', () => {
     expect(all('needs-you')).toHaveLength(2);
   });
 
+  it('draws a subagent’s work as a group of its own, with cards and what was said meanwhile', async () => {
+    const subagent = 's1';
+    await opened([
+      item('assistant', [
+        text('I ask somebody.'),
+        {
+          type: 'subagent',
+          id: subagent,
+          name: 'reader',
+          description: 'Reads files',
+          parent: null,
+          toolCallId: null,
+          state: 'done',
+          result: null,
+          error: null,
+        },
+        { type: 'text', text: 'What it read', subagent },
+        { type: 'activity', id: 'p', kind: 'SEARCH_RESULTS', content: { hits: ['one', 'two'], query: 'q' } },
+        { type: 'steering-message', id: 'st', text: 'In French, please', files: [] },
+        text('Here it is.'),
+      ], Date.now()),
+    ]);
+    const row = one('message');
+    expect(row.textContent).not.toContain('What it read');
+    click(one('subagent').querySelector('button'));
+    const group = one('subagent').textContent;
+    expect(group).toContain('Reads files');
+    expect(group).toContain('What it read');
+    expect(group).not.toContain('Here it is.');
+    expect(one('activity-card').textContent).toContain('Search results');
+    expect(one('activity-card').querySelectorAll('li')).toHaveLength(2);
+    expect(one('steering').textContent).toContain('In French, please');
+  });
+
   it('sends by Enter, not by Shift+Enter and not while letters are composed', async () => {
     const { app } = await open('first');
     type('hello');

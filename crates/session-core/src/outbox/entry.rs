@@ -120,7 +120,7 @@ impl Entry {
                 refused: 0,
                 delivery: Some(self.delivery()),
             },
-            parts: vec![Part::Text { text: text.clone() }],
+            parts: vec![Part::text(text.clone())],
         })
     }
 

@@ -9,8 +9,9 @@
 //! when its row was last rewritten, which happens whenever it has grown by half, and at its end).
 //! Every term must be in a message; the last letters of a word may be missing. Hits are ranked by
 //! bm25, what is said before tools and thoughts, and the newest first among equals; when there are
-//! very many, only the newest are ranked. When no message has the words, the text is looked through for the query as it stands: a part of a word, a
-//! sign, an emoji.
+//! very many, only the newest are ranked. Behind them are messages that have a word as a part of an identifier
+//! (`user` in `getUserName`), the newest first. When no message has the words, the text is looked through for the query
+//! as it stands: a part of a word, a sign, an emoji. Text and query are compared in their composed form (NFC).
 
 mod query;
 mod snippet;

@@ -1,5 +1,8 @@
 //! What a person typed, as terms, and as an expression of the full-text index.
 
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
 use super::SearchRange;
 use super::text::{SearchText, folded, spaced, stands_alone};
 
@@ -28,7 +31,7 @@ pub(crate) struct Query {
 impl Query {
     /// Reads what was typed. Words in quotes must follow each other exactly; nothing is an error.
     pub(crate) fn parse(typed: &str) -> Self {
-        let typed: String = typed.chars().filter(|c| *c != '\0').take(MAX_CHARS).collect();
+        let typed: String = typed.nfc().filter(|c| *c != '\0').take(MAX_CHARS).collect();
         let mut terms = Vec::new();
         for (n, piece) in typed.split(['"', '“', '”', '„']).enumerate() {
             if n % 2 == 1 {
@@ -49,22 +52,19 @@ impl Query {
     /// The query in the index's language: every term a quoted string, so that nothing a person can
     /// type is syntax. `None` when some term has no word, only signs.
     pub(crate) fn expression(&self) -> Option<String> {
-        let mut all = String::new();
-        for term in &self.terms {
+        Some(self.expressions()?.join(" AND "))
+    }
+
+    /// The same, each term for itself.
+    pub(crate) fn expressions(&self) -> Option<Vec<String>> {
+        let terms = self.terms.iter().map(|term| {
             if term.words.is_empty() {
                 return None;
             }
-            if !all.is_empty() {
-                all.push_str(" AND ");
-            }
-            all.push('"');
-            all.push_str(&spaced(&term.raw).replace('"', " "));
-            all.push('"');
-            if term.open {
-                all.push('*');
-            }
-        }
-        Some(all)
+            let quoted = spaced(&term.raw).replace('"', " ");
+            Some(format!("\"{quoted}\"{}", if term.open { "*" } else { "" }))
+        });
+        terms.collect()
     }
 
     /// Whether every term stands in a text, also inside its words.
@@ -148,15 +148,13 @@ impl TitleFilter {
     pub(crate) fn ranges(&self, title: &str) -> Vec<SearchRange> {
         // The folded title, and which code units of the title each of its bytes is of.
         let (mut text, mut units, mut at) = (String::new(), Vec::new(), 0);
-        for c in title.chars() {
-            let end = at + u32::try_from(c.len_utf16()).unwrap_or(0);
-            match folded(c) {
-                Some(folded) => {
-                    text.push(folded);
-                    units.resize(text.len(), (at, end));
-                }
-                // A mark belongs to the letter before.
-                None => units.iter_mut().rev().take_while(|unit| unit.1 == at).for_each(|unit| {
+        for letter in letters(title) {
+            let end = at + u32::try_from(letter.encode_utf16().count()).unwrap_or(0);
+            text.extend(letter.nfc().filter_map(folded));
+            // What is no letter by itself, a mark, belongs to the one before.
+            match text.len() > units.len() {
+                true => units.resize(text.len(), (at, end)),
+                false => units.iter_mut().rev().take_while(|unit| unit.1 == at).for_each(|unit| {
                     unit.1 = end;
                 }),
             }
@@ -184,7 +182,20 @@ impl TitleFilter {
 }
 
 fn fold(text: &str) -> String {
-    text.chars().filter_map(folded).collect()
+    text.nfc().filter_map(folded).collect()
+}
+
+/// Pieces of a text that can be composed each for itself.
+fn letters(text: &str) -> impl Iterator<Item = &str> {
+    let joins = |c: char| is_combining_mark(c) || ('\u{1160}'..='\u{11ff}').contains(&c);
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?.len_utf8();
+        let end = rest[first..].find(|c| !joins(c)).map_or(rest.len(), |at| first + at);
+        let (letter, after) = rest.split_at(end);
+        rest = after;
+        Some(letter)
+    })
 }
 
 #[cfg(test)]
@@ -227,6 +238,19 @@ mod tests {
         assert_eq!(expression("東京").as_deref(), Some(r#"" 東  京 ""#));
         assert!(Query::parse("  \n ").is_empty());
         assert_eq!(expression("🙂"), None);
+    }
+
+    #[test]
+    fn a_title_is_found_in_either_form_and_marked_where_it_stands() {
+        let decomposed = "\u{1112}\u{116c}\u{110b}\u{1174}\u{1105}\u{1169}\u{11a8} 1";
+        for typed in ["회의록", "\u{1112}\u{116c}\u{110b}\u{1174}", "의록"] {
+            for title in ["회의록 1", decomposed] {
+                let filter = TitleFilter::parse(typed).expect("something is looked for");
+                assert!(filter.matches(title), "{typed} in {title}");
+            }
+        }
+        let filter = TitleFilter::parse("회의").expect("something is looked for");
+        assert_eq!(filter.ranges(decomposed), [SearchRange { start: 0, end: 4 }]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use session_protocol::{Message, Part};
 use unicode_normalization::char::{decompose_canonical, is_combining_mark};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// What of a message is searched, most telling first.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -29,8 +30,10 @@ impl SearchText {
         }
         for part in &message.parts {
             match part {
-                Part::Text { text } => push(&mut all.said, text),
-                Part::Reasoning { text } => push(&mut all.thought, text),
+                Part::Text { text, subagent: None, .. } => push(&mut all.said, text),
+                // Said to the agent that called it.
+                Part::Text { text, .. } => push(&mut all.thought, text),
+                Part::Reasoning { text, .. } => push(&mut all.thought, text),
                 Part::ToolCall(call) => {
                     push(&mut all.tools, &call.name);
                     push(&mut all.tools, &call.arguments);
@@ -38,10 +41,39 @@ impl SearchText {
                 Part::StructuredOutput { raw, .. } => push(&mut all.said, raw),
                 Part::File(file) => push(&mut all.said, file.filename.as_deref().unwrap_or("")),
                 Part::Source(source) => push(&mut all.said, source.title.as_deref().unwrap_or("")),
-                Part::Data { .. } | Part::StepStart => {}
+                Part::SteeringMessage { text, .. } => push(&mut all.said, text),
+                Part::Question(question) => {
+                    push(&mut all.said, question.message.as_deref().unwrap_or(""));
+                }
+                Part::Subagent(subagent) => push(&mut all.tools, &subagent.name),
+                Part::Data { .. } | Part::Activity(_) | Part::StepStart => {}
+            }
+        }
+        for text in [&mut all.said, &mut all.tools, &mut all.thought] {
+            if is_nfc_quick(text.chars()) != IsNormalized::Yes {
+                *text = text.nfc().collect();
             }
         }
         all
+    }
+
+    /// The parts of its identifiers that no sign sets apart, in each place with what follows: `getUserName` has
+    /// `UserName` and `Name`.
+    pub(crate) fn parts(&self) -> String {
+        let mut parts = String::new();
+        for text in [&self.said, &self.tools, &self.thought] {
+            for word in text.split(|c: char| !c.is_alphanumeric()) {
+                // Nobody names a thing so; it is data in letters.
+                if word.len() > MAX_IDENTIFIER {
+                    continue;
+                }
+                for at in humps(word).take(MAX_HUMPS) {
+                    parts.push_str(&word[at..]);
+                    parts.push(' ');
+                }
+            }
+        }
+        parts
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -57,6 +89,23 @@ impl SearchText {
         }
         self
     }
+}
+
+/// Bytes of the longest identifier whose parts are indexed, and how many parts of one.
+const MAX_IDENTIFIER: usize = 80;
+const MAX_HUMPS: usize = 8;
+
+/// Where the second and later parts of an identifier begin: at a capital behind a small letter or digit, and at the last
+/// of several capitals before a small letter (`HTTPServer`).
+fn humps(word: &str) -> impl Iterator<Item = usize> {
+    let letters: Vec<(usize, char)> = word.char_indices().collect();
+    (1..letters.len()).filter_map(move |n| {
+        let (at, c) = letters[n];
+        let before = letters[n - 1].1;
+        let small_after = letters.get(n + 1).is_some_and(|(_, c)| c.is_lowercase());
+        let begins = c.is_uppercase() && (!before.is_uppercase() || small_after);
+        begins.then_some(at)
+    })
 }
 
 fn push(to: &mut String, text: &str) {
@@ -126,6 +175,16 @@ mod tests {
     fn characters_of_scripts_without_spaces_stand_apart() {
         assert_eq!(spaced("東京tower"), " 東  京 tower");
         assert_eq!(spaced("naïve — café"), "naïve — café");
+    }
+
+    #[test]
+    fn identifiers_have_parts() {
+        let parts =
+            |said: &str| SearchText { said: said.to_owned(), ..SearchText::default() }.parts();
+        assert_eq!(parts("call getUserName(id)"), "UserName Name ");
+        assert_eq!(parts("HTTPServer utf8Decoder my_func a/b.rs"), "Server Decoder ");
+        assert_eq!(parts("Words And CAPITALS are whole"), "");
+        assert_eq!(parts(&"aA".repeat(1000)), "");
     }
 
     #[test]

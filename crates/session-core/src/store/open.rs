@@ -19,8 +19,8 @@ mod embedded {
 const FILE: &str = "threadkeep.db";
 const LOCK: &str = "threadkeep.lock";
 
-/// The schema that has the full-text index.
-const SEARCH_SCHEMA: i64 = 2;
+/// The schema whose full-text index is as it is made now; an older one is made anew.
+const SEARCH_SCHEMA: i64 = 7;
 /// The schema whose sessions belong to a server.
 const SERVERS_SCHEMA: i64 = 4;
 
@@ -170,8 +170,17 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
     }
     // Everything that is read before a start is over must be readable. Damage that is found later is
     // marked, and seen to at the next start.
-    let tables =
-        ["servers", "sessions", "messages", "segments", "rows", "outbox", "drafts", "search"];
+    let tables = [
+        "servers",
+        "sessions",
+        "messages",
+        "segments",
+        "rows",
+        "outbox",
+        "drafts",
+        "search",
+        "search_parts",
+    ];
     for table in tables {
         connection.query_row(&format!("SELECT 1 FROM {table} LIMIT 1"), [], |_| Ok(())).or_else(
             |error| match error {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 pub(super) fn run(connection: &Connection) -> rusqlite::Result<()> {
     // Until they are merged, segments of the index hold the words of deleted documents.
     connection.execute("INSERT INTO search (search) VALUES ('optimize')", [])?;
+    connection.execute("INSERT INTO search_parts (search_parts) VALUES ('optimize')", [])?;
     for pragma in ["PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"] {
         let mut statement = connection.prepare(pragma)?;
         let mut rows = statement.query([])?;

@@ -1,12 +1,15 @@
 //! Table `search`: the full-text index over messages.
 //!
-//! It holds no text, only where words are. A document's rowid says which message it is, so no
+//! Table `search_parts` beside it has the parts of identifiers, which are found after whole words.
+//!
+//! They hold no text, only where words are. A document's rowid says which message it is, so no
 //! table maps one to the other, and a session's documents lie together.
 
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use session_protocol::Message;
+use unicode_normalization::UnicodeNormalization;
 
 use super::sessions::{SessionKey, as_sql};
 use crate::hub::UNTITLED;
@@ -21,6 +24,9 @@ const WEIGHTS: &str = "4.0, 2.0, 1.0";
 /// So many of the messages that match are ranked, the newest; older ones follow by age. Ranking looks
 /// at every place of every word, and of a word that is everywhere the rank says nothing.
 const RANKED: usize = 300;
+
+/// The indexes.
+const TABLES: [&str; 2] = ["search", "search_parts"];
 
 /// The document of a message.
 fn rowid(session: i64, position: i64) -> i64 {
@@ -37,34 +43,49 @@ pub(super) fn put(
     if text.is_empty() {
         return remove(connection, session, as_sql(position));
     }
+    let rowid = rowid(session, as_sql(position));
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO search (rowid, said, tools, thought) VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute(params![rowid(session, as_sql(position)), text.said, text.tools, text.thought])?;
+        .execute(params![rowid, text.said, text.tools, text.thought])?;
+    let parts = text.parts();
+    if parts.is_empty() {
+        connection.prepare_cached("DELETE FROM search_parts WHERE rowid = ?1")?.execute([rowid])?;
+    } else {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO search_parts (rowid, parts) VALUES (?1, ?2)")?
+            .execute(params![rowid, parts])?;
+    }
     Ok(())
 }
 
 /// Takes a message out of the index.
 pub(super) fn remove(connection: &Connection, session: i64, position: i64) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM search WHERE rowid = ?1")?
-        .execute([rowid(session, position)])?;
+    for table in TABLES {
+        connection
+            .prepare_cached(&format!("DELETE FROM {table} WHERE rowid = ?1"))?
+            .execute([rowid(session, position)])?;
+    }
     Ok(())
 }
 
 /// Takes all messages of a session out of the index.
 pub(super) fn remove_session(connection: &Connection, session: SessionKey) -> rusqlite::Result<()> {
-    connection.execute(
-        "DELETE FROM search WHERE rowid >= ?1 AND rowid < ?2",
-        [rowid(session.0, 0), rowid(session.0 + 1, 0)],
-    )?;
+    for table in TABLES {
+        connection.execute(
+            &format!("DELETE FROM {table} WHERE rowid >= ?1 AND rowid < ?2"),
+            [rowid(session.0, 0), rowid(session.0 + 1, 0)],
+        )?;
+    }
     Ok(())
 }
 
 /// Makes the index from the stored messages.
 pub(super) fn rebuild(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("INSERT INTO search (search) VALUES ('delete-all')", [])?;
+    for table in TABLES {
+        connection.execute(&format!("INSERT INTO {table} ({table}) VALUES ('delete-all')"), [])?;
+    }
     let mut messages =
         connection.prepare("SELECT session, position, row FROM messages WHERE hidden = 0")?;
     let mut rows = messages.query([])?;
@@ -113,6 +134,7 @@ pub(crate) fn find(
         Some(expression) => by_words(connection, &expression, from, to)?,
         None => Vec::new(),
     };
+    by_parts(connection, query, from, to, &mut ranked)?;
     if ranked.is_empty() {
         ranked = by_text(connection, query, session)?;
     }
@@ -159,6 +181,50 @@ fn by_words(
     Ok(all)
 }
 
+/// Adds the messages that have every term when parts of identifiers count, the newest first; at most [`RANKED`].
+fn by_parts(
+    connection: &Connection,
+    query: &Query,
+    from: i64,
+    to: i64,
+    ranked: &mut Vec<i64>,
+) -> rusqlite::Result<()> {
+    let Some(terms) = query.expressions() else { return Ok(()) };
+    let matching = |table: &str, term: &str| -> rusqlite::Result<HashSet<i64>> {
+        connection
+            .prepare_cached(&format!(
+                "SELECT rowid FROM {table} WHERE {table} MATCH ?1 AND rowid >= ?2 AND rowid < ?3
+                 ORDER BY rowid DESC"
+            ))?
+            .query_map(params![term, from, to], |row| row.get(0))?
+            .collect()
+    };
+    let parts = terms
+        .iter()
+        .map(|term| matching("search_parts", term))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    if parts.iter().all(HashSet::is_empty) {
+        return Ok(());
+    }
+    let mut all: Option<HashSet<i64>> = None;
+    for (term, mut found) in terms.iter().zip(parts) {
+        if terms.len() > 1 {
+            found.extend(matching("search", term)?);
+        }
+        all = Some(match all {
+            None => found,
+            Some(all) => all.intersection(&found).copied().collect(),
+        });
+    }
+    let known: HashSet<i64> = ranked.iter().copied().collect();
+    let mut more: Vec<i64> =
+        all.into_iter().flatten().filter(|rowid| !known.contains(rowid)).collect();
+    more.sort_unstable_by(|a, b| b.cmp(a));
+    more.truncate(RANKED);
+    ranked.append(&mut more);
+    Ok(())
+}
+
 /// The messages whose text has every term as it stands, the newest first; at most [`RANKED`].
 fn by_text(
     connection: &Connection,
@@ -176,12 +242,17 @@ fn by_text(
     let mut sql =
         String::from("SELECT position, row FROM messages WHERE session = ?1 AND hidden = 0");
     let mut values: Vec<rusqlite::types::Value> = vec![0.into()];
-    for (n, term) in query.raw().enumerate() {
-        let json = serde_json::Value::from(term).to_string();
-        let pattern =
-            json[1..json.len() - 1].replace('!', "!!").replace('%', "!%").replace('_', "!_");
-        sql.push_str(&format!(" AND row LIKE ?{} ESCAPE '!'", n + 2));
-        values.push(format!("%{pattern}%").into());
+    for term in query.raw() {
+        // The text may be written in either form.
+        let forms = [term.to_owned(), term.nfd().collect()];
+        for (n, form) in forms.iter().enumerate() {
+            let json = serde_json::Value::from(form.as_str()).to_string();
+            let pattern =
+                json[1..json.len() - 1].replace('!', "!!").replace('%', "!%").replace('_', "!_");
+            values.push(format!("%{pattern}%").into());
+            let (before, after) = [(" AND (", ""), (" OR ", ")")][n];
+            sql.push_str(&format!("{before}row LIKE ?{} ESCAPE '!'{after}", values.len()));
+        }
     }
     sql.push_str(" ORDER BY position DESC");
     let mut statement = connection.prepare_cached(&sql)?;

@@ -284,7 +284,7 @@ pub(crate) fn text(item: &Item) -> String {
     item.parts
         .iter()
         .filter_map(|part| match part {
-            Part::Text { text } => Some(text.as_str()),
+            Part::Text { text, .. } => Some(text.as_str()),
             _ => None,
         })
         .collect()

@@ -1,4 +1,7 @@
-//! AG-UI events as TanStack AI writes them, today's forms and the old ones.
+//! AG-UI events up to 1.0 as its agents and TanStack AI write them, today's forms and the old ones.
+//!
+//! Every event may name the subagent whose work it is. Ids of texts hold within one writer, and what has no id belongs
+//! to the writer's own: words of a subagent never join those of its parent.
 
 use std::borrow::Cow;
 
@@ -6,25 +9,28 @@ use serde_json::{Map, Value};
 
 use super::{Inner, delta, id, parse_result, result_error, tanstack, text, usage, value};
 use crate::authority::{REFUSED, RETHOUGHT};
+use crate::fold::calls::Start;
+use crate::fold::extras::{SubagentEnd, unanswered};
 use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind};
-use crate::fold::step::Step;
-use crate::row::{FinishReason, MessageError, Part, Role};
+use crate::fold::step::{Chunk, Step};
+use crate::row::{
+    FinishReason, MessageError, Part, QuestionPart, Role, Stopped, SubagentPart, SubagentState,
+};
 
 /// Folds an event; unknown ones have no effect.
 pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
+    step.subagent = id(inner.subagent_run_id).map(|id| Cow::Owned(id.into_owned()));
     match inner.kind() {
         "TEXT_MESSAGE_CONTENT" => {
             step.reopen();
-            if let Some(delta) = delta(inner.delta)
+            if step.subagent.is_none()
+                && let Some(delta) = delta(inner.delta)
                 && step.structured_text(&delta)
             {
                 return;
             }
-            step.text(
-                &SegmentKey::text_id(inner.message_id),
-                delta(inner.delta),
-                delta(inner.content),
-            );
+            let key = step.text_key(SegmentKey::text_id(inner.message_id));
+            step.text(&key, delta(inner.delta), delta(inner.content));
         }
         "TOOL_CALL_ARGS" => {
             if let (Some(call_id), Some(delta)) = (id(inner.tool_call_id), delta(inner.delta)) {
@@ -32,22 +38,21 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
                 step.tool_arguments(&call_id, &delta);
             }
         }
-        "REASONING_MESSAGE_CONTENT" | "REASONING_MESSAGE_CHUNK" => {
+        "REASONING_MESSAGE_CONTENT" => reason(inner.message_id, inner, step),
+        "REASONING_MESSAGE_CHUNK" => {
+            if let Some(message_id) = id(inner.message_id) {
+                step.set_chunk(Chunk::Thought, &message_id);
+            }
             step.reopen();
             step.saw_reasoning();
-            let key = match step.thinking_step() {
-                Some(name) => SegmentKey::Step(Cow::Owned(name.to_owned())),
-                None => SegmentKey::text_id(inner.message_id),
-            };
+            let named = step.chunk_of(Chunk::Thought).map(|id| Cow::Owned(id.to_owned()));
+            let key = thought_key(named.map_or(SegmentKey::Legacy, SegmentKey::Id), step);
             step.reasoning(&key, delta(inner.delta), None);
         }
         "THINKING_TEXT_MESSAGE_CONTENT" => {
             step.reopen();
             step.saw_reasoning();
-            let key = match step.thinking_step() {
-                Some(name) => SegmentKey::Step(Cow::Owned(name.to_owned())),
-                None => SegmentKey::Thinking,
-            };
+            let key = thought_key(SegmentKey::Thinking, step);
             step.reasoning(&key, delta(inner.delta), delta(inner.content));
         }
         // A new block of thinking is a new part.
@@ -55,47 +60,37 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
             step.reopen();
             step.close_segment(&SegmentKey::Thinking);
         }
-        "TEXT_MESSAGE_START" => {
-            step.begin_message(id(inner.message_id).as_deref());
-            if let Some(role) = bare_role(inner) {
-                step.set_bare_role(role);
-            }
-        }
+        "TEXT_MESSAGE_START" => begin_text(id(inner.message_id).as_deref(), inner, step),
         "TEXT_MESSAGE_END" => step.end_bare_message(),
         // START, CONTENT and END in one; only the first of a row of chunks needs the id.
         "TEXT_MESSAGE_CHUNK" => {
             step.reopen();
             if let Some(message_id) = id(inner.message_id)
-                && step.chunk_text() != Some(message_id.as_ref())
+                && step.chunk_of(Chunk::Text) != Some(message_id.as_ref())
             {
-                step.begin_message(Some(&message_id));
-                step.set_chunk_text(&message_id);
-                if let Some(role) = bare_role(inner) {
-                    step.set_bare_role(role);
-                }
+                begin_text(Some(&message_id), inner, step);
+                step.set_chunk(Chunk::Text, &message_id);
             }
-            let key = match step.chunk_text() {
-                Some(message_id) => SegmentKey::Id(Cow::Owned(message_id.to_owned())),
-                None => SegmentKey::Legacy,
-            };
+            let named = step.chunk_of(Chunk::Text).map(|id| Cow::Owned(id.to_owned()));
+            let key = step.text_key(named.map_or(SegmentKey::Legacy, SegmentKey::Id));
             step.text(&key, delta(inner.delta), None);
         }
         "TOOL_CALL_START" => {
             let Some(call_id) = id(inner.tool_call_id) else { return };
             step.reopen();
-            step.tool_start(&call_id, &tool_name(inner));
+            step.tool_start(&call_id, &tool_name(inner), Start::Whole);
         }
         "TOOL_CALL_CHUNK" => {
             let call_id = match id(inner.tool_call_id) {
                 Some(call_id) => call_id.into_owned(),
-                None => match step.chunk_call() {
+                None => match step.chunk_of(Chunk::Call) {
                     Some(call_id) => call_id.to_owned(),
                     None => return,
                 },
             };
             step.reopen();
-            step.tool_start(&call_id, &tool_name(inner));
-            step.set_chunk_call(&call_id);
+            step.tool_start(&call_id, &tool_name(inner), Start::Piece);
+            step.set_chunk(Chunk::Call, &call_id);
             if let Some(delta) = delta(inner.delta) {
                 step.tool_arguments(&call_id, &delta);
             }
@@ -104,7 +99,10 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
         "TOOL_CALL_RESULT" => tool_result(inner, step),
         "STEP_STARTED" => {
             step.reopen();
-            step.set_thinking_step(id(inner.step_name).or_else(|| id(inner.step_id)).as_deref());
+            if step.subagent.is_none() {
+                let name = id(inner.step_name).or_else(|| id(inner.step_id));
+                step.set_thinking_step(name.as_deref());
+            }
         }
         "STEP_FINISHED" => step_finished(inner, step),
         "RUN_STARTED" => {
@@ -136,11 +134,87 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
                 super::snapshot::messages(&messages, step);
             }
         }
+        "SUBAGENT_STARTED" | "SUBAGENT_FINISHED" | "SUBAGENT_ERROR" => subagent(inner, step),
+        "ACTIVITY_SNAPSHOT" | "ACTIVITY_DELTA" => activity(inner, step),
         "CUSTOM" => custom(inner, step),
         // They say nothing that is shown; but a generation that writes them is alive.
         "REASONING_START" | "REASONING_MESSAGE_START" => step.reopen(),
         _ => {}
     }
+}
+
+fn begin_text(message_id: Option<&str>, inner: &Inner<'_>, step: &mut Step<'_>) {
+    if step.subagent.is_some() {
+        step.reopen();
+        return;
+    }
+    step.begin_message(message_id);
+    if let Some(role) = bare_role(inner) {
+        step.set_bare_role(role);
+    }
+}
+
+fn reason(
+    message_id: Option<&serde_json::value::RawValue>,
+    inner: &Inner<'_>,
+    step: &mut Step<'_>,
+) {
+    step.reopen();
+    step.saw_reasoning();
+    let key = thought_key(SegmentKey::text_id(message_id), step);
+    step.reasoning(&key, delta(inner.delta), None);
+}
+
+/// The key of a thought: that of the present step, where the writer names steps.
+fn thought_key<'k>(key: SegmentKey<'k>, step: &Step<'_>) -> SegmentKey<'k> {
+    match step.thinking_step() {
+        Some(name) if step.subagent.is_none() => SegmentKey::Step(Cow::Owned(name.to_owned())),
+        _ => step.text_key(key),
+    }
+}
+
+fn subagent(inner: &Inner<'_>, step: &mut Step<'_>) {
+    let Some(id) = step.subagent.take() else { return };
+    let Some(Value::Object(map)) = inner.whole() else { return };
+    let string = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
+    match inner.kind() {
+        "SUBAGENT_STARTED" => step.subagent_started(SubagentPart {
+            id: id.into_owned(),
+            name: string("name").unwrap_or_default(),
+            description: string("description"),
+            parent: string("parentSubagentRunId"),
+            tool_call_id: string("parentToolCallId"),
+            state: SubagentState::Running,
+            result: None,
+            error: None,
+        }),
+        "SUBAGENT_ERROR" => {
+            step.subagent_ended(&id, SubagentEnd::Failed(string("message").unwrap_or_default()));
+        }
+        _ => {
+            let outcome = map.get("outcome").and_then(|outcome| outcome.get("type"));
+            let end = match outcome.and_then(Value::as_str) {
+                Some("suspended") => SubagentEnd::Suspended,
+                _ => SubagentEnd::Done(map.get("result").filter(|v| !v.is_null()).cloned()),
+            };
+            step.subagent_ended(&id, end);
+        }
+    }
+}
+
+fn activity(inner: &Inner<'_>, step: &mut Step<'_>) {
+    let Some(Value::Object(mut map)) = inner.whole() else { return };
+    let Some(message_id) = id(inner.message_id) else { return };
+    let kind = map.get("activityType").and_then(Value::as_str).unwrap_or_default().to_owned();
+    step.reopen();
+    if inner.kind() == "ACTIVITY_DELTA" {
+        let patch = map.shift_remove("patch").unwrap_or(Value::Array(Vec::new()));
+        step.activity_changed(&message_id, Some(&kind), patch);
+        return;
+    }
+    let replace = map.get("replace") != Some(&Value::Bool(false));
+    let content = map.shift_remove("content").unwrap_or(Value::Null);
+    step.activity(&message_id, &kind, content, replace);
 }
 
 fn bare_role(inner: &Inner<'_>) -> Option<Role> {
@@ -190,6 +264,9 @@ fn tool_result(inner: &Inner<'_>, step: &mut Step<'_>) {
 
 /// Up to 0.38 the thinking text came with the end of the step.
 fn step_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
+    if step.subagent.is_some() {
+        return;
+    }
     if !step.has_reasoning() && (inner.delta.is_some() || inner.content.is_some()) {
         let name = id(inner.step_id)
             .or_else(|| id(inner.step_name))
@@ -211,13 +288,12 @@ fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
     {
         step.add_usage(found);
     }
-    let mut interrupted = false;
-    if let Some(Value::Object(outcome)) = value(inner.outcome)
-        && outcome.get("type").and_then(Value::as_str) == Some("interrupt")
-        && let Some(Value::Array(interrupts)) = outcome.get("interrupts")
-    {
-        interrupted = true;
-        for interrupt in interrupts.iter().filter_map(Value::as_object) {
+    let outcome = value(inner.outcome);
+    let outcome = outcome.as_ref().and_then(Value::as_object);
+    let ends = outcome.and_then(|outcome| outcome.get("type")).and_then(Value::as_str);
+    let interrupted = ends == Some("interrupt");
+    if interrupted && let Some(Value::Array(all)) = outcome.and_then(|o| o.get("interrupts")) {
+        for interrupt in all.iter().filter_map(Value::as_object) {
             ask(interrupt, step);
         }
     }
@@ -230,21 +306,47 @@ fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
         step.structured_failed();
         step.drop_blank_tail();
     }
-    step.finish(reason);
+    if ends == Some("cancelled") {
+        let by = step.foreign_actor();
+        step.stop(Stopped { by, reason: Some("cancelled".to_owned()) });
+    } else {
+        step.finish(reason);
+    }
 }
 
-/// An interrupt that waits for an approval; its id is the approval's id.
+/// An interrupt waits for a person: for the approval of a call, or for the answer to a question that is about none. Its
+/// id is the approval's id. Results that a client finds are asked for by the call itself.
 fn ask(interrupt: &Map<String, Value>, step: &mut Step<'_>) {
     let string = |name: &str| interrupt.get(name).and_then(Value::as_str);
+    let Some(approval_id) = string("id").filter(|id| !id.is_empty()) else { return };
     let metadata = interrupt.get("metadata").and_then(Value::as_object);
     let kind = metadata.and_then(|m| m.get("kind")).and_then(Value::as_str);
-    if kind != Some("approval") && string("reason") != Some("approval_required") {
+    let reason = string("reason").unwrap_or_default();
+    if kind == Some("client_tool") || reason == "client_tool_input" {
         return;
     }
-    let (Some(approval_id), Some(call_id)) = (string("id"), string("toolCallId")) else { return };
-    let name = metadata.and_then(|m| m.get("toolName")).and_then(Value::as_str);
-    let input = metadata.and_then(|m| m.get("input")).cloned();
-    step.request(call_id, Request::new(approval_id, name.map(Cow::Borrowed), input));
+    step.subagent = string("subagentRunId").map(|id| Cow::Owned(id.to_owned()));
+    let expires_at = string("expiresAt");
+    if let Some(call_id) = string("toolCallId") {
+        let name = metadata.and_then(|m| m.get("toolName")).and_then(Value::as_str);
+        let input = metadata.and_then(|m| m.get("input")).cloned();
+        let request = Request::new(approval_id, name.map(Cow::Borrowed), input);
+        step.request(
+            call_id,
+            request.because(string("message").map(Cow::Borrowed)).until(expires_at),
+        );
+    } else {
+        step.question(QuestionPart {
+            reason: reason.to_owned(),
+            message: string("message").map(str::to_owned),
+            response_schema: interrupt.get("responseSchema").filter(|s| s.is_object()).cloned(),
+            expires_at: expires_at.map(str::to_owned),
+            approval: unanswered(approval_id),
+            answer: None,
+            subagent: None,
+        });
+    }
+    step.subagent = None;
 }
 
 /// The answers a continuing run starts with.
@@ -257,15 +359,18 @@ fn resumed(input: &Map<String, Value>, step: &mut Step<'_>) {
             Some(Value::Bool(approved)) => *approved,
             Some(Value::Object(payload)) => match payload.get("approved") {
                 Some(Value::Bool(approved)) => *approved,
-                // The result of a client tool, not an answer.
-                _ => continue,
+                // An answer in words, or the result of a client tool, which nobody asked to approve.
+                _ => resolved,
             },
-            _ if resolved => continue,
-            _ => false,
+            _ => resolved,
         };
         step.side_signal(SignalKind::Answer {
             approval: interrupt.to_owned(),
             approved: approved && resolved,
+            payload: answer
+                .get("payload")
+                .filter(|payload| payload.get("approved").is_none())
+                .cloned(),
         });
     }
 }

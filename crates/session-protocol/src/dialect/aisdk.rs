@@ -7,18 +7,24 @@
 //! - a delta goes to the last part when that is of its kind, whatever its id, so interleaved texts join;
 //! - `data-*` makes no part: it is between the program's own ends;
 //! - `tool-input-error` completes the input; the failure is said by the `tool-output-error` after it;
-//! - `error` does not complete the message, only `finish` and `abort` do.
 //!
-//! One thing of that reader is not imitated: it drops a delta that it has no part for.
+//! Two things of that reader are not imitated: it drops a delta that it has no part for, and goes on waiting after an
+//! `error`, which ends a generation here as everywhere.
+//!
+//! Chunks of version 7 are read everywhere: parts of a step that is taken back, words that a person puts in, first
+//! outputs, sources of texts.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
 use super::{Inner, delta, id, is_true, text, usage, value};
+use crate::fold::calls::Start;
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
-use crate::row::{FilePart, FinishReason, MessageError, Part, SourceKind, SourcePart, Stopped};
+use crate::row::{
+    Citation, FilePart, FinishReason, MessageError, Part, SourceKind, SourcePart, Stopped,
+};
 
 /// True for the chunk types of this dialect.
 pub(crate) fn is_chunk_type(kind: &str) -> bool {
@@ -27,6 +33,11 @@ pub(crate) fn is_chunk_type(kind: &str) -> bool {
         "start"
             | "start-step"
             | "finish-step"
+            | "reset-step"
+            | "custom"
+            | "reasoning-file"
+            | "steering-message"
+            | "tool-approval-response"
             | "text-start"
             | "text-delta"
             | "text-end"
@@ -56,14 +67,26 @@ pub(crate) fn is_chunk_type(kind: &str) -> bool {
 pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     match inner.kind() {
         "start" => {
+            if let Some(id) = id(inner.message_id) {
+                step.generation_started(&id);
+            }
             step.run_started();
             metadata(inner, step);
         }
         "start-step" => {
             step.reopen();
-            step.push_part(Part::StepStart);
+            step.start_step();
         }
-        "finish-step" => step.forget_segments(),
+        // In a bare stream a part is open until its own end: merged streams finish their steps apart.
+        "finish-step" => {
+            if step.in_rows() {
+                step.forget_segments();
+            }
+        }
+        "reset-step" => {
+            step.reopen();
+            step.reset_step();
+        }
         "text-start" => {
             step.reopen();
             step.begin_text(&SegmentKey::text_id(inner.id));
@@ -78,7 +101,13 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 step.text_by_id(&key, delta)
             }
         }
-        "text-end" => step.end_text(&SegmentKey::text_id(inner.id)),
+        "text-end" => {
+            let key = SegmentKey::text_id(inner.id);
+            if let Some(found) = value(inner.citations) {
+                step.cite(&key, citations(&found));
+            }
+            step.end_text(&key);
+        }
         "reasoning-end" => step.close_segment(&SegmentKey::text_id(inner.id)),
         "reasoning-start" => {
             step.reopen();
@@ -100,12 +129,25 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 step.push_part(Part::Source(source(&map)));
             }
         }
-        "file" => {
+        "file" | "reasoning-file" => {
             step.reopen();
             if let Some(Value::Object(map)) = inner.whole()
                 && let Some(file) = file(&map)
             {
                 step.push_part(Part::File(file));
+            }
+        }
+        "steering-message" => {
+            step.reopen();
+            if let Some(Value::Object(map)) = inner.whole() {
+                step.push_part(steering(&map));
+            }
+        }
+        // A part of a type that we do not draw, said by its kind.
+        "custom" => {
+            step.reopen();
+            if let Some(data) = inner.whole() {
+                step.push_part(Part::Data { name: "custom".to_owned(), id: None, data });
             }
         }
         "message-metadata" => metadata(inner, step),
@@ -122,7 +164,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 message: text(inner.error_text).unwrap_or_default().into_owned(),
                 code: id(inner.code).map(Cow::into_owned),
             };
-            if step.in_rows() { step.note_error(error) } else { step.fail(error) }
+            step.fail(error);
         }
         kind if kind.starts_with("data-") => {
             if !is_true(inner.transient) && !step.in_rows() {
@@ -148,7 +190,11 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     match inner.kind() {
         "tool-input-start" => {
             step.reopen();
-            step.tool_start(&call_id, &name);
+            step.tool_start(&call_id, &name, Start::InStep);
+            if text(inner.input_encoding).as_deref() == Some("text") {
+                step.tool_takes_text(&call_id);
+            }
+            step.tool_title(&call_id, text(inner.title));
             step.tool_streaming(&call_id);
         }
         "tool-input-delta" => {
@@ -162,28 +208,32 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             if !step.has_call(&call_id) {
                 step.reopen();
             }
-            step.tool_start(&call_id, &name);
-            step.tool_ready(&call_id, value(inner.input));
+            step.tool_given(&call_id, &name, value(inner.input));
+            step.tool_title(&call_id, text(inner.title));
         }
         "tool-input-error" => {
             if !step.has_call(&call_id) {
                 step.reopen();
-                step.tool_start(&call_id, &name);
             }
-            step.tool_ready(&call_id, value(inner.input));
+            step.tool_given(&call_id, &name, value(inner.input));
             if !step.in_rows() {
                 let error = text(inner.error_text).unwrap_or_default().into_owned();
                 step.result(&call_id, Outcome::new(step.position(), None, Some(error)));
             }
         }
         "tool-approval-request" => {
-            if let Some(approval_id) = id(inner.approval_id) {
-                step.request(&call_id, Request::new(&approval_id, text(inner.tool_name), None));
+            // A rule decides, nobody is asked.
+            if !is_true(inner.is_automatic)
+                && let Some(approval_id) = id(inner.approval_id)
+            {
+                let request = Request::new(&approval_id, text(inner.tool_name), None);
+                step.request(&call_id, request.because(text(inner.reason)));
             }
         }
         "tool-output-available" => {
             let output = value(inner.output).unwrap_or(Value::Null);
-            step.result(&call_id, Outcome::new(step.position(), Some(output), None));
+            let outcome = Outcome::new(step.position(), Some(output), None);
+            step.result(&call_id, outcome.preliminary(is_true(inner.preliminary)));
         }
         "tool-output-error" => {
             let error = text(inner.error_text).unwrap_or_default().into_owned();
@@ -210,13 +260,13 @@ fn string(map: &serde_json::Map<String, Value>, name: &str) -> Option<String> {
 
 /// A source part or chunk, both have the same fields.
 pub(crate) fn source(map: &serde_json::Map<String, Value>) -> SourcePart {
-    let kind = match map.get("type").and_then(Value::as_str) {
-        Some("source-document") => SourceKind::Document,
+    let kind = match string(map, "sourceType").or_else(|| string(map, "type")).as_deref() {
+        Some("source-document" | "document") => SourceKind::Document,
         _ => SourceKind::Url,
     };
     SourcePart {
         kind,
-        id: string(map, "sourceId").unwrap_or_default(),
+        id: string(map, "sourceId").or_else(|| string(map, "id")).unwrap_or_default(),
         url: string(map, "url"),
         title: string(map, "title"),
         media_type: string(map, "mediaType"),
@@ -230,5 +280,39 @@ pub(crate) fn file(map: &serde_json::Map<String, Value>) -> Option<FilePart> {
         url: string(map, "url")?,
         media_type: string(map, "mediaType").or_else(|| string(map, "mimeType")),
         filename: string(map, "filename").or_else(|| string(map, "name")),
+        reasoning: map.get("type").and_then(Value::as_str) == Some("reasoning-file"),
     })
+}
+
+/// The sources of stretches of a text.
+pub(crate) fn citations(found: &Value) -> Vec<Citation> {
+    let all = found.as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = all.iter().filter_map(|one| {
+        Some(Citation {
+            source: source(one.get("source")?.as_object()?),
+            start: one.get("startIndex").and_then(Value::as_u64),
+            end: one.get("endIndex").and_then(Value::as_u64),
+            cited_text: one.get("citedText").and_then(Value::as_str).map(str::to_owned),
+        })
+    });
+    all.collect()
+}
+
+/// Words that the agent was given in the middle of its answer; part and chunk have the same fields.
+pub(crate) fn steering(map: &serde_json::Map<String, Value>) -> Part {
+    let parts = map.get("parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let (mut text, mut files) = (String::new(), Vec::new());
+    for part in parts.iter().filter_map(Value::as_object) {
+        match part.get("type").and_then(Value::as_str) {
+            Some("text") => {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(part.get("text").and_then(Value::as_str).unwrap_or_default());
+            }
+            Some("file") => files.extend(file(part)),
+            _ => {}
+        }
+    }
+    Part::SteeringMessage { id: string(map, "id").unwrap_or_default(), text, files }
 }

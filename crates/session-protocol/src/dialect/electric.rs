@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{parse_result, usage};
+use crate::fold::calls::Start;
 use crate::fold::message::{Outcome, SegmentKey};
 use crate::fold::step::Step;
 use crate::row::{FinishReason, MessageError, Part, Role};
@@ -119,7 +120,7 @@ fn inbox(value: &Map<String, Value>, step: &mut Step<'_>) {
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
-    step.push_part(Part::Text { text });
+    step.push_part(Part::text(text));
     if string(value, "status") == Some("cancelled") {
         step.hide();
     }
@@ -127,7 +128,7 @@ fn inbox(value: &Map<String, Value>, step: &mut Step<'_>) {
 }
 
 fn tool_call(key: &str, value: &Map<String, Value>, step: &mut Step<'_>) {
-    step.tool_start(key, string(value, "tool_name").unwrap_or_default());
+    step.tool_start(key, string(value, "tool_name").unwrap_or_default(), Start::Piece);
     let status = string(value, "status").unwrap_or("started");
     let arguments = value.get("args").filter(|args| !args.is_null());
     match arguments {

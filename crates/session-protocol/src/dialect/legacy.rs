@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Inner, delta, id, parse_result, text, value};
+use crate::fold::calls::Start;
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
 use crate::row::{FinishReason, MessageError};
@@ -51,7 +52,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 None => (None, None),
             };
             step.reopen();
-            step.tool_start(&call_id, name.as_deref().unwrap_or_default());
+            step.tool_start(&call_id, name.as_deref().unwrap_or_default(), Start::Piece);
             match delta(arguments) {
                 Some(arguments) => step.tool_arguments(&call_id, &arguments),
                 // Some writers put the parsed object.

@@ -105,6 +105,22 @@ pub(crate) struct Inner<'a> {
     #[serde(borrow, default)]
     pub(crate) reason: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(crate) subagent_run_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) run_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) title: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) preliminary: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) input_encoding: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) is_automatic: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) citations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(crate) timestamp: Option<&'a RawValue>,
     #[serde(skip)]
     pub(crate) raw: &'a str,
@@ -202,6 +218,7 @@ impl FinishReason {
             "content_filter" | "content-filter" => Self::ContentFilter,
             "tool_calls" | "tool-calls" => Self::ToolCalls,
             "error" => Self::Error,
+            "interrupted" => Self::Interrupted,
             _ => Self::Other,
         }
     }
@@ -216,6 +233,8 @@ impl FinishReason {
             (Self::ToolCalls, Dialect::AiSdk) => "tool-calls",
             (Self::ToolCalls, _) => "tool_calls",
             (Self::Error, _) => "error",
+            (Self::Interrupted, Dialect::AiSdk) => "interrupted",
+            (Self::Interrupted, _) => "stop",
             (Self::Other, _) => "other",
         }
     }

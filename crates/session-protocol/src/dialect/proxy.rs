@@ -11,7 +11,15 @@ use crate::row::{Role, Stopped};
 
 /// Whether only people say such a thing: answers, results that a client found, settings and requests (L15).
 pub fn is_peoples(kind: &str) -> bool {
-    matches!(kind, "approval-response" | "tool-approval" | "tool-result" | "config" | "control")
+    matches!(
+        kind,
+        "approval-response"
+            | "tool-approval"
+            | "tool-approval-response"
+            | "tool-result"
+            | "config"
+            | "control"
+    )
 }
 
 /// Whether a chunk of this type is a message in one row, with an id and a role of its own.
@@ -71,11 +79,12 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 step.mark_signal();
             }
         }
-        "approval-response" | "tool-approval" => {
+        "approval-response" | "tool-approval" | "tool-approval-response" => {
             if let Some(approval) = id(inner.approval_id) {
                 step.signal(SignalKind::Answer {
                     approval: approval.into_owned(),
                     approved: is_true(inner.approved),
+                    payload: value(inner.payload),
                 });
             } else {
                 step.mark_signal();

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{aisdk, parse_result, result_error};
 use crate::event::lenient_value;
+use crate::fold::calls::Start;
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
 use crate::row::{FilePart, Part, Role, StructuredStatus};
@@ -35,7 +36,15 @@ pub(crate) fn whole(message: &Map<String, Value>, step: &mut Step<'_>) {
     if !step.begin_whole(id, role, at.as_deref()) {
         return;
     }
+    // In the middle of an answer it is a snapshot of it.
+    let over = step.has_parts();
+    if over {
+        step.begin_snapshot();
+    }
     content(message, step);
+    if over {
+        step.end_snapshot();
+    }
     step.end_whole();
 }
 
@@ -61,7 +70,7 @@ fn content(message: &Map<String, Value>, step: &mut Step<'_>) {
 
 fn push_text(text: &str, step: &mut Step<'_>) {
     if !text.is_empty() {
-        step.push_part(Part::Text { text: text.to_owned() });
+        step.push_part(Part::text(text));
     }
 }
 
@@ -70,8 +79,12 @@ fn part(part: &Map<String, Value>, step: &mut Step<'_>) {
     let Some(kind) = string(part, "type") else { return };
     let words = || string(part, "text").or_else(|| string(part, "content")).unwrap_or_default();
     match kind {
-        "text" => step.push_part(Part::Text { text: words().to_owned() }),
-        "thinking" | "reasoning" => step.push_part(Part::Reasoning { text: words().to_owned() }),
+        "text" => {
+            let citations = part.get("citations").map(aisdk::citations).unwrap_or_default();
+            let (text, subagent) = (words().to_owned(), None);
+            step.push_part(Part::Text { text, citations, subagent });
+        }
+        "thinking" | "reasoning" => step.push_part(Part::reasoning(words())),
         "tool-call" => tanstack_call(part, step),
         "tool-result" => {
             if let Some(call_id) = string(part, "toolCallId") {
@@ -83,7 +96,7 @@ fn part(part: &Map<String, Value>, step: &mut Step<'_>) {
                 step.result(call_id, Outcome::new(step.position(), Some(output), error));
             }
         }
-        "file" => {
+        "file" | "reasoning-file" => {
             if let Some(file) = aisdk::file(part) {
                 step.push_part(Part::File(file));
             }
@@ -93,7 +106,8 @@ fn part(part: &Map<String, Value>, step: &mut Step<'_>) {
             None => unknown(kind, part, step),
         },
         "source-url" | "source-document" => step.push_part(Part::Source(aisdk::source(part))),
-        "step-start" => step.push_part(Part::StepStart),
+        "step-start" => step.start_step(),
+        "steering-message" => step.push_part(aisdk::steering(part)),
         "structured-output" => step.push_part(Part::StructuredOutput {
             status: match string(part, "status") {
                 Some("complete") => StructuredStatus::Complete,
@@ -141,12 +155,13 @@ fn media(part: &Map<String, Value>) -> Option<FilePart> {
         url,
         media_type: media_type.map(str::to_owned),
         filename: string(part, "filename").map(str::to_owned),
+        reasoning: false,
     })
 }
 
 fn tanstack_call(part: &Map<String, Value>, step: &mut Step<'_>) {
     let Some(call_id) = string(part, "id") else { return };
-    step.tool_start(call_id, string(part, "name").unwrap_or_default());
+    step.tool_start(call_id, string(part, "name").unwrap_or_default(), Start::Whole);
     if let Some(arguments) = string(part, "arguments") {
         step.tool_arguments(call_id, &Delta::whole(arguments));
     }
@@ -168,7 +183,11 @@ fn tanstack_call(part: &Map<String, Value>, step: &mut Step<'_>) {
 
 fn aisdk_call(name: &str, part: &Map<String, Value>, step: &mut Step<'_>) {
     let Some(call_id) = string(part, "toolCallId") else { return };
-    step.tool_start(call_id, name);
+    step.tool_start(call_id, name, Start::InStep);
+    step.tool_title(call_id, string(part, "title").map(Into::into));
+    if string(part, "inputEncoding") == Some("text") {
+        step.tool_takes_text(call_id);
+    }
     let state = string(part, "state").unwrap_or_default();
     if state == "input-streaming" {
         step.tool_streaming(call_id);
@@ -177,13 +196,17 @@ fn aisdk_call(name: &str, part: &Map<String, Value>, step: &mut Step<'_>) {
     }
     if let Some(Value::Object(approval)) = part.get("approval")
         && let Some(approval_id) = string(approval, "id")
+        && approval.get("isAutomatic") != Some(&Value::Bool(true))
     {
-        step.request(call_id, Request::new(approval_id, None, None));
+        let reason = string(approval, "requestReason").map(Into::into);
+        step.request(call_id, Request::new(approval_id, None, None).because(reason));
     }
     match state {
         "output-available" => {
             let output = part.get("output").cloned().unwrap_or(Value::Null);
-            step.result(call_id, Outcome::new(step.position(), Some(output), None));
+            let preliminary = part.get("preliminary") == Some(&Value::Bool(true));
+            let outcome = Outcome::new(step.position(), Some(output), None);
+            step.result(call_id, outcome.preliminary(preliminary));
         }
         "output-error" => {
             let error = string(part, "errorText").unwrap_or_default().to_owned();
@@ -210,11 +233,13 @@ pub(crate) fn messages(messages: &[Value], step: &mut Step<'_>) {
     if tail.is_empty() {
         return;
     }
-    step.replace_parts();
+    step.begin_snapshot();
     for message in tail {
+        step.subagent = string(message, "subagentRunId").map(|id| id.to_owned().into());
         snapshot_message(message, step);
     }
-    step.adopt_earlier_calls();
+    step.subagent = None;
+    step.end_snapshot();
 }
 
 fn snapshot_message(message: &Map<String, Value>, step: &mut Step<'_>) {
@@ -224,31 +249,48 @@ fn snapshot_message(message: &Map<String, Value>, step: &mut Step<'_>) {
                 let output = parse_result(message.get("content").cloned().unwrap_or(Value::Null));
                 let error =
                     string(message, "error").filter(|error| !error.is_empty()).map(str::to_owned);
-                if !step.has_call(call_id) {
-                    step.adopt_call(call_id);
-                }
-                step.result(call_id, Outcome::new(step.position(), Some(output), error));
+                step.snapshot_result(call_id, Outcome::new(step.position(), Some(output), error));
             }
         }
         Some("reasoning") => {
             if let Some(text) = string(message, "content") {
-                step.push_part(Part::Reasoning { text: text.to_owned() });
+                let key = own_key(message, step);
+                step.push_reasoning(&key, text);
             }
         }
-        Some("activity") => {}
+        Some("activity") => {
+            if let (Some(id), Some(kind), Some(content)) =
+                (string(message, "id"), string(message, "activityType"), message.get("content"))
+            {
+                step.activity(id, kind, content.clone(), true);
+            }
+        }
         _ => {
-            content(message, step);
+            let key = own_key(message, step);
+            match message.get("content") {
+                Some(Value::String(text)) if !message.contains_key("parts") => {
+                    if !text.is_empty() {
+                        step.push_text(&key, text);
+                    }
+                }
+                _ => content(message, step),
+            }
             if let Some(Value::Array(calls)) = message.get("toolCalls") {
                 for call in calls.iter().filter_map(Value::as_object) {
                     snapshot_call(call, step);
                 }
             }
             // Text that streams on under the same id goes on in the last part.
-            if let Some(id) = string(message, "id") {
-                step.resume_text(&SegmentKey::Id(id.into()));
+            if message.contains_key("id") {
+                step.resume_text(&key);
             }
         }
     }
+}
+
+/// The key of the texts of a message in a snapshot.
+fn own_key<'m>(message: &'m Map<String, Value>, step: &Step<'_>) -> SegmentKey<'m> {
+    step.text_key(string(message, "id").map_or(SegmentKey::Legacy, |id| SegmentKey::Id(id.into())))
 }
 
 fn snapshot_call(call: &Map<String, Value>, step: &mut Step<'_>) {
@@ -256,7 +298,7 @@ fn snapshot_call(call: &Map<String, Value>, step: &mut Step<'_>) {
     let function = call.get("function").and_then(Value::as_object);
     let name = function.and_then(|f| string(f, "name")).unwrap_or_default();
     let arguments = function.and_then(|f| string(f, "arguments")).unwrap_or_default();
-    step.tool_start(call_id, name);
+    step.tool_start(call_id, name, Start::Whole);
     step.tool_arguments(call_id, &Delta::whole(arguments));
     step.tool_ready(call_id, lenient_value(arguments));
 }

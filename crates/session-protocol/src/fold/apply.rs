@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn floor(&self, id: &str) -> u64 {
+    pub(super) fn floor(&self, id: &str) -> u64 {
         self.fold.dead.get(id).copied().unwrap_or(0).max(self.fold.floor)
     }
 
@@ -298,7 +298,9 @@ impl<'a> Run<'a> {
             self.active_rows.insert(id.to_owned());
             self.out.active_changed = true;
         }
-        self.fold.dead.insert(id.to_owned(), pos.saturating_add(1));
+        let floor = pos.saturating_add(1);
+        self.fold.dead.insert(id.to_owned(), floor);
+        self.fold.bare.floor = self.fold.bare.floor.max(floor);
         self.dirty.remove(id);
         self.void.insert(id.to_owned(), self.log.len());
         self.out.removed.push(id.to_owned());
@@ -462,6 +464,7 @@ impl<'a> Run<'a> {
             floor: pos.saturating_add(1),
             ..SessionFold::default()
         };
+        fold.bare.floor = fold.floor;
         self.out = ChangeSet {
             reset: true,
             txids: mem::take(&mut self.out.txids),

@@ -1,9 +1,13 @@
 //! Tool calls of one message: beginning, arguments, results, requests for approval.
 //!
-//! Agents choose the ids of their calls, and some use one id again: a counter that begins anew in every run, a fixed
-//! word. A call that is over and starts again is another call, with a part of its own, unless its arguments are the
-//! same: then the agent repeats what it said before. Inside the message a later call is known by its [`call_key`]; the
-//! session matches answers and results by id and place.
+//! Agents choose the ids of their calls, and some use one id again: a counter that begins anew in every step or run, a
+//! fixed word, the tool's name. A call whose arguments were complete and that starts again is another call, with a part
+//! of its own, unless its arguments are the same: then the agent repeats what it said before. So is a call that is
+//! repeated and then has another result. Inside the message a later call is known by its [`call_key`]; the session
+//! matches answers and results by id and place.
+//!
+//! A result is for the oldest call of its id in the newest run or step that has none yet, and for one that waits for a
+//! person only where nothing else is left. A result that is older than a request never settles it.
 
 use std::borrow::Cow;
 
@@ -11,100 +15,146 @@ use serde_json::Value;
 
 use super::message::{Call, IndexEvent, Outcome, Repetition, Request, SignalKind};
 use super::step::Step;
-use crate::row::{Part, ToolCallPart, ToolState};
+use crate::row::{Part, ToolCallPart};
 use crate::text::Delta;
 
 /// Separates the id of a call from its number among the calls of this id in the message.
 const NTH: char = '\u{1f}';
+
+/// So many calls of one id are looked at, the newest.
+const LOOK: u32 = 32;
 
 /// The key of a call inside its message: its id, and behind it its number when it is not the first of that id.
 pub(super) fn call_key(id: &str, nth: u32) -> String {
     if nth == 0 { id.to_owned() } else { format!("{id}{NTH}{nth}") }
 }
 
-/// The id in a call's key.
+/// The key of a question that is about no call.
+pub(super) fn question_key(approval: &str) -> String {
+    format!("{NTH}{approval}")
+}
+
+/// The id in a call's key; empty for a question.
 pub(super) fn call_id(key: &str) -> &str {
     key.split_once(NTH).map_or(key, |(id, _)| id)
+}
+
+/// What it means that a dialect names a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// A piece of its arguments, which may be the first: the dialect has no starts.
+    Piece,
+    /// It starts.
+    Whole,
+    /// It starts, and ids hold within a step: the same id in a later step is another call.
+    InStep,
+}
+
+/// Ids that several calls of a message have.
+#[derive(Default)]
+pub(super) struct Same {
+    /// Number of the newest call of this id.
+    pub(super) newest: u32,
+    /// Number of the call that the last start repeated, until it has a result.
+    pub(super) again: Option<u32>,
 }
 
 impl Step<'_> {
     /// The key of the newest call with this id.
     fn key<'k>(&self, call_id: &'k str) -> Cow<'k, str> {
-        match self.fold.scratch.newest.get(call_id) {
-            Some(nth) => Cow::Owned(call_key(call_id, *nth)),
-            None => Cow::Borrowed(call_id),
+        match self.fold.scratch.same.get(call_id) {
+            Some(same) if same.newest > 0 => Cow::Owned(call_key(call_id, same.newest)),
+            _ => Cow::Borrowed(call_id),
         }
+    }
+
+    /// The newest calls with this id, the newest first.
+    fn keys(&self, call_id: &str) -> impl Iterator<Item = (u32, String)> + use<> {
+        let newest = self.fold.scratch.same.get(call_id).map_or(0, |same| same.newest);
+        let call_id = call_id.to_owned();
+        (newest.saturating_sub(LOOK - 1)..=newest)
+            .rev()
+            .map(move |nth| (nth, call_key(&call_id, nth)))
     }
 
     pub(crate) fn has_call(&self, call_id: &str) -> bool {
-        self.fold.scratch.calls.contains_key(call_id)
+        self.fold.scratch.calls.contains_key(&*self.key(call_id))
     }
 
-    /// A call. A second start of a call that is not over can only name it; one of a call that is over begins another
-    /// one, at once in a later run, else when its arguments turn out to be others.
-    pub(crate) fn tool_start(&mut self, call_id: &str, name: &str) {
+    /// A call. A second start of a call that is not complete can only name it; one of a call that is complete begins
+    /// another one: at once in a later run or step, else when its arguments turn out to be others.
+    pub(crate) fn tool_start(&mut self, call_id: &str, name: &str, start: Start) {
         let key = self.key(call_id);
-        let run = self.fold.scratch.run;
-        let Some(call) = self.fold.scratch.calls.get_mut(&*key) else {
+        let scratch = &mut self.fold.scratch;
+        let (run, step) = (scratch.run, scratch.step);
+        let Some(call) = scratch.calls.get_mut(&*key) else {
             self.new_call(call_id, call_id, name);
             return;
         };
-        if call.is_over() {
-            if call.run < run {
-                self.next_call(call_id, name);
-            } else if call.repeated.is_none() {
-                call.repeated =
-                    Some(Repetition { name: name.to_owned(), arguments: String::new() });
-                self.fold.scratch.open_calls.push(key.into_owned());
-            }
+        if call.repeated.is_some() {
             return;
         }
         let at = call.part;
-        if !name.is_empty()
-            && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at)
-            && part.name.is_empty()
-        {
+        let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
+        let is_over = call.is_over();
+        let later = (is_over && call.run < run) || (start == Start::InStep && call.step < step);
+        if later {
+            self.next_call(call_id, name);
+            return;
+        }
+        let ended = match start {
+            Start::Piece => is_over || (call.ready && part.input.is_some()),
+            Start::Whole | Start::InStep => is_over || call.ready || !part.arguments.is_empty(),
+        };
+        let renamed = !name.is_empty() && !part.name.is_empty() && part.name != name;
+        if ended || (renamed && start != Start::Piece) {
+            call.repeated = Some(Repetition { name: name.to_owned(), arguments: String::new() });
+            call.half = None;
+            scratch.open_calls.push(key.into_owned());
+            return;
+        }
+        if !name.is_empty() && part.name.is_empty() {
             name.clone_into(&mut part.name);
             self.tracker.set_part(&self.fold.message.id, at);
-            self.fold.scratch.outbox.push(IndexEvent::Touched(key.into_owned()));
+            scratch.outbox.push(IndexEvent::Touched(key.into_owned()));
         }
     }
 
-    /// One more call with an id that the message has already.
-    fn next_call(&mut self, call_id: &str, name: &str) {
-        let nth = self.fold.scratch.newest.entry(call_id.to_owned()).or_default();
-        *nth = nth.saturating_add(1);
-        let key = call_key(call_id, *nth);
+    /// One more call with an id that the message has already; its key.
+    fn next_call(&mut self, call_id: &str, name: &str) -> String {
+        let same = self.fold.scratch.same.entry(call_id.to_owned()).or_default();
+        same.newest = same.newest.saturating_add(1);
+        same.again = None;
+        let key = call_key(call_id, same.newest);
         self.new_call(&key, call_id, name);
+        key
     }
 
     fn new_call(&mut self, key: &str, call_id: &str, name: &str) {
         let scratch = &mut self.fold.scratch;
         let mut closed = Vec::new();
+        let subagent = self.subagent.as_deref();
         scratch.texts.retain(|segment| {
-            if !segment.pinned {
+            let stays = segment.pinned || segment.subagent.as_deref() != subagent;
+            if !stays {
                 closed.push(segment.part);
             }
-            segment.pinned
+            stays
         });
         scratch.closed.extend(closed);
         self.push_part(Part::ToolCall(ToolCallPart {
             id: call_id.to_owned(),
             name: name.to_owned(),
-            arguments: String::new(),
-            input: None,
-            state: ToolState::Started,
-            output: None,
-            error: None,
-            approval: None,
+            ..ToolCallPart::default()
         }));
         self.insert_call(key);
     }
 
-    pub(super) fn insert_call(&mut self, key: &str) {
+    fn insert_call(&mut self, key: &str) {
         let part = self.part_count() - 1;
         let scratch = &mut self.fold.scratch;
-        scratch.calls.insert(key.to_owned(), Call::new(part, self.row.pos, scratch.run));
+        let call = Call::new(part, self.row.pos, scratch.run, scratch.step);
+        scratch.calls.insert(key.to_owned(), call);
         scratch.open_calls.push(key.to_owned());
         scratch.outbox.push(IndexEvent::Call(key.to_owned()));
     }
@@ -117,6 +167,28 @@ impl Step<'_> {
         {
             call.streaming = true;
             self.fold.refresh_call(&key, self.tracker);
+        }
+    }
+
+    /// Its arguments are plain text, not JSON.
+    pub(crate) fn tool_takes_text(&mut self, call_id: &str) {
+        let key = self.key(call_id);
+        if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
+            call.takes_text = true;
+        }
+    }
+
+    /// What to show instead of its name.
+    pub(crate) fn tool_title(&mut self, call_id: &str, title: Option<Cow<'_, str>>) {
+        let Some(title) = title.filter(|title| !title.is_empty()) else { return };
+        let key = self.key(call_id);
+        let Some(call) = self.fold.scratch.calls.get(&*key) else { return };
+        if call.repeated.is_none()
+            && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(call.part)
+            && part.title.as_deref() != Some(&title)
+        {
+            part.title = Some(title.into_owned());
+            self.tracker.set_part(&self.fold.message.id, call.part);
         }
     }
 
@@ -158,13 +230,32 @@ impl Step<'_> {
         self.ready(&key, input);
     }
 
+    /// A call with its whole input. Said again of a call whose input was said so, with another one, it is another call;
+    /// of a call that began otherwise it only tells the input.
+    pub(crate) fn tool_given(&mut self, call_id: &str, name: &str, input: Option<Value>) {
+        let key = self.key(call_id).into_owned();
+        let step = self.fold.scratch.step;
+        let known = self.fold.scratch.calls.get(&key);
+        let tells = known.is_some_and(|call| {
+            let began_whole = !call.ready || call.repeated.is_some();
+            !call.is_over() && call.step == step && (began_whole || !call.given)
+        });
+        if !tells {
+            self.tool_start(call_id, name, Start::InStep);
+        }
+        self.tool_ready(call_id, input);
+        let key = self.key(call_id);
+        if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
+            call.given = true;
+        }
+    }
+
     fn ready(&mut self, key: &str, input: Option<Value>) {
         let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
         if let Some(repeated) = call.repeated.take() {
             call.half = None;
-            let at = call.part;
             self.fold.scratch.open_calls.retain(|open| open != key);
-            self.repeated(key, at, &repeated, input);
+            self.repeated(key, repeated, input);
             return;
         }
         if call.ready && input.is_none() {
@@ -172,42 +263,92 @@ impl Step<'_> {
         }
         call.ready = true;
         let at = call.part;
+        let takes_text = call.takes_text;
         self.fold.scratch.open_calls.retain(|open| open != key);
         let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
         if let Some(input) = &input
             && part.arguments.is_empty()
         {
-            part.arguments = input.to_string();
+            part.arguments = match input {
+                Value::String(text) if takes_text => text.clone(),
+                input => input.to_string(),
+            };
         }
-        part.input = input.or_else(|| serde_json::from_str(&part.arguments).ok());
+        part.input = input.or_else(|| parsed(&part.arguments, takes_text));
         self.tracker.set_part(&self.fold.message.id, at);
         self.fold.refresh_call(key, self.tracker);
         self.fold.scratch.outbox.push(IndexEvent::Touched(key.to_owned()));
     }
 
-    /// A call that was over has started again and is complete: the same call once more, or another one.
-    fn repeated(&mut self, key: &str, at: usize, repeated: &Repetition, input: Option<Value>) {
-        let Some(Part::ToolCall(part)) = self.fold.message.parts.get(at) else { return };
-        let Repetition { name, arguments } = repeated;
-        let same_name = name.is_empty() || *name == part.name;
-        let same_arguments = match &input {
-            Some(input) => part.input.as_ref() == Some(input),
-            None => {
-                arguments.is_empty()
-                    || *arguments == part.arguments
-                    || serde_json::from_str(arguments)
-                        .ok()
-                        .is_some_and(|new: Value| part.input == Some(new))
+    /// A call has started again and is complete: one of its id once more, or another one.
+    fn repeated(&mut self, key: &str, new: Repetition, input: Option<Value>) {
+        let id = call_id(key).to_owned();
+        if self.goes_on(key, &new, input.as_ref()) {
+            let Some(call) = self.fold.scratch.calls.get(key) else { return };
+            let at = call.part;
+            if let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) {
+                part.arguments = new.arguments;
+                self.tracker.set_part(&self.fold.message.id, at);
             }
-        };
-        if same_name && same_arguments {
+            self.ready(key, input);
             return;
         }
-        let id = call_id(key).to_owned();
-        let name = if name.is_empty() { part.name.clone() } else { name.clone() };
+        // The newest may still be open; its arguments are read here, those of the others were when they were complete.
+        self.ready(key, None);
+        let value = input.clone().or_else(|| parsed(&new.arguments, self.takes_text(key)));
+        for (nth, key) in self.keys(&id) {
+            let Some(alike) = self.alike(&key, &new, input.is_some(), value.as_ref()) else {
+                continue;
+            };
+            let same = self.fold.scratch.same.entry(id).or_default();
+            same.again = alike.then_some(nth);
+            return;
+        }
+        let name = match self.fold.call_part(key) {
+            Some(part) if new.name.is_empty() => part.name.clone(),
+            _ => new.name,
+        };
         self.next_call(&id, &name);
-        self.tool_arguments(&id, &Delta::whole(arguments.as_str()));
+        self.tool_arguments(&id, &Delta::whole(new.arguments));
         self.tool_ready(&id, input);
+    }
+
+    /// Whether a call whose arguments were cut off has begun once more.
+    fn goes_on(&self, key: &str, new: &Repetition, input: Option<&Value>) -> bool {
+        let (Some(call), Some(part)) = (self.fold.call(key), self.fold.call_part(key)) else {
+            return false;
+        };
+        let same_name = new.name.is_empty() || part.name.is_empty() || new.name == part.name;
+        if !same_name || call.ready || call.is_over() {
+            return false;
+        }
+        let cut = serde_json::from_str::<serde::de::IgnoredAny>(&part.arguments).is_err();
+        cut && (input.is_some() || new.arguments.starts_with(&part.arguments))
+    }
+
+    fn takes_text(&self, key: &str) -> bool {
+        self.fold.call(key).is_some_and(|call| call.takes_text)
+    }
+
+    /// Whether a call is the one that is said again, with this input if one was `told`: `Some(false)` where nothing is
+    /// said but its name, so that nobody can tell.
+    fn alike(
+        &self,
+        key: &str,
+        new: &Repetition,
+        told: bool,
+        input: Option<&Value>,
+    ) -> Option<bool> {
+        let part = self.fold.call_part(key)?;
+        if !new.name.is_empty() && new.name != part.name {
+            return None;
+        }
+        let same_input = input.is_some() && part.input.as_ref() == input;
+        match told {
+            true => same_input.then_some(true),
+            false if same_input || new.arguments == part.arguments => Some(true),
+            false => new.arguments.is_empty().then_some(false),
+        }
     }
 
     /// Somebody mentions a call's input; it counts when the call has none.
@@ -226,22 +367,42 @@ impl Step<'_> {
         }
     }
 
-    /// The newest call with this id, when what was said of it so far is all there will be.
-    fn settled_key(&mut self, call_id: &str) -> String {
+    /// What was said of the calls of this id so far is all there will be.
+    fn settle_starts(&mut self, call_id: &str) {
         let key = self.key(call_id).into_owned();
         if self.fold.scratch.calls.get(&key).is_some_and(|call| call.repeated.is_some()) {
             self.ready(&key, None);
         }
-        self.key(call_id).into_owned()
+    }
+
+    /// The call that a result of this id is for; `None` when the message has none.
+    fn result_key(&mut self, call_id: &str) -> Option<String> {
+        self.settle_starts(call_id);
+        let newest = self.key(call_id).into_owned();
+        let call = self.fold.call(&newest)?;
+        let group = (call.run, call.step);
+        let (mut free, mut asked) = (None, None);
+        for (_, key) in self.keys(call_id) {
+            let Some(call) = self.fold.call(&key) else { continue };
+            if call.is_over() {
+                continue;
+            }
+            let asks = call.request.is_some() && call.answered_here != Some(true);
+            if asks {
+                asked = asked.or(Some(key));
+            } else if (call.run, call.step) == group || free.is_none() {
+                free = Some(key);
+            }
+        }
+        Some(free.or(asked).unwrap_or(newest))
     }
 
     /// A call's result: of a call of this message, else of one elsewhere. An agent knows results of its own calls only
     /// (L15).
     pub(crate) fn result(&mut self, call_id: &str, outcome: Outcome) {
-        let key = self.settled_key(call_id);
-        if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
-            call.result = Some(outcome);
-            self.fold.refresh_call(&key, self.tracker);
+        if let Some(key) = self.result_key(call_id) {
+            let key = self.again(call_id, &outcome).unwrap_or(key);
+            self.settle_call(&key, outcome);
         } else if self.by_agent() {
             self.refuse(1);
         } else {
@@ -254,9 +415,38 @@ impl Step<'_> {
         }
     }
 
+    /// The call that was said again and now has a result: the same call when that is the same, else another one.
+    fn again(&mut self, call_id: &str, outcome: &Outcome) -> Option<String> {
+        let nth = self.fold.scratch.same.get_mut(call_id)?.again.take()?;
+        let key = call_key(call_id, nth);
+        let call = self.fold.call(&key)?;
+        let Some(old) = call.result.as_ref().or(call.end_result.as_ref()) else {
+            return Some(key);
+        };
+        if call.denied || old.is_same(outcome) || old.preliminary {
+            return Some(key);
+        }
+        let (name, arguments, input) = self.copied(&key);
+        Some(self.another_call(call_id, &name, arguments, input))
+    }
+
+    /// Notes the result of the call under this key.
+    pub(super) fn settle_call(&mut self, key: &str, outcome: Outcome) {
+        let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
+        let old = call.result.as_ref();
+        // What was final stays so, and what is said again is as old as it was.
+        let same = old
+            .is_some_and(|old| old.is_same(&outcome) || (outcome.preliminary && !old.preliminary));
+        if !same {
+            call.result = Some(outcome);
+            self.fold.refresh_call(key, self.tracker);
+        }
+    }
+
     /// The result on the end of a call, which any other result beats.
     pub(crate) fn end_result(&mut self, call_id: &str, outcome: Outcome) {
-        let key = self.settled_key(call_id);
+        self.settle_starts(call_id);
+        let key = self.again(call_id, &outcome).unwrap_or_else(|| self.key(call_id).into_owned());
         if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
             call.end_result = Some(outcome);
             self.fold.refresh_call(&key, self.tracker);
@@ -267,9 +457,14 @@ impl Step<'_> {
 
     /// The call was refused.
     pub(crate) fn tool_denied(&mut self, call_id: &str) {
-        let key = self.settled_key(call_id);
-        if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
-            call.denied = true;
+        self.settle_starts(call_id);
+        let asked = self.keys(call_id).map(|(_, key)| key).find(|key| {
+            self.fold.call(key).is_some_and(|call| call.request.is_some() && !call.is_over())
+        });
+        if let Some(key) = asked.or_else(|| self.result_key(call_id)) {
+            if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
+                call.denied = true;
+            }
             self.fold.refresh_call(&key, self.tracker);
         } else if self.by_agent() {
             self.refuse(1);
@@ -278,47 +473,119 @@ impl Step<'_> {
         }
     }
 
-    /// The call waits for a person. A request for a call nobody announced announces it; one for a call that is over, or
-    /// that a later run asks again, is for another call of the same kind.
+    /// The call waits for a person. A request for a call nobody announced announces it; one for a call that is over or
+    /// is another one, or that a later run asks again, is for another call of the same id.
     pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
         if !self.has_call(call_id) {
             self.fold.scratch.content = true;
-            self.tool_start(call_id, request.name.as_deref().unwrap_or_default());
+            self.tool_start(call_id, request.name.as_deref().unwrap_or_default(), Start::Piece);
             if request.input.is_some() {
                 self.tool_ready(call_id, request.input.clone());
             }
         }
-        let mut key = self.settled_key(call_id);
+        self.settle_starts(call_id);
         let run = self.fold.scratch.run;
-        let Some(call) = self.fold.scratch.calls.get(&key) else { return };
-        let known = call.request.as_ref().filter(|old| old.approval == request.approval);
-        if call.is_over() || known.is_some_and(|old| old.run < run) {
-            self.ask_again(call_id, &key);
-            key = self.key(call_id).into_owned();
-        } else if known.is_some() {
+        let keys: Vec<String> = self.keys(call_id).map(|(_, key)| key).collect();
+        let is_known = |call: &Call| {
+            !call.is_over()
+                && call
+                    .request
+                    .as_ref()
+                    .is_some_and(|old| old.approval == request.approval && old.run == run)
+        };
+        if keys.iter().any(|key| self.fold.call(key).is_some_and(is_known)) {
             return;
         }
+        let key = match self.asked_key(&keys, &request) {
+            Some(key) => key,
+            None => self.ask_again(call_id, &request),
+        };
         let Some(call) = self.fold.scratch.calls.get_mut(&key) else { return };
         request.pos = self.row.pos;
         request.run = run;
         request.by =
             self.row.actor.map(str::to_owned).or_else(|| self.fold.message.actor_id.clone());
         request.at = self.row.created_at.map(str::to_owned);
+        let at = call.part;
+        // What is asked for is what is shown.
+        if let Some(input) = &request.input
+            && call.ready
+            && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at)
+            && part.input.as_ref() != Some(input)
+        {
+            part.input = Some(input.clone());
+            self.tracker.set_part(&self.fold.message.id, at);
+        }
         call.request = Some(request);
         call.answer = None;
+        call.answered_here = None;
         self.fold.refresh_call(&key, self.tracker);
         self.fold.scratch.outbox.push(IndexEvent::Request(key));
     }
 
-    /// Another call like the one under this key, which is asked for again.
-    fn ask_again(&mut self, call_id: &str, key: &str) {
-        let Some(ToolCallPart { name, arguments, input, .. }) = self.fold.call_part(key).cloned()
-        else {
-            return;
+    /// Which of the calls under these keys, the newest first, a request is for; `None` when it is for another one.
+    fn asked_key(&self, keys: &[String], request: &Request) -> Option<String> {
+        let run = self.fold.scratch.run;
+        let can_be = |key: &&String| {
+            let (Some(call), Some(part)) = (self.fold.call(key), self.fold.call_part(key)) else {
+                return false;
+            };
+            let name = request.name.as_deref().unwrap_or_default();
+            let other = !name.is_empty() && !part.name.is_empty() && part.name != name;
+            // The same request in a later run is asked anew.
+            let later = call
+                .request
+                .as_ref()
+                .is_some_and(|old| old.approval == request.approval && old.run < run);
+            !call.is_over() && !other && !later
         };
-        self.next_call(call_id, &name);
+        let open: Vec<&String> = keys.iter().filter(can_be).collect();
+        let unasked =
+            |key: &&&String| self.fold.call(key).is_some_and(|call| call.request.is_none());
+        let meant = |key: &&&String| {
+            let input = self.fold.call_part(key).and_then(|part| part.input.as_ref());
+            request.input.is_some() && input == request.input.as_ref()
+        };
+        let key = open.iter().rev().find(|key| unasked(key) && meant(key));
+        let key = key.or_else(|| open.iter().rev().find(unasked)).or_else(|| open.first());
+        key.map(|key| (**key).clone())
+    }
+
+    /// Another call of this id, which is asked for: like the newest one, as far as the request does not say otherwise.
+    fn ask_again(&mut self, call_id: &str, request: &Request) -> String {
+        let key = self.key(call_id).into_owned();
+        let (name, arguments, input) = self.copied(&key);
+        let other = request.name.as_ref().is_some_and(|new| *new != name)
+            || request.input.as_ref().is_some_and(|new| Some(new) != input.as_ref());
+        if other {
+            let name = request.name.clone().unwrap_or(name);
+            return self.another_call(call_id, &name, String::new(), request.input.clone());
+        }
+        self.another_call(call_id, &name, arguments, input)
+    }
+
+    /// Name, arguments and input of a call, for another one. A message copies in proportion to what it was told: what is
+    /// too long is left out.
+    fn copied(&self, key: &str) -> (String, String, Option<Value>) {
+        let Some(part) = self.fold.call_part(key) else { return Default::default() };
+        if !self.fold.scratch.may_copy(part.arguments.len()) {
+            return (part.name.clone(), String::new(), None);
+        }
+        (part.name.clone(), part.arguments.clone(), part.input.clone())
+    }
+
+    fn another_call(
+        &mut self,
+        call_id: &str,
+        name: &str,
+        arguments: String,
+        input: Option<Value>,
+    ) -> String {
+        self.fold.scratch.copied += arguments.len();
+        let key = self.next_call(call_id, name);
         self.tool_arguments(call_id, &Delta::whole(arguments));
-        self.tool_ready(call_id, input);
+        self.ready(&key, input);
+        key
     }
 
     /// A person's answer that stands in the message that asks: a call that was refused is over.
@@ -329,4 +596,9 @@ impl Step<'_> {
             }
         }
     }
+}
+
+/// Arguments as they are read when they are complete.
+fn parsed(arguments: &str, is_text: bool) -> Option<Value> {
+    if is_text { Some(arguments.into()) } else { serde_json::from_str(arguments).ok() }
 }

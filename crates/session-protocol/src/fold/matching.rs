@@ -209,34 +209,33 @@ impl Run<'_> {
     }
 }
 
-/// The approval of a call and the position of its request.
+/// The approval of a call or a question, and the position of its request.
 fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
     let call = message.call(key)?;
-    let part = message.call_part(key)?;
     let request = call.request.as_ref()?;
+    let part = message.call_part(key);
+    let state = part.map(|part| part.state);
     // Pending is: no answer, no result, and no denial.
-    let status = match (&call.answer, part.state) {
+    let status = match (&call.answer, state) {
         (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
-        (Some(_), _) | (None, ToolState::Denied) => ApprovalStatus::Denied,
-        (None, ToolState::Done | ToolState::Failed) => ApprovalStatus::Approved,
+        (Some(_), _) | (None, Some(ToolState::Denied)) => ApprovalStatus::Denied,
+        (None, Some(ToolState::Done | ToolState::Failed)) => ApprovalStatus::Approved,
         (None, _) => ApprovalStatus::Pending,
     };
-    let name = if part.name.is_empty() {
-        request.name.clone().unwrap_or_default()
-    } else {
-        part.name.clone()
-    };
+    let name = part.map(|part| part.name.clone()).filter(|name| !name.is_empty());
     let approval = Approval {
         id: request.approval.clone(),
         tool_call_id: call_id(key).to_owned(),
         message_id: message.message.id.clone(),
-        tool_name: name,
-        input: request.input.clone().or_else(|| part.input.clone()),
+        tool_name: name.or_else(|| request.name.clone()).unwrap_or_default(),
+        input: request.input.clone().or_else(|| part.and_then(|part| part.input.clone())),
         status,
         requested_by: request.by.clone(),
         requested_at: request.at.clone(),
         responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
         responded_at: call.answer.as_ref().and_then(|answer| answer.at.clone()),
+        question: request.question.clone(),
+        expires_at: request.expires_at.clone(),
     };
     Some((approval, request.pos))
 }

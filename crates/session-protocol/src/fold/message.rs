@@ -7,15 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::calls::{Same, call_key};
 use super::log::RowLog;
-use super::step::Step;
+use super::replay::{Heard, Held, Replays};
+use super::snapshot::Before;
+use super::step::{Named, Step};
 use super::track::Tracker;
+use crate::dialect::proxy::is_whole;
 use crate::dialect::{self, Inner, electric};
 use crate::event::lenient_value;
 use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage};
 
 /// Which open text or reasoning a delta belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SegmentKey<'a> {
     /// The one text of a dialect without ids.
     Legacy,
@@ -46,6 +50,8 @@ impl<'a> SegmentKey<'a> {
 /// An open part that text still goes to.
 pub(super) struct Segment {
     pub(super) key: SegmentKey<'static>,
+    /// The subagent that writes it.
+    pub(super) subagent: Option<String>,
     pub(super) part: usize,
     /// Half a character that waits for its other half.
     pub(super) half: Option<u16>,
@@ -61,18 +67,34 @@ pub(crate) struct Outcome {
     pub(super) pos: u64,
     pub(super) output: Option<Value>,
     pub(super) error: Option<String>,
+    /// Another one will replace it: the call goes on.
+    pub(super) preliminary: bool,
 }
 
 impl Outcome {
     pub(crate) fn new(pos: u64, output: Option<Value>, error: Option<String>) -> Self {
-        Self { pos, output, error }
+        Self { pos, output, error, preliminary: false }
+    }
+
+    /// A first output, which a later one replaces.
+    pub(crate) fn preliminary(self, preliminary: bool) -> Self {
+        Self { preliminary, ..self }
+    }
+
+    /// True when both say the same, wherever they stand.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.output == other.output
+            && self.error == other.error
+            && self.preliminary == other.preliminary
     }
 }
 
 /// A person's answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) approved: bool,
+    /// What else was said.
+    pub(crate) payload: Option<Value>,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
 }
@@ -88,6 +110,12 @@ pub(crate) struct Request {
     pub(super) run: u32,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
+    /// Why it is asked, as the agent claims.
+    pub(crate) reason: Option<String>,
+    /// What a question asks, which is about no call.
+    pub(crate) question: Option<String>,
+    /// When it is withdrawn.
+    pub(crate) expires_at: Option<String>,
 }
 
 impl Request {
@@ -100,7 +128,21 @@ impl Request {
             run: 0,
             by: None,
             at: None,
+            reason: None,
+            question: None,
+            expires_at: None,
         }
+    }
+
+    /// With the time at which it is withdrawn.
+    pub(crate) fn until(self, expires_at: Option<&str>) -> Self {
+        Self { expires_at: expires_at.map(str::to_owned), ..self }
+    }
+
+    /// With why it is asked.
+    pub(crate) fn because(self, reason: Option<Cow<'_, str>>) -> Self {
+        let reason = reason.map(Cow::into_owned).filter(|reason| !reason.is_empty());
+        Self { reason, ..self }
     }
 }
 
@@ -110,8 +152,14 @@ pub(crate) struct Call {
     pub(crate) pos: u64,
     /// The run of the message that it began in, counted from 0 by the marks of runs.
     pub(super) run: u32,
+    /// The step that it began in.
+    pub(super) step: u32,
     pub(super) half: Option<u16>,
     pub(super) ready: bool,
+    /// Its writer said its input whole.
+    pub(super) given: bool,
+    /// Its arguments are plain text.
+    pub(super) takes_text: bool,
     /// The writer says that arguments are coming, though none has come.
     pub(super) streaming: bool,
     pub(super) denied: bool,
@@ -133,13 +181,16 @@ pub(super) struct Repetition {
 }
 
 impl Call {
-    pub(super) fn new(part: usize, pos: u64, run: u32) -> Self {
+    pub(super) fn new(part: usize, pos: u64, run: u32, step: u32) -> Self {
         Self {
             part,
             pos,
             run,
+            step,
             half: None,
             ready: false,
+            given: false,
+            takes_text: false,
             streaming: false,
             denied: false,
             result: None,
@@ -154,7 +205,7 @@ impl Call {
 
     /// Nothing more will come of it, as its message says: it has a result or was refused.
     pub(super) fn is_over(&self) -> bool {
-        self.result.is_some()
+        self.result.as_ref().is_some_and(|result| !result.preliminary)
             || self.end_result.is_some()
             || self.denied
             || self.answered_here == Some(false)
@@ -174,7 +225,12 @@ pub(crate) enum SignalKind {
         error: Option<String>,
     },
     /// The answer to an approval.
-    Answer { approval: String, approved: bool },
+    Answer {
+        approval: String,
+        approved: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload: Option<Value>,
+    },
     /// Settings of the session.
     Config { settings: Map<String, Value> },
 }
@@ -252,13 +308,36 @@ pub(super) struct Scratch {
     pub(super) closed: Vec<usize>,
     /// Calls by their keys.
     pub(super) calls: HashMap<String, Call>,
-    /// Ids that several calls have, with the number of the newest.
-    pub(super) newest: HashMap<String, u32>,
+    /// How many of them are questions that are about no call.
+    pub(super) questions: usize,
+    /// Ids that calls have in common.
+    pub(super) same: HashMap<String, Same>,
     /// Runs that the server began in the message so far.
     pub(super) run: u32,
+    /// Steps and runs that the agent began in the message so far.
+    pub(super) step: u32,
+    /// Bytes of the rows so far.
+    pub(super) told: usize,
+    /// Bytes of arguments that were copied from one call to another.
+    pub(super) copied: usize,
     /// Calls whose arguments are not complete.
     pub(super) open_calls: Vec<String>,
     pub(super) data: HashMap<(String, Option<String>), usize>,
+    pub(super) activities: HashMap<String, usize>,
+    pub(super) subagents: HashMap<String, usize>,
+    /// Where the parts come from, one for each.
+    pub(super) origins: Vec<Origin>,
+    /// The AI SDK's id of the present generation.
+    pub(super) generation: Option<String>,
+    /// Where the parts of the present step begin.
+    pub(super) step_start: usize,
+    /// Something was said before a whole message came.
+    pub(super) spoken: bool,
+    /// The message as it was, while a snapshot of it is read.
+    pub(super) before: Option<Box<Before>>,
+    /// Bytes that snapshots were laid beside so far.
+    pub(super) compared: usize,
+    pub(super) replays: Replays,
     pub(super) thinking_step: Option<String>,
     pub(super) saw_reasoning: bool,
     pub(super) structured: Option<usize>,
@@ -267,10 +346,10 @@ pub(super) struct Scratch {
     /// The AG-UI message the parts from `group_start` on belong to.
     pub(super) group: Option<String>,
     pub(super) group_start: usize,
-    pub(super) chunk_text: Option<String>,
-    pub(super) chunk_call: Option<String>,
-    /// Calls before a snapshot replaced the parts.
-    pub(super) earlier: HashMap<String, (Call, ToolCallPart)>,
+    /// By subagent what the last chunks named.
+    pub(super) chunks: HashMap<String, Named>,
+    /// The parts of a whole message are being read.
+    pub(super) stating: bool,
     pub(super) whole: bool,
     pub(super) content: bool,
     pub(super) signals: bool,
@@ -288,6 +367,38 @@ pub(super) struct Scratch {
     pub(super) given: Vec<(u64, u32)>,
     pub(super) bad: u64,
     pub(super) outbox: Vec<IndexEvent>,
+}
+
+/// Where a part comes from.
+pub(super) struct Origin {
+    /// The writer's own id of the message it is part of.
+    pub(super) key: Option<Box<str>>,
+    /// It was not only in a snapshot.
+    pub(super) streamed: bool,
+}
+
+impl Scratch {
+    /// Forgets the calls of an id whose parts were at this place or behind it.
+    pub(super) fn forget_calls(&mut self, id: &str, start: usize) {
+        let newest = self.same.get(id).map_or(0, |same| same.newest);
+        for nth in (0..=newest).rev() {
+            let key = call_key(id, nth);
+            if self.calls.get(&key).is_none_or(|call| call.part < start) {
+                break;
+            }
+            self.calls.remove(&key);
+            if let Some(same) = self.same.get_mut(id) {
+                same.newest = nth.saturating_sub(1);
+                same.again = None;
+            }
+            self.outbox.push(IndexEvent::Touched(key));
+        }
+    }
+
+    /// Whether so many more bytes may be copied inside the message.
+    pub(super) fn may_copy(&self, bytes: usize) -> bool {
+        self.copied.saturating_add(bytes) <= self.told.saturating_mul(4).saturating_add(1 << 20)
+    }
 }
 
 /// The shape of the rows a message is made of. One message never mixes them.
@@ -366,7 +477,7 @@ impl MessageFold {
         Weight {
             shown: !self.message.hidden,
             role: self.message.role,
-            calls: self.scratch.calls.len() as u64,
+            calls: (self.scratch.calls.len() - self.scratch.questions) as u64,
             usage: self.message.usage.unwrap_or_default(),
             bad: self.scratch.bad,
         }
@@ -469,6 +580,24 @@ impl MessageFold {
     }
 
     fn fold_chunk(&mut self, row: &RowContext<'_>, chunk: &str, tracker: &mut Tracker) {
+        self.scratch.told = self.scratch.told.saturating_add(chunk.len());
+        // What people say is never a repetition of what an agent said, and a run that the server begins is new.
+        if row.role == Some(Role::User) {
+            self.fold_told(row, chunk, tracker);
+            return;
+        }
+        let Heard { again, now } = self.scratch.replays.hear(row, chunk);
+        for Held { row, chunk } in again {
+            self.scratch.nth = 0;
+            self.fold_told(&row.context(), &chunk, tracker);
+        }
+        if now {
+            self.scratch.nth = 0;
+            self.fold_told(row, chunk, tracker);
+        }
+    }
+
+    fn fold_told(&mut self, row: &RowContext<'_>, chunk: &str, tracker: &mut Tracker) {
         if let Some(inner) = Inner::parse(chunk) {
             self.fold_inner(row, &inner, tracker);
             return;
@@ -489,9 +618,11 @@ impl MessageFold {
 
     fn fold_inner(&mut self, row: &RowContext<'_>, inner: &Inner<'_>, tracker: &mut Tracker) {
         // After a whole message only signals count: that is all its first row leaves to be said.
-        if self.scratch.whole && !is_signal_kind(inner.kind()) {
+        let again = self.shape == Shape::Bare && is_whole(inner.kind());
+        if self.scratch.whole && !is_signal_kind(inner.kind()) && !again {
             return;
         }
+        self.scratch.spoken |= !is_whole(inner.kind());
         let mut step = Step::new(self, row, tracker);
         dialect::fold(inner, &mut step);
     }
@@ -524,16 +655,40 @@ impl MessageFold {
     /// Recomputes a call's part from what is known of the call.
     pub(super) fn refresh_call(&mut self, call_id: &str, tracker: &mut Tracker) {
         let Some(call) = self.scratch.calls.get(call_id) else { return };
-        let Some(Part::ToolCall(part)) = self.message.parts.get_mut(call.part) else { return };
+        let part = match self.message.parts.get_mut(call.part) {
+            Some(Part::ToolCall(part)) => part,
+            Some(Part::Question(question)) => {
+                let approval = &mut question.approval;
+                let approved = call.answer.as_ref().map(|answer| answer.approved);
+                let by = call.answer.as_ref().and_then(|answer| answer.by.clone());
+                let said = call.answer.as_ref().and_then(|answer| answer.payload.as_ref());
+                if approval.approved != approved
+                    || approval.responded_by != by
+                    || question.answer.as_ref() != said
+                {
+                    (approval.approved, approval.responded_by) = (approved, by);
+                    question.answer = said.cloned();
+                    tracker.set_part(&self.message.id, call.part);
+                    self.scratch.outbox.push(IndexEvent::Touched(call_id.to_owned()));
+                }
+                return;
+            }
+            _ => return,
+        };
         let own = call.result.as_ref().or(call.end_result.as_ref());
+        let asked = call.request.as_ref().map(|request| request.pos);
         let outcome = match (own, call.foreign.as_ref()) {
             (Some(own), Some(foreign)) => Some(if own.pos > foreign.pos { own } else { foreign }),
             (own, foreign) => own.or(foreign),
         };
         let answered = call.answer.as_ref().map(|answer| answer.approved);
+        // A result that is older than the request does not settle it, and a first one settles nothing.
+        let settles = outcome.filter(|outcome| {
+            !outcome.preliminary && asked.is_none_or(|asked| outcome.pos >= asked)
+        });
         let state = if call.denied || answered == Some(false) {
             ToolState::Denied
-        } else if let Some(outcome) = outcome {
+        } else if let Some(outcome) = settles {
             if outcome.error.is_some() { ToolState::Failed } else { ToolState::Done }
         } else if call.request.is_some() {
             if answered == Some(true) { ToolState::Answered } else { ToolState::Waiting }
@@ -548,18 +703,22 @@ impl MessageFold {
             id: request.approval.clone(),
             approved: answered,
             responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
+            reason: request.reason.clone(),
         });
         let (output, error) = match outcome {
             Some(outcome) => (outcome.output.as_ref(), outcome.error.as_ref()),
             None => (None, None),
         };
+        let preliminary = outcome.is_some_and(|outcome| outcome.preliminary);
         if part.state == state
             && part.approval == approval
             && part.output.as_ref() == output
             && part.error.as_ref() == error
+            && part.preliminary == preliminary
         {
             return;
         }
+        part.preliminary = preliminary;
         part.state = state;
         part.approval = approval;
         part.output = output.cloned();
@@ -574,6 +733,7 @@ fn is_signal_kind(kind: &str) -> bool {
         kind,
         "approval-response"
             | "tool-approval"
+            | "tool-approval-response"
             | "tool-result"
             | "tool_result"
             | "TOOL_CALL_RESULT"

@@ -22,16 +22,19 @@
 
 mod apply;
 mod bare;
-mod calls;
+pub(crate) mod calls;
 mod change;
+pub(crate) mod extras;
 mod loader;
 mod log;
 mod matching;
 pub(crate) mod message;
 mod presence;
+mod replay;
 mod restore;
 mod session;
 mod signals;
+mod snapshot;
 mod state;
 pub(crate) mod step;
 mod totals;

@@ -277,9 +277,12 @@ impl Signals {
         let sites = self.requests_of(approval);
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
-            SignalKind::Answer { approved, .. } => {
-                Some(Answer { approved: *approved, by: signal.by.clone(), at: signal.at.clone() })
-            }
+            SignalKind::Answer { approved, payload, .. } => Some(Answer {
+                approved: *approved,
+                payload: payload.clone(),
+                by: signal.by.clone(),
+                at: signal.at.clone(),
+            }),
             SignalKind::Result { .. } | SignalKind::Config { .. } => None,
         }
     }
@@ -322,7 +325,7 @@ mod tests {
             message: "s".into(),
             by: None,
             at: None,
-            kind: SignalKind::Answer { approval: "a".into(), approved },
+            kind: SignalKind::Answer { approval: "a".into(), approved, payload: None },
         }
     }
 

@@ -1,13 +1,17 @@
 //! What the dialects call: the operations that fold one row into one message.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use super::calls::{call_id, call_key};
+use super::calls::question_key;
 use super::message::{
-    Call, IndexEvent, MessageFold, RowContext, Segment, SegmentKey, Shape, Signal, SignalKind,
+    IndexEvent, MessageFold, Origin, RowContext, Segment, SegmentKey, Shape, Signal, SignalKind,
 };
 use super::track::Tracker;
-use crate::row::{FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage};
+use crate::row::{
+    Citation, FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage,
+};
 use crate::text::Delta;
 
 /// One row meeting one message: what the dialects call.
@@ -15,7 +19,34 @@ pub(crate) struct Step<'a> {
     pub(super) fold: &'a mut MessageFold,
     pub(super) row: &'a RowContext<'a>,
     pub(super) tracker: &'a mut Tracker,
+    /// The subagent whose work the chunk is.
+    pub(crate) subagent: Option<Cow<'a, str>>,
 }
+
+/// What an AG-UI chunk is a piece of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    Text,
+    Thought,
+    Call,
+}
+
+/// What the last chunks of one writer named.
+#[derive(Default)]
+pub(super) struct Named([Option<String>; 3]);
+
+impl Named {
+    fn of(&self, kind: Chunk) -> &Option<String> {
+        &self.0[kind as usize]
+    }
+
+    fn of_mut(&mut self, kind: Chunk) -> &mut Option<String> {
+        &mut self.0[kind as usize]
+    }
+}
+
+/// How far back the last part of a subagent is looked for.
+const LOOK_BACK: usize = 64;
 
 impl<'a> Step<'a> {
     /// A row about to be folded.
@@ -24,7 +55,7 @@ impl<'a> Step<'a> {
         row: &'a RowContext<'a>,
         tracker: &'a mut Tracker,
     ) -> Self {
-        Self { fold, row, tracker }
+        Self { fold, row, tracker, subagent: None }
     }
 
     /// Position of the row.
@@ -77,12 +108,19 @@ impl<'a> Step<'a> {
     /// A run starts.
     pub(crate) fn run_started(&mut self) {
         self.reopen();
+        self.next_step();
         if self.fold.message.error.take().is_some() {
             self.fold.scratch.meta_dirty = true;
         }
     }
 
-    fn end(&mut self) {
+    /// A step starts.
+    pub(crate) fn next_step(&mut self) {
+        let step = &mut self.fold.scratch.step;
+        *step = step.saturating_add(1);
+    }
+
+    pub(super) fn end(&mut self) {
         self.fold.scratch.terminal = true;
         self.fold.scratch.meta_dirty = true;
     }
@@ -93,13 +131,6 @@ impl<'a> Step<'a> {
         if reason.is_some() {
             self.fold.message.finish_reason = reason;
         }
-    }
-
-    /// Something failed; the message goes on or ends by another chunk.
-    pub(crate) fn note_error(&mut self, error: MessageError) {
-        self.reopen();
-        self.fold.message.error = Some(error);
-        self.fold.scratch.meta_dirty = true;
     }
 
     /// It failed.
@@ -176,7 +207,7 @@ impl<'a> Step<'a> {
 
     fn text_of(&mut self, part: usize) -> Option<&mut String> {
         match self.fold.message.parts.get_mut(part) {
-            Some(Part::Text { text } | Part::Reasoning { text }) => Some(text),
+            Some(Part::Text { text, .. } | Part::Reasoning { text, .. }) => Some(text),
             _ => None,
         }
     }
@@ -186,7 +217,7 @@ impl<'a> Step<'a> {
         let from = text.len();
         delta.append_to(text, half);
         // Reborrowed apart from the tracker.
-        if let Some(Part::Text { text } | Part::Reasoning { text }) =
+        if let Some(Part::Text { text, .. } | Part::Reasoning { text, .. }) =
             self.fold.message.parts.get(part)
         {
             self.tracker.append(&self.fold.message.id, part, &text[from..]);
@@ -195,9 +226,63 @@ impl<'a> Step<'a> {
 
     /// Appends a new part and says so.
     pub(crate) fn push_part(&mut self, part: Part) {
-        self.fold.scratch.content = true;
+        self.push_part_of(None, part);
+    }
+
+    /// Appends a part of the writer's message of this key.
+    fn push_part_of(&mut self, key: Option<&SegmentKey<'_>>, mut part: Part) {
+        if let Some(by) = self.subagent.as_deref() {
+            match &mut part {
+                Part::Text { subagent, .. } | Part::Reasoning { subagent, .. } => {
+                    *subagent = Some(by.to_owned());
+                }
+                Part::ToolCall(call) => call.subagent = Some(by.to_owned()),
+                Part::Activity(activity) => activity.subagent = Some(by.to_owned()),
+                Part::Question(question) => question.subagent = Some(by.to_owned()),
+                _ => {}
+            }
+        }
+        let scratch = &mut self.fold.scratch;
+        scratch.content = true;
+        let key = match key {
+            Some(SegmentKey::Id(id) | SegmentKey::Step(id)) => Some(id.as_ref().into()),
+            Some(SegmentKey::Legacy | SegmentKey::Thinking) | None => None,
+        };
+        scratch
+            .origins
+            .push(Origin { key, streamed: scratch.before.is_none() && !scratch.stating });
         self.fold.message.parts.push(part);
         self.tracker.set_part(&self.fold.message.id, self.fold.message.parts.len() - 1);
+    }
+
+    /// The last part of the present writer, the agent itself or one of its subagents.
+    fn last_part(&self) -> Option<&Part> {
+        let by = self.subagent.as_deref();
+        let parts = self.fold.message.parts.iter().rev().take(LOOK_BACK);
+        parts.into_iter().find(|part| part.subagent() == by && !matches!(part, Part::Subagent(_)))
+    }
+
+    pub(crate) fn has_parts(&self) -> bool {
+        !self.fold.message.parts.is_empty()
+    }
+
+    /// A whole text of the writer's message of this key.
+    pub(crate) fn push_text(&mut self, key: &SegmentKey<'_>, text: &str) {
+        self.push_part_of(Some(key), Part::text(text));
+    }
+
+    /// A whole thought of the writer's message of this key.
+    pub(crate) fn push_reasoning(&mut self, key: &SegmentKey<'_>, text: &str) {
+        self.push_part_of(Some(key), Part::reasoning(text));
+    }
+
+    /// The key of the writer's text of this id: ids of subagents are their own.
+    pub(crate) fn text_key<'k>(&self, key: SegmentKey<'k>) -> SegmentKey<'k> {
+        let Some(subagent) = self.subagent.as_deref() else { return key };
+        SegmentKey::Id(Cow::Owned(match &key {
+            SegmentKey::Id(id) | SegmentKey::Step(id) => format!("{subagent}\u{1f}{id}"),
+            SegmentKey::Legacy | SegmentKey::Thinking => format!("{subagent}\u{1f}"),
+        }))
     }
 
     pub(super) fn part_count(&self) -> usize {
@@ -209,7 +294,9 @@ impl<'a> Step<'a> {
         self.reopen();
         let parts = self.part_count();
         let scratch = &mut self.fold.scratch;
-        scratch.chunk_text = None;
+        if let Some(named) = scratch.chunks.get_mut("") {
+            *named.of_mut(Chunk::Text) = None;
+        }
         if let Some(id) = id
             && scratch.group.as_deref() != Some(id)
         {
@@ -232,7 +319,7 @@ impl<'a> Step<'a> {
         content: Option<Delta<'_>>,
     ) {
         self.fold.scratch.content = true;
-        let interrupted = !matches!(self.fold.message.parts.last(), Some(Part::Text { .. }) | None);
+        let interrupted = !matches!(self.last_part(), Some(Part::Text { .. }) | None);
         let mut at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
         if let Some(open) = at
             && interrupted
@@ -258,11 +345,23 @@ impl<'a> Step<'a> {
     }
 
     fn open_text(&mut self, key: &SegmentKey<'_>, pinned: bool) -> usize {
-        self.push_part(Part::Text { text: String::new() });
-        let part = self.part_count() - 1;
+        self.push_part_of(Some(key), Part::text(""));
+        let segment = self.new_segment(key, pinned);
         let texts = &mut self.fold.scratch.texts;
-        texts.push(Segment { key: key.clone().into_owned(), part, half: None, base: None, pinned });
+        texts.push(segment);
         texts.len() - 1
+    }
+
+    /// The last part goes on under this key.
+    fn new_segment(&self, key: &SegmentKey<'_>, pinned: bool) -> Segment {
+        Segment {
+            key: key.clone().into_owned(),
+            subagent: self.subagent.as_deref().map(str::to_owned),
+            part: self.part_count() - 1,
+            half: None,
+            base: None,
+            pinned,
+        }
     }
 
     /// The writer sent everything so far: take what is new of it.
@@ -295,7 +394,9 @@ impl<'a> Step<'a> {
     fn cumulative_base(&mut self, content: &str) -> usize {
         let mut rest = content;
         for part in &self.fold.scratch.closed {
-            let Some(Part::Text { text }) = self.fold.message.parts.get(*part) else { continue };
+            let Some(Part::Text { text, .. }) = self.fold.message.parts.get(*part) else {
+                continue;
+            };
             match rest.strip_prefix(text.as_str()) {
                 Some(after) => rest = after,
                 None => {
@@ -311,6 +412,19 @@ impl<'a> Step<'a> {
     pub(crate) fn begin_text(&mut self, key: &SegmentKey<'_>) {
         self.end_text(key);
         self.open_text(key, true);
+    }
+
+    /// The open text of this key rests on these sources.
+    pub(crate) fn cite(&mut self, key: &SegmentKey<'_>, found: Vec<Citation>) {
+        let texts = &self.fold.scratch.texts;
+        let Some(at) = texts.iter().find(|segment| segment.key == *key).map(|open| open.part)
+        else {
+            return;
+        };
+        if let Some(Part::Text { citations, .. }) = self.fold.message.parts.get_mut(at) {
+            *citations = found;
+            self.tracker.set_part(&self.fold.message.id, at);
+        }
     }
 
     /// Text under this key is over; more of it would be a new part.
@@ -357,16 +471,12 @@ impl<'a> Step<'a> {
     /// Text that goes on under this key belongs to the last part, when that is text.
     pub(crate) fn resume_text(&mut self, key: &SegmentKey<'_>) {
         if matches!(self.fold.message.parts.last(), Some(Part::Text { .. })) {
-            let part = self.part_count() - 1;
-            self.fold.scratch.texts.push(Segment {
-                key: key.clone().into_owned(),
-                part,
-                half: None,
-                base: None,
-                pinned: false,
-            });
+            let segment = self.new_segment(key, false);
+            self.fold.scratch.texts.push(segment);
         }
-        if let SegmentKey::Id(id) = key {
+        if let SegmentKey::Id(id) = key
+            && self.subagent.is_none()
+        {
             self.fold.scratch.group = Some(id.clone().into_owned());
         }
     }
@@ -381,10 +491,10 @@ impl<'a> Step<'a> {
     pub(crate) fn rethink(&mut self) {
         let mut at = self.part_count();
         while let Some(part) = at.checked_sub(1)
-            && let Part::Text { text } = &mut self.fold.message.parts[part]
+            && let Part::Text { text, subagent, .. } = &mut self.fold.message.parts[part]
         {
-            let text = std::mem::take(text);
-            self.fold.message.parts[part] = Part::Reasoning { text };
+            let (text, subagent) = (std::mem::take(text), subagent.take());
+            self.fold.message.parts[part] = Part::Reasoning { text, subagent };
             self.tracker.set_part(&self.fold.message.id, part);
             at = part;
         }
@@ -404,16 +514,10 @@ impl<'a> Step<'a> {
     }
 
     fn open_reasoning(&mut self, key: &SegmentKey<'_>) -> usize {
-        self.push_part(Part::Reasoning { text: String::new() });
-        let part = self.part_count() - 1;
+        self.push_part_of(Some(key), Part::reasoning(""));
+        let segment = self.new_segment(key, true);
         let thoughts = &mut self.fold.scratch.thoughts;
-        thoughts.push(Segment {
-            key: key.clone().into_owned(),
-            part,
-            half: None,
-            base: None,
-            pinned: true,
-        });
+        thoughts.push(segment);
         thoughts.len() - 1
     }
 
@@ -470,21 +574,18 @@ impl<'a> Step<'a> {
         self.fold.scratch.saw_reasoning
     }
 
-    pub(crate) fn chunk_text(&self) -> Option<&str> {
-        self.fold.scratch.chunk_text.as_deref()
+    /// What the last chunk of this kind that named something named.
+    pub(crate) fn chunk_of(&self, kind: Chunk) -> Option<&str> {
+        let by = self.subagent.as_deref().unwrap_or_default();
+        self.fold.scratch.chunks.get(by).and_then(|named| named.of(kind).as_deref())
     }
 
-    pub(crate) fn set_chunk_text(&mut self, id: &str) {
-        self.fold.scratch.chunk_text = Some(id.to_owned());
-    }
-
-    pub(crate) fn chunk_call(&self) -> Option<&str> {
-        self.fold.scratch.chunk_call.as_deref()
-    }
-
-    pub(crate) fn set_chunk_call(&mut self, id: &str) {
-        if self.chunk_call() != Some(id) {
-            self.fold.scratch.chunk_call = Some(id.to_owned());
+    /// A chunk names what it is a piece of; later ones may leave that out.
+    pub(crate) fn set_chunk(&mut self, kind: Chunk, id: &str) {
+        if self.chunk_of(kind) != Some(id) {
+            let by = self.subagent.as_deref().unwrap_or_default();
+            let named = self.fold.scratch.chunks.entry(by.to_owned()).or_default();
+            *named.of_mut(kind) = Some(id.to_owned());
         }
     }
 
@@ -493,14 +594,75 @@ impl<'a> Step<'a> {
         let start = self.fold.scratch.group_start;
         let message = &mut self.fold.message;
         let Some(tail) = message.parts.get(start..) else { return };
-        let blank = |part: &Part| matches!(part, Part::Text { text } if text.trim().is_empty());
+        let blank = |part: &Part| matches!(part, Part::Text { text, .. } if text.trim().is_empty());
         if message.role != Role::Assistant || tail.is_empty() || !tail.iter().all(blank) {
             return;
         }
-        message.parts.truncate(start);
-        self.fold.scratch.texts.retain(|segment| segment.part < start);
-        self.fold.scratch.closed.retain(|part| *part < start);
+        self.cut_parts(start);
+    }
+
+    /// Takes back every part from this place on, with what is known of its calls.
+    fn cut_parts(&mut self, start: usize) {
+        let scratch = &mut self.fold.scratch;
+        for part in self.fold.message.parts.drain(start..) {
+            match part {
+                Part::ToolCall(part) => scratch.forget_calls(&part.id, start),
+                Part::Data { name, id, .. } => {
+                    scratch.data.remove(&(name, id));
+                }
+                Part::Activity(activity) => {
+                    scratch.activities.remove(&activity.id);
+                }
+                Part::Subagent(subagent) => {
+                    scratch.subagents.remove(&subagent.id);
+                }
+                Part::Question(question) => {
+                    let key = question_key(&question.approval.id);
+                    if scratch.calls.remove(&key).is_some() {
+                        scratch.questions = scratch.questions.saturating_sub(1);
+                        scratch.outbox.push(IndexEvent::Touched(key));
+                    }
+                }
+                _ => {}
+            }
+        }
+        scratch.origins.truncate(start);
+        scratch.texts.retain(|segment| segment.part < start);
+        scratch.thoughts.retain(|segment| segment.part < start);
+        scratch.closed.retain(|part| *part < start);
+        scratch.group_start = scratch.group_start.min(start);
+        if scratch.structured.is_some_and(|at| at >= start) {
+            scratch.structured = None;
+            scratch.structuring = false;
+        }
         self.tracker.replaced(&self.fold.message.id);
+    }
+
+    /// A step of the AI SDK starts: it may be taken back.
+    pub(crate) fn start_step(&mut self) {
+        self.next_step();
+        self.push_part(Part::StepStart);
+        self.fold.scratch.step_start = self.part_count();
+    }
+
+    /// The step is taken back, to be tried again.
+    pub(crate) fn reset_step(&mut self) {
+        let start = self.fold.scratch.step_start;
+        self.forget_segments();
+        if start < self.part_count() {
+            self.cut_parts(start);
+        }
+    }
+
+    /// A generation of this id starts. One with another id, before the first has ended, begins the message anew.
+    pub(crate) fn generation_started(&mut self, id: &str) {
+        let scratch = &mut self.fold.scratch;
+        let other = scratch.generation.as_deref().is_some_and(|known| known != id);
+        scratch.generation = Some(id.to_owned());
+        if other && !scratch.terminal {
+            scratch.step_start = 0;
+            self.reset_step();
+        }
     }
 
     // Data and structured output.
@@ -603,7 +765,7 @@ impl<'a> Step<'a> {
     /// A signal for the session to match.
     pub(crate) fn signal(&mut self, kind: SignalKind) {
         self.mark_signal();
-        if let SignalKind::Answer { approval, approved } = &kind {
+        if let SignalKind::Answer { approval, approved, .. } = &kind {
             self.answered_here(approval, *approved);
         }
         self.side_signal(kind);
@@ -633,10 +795,14 @@ impl<'a> Step<'a> {
         role: Option<Role>,
         created_at: Option<&str>,
     ) -> bool {
-        if self.fold.scratch.whole || !self.fold.message.parts.is_empty() {
+        if self.fold.scratch.whole && self.fold.shape != Shape::Bare {
             return false;
         }
         self.fold.scratch.content = true;
+        self.fold.scratch.stating = true;
+        if self.has_parts() {
+            return true;
+        }
         self.fold.scratch.meta_dirty = true;
         let message = &mut self.fold.message;
         message.inner_id = id.filter(|id| !id.is_empty() && *id != message.id).map(str::to_owned);
@@ -652,71 +818,9 @@ impl<'a> Step<'a> {
 
     /// Ends it: a whole message is complete.
     pub(crate) fn end_whole(&mut self) {
-        self.fold.scratch.whole = true;
+        // One in the middle of an answer is a snapshot of it, which may go on.
+        self.fold.scratch.whole = !self.fold.scratch.spoken;
+        self.fold.scratch.stating = false;
         self.end();
-    }
-
-    /// Drops the parts for those of a snapshot.
-    pub(crate) fn replace_parts(&mut self) {
-        self.reopen();
-        let parts = std::mem::take(&mut self.fold.message.parts);
-        let scratch = &mut self.fold.scratch;
-        scratch.texts.clear();
-        scratch.thoughts.clear();
-        scratch.closed.clear();
-        scratch.open_calls.clear();
-        scratch.data.clear();
-        scratch.structured = None;
-        scratch.structuring = false;
-        scratch.group = None;
-        scratch.group_start = 0;
-        let newest = std::mem::take(&mut scratch.newest);
-        for (key, call) in std::mem::take(&mut scratch.calls) {
-            let id = call_id(&key);
-            let is_newest = newest.get(id).is_none_or(|nth| call_key(id, *nth) == key);
-            if is_newest && let Some(Part::ToolCall(part)) = parts.get(call.part) {
-                scratch.earlier.insert(id.to_owned(), (call, part.clone()));
-            }
-            // The snapshot has one call of an id; the session forgets the others.
-            if key != id || !is_newest {
-                scratch.outbox.push(IndexEvent::Touched(key));
-            }
-        }
-        self.tracker.replaced(&self.fold.message.id);
-    }
-
-    /// Takes over a call from before the snapshot that the snapshot only names.
-    pub(crate) fn adopt_call(&mut self, call_id: &str) {
-        let Some((call, part)) = self.fold.scratch.earlier.remove(call_id) else { return };
-        let (pos, ready) = (call.pos, call.ready);
-        self.push_part(Part::ToolCall(part));
-        self.insert_call(call_id);
-        if let Some(new) = self.fold.scratch.calls.get_mut(call_id) {
-            let part = new.part;
-            *new = Call { part, ..call };
-            new.pos = pos;
-        }
-        if ready {
-            self.fold.scratch.open_calls.retain(|open| open != call_id);
-        }
-    }
-
-    /// What was known of calls before the snapshot still holds where the snapshot is poorer.
-    pub(crate) fn adopt_earlier_calls(&mut self) {
-        for (call_id, (old, _)) in std::mem::take(&mut self.fold.scratch.earlier) {
-            if let Some(call) = self.fold.scratch.calls.get_mut(&call_id) {
-                call.pos = old.pos;
-                call.denied |= old.denied;
-                call.result = call.result.take().or(old.result);
-                call.end_result = old.end_result;
-                call.foreign = old.foreign;
-                call.request = call.request.take().or(old.request);
-                call.answer = old.answer;
-                self.fold.refresh_call(&call_id, self.tracker);
-            } else {
-                // The session forgets it when it looks for it.
-                self.fold.scratch.outbox.push(IndexEvent::Touched(call_id));
-            }
-        }
     }
 }

@@ -24,7 +24,7 @@ pub enum ApprovalStatus {
 pub struct Approval {
     /// The id an answer names. An interrupt's id when the request was an interrupt.
     pub id: String,
-    /// The call that waits.
+    /// The call that waits; empty for a question that is about no call.
     pub tool_call_id: String,
     /// The message that holds the request; an answer is best written there.
     pub message_id: String,
@@ -42,6 +42,21 @@ pub struct Approval {
     pub responded_by: Option<String>,
     /// When it was answered, as on the wire.
     pub responded_at: Option<String>,
+    /// What a question asks, which is about no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub question: Option<String>,
+    /// When the request is withdrawn, as on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub expires_at: Option<String>,
+}
+
+impl Approval {
+    /// Whether it is withdrawn at `now`.
+    pub fn is_expired(&self, now: jiff::Timestamp) -> bool {
+        self.expires_at.as_deref().and_then(super::parse_time).is_some_and(|end| end <= now)
+    }
 }
 
 impl fmt::Debug for Approval {

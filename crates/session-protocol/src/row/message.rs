@@ -37,6 +37,8 @@ pub enum FinishReason {
     ToolCalls,
     /// It failed.
     Error,
+    /// It was stopped, or went on with other words of a person.
+    Interrupted,
     /// Anything else.
     Other,
 }
@@ -147,11 +149,11 @@ impl Message {
         self.inner_id.as_deref().unwrap_or(&self.id)
     }
 
-    /// All its text parts joined with a blank line; what is searched and previewed.
+    /// All its own text parts joined with a blank line, without those of subagents; what is previewed.
     pub fn plain_text(&self) -> String {
         let mut out = String::new();
         for part in &self.parts {
-            if let Part::Text { text } = part {
+            if let Part::Text { text, subagent: None, .. } = part {
                 if !out.is_empty() && !text.is_empty() {
                     out.push_str("\n\n");
                 }

@@ -17,7 +17,10 @@ pub use approval::{Approval, ApprovalStatus};
 pub use message::{
     ActiveGeneration, FinishReason, Message, MessageError, Role, STALE_AFTER_SECONDS, Stopped,
 };
-pub use part::{FilePart, Part, SourceKind, SourcePart, StructuredStatus};
+pub use part::{
+    ActivityPart, Citation, FilePart, Part, QuestionPart, SourceKind, SourcePart, StructuredStatus,
+    SubagentPart, SubagentState,
+};
 pub use presence::{Presence, PresenceRow, PresenceStatus};
 pub use stats::{SessionStats, Usage};
 pub use tool::{PartApproval, ToolCall, ToolCallPart, ToolState};

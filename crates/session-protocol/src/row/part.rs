@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
-use super::ToolCallPart;
+use super::{PartApproval, ToolCallPart};
 
 /// One piece of a message. Every dialect folds to these.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
@@ -15,11 +15,23 @@ pub enum Part {
     Text {
         /// The text so far.
         text: String,
+        /// The sources of stretches of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[ts(optional, as = "Option<Vec<Citation>>")]
+        citations: Vec<Citation>,
+        /// The subagent whose words they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        subagent: Option<String>,
     },
     /// What the model thinks aloud.
     Reasoning {
         /// The text so far.
         text: String,
+        /// The subagent whose thoughts they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        subagent: Option<String>,
     },
     /// A call of a tool with its result, never two parts.
     ToolCall(ToolCallPart),
@@ -48,14 +60,53 @@ pub enum Part {
     },
     /// The boundary between two steps of one generation.
     StepStart,
+    /// Words of a person that the agent was given in the middle of its answer, as the agent says.
+    SteeringMessage {
+        /// The writer's id of it.
+        id: String,
+        /// What was said.
+        text: String,
+        /// What was attached.
+        files: Vec<FilePart>,
+    },
+    /// An agent that this one called. Its work is in parts of the same message that name it.
+    Subagent(SubagentPart),
+    /// A card of its own: a plan, progress, search results.
+    Activity(ActivityPart),
+    /// A question to a person that is about no call.
+    Question(QuestionPart),
+}
+
+impl Part {
+    /// A text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text { text: text.into(), citations: Vec::new(), subagent: None }
+    }
+
+    /// A thought.
+    pub fn reasoning(text: impl Into<String>) -> Self {
+        Self::Reasoning { text: text.into(), subagent: None }
+    }
+
+    /// The subagent whose work it is; `None` for the message's own agent.
+    pub fn subagent(&self) -> Option<&str> {
+        match self {
+            Self::Text { subagent, .. } | Self::Reasoning { subagent, .. } => subagent.as_deref(),
+            Self::ToolCall(call) => call.subagent.as_deref(),
+            Self::Activity(activity) => activity.subagent.as_deref(),
+            Self::Question(question) => question.subagent.as_deref(),
+            Self::Subagent(subagent) => subagent.parent.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Part {
     // L11: shapes, not contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text { text } => write!(f, "Text({} bytes)", text.len()),
-            Self::Reasoning { text } => write!(f, "Reasoning({} bytes)", text.len()),
+            Self::Text { text, .. } => write!(f, "Text({} bytes)", text.len()),
+            Self::Reasoning { text, .. } => write!(f, "Reasoning({} bytes)", text.len()),
             Self::ToolCall(call) => call.fmt(f),
             Self::File(_) => f.write_str("File"),
             Self::Source(_) => f.write_str("Source"),
@@ -64,6 +115,10 @@ impl fmt::Debug for Part {
                 write!(f, "StructuredOutput({status:?}, {} bytes)", raw.len())
             }
             Self::StepStart => f.write_str("StepStart"),
+            Self::SteeringMessage { .. } => f.write_str("SteeringMessage"),
+            Self::Subagent(subagent) => subagent.fmt(f),
+            Self::Activity(_) => f.write_str("Activity"),
+            Self::Question(question) => question.fmt(f),
         }
     }
 }
@@ -79,6 +134,10 @@ pub struct FilePart {
     pub media_type: Option<String>,
     /// Its name.
     pub filename: Option<String>,
+    /// It belongs to what the model thinks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[ts(type = "boolean", optional)]
+    pub reasoning: bool,
 }
 
 impl fmt::Debug for FilePart {
@@ -134,4 +193,127 @@ pub enum StructuredStatus {
     Complete,
     /// It ended without an object.
     Error,
+}
+
+/// A source of a stretch of a text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Citation {
+    /// The source.
+    pub source: SourcePart,
+    /// Where the stretch begins, in the writer's units; `None` when it does not say.
+    #[ts(type = "number | null")]
+    pub start: Option<u64>,
+    /// Where it ends.
+    #[ts(type = "number | null")]
+    pub end: Option<u64>,
+    /// The words of the source that it rests on.
+    pub cited_text: Option<String>,
+}
+
+impl fmt::Debug for Citation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Citation").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// How far a subagent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub enum SubagentState {
+    /// It works.
+    Running,
+    /// It is done.
+    Done,
+    /// It waits for a person.
+    Suspended,
+    /// It failed.
+    Failed,
+}
+
+/// An agent that the message's agent called.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SubagentPart {
+    /// The id that its parts name.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The subagent that called it; `None` when the message's own agent did.
+    pub parent: Option<String>,
+    /// The call that started it.
+    pub tool_call_id: Option<String>,
+    /// How far it is.
+    pub state: SubagentState,
+    /// What it returned.
+    pub result: Option<Value>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+impl fmt::Debug for SubagentPart {
+    // L11: names and results are a person's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubagentPart").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// A card that an agent keeps up to date.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ActivityPart {
+    /// The writer's id of it.
+    pub id: String,
+    /// What kind of card it is, in the writer's words.
+    pub kind: String,
+    /// What is on it.
+    pub content: Value,
+    /// The subagent whose card it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub subagent: Option<String>,
+}
+
+impl fmt::Debug for ActivityPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActivityPart").finish_non_exhaustive()
+    }
+}
+
+/// A question of an agent to a person, which is about no call.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct QuestionPart {
+    /// Why the agent waits, in its words.
+    pub reason: String,
+    /// What it asks.
+    pub message: Option<String>,
+    /// JSON Schema of the answer, for a form.
+    pub response_schema: Option<Value>,
+    /// When it is withdrawn, as on the wire.
+    pub expires_at: Option<String>,
+    /// Its id, and whether it was answered or given up.
+    pub approval: PartApproval,
+    /// The answer in words or fields, where there is more than yes or no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub answer: Option<Value>,
+    /// The subagent that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub subagent: Option<String>,
+}
+
+impl fmt::Debug for QuestionPart {
+    // L11: a question is part of a conversation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuestionPart").field("approval", &self.approval).finish_non_exhaustive()
+    }
 }

@@ -5,11 +5,14 @@ use serde_json::Value;
 use ts_rs::TS;
 
 /// How far a tool call is. The states of all dialects as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS,
+)]
 #[serde(rename_all = "lowercase")]
 #[ts(export)]
 pub enum ToolState {
     /// Named, no argument yet.
+    #[default]
     Started,
     /// Arguments are arriving.
     Streaming,
@@ -38,10 +41,14 @@ pub struct PartApproval {
     pub approved: Option<bool>,
     /// Who answered.
     pub responded_by: Option<String>,
+    /// Why it is asked, as the agent claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reason: Option<String>,
 }
 
 /// A tool call inside a message.
-#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ToolCallPart {
@@ -61,6 +68,18 @@ pub struct ToolCallPart {
     pub error: Option<String>,
     /// Its approval, when one was asked for.
     pub approval: Option<PartApproval>,
+    /// What to show instead of its name, as the agent claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub title: Option<String>,
+    /// The result is a first one, which a later one will replace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[ts(type = "boolean", optional)]
+    pub preliminary: bool,
+    /// The subagent whose call it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub subagent: Option<String>,
 }
 
 impl fmt::Debug for ToolCallPart {

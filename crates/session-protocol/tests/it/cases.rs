@@ -304,3 +304,59 @@ fn bare_ai_sdk_parts_are_those_of_the_ai_sdk_itself() {
     }
     assert!(message.is_complete);
 }
+
+/// What the facts of a fold case want and the fold does not give.
+fn missing(case: &Value) -> Vec<String> {
+    let items = case["items"].as_array().expect("items");
+    let got = serde_json::to_value(materialize(items)).expect("serialises");
+    let messages = got["messages"].as_array().expect("messages");
+    let mut bad = Vec::new();
+    for (id, want) in case["expect"]["messages"].as_object().into_iter().flatten() {
+        let Some(message) = messages.iter().find(|message| message["id"] == id.as_str()) else {
+            bad.push(format!("{id} is not there"));
+            continue;
+        };
+        let parts: Vec<Value> = canonical(&message["parts"])
+            .into_iter()
+            .filter(|part| part[0] != "other")
+            .map(|part| match part[0].as_str() {
+                // id, name, input, state, output
+                Some("tool") => json!(["tool", "*", part[2], part[3], part[4], part[6]]),
+                _ => part,
+            })
+            .collect();
+        if want["parts"] != json!(parts) {
+            bad.push(format!("{id}: want {}, got {parts:?}", want["parts"]));
+        }
+        if want["complete"] != message["isComplete"] {
+            bad.push(format!("{id}: isComplete"));
+        }
+    }
+    if let Some(want) = case["expect"].get("asks_for") {
+        let inbox: Vec<Value> = got["pendingApprovals"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| json!([one["toolName"], one["input"]]))
+            .collect();
+        let cards: Vec<Value> = messages
+            .iter()
+            .flat_map(|message| message["parts"].as_array().into_iter().flatten())
+            .filter(|part| part["approval"].is_object() && part["approval"]["approved"].is_null())
+            .map(|part| json!([part["name"], part["input"]]))
+            .collect();
+        if *want != json!(inbox) || *want != json!(cards) {
+            bad.push(format!("asked for {inbox:?} on {cards:?}"));
+        }
+    }
+    bad
+}
+
+#[test]
+fn what_people_met_elsewhere_folds_as_it_should() {
+    let cases = fixtures("fold-cases");
+    assert_eq!(cases.len(), 3, "all cases are there");
+    for (name, case) in cases {
+        assert_eq!(missing(&case), Vec::<String>::new(), "{name}");
+    }
+}

@@ -535,15 +535,25 @@ fn interleaved_ai_sdk_texts_join_in_rows_and_stay_apart_in_a_bare_stream() {
 }
 
 #[test]
-fn an_ai_sdk_error_is_a_note_in_rows_and_the_end_of_a_bare_stream() {
+fn an_error_ends_a_generation_in_every_dialect() {
     let error = json!({"type": "error", "errorText": "bad"});
-    let finish = json!({"type": "finish"});
-    let noted = answer(&[json!({"type": "start"}), error.clone()]);
-    assert!(!noted.is_complete);
-    assert_eq!(noted.error.as_ref().map(|e| e.message.as_str()), Some("bad"));
-    let ended = answer(&[json!({"type": "start"}), error.clone(), finish]);
-    assert!(ended.is_complete && ended.error.is_some());
-    assert!(generated(&[json!({"type": "start"}), error]).is_complete);
+    for chunks in [
+        vec![json!({"type": "start"}), error.clone()],
+        vec![json!({"type": "start"}), error.clone(), json!({"type": "finish"})],
+        vec![json!({"type": "RUN_STARTED"}), json!({"type": "RUN_ERROR", "message": "bad"})],
+        vec![content("x", "x"), json!({"type": "error", "error": {"message": "bad"}})],
+    ] {
+        let session = folded(&assistant("a1", &chunks));
+        let ended = &session.messages[0];
+        assert!(ended.is_complete, "{chunks:?}");
+        assert_eq!(ended.error.as_ref().map(|e| e.message.as_str()), Some("bad"));
+        assert!(session.active_generations.is_empty());
+    }
+    assert!(generated(&[json!({"type": "start"}), error.clone()]).is_complete);
+    // What comes behind it is still shown.
+    let goes_on = answer(&[error, json!({"type": "text-delta", "id": "0", "delta": "so"})]);
+    assert!(!goes_on.is_complete && goes_on.error.is_some());
+    assert_eq!(parts(&goes_on), ["text:so"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use session_protocol::{Message, SessionFold, decode};
+use session_protocol::{Message, Part, SessionFold, decode};
 
 use crate::support::{Replica, Store, chunk_at, row, timeless};
 
@@ -427,6 +427,76 @@ proptest! {
         prop_assert_eq!(unplaced(&fold), unplaced(&sorted));
     }
 
+    #[test]
+    fn a_run_whose_beginning_was_heard_already_is_said_once(
+        chunks in vec(content(), 1..30),
+        cut in any::<prop::sample::Index>(),
+        bare in any::<bool>(),
+    ) {
+        let begin = json!({"type": "RUN_STARTED", "threadId": "t", "runId": "first"});
+        let mut run: Vec<Value> = std::iter::once(begin).chain(chunks).collect();
+        // In itself a run names each run and message once.
+        let mut named = HashSet::new();
+        run.retain(|chunk| {
+            let kind = chunk["type"].as_str().unwrap_or_default();
+            !matches!(kind, "RUN_STARTED" | "TEXT_MESSAGE_START") || named.insert(chunk.to_string())
+        });
+        let twice = [&run[..=cut.index(run.len())], &run[..]].concat();
+        let said = |chunks: &[Value]| -> Vec<Value> {
+            let rows = (0..).zip(chunks);
+            let items: Vec<String> = rows
+                .map(|(seq, inner)| chunk_at("a", "k", "assistant", seq, inner, 0).to_string())
+                .collect();
+            let mut fold = SessionFold::new("s");
+            fold.apply(&items, &mut ());
+            unplaced(&fold)
+        };
+        if bare {
+            // Bare events are folded one after the other whatever they are: none is lost and none may panic.
+            let items: Vec<String> = twice.iter().map(Value::to_string).collect();
+            SessionFold::new("s").apply(&items, &mut ());
+        }
+        prop_assert_eq!(said(&twice), said(&run));
+    }
+
+    #[test]
+    fn a_snapshot_of_what_was_folded_changes_nothing(
+        chunks in vec(content(), 1..30),
+        thoughts in any::<bool>(),
+        signals in vec(signal(), 0..3),
+        shape in select(vec!["apart", "whole"]),
+    ) {
+        let is_whole = |chunk: &Value| chunk["type"] == "whole-message" || chunk["type"] == "MESSAGES_SNAPSHOT";
+        let mut run: Vec<Value> = chunks.into_iter().filter(|chunk| !is_whole(chunk)).collect();
+        run.extend(signals);
+        // A tool has a name.
+        for chunk in &mut run {
+            for field in ["toolCallName", "toolName"] {
+                if chunk.get(field).is_some() {
+                    chunk[field] = "t".into();
+                }
+            }
+        }
+        run.push(json!({"type": "RUN_FINISHED", "finishReason": "stop"}));
+        let items = |chunks: &[Value]| -> Vec<String> {
+            let rows = (0..).zip(chunks);
+            rows.map(|(seq, inner)| chunk_at("a", "k", "assistant", seq, inner, 0).to_string()).collect()
+        };
+        let mut before = SessionFold::new("s");
+        before.apply(items(&run), &mut ());
+        let message = before.message("a").expect("it is there").clone();
+        let snapshot = match shape {
+            "apart" => messages_of(&message, thoughts),
+            _ => whole_of(&message, thoughts),
+        };
+        run.push(snapshot);
+        let mut after = SessionFold::new("s");
+        after.apply(items(&run), &mut ());
+        let parts = |fold: &SessionFold| fold.message("a").map(|message| message.parts.clone());
+        prop_assert_eq!(parts(&after), parts(&before));
+        prop_assert_eq!(after.approvals(), before.approvals());
+    }
+
     // L9
     #[test]
     fn bytes_never_panic(items in vec(vec(any::<u8>(), 0..80), 0..8)) {
@@ -466,6 +536,49 @@ proptest! {
         let mut again = SessionFold::restore("s", &store.state);
         again.apply(&items, &mut store);
     }
+}
+
+/// What an agent of AG-UI keeps of its message: one message for each text and each call.
+fn messages_of(message: &Message, thoughts: bool) -> Value {
+    let mut messages = vec![json!({"id": "u", "role": "user", "content": "Q"})];
+    for (n, part) in message.parts.iter().enumerate() {
+        let id = format!("kept-{n}");
+        match part {
+            Part::Text { text, .. } if !text.is_empty() => {
+                messages.push(json!({"id": id, "role": "assistant", "content": text}));
+            }
+            Part::Reasoning { text, .. } if thoughts && !text.is_empty() => {
+                messages.push(json!({"id": id, "role": "reasoning", "content": text}));
+            }
+            Part::ToolCall(call) => {
+                let function = json!({"name": call.name, "arguments": call.arguments});
+                messages.push(json!({"id": id, "role": "assistant", "content": "",
+                    "toolCalls": [{"id": call.id, "type": "function", "function": function}]}));
+            }
+            _ => {}
+        }
+    }
+    json!({"type": "MESSAGES_SNAPSHOT", "messages": messages})
+}
+
+/// The same as a whole message.
+fn whole_of(message: &Message, thoughts: bool) -> Value {
+    let parts: Vec<Value> = message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text, .. } => Some(json!({"type": "text", "content": text})),
+            Part::Reasoning { text, .. } if thoughts => {
+                Some(json!({"type": "thinking", "content": text}))
+            }
+            Part::ToolCall(call) => {
+                Some(json!({"type": "tool-call", "id": call.id, "name": call.name,
+                "arguments": call.arguments, "state": "input-complete"}))
+            }
+            _ => None,
+        })
+        .collect();
+    json!({"type": "whole-message", "message": {"id": "a", "role": "assistant", "parts": parts}})
 }
 
 fn chunk_kind() -> impl Strategy<Value = &'static str> {

@@ -77,8 +77,8 @@ pub(crate) fn parts(message: &Message) -> Vec<String> {
 
 fn short(part: &Part) -> String {
     match part {
-        Part::Text { text } => format!("text:{text}"),
-        Part::Reasoning { text } => format!("think:{text}"),
+        Part::Text { text, .. } => format!("text:{text}"),
+        Part::Reasoning { text, .. } => format!("think:{text}"),
         Part::ToolCall(call) => {
             let state = serde_json::to_value(call.state).expect("a word");
             format!("tool:{}:{}", call.id, state.as_str().unwrap_or_default())
@@ -88,6 +88,12 @@ fn short(part: &Part) -> String {
         Part::Data { name, data, .. } => format!("data:{name}:{data}"),
         Part::StructuredOutput { status, raw, .. } => format!("structured:{status:?}:{raw}"),
         Part::StepStart => "step".to_owned(),
+        Part::SteeringMessage { text, .. } => format!("steering:{text}"),
+        Part::Subagent(subagent) => format!("subagent:{}:{:?}", subagent.id, subagent.state),
+        Part::Activity(card) => format!("card:{}:{}", card.kind, card.content),
+        Part::Question(question) => {
+            format!("question:{}:{:?}", question.approval.id, question.approval.approved)
+        }
     }
 }
 
@@ -183,7 +189,7 @@ impl Replica {
                 MessageChange::AppendText { id, part, text } => {
                     let message = self.messages.get_mut(id).expect("known message");
                     match &mut message.parts[*part] {
-                        Part::Text { text: so_far } | Part::Reasoning { text: so_far } => {
+                        Part::Text { text: so_far, .. } | Part::Reasoning { text: so_far, .. } => {
                             so_far.push_str(text);
                         }
                         Part::ToolCall(call) => call.arguments.push_str(text),
@@ -215,4 +221,26 @@ impl Replica {
 /// Everything but what change sets do not carry.
 pub(crate) fn timeless(message: &Message) -> Message {
     Message { last_chunk_at: None, ..message.clone() }
+}
+
+/// Calls in short: `id:name:input:state:output`, the input with its fields in order.
+pub(crate) fn calls(message: &Message) -> Vec<String> {
+    let calls = message.parts.iter().filter_map(|part| match part {
+        Part::ToolCall(call) => Some(call),
+        _ => None,
+    });
+    calls
+        .map(|call| {
+            let mut input = call.input.clone().unwrap_or_default();
+            input.sort_all_objects();
+            let state = serde_json::to_value(call.state).expect("a word");
+            let output = call.output.clone().unwrap_or_default();
+            format!(
+                "{}:{}:{input}:{}:{output}",
+                call.id,
+                call.name,
+                state.as_str().unwrap_or_default()
+            )
+        })
+        .collect()
 }

@@ -247,6 +247,17 @@ impl Serialize for Conversation<'_> {
 
 fn resumed(answer: &Answer, request: &RunRequest) -> Value {
     match answer {
+        // A question is answered in its own words, or given up.
+        Answer::Approval { id, approved, .. }
+            if request.history.asks(&request.plan.message_id, id) =>
+        {
+            if !approved {
+                return json!({"interruptId": id, "status": "cancelled"});
+            }
+            let said = request.history.answer(&request.plan.message_id, id);
+            let payload = said.cloned().unwrap_or_else(|| json!({"approved": true}));
+            json!({"interruptId": id, "status": "resolved", "payload": payload})
+        }
         Answer::Approval { id, tool_call_id, approved } => {
             let mut answer = json!({
                 "interruptId": id, "status": "resolved", "payload": {"approved": approved},

@@ -79,7 +79,7 @@ impl Wish {
     pub(crate) fn of(kind: &str) -> Self {
         match kind {
             "whole-message" | "user-message" | "message" => Self::Message,
-            "approval-response" | "tool-approval" => Self::Approval,
+            "approval-response" | "tool-approval" | "tool-approval-response" => Self::Approval,
             "config" => Self::Setting,
             "control" => Self::Regenerate,
             _ => Self::Chunk,
@@ -368,7 +368,8 @@ impl Ledger {
                     self.ask(message_id, id, text(chunk, "toolCallId"));
                 }
             }
-            "tool-approval-request" => {
+            // What a rule decides waits for nobody.
+            "tool-approval-request" if chunk.get("isAutomatic") != Some(&Value::Bool(true)) => {
                 if let Some(id) = text(chunk, "approvalId") {
                     self.ask(message_id, &id, text(chunk, "toolCallId"));
                 }
@@ -389,7 +390,7 @@ impl Ledger {
                 }
             }
             "RUN_FINISHED" => self.interrupts(message_id, chunk),
-            "approval-response" | "tool-approval" => {
+            "approval-response" | "tool-approval" | "tool-approval-response" => {
                 if let (Some(id), Some(approved)) =
                     (text(chunk, "approvalId"), chunk.get("approved").and_then(Value::as_bool))
                 {
@@ -427,6 +428,8 @@ impl Ledger {
                     self.result(message_id, chunk, (Some(result), None), by_client);
                 }
             }
+            // A first output is no result yet.
+            "tool-output-available" if chunk.get("preliminary") == Some(&Value::Bool(true)) => {}
             "tool-output-available" => {
                 self.result(message_id, chunk, (chunk.get("output"), None), by_client);
             }

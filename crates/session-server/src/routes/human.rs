@@ -18,6 +18,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct Decide {
     approved: bool,
+    /// The answer in words or fields, where a question asks for more than yes or no.
+    #[serde(default)]
+    payload: Option<Value>,
     /// The message that asks, when agents ask under the same id in several; without it the only one that waits
     /// is meant.
     #[serde(default)]
@@ -88,7 +91,8 @@ pub(super) async fn approval(
     app.sessions
         .with(&session, Open::Existing, move |session| {
             let message_id = body.message_id.as_deref();
-            session.respond(&approval, message_id, body.approved, &actor, txid.as_deref())
+            let (approved, payload) = (body.approved, body.payload.as_ref());
+            session.respond(&approval, message_id, approved, payload, &actor, txid.as_deref())
         })
         .await?;
     Ok(no_content())

@@ -120,6 +120,7 @@ impl Session {
         approval_id: &str,
         message_id: Option<&str>,
         approved: bool,
+        payload: Option<&Value>,
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
@@ -151,7 +152,7 @@ impl Session {
                 "The tool call has a result or was stopped; there is nothing to decide any more",
             ));
         }
-        self.answer(&message_id, approval_id, approved, actor_id, txid);
+        self.answer(&message_id, approval_id, approved, payload, actor_id, txid);
         self.touch();
         self.go_on(&message_id, Some(actor_id));
         Ok(())
@@ -162,11 +163,15 @@ impl Session {
         message_id: &str,
         approval_id: &str,
         approved: bool,
+        payload: Option<&Value>,
         actor_id: &str,
         txid: Option<&str>,
     ) {
-        let chunk =
+        let mut chunk =
             json!({"type": "approval-response", "approvalId": approval_id, "approved": approved});
+        if let Some(payload) = payload {
+            chunk["payload"] = payload.clone();
+        }
         let chunk = &chunk.to_string();
         self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid, run: None });
     }
@@ -366,7 +371,7 @@ impl Session {
         let open: Vec<String> =
             self.ledger.open_asks(&plan.message_id).map(str::to_owned).collect();
         for approval_id in &open {
-            self.answer(&plan.message_id, approval_id, false, actor_id, None);
+            self.answer(&plan.message_id, approval_id, false, None, actor_id, None);
         }
         let chunk = terminal::stopped(self.dialect(&plan.message_id), actor_id, reason);
         self.push_row(Row {

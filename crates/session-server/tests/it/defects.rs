@@ -148,7 +148,7 @@ async fn a_loop_of_tools_keeps_all_its_turns() {
         .parts
         .iter()
         .map(|part| match part {
-            Part::Text { text } => text.clone(),
+            Part::Text { text, .. } => text.clone(),
             Part::ToolCall(call) => {
                 assert_eq!((call.state, &call.output), (ToolState::Done, &Some(json!("4C"))));
                 call.name.clone()

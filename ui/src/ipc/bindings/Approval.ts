@@ -11,7 +11,7 @@ export type Approval = {
  */
 id: string, 
 /**
- * The call that waits.
+ * The call that waits; empty for a question that is about no call.
  */
 toolCallId: string, 
 /**
@@ -45,4 +45,12 @@ respondedBy: string | null,
 /**
  * When it was answered, as on the wire.
  */
-respondedAt: string | null, };
+respondedAt: string | null, 
+/**
+ * What a question asks, which is about no call.
+ */
+question?: string, 
+/**
+ * When the request is withdrawn, as on the wire.
+ */
+expiresAt?: string, };

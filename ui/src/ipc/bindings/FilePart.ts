@@ -15,4 +15,8 @@ mediaType: string | null,
 /**
  * Its name.
  */
-filename: string | null, };
+filename: string | null, 
+/**
+ * It belongs to what the model thinks.
+ */
+reasoning?: boolean, };

@@ -3,4 +3,4 @@
 /**
  * Why a generation ended, the spellings of all dialects as one.
  */
-export type FinishReason = "stop" | "length" | "content-filter" | "tool-calls" | "error" | "other";
+export type FinishReason = "stop" | "length" | "content-filter" | "tool-calls" | "error" | "interrupted" | "other";

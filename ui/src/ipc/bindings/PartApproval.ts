@@ -15,4 +15,8 @@ approved: boolean | null,
 /**
  * Who answered.
  */
-respondedBy: string | null, };
+respondedBy: string | null, 
+/**
+ * Why it is asked, as the agent claims.
+ */
+reason?: string, };

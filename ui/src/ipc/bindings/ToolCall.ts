@@ -50,4 +50,16 @@ error: string | null,
 /**
  * Its approval, when one was asked for.
  */
-approval: PartApproval | null, };
+approval: PartApproval | null, 
+/**
+ * What to show instead of its name, as the agent claims.
+ */
+title?: string, 
+/**
+ * The result is a first one, which a later one will replace.
+ */
+preliminary?: boolean, 
+/**
+ * The subagent whose call it is.
+ */
+subagent?: string, };

@@ -12,7 +12,7 @@ const EPOCH: u64 = 7;
 
 fn item(id: u32, text: &str) -> Item {
     let mut message = Message::new(format!("m{id}"), u64::from(id));
-    message.parts = vec![Part::Text { text: text.to_owned() }];
+    message.parts = vec![Part::text(text)];
     message.into()
 }
 
@@ -151,7 +151,7 @@ impl Source {
             }
             Step::AddPart { at } => {
                 if let Some(id) = self.pick(*at) {
-                    let value = Part::Reasoning { text: "hm".to_owned() };
+                    let value = Part::reasoning("hm");
                     let part = self.parts(&id);
                     self.view.set_part(&id, part, value, &mut diffs).expect("it is the next part");
                 }
@@ -159,7 +159,7 @@ impl Source {
             Step::SetPart { at } => {
                 if let Some(id) = self.pick(*at) {
                     self.next += 1;
-                    let value = Part::Text { text: format!("set {}", self.next) };
+                    let value = Part::text(format!("set {}", self.next));
                     self.view.set_part(&id, 0, value, &mut diffs).expect("part 0 is there");
                 }
             }

@@ -64,6 +64,65 @@ async fn scripts_without_spaces_are_found_by_any_part() {
 }
 
 #[tokio::test]
+async fn text_and_query_are_found_in_whatever_form_they_are_written() {
+    use unicode_normalization::UnicodeNormalization;
+    let dir = folder();
+    let nfd = |text: &str| text.nfd().collect::<String>();
+    let log = [
+        say(1, &nfd("회의록_최종.pdf 를 봤어요")),
+        say(2, "회의록 은 어디에 있나요"),
+        say(3, &nfd("Café à Zürich, ガ")),
+        say(4, "Tiếng Việt"),
+    ];
+    let session = with(&dir, &log).await;
+    for (query, all) in [
+        ("회의록", &["m1", "m2"][..]),
+        ("의록", &["m1", "m2"]),
+        ("최종", &["m1"]),
+        ("café", &["m3"]),
+        ("ガ", &["m3"]),
+        ("tiếng việt", &["m4"]),
+        // A part of a word, which only the text itself has.
+        ("üric", &["m3"]),
+    ] {
+        for query in [query.to_owned(), nfd(query)] {
+            let mut found = ids(&session, &query);
+            found.sort();
+            assert_eq!(found, all, "{query}");
+        }
+    }
+    let hit = &find(&session, &nfd("회의록")).hits;
+    assert!(
+        hit.iter().all(|hit| hit.ranges.first().is_some_and(|range| range.end - range.start == 3))
+    );
+}
+
+#[tokio::test]
+async fn parts_of_identifiers_are_found_behind_whole_words() {
+    let dir = folder();
+    let log = [
+        say(1, "call getUserName(id) of HTTPServer"),
+        say(2, "the user has a name"),
+        say(3, "src/user_store.rs, not the Username"),
+        say(4, "a server"),
+    ];
+    let session = with(&dir, &log).await;
+    // What has it as a word, in the order of before, then what has it as a part.
+    let mut user = ids(&session, "user");
+    assert_eq!(user.pop().as_deref(), Some("m1"));
+    user.sort();
+    assert_eq!(user, ["m2", "m3"]);
+    assert_eq!(ids(&session, "server"), ["m4", "m1"]);
+    assert_eq!(ids(&session, "usernam").len(), 2, "across parts");
+    assert_eq!(ids(&session, "name call"), ["m1"], "one a part, the other a word");
+    assert_eq!(ids(&session, "store"), ["m3"]);
+    let page = find(&session, "user");
+    let hit = page.hits.last().expect("the part");
+    assert_eq!((hit.ranges[0].start, hit.ranges[0].end), (8, 12));
+    assert_eq!(page.total, 3);
+}
+
+#[tokio::test]
 async fn tools_and_thoughts_are_found_after_what_was_said() {
     let dir = folder();
     let call =
@@ -114,7 +173,7 @@ async fn what_an_older_version_stored_is_indexed_when_it_is_opened() {
     let file = dir.path().join("threadkeep.db");
     let old = rusqlite::Connection::open(&file).expect("it is a database");
     old.execute_batch(
-        "DROP TABLE search; DROP TABLE servers; DROP INDEX rows_standing; DROP INDEX rows_of_requests;
+        "DROP TABLE search; DROP TABLE search_parts; DROP TABLE servers; DROP INDEX rows_standing; DROP INDEX rows_of_requests;
          ALTER TABLE rows DROP COLUMN standing; ALTER TABLE sessions DROP COLUMN parent;
          UPDATE sessions SET id = substr(id, instr(id, '/') + 1);
          DELETE FROM refinery_schema_history WHERE version >= 2;
@@ -125,6 +184,24 @@ async fn what_an_older_version_stored_is_indexed_when_it_is_opened() {
     let session = open(dir.path()).await;
     assert_eq!(ids(&session, "検索"), ["m1"]);
     assert_eq!(ids(&session, "before"), ["m1"]);
+}
+
+#[tokio::test]
+async fn what_was_indexed_by_words_alone_is_indexed_anew() {
+    let dir = folder();
+    let session = with(&dir, &[say(1, "getUserName")]).await;
+    crash(session);
+    let file = dir.path().join("threadkeep.db");
+    let old = rusqlite::Connection::open(&file).expect("it is a database");
+    old.execute_batch(
+        "DROP TABLE search_parts; DELETE FROM refinery_schema_history WHERE version >= 7;
+         PRAGMA user_version = 6;",
+    )
+    .expect("it can be taken back");
+    drop(old);
+    let session = open(dir.path()).await;
+    let page = find(&session, "name");
+    assert_eq!(page.hits.first().map(|hit| hit.message_id.as_str()), Some("m1"));
 }
 
 #[tokio::test]

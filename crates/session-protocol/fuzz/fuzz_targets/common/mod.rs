@@ -148,7 +148,7 @@ fn follow(replica: &mut BTreeMap<String, Message>, changes: &ChangeSet, fold: &S
             MessageChange::AppendText { part, text, .. } => {
                 let copy = replica.get_mut(id).expect("inserted before");
                 match &mut copy.parts[*part] {
-                    Part::Text { text: so_far } | Part::Reasoning { text: so_far } => so_far.push_str(text),
+                    Part::Text { text: so_far, .. } | Part::Reasoning { text: so_far, .. } => so_far.push_str(text),
                     Part::ToolCall(call) => call.arguments.push_str(text),
                     Part::StructuredOutput { raw, .. } => raw.push_str(text),
                     _ => panic!("text for a part that has none"),

@@ -1,0 +1,190 @@
+//! What an agent says once more.
+//!
+//! Who loses the connection to an agent and asks again, or reads a log from its beginning, appends what stands in the
+//! message already. The rows have new places, so nothing but the words tells. A repetition begins with a chunk that
+//! names something by an id of its own (a run, a message) in the very same words as before, and goes on as it did then.
+//! Its chunks are held back until it is clear: what differs was no repetition, and is folded then; what has come to an
+//! end that was heard before, or to the end of all that was heard, is left out.
+//!
+//! A chunk costs its own bytes and eight more (L12).
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::message::RowContext;
+use crate::authority::chunk_kind;
+use crate::row::Role;
+
+/// The chunk by which a bare stream tells a message that the run it is from is said again.
+pub(super) const AGAIN: &str = r#"{"type":"AGAIN"}"#;
+
+/// A row that is kept for later.
+pub(super) struct HeldRow {
+    pos: u64,
+    seq: i64,
+    actor: Option<String>,
+    role: Option<Role>,
+    created_at: Option<String>,
+}
+
+impl HeldRow {
+    pub(super) fn context(&self) -> RowContext<'_> {
+        RowContext {
+            pos: self.pos,
+            seq: self.seq,
+            actor: self.actor.as_deref(),
+            role: self.role,
+            created_at: self.created_at.as_deref(),
+            begins_run: false,
+        }
+    }
+}
+
+/// A chunk that may be a repetition.
+pub(super) struct Held {
+    pub(super) row: HeldRow,
+    pub(super) chunk: String,
+}
+
+/// What a chunk means for what was held back.
+pub(super) struct Heard {
+    /// No repetition after all: to be folded first.
+    pub(super) again: Vec<Held>,
+    /// The chunk itself is to be folded.
+    pub(super) now: bool,
+}
+
+/// A repetition that goes on.
+struct Replay {
+    /// The place of what comes next, if it is one.
+    at: usize,
+    /// What was heard when it began.
+    end: usize,
+    held: Vec<Held>,
+}
+
+/// What was heard in a message.
+#[derive(Default)]
+pub(super) struct Replays {
+    /// Fingerprints of the chunks, in order.
+    heard: Vec<u64>,
+    /// Places of the chunks that a repetition can begin with.
+    anchors: HashMap<u64, usize>,
+    replay: Option<Replay>,
+}
+
+impl Replays {
+    /// Hears a chunk, and says what is to be folded.
+    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str) -> Heard {
+        let print = fingerprint(chunk);
+        let mut again = Vec::new();
+        if chunk == AGAIN {
+            again = self.stop();
+            let end = self.heard.len();
+            let replay = Replay { at: 0, end, held: Vec::new() };
+            self.replay = (end > 0).then_some(replay);
+            return Heard { again, now: false };
+        }
+        if row.begins_run {
+            // A new run repeats nothing that was said before it.
+            again = self.stop();
+            self.heard.clear();
+            self.anchors.clear();
+        } else if let Some(replay) = &mut self.replay {
+            if self.heard.get(replay.at) == Some(&print) {
+                replay.go_on(row, chunk);
+                if replay.at >= replay.end {
+                    self.replay = None;
+                }
+                return Heard { again, now: false };
+            }
+            if let Some(from) = self.anchors.get(&print).filter(|from| **from < replay.at) {
+                // Cut off and begun once more.
+                replay.held.clear();
+                replay.at = *from;
+                replay.go_on(row, chunk);
+                return Heard { again, now: false };
+            }
+            again = self.stop();
+        }
+        if let Some(from) = self.anchors.get(&print).copied() {
+            let end = self.heard.len();
+            let mut replay = Replay { at: from, end, held: Vec::new() };
+            replay.go_on(row, chunk);
+            self.replay = (replay.at < end).then_some(replay);
+            return Heard { again, now: false };
+        }
+        if can_begin(chunk) {
+            self.anchors.entry(print).or_insert(self.heard.len());
+        }
+        self.heard.push(print);
+        Heard { again, now: true }
+    }
+
+    /// It was no repetition: what is held back was said now.
+    fn stop(&mut self) -> Vec<Held> {
+        let held = self.replay.take().map(|replay| replay.held).unwrap_or_default();
+        self.heard.extend(held.iter().map(|held| fingerprint(&held.chunk)));
+        held
+    }
+}
+
+impl Replay {
+    fn go_on(&mut self, row: &RowContext<'_>, chunk: &str) {
+        self.at += 1;
+        if ends(chunk) {
+            // What has come to its end was surely said before.
+            self.held.clear();
+            return;
+        }
+        let row = HeldRow {
+            pos: row.pos,
+            seq: row.seq,
+            actor: row.actor.map(str::to_owned),
+            role: row.role,
+            created_at: row.created_at.map(str::to_owned),
+        };
+        self.held.push(Held { row, chunk: chunk.to_owned() });
+    }
+}
+
+fn fingerprint(chunk: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    chunk.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a chunk names a run or a message, so that it is said once.
+fn can_begin(chunk: &str) -> bool {
+    // Nearly all chunks are told apart without reading them (L12).
+    if !chunk.contains("START") && !chunk.contains("\"start\"") {
+        return false;
+    }
+    let id = match chunk_kind(chunk).as_deref() {
+        Some("RUN_STARTED") => "\"runId\"",
+        Some("start" | "TEXT_MESSAGE_START" | "REASONING_MESSAGE_START") => "\"messageId\"",
+        _ => return false,
+    };
+    chunk.contains(id)
+}
+
+/// Whether a chunk ends what one of its kind began.
+fn ends(chunk: &str) -> bool {
+    matches!(
+        chunk_kind(chunk).as_deref(),
+        Some(
+            "TEXT_MESSAGE_END"
+                | "REASONING_MESSAGE_END"
+                | "TOOL_CALL_END"
+                | "TOOL_CALL_RESULT"
+                | "RUN_FINISHED"
+                | "RUN_ERROR"
+                | "text-end"
+                | "reasoning-end"
+                | "tool-input-available"
+                | "tool-output-available"
+                | "finish-step"
+                | "finish"
+        )
+    )
+}
