@@ -21,8 +21,11 @@ pub(crate) async fn respond_approval(
     message_id: String,
     approval_id: String,
     approved: bool,
+    payload: Option<serde_json::Value>,
 ) -> Answer<String> {
-    Ok(host.engine.respond_approval(&session_id, &message_id, &approval_id, approved).await?)
+    let answered =
+        host.engine.respond_approval(&session_id, &message_id, &approval_id, approved, payload);
+    Ok(answered.await?)
 }
 
 /// Has a message of a person answered again.

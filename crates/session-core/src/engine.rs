@@ -450,7 +450,8 @@ impl Engine {
         self.enqueue(id, message_id.to_string(), intent).await
     }
 
-    /// Answers the approval that a message asks for. On the disk when this returns.
+    /// Answers the approval or the question that a message asks, with what is said besides yes or no.
+    /// On the disk when this returns.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
@@ -460,11 +461,13 @@ impl Engine {
         message_id: &str,
         approval_id: &str,
         approved: bool,
+        payload: Option<serde_json::Value>,
     ) -> Result<String, EngineError> {
         let intent = Intent::RespondApproval {
             approval_id: approval_id.to_owned(),
             message_id: Some(message_id.to_owned()),
             approved,
+            payload,
         };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }

@@ -45,6 +45,9 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
+        /// What is said besides, in words or fields, where more than yes or no was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload: Option<Value>,
     },
     /// Give the result of a tool that runs at the client.
     ToolResult {
@@ -92,7 +95,7 @@ impl fmt::Debug for Intent {
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
                 .finish(),
-            Self::RespondApproval { approval_id, message_id, approved } => f
+            Self::RespondApproval { approval_id, message_id, approved, .. } => f
                 .debug_struct("RespondApproval")
                 .field("approval_id", approval_id)
                 .field("message_id", message_id)

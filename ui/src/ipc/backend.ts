@@ -4,6 +4,7 @@ import type {
   Direction,
   DiskUse,
   FeedBatch,
+  JsonValue,
   ListQuery,
   ModelCheck,
   SearchPage,
@@ -76,7 +77,8 @@ export interface Backend {
 
   /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
   sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
-  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean): Promise<void>;
+  /** Answers an approval or a question; `payload` is what is said besides yes or no. */
+  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void>;
   /** Has a message of a person answered again. */
   regenerate(sessionId: string, messageId: string): Promise<void>;
   stopRun(sessionId: string): Promise<void>;

@@ -21,6 +21,7 @@ export type { FeedChange } from './bindings/FeedChange';
 export type { HeadChange } from './bindings/HeadChange';
 export type { Item } from './bindings/Item';
 export type { ItemMeta } from './bindings/ItemMeta';
+export type { JsonValue } from './bindings/serde_json/JsonValue';
 export type { ListQuery } from './bindings/ListQuery';
 export type { ModelCheck } from './bindings/ModelCheck';
 export type { Notice } from './bindings/Notice';

@@ -7,6 +7,7 @@ import type {
   Direction,
   DiskUse,
   FeedBatch,
+  JsonValue,
   ListQuery,
   ModelCheck,
   SearchPage,
@@ -100,8 +101,8 @@ export class TauriBackend implements Backend {
     return call('send_message', { sessionId, messageId, text });
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
-    return call('respond_approval', { sessionId, messageId, approvalId, approved });
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
+    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload });
   }
 
   regenerate(sessionId: string, messageId: string): Promise<void> {

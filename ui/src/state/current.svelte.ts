@@ -1,5 +1,5 @@
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type { SessionMeta, SessionSummary } from '../ipc/contract';
+import type { JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Decisions } from './decisions.svelte';
@@ -151,7 +151,7 @@ export class CurrentSession {
 
   // Doing things
 
-  async respond(approval: ApprovalRef, approved: boolean): Promise<void> {
+  async respond(approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
     const sessionId = this.id;
     if (sessionId === null) return;
     // A refused answer makes room for a new one.
@@ -161,7 +161,7 @@ export class CurrentSession {
     if (this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
     try {
       if (before?.entryId !== null && before?.entryId !== undefined) await this.#backend.discardEntry(before.entryId);
-      await this.#backend.respondApproval(sessionId, approval, approved);
+      await this.#backend.respondApproval(sessionId, approval, approved, payload);
     } catch (cause) {
       this.decisions.give(approval, approved, BackendError.from(cause).message);
     }

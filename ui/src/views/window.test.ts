@@ -3,6 +3,7 @@ import { flushSync } from 'svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { ScriptedBackend } from '../ipc/scripted/backend';
+import type { Part } from '../ipc/contract';
 import { call, item, text } from '../ipc/scripted/content';
 import { all, button, click, closeWindow, one, open, opened, press, type } from './testing';
 
@@ -239,6 +240,38 @@ describe('a message that is not delivered', () => {
       expect(document.querySelector('.changing')).toBeNull();
       expect(all('message').some((row) => row.textContent.includes('Shorter'))).toBe(true);
     });
+  });
+});
+
+describe('a question with a form', () => {
+  it('is answered by its fields, in the types that were asked for, or declined', async () => {
+    const responseSchema = { type: 'object', required: ['name'], properties: { name: { type: 'string' }, age: { type: 'integer' } } };
+    const question: Part = {
+      type: 'question',
+      reason: 'input_required',
+      message: 'Who are you?',
+      responseSchema,
+      expiresAt: null,
+      approval: { id: 'q', approved: null, respondedBy: null },
+    };
+    const { app, backend } = await opened([item('assistant', [question], 1, { isComplete: true })]);
+    const answered = vi.spyOn(backend, 'respondApproval').mockResolvedValue();
+    const [name, age] = Array.from(one('question-form').querySelectorAll('input'));
+    const fill = (field: HTMLInputElement | undefined, value: string): void => {
+      if (field === undefined) throw new Error('it is asked');
+      field.value = value;
+      field.dispatchEvent(new Event('input', { bubbles: true }));
+      flushSync();
+    };
+    click(one('confirm'));
+    flushSync();
+    expect(one('question-form').textContent).toContain('name is missing.');
+    expect(answered).not.toHaveBeenCalled();
+    fill(name, 'Ada');
+    fill(age, '36');
+    click(one('confirm'));
+    const messageId = app.current.transcript?.rows[0]?.id;
+    expect(answered).toHaveBeenCalledWith(app.current.id, { messageId, approvalId: 'q' }, true, { name: 'Ada', age: 36 });
   });
 });
 

@@ -160,7 +160,7 @@ impl Entry {
 
     fn summary(&self) -> OutboxItem {
         let (approval_id, message_id, approved) = match &self.intent {
-            Intent::RespondApproval { approval_id, message_id, approved } => {
+            Intent::RespondApproval { approval_id, message_id, approved, .. } => {
                 (Some(approval_id.clone()), message_id.clone(), Some(*approved))
             }
             Intent::Regenerate { message_id } => (None, Some(message_id.clone()), None),

@@ -96,8 +96,12 @@ impl Sender {
                 let request = self.request(Method::POST, &["messages"]).header(IF_MATCH, "*");
                 vec![request.json(&body)]
             }
-            Intent::RespondApproval { approval_id, message_id, approved } => {
-                let body = json!({ "approved": approved, "messageId": message_id, "txid": txid });
+            Intent::RespondApproval { approval_id, message_id, approved, payload } => {
+                let mut body =
+                    json!({ "approved": approved, "messageId": message_id, "txid": txid });
+                if let Some(payload) = payload {
+                    body["payload"] = payload.clone();
+                }
                 vec![self.request(Method::POST, &["approvals", approval_id]).json(&body)]
             }
             Intent::ToolResult { tool_call_id, output, error } => {

@@ -233,7 +233,7 @@ impl Session {
 
     /// The first answer to an approval wins; whoever answered otherwise, and later, is told.
     fn tell_the_late(&self, entry_id: &str) {
-        let Some(Intent::RespondApproval { approval_id, message_id, approved }) =
+        let Some(Intent::RespondApproval { approval_id, message_id, approved, .. }) =
             self.outbox.get(entry_id).map(|entry| &entry.intent)
         else {
             return;

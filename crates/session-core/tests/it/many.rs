@@ -131,7 +131,13 @@ async fn approvals_of_sessions_that_nobody_follows_are_shown() {
     let approvals = engine.approvals();
     let first = approvals.borrow()[0].clone();
     engine
-        .respond_approval(&first.session_id, &first.approval.message_id, &first.approval.id, true)
+        .respond_approval(
+            &first.session_id,
+            &first.approval.message_id,
+            &first.approval.id,
+            true,
+            None,
+        )
         .await
         .expect("it is saved");
     eventually("it is answered", async || (approvals.borrow().len() == 4).then_some(())).await;

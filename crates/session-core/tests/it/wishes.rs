@@ -31,7 +31,7 @@ fn only(
 }
 
 /// The chunks of a type in the log.
-async fn chunks(server: &RunningServer, session: &str, kind: &str) -> Vec<Value> {
+async fn chunks_of(server: &RunningServer, session: &str, kind: &str) -> Vec<Value> {
     let chunks = log(server, session).await;
     let chunks = chunks.iter().filter_map(|item| item["value"]["chunk"].as_str());
     let chunks = chunks.map(|chunk| serde_json::from_str(chunk).expect("a chunk is JSON"));
@@ -39,7 +39,7 @@ async fn chunks(server: &RunningServer, session: &str, kind: &str) -> Vec<Value>
 }
 
 async fn count(server: &RunningServer, session: &str, kind: &str) -> usize {
-    chunks(server, session, kind).await.len()
+    chunks_of(server, session, kind).await.len()
 }
 
 async fn status_of(server: &RunningServer, session: &str) -> StatusCode {
@@ -84,7 +84,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
         window.until("an approval", asks).await;
         let approval = window.meta().pending_approvals[0].clone();
         engine
-            .respond_approval(&session, &approval.message_id, &approval.id, approved)
+            .respond_approval(&session, &approval.message_id, &approval.id, approved, None)
             .await
             .expect("it is saved");
         let goes_on = |w: &Window| w.is_settled() && w.texts().concat().contains(word);
@@ -125,7 +125,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     let output = json!({"city": "Turin"});
     engine.send_tool_result(&session, "call", output, None).await.expect("it is saved");
     window.until("the server has it", |w| w.meta().queued == 0).await;
-    let results = chunks(&server, &session, "TOOL_CALL_RESULT").await;
+    let results = chunks_of(&server, &session, "TOOL_CALL_RESULT").await;
     assert_eq!(results.iter().filter(|result| result["toolCallId"] == "call").count(), 1);
 
     let copy = engine.fork_session(Uuid::new_v4(), &session, None).await.expect("it is saved");
@@ -184,7 +184,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
         },
     );
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
         .await
         .expect("it is saved");
     let entry = until_refused(&mut window).await;
@@ -193,7 +193,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
     assert_eq!(error.code(), "not-possible");
     engine.discard_entry(&entry).await.expect("it waits");
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, false)
+        .respond_approval(&session, &approval.message_id, &approval.id, false, None)
         .await
         .expect("it is saved");
     window
@@ -424,4 +424,30 @@ async fn a_copy_that_cannot_be_made_is_refused_and_nothing_goes_before_it() {
     engine.nudge();
     window.until("the message waits", |w| w.meta().outbox.len() == 2).await;
     assert_eq!(status_of(&server, &copy).await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_besides_yes_arrives_with_the_answer() {
+    let home = Home::new();
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    let chunks = format!("v1/sessions/{}/chunks", there(&session));
+    let chunks = server.base_url().join(&chunks).expect("a URL");
+    window.until("it is on the server", |w| w.is_settled()).await;
+    let asks = json!({"type": "RUN_FINISHED", "runId": "r", "threadId": "t", "outcome": {
+        "type": "interrupt",
+        "interrupts": [{"id": "q", "reason": "input_required", "message": "Who are you?"}],
+    }});
+    let asks = json!({
+        "messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": asks,
+    });
+    let sent = Client::new().post(chunks).json(&asks).send().await.expect("the server answers");
+    assert!(sent.status().is_success(), "{sent:?}");
+    window.until("the question", |w| !w.meta().pending_approvals.is_empty()).await;
+    let payload = json!({"name": "Ada", "age": 36});
+    let answered = engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()));
+    answered.await.expect("it is saved");
+    window.until("it is answered", |w| w.is_settled() && w.approvals.is_empty()).await;
+    let answers = chunks_of(&server, &session, "approval-response").await;
+    assert_eq!(answers[0]["payload"], payload);
 }
