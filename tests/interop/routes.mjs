@@ -272,5 +272,5 @@ assert.equal(alone.rows('chunks').length, 1, 'the message is known')
 await made.delete()
 await expect(404, 'GET', `/v1/sessions/${own}`)
 
-process.stdout.write(JSON.stringify({ id, rows }))
-process.exit(0)
+// A pipe takes a part at a time: the process ends when all of it is written.
+process.stdout.write(JSON.stringify({ id, rows }), () => process.exit(0))

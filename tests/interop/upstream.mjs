@@ -57,9 +57,10 @@ async function read(url) {
   await db.preload()
   const rows = (collection) => Array.from(collection.values())
   const { chunks, presence, agents } = db.collections
-  process.stdout.write(JSON.stringify({ chunks: rows(chunks), presence: rows(presence), agents: rows(agents) }))
+  const read = JSON.stringify({ chunks: rows(chunks), presence: rows(presence), agents: rows(agents) })
   await db.close?.()
-  process.exit(0)
+  // A pipe takes a part at a time: the process ends when all of it is written.
+  process.stdout.write(read, () => process.exit(0))
 }
 
 await { serve, write, read }[command](...args)
