@@ -285,7 +285,9 @@ impl Ledger {
         ) && role == entry.role
         {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
-            entry.goes_on(&kind, Lifecycle::Open);
+            if !entry.stays_failed(&kind, Lifecycle::Open) {
+                entry.goes_on(&kind, Lifecycle::Open);
+            }
             return;
         }
         let Some(chunk) = chunk_value(&row.chunk) else { return };
@@ -298,15 +300,14 @@ impl Ledger {
                 entry.last_thread = text(&chunk, "threadId");
             }
             let inside = entry.nests(&kind, text(&chunk, "runId"));
-            // The AI SDK's error is a note; its message ends by `finish`.
-            let note = kind == "error" && chunk.get("errorText").is_some();
             // Of the events that an application makes up, few ask or say something.
             let name = chunk.get("name").and_then(Value::as_str).unwrap_or_default();
             let asks = matches!(name, "approval-requested" | "tool-input-available");
             let says = name.starts_with("structured-output.") || name == "ui-resource";
             let made_up = kind == "CUSTOM" && !asks && !says;
             let after = match lifecycle_after(&kind) {
-                _ if note || made_up => None,
+                _ if made_up => None,
+                Some(after) if entry.stays_failed(&kind, after) => None,
                 Some(_) if inside => Some(Lifecycle::Open),
                 after => after,
             };
