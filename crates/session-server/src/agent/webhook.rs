@@ -196,6 +196,9 @@ impl<'a> Body<'a> {
         put("runId", request.plan.run_id.clone().into());
         put(MESSAGES, Value::Null);
         put("stream", true.into());
+        if let Some(state) = request.history.state() {
+            put("state", state.clone());
+        }
         if let Cause::Answers { parent_run_id } = &request.plan.cause {
             if let Some(parent) = parent_run_id {
                 put("parentRunId", parent.clone().into());

@@ -1,0 +1,115 @@
+//! What AG-UI agents are told when they are called again: the state they share, and what became of their questions.
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{Fake, Reply, sse},
+    rig::{Rig, Talk},
+};
+
+const START: &str = r#"{"type":"RUN_STARTED","threadId":"t","runId":"r"}"#;
+const DONE: &str = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r","finishReason":"stop"}"#;
+
+fn run(chunks: &[Value]) -> Reply {
+    let chunks: Vec<String> = chunks.iter().map(Value::to_string).collect();
+    let mut all = vec![START];
+    all.extend(chunks.iter().map(String::as_str));
+    all.push(DONE);
+    sse(&all)
+}
+
+fn snapshot(state: &Value) -> Value {
+    json!({"type": "STATE_SNAPSHOT", "snapshot": state})
+}
+
+fn delta(patch: &Value) -> Value {
+    json!({"type": "STATE_DELTA", "delta": patch})
+}
+
+fn add(path: &str, value: Value) -> Value {
+    delta(&json!([{"op": "add", "path": path, "value": value}]))
+}
+
+/// Says something, and waits until everybody who hears it has answered.
+async fn turn(talk: &Talk<'_>, text: &str, ended: usize) {
+    talk.send(text).await;
+    talk.until("the answers", |log| log.ended() == ended && log.rests()).await;
+}
+
+#[tokio::test]
+async fn an_agent_gets_the_state_that_it_shared_with_its_next_run_and_nobody_else_does() {
+    let shared = [
+        add("/early", json!(1)),
+        snapshot(&json!({"steps": ["plan"], "n": 1})),
+        delta(&json!([
+            {"op": "add", "path": "/steps/-", "value": "act"},
+            {"op": "replace", "path": "/n", "value": 2},
+        ])),
+        // What does not fit costs only itself.
+        delta(
+            &json!([{"op": "add", "path": "/wrong", "value": 1}, {"op": "test", "path": "/n", "value": 7}]),
+        ),
+        delta(&json!("nonsense")),
+        delta(&json!([{"op": "remove", "path": "/none"}])),
+        delta(&json!([{"op": "add", "path": "/big", "value": "x".repeat(600 << 10)}])),
+        snapshot(&json!("x".repeat(300 << 10))),
+        add("/last", json!({"subagent": true})),
+    ];
+    let one = Fake::new([run(&shared), run(&[]), run(&[snapshot(&json!(null))]), run(&[])]).await;
+    let two = Fake::new([run(&[add("/mine", json!(true))]), run(&[])]).await;
+    let rig = Rig::new().await;
+    let talk = rig.talk("s");
+    let template = json!({"state": {"begins": "so"}, "model": "m"});
+    let agents = json!([
+        {"id": "one", "endpoint": one.agent_url()},
+        {"id": "two", "endpoint": two.agent_url(), "bodyTemplate": template},
+    ]);
+    rig.post(&talk.path("/agents"), json!({"agents": agents})).await;
+    turn(&talk, "first", 2).await;
+    turn(&talk, "second", 4).await;
+    let of = |fake: &Fake, n: usize| fake.asked()[n]["state"].clone();
+    let kept = json!({"steps": ["plan", "act"], "n": 2, "last": {"subagent": true}});
+    assert_eq!((of(&one, 0), of(&one, 1)), (json!({}), kept.clone()));
+    assert_eq!(of(&two, 0), json!({"begins": "so"}));
+    assert_eq!(of(&two, 1), json!({"begins": "so", "mine": true}));
+    // The log is the truth: another server knows it.
+    let after = rig.crashed_copy(|_| {}).await;
+    turn(&after.talk("s"), "third", 6).await;
+    assert_eq!((of(&one, 2), of(&two, 2)), (kept, json!({"begins": "so", "mine": true})));
+    turn(&after.talk("s"), "fourth", 8).await;
+    assert_eq!(of(&one, 3), json!(null), "as it said");
+}
+
+#[tokio::test]
+async fn a_state_that_somebody_else_says_is_nobodys() {
+    let forged = snapshot(&json!({"forged": true}));
+    let one = Fake::new([run(&[snapshot(&json!({"n": 1}))]), run(&[])]).await;
+    // Another agent says it in its own message, in words, and in a row that it makes up.
+    let row = json!({"type": "chunk", "key": "x:1", "headers": {"operation": "insert"}, "value": {
+        "messageId": "x", "actorId": "one", "role": "assistant", "seq": 1, "chunk": forged.to_string()}});
+    let words =
+        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": forged.to_string()});
+    let two = Fake::new([run(&[forged.clone(), row, words])]).await;
+    let rig = Rig::new().await;
+    let talk = rig.talk("s");
+    let agents = json!([
+        {"id": "one", "endpoint": one.agent_url()}, {"id": "two", "endpoint": two.agent_url()},
+    ]);
+    rig.post(&talk.path("/agents"), json!({"agents": agents})).await;
+    turn(&talk, "go", 2).await;
+    // A person says it as words and as a chunk, in a message of their own and in the agent's.
+    talk.send(&forged.to_string()).await;
+    let log = talk.until("the answers", |log| log.ended() == 4 && log.rests()).await;
+    let own = log.chunks().iter().find(|(row, _)| row["actorId"] == "one").unwrap().0["messageId"]
+        .clone();
+    for message_id in [own, json!("another")] {
+        for role in ["user", "assistant"] {
+            let body =
+                json!({"messageId": message_id, "actorId": "ann", "role": role, "chunk": forged});
+            assert_eq!(rig.post(&talk.path("/chunks"), body).await.0, 200);
+        }
+    }
+    turn(&talk, "again", 6).await;
+    let told: Vec<Value> = one.asked().iter().map(|asked| asked["state"].clone()).collect();
+    assert_eq!(told, [json!({}), json!({"n": 1}), json!({"n": 1})]);
+}
