@@ -201,8 +201,20 @@ impl RunSink {
 /// An answer that a resumed agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
-    Approval { id: String, tool_call_id: Option<String>, approved: bool },
-    ToolResult { tool_call_id: String, interrupt_id: Option<String> },
+    Approval {
+        id: String,
+        tool_call_id: Option<String>,
+        approved: bool,
+    },
+    ToolResult {
+        tool_call_id: String,
+        interrupt_id: Option<String>,
+    },
+    /// Nobody answered in time.
+    Withdrawn {
+        id: String,
+        tool_call_id: Option<String>,
+    },
 }
 
 /// A run about to start, with all that its task needs.

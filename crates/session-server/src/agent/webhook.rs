@@ -270,6 +270,13 @@ fn resumed(answer: &Answer, request: &RunRequest) -> Value {
             }
             answer
         }
+        Answer::Withdrawn { id, tool_call_id } => {
+            let mut answer = json!({"interruptId": id, "status": "cancelled"});
+            if let Some(call) = tool_call_id {
+                answer["toolCallId"] = call.clone().into();
+            }
+            answer
+        }
         Answer::ToolResult { tool_call_id, interrupt_id } => {
             let call = request
                 .history

@@ -125,6 +125,10 @@ impl Session {
     }
 
     fn answers(&self, message_id: &str) -> Vec<Answer> {
+        let withdrawn = self
+            .ledger
+            .withdrawn(message_id)
+            .map(|(id, call)| Answer::Withdrawn { id: id.clone(), tool_call_id: call.cloned() });
         let entry = self.ledger.message(message_id).into_iter();
         entry
             .flat_map(|entry| entry.owed.iter().chain(&entry.undelivered))
@@ -143,6 +147,7 @@ impl Session {
                     Some(Answer::ToolResult { tool_call_id: id.clone(), interrupt_id })
                 }
             })
+            .chain(withdrawn)
             .collect()
     }
 
