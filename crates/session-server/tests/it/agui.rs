@@ -26,7 +26,7 @@ fn delta(patch: &Value) -> Value {
     json!({"type": "STATE_DELTA", "delta": patch})
 }
 
-fn add(path: &str, value: Value) -> Value {
+fn add(path: &str, value: &Value) -> Value {
     delta(&json!([{"op": "add", "path": path, "value": value}]))
 }
 
@@ -39,7 +39,7 @@ async fn turn(talk: &Talk<'_>, text: &str, ended: usize) {
 #[tokio::test]
 async fn an_agent_gets_the_state_that_it_shared_with_its_next_run_and_nobody_else_does() {
     let shared = [
-        add("/early", json!(1)),
+        add("/early", &json!(1)),
         snapshot(&json!({"steps": ["plan"], "n": 1})),
         delta(&json!([
             {"op": "add", "path": "/steps/-", "value": "act"},
@@ -53,10 +53,10 @@ async fn an_agent_gets_the_state_that_it_shared_with_its_next_run_and_nobody_els
         delta(&json!([{"op": "remove", "path": "/none"}])),
         delta(&json!([{"op": "add", "path": "/big", "value": "x".repeat(600 << 10)}])),
         snapshot(&json!("x".repeat(300 << 10))),
-        add("/last", json!({"subagent": true})),
+        add("/last", &json!({"subagent": true})),
     ];
     let one = Fake::new([run(&shared), run(&[]), run(&[snapshot(&json!(null))]), run(&[])]).await;
-    let two = Fake::new([run(&[add("/mine", json!(true))]), run(&[])]).await;
+    let two = Fake::new([run(&[add("/mine", &json!(true))]), run(&[])]).await;
     let rig = Rig::new().await;
     let talk = rig.talk("s");
     let template = json!({"state": {"begins": "so"}, "model": "m"});
@@ -135,7 +135,7 @@ fn until(mut interrupt: Value, expires_at: jiff::Timestamp) -> Value {
 
 fn status(log: &Log) -> Option<String> {
     let agents = log.items.iter().filter(|item| item["type"] == "agent");
-    agents.filter_map(|row| Some(row["value"].get("status")?.as_str()?.to_owned())).last()
+    agents.filter_map(|row| Some(row["value"].get("status")?.as_str()?.to_owned())).next_back()
 }
 
 async fn decide(talk: &Talk<'_>, id: &str, mut body: Value) -> u16 {
