@@ -38,6 +38,7 @@ pub mod event;
 pub mod fold;
 pub mod intent;
 pub mod materialize;
+pub mod patch;
 pub mod problem;
 pub mod row;
 

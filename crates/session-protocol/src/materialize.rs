@@ -50,11 +50,7 @@ pub fn materialize(items: &[Value]) -> MaterializedSession {
         hidden_messages: fold.messages().filter(|m| m.hidden).map(|m| m.id.clone()).collect(),
         tool_calls: fold.tool_calls(),
         approvals: fold.approvals(),
-        pending_approvals: fold
-            .pending_approvals()
-            .into_iter()
-            .filter(|approval| !approval.is_expired(now))
-            .collect(),
+        pending_approvals: fold.pending_approvals(now),
         active_generations: fold.active_generations(now),
         presence: fold.presence(now),
         agents: fold.agents(),

@@ -4,6 +4,8 @@
 //! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory for
 //! that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
 
+mod state;
+
 use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
@@ -20,6 +22,7 @@ use session_protocol::{
     ToolCallPart, authority::chunk_value,
 };
 
+use self::state::SharedState;
 use crate::{
     budget::{Budget, Hold, Owner},
     config::Limits,
@@ -49,6 +52,7 @@ pub(crate) struct History {
     bytes: usize,
     hold: Option<Hold>,
     keepsakes: Keepsakes,
+    state: Option<Value>,
 }
 
 /// The type of the chunks in which a model agent keeps what its model gave: AG-UI's event for what only its writer reads.
@@ -70,8 +74,8 @@ pub(crate) enum Unread {
 /// What of a session is wanted.
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
-    /// What a run is given.
-    Run(Arc<RunPlan>),
+    /// What a run is given. Its agent begins with this state.
+    Run(Arc<RunPlan>, Arc<Value>),
     /// One message.
     Message(String),
 }
@@ -79,7 +83,7 @@ pub(crate) enum Wanted {
 impl Wanted {
     fn is_needed(&self, id: &str) -> bool {
         match self {
-            Self::Run(plan) => id == plan.message_id || self.cause() == Some(id),
+            Self::Run(plan, _) => id == plan.message_id || self.cause() == Some(id),
             Self::Message(wanted) => id == wanted,
         }
     }
@@ -87,7 +91,7 @@ impl Wanted {
     /// The message that the run answers: what others said after it is not for this run.
     fn cause(&self) -> Option<&str> {
         match self {
-            Self::Run(plan) => match &plan.cause {
+            Self::Run(plan, _) => match &plan.cause {
                 Cause::Message { id } | Cause::Reply { id } | Cause::Again { id } => Some(id),
                 Cause::Answers { .. } => None,
             },
@@ -144,13 +148,13 @@ async fn read(
         let mut pages = streams.pages(&name);
         while let Some(page) = pages.try_next().await? {
             loading = loading.taking(page).await?;
-            if loading.total <= limit {
+            if loading.bytes() <= limit {
                 continue;
             }
             if is_last || matches!(wanted, Wanted::Message(_)) {
                 loading.shed(limit);
             }
-            if loading.total > limit {
+            if loading.bytes() > limit {
                 return if is_last { Err(Unread::TooLong) } else { Ok(None) };
             }
         }
@@ -181,6 +185,8 @@ struct Loading {
     digest: RandomState,
     is_cut: bool,
     keepsakes: Keepsakes,
+    /// What the run's agent said of its state.
+    state: SharedState,
 }
 
 /// A loader that knows nothing, and who was asked for.
@@ -197,6 +203,7 @@ impl MessageLoader for Asked {
 impl Loading {
     fn new(session_id: &str, wanted: Wanted, late: HashSet<String>) -> Self {
         Self {
+            state: SharedState::of(&wanted),
             wanted,
             fold: SessionFold::new(session_id),
             sizes: HashMap::new(),
@@ -223,8 +230,14 @@ impl Loading {
         taken.await.map_err(|_| StreamError::Unavailable("the fold ended".to_owned()))
     }
 
+    /// Bytes in memory, about.
+    fn bytes(&self) -> usize {
+        self.total + self.state.bytes()
+    }
+
     fn page(&mut self, page: &[Bytes]) {
         for item in page {
+            self.state.take(item);
             if let Some((message_id, entity, value)) = keepsake(item) {
                 self.keepsakes.entry(message_id).or_default().insert(entity, value);
             }
@@ -278,7 +291,7 @@ impl Loading {
 
     /// Gives up messages: those that are not for this run, then the oldest, until the rest fits.
     fn shed(&mut self, limit: usize) {
-        let Wanted::Run(plan) = self.wanted.clone() else {
+        let Wanted::Run(plan, _) = self.wanted.clone() else {
             let needed = |message: &&Message| !self.wanted.is_needed(&message.id);
             let others: Vec<String> =
                 self.fold.messages().filter(needed).map(|message| message.id.clone()).collect();
@@ -298,7 +311,7 @@ impl Loading {
             give_up.extend(self.fold.messages().filter(since).map(|message| message.id.clone()));
         }
         give_up.iter().for_each(|id| self.give_up(id));
-        let mut left = self.total;
+        let mut left = self.bytes();
         let mut oldest = Vec::new();
         for message in self.fold.messages() {
             if left <= limit {
@@ -325,9 +338,9 @@ impl Loading {
         let messages: Vec<Message> =
             self.fold.into_messages().filter(|message| !message.hidden).collect();
         let kept: usize = self.keepsakes.values().map(kept_size).sum();
-        let bytes = messages.iter().map(size).sum::<usize>() + kept;
-        let keepsakes = self.keepsakes;
-        History { messages, is_cut: self.is_cut, bytes, hold: None, keepsakes }
+        let bytes = messages.iter().map(size).sum::<usize>() + kept + self.state.bytes();
+        let (keepsakes, state) = (self.keepsakes, self.state.into_value());
+        History { messages, is_cut: self.is_cut, bytes, hold: None, keepsakes, state }
     }
 }
 
@@ -426,6 +439,11 @@ impl History {
     /// What the model of a message's agent gave with this call, or with this message.
     pub(crate) fn keepsake(&self, message_id: &str, entity: &str) -> Option<&str> {
         self.keepsakes.get(message_id)?.get(entity).map(String::as_str)
+    }
+
+    /// The state that the run's agent shares, as it said last; `None` when it never said any.
+    pub(crate) fn state(&self) -> Option<&Value> {
+        self.state.as_ref()
     }
 
     /// The text of the newest message of a person.
@@ -573,7 +591,7 @@ mod tests {
     }
 
     fn answers(cause: Cause) -> Wanted {
-        Wanted::Run(Arc::new(RunPlan::new("a", cause, None)))
+        Wanted::Run(Arc::new(RunPlan::new("a", cause, None)), Arc::new(json!({})))
     }
 
     #[tokio::test]

@@ -32,11 +32,15 @@ pub(crate) fn failed(dialect: Dialect, run: &RunName, code: &str, message: &str)
                 json!({"type": "RUN_ERROR", "runId": run.run_id, "message": message, "code": code}),
             ]
         }
-        Dialect::AiSdk => vec![
-            json!({"type": "error", "errorText": message, "code": code}),
-            json!({"type": "finish", "finishReason": FinishReason::Error.word(dialect)}),
-        ],
+        Dialect::AiSdk => {
+            vec![json!({"type": "error", "errorText": message, "code": code}), behind_error()]
+        }
     }
+}
+
+/// The chunk behind an AI SDK error: older readers take the error for a note and wait for this.
+pub(crate) fn behind_error() -> Value {
+    json!({"type": "finish", "finishReason": FinishReason::Error.word(Dialect::AiSdk)})
 }
 
 /// The chunk that ends a run which a person stopped.

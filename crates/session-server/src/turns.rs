@@ -201,8 +201,20 @@ impl RunSink {
 /// An answer that a resumed agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
-    Approval { id: String, tool_call_id: Option<String>, approved: bool },
-    ToolResult { tool_call_id: String, interrupt_id: Option<String> },
+    Approval {
+        id: String,
+        tool_call_id: Option<String>,
+        approved: bool,
+    },
+    ToolResult {
+        tool_call_id: String,
+        interrupt_id: Option<String>,
+    },
+    /// Nobody answered in time.
+    Withdrawn {
+        id: String,
+        tool_call_id: Option<String>,
+    },
 }
 
 /// A run about to start, with all that its task needs.
@@ -262,7 +274,9 @@ pub(crate) fn spawn(
 async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
     let Start { plan, spec, answers, called, recalls, .. } = start;
     let Shared { streams, budget, limits, .. } = shared;
-    let wanted = Wanted::Run(Arc::new(plan.clone()));
+    let first = spec.as_ref().and_then(|spec| spec.body_template.as_ref()?.get("state"));
+    let first = first.cloned().unwrap_or_else(|| Value::Object(Map::new()));
+    let wanted = Wanted::Run(Arc::new(plan.clone()), Arc::new(first));
     let history = match history::load(&**streams, budget, limits, &session_id, &wanted).await {
         Ok(history) => history,
         Err(Unread::TooLong) => {

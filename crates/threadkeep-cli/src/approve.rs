@@ -50,13 +50,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let remote = Remote::new(args.server, &args.session)?;
     remote.check().await?;
     let session = read(&remote).await?;
-    let approval =
-        match &args.approval_id {
-            Some(id) => find(&session, id)?,
-            None => session.pending_approvals().into_iter().next().ok_or_else(|| {
-                anyhow!("nothing waits for an approval in session {}", args.session)
-            })?,
-        };
+    let approval = match &args.approval_id {
+        Some(id) => find(&session, id)?,
+        None => {
+            session.pending_approvals(jiff::Timestamp::now()).into_iter().next().ok_or_else(
+                || anyhow!("nothing waits for an approval in session {}", args.session),
+            )?
+        }
+    };
     let body = json!({
         "approved": !args.deny, "messageId": approval.message_id, "txid": Uuid::new_v4(),
     });
@@ -67,10 +68,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
-    let pending = session.pending_approvals().into_iter().rfind(|approval| approval.id == id);
+    let pending = session
+        .pending_approvals(jiff::Timestamp::now())
+        .into_iter()
+        .rfind(|approval| approval.id == id);
     let Some(approval) = pending.or_else(|| session.approval(id, None)) else {
-        let waiting: Vec<String> =
-            session.pending_approvals().into_iter().map(|approval| clean(&approval.id)).collect();
+        let waiting: Vec<String> = session
+            .pending_approvals(jiff::Timestamp::now())
+            .into_iter()
+            .map(|approval| clean(&approval.id))
+            .collect();
         match waiting.as_slice() {
             [] => bail!("there is no approval {id}, and nothing waits"),
             ids => bail!("there is no approval {id}; waiting: {}", ids.join(", ")),

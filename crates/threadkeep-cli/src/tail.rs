@@ -152,7 +152,7 @@ impl Transcript {
 
     /// Whether the answer is complete, or waits for a person.
     fn is_answered(&self) -> bool {
-        if !self.fold.pending_approvals().is_empty() {
+        if !self.fold.pending_approvals(jiff::Timestamp::now()).is_empty() {
             return true;
         }
         let mut answers = self.wanted().filter(|message| message.role == Role::Assistant);
@@ -200,7 +200,7 @@ impl Transcript {
                 break;
             }
         }
-        for approval in self.fold.pending_approvals() {
+        for approval in self.fold.pending_approvals(jiff::Timestamp::now()) {
             if self.announced.insert(approval.id.clone()) {
                 if self.json {
                     line(out, "approval", &serde_json::to_value(&approval)?)?;

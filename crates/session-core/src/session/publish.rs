@@ -124,6 +124,7 @@ impl Session {
         let meta = self.meta();
         let fades = !meta.active_generations.is_empty()
             || !meta.presence.is_empty()
+            || meta.pending_approvals.iter().any(|approval| approval.expires_at.is_some())
             || !self.viewers.is_empty();
         self.published.tick = fades.then(|| now + TICK);
         self.report(&meta);
@@ -202,7 +203,7 @@ impl Session {
             connection: self.line.connection().clone(),
             agents: self.fold.agents(),
             presence: self.fold.presence(now),
-            pending_approvals: self.fold.pending_approvals(),
+            pending_approvals: self.fold.pending_approvals(now),
             active_generations: self.fold.active_generations(now),
             stats: self.stats(now),
             skipped: self.fold.skipped(),

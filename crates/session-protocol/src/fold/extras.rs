@@ -1,11 +1,11 @@
 //! Subagents, cards and questions of one message.
 
-use json_patch::{Patch, PatchOperation};
 use serde_json::Value;
 
 use super::calls::question_key;
 use super::message::{Call, IndexEvent, Request};
 use super::step::Step;
+use crate::patch::Patched;
 use crate::row::{ActivityPart, Part, PartApproval, QuestionPart, SubagentPart, SubagentState};
 
 /// Bytes that a card which is patched may have: each patch costs as much, and `copy` makes much out of little.
@@ -85,7 +85,10 @@ impl Step<'_> {
     pub(crate) fn activity_changed(&mut self, id: &str, kind: Option<&str>, patch: Value) {
         let Some(at) = self.fold.scratch.activities.get(id).copied() else { return };
         let Some(Part::Activity(card)) = self.fold.message.parts.get_mut(at) else { return };
-        if !patched(&mut card.content, patch) {
+        let mut content = Patched::new(std::mem::take(&mut card.content));
+        let fits = content.apply(patch, CARD_BYTES);
+        card.content = content.into_value();
+        if !fits {
             self.fold.scratch.bad += 1;
             return;
         }
@@ -137,15 +140,4 @@ impl Step<'_> {
 /// The approval of a question that nobody has answered.
 pub(crate) fn unanswered(id: &str) -> PartApproval {
     PartApproval { id: id.to_owned(), approved: None, responded_by: None, reason: None }
-}
-
-/// Changes a value by a JSON Patch, all of it or nothing; false when it does not fit.
-fn patched(value: &mut Value, patch: Value) -> bool {
-    let mut size = value.to_string().len().saturating_add(patch.to_string().len());
-    let Ok(Patch(operations)) = serde_json::from_value::<Patch>(patch) else { return false };
-    // Each copy may double what is there.
-    for _ in operations.iter().filter(|one| matches!(one, PatchOperation::Copy(_))) {
-        size = size.saturating_mul(2);
-    }
-    size <= CARD_BYTES && json_patch::patch(value, &operations).is_ok()
 }

@@ -161,9 +161,11 @@ impl SessionFold {
         self.approvals.values().cloned().collect()
     }
 
-    /// Approvals nobody has answered, oldest first.
-    pub fn pending_approvals(&self) -> Vec<Approval> {
-        let pending = |approval: &&Approval| approval.status == ApprovalStatus::Pending;
+    /// Approvals nobody has answered and that are not withdrawn at `now`, oldest first.
+    pub fn pending_approvals(&self, now: Timestamp) -> Vec<Approval> {
+        let pending = |approval: &&Approval| {
+            approval.status == ApprovalStatus::Pending && !approval.is_expired(now)
+        };
         self.approvals.values().filter(pending).cloned().collect()
     }
 

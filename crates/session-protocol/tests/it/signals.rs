@@ -187,10 +187,14 @@ fn an_answer_reaches_a_message_that_is_not_in_memory() {
     store.commit(&changes, &fold);
     let mut fold = SessionFold::restore("s", &store.state);
     assert_eq!(fold.messages().count(), 0);
-    assert_eq!(fold.pending_approvals().len(), 1, "waiting approvals need no message");
+    assert_eq!(
+        fold.pending_approvals(jiff::Timestamp::UNIX_EPOCH).len(),
+        1,
+        "waiting approvals need no message"
+    );
     let changes = fold.apply([reply("r1", true, 20).to_string()], &mut store);
     assert_eq!(changes.approvals.len(), 1);
-    assert!(fold.pending_approvals().is_empty());
+    assert!(fold.pending_approvals(jiff::Timestamp::UNIX_EPOCH).is_empty());
     let message = fold.message("a1").expect("brought back");
     assert!(matches!(&message.parts[0], Part::ToolCall(c) if c.state == ToolState::Answered));
     assert!(changes.messages.iter().any(|change| change.id() == "a1"));

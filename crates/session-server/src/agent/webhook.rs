@@ -196,6 +196,9 @@ impl<'a> Body<'a> {
         put("runId", request.plan.run_id.clone().into());
         put(MESSAGES, Value::Null);
         put("stream", true.into());
+        if let Some(state) = request.history.state() {
+            put("state", state.clone());
+        }
         if let Cause::Answers { parent_run_id } = &request.plan.cause {
             if let Some(parent) = parent_run_id {
                 put("parentRunId", parent.clone().into());
@@ -262,6 +265,13 @@ fn resumed(answer: &Answer, request: &RunRequest) -> Value {
             let mut answer = json!({
                 "interruptId": id, "status": "resolved", "payload": {"approved": approved},
             });
+            if let Some(call) = tool_call_id {
+                answer["toolCallId"] = call.clone().into();
+            }
+            answer
+        }
+        Answer::Withdrawn { id, tool_call_id } => {
+            let mut answer = json!({"interruptId": id, "status": "cancelled"});
             if let Some(call) = tool_call_id {
                 answer["toolCallId"] = call.clone().into();
             }

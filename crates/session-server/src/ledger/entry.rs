@@ -190,6 +190,17 @@ impl Entry {
         kind != "RUN_STARTED" && !self.open_runs.is_empty()
     }
 
+    /// Whether a chunk changes nothing because its run failed before it: only another run, or who stops it, ends that.
+    pub(super) fn stays_failed(&self, kind: &str, after: Lifecycle) -> bool {
+        let begins = matches!(kind, "RUN_STARTED" | "start");
+        self.lifecycle == Lifecycle::Failed && !begins && after != Lifecycle::Stopped
+    }
+
+    /// Its last run failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lifecycle == Lifecycle::Failed
+    }
+
     /// Takes what an agent's chunk says about its run.
     pub(super) fn goes_on(&mut self, kind: &str, after: Lifecycle) {
         self.steps += 1;

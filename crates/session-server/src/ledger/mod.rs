@@ -10,16 +10,18 @@ mod rows;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use session_protocol::{
     Dialect, FinishReason,
     authority::{call_of_result, chunk_kind, chunk_value, is_peoples},
+    row::parse_time,
 };
 
 pub(crate) use self::entry::{AnswerRef, Entry, Lifecycle, lifecycle_after};
@@ -32,8 +34,17 @@ pub(crate) struct Ask {
     pub(crate) message_id: Option<String>,
     pub(crate) tool_call_id: Option<String>,
     pub(crate) approved: Option<bool>,
+    /// When it is withdrawn.
+    expires_at: Option<Timestamp>,
     /// The run that asked, where a server marks runs.
     run: Option<String>,
+}
+
+impl Ask {
+    /// Nobody answered in time.
+    fn is_withdrawn(&self) -> bool {
+        self.approved.is_none() && self.expires_at.is_some_and(|end| end <= Timestamp::now())
+    }
 }
 
 /// A tool call and whether it has a result.
@@ -126,6 +137,8 @@ pub(crate) struct Ledger {
     /// By id, the newest last: agents choose ids, and two may choose the same.
     asks: HashMap<String, Vec<Ask>>,
     calls: HashMap<String, Vec<Call>>,
+    /// When requests are withdrawn that nobody has looked at since.
+    expiries: BTreeSet<Timestamp>,
     agents: BTreeMap<String, Value>,
     presence: BTreeMap<String, Value>,
     txids: HashMap<(Wish, String), Granted>,
@@ -285,7 +298,9 @@ impl Ledger {
         ) && role == entry.role
         {
             entry.dialect = entry.dialect.or_else(|| Dialect::of(&kind));
-            entry.goes_on(&kind, Lifecycle::Open);
+            if !entry.stays_failed(&kind, Lifecycle::Open) {
+                entry.goes_on(&kind, Lifecycle::Open);
+            }
             return;
         }
         let Some(chunk) = chunk_value(&row.chunk) else { return };
@@ -298,15 +313,14 @@ impl Ledger {
                 entry.last_thread = text(&chunk, "threadId");
             }
             let inside = entry.nests(&kind, text(&chunk, "runId"));
-            // The AI SDK's error is a note; its message ends by `finish`.
-            let note = kind == "error" && chunk.get("errorText").is_some();
             // Of the events that an application makes up, few ask or say something.
             let name = chunk.get("name").and_then(Value::as_str).unwrap_or_default();
             let asks = matches!(name, "approval-requested" | "tool-input-available");
             let says = name.starts_with("structured-output.") || name == "ui-resource";
             let made_up = kind == "CUSTOM" && !asks && !says;
             let after = match lifecycle_after(&kind) {
-                _ if note || made_up => None,
+                _ if made_up => None,
+                Some(after) if entry.stays_failed(&kind, after) => None,
                 Some(_) if inside => Some(Lifecycle::Open),
                 after => after,
             };
@@ -459,15 +473,31 @@ impl Ledger {
             let reason = interrupt.get("reason").and_then(Value::as_str).unwrap_or_default();
             let kind = interrupt.pointer("/metadata/kind").and_then(Value::as_str);
             let kind = kind.unwrap_or_default();
+            let expires_at = interrupt.get("expiresAt").and_then(Value::as_str);
+            let expires_at = expires_at.and_then(parse_time);
             if kind == "approval" || reason == "approval_required" {
                 self.ask(message_id, &id, call);
+                self.expire(message_id, &id, expires_at);
             } else if let Some(call) = call
                 && (kind == "client_tool" || reason == "client_tool_input")
             {
                 self.ask_client(message_id, &call).interrupt_id = Some(id);
             } else {
                 self.ask(message_id, &id, None); // a question of another kind is answered with yes or no
+                self.expire(message_id, &id, expires_at);
             }
+        }
+    }
+
+    /// Says when a request is withdrawn.
+    fn expire(&mut self, message_id: &str, id: &str, expires_at: Option<Timestamp>) {
+        let run = self.messages.get(message_id).and_then(Entry::run);
+        let mut asks = self.asks.get_mut(id).into_iter().flatten();
+        let ask = asks.rfind(|ask| is_in(ask.message_id.as_ref(), message_id));
+        if let Some(ask) = ask.filter(|ask| ask.approved.is_none()) {
+            ask.expires_at = expires_at;
+            ask.run = run.cloned();
+            self.expiries.extend(expires_at);
         }
     }
 
@@ -727,10 +757,41 @@ impl Ledger {
             self.approval(id, Some(message_id)).is_some_and(|ask| {
                 let call = ask.tool_call_id.as_ref();
                 let call = call.and_then(|call| self.tool_call(call, Some(message_id)));
-                ask.approved.is_none() && call.is_none_or(|call| call.result.is_none())
+                let open = ask.approved.is_none() && !ask.is_withdrawn();
+                open && call.is_none_or(|call| call.result.is_none())
             })
         });
         open.map(String::as_str)
+    }
+
+    /// Requests of a message's last run that nobody answered in time, and their calls.
+    pub(crate) fn withdrawn<'a>(
+        &'a self,
+        message_id: &'a str,
+    ) -> impl Iterator<Item = (&'a String, Option<&'a String>)> {
+        let entry = self.messages.get(message_id).into_iter();
+        entry.flat_map(move |entry| {
+            entry.asks.iter().filter_map(move |id| {
+                let ask = self.approval(id, Some(message_id))?;
+                let is_last = ask.run.as_ref() == entry.run();
+                (is_last && ask.is_withdrawn()).then_some((id, ask.tool_call_id.as_ref()))
+            })
+        })
+    }
+
+    /// When the next request is withdrawn.
+    pub(crate) fn expires_next(&self) -> Option<Timestamp> {
+        self.expiries.first().copied()
+    }
+
+    /// Whether requests were withdrawn since this was asked last.
+    pub(crate) fn take_expired(&mut self, now: Timestamp) -> bool {
+        let mut expired = false;
+        while self.expiries.first().is_some_and(|end| *end <= now) {
+            self.expiries.pop_first();
+            expired = true;
+        }
+        expired
     }
 
     /// Whether the last turn of a message ended for calls of which nobody said who runs them: the agent itself, which then

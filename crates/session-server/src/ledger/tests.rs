@@ -88,6 +88,42 @@ fn what_is_answered_while_a_run_goes_is_for_the_next_one_however_it_ends() {
 }
 
 #[test]
+fn a_run_that_failed_stays_so_until_the_next_one() {
+    let say = |chunk: &Value| ("m", Role::Assistant, chunk.clone());
+    let errors = [
+        json!({"type": "error", "errorText": "bad"}),
+        json!({"type": "error", "error": {"message": "bad"}}),
+        json!({"type": "error", "error": "bad"}),
+        json!({"type": "RUN_ERROR", "message": "bad"}),
+    ];
+    let behind = [
+        json!({"type": "text-delta", "id": "0", "delta": "so"}),
+        json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "so"}),
+        json!({"type": "content", "delta": "so"}),
+        json!({"type": "tool-input-start", "toolCallId": "c"}),
+        json!({"type": "finish", "finishReason": "tool-calls"}),
+        json!({"type": "RUN_FINISHED"}),
+        json!({"type": "done"}),
+        json!({"type": "error", "errorText": "worse"}),
+    ];
+    for error in &errors {
+        for behind in &behind {
+            let mut rows = vec![say(&json!({"type": "start"})), say(error), say(behind)];
+            let failed = ledger(&rows);
+            assert!(failed.message("m").unwrap().has_failed(), "{error} {behind}");
+            assert!(!failed.is_waiting("m"), "{error} {behind}");
+            for begin in ["RUN_STARTED", "start"] {
+                rows.push(say(&json!({"type": begin})));
+                assert!(ledger(&rows).message("m").unwrap().is_open());
+                rows.pop();
+            }
+            rows.push(say(&json!({"type": "stop"})));
+            assert_eq!(ledger(&rows).message("m").unwrap().lifecycle, Lifecycle::Stopped);
+        }
+    }
+}
+
+#[test]
 fn a_call_that_nobody_answered_waits_for_the_client() {
     let say = |chunk: Value| ("m", Role::Assistant, chunk);
     let call = |id: &str| say(json!({"type": "TOOL_CALL_START", "toolCallId": id}));

@@ -149,7 +149,7 @@ impl Session {
         if !asking.contains(&message_id) {
             return Err(Problem::conflict(
                 "NOT_ASKED",
-                "The tool call has a result or was stopped; there is nothing to decide any more",
+                "The tool call has a result or was stopped, or the question was withdrawn; there is nothing to decide any more",
             ));
         }
         self.answer(&message_id, approval_id, approved, payload, actor_id, txid);

@@ -156,6 +156,9 @@ pub(crate) struct Session {
     pub(crate) batch: Batch,
 }
 
+/// Longest wait for a question to be withdrawn before the clock is read again: it may be set.
+const LONGEST: Duration = Duration::from_secs(60);
+
 impl Session {
     /// Rebuilds a session from the index of its stream and the server's database, then ends or starts what a crash left over.
     pub(crate) fn open(
@@ -178,6 +181,8 @@ impl Session {
             opened_at: 0,
             batch: Batch::default(),
         };
+        // What was withdrawn by now is nothing new: the recovery sees it so.
+        session.ledger.take_expired(jiff::Timestamp::now());
         session.recover(runs, is_known);
         session.rest_all();
         session.open_attendance();
@@ -227,16 +232,25 @@ impl Session {
         &self.ledger
     }
 
-    /// When time alone changes something: somebody is missed, or a run is over because its agent says nothing more.
+    /// When time alone changes something: somebody is missed, a run is over because its agent says nothing more, or a
+    /// question is withdrawn.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let over = self.over_at().map(|at| at.saturating_duration_since(Instant::now()));
-        self.absence_in().into_iter().chain(over).min()
+        let withdrawn = self.ledger.expires_next().map(|end| {
+            let left = end.duration_since(jiff::Timestamp::now());
+            Duration::try_from(left).unwrap_or_default().min(LONGEST)
+        });
+        self.absence_in().into_iter().chain(over).chain(withdrawn).min()
     }
 
     /// Does what is due.
     pub(crate) fn elapse(&mut self) {
         self.expire();
         self.end_silent();
+        if self.ledger.take_expired(jiff::Timestamp::now()) && !self.is_closing {
+            self.go_on_where_decided();
+            self.rest_all();
+        }
     }
 
     /// No agent runs and none is about to, and nobody who is here could be missed.

@@ -125,6 +125,10 @@ impl Session {
     }
 
     fn answers(&self, message_id: &str) -> Vec<Answer> {
+        let withdrawn = self
+            .ledger
+            .withdrawn(message_id)
+            .map(|(id, call)| Answer::Withdrawn { id: id.clone(), tool_call_id: call.cloned() });
         let entry = self.ledger.message(message_id).into_iter();
         entry
             .flat_map(|entry| entry.owed.iter().chain(&entry.undelivered))
@@ -143,6 +147,7 @@ impl Session {
                     Some(Answer::ToolResult { tool_call_id: id.clone(), interrupt_id })
                 }
             })
+            .chain(withdrawn)
             .collect()
     }
 
@@ -182,7 +187,11 @@ impl Session {
                 // It is put back below: nothing in between looks at the runs.
                 let Some(mut live) = self.runs.remove(&output.run_id) else { return };
                 self.take_chunk(&mut live, &chunk);
-                self.runs.insert(output.run_id, live);
+                if self.entry_of(&live.plan).is_some_and(Entry::has_failed) {
+                    self.end_failed(&mut live, &chunk);
+                } else {
+                    self.runs.insert(output.run_id, live);
+                }
                 if !self.batch.events.is_empty() {
                     self.batch.holds.push(hold); // until what it became is in the stream
                 }
@@ -304,6 +313,16 @@ impl Session {
             live.cancel.cancel();
             self.end(&mut live, &RunEnd::Finished);
         }
+    }
+
+    /// Ends a run whose agent said that it failed. What it still sends is not taken.
+    fn end_failed(&mut self, live: &mut Live, error: &str) {
+        live.cancel.cancel();
+        let says = |name| chunk_value(error).is_some_and(|chunk| chunk.get(name).is_some());
+        if chunk_kind(error).as_deref() == Some("error") && says("errorText") {
+            self.push_agent_chunk(&live.plan, &terminal::behind_error());
+        }
+        self.end(live, &RunEnd::Finished);
     }
 
     /// Says in the message how many chunks were refused, for who owns the agent: of each type the first at once, the rest

@@ -86,7 +86,7 @@ async fn answers_leave_nothing_open() {
     assert_eq!(rig.post(&talk.path("/tool-results"), result).await.0, 204);
     let folded = fold(&talk.until("the end", |log| log.ended() == 2).await);
     assert!(folded.incomplete().is_empty());
-    assert!(folded.pending_approvals().is_empty());
+    assert!(folded.pending_approvals(jiff::Timestamp::now()).is_empty());
     assert_eq!(folded.messages().filter(|message| !message.hidden).count(), 2);
 }
 

@@ -340,7 +340,7 @@ async fn what_comes_behind_an_end_and_says_nothing_changes_nothing() {
         (agui, r#"{"type":"ping"}"#),
         (agui, "{}"),
         (sdk, r#"{"type":"data-usage","data":{"tokens":1}}"#),
-        (sdk, r#"{"type":"error","errorText":"a note"}"#),
+        // Not an error: that ends a run in every dialect.
     ] {
         let (feed, fed) = Feed::new();
         let fake = Fake::new([fed, sse(&[DONE])]).await;
@@ -369,6 +369,61 @@ async fn what_comes_behind_an_end_and_says_nothing_changes_nothing() {
         talk.until("the end", ended).await;
         assert_eq!(resumed(&fake), 1, "{behind}");
         alive.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_error_ends_a_run_in_every_dialect_and_what_comes_behind_it_does_no_harm() {
+    let word = r#"{"type":"text-delta","id":"0","delta":"so"}"#;
+    let agui = r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"x","delta":"so"}"#;
+    let legacy = r#"{"type":"content","delta":"so","content":"so"}"#;
+    for (begin, error, behind, ends) in [
+        (
+            r#"{"type":"start"}"#,
+            r#"{"type":"error","errorText":"the cause"}"#,
+            [
+                r#"{"type":"start"}"#,
+                word,
+                r#"{"type":"error","errorText":"another"}"#,
+                r#"{"type":"finish","finishReason":"stop"}"#,
+            ],
+            2, // older readers wait for a `finish`
+        ),
+        (START, r#"{"type":"RUN_ERROR","message":"the cause"}"#, [START, agui, ASK, DONE], 1),
+        (
+            legacy,
+            r#"{"type":"error","error":{"message":"the cause"}}"#,
+            [legacy, legacy, legacy, r#"{"type":"done","finishReason":"stop"}"#],
+            1,
+        ),
+        (
+            legacy,
+            r#"{"type":"error","error":"the cause"}"#,
+            [legacy, r#"{"type":"error","error":"another"}"#, legacy, r#"{"type":"stop"}"#],
+            1,
+        ),
+    ] {
+        // All of it at once in an open connection, in one that breaks, and in a whole response.
+        let all = body(&[&[begin, error], &behind[..]].concat());
+        for first in [Reply::Hang(all.clone()), Reply::Break(all.clone()), sse(&[begin, error])] {
+            let fake = Fake::new([first, sse(&[START, DONE])]).await;
+            let rig = Rig::new().await;
+            let talk = rig.session(&fake.agent_url()).await;
+            talk.send("go").await;
+            let log = talk.until("the failure", |log| log.ended() > 0 && log.rests()).await;
+            assert_eq!(status(&log).as_deref(), Some("idle"));
+            // The next run begins at once, and nothing came in between.
+            talk.send("again").await;
+            let log = talk.until("the end", |log| log.ended() == ends + 1 && log.rests()).await;
+            let seen = session_protocol::materialize(&log.items);
+            let failed = seen.messages.iter().find(|message| message.error.is_some()).unwrap();
+            assert_eq!(failed.error.as_ref().unwrap().message, "the cause");
+            assert!(failed.is_complete && !failed.plain_text().contains("soso"), "{error}");
+            assert!(seen.active_generations.is_empty() && seen.pending_approvals.is_empty());
+            // Nobody sweeps it up after a crash.
+            let after = rig.crashed_copy(|_| {}).await;
+            assert_eq!(after.talk(&talk.id).items().await.len(), log.items.len());
+        }
     }
 }
 

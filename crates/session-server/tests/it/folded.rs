@@ -35,13 +35,13 @@ async fn the_demo_run_is_one_message_with_reasoning_tools_and_an_approval() {
         talk.send("what can you do?").await;
         let log = talk.until("an approval", |log| log.ended() == 1).await;
         let waiting = fold(&log);
-        assert_eq!(waiting.pending_approvals().len(), 1);
-        assert_eq!(waiting.pending_approvals()[0].tool_name, "delete_file");
+        assert_eq!(waiting.pending_approvals(jiff::Timestamp::now()).len(), 1);
+        assert_eq!(waiting.pending_approvals(jiff::Timestamp::now())[0].tool_name, "delete_file");
         assert_eq!(calls(&answer(&waiting))[1].state, ToolState::Waiting);
 
         talk.approve(&log.approvals()[0], approved).await;
         let done = fold(&talk.until("the end", |log| log.ended() == 2).await);
-        assert!(done.pending_approvals().is_empty());
+        assert!(done.pending_approvals(jiff::Timestamp::now()).is_empty());
         assert_eq!(done.approvals()[0].responded_by.as_deref(), Some("ann"));
         let message = answer(&done);
         assert!(message.is_complete && !message.has_gap && message.error.is_none());

@@ -80,12 +80,24 @@ fn folded(kind: &str) -> &'static str {
 async fn each_writer_writes_what_the_table_says() {
     let rig = Rig::new().await;
     let rules = table();
-    let all: Vec<&String> = rules.iter().flat_map(|rule| &rule.kinds).collect();
-    let lines: Vec<String> = all.iter().map(|kind| chunk(kind).to_string()).collect();
-    let agent = Fake::new([sse(&lines.iter().map(String::as_str).collect::<Vec<_>>())]).await;
+    let all = rules.iter().flat_map(|rule| rule.kinds.iter().map(String::as_str));
+    // Nothing of a response counts behind an error: each has one of its own.
+    let (errors, others): (Vec<&str>, Vec<&str>) =
+        all.partition(|kind| matches!(*kind, "RUN_ERROR" | "error"));
+    let one = |kinds: &[&str]| {
+        let lines: Vec<String> = kinds.iter().map(|kind| chunk(kind).to_string()).collect();
+        sse(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let replies = errors.iter().map(|kind| one(&[*kind]));
+    let agent = Fake::new(std::iter::once(one(&others)).chain(replies)).await;
     let talk = rig.session(&agent.agent_url()).await;
     talk.send("hello").await;
-    let log = talk.until("all of it", |log| log.count("hologram") == 1).await;
+    talk.until("all of it", |log| log.count("hologram") == 1).await;
+    for _ in &errors {
+        talk.send("and").await;
+    }
+    let told = |log: &Log| errors.iter().all(|kind| log.count(kind) > 0);
+    let log = talk.until("the errors", told).await;
     let written = kinds_in(&log, |row| row["actorId"] == "agent");
     for rule in &rules {
         for kind in &rule.kinds {

@@ -120,8 +120,10 @@ pub async fn one_txid_for_two(mut a: Attack) {
     let agents = ids.each_ref().map(|id| asks(&a, id, Some(&format!("approval_{id}")), 0));
     let room = a.room(&[("first", &agents[0].url), ("second", &agents[1].url)]).await;
     a.say(ANN, &room, "@first @second go").await;
-    a.until(&room, |fold| fold.pending_approvals().len() == 2 && fold.incomplete().is_empty())
-        .await;
+    a.until(&room, |fold| {
+        fold.pending_approvals(jiff::Timestamp::now()).len() == 2 && fold.incomplete().is_empty()
+    })
+    .await;
     let txid = a.id();
     for (n, (id, agent)) in ids.iter().zip(&agents).enumerate() {
         let body = json!({"approved": n == 0, "txid": txid});

@@ -136,7 +136,7 @@ async fn forge(mut a: Attack) {
     let room = a.room(&agents.map(|(id, hook)| (id, hook.url.as_str()))).await;
     let first = a.say(ANN, &room, "@asker @waiter go on").await;
     let waits = |fold: &SessionFold| {
-        fold.pending_approvals().len() == 1
+        fold.pending_approvals(jiff::Timestamp::now()).len() == 1
             && fold.tool_calls().len() == 2
             && fold.messages().all(|message| message.is_complete)
     };
@@ -273,7 +273,7 @@ pub async fn a_tool_without_a_person(mut a: Attack) {
     let rogue = a.hooks.says(move |_| lines.clone());
     let room = a.room(&[("model", "builtin:model"), ("rogue", &rogue.url)]).await;
     a.say(ANN, &room, &format!("@model {} please", model.key)).await;
-    if !a.until(&room, |fold| fold.pending_approvals().len() == 1).await {
+    if !a.until(&room, |fold| fold.pending_approvals(jiff::Timestamp::now()).len() == 1).await {
         return a.found.add("the model did not ask for its tool");
     }
     a.say(ANN, &room, "@rogue your turn").await;
@@ -304,7 +304,7 @@ pub async fn notes_of_one_name(mut a: Attack) {
         });
         let room = a.room(&[("model", "builtin:model")]).await;
         a.say(ANN, &room, &format!("@model {} save", model.key)).await;
-        a.until(&room, |fold| fold.pending_approvals().len() == 1).await;
+        a.until(&room, |fold| fold.pending_approvals(jiff::Timestamp::now()).len() == 1).await;
         a.post(ANN, &room, &format!("/approvals/approval_{call}"), json!({"approved": true})).await;
         a.asked(&model, 2).await;
     }

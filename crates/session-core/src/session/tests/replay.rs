@@ -230,9 +230,15 @@ fn check(
 ) -> Result<(), TestCaseError> {
     let opened = opened(session);
     prop_assert_eq!(&opened, &shown(truth), "what opens");
-    prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
+    prop_assert_eq!(
+        session.fold.pending_approvals(jiff::Timestamp::UNIX_EPOCH),
+        truth.pending_approvals(jiff::Timestamp::UNIX_EPOCH)
+    );
     session.complete_fold();
-    prop_assert_eq!(session.fold.pending_approvals(), truth.pending_approvals());
+    prop_assert_eq!(
+        session.fold.pending_approvals(jiff::Timestamp::UNIX_EPOCH),
+        truth.pending_approvals(jiff::Timestamp::UNIX_EPOCH)
+    );
     prop_assert_eq!(session.fold.approvals(), truth.approvals());
     prop_assert_eq!(session.fold.agents(), truth.agents());
     prop_assert_eq!(session.fold.title(), truth.title());
