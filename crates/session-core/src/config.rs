@@ -75,12 +75,22 @@ pub struct Limits {
     pub background: usize,
     /// How long a session that is not followed stays in memory after it was last asked for.
     pub rest_after: Duration,
+    /// How long a window shows a session before the others in it are told that the person is there:
+    /// who only looks in leaves no row in the log.
+    pub arrive_after: Duration,
+    /// How long no window shows a session before the others are told that the person has left.
+    pub leave_after: Duration,
 }
 
 impl Default for Limits {
-    /// 20 sessions in the background, half a minute.
+    /// 20 sessions in the background, half a minute in memory, 2 seconds to arrive and 10 to leave.
     fn default() -> Self {
-        Self { background: 20, rest_after: Duration::from_secs(30) }
+        Self {
+            background: 20,
+            rest_after: Duration::from_secs(30),
+            arrive_after: Duration::from_secs(2),
+            leave_after: Duration::from_secs(10),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Saying to the others that the person is here: while a window shows the session.
+//! Saying to the others that the person is here: while a window shows the session. Each arrival and
+//! each leave is a row of the shared log, so that a glance is neither.
 //!
 //! This is ephemeral. It is no intent and not in the outbox, one request at a time runs beside the
 //! task (L5), and a failure is told to nobody: the others take silence for absence.
@@ -25,6 +26,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct Attendance {
     /// A window shows the session.
     shown: bool,
+    /// When that began or ended.
+    since: Option<Instant>,
     /// When the others were last told that the person is here, unless they were told otherwise.
     said: Option<Said>,
     /// The request under way.
@@ -47,7 +50,22 @@ impl Said {
 impl Attendance {
     /// Looks whether a window shows the session.
     pub(super) fn look(&mut self, session: &Session) {
-        self.shown = session.shared.feeds().iter().any(|feed| feed.shows(&session.id));
+        let shown = session.shared.feeds().iter().any(|feed| feed.shows(&session.id));
+        if shown != self.shown {
+            self.shown = shown;
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// When a window has shown the session, or has not, for so long that it is said. `None`: it is
+    /// said already, or cannot be now.
+    fn settled_at(&self, session: &Session) -> Option<Instant> {
+        let limits = &session.shared.limits;
+        match (self.shown, self.said) {
+            (true, None) if session.line.is_live() => Some(self.since? + limits.arrive_after),
+            (false, Some(_)) => Some(self.since? + limits.leave_after),
+            _ => None,
+        }
     }
 
     /// Starts a request, if there is something to say.
@@ -58,11 +76,12 @@ impl Attendance {
         if self.call.is_some() {
             return;
         }
-        if !self.shown {
-            if self.said.take().is_some() {
-                self.call = call(session, "logout");
-            }
-        } else if session.line.is_live() && self.said.is_none_or(|said| said.is_due(now)) {
+        let has_settled = self.settled_at(session).is_some_and(|at| now >= at);
+        let is_due = self.said.is_some_and(|said| said.is_due(now)) && session.line.is_live();
+        if has_settled && !self.shown {
+            self.said = None;
+            self.call = call(session, "logout");
+        } else if has_settled || self.shown && is_due {
             self.said = Some(Said { again: now + BEAT, at: crate::clock::now() });
             self.call = call(session, "login");
         }
@@ -70,8 +89,11 @@ impl Attendance {
 
     /// When to call [`Attendance::begin`], if nothing else happens.
     pub(super) fn wake_at(&self, session: &Session) -> Option<Instant> {
-        let waits = self.shown && self.call.is_none() && session.line.is_live();
-        self.said.filter(|_| waits).map(|said| said.again)
+        if self.call.is_some() {
+            return None;
+        }
+        let again = self.said.filter(|_| self.shown && session.line.is_live());
+        self.settled_at(session).or(again.map(|said| said.again))
     }
 
     /// Waits for the request under way; for ever when there is none.

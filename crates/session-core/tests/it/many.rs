@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use session_core::{Engine, Limits, Load};
 
-use crate::support::{Home, Window, connect, demo, engine_with, eventually};
+use crate::support::{Home, Window, at_once, connect, demo, engine_with, eventually};
 
 const SESSIONS: usize = 12;
 
@@ -39,7 +39,7 @@ async fn what_is_shown_and_recent_is_followed_and_the_rest_leaves_memory() {
     connect(&theirs, &server.base_url());
     let sessions = others(&home, &theirs).await;
 
-    let limits = Limits { background: 3, rest_after: Duration::from_millis(20) };
+    let limits = Limits { background: 3, rest_after: Duration::from_millis(20), ..at_once() };
     let engine = engine_with(&home.path("engine"), limits);
     connect(&engine, &server.base_url());
     eventually("the list", async || (engine.sessions().len() == SESSIONS).then_some(())).await;
@@ -82,7 +82,7 @@ async fn what_is_shown_and_recent_is_followed_and_the_rest_leaves_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_leaves_memory_is_never_missed() {
     let home = Home::new();
-    let limits = Limits { background: 0, rest_after: Duration::ZERO };
+    let limits = Limits { background: 0, rest_after: Duration::ZERO, ..at_once() };
     let engine = engine_with(&home.path("engine"), limits);
     let session = engine.create_session(demo()).await.expect("it is saved");
     // Nothing waits to be sent, so that nothing keeps it.
@@ -103,7 +103,7 @@ async fn a_session_that_leaves_memory_is_never_missed() {
 async fn approvals_of_sessions_that_nobody_follows_are_shown() {
     let home = Home::new();
     let server = home.server().await;
-    let limits = Limits { background: 2, rest_after: Duration::from_millis(20) };
+    let limits = Limits { background: 2, rest_after: Duration::from_millis(20), ..at_once() };
     let engine = engine_with(&home.path("engine"), limits);
     connect(&engine, &server.base_url());
     let mut sessions = Vec::new();

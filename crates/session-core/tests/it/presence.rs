@@ -1,12 +1,14 @@
 //! Who is there: told to the others while a window shows the session, and never more than that.
 
+use std::time::Duration;
+
 use session_core::{
-    Actor, Engine, EngineConfig, SessionMeta, SessionState, SessionSummary, THIS_COMPUTER,
+    Actor, Engine, EngineConfig, Limits, SessionMeta, SessionState, SessionSummary, THIS_COMPUTER,
 };
 use session_protocol::PresenceStatus;
 use session_server::RunningServer;
 
-use crate::support::{Home, Window, connect, demo, eventually, log, truth};
+use crate::support::{Home, Window, at_once, connect, demo, engine_with, eventually, log, truth};
 
 fn sees(window: &Window, actor: &str) -> bool {
     window.meta.as_ref().is_some_and(|meta| is_there(meta, actor))
@@ -19,13 +21,13 @@ fn is_there(meta: &SessionMeta, actor: &str) -> bool {
 }
 
 fn bo(home: &Home) -> Engine {
-    Engine::open(EngineConfig {
+    let config = EngineConfig {
         data_dir: home.path("bo"),
         actor: Actor { id: "bo".to_owned(), name: "Bo".to_owned() },
         device_id: "phone".to_owned(),
         inherit: session_core::Inherit::default(),
-    })
-    .expect("the engine opens")
+    };
+    Engine::open_with(config, at_once()).expect("the engine opens")
 }
 
 /// Marks the session read; answers with the list of sessions when it tells of all that was said.
@@ -112,7 +114,7 @@ async fn closing_does_not_wait_for_a_server_that_does_not_answer() {
     let silent = std::net::TcpListener::bind(addr).expect("the port is free again");
     let began = tokio::time::Instant::now();
     ana.close().await;
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop(silent);
 }
 
@@ -145,4 +147,49 @@ async fn who_decides_too_late_is_told_who_decided_and_when() {
     let told =
         &window.notices.iter().find(|one| one.code == "answered-first").expect("it is").message;
     assert!(told.starts_with("Bo approved this at "), "{told}");
+}
+
+/// How often the log says that somebody came or left.
+async fn comings(server: &RunningServer, session: &str) -> usize {
+    log(server, session).await.iter().filter(|row| row["type"] == "presence").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_glance_at_a_session_leaves_no_row_in_its_log_and_coming_back_soon_is_no_leaving() {
+    let home = Home::new();
+    let server = home.server().await;
+    let never = Duration::from_secs(3600);
+    let limits =
+        Limits { arrive_after: Duration::from_millis(300), leave_after: never, ..at_once() };
+    let engine = engine_with(&home.path("engine"), limits);
+    connect(&engine, &server.base_url());
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        sessions.push(engine.create_session(demo()).await.expect("it is saved"));
+    }
+    let feed = engine.feed();
+    let shows = |session: &String| feed.show(Some(session.clone())).expect("it exists");
+    shows(&sessions[1]);
+    eventually("it is on the server", async || {
+        let made = log(&server, &sessions[0]).await;
+        made.iter().any(|row| row["type"] == "agent").then_some(())
+    })
+    .await;
+    // Now and then a look at the other.
+    for _ in 0..3 {
+        shows(&sessions[0]);
+        shows(&sessions[1]);
+    }
+    eventually("the person is there", async || {
+        (comings(&server, &sessions[1]).await > 0).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        shows(&sessions[0]);
+        shows(&sessions[1]);
+    }
+    assert_eq!(
+        (comings(&server, &sessions[0]).await, comings(&server, &sessions[1]).await),
+        (0, 1)
+    );
 }

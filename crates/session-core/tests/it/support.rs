@@ -82,8 +82,13 @@ impl Home {
     }
 }
 
+/// The usual limits, with others told at once of who comes and goes.
+pub(crate) fn at_once() -> Limits {
+    Limits { arrive_after: Duration::ZERO, leave_after: Duration::ZERO, ..Limits::default() }
+}
+
 pub(crate) fn engine_in(dir: &Path) -> Engine {
-    engine_with(dir, Limits::default())
+    engine_with(dir, at_once())
 }
 
 pub(crate) fn engine_with(dir: &Path, limits: Limits) -> Engine {
