@@ -157,6 +157,8 @@ mod tests {
                 requested_at: None,
                 responded_by: None,
                 responded_at: None,
+                expires_at: None,
+                question: None,
             },
         }
     }
