@@ -9,6 +9,7 @@
 mod support;
 
 mod bad_input;
+mod drawing;
 mod durability;
 mod far;
 mod keychain;
