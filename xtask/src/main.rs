@@ -54,6 +54,9 @@ Usage: cargo xtask <command> [options]
   bench engine [ROW]
            Measure the engine against its figures, and beside upstream's npm packages: replay,
            live, open, memory, search, many (minutes; all rows, or those named).
+  bench window
+           Measure the page of the app in a real window (Linux): its frames while long answers are
+           drawn for the first time.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
@@ -116,6 +119,8 @@ fn bench(what: Option<&str>, row: Option<&str>) -> Result<(), step::Failure> {
             }
             Ok(())
         }
-        _ => Err("bench needs to know what: `stream`, `server`, `streams` or `engine`".to_owned()),
+        Some("window") => test::bench_window(),
+        _ => Err("bench needs to know what: `stream`, `server`, `streams`, `engine` or `window`"
+            .to_owned()),
     }
 }

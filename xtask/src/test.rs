@@ -196,6 +196,15 @@ fn prepare_window() -> Result<(), Failure> {
 }
 
 /// Runs the window tests on a display of their own.
+/// Measures the page in a window.
+///
+/// # Errors
+/// When it could not be built or drawn.
+pub(crate) fn bench_window() -> Result<(), Failure> {
+    prepare_window()?;
+    window(&["--ignored", "bench", "--nocapture"])
+}
+
 fn window(arguments: &[&str]) -> Result<(), Failure> {
     let display = Xvfb::start()?;
     println!("── The window tests run on a display of their own ({})", display.display);

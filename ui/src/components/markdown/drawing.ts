@@ -1,13 +1,15 @@
 import type { TextSink } from '../../state/row.svelte';
 import { finishBlock } from './finish';
 import { definitionsIn } from './lexer';
-import { lastScreenful, pieceEnd } from './pieces';
-import { MarkdownStream } from './stream';
+import { partsOf, pieceEnd } from './pieces';
+import { MarkdownStream, type StreamOptions } from './stream';
 
 /** Letters that are drawn at once when a text is shown: more than a screenful. */
-const FIRST = 6_000;
+const FIRST = 2_500;
 /** A frame's share of drawing text, ms. */
-const BUDGET = 10;
+const BUDGET = 6;
+/** No more letters than this are drawn in a frame: what costs no time to draw costs some to lay out. */
+const SHARE = 8_000;
 /** A frame in which one piece took longer than this, ms, is followed by a pause of some times as long. */
 const SLOW = 24;
 
@@ -31,8 +33,8 @@ export class Drawing implements TextSink {
   #stream: MarkdownStream;
   #waiting = '';
   #at = 0;
-  /** What stands before the last screenful, where that was drawn by itself. */
-  #before: { stream: MarkdownStream; text: string; at: number } | null = null;
+  /** What stands before the last screenful, where that was drawn by itself: the part that grows, and those after it. */
+  #before: { stream: MarkdownStream; text: string; at: number; next: string[]; options: StreamOptions; end: HTMLElement } | null = null;
   #closing = false;
   #notBefore = 0;
 
@@ -47,28 +49,31 @@ export class Drawing implements TextSink {
     this.#before = null;
     this.#at = 0;
     this.#closing = false;
-    const cut = lastScreenful(text);
-    if (cut === null) {
+    const starts = partsOf(text);
+    const [first, ...next] = starts.slice(0, -1).map((from, at) => text.slice(from, starts[at + 1]));
+    if (first === undefined) {
       this.#stream = new MarkdownStream(this.#root, { finished: finishBlock });
       this.#waiting = text;
       while (this.#at < this.#waiting.length && this.#at < FIRST) this.#piece();
     } else {
       const options = { links: definitionsIn(text), finished: finishBlock };
-      const before = { stream: new MarkdownStream(this.#part(), options), text: text.slice(0, cut), at: 0 };
-      this.#stream = new MarkdownStream(this.#part(), options);
+      const end = part();
+      this.#root.append(end);
+      this.#stream = new MarkdownStream(end, options);
       this.#waiting = '';
-      this.#stream.append(text.slice(cut));
+      this.#stream.append(text.slice(starts.at(-1)));
+      const before = { stream: this.#partBefore(end, options), text: first, at: 0, next, options, end };
       this.#before = before;
       while (before.at < FIRST) this.#piece();
     }
     this.#rest();
   }
 
-  #part(): HTMLElement {
-    const part = document.createElement('div');
-    part.className = 'md-part';
-    this.#root.append(part);
-    return part;
+  /** The stream of another part, which stands before the last one. */
+  #partBefore(end: HTMLElement, options: StreamOptions): MarkdownStream {
+    const root = part();
+    this.#root.insertBefore(root, end);
+    return new MarkdownStream(root, options);
   }
 
   append(text: string): void {
@@ -95,9 +100,10 @@ export class Drawing implements TextSink {
       this.#frames.request(this.#draw);
       return;
     }
+    let letters = 0;
     do {
-      this.#piece();
-    } while (!this.#drawn && this.#frames.now() - began < BUDGET);
+      letters += this.#piece();
+    } while (!this.#drawn && letters < SHARE && this.#frames.now() - began < BUDGET);
     const took = this.#frames.now() - began;
     this.#notBefore = took > SLOW ? began + took * 3 : 0;
     this.#rest();
@@ -107,21 +113,23 @@ export class Drawing implements TextSink {
     return this.#at === this.#waiting.length && this.#before === null;
   }
 
-  /** Draws a piece: of what was added last, else of what stands before. */
-  #piece(): void {
+  /** Draws a piece: of what was added last, else of what stands before. Returns its length. */
+  #piece(): number {
     const before = this.#before;
     if (this.#at === this.#waiting.length && before !== null) {
-      const end = pieceEnd(before.text, before.at);
-      before.stream.append(before.text.slice(before.at, end));
-      before.at = end;
-      if (end < before.text.length) return;
+      const piece = before.text.slice(before.at, pieceEnd(before.text, before.at));
+      before.stream.append(piece);
+      before.at += piece.length;
+      if (before.at < before.text.length) return piece.length;
       before.stream.close();
-      this.#before = null;
-      return;
+      const text = before.next.shift();
+      this.#before = text === undefined ? null : { ...before, stream: this.#partBefore(before.end, before.options), text, at: 0 };
+      return piece.length;
     }
-    const end = pieceEnd(this.#waiting, this.#at);
-    if (end > this.#at) this.#stream.append(this.#waiting.slice(this.#at, end));
-    this.#at = end;
+    const piece = this.#waiting.slice(this.#at, pieceEnd(this.#waiting, this.#at));
+    this.#stream.append(piece);
+    this.#at += piece.length;
+    return piece.length;
   }
 
   #rest(): void {
@@ -140,4 +148,11 @@ export class Drawing implements TextSink {
     this.#closing = false;
     this.#stream.close();
   }
+}
+
+/** A part of a long text: the fewer blocks stand side by side, the less a web view has to look at when one is added. */
+function part(): HTMLElement {
+  const root = document.createElement('div');
+  root.className = 'md-part';
+  return root;
 }

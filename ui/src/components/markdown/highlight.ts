@@ -1,7 +1,20 @@
+import { LINES_TOGETHER } from './render';
+import type { Mark } from './highlighter';
+import type { Answer, Request } from './highlighter.worker';
+
 /** Past this many characters a block stays plain: nobody reads it by colour, and it would hold up the window. */
 const LONGEST = 40_000;
 
-const queue: { code: HTMLElement; language: string }[] = [];
+/** About so many letters are coloured in a frame: they are laid out anew. */
+const SHARE = 3_000;
+
+interface Block {
+  code: HTMLElement;
+  language: string;
+  text: string;
+}
+
+const queue: Omit<Block, 'text'>[] = [];
 let running = false;
 
 /** Has every code block in `root` coloured that has a language and was not coloured yet. `root` may be one itself. */
@@ -17,8 +30,8 @@ export function highlightIn(root: HTMLElement): void {
 }
 
 /**
- * Colours a finished code block some time soon, one block per turn of the event loop, so that typing and scrolling go
- * first. The highlighter is loaded with the first block that wants it.
+ * Colours a finished code block some time soon, one block after the other, so that typing and scrolling go first. The
+ * highlighter is loaded with the first block that wants it.
  */
 function highlightLater(code: HTMLElement, language: string): void {
   if (code.textContent.length > LONGEST) return;
@@ -30,14 +43,23 @@ function highlightLater(code: HTMLElement, language: string): void {
 
 async function drain(): Promise<void> {
   try {
-    const { highlight } = await import('./highlighter');
-    for (;;) {
-      const next = queue.shift();
-      if (next === undefined) break;
-      if (!next.code.isConnected) continue;
-      const nodes = highlight(next.code.textContent, next.language);
-      if (nodes !== null) next.code.replaceChildren(...nodes);
-      await new Promise((resolve) => setTimeout(resolve, 0));
+    let drawn = 0;
+    while (queue.length > 0) {
+      const blocks = nextBlocks();
+      const answers = await ask(blocks);
+      for (const [at, { code, text }] of blocks.entries()) {
+        const marks = answers[at];
+        // One that was drawn anew meanwhile comes again.
+        if (marks === undefined || marks === null || code.textContent !== text) continue;
+        const groups = Array.from(code.children);
+        for (const lines of linesOf(marks)) {
+          drawn += lines.textContent.length;
+          groups.shift()?.replaceChildren(lines);
+          if (drawn < SHARE) continue;
+          await new Promise((resolve) => requestAnimationFrame(resolve));
+          drawn = 0;
+        }
+      }
     }
   } catch (cause) {
     // Code without colour is still code.
@@ -46,4 +68,69 @@ async function drain(): Promise<void> {
   } finally {
     running = false;
   }
+}
+
+/** The next blocks that wait and are still shown, so many as are coloured in a frame or two, or one that is longer. */
+function nextBlocks(): Block[] {
+  const blocks: Block[] = [];
+  for (let letters = 0; letters < SHARE; ) {
+    const next = queue.shift();
+    if (next === undefined) break;
+    if (!next.code.isConnected) continue;
+    const text = next.code.textContent;
+    letters += text.length;
+    blocks.push({ ...next, text });
+  }
+  return blocks;
+}
+
+let worker: Worker | null = null;
+
+/** Asks the worker. One request at a time: the next answer is the one to it. */
+function ask(blocks: Block[]): Promise<Answer> {
+  const asked = (worker ??= new Worker(new URL('./highlighter.worker.ts', import.meta.url), { type: 'module' }));
+  return new Promise((resolve, reject) => {
+    asked.onmessage = ({ data }: MessageEvent<Answer>) => resolve(data);
+    asked.onerror = () => {
+      worker = null;
+      reject(new Error('the highlighter fell'));
+    };
+    const request: Request = blocks.map(({ text, language }) => ({ text, language }));
+    asked.postMessage(request);
+  });
+}
+
+/** The coloured code as nodes, as many lines together as a code block has in one element. */
+export function* linesOf(marks: Mark[]): Generator<DocumentFragment> {
+  let lines = 0;
+  let root = document.createDocumentFragment();
+  /** The elements that are open, the innermost last. */
+  let open: Node[] = [root];
+  const into = (): Node => open.at(-1) ?? root;
+  for (const mark of marks) {
+    if (typeof mark === 'string') {
+      let from = 0;
+      for (let end = mark.indexOf('\n'); end !== -1; end = mark.indexOf('\n', end + 1)) {
+        lines += 1;
+        if (lines < LINES_TOGETHER) continue;
+        into().appendChild(document.createTextNode(mark.slice(from, end + 1)));
+        yield root;
+        from = end + 1;
+        lines = 0;
+        // What is open goes on in the next lines.
+        root = document.createDocumentFragment();
+        const outer = open.slice(1);
+        open = [root];
+        for (const element of outer) open.push(into().appendChild(element.cloneNode(false)));
+      }
+      if (from < mark.length) into().appendChild(document.createTextNode(mark.slice(from)));
+    } else if ('begins' in mark) {
+      const element = document.createElement('span');
+      element.className = mark.begins;
+      open.push(into().appendChild(element));
+    } else if (open.length > 1) {
+      open.pop();
+    }
+  }
+  if (root.hasChildNodes()) yield root;
 }

@@ -17,7 +17,7 @@ import typescript from 'highlight.js/lib/languages/typescript';
 import xml from 'highlight.js/lib/languages/xml';
 import yaml from 'highlight.js/lib/languages/yaml';
 
-/** Loaded lazily, see {@link file://./highlight.ts}. */
+/** Loaded by the worker, see {@link file://./highlighter.worker.ts}. */
 const LANGUAGES = {
   bash, c, cpp, css, diff, go, ini, java, javascript, json, markdown, python, rust, sql, typescript, xml, yaml,
 };
@@ -27,24 +27,21 @@ hljs.registerAliases(['console', 'shell-session', 'fish'], { languageName: 'bash
 hljs.registerAliases(['svelte', 'vue'], { languageName: 'xml' });
 hljs.registerAliases(['jsonc', 'json5'], { languageName: 'json' });
 
-/** Builds nodes where highlight.js would build an HTML string. The methods are those it calls while it parses. */
-class NodeEmitter {
-  readonly root = document.createDocumentFragment();
-  #stack: (DocumentFragment | HTMLElement)[] = [this.root];
+/** A piece of coloured code: text, the class that begins, or the end of the last one that began. */
+export type Mark = string | { begins: string } | { ends: true };
 
-  get #top(): DocumentFragment | HTMLElement {
-    return this.#stack.at(-1) ?? this.root;
-  }
+/** Notes marks where highlight.js would build an HTML string. The methods are those it calls while it parses. */
+class MarkEmitter {
+  readonly marks: Mark[] = [];
+  #depth = 0;
 
   addText(text: string): void {
-    if (text !== '') this.#top.append(text);
+    if (text !== '') this.marks.push(text);
   }
 
   startScope(scope: string): void {
-    const span = document.createElement('span');
-    span.className = scope.split('.').map((name, depth) => (depth === 0 ? `hljs-${name}` : `${name}_`)).join(' ');
-    this.#top.append(span);
-    this.#stack.push(span);
+    this.#depth += 1;
+    this.marks.push({ begins: scope.split('.').map((name, depth) => (depth === 0 ? `hljs-${name}` : `${name}_`)).join(' ') });
   }
 
   openNode(scope: string): void {
@@ -52,19 +49,22 @@ class NodeEmitter {
   }
 
   endScope(): void {
-    if (this.#stack.length > 1) this.#stack.pop();
+    if (this.#depth === 0) return;
+    this.#depth -= 1;
+    this.marks.push({ ends: true });
   }
 
   closeNode(): void {
     this.endScope();
   }
 
-  __addSublanguage(emitter: NodeEmitter): void {
-    this.#top.append(emitter.root);
+  __addSublanguage(emitter: MarkEmitter): void {
+    emitter.finalize();
+    this.marks.push(...emitter.marks);
   }
 
   finalize(): void {
-    this.#stack = [this.root];
+    while (this.#depth > 0) this.endScope();
   }
 
   toHTML(): string {
@@ -72,13 +72,14 @@ class NodeEmitter {
   }
 }
 
-hljs.configure({ __emitter: NodeEmitter } as Parameters<typeof hljs.configure>[0]);
+hljs.configure({ __emitter: MarkEmitter } as Parameters<typeof hljs.configure>[0]);
 
-/** The code as coloured nodes, or null when the language is not known. */
-export function highlight(text: string, language: string): Node[] | null {
+/** The code with its colours, or null when the language is not known. */
+export function highlight(text: string, language: string): Mark[] | null {
   const name = language.toLowerCase();
   if (hljs.getLanguage(name) === undefined) return null;
-  const result = hljs.highlight(text, { language: name, ignoreIllegals: true });
-  const emitter: unknown = result._emitter;
-  return emitter instanceof NodeEmitter ? Array.from(emitter.root.childNodes) : null;
+  const emitter: unknown = hljs.highlight(text, { language: name, ignoreIllegals: true })._emitter;
+  if (!(emitter instanceof MarkEmitter)) return null;
+  emitter.finalize();
+  return emitter.marks;
 }

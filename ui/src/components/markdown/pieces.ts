@@ -1,6 +1,6 @@
 /** Letters that are drawn at a time. A piece ends at a blank line where there is one between the two, else at a line, else at a word. */
-const LEAST = 2_000;
-const MOST = 4_000;
+const LEAST = 1_000;
+const MOST = 2_000;
 
 /** Where the piece of `text` that begins at `from` ends. */
 export function pieceEnd(text: string, from: number): number {
@@ -16,18 +16,23 @@ export function pieceEnd(text: string, from: number): number {
 }
 
 /** Letters at the end of a text that are more than a screenful. */
-const LAST = 6_000;
-/** A text is drawn from both ends if it is longer than this, letters. */
+const LAST = 4_000;
+/** A text is drawn in parts if it is longer than this, letters. */
 const LONG_TEXT = 24_000;
+/** About how long a part is, letters. */
+const PART = 50_000;
 /** What goes on a block that began before, although a blank line stands between. */
 const GOES_ON = /^(?:\s|[-+*]\s|\d+[.)]|[>|<])/;
 
 /**
- * Where the last screenful of a long text begins: at a block that stands by itself, behind a blank line and in no fence.
- * Null for a short text, and for one that has no such place.
+ * Where the parts of a long text begin: each at a block that stands by itself, behind a blank line and in no fence. The last
+ * is the last screenful. A short text is one part, and so is one that has no such place.
  */
-export function lastScreenful(text: string): number | null {
-  if (text.length < LONG_TEXT) return null;
+export function partsOf(text: string): number[] {
+  const starts = [0];
+  if (text.length < LONG_TEXT) return starts;
+  const end = text.length - LAST;
+  let wanted = Math.min(PART, end);
   let fence = '';
   let blank = false;
   for (let at = 0; at < text.length; ) {
@@ -35,15 +40,19 @@ export function lastScreenful(text: string): number | null {
     const next = stop === -1 ? text.length : stop + 1;
     const first = text.charAt(at);
     // Most lines are neither of interest nor looked at.
-    if (first === '`' || first === '~' || first === ' ' || at >= text.length - LAST) {
+    if (first === '`' || first === '~' || first === ' ' || at >= wanted) {
       const line = text.slice(at, Math.min(next, at + 200));
       const marker = /^ {0,3}(`{3,}|~{3,})/.exec(line)?.[1];
-      if (fence === '' && blank && at >= text.length - LAST && !GOES_ON.test(line)) return at;
+      if (fence === '' && blank && at >= wanted && !GOES_ON.test(line)) {
+        starts.push(at);
+        if (at >= end) break;
+        wanted = Math.min(at + PART, end);
+      }
       if (fence === '') fence = marker ?? '';
       else if (marker?.startsWith(fence) === true && line.trim() === marker) fence = '';
     }
     blank = next - at === 1;
     at = next;
   }
-  return null;
+  return (starts.at(-1) ?? 0) < end ? [0] : starts;
 }

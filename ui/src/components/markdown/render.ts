@@ -288,7 +288,7 @@ function tableCell(name: 'th' | 'td', cell: Tokens.TableCell): HTMLElement {
 }
 
 /** Lines of code that stand in one element: so many are laid out anew when a line is added. */
-const LINES_TOGETHER = 32;
+export const LINES_TOGETHER = 32;
 
 /** A code block that can grow line by line at the cost of what is new. */
 export interface CodeBlock {

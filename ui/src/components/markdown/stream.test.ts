@@ -54,6 +54,17 @@ describe('a streamed text', { timeout: 30_000 }, () => {
     }
   });
 
+  it('counts on in a list that goes over several elements', () => {
+    const numbers = Array.from({ length: 450 }, (_, at) => at + 3);
+    const words = 'with so many words that the whole is not drawn anew';
+    const root = streamed(`Steps:\n\n${numbers.map((n) => `${String(n)}. item ${String(n)} ${words}`).join('\n')}\n\nDone.`, 97);
+    const lists = Array.from(root.querySelectorAll('ol'));
+    expect(lists.length).toBeGreaterThan(2);
+    const counted = lists.flatMap((list) => Array.from(list.children, (item, at) => `${String(list.start + at)}: ${item.textContent}`));
+    expect(counted).toEqual(numbers.map((n) => `${String(n)}: item ${String(n)} ${words}`));
+    expect(root.lastElementChild?.textContent).toBe('Done.');
+  });
+
   it('keeps the nodes of finished blocks, and of text that only grew', () => {
     const root = document.createElement('div');
     const stream = new MarkdownStream(root);

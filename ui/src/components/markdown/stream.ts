@@ -21,6 +21,10 @@ import { morphChildren } from './morph';
 const LONG = 12;
 /** A paragraph longer than this, letters, is frozen sentence by sentence. */
 const LONG_PARAGRAPH = 6_000;
+/** Items of a list that stand in one element. */
+const LONG_LIST = 200;
+/** Rows of a table that stand in one element. */
+const LONG_TABLE = 100;
 /** Letters at the end of a long paragraph that are still open. */
 const OPEN_PARAGRAPH = 600;
 /** No more than this, letters, is ever open: what grows past it in no way of its own is frozen as it is. */
@@ -46,8 +50,8 @@ export interface StreamOptions {
  * Four kinds of block grow so long that this would not do, and have a way of their own:
  *
  * - a **fence** takes its lines as they come, with no lexer, until the closing fence;
- * - a **list** freezes all but its last two items;
- * - a **table** freezes all but its last two rows;
+ * - a **list** freezes all but its last two items, and goes on in another element after some hundred;
+ * - a **table** freezes all but its last two rows, and goes on in another element after a hundred;
  * - a **paragraph** freezes all but its last sentences.
  *
  * Whatever else stays open for too long is frozen as it is, and goes on as a block of its own. The lexer never sees more
@@ -524,15 +528,17 @@ function childrenOf(token: Token): Node[] {
   return Array.from(renderBlock(token)?.childNodes ?? []);
 }
 
-/** A long list of which only the last two items are still source. */
+/** A long list of which only the last two items are still source. Drawn as several that stand together as one, as a paragraph is. */
 class GrownList implements Grown {
-  readonly #root: HTMLElement;
+  readonly #place: Place;
+  #root: HTMLElement;
   readonly #ordered: boolean;
   readonly #open: HTMLElement[] = [];
   pending: string;
 
   constructor(list: Tokens.List, source: string, place: Place) {
     const { root } = listShell(list);
+    this.#place = place;
     this.#root = root;
     this.#ordered = list.ordered;
     this.pending = source;
@@ -571,13 +577,31 @@ class GrownList implements Grown {
     this.#root.append(...items);
     this.#open.splice(0, this.#open.length, ...items.slice(frozen));
     this.pending = source.slice(positionOf(list.items, frozen, source));
+    if (this.#root.childElementCount > LONG_LIST) this.#continue();
+  }
+
+  /** Goes on in an element of its own, with the items that are open. */
+  #continue(): void {
+    const before = this.#root;
+    this.#root = before.cloneNode(false) as HTMLElement;
+    if (before instanceof HTMLOListElement && this.#root instanceof HTMLOListElement) {
+      this.#root.start = before.start + before.childElementCount - this.#open.length;
+    }
+    before.classList.add('md-continued');
+    this.#place(this.#root);
+    this.#root.append(...this.#open);
   }
 }
 
-/** A long table of which only the head and the last two rows are still source. */
+/**
+ * A long table of which only the head and the last two rows are still source.
+ *
+ * Drawn as several tables under each other, whose columns are as wide as those of the first: a web view looks at every
+ * cell of a table anew when a row is added, to find out how wide its columns are.
+ */
 class GrownTable implements Grown {
   readonly #root: HTMLElement;
-  readonly #body: HTMLElement;
+  #body: HTMLElement;
   readonly #head: string;
   #open: HTMLElement[] = [];
   pending = '';
@@ -623,7 +647,40 @@ class GrownTable implements Grown {
     const frozen = Math.max(0, rows.length - 2);
     this.#open = rows.slice(frozen);
     this.pending = rowsSource.split('\n').slice(frozen).join('\n');
+    if (this.#body.childElementCount > LONG_TABLE) this.#continue();
   }
+
+  /** Goes on in a table of its own, with the rows that are open. */
+  #continue(): void {
+    const before = this.#body.parentElement;
+    if (!(before instanceof HTMLTableElement)) return;
+    fixColumns(before);
+    const table = before.cloneNode(false) as HTMLElement;
+    const columns = before.querySelector('colgroup');
+    if (columns !== null) table.append(columns.cloneNode(true));
+    this.#body = element('tbody');
+    this.#body.append(...this.#open);
+    table.append(this.#body);
+    this.#root.append(table);
+  }
+}
+
+/** Keeps the columns of a table as wide as they are, in proportion to it. */
+function fixColumns(table: HTMLTableElement): void {
+  if (table.querySelector('colgroup') !== null) return;
+  const { width } = table.getBoundingClientRect();
+  // It is not on screen: its columns become equal.
+  if (width === 0) return;
+  const columns = element('colgroup');
+  for (const cell of Array.from(table.rows[0]?.cells ?? [])) {
+    const column = element('col');
+    column.style.width = `${String((cell.getBoundingClientRect().width / width) * 100)}%`;
+    columns.append(column);
+  }
+  table.prepend(columns);
+  table.style.tableLayout = 'fixed';
+  // A table that is wider than its box stays so.
+  if (width > (table.parentElement?.clientWidth ?? width)) table.style.width = `${String(width)}px`;
 }
 
 /** The index of the first token that more text may change, or the number of tokens where none is left open. */
