@@ -118,19 +118,25 @@ impl Plan {
 }
 
 fn text(session: &str, waiting: &[&WaitingApproval]) -> Step {
+    // A question is about no tool.
+    let asks = |one: &&&WaitingApproval| one.approval.question.is_some();
+    let only_questions = waiting.iter().all(|one| asks(&one));
+    let need = if only_questions { "Question" } else { "Approval needed" };
     let title = match waiting.first().map(|one| one.session_title.trim()) {
-        Some(title) if !title.is_empty() => format!("Approval needed: {title}"),
-        _ => "Approval needed".to_owned(),
+        Some(title) if !title.is_empty() => format!("{need}: {title}"),
+        _ => need.to_owned(),
     };
-    let tools: Vec<&str> = waiting
+    let tool = waiting
         .iter()
+        .filter(|one| !asks(one))
         .map(|one| one.approval.tool_name.as_str())
-        .filter(|n| !n.is_empty())
-        .collect();
-    let body = match tools.as_slice() {
-        [] => "An agent waits for your answer.".to_owned(),
-        [tool] => format!("An agent wants to use {tool}."),
-        [tool, rest @ ..] => format!("An agent wants to use {tool} and {} more.", rest.len()),
+        .find(|name| !name.is_empty());
+    let body = match (tool, waiting.len()) {
+        (Some(tool), 0 | 1) => format!("An agent wants to use {tool}."),
+        (Some(tool), all) => format!("An agent wants to use {tool} and {} more.", all - 1),
+        (None, 1) if only_questions => "An agent has a question for you.".to_owned(),
+        (None, all) if only_questions => format!("Agents have {all} questions for you."),
+        (None, _) => "An agent waits for your answer.".to_owned(),
     };
     Step::Show { session: session.to_owned(), title, body }
 }
@@ -210,6 +216,25 @@ mod tests {
         let both = [waits("s", "a"), waits("t", "b")];
         plan.next(&both, Some("s"), start);
         assert_eq!(shown(&plan.next(&both, Some("s"), start + PATIENCE)), ["t"]);
+    }
+
+    #[test]
+    fn a_question_is_no_use_of_a_tool() {
+        let mut question = waits("s", "q");
+        question.approval.tool_name = "input".to_owned();
+        question.approval.question = Some("Which city?".to_owned());
+        let said = |waiting: &[&WaitingApproval]| match text("s", waiting) {
+            Step::Show { title, body, .. } => (title, body),
+            other => panic!("a notification: {other:?}"),
+        };
+        let (title, body) = said(&[&question]);
+        assert_eq!(
+            (title.as_str(), body.as_str()),
+            ("Question: Tidy up", "An agent has a question for you.")
+        );
+        let (title, body) = said(&[&question, &waits("s", "a")]);
+        assert_eq!(title, "Approval needed: Tidy up");
+        assert_eq!(body, "An agent wants to use delete_file and 1 more.");
     }
 
     #[test]

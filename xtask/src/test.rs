@@ -195,7 +195,6 @@ fn prepare_window() -> Result<(), Failure> {
     step("Build the headless binary", &mut cargo(&["build", "-p", "threadkeep-cli"]))
 }
 
-/// Runs the window tests on a display of their own.
 /// Measures the page in a window.
 ///
 /// # Errors
@@ -205,6 +204,7 @@ pub(crate) fn bench_window() -> Result<(), Failure> {
     window(&["--ignored", "bench", "--nocapture"])
 }
 
+/// Runs the window tests on a display of their own.
 fn window(arguments: &[&str]) -> Result<(), Failure> {
     let display = Xvfb::start()?;
     println!("── The window tests run on a display of their own ({})", display.display);
