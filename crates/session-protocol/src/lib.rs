@@ -55,5 +55,5 @@ pub use row::{
     ActiveGeneration, ActivityPart, Agent, Approval, ApprovalStatus, Citation, FilePart,
     FinishReason, Message, MessageError, Part, PartApproval, Presence, PresenceRow, PresenceStatus,
     QuestionPart, Role, SessionStats, SourceKind, SourcePart, Stopped, StructuredStatus,
-    SubagentPart, SubagentState, ToolCall, ToolCallPart, ToolState, Usage,
+    SubagentPart, SubagentState, ToolCall, ToolCallPart, ToolState, Usage, canonical_time,
 };

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use session_protocol::canonical_time;
 
 use crate::connection::{Connected, authorize};
 use crate::summary::{Connection, ConnectionState};
@@ -20,12 +21,18 @@ pub(crate) struct Listed {
     pub(super) session_id: String,
     #[serde(default)]
     pub(super) title: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     pub(super) created_at: Option<String>,
-    #[serde(default, alias = "updatedAt", alias = "lastActivity")]
+    #[serde(default, alias = "updatedAt", alias = "lastActivity", deserialize_with = "time")]
     pub(super) last_activity_at: Option<String>,
     #[serde(default)]
     pub(super) forked_from: Option<ForkedFrom>,
+}
+
+/// A time in the form in which times are compared as text; what is none is left out.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.as_deref().and_then(canonical_time))
 }
 
 /// Where a session was forked from.
@@ -155,4 +162,20 @@ pub(super) fn describe(failure: Failure) -> Connection {
     };
     let code = Some(code.to_owned());
     Connection { state, code, message: Some(message), ..Connection::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_any_form_are_listed_in_one() {
+        let listed = r#"{"sessionId": "s", "createdAt": "2026-01-05T10:00:00+02:00", "updatedAt": "2026-01-05T08:00:00Z"}"#;
+        let listed: Listed = serde_json::from_str(listed).expect("a session of a list");
+        assert_eq!(listed.created_at.as_deref(), Some("2026-01-05T08:00:00.000Z"));
+        assert_eq!(listed.created_at, listed.last_activity_at);
+        let none: Listed = serde_json::from_str(r#"{"sessionId": "s", "updatedAt": "$(date)"}"#)
+            .expect("a session of a list");
+        assert_eq!(none.last_activity_at, None);
+    }
 }

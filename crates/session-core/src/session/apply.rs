@@ -4,6 +4,7 @@ use bytes::Bytes;
 use durable_stream::Offset;
 use session_protocol::{
     ApprovalStatus, ChangeSet, Event, Intent, MessageChange, Part, Role, SessionFold,
+    canonical_time,
 };
 use tokio::time::Instant;
 
@@ -139,11 +140,12 @@ impl Session {
                 continue;
             };
             if self.head.created_at.is_none() {
-                self.head.created_at.clone_from(&message.created_at);
+                self.head.created_at = message.created_at.as_deref().and_then(canonical_time);
             }
-            let at = message.last_chunk_at.as_ref().or(message.created_at.as_ref());
-            if at > self.head.last_activity.as_ref() {
-                self.head.last_activity = at.cloned();
+            let at = message.last_chunk_at.as_deref().or(message.created_at.as_deref());
+            let at = at.and_then(canonical_time);
+            if at > self.head.last_activity {
+                self.head.last_activity = at;
             }
             if message.is_complete {
                 urgent = true;

@@ -16,7 +16,7 @@ use super::track::Tracker;
 use crate::dialect::proxy::is_whole;
 use crate::dialect::{self, Inner, electric};
 use crate::event::lenient_value;
-use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage};
+use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage, is_later};
 
 /// Which open text or reasoning a delta belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -563,7 +563,7 @@ impl MessageFold {
         }
         if let Some(at) = row.created_at {
             match &mut self.message.last_chunk_at {
-                Some(last) if last.as_str() < at => at.clone_into(last),
+                Some(last) if is_later(at, last) => at.clone_into(last),
                 Some(_) => {}
                 None => self.message.last_chunk_at = Some(at.to_owned()),
             }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::message::Weight;
-use crate::row::{Role, SessionStats, Usage};
+use crate::row::{Role, SessionStats, Usage, is_later};
 
 /// Sums over all messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,10 +58,10 @@ impl Totals {
 
     /// Widens the span of times.
     pub(crate) fn see(&mut self, time: &str) {
-        if self.first.as_deref().is_none_or(|first| time < first) {
+        if self.first.as_deref().is_none_or(|first| is_later(first, time)) {
             self.first = Some(time.to_owned());
         }
-        if self.last.as_deref().is_none_or(|last| time > last) {
+        if self.last.as_deref().is_none_or(|last| is_later(time, last)) {
             self.last = Some(time.to_owned());
         }
     }
