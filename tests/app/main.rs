@@ -16,6 +16,7 @@ mod keychain;
 mod main_job;
 mod notification;
 mod presence;
+mod questions;
 mod search;
 mod servers;
 mod soak;

@@ -249,7 +249,8 @@ impl App<'_> {
 
     /// Saves what the window shows as `target/screenshots/NAME.png`.
     pub async fn save(&self, name: &str) {
-        // The first picture after a paint can be blank.
+        // The web view gives a picture with its next frame, so there has to be one; the first after a paint can be blank.
+        self.page().execute(REPAINT).await;
         self.page().screenshot().await;
         let picture = self.page().screenshot().await;
         std::fs::write(super::screenshots().join(format!("{name}.png")), picture).unwrap();
@@ -263,6 +264,16 @@ impl Drop for App<'_> {
         let _ = self.driver.wait();
     }
 }
+
+/// Changes something that is not seen in the next frames, for two seconds.
+const REPAINT: &str = "\
+    const until = performance.now() + 2000;\
+    const turn = () => {\
+      const over = performance.now() > until;\
+      document.body.style.opacity = over || document.body.style.opacity !== '' ? '' : '0.999';\
+      if (!over) requestAnimationFrame(turn);\
+    };\
+    turn();";
 
 /// A message as the window shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
