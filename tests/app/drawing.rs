@@ -15,8 +15,11 @@ const FRAME: f64 = 50.0;
 /// How much longer 1 MB may take than 100 KB.
 const GROWTH: f64 = 12.0;
 
-/// The kinds of answers: name, and what makes the `n`-th piece of one.
-const KINDS: [(&str, fn(usize) -> String); 6] = [
+/// What makes the `n`-th piece of an answer.
+type Piece = fn(usize) -> String;
+
+/// The kinds of answers.
+const KINDS: [(&str, Piece); 6] = [
     ("prose", |n| {
         format!(
             "Paragraph {n} says **what is new**, with `some code`, a [link](https://example.com/{n}) and \
@@ -37,7 +40,7 @@ const KINDS: [(&str, fn(usize) -> String); 6] = [
     }),
 ];
 
-fn answer(kind: &str, piece: fn(usize) -> String, bytes: usize) -> String {
+fn answer(kind: &str, piece: Piece, bytes: usize) -> String {
     let mut text = String::with_capacity(bytes + KB);
     match kind {
         "table" => text.push_str("| n | one | two |\n| - | --- | --- |\n"),
