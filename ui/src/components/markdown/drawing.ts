@@ -6,8 +6,11 @@ import { MarkdownStream, type StreamOptions } from './stream';
 
 /** Letters that are drawn at once when a text is shown: more than a screenful. */
 const FIRST = 2_500;
-/** A frame's share of drawing text, ms. */
+/** A frame's share of drawing text, ms: less where the web view takes long to lay it out. */
 const BUDGET = 6;
+const LEAST_BUDGET = 1;
+/** A frame that took longer than this, ms, is too long. */
+const LONG_FRAME = 40;
 /** No more letters than this are drawn in a frame: what costs no time to draw costs some to lay out. */
 const SHARE = 8_000;
 /** A frame in which one piece took longer than this, ms, is followed by a pause of some times as long. */
@@ -37,6 +40,9 @@ export class Drawing implements TextSink {
   #before: { stream: MarkdownStream; text: string; at: number; next: string[]; options: StreamOptions; end: HTMLElement } | null = null;
   #closing = false;
   #notBefore = 0;
+  #budget = BUDGET;
+  /** When the last piece was begun. */
+  #drewAt = -Infinity;
 
   constructor(root: HTMLElement, frames: Frames) {
     this.#root = root;
@@ -100,10 +106,12 @@ export class Drawing implements TextSink {
       this.#frames.request(this.#draw);
       return;
     }
+    this.#budget = began - this.#drewAt > LONG_FRAME ? Math.max(LEAST_BUDGET, this.#budget / 2) : Math.min(BUDGET, this.#budget + 1);
+    this.#drewAt = began;
     let letters = 0;
     do {
       letters += this.#piece();
-    } while (!this.#drawn && letters < SHARE && this.#frames.now() - began < BUDGET);
+    } while (!this.#drawn && letters < SHARE && this.#frames.now() - began < this.#budget);
     const took = this.#frames.now() - began;
     this.#notBefore = took > SLOW ? began + took * 3 : 0;
     this.#rest();

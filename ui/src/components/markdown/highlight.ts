@@ -6,7 +6,9 @@ import type { Answer, Request } from './highlighter.worker';
 const LONGEST = 40_000;
 
 /** About so many letters are coloured in a frame: they are laid out anew. */
-const SHARE = 3_000;
+const SHARE = 1_000;
+/** About so many letters are asked for at once. */
+const TOGETHER = 4_000;
 
 interface Block {
   code: HTMLElement;
@@ -70,10 +72,10 @@ async function drain(): Promise<void> {
   }
 }
 
-/** The next blocks that wait and are still shown, so many as are coloured in a frame or two, or one that is longer. */
+/** The next blocks that wait and are still shown, about as many letters as are asked for at once, or one that is longer. */
 function nextBlocks(): Block[] {
   const blocks: Block[] = [];
-  for (let letters = 0; letters < SHARE; ) {
+  for (let letters = 0; letters < TOGETHER; ) {
     const next = queue.shift();
     if (next === undefined) break;
     if (!next.code.isConnected) continue;
