@@ -653,7 +653,7 @@ class GrownTable implements Grown {
   /** Goes on in a table of its own, with the rows that are open. */
   #continue(): void {
     const before = this.#body.parentElement;
-    if (!(before instanceof HTMLTableElement)) return;
+    if (before === null) return;
     fixColumns(before);
     const table = before.cloneNode(false) as HTMLElement;
     const columns = before.querySelector('colgroup');
@@ -666,13 +666,13 @@ class GrownTable implements Grown {
 }
 
 /** Keeps the columns of a table as wide as they are, in proportion to it. */
-function fixColumns(table: HTMLTableElement): void {
+function fixColumns(table: HTMLElement): void {
   if (table.querySelector('colgroup') !== null) return;
   const { width } = table.getBoundingClientRect();
   // It is not on screen: its columns become equal.
   if (width === 0) return;
   const columns = element('colgroup');
-  for (const cell of Array.from(table.rows[0]?.cells ?? [])) {
+  for (const cell of Array.from(table.querySelectorAll('th'))) {
     const column = element('col');
     column.style.width = `${String((cell.getBoundingClientRect().width / width) * 100)}%`;
     columns.append(column);
