@@ -41,8 +41,8 @@ export class Drawing implements TextSink {
   #closing = false;
   #notBefore = 0;
   #budget = BUDGET;
-  /** When the last piece was begun. */
-  #drewAt = -Infinity;
+  /** When the frame before this one drew; never, where it had nothing to draw. */
+  #drewAt = Infinity;
 
   constructor(root: HTMLElement, frames: Frames) {
     this.#root = root;
@@ -148,6 +148,8 @@ export class Drawing implements TextSink {
     }
     this.#waiting = '';
     this.#at = 0;
+    // What comes next waits for no frame: the time until then says nothing about one.
+    this.#drewAt = Infinity;
     delete this.#root.dataset['drawing'];
     if (this.#closing) this.#end();
   }
