@@ -2,7 +2,7 @@
 
 use crate::support::app::{App, Computer};
 use crate::support::server::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 const KB: usize = 1_000;
@@ -101,26 +101,14 @@ async fn bench_frames_while_long_answers_are_drawn() {
 
 /// An agent's answer, a chunk after the other.
 async fn write(server: &Server, session: &str, text: &str) {
-    let chunk = |chunk: Value| json!({ "messageId": "answer", "actorId": "bot", "role": "assistant", "chunk": chunk });
-    server
-        .post(
-            session,
-            "chunks",
-            chunk(json!({ "type": "TEXT_MESSAGE_START", "messageId": "answer" })),
-        )
-        .await;
+    let say = async |chunk| server.chunk(session, "answer", chunk).await;
+    say(json!({ "type": "TEXT_MESSAGE_START", "messageId": "answer" })).await;
     for part in text.as_bytes().chunks(CHUNK) {
         let delta = std::str::from_utf8(part).expect("the answers are ASCII");
-        server.post(session, "chunks", chunk(json!({ "type": "TEXT_MESSAGE_CONTENT", "messageId": "answer", "delta": delta }))).await;
+        say(json!({ "type": "TEXT_MESSAGE_CONTENT", "messageId": "answer", "delta": delta })).await;
     }
-    server
-        .post(
-            session,
-            "chunks",
-            chunk(json!({ "type": "TEXT_MESSAGE_END", "messageId": "answer" })),
-        )
-        .await;
-    server.post(session, "chunks", chunk(json!({ "type": "RUN_FINISHED" }))).await;
+    say(json!({ "type": "TEXT_MESSAGE_END", "messageId": "answer" })).await;
+    say(json!({ "type": "RUN_FINISHED" })).await;
 }
 
 struct Drawn {

@@ -30,9 +30,7 @@ async fn a_question_is_answered_in_its_fields_beside_what_the_agent_shows() {
             { "id": "q", "reason": "input", "message": "Which city?", "responseSchema": schema }
         ] } }),
     ] {
-        let said =
-            json!({ "messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk });
-        server.post("trip", "chunks", said).await;
+        server.chunk("trip", "asks", chunk).await;
     }
     computer.set(&json!({ "serverUrl": server.url() }));
 

@@ -49,6 +49,13 @@ impl Server {
         reqwest::Client::new().put(url).send().await.unwrap().error_for_status().unwrap();
     }
 
+    /// An agent from outside writes a chunk of a message.
+    pub async fn chunk(&self, session: &str, message: &str, chunk: Value) {
+        let said =
+            json!({ "messageId": message, "actorId": "bot", "role": "assistant", "chunk": chunk });
+        self.post(session, "chunks", said).await;
+    }
+
     /// An agent from outside asks in a session whether it may delete a file.
     pub async fn ask(&self, session: &str) {
         let input = json!({ "path": "/tmp/report.txt" });
@@ -59,10 +66,7 @@ impl Server {
                 "toolCallId": "c", "toolName": "delete_file", "input": input,
                 "approval": {"id": "a", "needsApproval": true}}}),
         ] {
-            let asks = json!({
-                "messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk,
-            });
-            self.post(session, "chunks", asks).await;
+            self.chunk(session, "asks", chunk).await;
         }
     }
 
