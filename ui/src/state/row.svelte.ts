@@ -1,3 +1,4 @@
+import { untrack } from 'svelte';
 import { SvelteMap } from 'svelte/reactivity';
 
 import type { Item, ItemMeta, Part } from '../ipc/contract';
@@ -37,12 +38,17 @@ export class PartCell {
     return value.type === 'text' || value.type === 'reasoning' ? value.text : '';
   }
 
-  /** Gives `sink` the text so far, and what comes. Returns how to end it. */
+  /**
+   * Gives `sink` the text so far, and what comes. Returns how to end it. The sink hears of every change: an effect that
+   * calls this depends on none, or it would run again, and draw all of the text anew, when the part ends.
+   */
   attach(sink: TextSink): () => void {
     this.#sinks.add(sink);
-    this.#draw(sink, () => {
-      sink.reset(growing(this.value));
-      if (this.closed) sink.close();
+    untrack(() => {
+      this.#draw(sink, () => {
+        sink.reset(growing(this.value));
+        if (this.closed) sink.close();
+      });
     });
     return () => this.#sinks.delete(sink);
   }

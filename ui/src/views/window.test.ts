@@ -3,7 +3,7 @@ import { flushSync } from 'svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { ScriptedBackend } from '../ipc/scripted/backend';
-import type { Part } from '../ipc/contract';
+import type { Diff, ItemMeta, Part } from '../ipc/contract';
 import { call, item, text } from '../ipc/scripted/content';
 import { all, button, click, closeWindow, one, open, opened, press, type } from './testing';
 
@@ -25,6 +25,21 @@ describe('the window', () => {
     expect(rows.at(-1)?.dataset['complete']).toBe('true');
     expect(rows.map((row) => row.textContent).join()).toContain('What the log says');
     expect(one('connection').dataset['state']).toBe('live');
+  });
+
+  it('keeps what is drawn of an answer when it ends, and when its session is read again', async () => {
+    const { app } = await opened([item('assistant', [text('A first paragraph.')], Date.now(), { isComplete: false })]);
+    const paragraph = one('message').querySelector('.md p');
+    expect(paragraph?.textContent).toBe('A first paragraph.');
+    const { transcript } = app.current;
+    const answer = transcript?.rows[0];
+    const { id, meta } = answer ?? {};
+    expect(transcript?.apply({ op: 'meta', index: 0, id: id ?? '', item: { ...(meta as ItemMeta), isComplete: true } })).toBe(true);
+    flushSync();
+    const again = item('assistant', [text('A first paragraph.')], Date.now());
+    expect(transcript?.apply({ op: 'reset', sessionId: transcript.sessionId, items: [{ ...again, id: id ?? '' }], hasMoreBefore: false } as Diff)).toBe(true);
+    flushSync();
+    expect(one('message').querySelector('.md p')).toBe(paragraph);
   });
 
   it('lists sessions with their state and marks the open one', async () => {

@@ -1,20 +1,18 @@
 import type { TextSink } from '../../state/row.svelte';
 import { finishBlock } from './finish';
 import { definitionsIn } from './lexer';
-import { partsOf, pieceEnd } from './pieces';
+import { LONG_TEXT, partsOf, pieceEnd } from './pieces';
 import { MarkdownStream, type StreamOptions } from './stream';
 
 /** Letters that are drawn at once when a text is shown: more than a screenful. */
 const FIRST = 2_500;
-/** A frame's share of drawing text, ms: less where the web view takes long to lay it out. */
+/** A frame's share of drawing text, ms: less where the web view takes long to lay it out, and at the beginning, when that is not known. */
 const BUDGET = 6;
 const LEAST_BUDGET = 1;
 /** A frame that took longer than this, ms, is too long. */
-const LONG_FRAME = 40;
+const LONG_FRAME = 36;
 /** No more letters than this are drawn in a frame: what costs no time to draw costs some to lay out. */
 const SHARE = 8_000;
-/** A frame in which one piece took longer than this, ms, is followed by a pause of some times as long. */
-const SLOW = 24;
 
 /** Frames, and the time. */
 export interface Frames {
@@ -27,8 +25,9 @@ export interface Frames {
  * A markdown text on its way to the screen: what was given is drawn piece by piece, a share of each frame.
  *
  * A text that was there before and one that streams take the same way. The first screenful is drawn at once, so that
- * nothing flickers, and of a long text the last one too, for who reads at the end; what is between them follows. While
- * more is to come, the root says so by `data-drawing`.
+ * nothing flickers. Of a long text nothing is, since its row takes most of that frame; the next ones draw its last
+ * screenful, for who reads at the end, then the first, then what is between them. While more is to come, the root says
+ * so by `data-drawing`.
  */
 export class Drawing implements TextSink {
   readonly #root: HTMLElement;
@@ -39,8 +38,7 @@ export class Drawing implements TextSink {
   /** What stands before the last screenful, where that was drawn by itself: the part that grows, and those after it. */
   #before: { stream: MarkdownStream; text: string; at: number; next: string[]; options: StreamOptions; end: HTMLElement } | null = null;
   #closing = false;
-  #notBefore = 0;
-  #budget = BUDGET;
+  #budget = LEAST_BUDGET;
   /** When the frame before this one drew; never, where it had nothing to draw. */
   #drewAt = Infinity;
 
@@ -60,17 +58,14 @@ export class Drawing implements TextSink {
     if (first === undefined) {
       this.#stream = new MarkdownStream(this.#root, { finished: finishBlock });
       this.#waiting = text;
-      while (this.#at < this.#waiting.length && this.#at < FIRST) this.#piece();
+      while (text.length < LONG_TEXT && this.#at < text.length && this.#at < FIRST) this.#piece();
     } else {
       const options = { links: definitionsIn(text), finished: finishBlock };
       const end = part();
       this.#root.append(end);
       this.#stream = new MarkdownStream(end, options);
-      this.#waiting = '';
-      this.#stream.append(text.slice(starts.at(-1)));
-      const before = { stream: this.#partBefore(end, options), text: first, at: 0, next, options, end };
-      this.#before = before;
-      while (before.at < FIRST) this.#piece();
+      this.#waiting = text.slice(starts.at(-1));
+      this.#before = { stream: this.#partBefore(end, options), text: first, at: 0, next, options, end };
     }
     this.#rest();
   }
@@ -102,18 +97,12 @@ export class Drawing implements TextSink {
 
   readonly #draw = (): void => {
     const began = this.#frames.now();
-    if (began < this.#notBefore) {
-      this.#frames.request(this.#draw);
-      return;
-    }
     this.#budget = began - this.#drewAt > LONG_FRAME ? Math.max(LEAST_BUDGET, this.#budget / 2) : Math.min(BUDGET, this.#budget + 1);
     this.#drewAt = began;
     let letters = 0;
     do {
       letters += this.#piece();
     } while (!this.#drawn && letters < SHARE && this.#frames.now() - began < this.#budget);
-    const took = this.#frames.now() - began;
-    this.#notBefore = took > SLOW ? began + took * 3 : 0;
     this.#rest();
   };
 

@@ -19,16 +19,50 @@ interface Block {
 const queue: Omit<Block, 'text'>[] = [];
 let running = false;
 
-/** Has every code block in `root` coloured that has a language and was not coloured yet. `root` may be one itself. */
+/**
+ * Has every code block in `root` coloured that has a language and was not coloured yet. `root` may be one itself.
+ *
+ * Those in a part of a long text wait until the part is near the screen: colours are most of what a text has of elements,
+ * and nobody sees those far away.
+ */
 export function highlightIn(root: HTMLElement): void {
+  const part = root.closest<HTMLElement>('.md-part');
   const blocks = root.matches('.md-code') ? [root] : Array.from(root.querySelectorAll<HTMLElement>('.md-code'));
+  let waits = false;
   for (const block of blocks) {
     const { language, coloured } = block.dataset;
-    const code = block.querySelector('code');
-    if (language === undefined || language === '' || coloured !== undefined || code === null) continue;
-    block.dataset['coloured'] = '';
-    highlightLater(code, language);
+    if (language === undefined || language === '' || coloured !== undefined) continue;
+    block.dataset['coloured'] = 'waits';
+    if (part === null) colour(block);
+    else waits = true;
   }
+  if (part !== null && waits) partsNear().observe(part);
+}
+
+/** How near the screen a part of a text is when its code is coloured. */
+const NEAR = '1000px';
+
+let observer: IntersectionObserver | null = null;
+
+/** Has the code coloured of each part that comes near the screen. */
+function partsNear(): IntersectionObserver {
+  observer ??= new IntersectionObserver(
+    (entries, seen) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        seen.unobserve(target);
+        for (const block of Array.from(target.querySelectorAll<HTMLElement>('.md-code[data-coloured=waits]'))) colour(block);
+      }
+    },
+    { scrollMargin: NEAR },
+  );
+  return observer;
+}
+
+function colour(block: HTMLElement): void {
+  const code = block.querySelector('code');
+  block.dataset['coloured'] = '';
+  if (code !== null) highlightLater(code, block.dataset['language'] ?? '');
 }
 
 /**

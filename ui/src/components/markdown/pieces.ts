@@ -17,8 +17,8 @@ export function pieceEnd(text: string, from: number): number {
 
 /** Letters at the end of a text that are more than a screenful. */
 const LAST = 4_000;
-/** A text is drawn in parts if it is longer than this, letters. */
-const LONG_TEXT = 24_000;
+/** A text longer than this, letters, is drawn in parts, and not at once. */
+export const LONG_TEXT = 24_000;
 /** About how long a part is, letters. */
 const PART = 50_000;
 /** What goes on a block that began before, although a blank line stands between. */
