@@ -78,6 +78,7 @@ pub fn run() -> ExitCode {
             commands::sessions::create_session,
             commands::sessions::delete_session,
             commands::sessions::disk_use,
+            commands::sessions::shared_state,
             commands::sessions::fork_session,
             commands::sessions::keep_copy,
             commands::sessions::list_sessions,

@@ -74,6 +74,16 @@ pub(crate) async fn fork_session(
 /// How many of the sessions that take most of the disk are named.
 const LARGEST: usize = 5;
 
+/// Reads the state that an agent shares with the people of a session.
+#[tauri::command]
+pub(crate) async fn shared_state(
+    host: State<'_>,
+    session_id: String,
+    agent_id: String,
+) -> Answer<Option<serde_json::Value>> {
+    Ok(host.engine.shared_state(&session_id, &agent_id).await?)
+}
+
 /// Says how much of the disk the sessions take.
 #[tauri::command]
 pub(crate) async fn disk_use(host: State<'_>) -> Answer<DiskUse> {

@@ -22,6 +22,8 @@ async fn a_question_is_answered_in_its_fields_beside_what_the_agent_shows() {
     for chunk in [
         json!({ "type": "RUN_STARTED", "runId": "r" }),
         json!({ "type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "It costs $a^2$ a night." }),
+        json!({ "type": "STATE_SNAPSHOT", "snapshot": { "budget": "90 francs", "seen": ["one"] } }),
+        json!({ "type": "STATE_DELTA", "delta": [{ "op": "add", "path": "/seen/-", "value": "two rooms" }] }),
         json!({ "type": "ACTIVITY_SNAPSHOT", "messageId": "plan", "activityType": "PLAN", "content": { "steps": ["look", "book"] } }),
         json!({ "type": "SUBAGENT_STARTED", "subagentRunId": "s", "name": "Researcher" }),
         json!({ "type": "TEXT_MESSAGE_CONTENT", "messageId": "sub", "delta": "I looked it up.", "subagentRunId": "s" }),
@@ -51,7 +53,14 @@ async fn a_question_is_answered_in_its_fields_beside_what_the_agent_shows() {
             &says("[data-testid=needs-you]", "Which city?"),
         )
         .await;
+    app.click("details").await;
+    for shared in ["90 francs", "two rooms"] {
+        app.page()
+            .wait_for("what the agent shares", &says("[data-testid=shared-state]", shared))
+            .await;
+    }
     app.save("question").await;
+    app.click("details").await;
 
     let city = app.page().wait("[data-testid=question-form] input:not([type=checkbox])").await;
     city.click().await;

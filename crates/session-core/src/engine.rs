@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rand::RngExt;
+use serde_json::Value;
 use session_protocol::Intent;
 use tokio::sync::{oneshot, watch};
 use url::Url;
@@ -347,6 +348,23 @@ impl Engine {
         self.begin_session(&server, id, None, None, make, say).await
     }
 
+    /// The state that an agent shares with the people of a session, as far as it is here; `None` where it shares none
+    /// ([`SessionMeta::shared`](crate::SessionMeta::shared) says who does).
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSession`].
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn shared_state(
+        &self,
+        id: &str,
+        agent_id: &str,
+    ) -> Result<Option<Value>, EngineError> {
+        let agent_id = agent_id.to_owned();
+        self.session(id)?.ask(|reply| Command::SharedState { agent_id, reply }).await
+    }
+
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
     /// shown now. It is here at once, and has its messages when the server has made it. The copy's id
     /// on its server comes from the caller, so that asking twice makes one. Answers with its id.
@@ -461,7 +479,7 @@ impl Engine {
         message_id: &str,
         approval_id: &str,
         approved: bool,
-        payload: Option<serde_json::Value>,
+        payload: Option<Value>,
     ) -> Result<String, EngineError> {
         let intent = Intent::RespondApproval {
             approval_id: approval_id.to_owned(),
@@ -480,7 +498,7 @@ impl Engine {
         &self,
         id: &str,
         tool_call_id: &str,
-        output: serde_json::Value,
+        output: Value,
         error: Option<String>,
     ) -> Result<String, EngineError> {
         let tool_call_id = tool_call_id.to_owned();

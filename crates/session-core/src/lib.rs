@@ -55,5 +55,5 @@ pub use server::{ServerSummary, address_of};
 pub use session::Measured;
 pub use summary::{
     Connection, ConnectionState, DiskUse, Draft, OutboxItem, OutboxKind, SessionMeta, SessionSize,
-    SessionState, SessionSummary, WaitingApproval,
+    SessionState, SessionSummary, SharedBy, WaitingApproval,
 };

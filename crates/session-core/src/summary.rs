@@ -167,6 +167,21 @@ pub enum OutboxKind {
     DeleteSession,
 }
 
+/// An agent that shares a state with the people of a session, which is read by itself
+/// ([`crate::Engine::shared_state`]): it may be long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SharedBy {
+    /// The agent.
+    pub agent_id: String,
+    /// The message in which it changed the state last.
+    pub message_id: String,
+    /// The number of the change in that message: with it, another one means another state.
+    #[ts(type = "number")]
+    pub seq: i64,
+}
+
 /// Everything about a session but its messages.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
@@ -180,6 +195,8 @@ pub struct SessionMeta {
     pub connection: Connection,
     /// Registered agents.
     pub agents: Vec<Agent>,
+    /// What agents share.
+    pub shared: Vec<SharedBy>,
     /// Who is there.
     pub presence: Vec<Presence>,
     /// Approvals that wait.

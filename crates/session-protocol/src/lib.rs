@@ -47,7 +47,9 @@ mod text;
 
 pub use dialect::Dialect;
 pub use event::{Event, decode};
-pub use fold::{ChangeSet, FoldState, MessageChange, MessageLoader, SessionFold, StoredMessage};
+pub use fold::{
+    ChangeSet, FoldState, MessageChange, MessageLoader, SessionFold, SharedState, StoredMessage,
+};
 pub use intent::{AgentSpec, Intent, Triggers};
 pub use materialize::{MaterializedSession, materialize};
 pub use problem::Problem;

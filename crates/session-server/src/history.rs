@@ -22,7 +22,7 @@ use session_protocol::{
     ToolCallPart, authority::chunk_value,
 };
 
-use self::state::SharedState;
+use self::state::AgentState;
 use crate::{
     budget::{Budget, Hold, Owner},
     config::Limits,
@@ -186,7 +186,7 @@ struct Loading {
     is_cut: bool,
     keepsakes: Keepsakes,
     /// What the run's agent said of its state.
-    state: SharedState,
+    state: AgentState,
 }
 
 /// A loader that knows nothing, and who was asked for.
@@ -203,7 +203,7 @@ impl MessageLoader for Asked {
 impl Loading {
     fn new(session_id: &str, wanted: Wanted, late: HashSet<String>) -> Self {
         Self {
-            state: SharedState::of(&wanted),
+            state: AgentState::of(&wanted),
             wanted,
             fold: SessionFold::new(session_id),
             sizes: HashMap::new(),

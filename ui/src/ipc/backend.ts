@@ -68,6 +68,8 @@ export interface Backend {
   createSession(session: NewSession): Promise<string>;
   /** Makes a copy of a session that ends at a message of it. The same id twice makes one. Resolves with the copy's id. */
   forkSession(id: string, sessionId: string, atMessageId: string): Promise<string>;
+  /** Reads the state that an agent shares with the people of a session; null where it shares none. */
+  sharedState(sessionId: string, agentId: string): Promise<JsonValue>;
   /** How much of the disk the sessions take, and the largest ones. */
   diskUse(): Promise<DiskUse>;
   renameSession(sessionId: string, title: string): Promise<void>;

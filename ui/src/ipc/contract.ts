@@ -44,6 +44,7 @@ export type { SessionMeta } from './bindings/SessionMeta';
 export type { SessionState } from './bindings/SessionState';
 export type { SessionSummary } from './bindings/SessionSummary';
 export type { Settings } from './bindings/Settings';
+export type { SharedBy } from './bindings/SharedBy';
 export type { TitleHit } from './bindings/TitleHit';
 export type { ToolCallPart } from './bindings/ToolCallPart';
 export type { WaitingApproval } from './bindings/WaitingApproval';

@@ -81,6 +81,10 @@ export class TauriBackend implements Backend {
     return call('fork_session', { id, sessionId, atMessageId });
   }
 
+  sharedState(sessionId: string, agentId: string): Promise<JsonValue> {
+    return call('shared_state', { sessionId, agentId });
+  }
+
   diskUse(): Promise<DiskUse> {
     return call('disk_use');
   }

@@ -167,6 +167,11 @@ export class CurrentSession {
     }
   }
 
+  /** The state that an agent of this session shares; null where it shares none. */
+  sharedState(agentId: string): Promise<JsonValue> {
+    return this.id === null ? Promise.resolve(null) : this.#backend.sharedState(this.id, agentId);
+  }
+
   /** Who decided an approval before this person's answer came, in words; null where the rows do not say. */
   whoWasFirst(): string | null {
     for (const row of this.transcript?.rows ?? []) {

@@ -19,6 +19,8 @@ export class Shell {
   focused = $state(document.hasFocus());
   /** Where the window is too narrow for a sidebar beside the log, it is a drawer over it. */
   narrow = $state(false);
+  /** What is known of the session beside its messages is shown. */
+  inspectorOpen = $state(readStored('inspector', false));
 
   readonly #backend: Backend;
   #sidebarWanted = $state(readStored('sidebar', true));
@@ -52,6 +54,11 @@ export class Shell {
     }
     this.#sidebarWanted = !this.#sidebarWanted;
     writeStored('sidebar', this.#sidebarWanted);
+  }
+
+  toggleInspector(): void {
+    this.inspectorOpen = !this.inspectorOpen;
+    writeStored('inspector', this.inspectorOpen);
   }
 
   closeDrawer(): void {

@@ -3,7 +3,7 @@ import { flushSync } from 'svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { ScriptedBackend } from '../ipc/scripted/backend';
-import type { Diff, ItemMeta, Part } from '../ipc/contract';
+import type { Diff, ItemMeta, JsonValue, Part } from '../ipc/contract';
 import { call, item, text } from '../ipc/scripted/content';
 import { all, button, click, closeWindow, one, open, opened, press, type } from './testing';
 
@@ -25,6 +25,26 @@ describe('the window', () => {
     expect(rows.at(-1)?.dataset['complete']).toBe('true');
     expect(rows.map((row) => row.textContent).join()).toContain('What the log says');
     expect(one('connection').dataset['state']).toBe('live');
+  });
+
+  it('shows what an agent shares, as it is now, once it is asked for', async () => {
+    let share: (state: JsonValue) => void = () => undefined;
+    const { app } = await opened([item('user', [text('Plan my trip')], 1)], (session, backend) => {
+      share = (state) => {
+        backend.share(session, 'demo', state);
+      };
+      share({ city: 'Zürich', steps: ['look'] });
+    });
+    expect(all('inspector')).toHaveLength(0);
+    press('i', window, { ctrlKey: true });
+    await vi.waitFor(() => expect(one('shared-state').textContent).toContain('Zürich'));
+    expect(one('inspector').textContent).toContain('Demo agent');
+    share({ city: 'Bern', steps: ['look', 'book'] });
+    await vi.waitFor(() => expect(one('shared-state').textContent).toContain('Bern'));
+    expect(one('shared-state').textContent).not.toContain('Zürich');
+    press('i', window, { ctrlKey: true });
+    expect(all('inspector')).toHaveLength(0);
+    expect(app.shell.inspectorOpen).toBe(false);
   });
 
   it('keeps what is drawn of an answer when it ends, and when its session is read again', async () => {

@@ -175,6 +175,7 @@ impl Session {
             || !changes.removed_approvals.is_empty()
             || changes.presence_changed
             || changes.agents_changed
+            || changes.shared_changed
             || changes.active_changed
             || changes.stats_changed
             || changes.meta_changed

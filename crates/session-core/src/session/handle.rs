@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
 use session_protocol::Intent;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Discard { entry_id: String, reply: Reply<()> },
     /// Where a copy of the session would end: at this message, or at the last.
     ForkPoint { at: Option<String>, reply: Reply<ForkPoint> },
+    /// Read the state that an agent shares.
+    SharedState { agent_id: String, reply: Reply<Option<Value>> },
     /// Stop what runs now.
     Stop { reply: Reply<String> },
     /// Keep unsent text.

@@ -11,7 +11,7 @@ use crate::diff::{Diff, Direction};
 use crate::feed::FeedShared;
 use crate::hub::{HubEvent, Need, SessionReport, UNTITLED};
 use crate::item::DeliveryState;
-use crate::summary::{SessionMeta, SessionState, SessionSummary};
+use crate::summary::{SessionMeta, SessionState, SessionSummary, SharedBy};
 use crate::view::{Bounds, View};
 
 /// How often things are looked at that go out of date by themselves: an answer that stopped
@@ -202,6 +202,7 @@ impl Session {
             title: self.title(),
             connection: self.line.connection().clone(),
             agents: self.fold.agents(),
+            shared: self.shared_by(),
             presence: self.fold.presence(now),
             pending_approvals: self.fold.pending_approvals(now),
             active_generations: self.fold.active_generations(now),
@@ -212,6 +213,22 @@ impl Session {
             notice: self.head.notice.clone(),
             read_only: self.line.is_closed() || self.home.is_forgotten(),
         })
+    }
+
+    fn shared_by(&self) -> Vec<SharedBy> {
+        let rows = self.fold.shared().filter_map(|(agent, state)| Some((agent, state.row()?)));
+        rows.map(|(agent, (message, seq))| SharedBy {
+            agent_id: agent.to_owned(),
+            message_id: message.to_owned(),
+            seq,
+        })
+        .collect()
+    }
+
+    /// The state that an agent shares; `None` where it shares none.
+    pub(super) fn shared_state(&self, agent_id: &str) -> Option<serde_json::Value> {
+        let mut shared = self.fold.shared().filter(|(agent, _)| *agent == agent_id);
+        shared.find_map(|(_, state)| state.value().cloned())
     }
 
     fn stats(&self, now: jiff::Timestamp) -> SessionStats {

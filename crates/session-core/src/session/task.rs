@@ -277,6 +277,10 @@ impl Task {
                 let _ = reply.send(session.fork_point(at));
                 None
             }
+            Command::SharedState { agent_id, reply } => {
+                let _ = reply.send(Ok(session.shared_state(&agent_id)));
+                None
+            }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
             Command::Discard { entry_id, reply } => {
                 if session.outbox.get(&entry_id).is_some_and(crate::outbox::Entry::is_sending) {

@@ -27,6 +27,7 @@ mod jump;
 mod measure;
 mod replay;
 mod search;
+mod shared;
 mod times;
 
 const ID: &str = "local/s";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::log::{
     EntryKind, LiveRow, NewRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
@@ -17,7 +17,10 @@ use crate::dialect::{self, Inner, electric};
 use crate::event::{
     BareEvent, ChunkEvent, ChunkFields, Control, Event, Operation, RowEvent, decode, split_key,
 };
-use crate::row::ActiveGeneration;
+use crate::row::{ActiveGeneration, Role};
+
+/// Agents of a session whose shared state is kept.
+const MOST_SHARING: usize = 32;
 
 /// The work in progress.
 pub(crate) struct Run<'a> {
@@ -227,12 +230,16 @@ impl<'a> Run<'a> {
             message.fold_row(&context, &body, &mut self.tracker);
             self.keep(&id, entry);
             self.settle(&id);
+            self.share(&id, seq, fields);
             return;
         }
         self.build_index(&id);
         let Some(message) = self.fold.messages.get_mut(&id) else { return };
         let row_id = message.log.chunk_id(&event.key, &id, fields.seq.or(split_key(&event.key).1));
         let upsert = message.log.upsert(row_id.clone(), row);
+        if upsert == Upsert::New {
+            self.share(&id, seq, fields);
+        }
         self.after_upsert(&id, upsert, &row_id, entry);
     }
 
@@ -270,7 +277,40 @@ impl<'a> Run<'a> {
         let row_id = message.log.chunk_id(&event.key, id, split_key(&event.key).1);
         if message.log.delete(&row_id) {
             self.fold.strays.remove(&*event.key);
+            self.unshare(id, event.seq());
             self.deleted(id, &event.key, pos);
+        }
+    }
+
+    /// Takes what a row of an agent says of the state that it shares.
+    fn share(&mut self, id: &str, seq: i64, fields: &ChunkFields<'_>) {
+        let (Some(Role::Assistant), Some(agent), Some(chunk)) =
+            (fields.role, fields.actor_id.as_deref(), fields.chunk.as_deref())
+        else {
+            return;
+        };
+        let shared = &mut self.fold.shared;
+        if !chunk.contains("STATE_")
+            || (shared.len() >= MOST_SHARING && !shared.contains_key(agent))
+        {
+            return;
+        }
+        let state = shared.entry(agent.to_owned()).or_default();
+        if state.take(id, seq, chunk, &Value::Object(Map::new())) {
+            self.mark(Collection::Shared, agent);
+            self.out.shared_changed = true;
+        }
+    }
+
+    /// A row is gone: what it said last of a state goes with it.
+    fn unshare(&mut self, id: &str, seq: i64) {
+        let shared = &mut self.fold.shared;
+        let gone = shared
+            .iter_mut()
+            .find_map(|(agent, state)| state.delete(id, seq).then(|| agent.clone()));
+        if let Some(agent) = gone {
+            self.mark(Collection::Shared, agent);
+            self.out.shared_changed = true;
         }
     }
 
@@ -472,6 +512,7 @@ impl<'a> Run<'a> {
             items: self.out.items,
             presence_changed: true,
             agents_changed: true,
+            shared_changed: true,
             active_changed: true,
             stats_changed: true,
             meta_changed: true,

@@ -124,6 +124,8 @@ pub struct ChangeSet {
     pub presence_changed: bool,
     /// An agent was registered, changed or removed.
     pub agents_changed: bool,
+    /// What an agent shares changed.
+    pub shared_changed: bool,
     /// The set of incomplete messages changed.
     pub active_changed: bool,
     /// A figure of the statistics changed.
@@ -147,6 +149,7 @@ impl ChangeSet {
             && self.removed_approvals.is_empty()
             && !self.presence_changed
             && !self.agents_changed
+            && !self.shared_changed
             && !self.active_changed
             && !self.stats_changed
             && !self.meta_changed

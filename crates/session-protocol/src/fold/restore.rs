@@ -11,6 +11,7 @@ use super::calls::call_id;
 use super::message::{Signal, SignalKind};
 use super::presence::Device;
 use super::session::SessionFold;
+use super::shared::SharedRow;
 use super::signals::Site;
 use super::totals::Totals;
 use super::{Collection, FoldState, StateRow};
@@ -86,6 +87,9 @@ impl SessionFold {
         for (key, agent) in each::<Map<String, Value>>(state, Collection::Agents) {
             fold.agents.insert(key.to_owned(), agent);
         }
+        for (key, shared) in each::<SharedRow>(state, Collection::Shared) {
+            fold.shared.insert(key.to_owned(), shared.into());
+        }
         for (key, message) in each::<String>(state, Collection::Entities) {
             fold.entities.insert(key.to_owned(), message);
         }
@@ -130,6 +134,9 @@ impl SessionFold {
         }
         for key in self.agents.keys() {
             add(Collection::Agents, key.clone());
+        }
+        for key in self.shared.keys() {
+            add(Collection::Shared, key.clone());
         }
         for key in self.entities.keys() {
             add(Collection::Entities, key.clone());
@@ -177,6 +184,7 @@ impl SessionFold {
             Collection::Active => json(self.active.get(key)?),
             Collection::Presence => json(self.devices.get(key)?),
             Collection::Agents => json(self.agents.get(key)?),
+            Collection::Shared => json(&SharedRow::of(self.shared.get(key)?)?),
             Collection::Entities => {
                 standing = false;
                 json(self.entities.get(key)?)

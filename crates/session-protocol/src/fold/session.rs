@@ -10,6 +10,7 @@ use super::apply::Run;
 use super::bare::Bare;
 use super::message::MessageFold;
 use super::presence::{Device, everyone};
+use super::shared::SharedState;
 use super::signals::Signals;
 use super::totals::Totals;
 use super::{ChangeSet, MessageLoader};
@@ -46,6 +47,8 @@ pub struct SessionFold {
     pub(super) active: BTreeMap<String, ActiveGeneration>,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) agents: BTreeMap<String, Map<String, Value>>,
+    /// What agents share, by agent.
+    pub(super) shared: BTreeMap<String, SharedState>,
     /// Rows of entity streams: `type/key` to message.
     pub(super) entities: HashMap<String, String>,
     /// Chunk keys that do not name their message.
@@ -243,6 +246,12 @@ impl SessionFold {
                 }
             })
             .collect()
+    }
+
+    /// What agents share, by agent: only those that have said something.
+    pub fn shared(&self) -> impl Iterator<Item = (&str, &SharedState)> {
+        let said = self.shared.iter().filter(|(_, state)| state.row().is_some());
+        said.map(|(agent, state)| (agent.as_str(), state))
     }
 
     /// Figures of the session at `now`.

@@ -26,11 +26,13 @@ pub enum Collection {
     Agents,
     /// Rows of entity streams.
     Entities,
+    /// What agents share, by agent.
+    Shared,
 }
 
 impl Collection {
     /// All collections.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Meta,
         Self::Requests,
         Self::Signals,
@@ -39,6 +41,7 @@ impl Collection {
         Self::Presence,
         Self::Agents,
         Self::Entities,
+        Self::Shared,
     ];
 
     /// A short stable name, for a column.
@@ -52,6 +55,7 @@ impl Collection {
             Self::Presence => "presence",
             Self::Agents => "agents",
             Self::Entities => "entities",
+            Self::Shared => "shared",
         }
     }
 

@@ -73,6 +73,8 @@ fn signal() -> impl Strategy<Value = Value> {
         (call_id(), 0..3_u8).prop_map(|(id, n)| json!({"type": "TOOL_CALL_RESULT", "toolCallId": id, "content": n.to_string()})),
         call_id().prop_map(|id| json!({"type": "tool-output-denied", "toolCallId": id})),
         word().prop_map(|title| json!({"type": "config", "title": title})),
+        word().prop_map(|said| json!({"type": "STATE_SNAPSHOT", "snapshot": {"said": [said]}})),
+        word().prop_map(|said| json!({"type": "STATE_DELTA", "delta": [{"op": "add", "path": "/said/-", "value": said}]})),
     ]
 }
 
@@ -239,11 +241,17 @@ fn seen(fold: &mut SessionFold, store: &mut Store) -> Value {
         "approvals": fold.approvals(),
         "presence": fold.everyone(now()),
         "agents": fold.agents(),
+        "shared": shared(fold),
         "stats": fold.stats(now()),
         "active": fold.active_generations(now()),
         "title": fold.title(),
         "skipped": fold.skipped(),
     })
+}
+
+/// What agents share, and where each said it last.
+fn shared(fold: &SessionFold) -> Value {
+    fold.shared().map(|(agent, state)| json!([agent, state.row(), state.value()])).collect()
 }
 
 fn replay(items: &[String]) -> (SessionFold, Store) {
@@ -395,6 +403,7 @@ proptest! {
         prop_assert_eq!(unplaced(&twice), unplaced(&once));
         prop_assert_eq!(twice.approvals(), once.approvals());
         prop_assert_eq!(twice.agents(), once.agents());
+        prop_assert_eq!(shared(&twice), shared(&once));
         prop_assert_eq!(twice.everyone(now()), once.everyone(now()));
         prop_assert_eq!(twice.stats(now()), once.stats(now()));
         prop_assert_eq!(twice.skipped(), once.skipped());

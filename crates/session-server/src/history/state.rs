@@ -1,57 +1,43 @@
-//! The state that an agent shares (AG-UI's `STATE_SNAPSHOT` and `STATE_DELTA`), as its rows in the log leave it.
+//! The state that the agent of a run shares, read from the log beside the history ([`SharedState`]).
 //!
-//! Only rows of the agent itself count (L15), in the order of the stream. A row that is written twice counts once: a
-//! message's rows count in the order of their numbers. When the row that said something last is deleted, or the stream
-//! begins anew, the agent begins anew. What does not fit costs only itself.
+//! Only rows of the agent itself count (L15). When the stream begins anew, the agent does too.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use session_protocol::{
-    Event, Role,
-    authority::chunk_value,
+    Event, Role, SharedState,
     event::{ChunkEvent, Control, Operation},
-    patch::Patched,
 };
 
 use super::Wanted;
 
-/// Bytes that a state has at most. Patches may make twice as much of it before it is measured again.
-const MOST: usize = 256 << 10;
-
-/// The state of one agent.
-pub(super) struct SharedState {
+/// The state of one agent, as its run is told of it.
+pub(super) struct AgentState {
     agent_id: Option<String>,
     /// What it begins with.
     first: Arc<Value>,
-    said: Option<Said>,
+    shared: SharedState,
 }
 
-struct Said {
-    state: Patched,
-    /// The row that said something last.
-    message_id: String,
-    seq: i64,
-}
-
-impl SharedState {
+impl AgentState {
     /// The state of the agent whose run it is; where there is none, nobody's.
     pub(super) fn of(wanted: &Wanted) -> Self {
         let (agent_id, first) = match wanted {
             Wanted::Run(plan, first) => (Some(plan.agent_id.clone()), Arc::clone(first)),
             Wanted::Message(_) => (None, Arc::default()),
         };
-        Self { agent_id, first, said: None }
+        Self { agent_id, first, shared: SharedState::default() }
     }
 
     /// Bytes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        self.said.as_ref().map_or(0, |said| said.state.size())
+        self.shared.size()
     }
 
     /// The state, when its agent has said one.
     pub(super) fn into_value(self) -> Option<Value> {
-        self.said.map(|said| said.state.into_value())
+        self.shared.into_value()
     }
 
     /// Takes an item of the stream, in stream order.
@@ -62,14 +48,13 @@ impl SharedState {
         let Ok(text) = std::str::from_utf8(item) else { return };
         // Nearly all items are something else, which need not be read for that.
         let may_end = ["\"delete\"", "\"reset\""].iter().any(|end| text.contains(end));
-        if !text.contains("STATE_") && (self.said.is_none() || !may_end) {
+        if !text.contains("STATE_") && (self.shared.row().is_none() || !may_end) {
             return;
         }
         match session_protocol::decode(item) {
-            Event::Control(Control::Reset) => self.said = None,
+            Event::Control(Control::Reset) => self.shared = SharedState::default(),
             Event::Chunk(row) if row.operation == Operation::Delete => {
-                let (message_id, seq) = (row.message_id(), row.seq());
-                self.said.take_if(|said| said.message_id == message_id && said.seq == seq);
+                self.shared.delete(row.message_id(), row.seq());
             }
             Event::Chunk(row) => self.row(&row),
             _ => {}
@@ -80,27 +65,8 @@ impl SharedState {
         let fields = &row.fields;
         let is_own = fields.role == Some(Role::Assistant)
             && fields.actor_id.as_deref() == self.agent_id.as_deref();
-        let (message_id, seq) = (row.message_id(), row.seq());
-        let was_taken = |said: &Said| said.message_id == message_id && seq <= said.seq;
-        if !is_own || self.said.as_ref().is_some_and(was_taken) {
-            return;
-        }
-        let Some(mut chunk) = fields.chunk.as_deref().and_then(chunk_value) else { return };
-        let mut take = |name: &str| chunk.get_mut(name).map(Value::take);
-        let state = match take("type").as_ref().and_then(Value::as_str) {
-            Some("STATE_SNAPSHOT") => {
-                take("snapshot").map(Patched::new).filter(|state| state.size() <= MOST)
-            }
-            Some("STATE_DELTA") => take("delta").map(|patch| {
-                let first = || Patched::new(Value::clone(&self.first));
-                let mut state = self.said.take().map_or_else(first, |said| said.state);
-                state.apply(patch, MOST);
-                state
-            }),
-            _ => None,
-        };
-        if let Some(state) = state {
-            self.said = Some(Said { state, message_id: message_id.to_owned(), seq });
+        if let Some(chunk) = fields.chunk.as_deref().filter(|_| is_own) {
+            self.shared.take(row.message_id(), row.seq(), chunk, &self.first);
         }
     }
 }
@@ -126,7 +92,7 @@ mod tests {
     fn state(items: &[Value]) -> Option<Value> {
         let cause = Cause::Message { id: "q".to_owned() };
         let plan = Arc::new(RunPlan::new("a", cause, None));
-        let mut state = SharedState::of(&Wanted::Run(plan, Arc::new(json!([]))));
+        let mut state = AgentState::of(&Wanted::Run(plan, Arc::new(json!([]))));
         items.iter().for_each(|item| state.take(item.to_string().as_bytes()));
         state.into_value()
     }
@@ -181,6 +147,6 @@ mod tests {
         };
         let mut items = vec![row("m", 0, &json!({"type": "STATE_SNAPSHOT", "snapshot": {}}))];
         items.extend((1..100).map(add));
-        assert!(state(&items).unwrap().to_string().len() <= 2 * MOST);
+        assert!(state(&items).unwrap().to_string().len() <= 512 << 10);
     }
 }

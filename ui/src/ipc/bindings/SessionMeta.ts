@@ -6,6 +6,7 @@ import type { Connection } from "./Connection";
 import type { OutboxItem } from "./OutboxItem";
 import type { Presence } from "./Presence";
 import type { SessionStats } from "./SessionStats";
+import type { SharedBy } from "./SharedBy";
 
 /**
  * Everything about a session but its messages.
@@ -27,6 +28,10 @@ connection: Connection,
  * Registered agents.
  */
 agents: Array<Agent>, 
+/**
+ * What agents share.
+ */
+shared: Array<SharedBy>, 
 /**
  * Who is there.
  */

@@ -11,6 +11,7 @@ import type {
   FeedChange,
   Item,
   ItemMeta,
+  JsonValue,
   ListQuery,
   ModelCheck,
   Notice,
@@ -47,6 +48,8 @@ export interface ScriptedSession {
   /** Index behind the last one that the window has; null while it follows the end. */
   end: number | null;
   meta: SessionMeta;
+  /** What agents share, by agent. */
+  states: Record<string, JsonValue>;
   draft: string | null;
   /** Answers to approvals that wait to be sent. */
   answers: OutboxItem[];
@@ -252,6 +255,19 @@ export class ScriptedBackend implements Backend {
       this.#listChanged();
     }
     return Promise.resolve(`${server}/${id}`);
+  }
+
+  sharedState(sessionId: string, agentId: string): Promise<JsonValue> {
+    return Promise.resolve(structuredClone(this.#get(sessionId).states[agentId] ?? null));
+  }
+
+  /** An agent shares a state, or another one. */
+  share(session: ScriptedSession, agentId: string, state: JsonValue): void {
+    session.states[agentId] = state;
+    const others = session.meta.shared.filter((by) => by.agentId !== agentId);
+    const seq = (session.meta.shared.find((by) => by.agentId === agentId)?.seq ?? 0) + 1;
+    session.meta = { ...session.meta, shared: [...others, { agentId, messageId: 'shared', seq }] };
+    this.#changed(session);
   }
 
   diskUse(): Promise<DiskUse> {
@@ -613,6 +629,7 @@ export class ScriptedBackend implements Backend {
             lastSeenAt: null,
           },
         ],
+        shared: [],
         pendingApprovals: pending,
         activeGenerations: [],
         stats: {
@@ -635,6 +652,7 @@ export class ScriptedBackend implements Backend {
         notice: null,
         readOnly: false,
       },
+      states: {},
       draft: more.draft ?? null,
       answers: [],
       said: new Set(),
