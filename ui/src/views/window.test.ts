@@ -304,8 +304,12 @@ describe('a question with a form', () => {
     expect(answered).not.toHaveBeenCalled();
     fill(name, 'Ada');
     fill(age, '36');
-    click(one('confirm'));
+    // The session is read again: what was filled in stays.
     const messageId = app.current.transcript?.rows[0]?.id;
+    const again = { ...item('assistant', [structuredClone(question)], 1, { isComplete: true }), id: messageId ?? '' };
+    expect(app.current.transcript?.apply({ op: 'set', index: 0, item: again })).toBe(true);
+    flushSync();
+    click(one('confirm'));
     expect(answered).toHaveBeenCalledWith(app.current.id, { messageId, approvalId: 'q' }, true, { name: 'Ada', age: 36 });
   });
 });
