@@ -90,6 +90,12 @@ impl Collector {
         self.framing
     }
 
+    /// Drops what is not committed.
+    pub(crate) fn clear(&mut self) {
+        self.items = Vec::new();
+        self.lines = BytesMut::new();
+    }
+
     /// Whether a body brings nothing.
     pub(crate) fn is_blank(&self, body: &Bytes) -> bool {
         match self.framing {

@@ -5,10 +5,15 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// How often a nudge was given so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pulse {
     wakes: u64,
     reconnects: u64,
+}
+
+impl Pulse {
+    /// The pulse of a nudge that was never given.
+    pub(crate) const ZERO: Self = Self { wakes: 0, reconnects: 0 };
 }
 
 /// Tells the readers that hold it to try now: the machine woke up, the network is back, the window has focus.
@@ -30,7 +35,7 @@ impl Nudge {
     /// A nudge that reaches nobody yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { pulse: Arc::new(watch::Sender::new(Pulse::default())) }
+        Self { pulse: Arc::new(watch::Sender::new(Pulse::ZERO)) }
     }
 
     /// Ends every wait for the next attempt at once. Readers that are connected notice nothing.

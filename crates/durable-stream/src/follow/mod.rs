@@ -12,7 +12,9 @@
 //! | 408, 425, 429, 5xx, a broken or silent connection | tries again, later and later, not before `Retry-After` |
 //! | any other error, or an answer that breaks the protocol | delivers the error and ends |
 
+mod events;
 mod reader;
+mod state;
 
 use std::fmt;
 use std::pin::Pin;

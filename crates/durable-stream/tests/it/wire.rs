@@ -379,6 +379,33 @@ async fn a_reconnect_leaves_a_connection_that_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_reconnect_during_a_wait_gives_event_streams_another_chance() {
+    let script = Script::start([
+        tail("[1]", "a"),
+        status(405),
+        with(status(503), "retry-after", "3000"),
+        tail("[]", "a"),
+        events("event: data\ndata: [2]\n\nevent: control\ndata: {\"streamNextOffset\":\"b\"}\n\n"),
+    ])
+    .await;
+    let nudge = Nudge::new();
+    let waker = nudge.clone();
+    let options =
+        FollowOptions::new(Offset::Beginning, Live::Auto).nudge(nudge).on_state(move |state| {
+            if let FollowState::Retrying { .. } = &state {
+                waker.reconnect();
+            }
+        });
+    let mut batches = stream(&script).follow_with(options);
+    assert_eq!(read(&mut batches, 2).await, ["1", "2"]);
+    let asked = script.asked();
+    let queries: Vec<&str> = asked.iter().map(|asked| asked.query()).collect();
+    let polled = "live=long-poll&offset=a";
+    let events = "live=sse&offset=a";
+    assert_eq!(queries[..5], ["offset=-1", events, polled, "offset=a", events]);
+}
+
+#[tokio::test]
 async fn a_silent_server_is_left_after_the_time_that_is_allowed() {
     let control = "event: control\ndata: {\"streamNextOffset\":\"a\",\"upToDate\":true}\n\n";
     let script = Script::start([tail("[1]", "a"), silent_after(control), end("[2]", "b")]).await;
