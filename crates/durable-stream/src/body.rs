@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::wire::media_type;
+use crate::media::Framing;
 
 /// Why a body cannot be read. Carries no text of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,27 +43,6 @@ impl From<serde_json::Error> for BodyError {
     // The message of a `serde_json` error may quote the input, its position does not.
     fn from(error: serde_json::Error) -> Self {
         Self::Json { line: error.line(), column: error.column() }
-    }
-}
-
-/// How the bytes of a stream form items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// A JSON array of items.
-    Json,
-    /// One JSON item a line.
-    JsonLines,
-    /// No items: the pieces are handed on as they come.
-    Bytes,
-}
-
-impl Framing {
-    pub(crate) fn of(content_type: &str) -> Self {
-        match media_type(content_type).as_str() {
-            "application/json" => Self::Json,
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::JsonLines,
-            _ => Self::Bytes,
-        }
     }
 }
 

@@ -8,7 +8,6 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{Origin, Url};
 
 use crate::error::Error;
-use crate::handle::StreamHandle;
 use crate::headers::HeaderProvider;
 use crate::limits::{Limits, Timeouts};
 use crate::nudge::Nudge;
@@ -80,12 +79,6 @@ impl Client {
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
-    }
-
-    /// The stream at `url`. Nothing is sent.
-    #[must_use]
-    pub fn stream(&self, url: Url) -> StreamHandle {
-        StreamHandle::new(self.clone(), url)
     }
 
     /// Reaches every reader and every waiting retry of this client.

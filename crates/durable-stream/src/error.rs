@@ -103,7 +103,7 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The server cannot be trusted because the system has no CA certificates. Nothing was sent.
-    #[error("cannot connect to {url}. {}", crate::NO_CERTIFICATES)]
+    #[error("cannot connect to {url}. {}", crate::trust::NO_CERTIFICATES)]
     NoCertificates {
         /// The stream.
         url: StreamUrl,

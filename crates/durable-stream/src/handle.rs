@@ -41,11 +41,15 @@ pub struct Head {
     pub expires_at: Option<String>,
 }
 
-impl StreamHandle {
-    pub(crate) fn new(client: Client, url: Url) -> Self {
-        Self { client, url }
+impl Client {
+    /// The stream at `url`. Nothing is sent.
+    #[must_use]
+    pub fn stream(&self, url: Url) -> StreamHandle {
+        StreamHandle { client: self.clone(), url }
     }
+}
 
+impl StreamHandle {
     /// The address of the stream.
     #[must_use]
     pub fn url(&self) -> &Url {

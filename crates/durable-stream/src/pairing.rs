@@ -109,7 +109,7 @@ fn decode_base64(data: &Bytes) -> Result<Bytes, PairingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::Framing;
+    use crate::media::Framing;
 
     fn pairing(framing: Framing, base64: bool, max_bytes: usize) -> Pairing {
         Pairing::new(Collector::new(framing, 1000, 1000), base64, max_bytes)

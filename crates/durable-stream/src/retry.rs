@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
 use crate::error::Error;
 
 /// Waits between attempts: they grow by a factor, are jittered, and `Retry-After` is a floor.
@@ -75,47 +77,93 @@ impl RetryPolicy {
         Self { max_retries: None, max: Duration::from_secs(30), ..Self::requests() }
     }
 
-    /// The wait before retry number `attempt` (from 0), or `None` when there are to be no more.
-    pub(crate) fn delay(&self, attempt: u32, floor: Option<Duration>) -> Option<Duration> {
+    /// A policy without end whose waits double, from up to `initial` to up to `max`.
+    ///
+    /// # Panics
+    ///
+    /// If `initial` is zero or `max` is less than `initial`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durable_stream::RetryPolicy;
+    ///
+    /// const RECOVERY: RetryPolicy =
+    ///     RetryPolicy::doubling(Duration::from_millis(500), Duration::from_secs(3));
+    /// assert!(RECOVERY.delay(9, None) <= Some(Duration::from_secs(3)));
+    /// ```
+    #[must_use]
+    pub const fn doubling(initial: Duration, max: Duration) -> Self {
+        assert!(!initial.is_zero(), "the initial delay must be greater than zero");
+        assert!(max.as_nanos() >= initial.as_nanos(), "the greatest delay is the smaller one");
+        Self { max_retries: None, initial, max, multiplier: 2.0 }
+    }
+
+    /// The wait before retry number `attempt` (from 0), or `None` when there are to be no more. `floor` is the least
+    /// wait, such as what [`retry_after`] reads.
+    ///
+    /// The wait is a random one between half and all of what the policy has grown to, so that clients that lost a
+    /// server together do not come back together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durable_stream::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::requests();
+    /// let wait = policy.delay(1, None).unwrap();
+    /// assert!((100..=200).contains(&wait.as_millis()));
+    /// let floor = Duration::from_secs(20);
+    /// assert_eq!(policy.delay(1, Some(floor)), Some(floor));
+    /// assert_eq!(policy.delay(6, None), None, "six retries and no more");
+    /// ```
+    #[must_use]
+    pub fn delay(&self, attempt: u32, floor: Option<Duration>) -> Option<Duration> {
         if self.max_retries.is_some_and(|max| attempt >= max) {
             return None;
         }
         let exponent = i32::try_from(attempt).unwrap_or(i32::MAX);
         let grown = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
         let ceiling = grown.min(self.max.as_secs_f64());
-        // Between half and all of it: clients that lost a server together do not come back together.
         let jittered = Duration::from_secs_f64(ceiling * (0.5 + rand::random::<f64>() / 2.0));
         Some(jittered.max(floor.unwrap_or(Duration::ZERO)))
     }
 }
 
-/// An HTTP date in its one current form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
-pub(crate) fn parse_http_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_, rest) = text.split_once(", ")?;
-    let mut words = rest.split(' ');
-    let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let name = words.next()?;
-    let month = i64::try_from(MONTHS.iter().position(|month| *month == name)?).ok()? + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut clock = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    if words.next()? != "GMT" || hour > 23 || minute > 59 || second > 60 {
-        return None;
+/// The wait that an answer asks for by `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3). A date in the past is
+/// no wait; what cannot be read is none asked for.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+///
+/// let mut headers = HeaderMap::new();
+/// assert_eq!(durable_stream::retry_after(&headers), None);
+/// headers.insert(RETRY_AFTER, HeaderValue::from_static("120"));
+/// assert_eq!(durable_stream::retry_after(&headers), Some(Duration::from_secs(120)));
+/// headers.insert(RETRY_AFTER, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+/// assert_eq!(durable_stream::retry_after(&headers), Some(Duration::ZERO));
+/// ```
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let at = httpdate::parse_http_date(text).ok()?;
+            Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+        }
     }
-    // Days since 1970-01-01 of the proleptic Gregorian calendar, years counted from March.
-    let shifted = if month > 2 { year } else { year - 1 };
-    let (era, year_of_era) = (shifted / 400, shifted % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    let seconds = u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -140,15 +188,39 @@ mod tests {
     }
 
     #[test]
-    fn reads_http_dates() {
-        let seconds = |text| {
-            parse_http_date(text)
-                .map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+    fn a_wait_is_asked_for_in_seconds_or_by_a_date_in_any_form() {
+        let wait = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
         };
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(seconds("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
-        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(seconds("Sunday, 06-Nov-94 08:49:37 GMT"), None);
-        assert_eq!(seconds("soon"), None);
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait(" 7 "), Some(Duration::from_secs(7)));
+        let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
+        let left = wait(&httpdate::fmt_http_date(in_an_hour)).unwrap();
+        assert!((3590..=3600).contains(&left.as_secs()), "{left:?}");
+        for past in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(wait(past), Some(Duration::ZERO), "{past}");
+        }
+        for text in ["", "soon", "-1", "1.5", "Sun, 06 Nov 1994 08:49:37 CET"] {
+            assert_eq!(wait(text), None, "{text}");
+        }
+        // A date of another century is a long wait, not a panic.
+        assert!(wait("Fri, 31 Dec 9999 23:59:59 GMT").is_some());
+        assert!(wait(&u64::MAX.to_string()).is_some());
+    }
+
+    #[test]
+    fn a_doubling_policy_has_no_end() {
+        const POLICY: RetryPolicy =
+            RetryPolicy::doubling(Duration::from_millis(500), Duration::from_secs(60));
+        assert_eq!(
+            RetryPolicy::new(None, Duration::from_millis(500), Duration::from_secs(60), 2.0).ok(),
+            Some(POLICY)
+        );
+        assert!(POLICY.delay(1_000_000, None) >= Some(Duration::from_secs(30)));
     }
 }

@@ -1,13 +1,14 @@
 //! Names on the wire, and what the head of an answer says.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::error::{Error, StreamUrl};
 use crate::offset::Offset;
+use crate::retry::retry_after;
 
 pub(crate) const NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
 pub(crate) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
@@ -93,14 +94,7 @@ impl Reply<'_> {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        let text = self.text(&RETRY_AFTER)?;
-        let wait = match text.parse::<u64>() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => crate::retry::parse_http_date(text)?
-                .duration_since(SystemTime::now())
-                .unwrap_or(Duration::ZERO),
-        };
-        Some(wait.min(LONGEST_RETRY_AFTER))
+        retry_after(self.0).map(|wait| wait.min(LONGEST_RETRY_AFTER))
     }
 
     /// What a status that is not a success means.
@@ -135,9 +129,4 @@ impl Reply<'_> {
 pub(crate) fn header_value(what: &'static str, text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text)
         .map_err(|_| Error::InvalidInput { what, reason: "not allowed in a header" })
-}
-
-/// Whether two content types are the same without their parameters.
-pub(crate) fn media_type(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -243,7 +243,7 @@ async fn recover(sessions: Sessions, stop: CancellationToken) {
             tracing::error!(?error, "the list of sessions cannot be completed");
         }
         // The stream server may start after this one, or be away for a while.
-        let mut wait = Duration::from_millis(500);
+        let mut attempt = 0;
         while !unfinished.is_empty() {
             let mut later = Vec::new();
             for session_id in unfinished {
@@ -258,8 +258,8 @@ async fn recover(sessions: Sessions, stop: CancellationToken) {
             unfinished = later;
             if !unfinished.is_empty() {
                 tracing::warn!(sessions = unfinished.len(), "sessions are recovered later");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RECOVERY);
+                tokio::time::sleep(RECOVERY.delay(attempt, None).unwrap_or_default()).await;
+                attempt += 1;
             }
         }
     };

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use durable_stream::RetryPolicy;
 use futures::{FutureExt, TryStreamExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -44,8 +45,9 @@ const _: () = assert!(LINGER.as_millis() < 10, "no chunk waits for 10 ms");
 /// Chunks that may wait for a commit before agents are held back; how many bytes they may have is up to the
 /// [`Budget`](crate::budget).
 const MAX_WAITING: usize = 4096;
-/// Between two attempts to go on after a failure, at most.
-pub(crate) const RECOVERY: Duration = Duration::from_secs(3);
+/// Waits between attempts to go on after a failure.
+pub(crate) const RECOVERY: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(3));
 /// Bytes of one append.
 const MAX_APPEND: usize = 1 << 20;
 /// Another writer's epoch is taken over from so many times for one append.
@@ -540,7 +542,7 @@ impl Task {
         while let Err(problem) = self.forget_deleted().await {
             if started.elapsed() >= FORGET_WITHIN {
                 tracing::warn!(?problem, "a deleted session is forgotten later");
-                self.open_later(RECOVERY);
+                self.open_later();
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -553,7 +555,7 @@ impl Task {
         tracing::error!("the task of a session fell; the others go on");
         // Runs that were under way are ended in the log by the next opening, which may fall too.
         if self.sessions.troubled().fallen.insert(self.id.clone()) {
-            self.open_later(Duration::from_secs(1));
+            self.open_later();
         }
         self.refuse(jobs, &Problem::session_failed()).await
     }
@@ -563,26 +565,25 @@ impl Task {
     fn fail(&self, loaded: Option<Loaded>, problem: &Problem) -> Ended {
         if let Some(loaded) = loaded {
             loaded.session.abandon(problem);
-            self.open_later(Duration::from_secs(1));
+            self.open_later();
         }
         Ended::Failed
     }
 
     /// Opens the session again after a while, until that works or is of no use.
-    fn open_later(&self, mut wait: Duration) {
+    fn open_later(&self) {
         let sessions = self.sessions.clone();
         let id = self.id.clone();
         let stop = self.shared.shutdown_runs.clone();
         self.shared.tasks.spawn(async move {
-            loop {
+            let mut attempt = 0;
+            while let Some(wait) = RECOVERY.delay(attempt, None) {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(wait) => {}
                 }
                 match sessions.recover(&id).await {
-                    Err(problem) if problem.is_temporary() => {
-                        wait = (wait * 2).min(RECOVERY);
-                    }
+                    Err(problem) if problem.is_temporary() => attempt += 1,
                     _ => return,
                 }
             }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Batch;
-use crate::body::{Collector, Framing};
+use super::batch::Batch;
+use crate::body::Collector;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::media::Framing;
 use crate::offset::Offset;
 use crate::pairing::{Pair, Pairing, PairingError};
 use crate::sse::{SseDecoder, SseEvent};

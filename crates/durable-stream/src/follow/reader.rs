@@ -10,17 +10,18 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
+use super::batch::Batch;
 use super::events::Events;
+use super::options::{FollowOptions, FollowState, OnState};
 use super::state::{Found, Route, State, Wait};
-use super::{Batch, FollowOptions, FollowState, OnState};
-use crate::body::{Collector, Framing};
+use crate::body::Collector;
 use crate::error::{Error, StreamUrl};
 use crate::handle::StreamHandle;
+use crate::media::{Framing, media_type};
 use crate::nudge::{Nudge, Pulse};
 use crate::offset::Offset;
 use crate::retry::RetryPolicy;
 use crate::transport::{Request, Response, uncompressed};
-use crate::wire::media_type;
 
 /// Time within which a long poll without news was answered at once, and has not waited.
 const INSTANT: Duration = Duration::from_millis(50);
@@ -70,8 +71,8 @@ pub(super) struct Reader {
     /// Number of attempts that have failed in a row.
     failures: u32,
     nudges: [Nudge; 2],
-    /// Pulses of the nudges when the current connection was sought: a later reconnect leaves it.
-    connected: [Pulse; 2],
+    /// Pulses of the nudges at the last reconnect: a later one leaves the connection.
+    reconnected: [Pulse; 2],
 
     on_state: Option<OnState>,
     /// The state that was told last.
@@ -93,7 +94,7 @@ impl Reader {
             ahead: None,
             ready: VecDeque::new(),
             failures: 0,
-            connected: [nudges[0].pulse(), nudges[1].pulse()],
+            reconnected: [nudges[0].pulse(), nudges[1].pulse()],
             nudges,
             on_state: options.on_state,
             told: None,
@@ -116,7 +117,7 @@ impl Reader {
     async fn step(&mut self) {
         let since = self.pulses();
         let nudges = self.nudges.clone();
-        let [client, own] = self.connected;
+        let [client, own] = self.reconnected;
         let found = tokio::select! {
             // A reconnect also wakes, and is more than that.
             biased;
@@ -145,7 +146,7 @@ impl Reader {
 
     /// Leaves the connection. What it had not committed comes again.
     fn reconnect(&mut self) -> Step {
-        self.connected = self.pulses();
+        self.reconnected = self.pulses();
         self.drop_uncommitted();
         self.tell(FollowState::Connecting);
         Found::Reconnect
@@ -192,7 +193,6 @@ impl Reader {
             () = self.nudges[0].woken(client) => {}
             () = self.nudges[1].woken(own) => {}
         }
-        self.connected = self.pulses();
         self.tell(FollowState::Connecting);
         Found::Elapsed
     }

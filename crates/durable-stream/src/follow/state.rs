@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use super::Live;
+use super::options::Live;
 use crate::nudge::Pulse;
 
 /// Number of event streams in a row that were not worth opening, after which long polls take over.

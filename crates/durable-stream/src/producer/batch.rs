@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::Receipt;
-use crate::body::Framing;
+use super::receipt::Receipt;
 use crate::error::Error;
+use crate::media::Framing;
 
 /// One item, and who waits for it.
 pub(super) struct Item {

@@ -9,6 +9,8 @@
 //! next epoch if it may.
 
 mod batch;
+mod options;
+mod receipt;
 mod task;
 
 use std::fmt;
@@ -16,7 +18,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -24,121 +25,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::append::Closed;
 use crate::error::Error;
 use crate::handle::StreamHandle;
-use crate::offset::Offset;
-use crate::retry::RetryPolicy;
-use crate::wire::{MAX_PRODUCER_NUMBER, header_value};
 use batch::{Body, Item};
+use receipt::stopped;
 use task::{Command, Task};
 
-/// How a producer works.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use durable_stream::ProducerOptions;
-///
-/// let options = ProducerOptions { linger: Duration::ZERO, ..ProducerOptions::new("importer-3") };
-/// assert!(options.validate().is_ok());
-/// assert!(ProducerOptions::new("").validate().is_err());
-/// ```
-#[derive(Clone, Debug)]
-pub struct ProducerOptions {
-    /// Who writes: the same across restarts, of one writer only.
-    pub id: String,
-    /// Which run of the writer. Start each run with a greater one, or with the same and the right `first_seq`.
-    pub epoch: u64,
-    /// The number of the first batch: 0 in a new epoch, else that of the [`Position`] the last run ended with.
-    pub first_seq: u64,
-    /// When the server knows a later epoch, take the one after it rather than fail. For writers that cannot
-    /// remember their epoch. It shuts out whoever holds the id now.
-    ///
-    /// A batch that may have been stored before the refusal is not sent again under the new epoch, since it could be
-    /// stored twice: the producer fails with [`Error::Fenced`] then.
-    pub auto_claim: bool,
-    /// The content type of the stream. Default `application/json`.
-    pub content_type: String,
-    /// The greatest body of one batch; a single item may be larger. Default 1 MiB.
-    pub max_batch_bytes: usize,
-    /// The greatest number of items in one batch. Default 1,000.
-    pub max_batch_items: usize,
-    /// How long an item may wait for others to share its batch. Default 5 ms.
-    pub linger: Duration,
-    /// How many batches may be under way at once. Default 5.
-    pub max_in_flight: usize,
-    /// How many bytes of items may wait for their answer before [`Producer::append`] waits. Default 16 MiB.
-    pub max_pending_bytes: usize,
-    /// How a batch is retried. `None`: as the client retries requests.
-    pub retry: Option<RetryPolicy>,
-}
-
-impl ProducerOptions {
-    /// The defaults for a producer of this name, at the start of epoch 0.
-    #[must_use]
-    pub fn new(id: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            epoch: 0,
-            first_seq: 0,
-            auto_claim: false,
-            content_type: "application/json".to_owned(),
-            max_batch_bytes: 1 << 20,
-            max_batch_items: 1000,
-            linger: Duration::from_millis(5),
-            max_in_flight: 5,
-            max_pending_bytes: 16 << 20,
-            retry: None,
-        }
-    }
-
-    /// Whether a producer can work so.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidInput`] if the id is empty or not allowed in a header, a number is greater than 2⁵³ − 1, or a
-    /// limit is zero.
-    pub fn validate(&self) -> Result<(), Error> {
-        let invalid = |what, reason| Err(Error::InvalidInput { what, reason });
-        if self.id.is_empty() {
-            return invalid("producer id", "it must not be empty");
-        }
-        header_value("producer id", &self.id)?;
-        header_value("content type", &self.content_type)?;
-        if self.epoch > MAX_PRODUCER_NUMBER || self.first_seq > MAX_PRODUCER_NUMBER {
-            return invalid("producer", "epoch and sequence must be at most 2^53 - 1");
-        }
-        if self.max_batch_bytes == 0 || self.max_batch_items == 0 {
-            return invalid("producer", "a batch must have room for something");
-        }
-        if self.max_in_flight == 0 || self.max_pending_bytes == 0 {
-            return invalid("producer", "there must be room for something under way");
-        }
-        Ok(())
-    }
-}
-
-/// Where a producer stands: what to start the next one with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The epoch it wrote in.
-    pub epoch: u64,
-    /// The number its next batch would have had.
-    pub next_seq: u64,
-}
-
-/// An item that is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    /// The end of the stream after the item's batch.
-    pub next_offset: Option<Offset>,
-    /// The batch had been stored by an attempt whose answer was lost.
-    pub duplicate: bool,
-    /// The epoch of the batch.
-    pub epoch: u64,
-    /// The number of the batch.
-    pub seq: u64,
-}
+pub use options::ProducerOptions;
+pub use receipt::{Position, Receipt};
 
 /// The fate of one item, to be awaited. Dropping it changes nothing about the item.
 #[derive(Debug)]
@@ -304,8 +196,4 @@ impl Producer {
         self.send(command(reply))?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
-}
-
-fn stopped() -> Error {
-    Error::ProducerStopped { code: "ended" }
 }

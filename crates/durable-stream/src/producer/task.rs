@@ -21,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Body, Item, fills_batch, take_batch};
-use super::{Position, ProducerOptions, Receipt};
+use super::options::ProducerOptions;
+use super::receipt::{Position, Receipt, stopped};
 use crate::append::{AppendOptions, Appended, Closed, ProducerStamp};
 use crate::error::Error;
 use crate::handle::StreamHandle;
@@ -201,7 +202,7 @@ impl Task {
             Command::Flush(reply) => self.waiting.push_back((self.appended, Then::Flushed(reply))),
             Command::Detach(reply) => self.waiting.push_back((self.appended, Then::Detach(reply))),
             Command::Close { reply, .. } if self.closed.is_some() => {
-                let _ = reply.send(self.closed.clone().ok_or_else(super::stopped));
+                let _ = reply.send(self.closed.clone().ok_or_else(stopped));
             }
             Command::Close { reply, .. } if self.failed.is_some() || self.close.is_some() => {
                 let error = self.failure();

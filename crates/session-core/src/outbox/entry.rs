@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use durable_stream::RetryPolicy;
 use session_protocol::{Intent, Part, Role};
 use tokio::time::Instant;
 
-use super::backoff;
 use crate::item::{Delivery, DeliveryState, Item, ItemMeta};
 use crate::store::OutboxRow;
 use crate::summary::{OutboxItem, OutboxKind};
 
 /// How long the stream may take to show what the server has accepted before it is sent again.
 const ECHO_PATIENCE: Duration = Duration::from_secs(15);
+/// Waits between attempts.
+const RETRY: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_millis(500), Duration::from_secs(60));
 /// The longest time that a server may ask to be left alone.
 const LONGEST_FLOOR: Duration = Duration::from_secs(600);
 
@@ -406,8 +409,8 @@ impl Outbox {
         now: Instant,
     ) {
         if let Some(entry) = self.get_mut(id) {
+            let not_before = RETRY.delay(entry.attempts, None).map(|wait| now + wait);
             entry.attempts = entry.attempts.saturating_add(1);
-            let not_before = Some(now + backoff::wait(entry.attempts));
             let floor = floor.map(|floor| now + floor.min(LONGEST_FLOOR));
             entry.state = State::Queued { not_before, floor };
             entry.reason = Some(reason);

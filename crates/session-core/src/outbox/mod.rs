@@ -25,7 +25,6 @@
 //! - A wait ends at once when anything gets through, when the network changes and when the machine
 //!   wakes up; what a server asked for (`Retry-After`) is kept to all the same.
 
-mod backoff;
 mod entry;
 mod send;
 

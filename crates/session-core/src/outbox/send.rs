@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use durable_stream::retry_after;
 use reqwest::header::IF_MATCH;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -161,7 +162,7 @@ impl Sender {
         if status.is_success() {
             return Outcome::Accepted;
         }
-        let floor = retry_after(&response);
+        let floor = retry_after(response.headers());
         judge(status, floor, intent, reason(response).await)
     }
 }
@@ -210,12 +211,6 @@ fn later(status: StatusCode, floor: Option<Duration>) -> Outcome {
         status.as_u16()
     );
     Outcome::Later { reason, floor, reached: true }
-}
-
-/// `Retry-After` in seconds; a date is not worth the trouble here.
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
-    let value = response.headers().get("retry-after")?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The sentence a server put into its answer, shortened: `message`, `details` or `error`.
