@@ -15,6 +15,17 @@ use crate::wire::{self, MAX_PRODUCER_NUMBER, header_value};
 /// Names one append, so that the server stores it once however often it arrives (PROTOCOL.md §5.2.1).
 ///
 /// The stamp is of the request: whoever sends it again must send the identical body.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{AppendOptions, ProducerStamp};
+///
+/// let stamp = ProducerStamp { id: "sensor-7".to_owned(), epoch: 0, seq: 41 };
+/// let next = ProducerStamp { seq: stamp.seq + 1, ..stamp.clone() };
+/// let options = AppendOptions::default().stamped(next);
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProducerStamp {
     /// The producer; not empty, the same across restarts.
@@ -42,6 +53,16 @@ impl ProducerStamp {
 }
 
 /// How to append.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::AppendOptions;
+///
+/// let options = AppendOptions { at_least_once: true, ..AppendOptions::content_type("text/plain") };
+/// assert_eq!(AppendOptions::default().content_type, "application/json");
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug)]
 pub struct AppendOptions {
     /// The type of the body, which must be that of the stream. Default `application/json`.
@@ -72,12 +93,30 @@ impl Default for AppendOptions {
 
 impl AppendOptions {
     /// Appends to a stream of this content type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::AppendOptions;
+    ///
+    /// assert_eq!(AppendOptions::content_type("text/plain").content_type, "text/plain");
+    /// ```
     #[must_use]
     pub fn content_type(content_type: impl Into<String>) -> Self {
         Self { content_type: content_type.into(), ..Self::default() }
     }
 
     /// Makes the append idempotent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{AppendOptions, ProducerStamp};
+    ///
+    /// let stamp = ProducerStamp { id: "sensor-7".to_owned(), epoch: 0, seq: 0 };
+    /// let options = AppendOptions::default().stamped(stamp.clone());
+    /// assert_eq!(options.producer, Some(stamp));
+    /// ```
     #[must_use]
     pub fn stamped(mut self, stamp: ProducerStamp) -> Self {
         self.producer = Some(stamp);
@@ -86,6 +125,22 @@ impl AppendOptions {
 }
 
 /// An append that is stored.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// # let stamp = durable_stream::ProducerStamp { id: "sensor-7".to_owned(), epoch: 0, seq: 0 };
+/// use durable_stream::{AppendOptions, Bytes};
+///
+/// let body = Bytes::from_static(br#"[{"celsius":21.5}]"#);
+/// let appended = stream.append(body, AppendOptions::default().stamped(stamp)).await?;
+/// if appended.duplicate {
+///     println!("an earlier attempt had stored it");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
@@ -100,6 +155,16 @@ pub struct Appended {
 }
 
 /// How to close.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{Bytes, CloseOptions};
+///
+/// let last = Bytes::from_static(br#"[{"done":true}]"#);
+/// let options = CloseOptions { body: last, ..CloseOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Default)]
 pub struct CloseOptions {
     /// Last content, stored in the same step; for a JSON stream an array of items. May be empty.
@@ -122,6 +187,18 @@ impl fmt::Debug for CloseOptions {
 }
 
 /// A stream that is closed.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::CloseOptions;
+///
+/// let closed = stream.close(CloseOptions::default()).await?;
+/// println!("the stream ends at {:?} for good", closed.next_offset);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
@@ -190,6 +267,19 @@ impl StreamHandle {
     /// # Cancel safety
     ///
     /// The stream may or may not have been closed; without a body, or with a stamp, it may be called again.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use durable_stream::{Bytes, CloseOptions};
+    ///
+    /// // The last item and the end of the stream, in one step.
+    /// let last = Bytes::from_static(br#"[{"done":true}]"#);
+    /// stream.close(CloseOptions { body: last, ..CloseOptions::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self, options: CloseOptions) -> Result<Closed, Error> {
         let append = AppendOptions {
             content_type: options.content_type.unwrap_or_else(|| "application/json".to_owned()),

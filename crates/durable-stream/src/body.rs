@@ -11,6 +11,15 @@ use serde_json::value::RawValue;
 use crate::media::Framing;
 
 /// Why a body cannot be read. Carries no text of the body.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{BodyError, Bytes, split_items};
+///
+/// let error = split_items("application/json", &Bytes::from_static(b"[1,]")).unwrap_err();
+/// assert!(matches!(error, BodyError::Json { line: 1, .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {

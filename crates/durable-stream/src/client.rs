@@ -70,18 +70,45 @@ impl Client {
     /// # Panics
     ///
     /// If the TLS backend or the system's resolver cannot be set up; [`ClientBuilder::build`] returns an error then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let client = durable_stream::Client::new();
+    /// let stream = client.stream("https://streams.example.org/v1/stream/notes".parse()?);
+    /// # let _ = stream;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build().expect("TLS and the resolver can be set up")
     }
 
     /// Starts a client with settings of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Client, RetryPolicy};
+    ///
+    /// let client = Client::builder().retry(RetryPolicy::none()).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
     /// Reaches every reader and every waiting retry of this client.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let client = durable_stream::Client::new();
+    /// // The machine woke up.
+    /// client.nudge().reconnect();
+    /// ```
     #[must_use]
     pub fn nudge(&self) -> &Nudge {
         &self.shared.nudge
@@ -123,6 +150,23 @@ impl Client {
 }
 
 /// Settings of a [`Client`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use durable_stream::{Client, RetryPolicy, Timeouts};
+///
+/// let mut timeouts = Timeouts::default();
+/// timeouts.connect = Duration::from_secs(3);
+/// let client = Client::builder()
+///     .header("authorization", "Bearer a-token")?
+///     .timeouts(timeouts)
+///     .follow_retry(RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(60)))
+///     .build()?;
+/// # let _ = client;
+/// # Ok::<(), durable_stream::Error>(())
+/// ```
 #[derive(Default)]
 pub struct ClientBuilder {
     http: Option<reqwest::Client>,
@@ -152,6 +196,17 @@ impl ClientBuilder {
     /// Give it `redirect::Policy::none()`: with any other policy it follows redirects by its own rules before this
     /// crate sees them. Where only settings such as a proxy or a root certificate are wanted,
     /// [`http_builder`](Self::http_builder) is better.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Client;
+    ///
+    /// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    /// let client = Client::builder().http(http).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn http(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
@@ -161,6 +216,17 @@ impl ClientBuilder {
     /// Uses the HTTP client that this builder makes: for proxies, root certificates, resolvers. Redirects and the
     /// time to connect are set over it. A system without CA certificates makes none from a builder without
     /// certificates of its own; [`http_client`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Client;
+    ///
+    /// let http = reqwest::Client::builder().proxy(reqwest::Proxy::all("http://proxy.example.org:3128")?);
+    /// let client = Client::builder().http_builder(http).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn http_builder(mut self, builder: reqwest::ClientBuilder) -> Self {
         self.http_builder = Some(builder);
@@ -172,6 +238,17 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if the name or the value is not allowed in a header.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Client;
+    ///
+    /// let client = Client::builder().header("x-tenant", "acme")?.build()?;
+    /// assert!(Client::builder().header("x tenant", "acme").is_err());
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let invalid = |reason| Error::InvalidInput { what: "header", reason };
         let name = HeaderName::from_bytes(name.as_bytes())
@@ -183,6 +260,19 @@ impl ClientBuilder {
     }
 
     /// Sends these headers with every request, besides those given before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Client;
+    /// use reqwest::header::{HeaderMap, HeaderValue};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("x-tenant", HeaderValue::from_static("acme"));
+    /// let client = Client::builder().headers(headers).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
@@ -191,6 +281,22 @@ impl ClientBuilder {
 
     /// Asks for headers before every request: for tokens that are renewed. They go over those of
     /// [`headers`](Self::headers).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Client;
+    /// use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+    ///
+    /// let client = Client::builder()
+    ///     .header_provider(|| {
+    ///         let token = HeaderValue::from_static("Bearer token-of-this-minute");
+    ///         HeaderMap::from_iter([(AUTHORIZATION, token)])
+    ///     })
+    ///     .build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn header_provider(mut self, provider: impl HeaderProvider + 'static) -> Self {
         self.header_provider = Some(Arc::new(provider));
@@ -201,6 +307,17 @@ impl ClientBuilder {
     /// nodes of a cluster.
     ///
     /// A redirect to any other origin is followed with the body but without the caller's headers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Client;
+    ///
+    /// let other_node = "https://node-2.example.org".parse()?;
+    /// let client = Client::builder().header("x-tenant", "acme")?.trust_origin(&other_node).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn trust_origin(mut self, url: &Url) -> Self {
         self.trusted.push(url.origin());
@@ -208,6 +325,16 @@ impl ClientBuilder {
     }
 
     /// How single requests are retried. Default [`RetryPolicy::requests`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Client, RetryPolicy};
+    ///
+    /// let client = Client::builder().retry(RetryPolicy::none()).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);
@@ -215,6 +342,16 @@ impl ClientBuilder {
     }
 
     /// How readers retry. Default [`RetryPolicy::forever`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Client, RetryPolicy};
+    ///
+    /// let client = Client::builder().follow_retry(RetryPolicy::forever()).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn follow_retry(mut self, policy: RetryPolicy) -> Self {
         self.follow_retry = Some(policy);
@@ -222,6 +359,19 @@ impl ClientBuilder {
     }
 
     /// How long to wait for a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durable_stream::{Client, Timeouts};
+    ///
+    /// let mut timeouts = Timeouts::default();
+    /// timeouts.sse_first_event = Duration::from_secs(3);
+    /// let client = Client::builder().timeouts(timeouts).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -229,6 +379,18 @@ impl ClientBuilder {
     }
 
     /// How much to take from a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Client, Limits};
+    ///
+    /// let mut limits = Limits::default();
+    /// limits.body = 8 << 20;
+    /// let client = Client::builder().limits(limits).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -240,6 +402,14 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if the HTTP client cannot be set up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let client = durable_stream::Client::builder().build()?;
+    /// # let _ = client;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     pub fn build(self) -> Result<Client, Error> {
         let connect = self.timeouts.connect;
         let ready = |builder: reqwest::ClientBuilder| {

@@ -58,6 +58,14 @@ impl fmt::Debug for CreateOptions {
 
 impl CreateOptions {
     /// A stream of JSON items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::CreateOptions;
+    ///
+    /// assert_eq!(CreateOptions::json().content_type.as_deref(), Some("application/json"));
+    /// ```
     #[must_use]
     pub fn json() -> Self {
         Self { content_type: Some("application/json".to_owned()), ..Self::default() }
@@ -65,6 +73,20 @@ impl CreateOptions {
 }
 
 /// Where a fork leaves its source (PROTOCOL.md §4.2).
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::{CreateOptions, Fork, Offset};
+///
+/// // A fork that has the first ten items of another stream.
+/// let source = "https://streams.example.org/v1/stream/notes".parse().expect("it is a URL");
+/// let fork = Fork::of(&source).at(Offset::Beginning, 10);
+/// stream.create(CreateOptions { fork: Some(fork), ..CreateOptions::default() }).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fork {
     /// The path of the source's URL, on the same server.
@@ -77,12 +99,32 @@ pub struct Fork {
 
 impl Fork {
     /// A fork at the end of `source`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let source = "https://streams.example.org/v1/stream/notes".parse()?;
+    /// let fork = durable_stream::Fork::of(&source);
+    /// assert_eq!((fork.source.as_str(), fork.offset), ("/v1/stream/notes", None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn of(source: &Url) -> Self {
         Self { source: source.path().to_owned(), offset: None, sub_offset: 0 }
     }
 
     /// Leaves the source at `offset` and `sub_offset` items (of a JSON stream; bytes of any other) after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Fork, Offset};
+    ///
+    /// let source = "https://streams.example.org/v1/stream/notes".parse()?;
+    /// let fork = Fork::of(&source).at(Offset::Beginning, 10);
+    /// assert_eq!((fork.offset, fork.sub_offset), (Some(Offset::Beginning), 10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn at(mut self, offset: Offset, sub_offset: u64) -> Self {
         self.offset = Some(offset);
@@ -92,6 +134,20 @@ impl Fork {
 }
 
 /// A stream that exists now.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::CreateOptions;
+///
+/// let created = stream.create(CreateOptions::json()).await?;
+/// if !created.is_new {
+///     println!("it was there before and ends at {:?}", created.next_offset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
@@ -114,6 +170,23 @@ impl StreamHandle {
     /// # Cancel safety
     ///
     /// The stream may or may not have been made; calling again is harmless.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use std::time::Duration;
+    /// use durable_stream::{Bytes, CreateOptions};
+    ///
+    /// let options = CreateOptions {
+    ///     ttl: Some(Duration::from_secs(3600)),
+    ///     body: Bytes::from_static(br#"[{"n":1}]"#),
+    ///     ..CreateOptions::json()
+    /// };
+    /// stream.create(options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn create(&self, options: CreateOptions) -> Result<Created, Error> {
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &options.content_type {
@@ -165,6 +238,17 @@ impl StreamHandle {
     /// # Cancel safety
     ///
     /// The fork may or may not have been made; calling again is harmless.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// let target = stream.url().join("copy-of-notes").expect("it is a URL");
+    /// let fork = stream.fork(target, None, 0).await?;
+    /// println!("{} has all that is in {} now", fork.url(), stream.url());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn fork(
         &self,
         target: Url,

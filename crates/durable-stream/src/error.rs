@@ -14,11 +14,31 @@ use crate::offset::Offset;
 use crate::sse::SseError;
 
 /// The address of a stream without userinfo, query and fragment: fit for logs.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{StreamUrl, Url};
+///
+/// let url = Url::parse("https://ana:secret@streams.example.org/notes?token=secret")?;
+/// assert_eq!(StreamUrl::from(&url).as_str(), "https://streams.example.org/notes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl(Box<str>);
 
 impl StreamUrl {
     /// The address as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{StreamUrl, Url};
+    ///
+    /// let url = StreamUrl::from(&Url::parse("http://127.0.0.1:4437/notes?token=secret")?);
+    /// assert_eq!(url.as_str(), "http://127.0.0.1:4437/notes");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,6 +70,17 @@ impl fmt::Debug for StreamUrl {
 }
 
 /// The part of a request that took too long.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{Error, Phase};
+///
+/// fn is_offline(error: &Error) -> bool {
+///     matches!(error, Error::Connect { .. } | Error::Timeout { phase: Phase::Connect, .. })
+/// }
+/// # let _ = is_offline;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
@@ -75,6 +106,22 @@ impl fmt::Display for Phase {
 ///
 /// The statuses are those of PROTOCOL.md §4.2 and §5; [`is_retryable`](Self::is_retryable) says whether the same
 /// request may succeed later.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::Error;
+///
+/// match stream.head().await {
+///     Ok(head) => println!("ends at {:?}", head.next_offset),
+///     Err(Error::NotFound { .. }) => println!("there is no such stream"),
+///     Err(error) if error.is_retryable() => println!("not now: {error}"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -272,6 +319,16 @@ pub enum Error {
 
 impl Error {
     /// Whether the same request may succeed later without anything being changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Error, StreamUrl};
+    ///
+    /// let url = StreamUrl::from(&"http://127.0.0.1:4437/notes".parse().unwrap());
+    /// assert!(Error::Unavailable { status: 503, retry_after: None, url: url.clone() }.is_retryable());
+    /// assert!(!Error::NotFound { url }.is_retryable());
+    /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -288,6 +345,16 @@ impl Error {
     /// Whether the server may have carried out the request although this error came back.
     ///
     /// After such a failure a request that is not idempotent must not simply be sent again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Error, StreamUrl};
+    ///
+    /// let url = StreamUrl::from(&"http://127.0.0.1:4437/notes".parse().unwrap());
+    /// assert!(Error::Interrupted { url: url.clone(), source: None }.outcome_unknown());
+    /// assert!(!Error::RateLimited { retry_after: None, url }.outcome_unknown());
+    /// ```
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         match self {
@@ -301,6 +368,16 @@ impl Error {
     }
 
     /// The HTTP status that led to this error, if one did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Error, StreamUrl};
+    ///
+    /// let url = StreamUrl::from(&"http://127.0.0.1:4437/notes".parse().unwrap());
+    /// assert_eq!(Error::Gone { url: url.clone() }.status(), Some(410));
+    /// assert_eq!(Error::Interrupted { url, source: None }.status(), None);
+    /// ```
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -322,6 +399,17 @@ impl Error {
     }
 
     /// How long the server asked to wait before the next request (`Retry-After`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durable_stream::{Error, StreamUrl};
+    ///
+    /// let url = StreamUrl::from(&"http://127.0.0.1:4437/notes".parse().unwrap());
+    /// let error = Error::RateLimited { retry_after: Some(Duration::from_secs(3)), url };
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
+    /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -333,6 +421,15 @@ impl Error {
     }
 
     /// A short name of the kind of failure, for a program to switch on. Never changes for a variant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Error, StreamUrl};
+    ///
+    /// let url = StreamUrl::from(&"http://127.0.0.1:4437/notes".parse().unwrap());
+    /// assert_eq!(Error::NotFound { url }.code(), "not-found");
+    /// ```
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

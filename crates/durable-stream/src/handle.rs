@@ -13,6 +13,19 @@ use crate::offset::Offset;
 use crate::transport::{Repeat, Request};
 
 /// One stream of a server. A clone is cheap and the same stream.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::{AppendOptions, Bytes, CloseOptions, CreateOptions};
+///
+/// stream.create(CreateOptions::json()).await?;
+/// stream.append(Bytes::from_static(br#"[{"n":1}]"#), AppendOptions::default()).await?;
+/// stream.close(CloseOptions::default()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct StreamHandle {
     pub(crate) client: Client,
@@ -26,6 +39,18 @@ impl fmt::Debug for StreamHandle {
 }
 
 /// What a server says about a stream without reading it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// let head = stream.head().await?;
+/// if !head.closed {
+///     println!("{:?} ends at {:?} so far", head.content_type, head.next_offset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Head {
@@ -43,6 +68,15 @@ pub struct Head {
 
 impl Client {
     /// The stream at `url`. Nothing is sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let client = durable_stream::Client::new();
+    /// let stream = client.stream("https://streams.example.org/v1/stream/notes".parse()?);
+    /// assert_eq!(stream.url().path(), "/v1/stream/notes");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stream(&self, url: Url) -> StreamHandle {
         StreamHandle { client: self.clone(), url }
@@ -51,6 +85,15 @@ impl Client {
 
 impl StreamHandle {
     /// The address of the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let url: durable_stream::Url = "https://streams.example.org/v1/stream/notes".parse()?;
+    /// let stream = durable_stream::Client::new().stream(url.clone());
+    /// assert_eq!(*stream.url(), url);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -65,6 +108,23 @@ impl StreamHandle {
     /// # Cancel safety
     ///
     /// Safe: nothing is changed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use durable_stream::Live;
+    /// use futures::TryStreamExt;
+    ///
+    /// // From now on only.
+    /// let head = stream.head().await?;
+    /// let mut batches = stream.follow(head.next_offset.unwrap_or_default(), Live::Auto);
+    /// while let Some(batch) = batches.try_next().await? {
+    ///     println!("{} new items", batch.items.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn head(&self) -> Result<Head, Error> {
         let request = self.request(Method::HEAD, HeaderMap::new(), None);
         let (response, _) =
@@ -90,6 +150,20 @@ impl StreamHandle {
     /// # Cancel safety
     ///
     /// The stream may or may not have been deleted.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use durable_stream::Error;
+    ///
+    /// match stream.delete().await {
+    ///     Ok(()) | Err(Error::NotFound { .. } | Error::Gone { .. }) => println!("it is gone"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn delete(&self) -> Result<(), Error> {
         let request = self.request(Method::DELETE, HeaderMap::new(), None);
         match self.client.send(&request, Repeat::Freely).await {

@@ -42,6 +42,23 @@ where
 }
 
 /// Why there are no headers. Carries no text of the provider's, so that no secret can slip out.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{HeaderError, HeaderProvider};
+/// use futures::future::{BoxFuture, FutureExt, ready};
+/// use reqwest::header::HeaderMap;
+///
+/// /// Somebody who has signed out.
+/// struct SignedOut;
+///
+/// impl HeaderProvider for SignedOut {
+///     fn headers(&self) -> BoxFuture<'_, Result<HeaderMap, HeaderError>> {
+///         ready(Err(HeaderError::Permanent)).boxed()
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// They may be had later: a token server does not answer.

@@ -3,6 +3,16 @@
 use std::time::Duration;
 
 /// How long to wait for a server. Every part of a request has its own limit; there is none on a whole request.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use durable_stream::Timeouts;
+///
+/// let mut timeouts = Timeouts::default();
+/// timeouts.connect = Duration::from_secs(3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -36,6 +46,16 @@ impl Default for Timeouts {
 }
 
 /// How much a server may make the client hold; bytes are counted after decompression.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.body = 8 << 20;
+/// limits.items = 100_000;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

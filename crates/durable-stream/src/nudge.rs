@@ -20,6 +20,17 @@ impl Pulse {
 ///
 /// A clone reaches the same readers. [`Client::nudge`](crate::Client::nudge) reaches all readers of a client;
 /// [`FollowOptions::nudge`](crate::FollowOptions::nudge) gives one reader its own.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{FollowOptions, Live, Nudge, Offset};
+///
+/// let nudge = Nudge::new();
+/// let options = FollowOptions::new(Offset::Beginning, Live::Auto).nudge(nudge.clone());
+/// nudge.wake();
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Nudge {
     pulse: Arc<watch::Sender<Pulse>>,
@@ -33,18 +44,41 @@ impl Default for Nudge {
 
 impl Nudge {
     /// A nudge that reaches nobody yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let nudge = durable_stream::Nudge::new();
+    /// nudge.wake();
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { pulse: Arc::new(watch::Sender::new(Pulse::ZERO)) }
     }
 
     /// Ends every wait for the next attempt at once. Readers that are connected notice nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let client = durable_stream::Client::new();
+    /// // The window has focus: whoever waits for the next attempt tries now.
+    /// client.nudge().wake();
+    /// ```
     pub fn wake(&self) {
         self.pulse.send_modify(|pulse| pulse.wakes += 1);
     }
 
     /// As [`wake`](Self::wake), and readers that are connected connect anew from where they are: for after a
     /// sleep, when a connection may be dead without anyone having said so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let client = durable_stream::Client::new();
+    /// // The machine slept: connections may be dead.
+    /// client.nudge().reconnect();
+    /// ```
     pub fn reconnect(&self) {
         self.pulse.send_modify(|pulse| {
             pulse.wakes += 1;

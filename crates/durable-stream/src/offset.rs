@@ -35,6 +35,15 @@ pub enum Offset {
 
 impl Offset {
     /// The text that stands for this place on the wire.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::Offset;
+    ///
+    /// assert_eq!(Offset::Now.as_str(), "now");
+    /// assert_eq!(Offset::from("0000_0042").as_str(), "0000_0042");
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {

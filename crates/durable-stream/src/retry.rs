@@ -35,6 +35,17 @@ impl RetryPolicy {
     ///
     /// [`Error::InvalidInput`] if `initial` is zero, `max` is less than `initial`, or `multiplier` is less than 1
     /// or not a number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durable_stream::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new(Some(5), Duration::from_millis(100), Duration::from_secs(10), 1.5)?;
+    /// # let _ = policy;
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     pub fn new(
         max_retries: Option<u32>,
         initial: Duration,
@@ -55,12 +66,27 @@ impl RetryPolicy {
     }
 
     /// No retries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(durable_stream::RetryPolicy::none().delay(0, None), None);
+    /// ```
     #[must_use]
     pub fn none() -> Self {
         Self { max_retries: Some(0), ..Self::requests() }
     }
 
     /// The default for single requests: 6 retries from 100 ms to 10 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::RetryPolicy;
+    ///
+    /// assert!(RetryPolicy::requests().delay(5, None).is_some());
+    /// assert!(RetryPolicy::requests().delay(6, None).is_none());
+    /// ```
     #[must_use]
     pub fn requests() -> Self {
         Self {
@@ -72,6 +98,16 @@ impl RetryPolicy {
     }
 
     /// The default for following a stream: without end, from 100 ms to 30 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durable_stream::RetryPolicy;
+    ///
+    /// let wait = RetryPolicy::forever().delay(1_000_000, None).unwrap();
+    /// assert!((Duration::from_secs(15)..=Duration::from_secs(30)).contains(&wait));
+    /// ```
     #[must_use]
     pub fn forever() -> Self {
         Self { max_retries: None, max: Duration::from_secs(30), ..Self::requests() }

@@ -7,6 +7,17 @@ use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 
 /// One event.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::SseDecoder;
+///
+/// let mut events = Vec::new();
+/// SseDecoder::new(1024, 1024).feed(b"data: one\ndata: two\n\n", &mut events)?;
+/// assert_eq!((events[0].name.as_str(), &events[0].data[..]), ("message", &b"one\ntwo"[..]));
+/// # Ok::<(), durable_stream::SseError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct SseEvent {
     /// The value of the last `event` field; `message` if there was none.
@@ -26,6 +37,16 @@ impl std::fmt::Debug for SseEvent {
 }
 
 /// Why an event stream cannot be decoded.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::{SseDecoder, SseError};
+///
+/// let mut decoder = SseDecoder::new(8, 8);
+/// let error = decoder.feed(b"data: too long", &mut Vec::new()).unwrap_err();
+/// assert_eq!(error, SseError::LineTooLong { limit: 8 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SseError {
@@ -88,6 +109,13 @@ impl std::fmt::Debug for SseDecoder {
 
 impl SseDecoder {
     /// A decoder that allows lines of `max_line` bytes and events of `max_event` bytes of data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let decoder = durable_stream::SseDecoder::new(32 << 20, 64 << 20);
+    /// # let _ = decoder;
+    /// ```
     #[must_use]
     pub fn new(max_line: usize, max_event: usize) -> Self {
         Self {
@@ -108,6 +136,20 @@ impl SseDecoder {
     /// # Errors
     ///
     /// [`SseError`] if a limit is passed. The decoder must not be used after that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::SseDecoder;
+    ///
+    /// let mut decoder = SseDecoder::new(1024, 1024);
+    /// let mut events = Vec::new();
+    /// decoder.feed(b"data: ca", &mut events)?;
+    /// assert!(events.is_empty());
+    /// decoder.feed(b"t\n\n", &mut events)?;
+    /// assert_eq!(events[0].data, "cat");
+    /// # Ok::<(), durable_stream::SseError>(())
+    /// ```
     pub fn feed(&mut self, piece: &[u8], events: &mut Vec<SseEvent>) -> Result<(), SseError> {
         let mut rest = piece;
         while let Some(first) = rest.first() {

@@ -40,6 +40,15 @@ impl UrlTemplate {
     ///
     /// [`Error::InvalidInput`] if a brace has no partner, a name is empty or not made of letters, digits and `_`, or
     /// `{base}` is not at the start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::UrlTemplate;
+    ///
+    /// assert!(UrlTemplate::new("https://streams.example.org/{bucket}/{id}").is_ok());
+    /// assert!(UrlTemplate::new("https://streams.example.org/{id").is_err());
+    /// ```
     pub fn new(pattern: &str) -> Result<Self, Error> {
         let invalid = |reason| Error::InvalidInput { what: "URL template", reason };
         let mut parts = Vec::new();
@@ -76,6 +85,17 @@ impl UrlTemplate {
     ///
     /// [`Error::InvalidInput`] if a value is missing, empty, `.` or `..`, or the result is not an `http` or `https`
     /// URL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::UrlTemplate;
+    ///
+    /// let template = UrlTemplate::new("https://streams.example.org/{id}")?;
+    /// assert_eq!(template.expand(&[("id", "a b")])?.as_str(), "https://streams.example.org/a%20b");
+    /// assert!(template.expand(&[]).is_err());
+    /// # Ok::<(), durable_stream::Error>(())
+    /// ```
     pub fn expand(&self, values: &[(&str, &str)]) -> Result<Url, Error> {
         let invalid = |reason| Error::InvalidInput { what: "URL", reason };
         let mut text = String::new();

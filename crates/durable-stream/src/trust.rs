@@ -9,6 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static NONE: AtomicBool = AtomicBool::new(false);
 
 /// What is missing when [`lacks_certificates`] says so, and what to do: one sentence for people.
+///
+/// # Examples
+///
+/// ```
+/// fn sentence(error: &reqwest::Error) -> String {
+///     if durable_stream::lacks_certificates(error) {
+///         durable_stream::NO_CERTIFICATES.to_owned()
+///     } else {
+///         error.to_string()
+///     }
+/// }
+/// # let _ = sentence;
+/// ```
 pub const NO_CERTIFICATES: &str = "This system has no CA certificates, so no HTTPS server can be trusted. Install \
      them (the package ca-certificates) or name a file of them in SSL_CERT_FILE, then start the program again.";
 
@@ -20,6 +33,18 @@ pub const NO_CERTIFICATES: &str = "This system has no CA certificates, so no HTT
 /// # Errors
 ///
 /// The client cannot be made for another reason: its proxy, its resolver or its own certificates.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let http = durable_stream::http_client(|| {
+///     reqwest::Client::builder().connect_timeout(Duration::from_secs(10))
+/// })?;
+/// # let _ = http;
+/// # Ok::<(), reqwest::Error>(())
+/// ```
 pub fn http_client(
     builder: impl Fn() -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, reqwest::Error> {
@@ -35,6 +60,18 @@ pub fn http_client(
 }
 
 /// Whether a request failed because the system has no CA certificates.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(http: reqwest::Client) {
+/// if let Err(error) = http.get("https://streams.example.org").send().await
+///     && durable_stream::lacks_certificates(&error)
+/// {
+///     eprintln!("{}", durable_stream::NO_CERTIFICATES);
+/// }
+/// # }
+/// ```
 #[must_use]
 pub fn lacks_certificates(error: &reqwest::Error) -> bool {
     let in_tls = iter::successors(error.source(), |&cause| beneath(cause)).any(|cause| {

@@ -7,6 +7,24 @@ use bytes::Bytes;
 use crate::offset::Offset;
 
 /// One delivery: items, and the place after them. Store both together, or neither.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::{Live, Offset};
+/// use futures::TryStreamExt;
+///
+/// let (mut items, mut place) = (Vec::new(), Offset::Beginning);
+/// let mut batches = stream.follow(place.clone(), Live::No);
+/// while let Some(batch) = batches.try_next().await? {
+///     // Both or neither: a reader from `place` goes on exactly behind `items`.
+///     items.extend(batch.items);
+///     place = batch.next_offset;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Batch {
     /// For a stream of JSON items each item as it was sent, byte for byte; for any other the bytes in pieces of any

@@ -35,6 +35,21 @@ pub use batch::Batch;
 pub use options::{FollowOptions, FollowState, Live, OnState};
 
 /// A stream of batches. See [`StreamHandle::follow`].
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::{Follow, Live, Offset};
+/// use futures::TryStreamExt;
+///
+/// let mut batches: Follow = stream.follow(Offset::Beginning, Live::Auto);
+/// while let Some(batch) = batches.try_next().await? {
+///     println!("{} items", batch.items.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a reader does nothing until it is polled"]
 pub struct Follow {
     batches: BoxStream<'static, Result<Batch, Error>>,
@@ -43,6 +58,20 @@ pub struct Follow {
 
 impl Follow {
     /// Reaches this reader only. Gets it from here or gives it by [`FollowOptions::nudge`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use durable_stream::{Live, Offset};
+    ///
+    /// let batches = stream.follow(Offset::Beginning, Live::Auto);
+    /// let nudge = batches.nudge();
+    /// // From anywhere, while another task polls `batches`:
+    /// nudge.reconnect();
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn nudge(&self) -> Nudge {
         self.nudge.clone()
@@ -98,6 +127,23 @@ impl StreamHandle {
     }
 
     /// As [`follow`](Self::follow), with more to say.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+    /// use durable_stream::{FollowOptions, Live, Offset};
+    /// use futures::TryStreamExt;
+    ///
+    /// let options = FollowOptions::new(Offset::Beginning, Live::Auto)
+    ///     .on_state(|state| println!("{state:?}"));
+    /// let mut batches = stream.follow_with(options);
+    /// while let Some(batch) = batches.try_next().await? {
+    ///     println!("{} items", batch.items.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn follow_with(&self, options: FollowOptions) -> Follow {
         let nudge = options.nudge.clone().unwrap_or_default();
         let reader = Reader::new(self.clone(), options, nudge.clone());

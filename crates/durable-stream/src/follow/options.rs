@@ -9,6 +9,19 @@ use crate::offset::Offset;
 use crate::retry::RetryPolicy;
 
 /// How to go on once everything there is has been read.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::{Live, Offset};
+/// use futures::TryStreamExt;
+///
+/// // Everything there is now, and no more.
+/// let batches: Vec<_> = stream.follow(Offset::Beginning, Live::No).try_collect().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Live {
     /// Not at all: the stream of batches ends.
@@ -24,6 +37,23 @@ pub enum Live {
 }
 
 /// What a reader is doing.
+///
+/// # Examples
+///
+/// ```
+/// use durable_stream::FollowState;
+///
+/// fn describe(state: &FollowState) -> String {
+///     match state {
+///         FollowState::Live => "connected".to_owned(),
+///         FollowState::Retrying { delay, cause_code, .. } => {
+///             format!("{cause_code}; next attempt in {} s", delay.as_secs())
+///         }
+///         _ => "connecting".to_owned(),
+///     }
+/// }
+/// assert_eq!(describe(&FollowState::Live), "connected");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FollowState {
@@ -49,6 +79,16 @@ pub enum FollowState {
 }
 
 /// A function that hears what a reader is doing.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use durable_stream::OnState;
+///
+/// let print: OnState = Arc::new(|state| println!("{state:?}"));
+/// # let _ = print;
+/// ```
 pub type OnState = Arc<dyn Fn(FollowState) + Send + Sync>;
 
 /// How to follow a stream.
@@ -86,12 +126,32 @@ impl fmt::Debug for FollowOptions {
 
 impl FollowOptions {
     /// Follows from a place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{FollowOptions, Live, Offset};
+    ///
+    /// let options = FollowOptions::new(Offset::from("0000_0042"), Live::Auto);
+    /// # let _ = options;
+    /// ```
     #[must_use]
     pub fn new(from: Offset, live: Live) -> Self {
         Self { from, live, ..Self::default() }
     }
 
     /// The cursor of the batch that `from` was taken from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{Batch, FollowOptions, Live};
+    ///
+    /// fn go_on_after(batch: &Batch) -> FollowOptions {
+    ///     FollowOptions::new(batch.next_offset.clone(), Live::Auto).cursor(batch.cursor.clone())
+    /// }
+    /// # let _ = go_on_after;
+    /// ```
     #[must_use]
     pub fn cursor(mut self, cursor: Option<String>) -> Self {
         self.cursor = cursor;
@@ -100,6 +160,19 @@ impl FollowOptions {
 
     /// Tells `hear` what the reader is doing, each time that changes. Called from the task that polls the reader; it
     /// must not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{FollowOptions, FollowState, Live, Offset};
+    ///
+    /// let (tell, states) = std::sync::mpsc::channel::<FollowState>();
+    /// let options = FollowOptions::new(Offset::Beginning, Live::Auto).on_state(move |state| {
+    ///     // Whoever listened may be gone.
+    ///     tell.send(state).ok();
+    /// });
+    /// # let _ = (options, states);
+    /// ```
     #[must_use]
     pub fn on_state(mut self, hear: impl Fn(FollowState) + Send + Sync + 'static) -> Self {
         self.on_state = Some(Arc::new(hear));
@@ -107,6 +180,18 @@ impl FollowOptions {
     }
 
     /// Lets this nudge reach the reader, besides that of the client.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{FollowOptions, Live, Nudge, Offset};
+    ///
+    /// let nudge = Nudge::new();
+    /// let options = FollowOptions::new(Offset::Beginning, Live::Auto).nudge(nudge.clone());
+    /// // Later: the window has focus again.
+    /// nudge.wake();
+    /// # let _ = options;
+    /// ```
     #[must_use]
     pub fn nudge(mut self, nudge: Nudge) -> Self {
         self.nudge = Some(nudge);
@@ -114,6 +199,15 @@ impl FollowOptions {
     }
 
     /// Retries by this policy instead of the client's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::{FollowOptions, Live, Offset, RetryPolicy};
+    ///
+    /// let options = FollowOptions::new(Offset::Beginning, Live::Auto).retry(RetryPolicy::none());
+    /// # let _ = options;
+    /// ```
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);

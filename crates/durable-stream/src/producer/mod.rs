@@ -33,6 +33,19 @@ pub use options::ProducerOptions;
 pub use receipt::{Position, Receipt};
 
 /// The fate of one item, to be awaited. Dropping it changes nothing about the item.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(producer: durable_stream::Producer) -> Result<(), durable_stream::Error> {
+/// let first = producer.append(r#"{"n":1}"#).await?;
+/// let second = producer.append(r#"{"n":2}"#).await?;
+/// // Both may share a batch.
+/// first.await?;
+/// second.await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "an item is stored only when its receipt has come"]
 pub struct Pending {
@@ -51,6 +64,19 @@ impl Future for Pending {
 ///
 /// When the last clone is dropped, what was appended is still sent, in the background, as long as the runtime lives;
 /// [`detach`](Self::detach) or [`close`](Self::close) waits for it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::ProducerOptions;
+///
+/// let producer = stream.producer(ProducerOptions::new("importer-3"))?;
+/// producer.append(r#"{"n":1}"#).await?.await?;
+/// producer.close(None).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Producer {
     commands: mpsc::UnboundedSender<Command>,
@@ -119,6 +145,18 @@ impl Producer {
     /// # Cancel safety
     ///
     /// If it is given up while it waits the item was not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(producer: durable_stream::Producer) -> Result<(), durable_stream::Error> {
+    /// // Taken; stored when the receipt comes.
+    /// let pending = producer.append(r#"{"n":1}"#).await?;
+    /// let receipt = pending.await?;
+    /// println!("the stream ends at {:?}", receipt.next_offset);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn append(&self, item: impl Into<Bytes>) -> Result<Pending, Error> {
         let bytes = item.into();
         self.check(&bytes)?;
@@ -139,6 +177,19 @@ impl Producer {
     /// # Cancel safety
     ///
     /// Safe: the items are sent all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(producer: durable_stream::Producer) -> Result<(), durable_stream::Error> {
+    /// for n in 0..1_000 {
+    ///     drop(producer.append(format!(r#"{{"n":{n}}}"#)).await?);
+    /// }
+    /// producer.flush().await?;
+    /// println!("all thousand are stored");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn flush(&self) -> Result<(), Error> {
         self.ask(Command::Flush).await
     }
@@ -153,6 +204,16 @@ impl Producer {
     /// # Cancel safety
     ///
     /// The stream is closed all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(producer: durable_stream::Producer) -> Result<(), durable_stream::Error> {
+    /// let closed = producer.close(Some(r#"{"done":true}"#.into())).await?;
+    /// println!("the stream ends at {:?} for good", closed.next_offset);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self, last: Option<Bytes>) -> Result<Closed, Error> {
         if let Some(bytes) = &last {
             self.check(bytes)?;
@@ -169,6 +230,16 @@ impl Producer {
     /// # Cancel safety
     ///
     /// The producer ends all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(producer: durable_stream::Producer) -> Result<(), durable_stream::Error> {
+    /// let position = producer.detach().await?;
+    /// println!("start the next run in epoch {} with {}", position.epoch, position.next_seq);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn detach(&self) -> Result<Position, Error> {
         self.ask(Command::Detach).await
     }

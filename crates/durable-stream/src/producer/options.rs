@@ -50,6 +50,15 @@ pub struct ProducerOptions {
 
 impl ProducerOptions {
     /// The defaults for a producer of this name, at the start of epoch 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::ProducerOptions;
+    ///
+    /// let options = ProducerOptions::new("importer-3");
+    /// assert_eq!((options.epoch, options.first_seq), (0, 0));
+    /// ```
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         Self {
@@ -73,6 +82,15 @@ impl ProducerOptions {
     ///
     /// [`Error::InvalidInput`] if the id is empty or not allowed in a header, a number is greater than 2⁵³ − 1, or a
     /// limit is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use durable_stream::ProducerOptions;
+    ///
+    /// let options = ProducerOptions { max_in_flight: 0, ..ProducerOptions::new("importer-3") };
+    /// assert!(options.validate().is_err());
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         let invalid = |what, reason| Err(Error::InvalidInput { what, reason });
         if self.id.is_empty() {

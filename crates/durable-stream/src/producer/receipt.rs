@@ -4,6 +4,21 @@ use crate::error::Error;
 use crate::offset::Offset;
 
 /// Where a producer stands: what to start the next one with.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(stream: durable_stream::StreamHandle) -> Result<(), durable_stream::Error> {
+/// use durable_stream::{Position, ProducerOptions};
+///
+/// let producer = stream.producer(ProducerOptions::new("importer-3"))?;
+/// let Position { epoch, next_seq } = producer.detach().await?;
+/// // Stored, and used by the next run:
+/// let options = ProducerOptions { epoch, first_seq: next_seq, ..ProducerOptions::new("importer-3") };
+/// # let _ = options;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The epoch it wrote in.
@@ -13,6 +28,16 @@ pub struct Position {
 }
 
 /// An item that is stored.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(producer: durable_stream::Producer) -> Result<(), durable_stream::Error> {
+/// let receipt = producer.append(r#"{"n":1}"#).await?.await?;
+/// println!("stored in batch {} of epoch {}", receipt.seq, receipt.epoch);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
