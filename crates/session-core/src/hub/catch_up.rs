@@ -10,6 +10,7 @@
 //! | any | [`CatchUp::rest`] | `Resting` |
 //! | `Following` | [`CatchUp::reached`], of its generation | `Live`; what was listed when it began is here |
 //! | else | [`CatchUp::reached`] | itself: the report is of an earlier line |
+//! | any | [`CatchUp::list`] | itself; what is listed may be more |
 
 /// A time as a server lists it. Two of one server compare as they were.
 type Listed = Option<String>;
@@ -28,7 +29,7 @@ pub(super) struct CatchUp {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// Nobody listens.
+    /// No line is open.
     Resting,
     /// A line is on its way to the last activity that was listed when it began.
     Following { until: Listed },
@@ -47,7 +48,7 @@ impl CatchUp {
         self.listed.as_deref()
     }
 
-    /// Takes what the server lists. Answers whether that is news.
+    /// Takes what the server lists. True when that is news.
     pub(super) fn list(&mut self, at: Listed) -> bool {
         let is_news = self.listed < at;
         if is_news {
@@ -90,6 +91,55 @@ mod tests {
 
     fn at(second: u32) -> Listed {
         Some(format!("2026-01-01T00:00:{second:02}Z"))
+    }
+
+    #[test]
+    fn each_event_leads_to_the_state_of_the_table() {
+        enum On {
+            List(u32),
+            Follow,
+            Rest,
+            /// A report of the present line, or of the one before.
+            Reached,
+            ReachedEarlier,
+        }
+        use On::*;
+        use State::*;
+        let following = |second| Following { until: at(second) };
+        // What is here is of second 1, what is listed of second 5, the line is the second one: the
+        // state, what happens, the state after it, and whether the session is behind then.
+        let table = [
+            (Resting, List(5), Resting, true),
+            (Resting, List(3), Resting, true),
+            (Resting, List(9), Resting, true),
+            (Resting, Follow, following(5), true),
+            (Resting, Rest, Resting, true),
+            (Resting, Reached, Resting, true),
+            (Resting, ReachedEarlier, Resting, true),
+            (following(5), List(9), following(5), true),
+            (following(3), Follow, following(5), true),
+            (following(5), Rest, Resting, true),
+            (following(5), Reached, Live, false),
+            (following(3), Reached, Live, false),
+            (following(5), ReachedEarlier, following(5), true),
+            (Live, List(9), Live, false),
+            (Live, Follow, following(5), true),
+            (Live, Rest, Resting, true),
+            (Live, Reached, Live, false),
+            (Live, ReachedEarlier, Live, false),
+        ];
+        for (row, (state, on, after, behind)) in table.into_iter().enumerate() {
+            let mut session = CatchUp { state, generation: 2, listed: at(5), here: at(1) };
+            match on {
+                List(second) => assert_eq!(session.list(at(second)), second > 5, "row {row}"),
+                Follow => assert_eq!(session.follow(), 3, "row {row}"),
+                Rest => session.rest(),
+                Reached => session.reached(2),
+                ReachedEarlier => session.reached(1),
+            }
+            assert_eq!(session.state, after, "row {row}");
+            assert_eq!(session.is_behind(), behind, "row {row}");
+        }
     }
 
     fn listed(second: u32) -> CatchUp {
