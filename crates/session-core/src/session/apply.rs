@@ -3,19 +3,19 @@
 use bytes::Bytes;
 use durable_stream::Offset;
 use session_protocol::{
-    ApprovalStatus, ChangeSet, Event, Intent, MessageChange, Part, Role, SessionFold,
+    ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Part, Role, SessionFold,
     canonical_time,
 };
 use tokio::time::Instant;
 
-use super::publish::{Viewer, shorten, title_from};
-use super::restore::Session;
+use super::showing::{shorten, title_from};
+use super::state::Session;
 use crate::address::Address;
 use crate::diff::Diff;
 use crate::error::Notice;
 use crate::item::{Item, ItemMeta};
 use crate::outbox::Entry;
-use crate::store::{messages, sessions};
+use crate::store::{SessionHead, messages, sessions};
 use crate::view::{Unfit, View};
 
 /// How much of a message is shown in the list of sessions.
@@ -35,40 +35,38 @@ impl Session {
     pub(super) fn take_in(&mut self, batch: News<'_>, now: Instant) {
         if self.came_back_shorter(batch.next_offset) {
             // The stream was made anew, or restored from an older copy.
-            self.line.hang_up();
+            self.reading.line.hang_up();
             self.read_again();
             return;
         }
-        if let Some(unconfirmed) = &mut self.unconfirmed {
-            for item in batch.items {
-                if let Event::Chunk(chunk) = session_protocol::decode(item) {
-                    unconfirmed.remove(chunk.message_id());
-                }
-            }
-        }
+        self.reading.confirm(batch.items);
         if !batch.items.is_empty() {
             self.complete_fold();
         }
-        let mut loader = self.persist.loader(&self.shared.store, self.key);
+        let mut loader = self.keeping.loader(&self.shared.store, self.key);
         let mut changes = self.fold.apply(batch.items, &mut loader);
         let urgent = self.note(&changes);
         self.show(&changes);
-        self.persist.gather(&mut changes);
-        self.head.offset = Some(batch.next_offset.to_string());
-        self.head.remote = true;
-        self.head.closed |= batch.closed;
+        self.keeping.gather(&mut changes);
         let now_text = crate::clock::now_text();
-        if batch.up_to_date || batch.closed {
-            self.head.synced_at = Some(now_text.clone());
-        }
+        let reached = |head: &mut SessionHead| {
+            head.offset = Some(batch.next_offset.to_string());
+            head.remote = true;
+            head.closed |= batch.closed;
+            if batch.up_to_date || batch.closed {
+                head.synced_at = Some(now_text.clone());
+            }
+        };
         if !batch.items.is_empty() || batch.closed {
-            self.persist.touch_head();
+            self.keeping.edit_head(reached);
+        } else {
+            self.keeping.note_head(reached);
         }
-        let before = self.line.connection().state;
-        self.line.arrived(batch.up_to_date, batch.closed, &now_text);
-        if before != self.line.connection().state {
-            self.published.dirty = true;
-            if self.line.is_live() {
+        let before = self.reading.line.connection().state;
+        self.reading.line.arrived(batch.up_to_date, batch.closed, &now_text);
+        if before != self.reading.line.connection().state {
+            self.showing.touch();
+            if self.reading.line.is_live() {
                 // The server can be reached: whatever waits for it may try.
                 self.home.succeeded();
             }
@@ -77,14 +75,14 @@ impl Session {
             self.compare();
         }
         let echoed = self.echoes(Some(&changes));
-        self.persist.schedule(now, urgent || echoed || batch.closed);
+        self.keeping.schedule(now, urgent || echoed || batch.closed);
     }
 
     /// Whether the stream ends before the place that was reached: offsets grow (PROTOCOL,
     /// "Offsets": lexicographically sortable).
     fn came_back_shorter(&self, next: &Offset) -> bool {
-        match (&self.head.offset, next) {
-            (Some(ours), Offset::At(theirs)) => self.unconfirmed.is_none() && theirs < ours,
+        match (&self.keeping.head().offset, next) {
+            (Some(ours), Offset::At(theirs)) => !self.reading.is_comparing() && theirs < ours,
             _ => false,
         }
     }
@@ -98,24 +96,19 @@ impl Session {
             .read(|connection| messages::ids(connection, self.key))
             .unwrap_or_default();
         let in_memory = self.fold.messages().map(|message| message.id.clone());
-        self.unconfirmed = Some(stored.into_iter().chain(in_memory).collect());
-        self.head.offset = None;
-        self.persist.touch_head();
+        self.reading.compare_with(stored.into_iter().chain(in_memory));
+        self.keeping.edit_head(|head| head.offset = None);
     }
 
     /// After reading again: says whether this is still the stream that the session came from.
     fn compare(&mut self) {
-        let Some(missing) = self.unconfirmed.take() else { return };
-        if missing.is_empty() {
-            return;
-        }
-        self.head.notice = Some(format!(
-            "The stream on the server is not the one this session was read from. {} of the \
-             messages here are not on the server; they are kept.",
-            missing.len()
-        ));
-        self.persist.touch_head();
-        self.published.dirty = true;
+        let Some(missing @ 1..) = self.reading.compared() else { return };
+        let notice = format!(
+            "The stream on the server is not the one this session was read from. {missing} of the \
+             messages here are not on the server; they are kept."
+        );
+        self.keeping.edit_head(|head| head.notice = Some(notice));
+        self.showing.touch();
     }
 
     /// Keeps title, preview and the like up to date. Answers whether to write at once.
@@ -125,7 +118,7 @@ impl Session {
             let structural = match change {
                 MessageChange::AppendText { .. } | MessageChange::SetPart { .. } => false,
                 MessageChange::Inserted { .. } => {
-                    self.unread_stale = true;
+                    self.unread.came();
                     true
                 }
                 MessageChange::Meta { .. }
@@ -139,47 +132,32 @@ impl Session {
             else {
                 continue;
             };
-            if self.head.created_at.is_none() {
-                self.head.created_at = message.created_at.as_deref().and_then(canonical_time);
-            }
-            let at = message.last_chunk_at.as_deref().or(message.created_at.as_deref());
-            let at = at.and_then(canonical_time);
-            if at > self.head.last_activity {
-                self.head.last_activity = at;
-            }
-            if message.is_complete {
-                urgent = true;
-                self.last_failed = message.error.is_some();
-                let text = message.plain_text();
-                if let Some(line) = text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
-                    self.head.preview = Some(shorten(line, PREVIEW_CHARS));
-                }
-                if self.head.title.is_none() && message.role == Role::User {
-                    self.head.title = title_from(&text);
-                }
-            } else {
-                self.last_failed = false;
-            }
-            self.published.dirty = true;
+            let (ends, failed) = (message.is_complete, message.error.is_some());
+            self.keeping.note_head(|head| note_message(head, message));
+            urgent |= ends;
+            self.last_failed = ends && failed;
+            self.showing.touch();
         }
         if changes.meta_changed
             && let Some(title) = self.fold.title()
         {
-            self.head.title = Some(title.to_owned());
+            self.keeping.note_head(|head| head.title = Some(title.to_owned()));
         }
         if changes.meta_changed && self.parent.is_none() {
             self.note_parent();
         }
-        self.published.dirty |= changes.reset
-            || !changes.approvals.is_empty()
-            || !changes.removed_approvals.is_empty()
-            || changes.presence_changed
-            || changes.agents_changed
-            || changes.shared_changed
-            || changes.active_changed
-            || changes.stats_changed
-            || changes.meta_changed
-            || changes.skipped > 0;
+        self.showing.touch_if(
+            changes.reset
+                || !changes.approvals.is_empty()
+                || !changes.removed_approvals.is_empty()
+                || changes.presence_changed
+                || changes.agents_changed
+                || changes.shared_changed
+                || changes.active_changed
+                || changes.stats_changed
+                || changes.meta_changed
+                || changes.skipped > 0,
+        );
         urgent
     }
 
@@ -201,8 +179,8 @@ impl Session {
         if changes.reset {
             return self.reset_views();
         }
-        let Self { fold, viewers, id, .. } = self;
-        if Viewer::redraw(viewers, id, |view, diffs| follow(view, fold, changes, diffs)) {
+        let Self { fold, showing, id, .. } = self;
+        if showing.redraw(id, |view, diffs| follow(view, fold, changes, diffs)) {
             self.drop_viewers();
         }
     }
@@ -210,7 +188,7 @@ impl Session {
     /// Takes the entries out of the outbox that the stream shows by now (L6): their echo is in this
     /// batch, or what they ask for is the case. Answers whether there were any.
     pub(super) fn echoes(&mut self, changes: Option<&ChangeSet>) -> bool {
-        if self.outbox.is_empty() {
+        if self.sending.outbox.is_empty() {
             return false;
         }
         self.complete_fold();
@@ -221,6 +199,7 @@ impl Session {
             })
         };
         let echoed: Vec<String> = self
+            .sending
             .outbox
             .iter()
             .filter(|entry| is_in(&entry.id, entry.message_id()) || self.is_fulfilled(entry))
@@ -229,7 +208,7 @@ impl Session {
         for id in &echoed {
             self.tell_the_late(id);
             self.leave(id);
-            self.persist.echo(id.clone());
+            self.keeping.echo(id.clone());
         }
         !echoed.is_empty()
     }
@@ -237,7 +216,7 @@ impl Session {
     /// The first answer to an approval wins; whoever answered otherwise, and later, is told.
     fn tell_the_late(&self, entry_id: &str) {
         let Some(Intent::RespondApproval { approval_id, message_id, approved, .. }) =
-            self.outbox.get(entry_id).map(|entry| &entry.intent)
+            self.sending.outbox.get(entry_id).map(|entry| &entry.intent)
         else {
             return;
         };
@@ -269,7 +248,7 @@ impl Session {
         match &entry.intent {
             Intent::CreateSession { agents, title } => {
                 let registered = self.fold.agents();
-                self.head.offset.is_some()
+                self.keeping.head().offset.is_some()
                     && agents.iter().all(|a| registered.iter().any(|b| b.agent_id == a.id))
                     && (title.is_none() || self.fold.title().is_some())
             }
@@ -307,11 +286,33 @@ impl Session {
 
     /// An entry leaves the outbox; its local echo goes, unless the message took its place.
     pub(super) fn leave(&mut self, entry_id: &str) {
-        let Some(entry) = self.outbox.remove(entry_id) else { return };
-        self.published.dirty = true;
+        let Some(entry) = self.sending.outbox.remove(entry_id) else { return };
+        self.showing.touch();
         if let Some(id) = entry.message_id() {
             self.redraw_views(|view, diffs| view.remove_local(&id, diffs));
         }
+    }
+}
+
+/// Takes a message's time, title and last line over into the session's row.
+fn note_message(head: &mut SessionHead, message: &Message) {
+    if head.created_at.is_none() {
+        head.created_at = message.created_at.as_deref().and_then(canonical_time);
+    }
+    let at = message.last_chunk_at.as_deref().or(message.created_at.as_deref());
+    let at = at.and_then(canonical_time);
+    if at > head.last_activity {
+        head.last_activity = at;
+    }
+    if !message.is_complete {
+        return;
+    }
+    let text = message.plain_text();
+    if let Some(line) = text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        head.preview = Some(shorten(line, PREVIEW_CHARS));
+    }
+    if head.title.is_none() && message.role == Role::User {
+        head.title = title_from(&text);
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::restore::Session;
+use super::state::Session;
 use crate::connection::authorize;
 
 /// How often it is said again. Readers believe it for three times as long.
@@ -62,7 +62,9 @@ impl Attendance {
     fn settled_at(&self, session: &Session) -> Option<Instant> {
         let limits = &session.shared.limits;
         match (self.shown, self.said) {
-            (true, None) if session.line.is_live() => Some(self.since? + limits.arrive_after),
+            (true, None) if session.reading.line.is_live() => {
+                Some(self.since? + limits.arrive_after)
+            }
             (false, Some(_)) => Some(self.since? + limits.leave_after),
             _ => None,
         }
@@ -77,7 +79,8 @@ impl Attendance {
             return;
         }
         let has_settled = self.settled_at(session).is_some_and(|at| now >= at);
-        let is_due = self.said.is_some_and(|said| said.is_due(now)) && session.line.is_live();
+        let is_due =
+            self.said.is_some_and(|said| said.is_due(now)) && session.reading.line.is_live();
         if has_settled && !self.shown {
             self.said = None;
             self.call = call(session, "logout");
@@ -92,7 +95,7 @@ impl Attendance {
         if self.call.is_some() {
             return None;
         }
-        let again = self.said.filter(|_| self.shown && session.line.is_live());
+        let again = self.said.filter(|_| self.shown && session.reading.line.is_live());
         self.settled_at(session).or(again.map(|said| said.again))
     }
 

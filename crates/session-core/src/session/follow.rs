@@ -40,7 +40,7 @@ pub(super) enum Arrival {
 /// The line of one session.
 pub(super) struct Line {
     /// The generation of the line, by the hub; `None`: the session is not to be followed.
-    pub(super) generation: Option<u64>,
+    generation: Option<u64>,
     reader: Option<Follow>,
     nudge: Nudge,
     states: watch::Receiver<FollowState>,
@@ -73,6 +73,19 @@ impl Line {
     /// How it stands, for the window.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Follows the stream by a line of this generation, or no more.
+    pub(super) fn follow(&mut self, generation: Option<u64>) {
+        self.generation = generation;
+        if generation.is_none() {
+            self.hang_up();
+        }
+    }
+
+    /// Whether the session is to be followed.
+    pub(super) fn is_followed(&self) -> bool {
+        self.generation.is_some()
     }
 
     /// Whether everything was read at some point of this connection.

@@ -1,21 +1,16 @@
 //! What the person asks of a session: into the outbox, and from it to the server.
 
-use std::time::Duration;
-
 use futures::future::{BoxFuture, FutureExt};
 use session_protocol::Intent;
 use tokio::time::Instant;
 
 use super::handle::Reply;
-use super::restore::Session;
+use super::state::Session;
 use crate::error::EngineError;
 use crate::hub::HubEvent;
 use crate::outbox::{Entry, Outcome, Sender, text_of};
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::Draft;
-
-/// How long a server that refused the token is not asked again, unless something changes.
-const ASK_REFUSED: Duration = Duration::from_secs(60);
 
 /// Nothing makes a session by writing to it.
 const GONE: &str =
@@ -31,7 +26,7 @@ pub(crate) struct ForkPoint {
 }
 
 /// A local write that was handed to the writer thread; what happens when it is on the disk.
-pub(super) type Pending = BoxFuture<'static, Saved>;
+pub(super) type LocalWrite = BoxFuture<'static, Saved>;
 
 /// A local write that has ended.
 pub(super) enum Saved {
@@ -102,7 +97,7 @@ impl Session {
         entry_id: String,
         intent: Intent,
         reply: Reply<String>,
-    ) -> Option<Pending> {
+    ) -> Option<LocalWrite> {
         if let Some(known) = self.same(&entry_id, &intent) {
             answer(reply, Ok(known));
             return None;
@@ -117,11 +112,11 @@ impl Session {
             answer(reply, Err(EngineError::NotPossible(why)));
             return None;
         }
-        if self.line.is_gone() {
+        if self.reading.line.is_gone() {
             answer(reply, Err(EngineError::NotPossible(GONE)));
             return None;
         }
-        if self.line.is_closed() {
+        if self.reading.line.is_closed() {
             let why = "This session is closed; nothing can be sent to it any more.";
             answer(reply, Err(EngineError::NotPossible(why)));
             return None;
@@ -161,7 +156,7 @@ impl Session {
             Intent::RespondApproval { .. } | Intent::Regenerate { .. } | Intent::Stop { .. }
         );
         let same = |entry: &&Entry| entry.id == entry_id || at_once && entry.intent == *intent;
-        let same = self.outbox.iter().find(same);
+        let same = self.sending.outbox.iter().find(same);
         same.map(|entry| entry.id.clone())
     }
 
@@ -170,7 +165,7 @@ impl Session {
         let stored = || {
             self.shared.store.read(|connection| messages::find(connection, self.key, id)).ok()?
         };
-        self.fold.message(id).is_some() || stored().is_some_and(|row| !self.persist.hides(&row.id))
+        self.fold.message(id).is_some() || stored().is_some_and(|row| !self.keeping.hides(&row.id))
     }
 
     /// What to stop now: each answer by its id, because "everything" would be something else by
@@ -182,7 +177,7 @@ impl Session {
 
     /// Where a copy of the session ends that is asked for now.
     pub(super) fn fork_point(&mut self, at: Option<String>) -> Result<ForkPoint, EngineError> {
-        if !self.head.remote {
+        if !self.keeping.head().remote {
             let why = "This session is not on the server yet. Copy it when it is.";
             return Err(EngineError::NotPossible(why));
         }
@@ -204,8 +199,8 @@ impl Session {
         entry_id: String,
         text: Option<String>,
         reply: Reply<()>,
-    ) -> Option<Pending> {
-        let Some(entry) = self.outbox.get(&entry_id) else {
+    ) -> Option<LocalWrite> {
+        let Some(entry) = self.sending.outbox.get(&entry_id) else {
             answer(reply, Err(EngineError::UnknownEntry));
             return None;
         };
@@ -216,33 +211,33 @@ impl Session {
                 return None;
             }
         };
-        if intent.is_some() && self.outbox.may_be_delivered(&entry_id) {
+        if intent.is_some() && self.sending.outbox.may_be_delivered(&entry_id) {
             let why = "The server may have this already, so it cannot be edited.";
             answer(reply, Err(EngineError::NotPossible(why)));
             return None;
         }
         let stored = serde_json::to_string(intent.as_ref().unwrap_or(&entry.intent))
             .expect("an intent is plain data");
-        self.outbox.hold(&entry_id);
+        self.sending.outbox.hold(&entry_id);
         let id = entry_id.clone();
         let saved = self.shared.store.write_durable(move |tx| outbox::set_intent(tx, &id, &stored));
         Some(async move { Saved::Retried { entry_id, intent, result: saved.await, reply } }.boxed())
     }
 
     /// The person takes an entry back.
-    pub(super) fn discard(&mut self, entry_id: String, reply: Reply<()>) -> Option<Pending> {
-        if self.outbox.get(&entry_id).is_none() {
+    pub(super) fn discard(&mut self, entry_id: String, reply: Reply<()>) -> Option<LocalWrite> {
+        if self.sending.outbox.get(&entry_id).is_none() {
             answer(reply, Err(EngineError::UnknownEntry));
             return None;
         }
-        self.outbox.hold(&entry_id);
+        self.sending.outbox.hold(&entry_id);
         let id = entry_id.clone();
         let saved = self.shared.store.write_durable(move |tx| outbox::remove(tx, &id));
         Some(async move { Saved::Discarded { entry_id, result: saved.await, reply } }.boxed())
     }
 
     /// Keeps unsent text.
-    pub(super) fn save_draft(&mut self, text: String, reply: Reply<()>) -> Pending {
+    pub(super) fn save_draft(&mut self, text: String, reply: Reply<()>) -> LocalWrite {
         let saved_at = crate::clock::now_text();
         let draft = Draft { text, saved_at };
         let (session, row) = (self.id.clone(), draft.clone());
@@ -255,9 +250,9 @@ impl Session {
     }
 
     /// Everything so far was seen.
-    pub(super) fn mark_read(&mut self, reply: Reply<()>) -> Option<Pending> {
+    pub(super) fn mark_read(&mut self, reply: Reply<()>) -> Option<LocalWrite> {
         let position = self.fold.position();
-        if self.unread == 0 && !self.unread_stale && self.read_position >= position {
+        if self.unread.is_read_to(position) {
             answer(reply, Ok(()));
             return None;
         }
@@ -267,8 +262,8 @@ impl Session {
     }
 
     /// Keeps what is here of a session that is gone. It is closed from then on.
-    pub(super) fn keep_copy(&mut self, reply: Reply<()>) -> Option<Pending> {
-        if !self.line.is_gone() {
+    pub(super) fn keep_copy(&mut self, reply: Reply<()>) -> Option<LocalWrite> {
+        if !self.reading.line.is_gone() {
             let why = "The server has this session. Copy it there.";
             answer(reply, Err(EngineError::NotPossible(why)));
             return None;
@@ -282,7 +277,7 @@ impl Session {
     }
 
     /// Deletes what is here; the server is told by an outbox entry.
-    pub(super) fn delete(&mut self, reply: Reply<()>) -> Option<Pending> {
+    pub(super) fn delete(&mut self, reply: Reply<()>) -> Option<LocalWrite> {
         if self.deleted {
             answer(reply, Ok(()));
             return None;
@@ -303,7 +298,7 @@ impl Session {
 
     /// A local write has ended.
     pub(super) fn saved(&mut self, saved: Saved) {
-        self.published.dirty = true;
+        self.showing.touch();
         match saved {
             Saved::Entry { entry, result, reply } => {
                 let id = entry.id.clone();
@@ -314,11 +309,11 @@ impl Session {
             }
             Saved::Retried { entry_id, intent, result, reply } => {
                 if result.is_ok() {
-                    self.refused = None;
-                    self.outbox.retry(&entry_id, intent);
+                    self.sending.ask_again();
+                    self.sending.outbox.retry(&entry_id, intent);
                     self.redraw(&entry_id);
                 } else {
-                    self.outbox.release(&entry_id);
+                    self.sending.outbox.release(&entry_id);
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
@@ -326,7 +321,7 @@ impl Session {
                 if result.is_ok() {
                     self.leave(&entry_id);
                 } else {
-                    self.outbox.release(&entry_id);
+                    self.sending.outbox.release(&entry_id);
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
@@ -338,21 +333,22 @@ impl Session {
             }
             Saved::Read { position, result, reply } => {
                 if result.is_ok() {
-                    self.read_position = self.read_position.max(position);
-                    self.unread = 0;
-                    self.unread_stale = self.fold.position() > position;
+                    self.unread.read_to(position, self.fold.position());
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
             Saved::Kept { result, reply } => {
                 if result.is_ok() {
-                    let ids: Vec<String> = self.outbox.iter().map(|e| e.id.clone()).collect();
+                    let ids: Vec<String> =
+                        self.sending.outbox.iter().map(|e| e.id.clone()).collect();
                     for id in ids {
                         self.leave(&id);
                     }
-                    self.head.closed = true;
-                    self.head.notice = Some(COPY.to_owned());
-                    self.line.close();
+                    self.keeping.note_head(|head| {
+                        head.closed = true;
+                        head.notice = Some(COPY.to_owned());
+                    });
+                    self.reading.line.close();
                 }
                 answer(reply, result.map_err(EngineError::from));
             }
@@ -370,32 +366,31 @@ impl Session {
             self.redraw_views(|view, diffs| view.insert_local(item.clone(), diffs));
         }
         if text_of(&entry.intent).is_some() {
-            self.head.last_activity = Some(entry.created_at.clone());
-            self.persist.touch_head();
+            self.keeping.edit_head(|head| head.last_activity = Some(entry.created_at.clone()));
         }
-        self.outbox.push(entry);
-        self.persist.schedule(Instant::now(), false);
+        self.sending.outbox.push(entry);
+        self.keeping.schedule(Instant::now(), false);
     }
 
     fn be_deleted(&mut self, entry: Entry) {
         self.deleted = true;
-        self.line.hang_up();
-        self.line.generation = None;
-        let ids: Vec<String> = self.outbox.iter().map(|entry| entry.id.clone()).collect();
+        self.reading.line.follow(None);
+        let ids: Vec<String> = self.sending.outbox.iter().map(|entry| entry.id.clone()).collect();
         for id in ids {
-            self.outbox.remove(&id);
+            self.sending.outbox.remove(&id);
         }
-        self.outbox.push(entry);
+        self.sending.outbox.push(entry);
         self.leave_viewers();
-        self.persist.forget();
+        self.keeping.forget();
         let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
     }
 
     /// The item of an entry shows how far it has got.
     fn redraw(&mut self, entry_id: &str) {
-        self.published.dirty = true;
+        self.showing.touch();
         let actor = &self.home.me(self.shared.actor());
-        let Some(item) = self.outbox.get(entry_id).and_then(|entry| entry.item(actor)) else {
+        let Some(item) = self.sending.outbox.get(entry_id).and_then(|entry| entry.item(actor))
+        else {
             return;
         };
         self.redraw_views(|view, diffs| view.redraw_local(item.clone(), diffs));
@@ -406,22 +401,21 @@ impl Session {
         &mut self,
         now: Instant,
     ) -> Option<BoxFuture<'static, (String, Outcome)>> {
-        if self.refused.is_some_and(|until| now < until) {
+        if !self.sending.may_ask(now) {
             return None;
         }
-        self.refused = None;
         let connected = self.home.connected.borrow().clone()?;
-        if self.line.is_live() {
-            for id in self.outbox.resend_unechoed(now) {
+        if self.reading.line.is_live() {
+            for id in self.sending.outbox.resend_unechoed(now) {
                 let reason = "This had ended by itself. There was nothing to stop.".to_owned();
                 self.wedge(&id, reason);
             }
         }
-        let entry = self.outbox.due(now)?;
+        let entry = self.sending.outbox.due(now)?;
         let (id, intent) = (entry.id.clone(), entry.intent.clone());
         let sender =
             Sender { connected, session: self.home_id.clone(), actor: self.shared.actor().clone() };
-        let first = self.outbox.sending(&id);
+        let first = self.sending.outbox.sending(&id);
         self.redraw(&id);
         let tried = id.clone();
         let noted =
@@ -443,25 +437,24 @@ impl Session {
 
     /// A request was answered, or was not.
     pub(super) fn sent(&mut self, entry_id: &str, outcome: Outcome, now: Instant) {
-        if outcome.is_no_delivery() && self.outbox.not_delivered(entry_id) {
+        if outcome.is_no_delivery() && self.sending.outbox.not_delivered(entry_id) {
             let id = entry_id.to_owned();
             drop(self.shared.store.write(move |tx| outbox::set_tried(tx, &id, false)));
         }
         match outcome {
             Outcome::Accepted => {
                 self.home.succeeded();
-                let intent = self.outbox.get(entry_id).map(|entry| entry.intent.clone());
-                self.outbox.sent(entry_id, now);
+                let intent = self.sending.outbox.get(entry_id).map(|entry| entry.intent.clone());
+                self.sending.outbox.sent(entry_id, now);
                 match intent {
                     Some(Intent::CreateSession { .. } | Intent::Fork { .. }) => {
-                        self.head.remote = true;
-                        self.persist.touch_head();
-                        self.persist.schedule(now, true);
-                        self.line.nudge();
+                        self.keeping.edit_head(|head| head.remote = true);
+                        self.keeping.schedule(now, true);
+                        self.reading.line.nudge();
                     }
                     Some(Intent::DeleteSession) => {
                         // Its stream is gone with it: there will be no other echo.
-                        self.outbox.remove(entry_id);
+                        self.sending.outbox.remove(entry_id);
                         let id = self.id.clone();
                         drop(self.shared.store.write_durable(move |tx| sessions::forget(tx, &id)));
                     }
@@ -469,15 +462,15 @@ impl Session {
                 }
                 // The stream may have shown it before the server answered.
                 if self.echoes(None) {
-                    self.persist.schedule(now, true);
+                    self.keeping.schedule(now, true);
                 }
             }
             Outcome::Later { reason, floor, .. } => {
-                self.outbox.failed(entry_id, reason, floor, now)
+                self.sending.outbox.failed(entry_id, reason, floor, now)
             }
             Outcome::Refused { reason } => {
-                self.refused = Some(now + ASK_REFUSED);
-                self.outbox.failed(entry_id, reason, None, now);
+                self.sending.refused(now);
+                self.sending.outbox.failed(entry_id, reason, None, now);
             }
             Outcome::Wedged { reason } => self.wedge(entry_id, reason),
         }
@@ -488,7 +481,7 @@ impl Session {
         let (id, stored) = (entry_id.to_owned(), reason.clone());
         // If this cannot be saved, the server refuses it again after the next start.
         drop(self.shared.store.write(move |tx| outbox::set_wedged(tx, &id, Some(&stored))));
-        self.outbox.wedge(entry_id, reason);
+        self.sending.outbox.wedge(entry_id, reason);
         self.redraw(entry_id);
     }
 }

@@ -8,7 +8,7 @@ use durable_stream::Offset;
 use tokio::time::Instant;
 
 use super::apply::News;
-use super::restore::Session;
+use super::state::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::feed::{Feed, Sources};
@@ -71,9 +71,9 @@ impl Measured {
     /// # Errors
     /// When it cannot be written.
     pub async fn commit(&mut self) -> Result<(), EngineError> {
-        while !self.session.persist.is_clean() {
+        while !self.session.keeping.is_clean() {
             self.session.start_commit();
-            let result = self.session.persist.finished().await;
+            let result = self.session.keeping.finished().await;
             self.session.committed(&result);
             result?;
         }

@@ -9,7 +9,7 @@
 //!                     └──────────────────────────────────┘ ─▶ hub (summary, approvals)
 //! ```
 //!
-//! What a batch changes is shown at once and written a little later ([`persist`]): rows, log,
+//! What a batch changes is shown at once and written a little later ([`keeping`]): rows, log,
 //! offset and echoed outbox entries together (L2). A process that dies in between reads the same
 //! batch again from the stored offset, which is the same as reading it once (L3).
 
@@ -18,17 +18,21 @@ mod attendance;
 mod follow;
 mod handle;
 mod intents;
+mod keeping;
 mod measured;
 mod opening;
-mod persist;
-mod publish;
+mod reading;
 mod restore;
+mod sending;
+mod showing;
+mod state;
 mod task;
+mod unread;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use handle::{Command, SessionHandle};
 pub use measured::Measured;
-pub(crate) use publish::title_from;
+pub(crate) use showing::title_from;
 pub(crate) use task::spawn;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use session_protocol::Message;
 
-use super::restore::Session;
+use super::state::Session;
 use crate::diff::Direction;
 use crate::error::EngineError;
 use crate::feed::Place;
@@ -97,7 +97,7 @@ impl Session {
     /// Echoes of messages that the stream has not shown.
     pub(super) fn local_items(&self) -> Vec<Item> {
         let actor = &self.home.me(self.shared.actor());
-        self.outbox.iter().filter_map(|entry| entry.item(actor)).collect()
+        self.sending.outbox.iter().filter_map(|entry| entry.item(actor)).collect()
     }
 
     /// The last `limit` shown messages before a position, oldest first, and whether there are more.
@@ -161,7 +161,7 @@ impl Session {
     ) -> BTreeMap<u64, Item> {
         let mut window: BTreeMap<u64, Item> = BTreeMap::new();
         for row in rows {
-            if !self.persist.hides(&row.id)
+            if !self.keeping.hides(&row.id)
                 && self.fold.message(&row.id).is_none()
                 && let Some(message) = self.message_of(&row)
                 && !message.hidden
@@ -193,7 +193,7 @@ impl Session {
             }
         }
         self.complete_fold();
-        let mut loader = self.persist.loader(&self.shared.store, self.key);
+        let mut loader = self.keeping.loader(&self.shared.store, self.key);
         let message = self.fold.load(&row.id, &mut loader)?.clone();
         if message.is_complete {
             self.fold.evict(&row.id);

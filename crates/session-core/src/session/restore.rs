@@ -1,75 +1,24 @@
-//! A session's state, and how it comes back from the store.
+//! How a session's state comes back from the store.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use session_protocol::fold::{Collection, StateRow};
 use session_protocol::{FoldState, SessionFold};
-use tokio::time::Instant;
 
 use super::follow::Line;
-use super::persist::{Persist, Rows};
-use super::publish::Viewer;
+use super::keeping::Keeping;
+use super::reading::Reading;
+use super::sending::Sending;
+use super::showing::Showing;
+use super::state::Session;
+use super::unread::Unread;
 use crate::address::Address;
 use crate::error::EngineError;
 use crate::outbox::Outbox;
-use crate::server::Server;
 use crate::shared::Shared;
-use crate::store::{SessionHead, SessionKey, StoreError, drafts, messages, outbox, sessions};
-use crate::summary::{Draft, SessionMeta, SessionState};
-
-/// Everything the task of one session owns.
-pub(super) struct Session {
-    pub(super) shared: Arc<Shared>,
-    /// Its id on this machine: its server, and [`Session::home_id`].
-    pub(super) id: String,
-    /// The server it lives on, the only one that it is ever sent to (L16).
-    pub(super) home: Arc<Server>,
-    /// Its id on that server.
-    pub(super) home_id: String,
-    pub(super) key: SessionKey,
-    /// Until [`Session::complete_fold`] it has only what is needed to show the session.
-    pub(super) fold: SessionFold,
-    /// How many approvals were ever asked for, while the fold does not have them all.
-    pub(super) settled: Option<u64>,
-    /// The session it is a copy of.
-    pub(super) parent: Option<String>,
-    pub(super) head: SessionHead,
-    pub(super) outbox: Outbox,
-    pub(super) draft: Option<Draft>,
-    pub(super) unread: u32,
-    pub(super) read_position: u64,
-    /// Deleted by the person: only the server has still to be told.
-    pub(super) deleted: bool,
-    pub(super) persist: Persist,
-    /// How each message in memory is stored.
-    pub(super) rows: Rows,
-    pub(super) line: Line,
-    pub(super) viewers: Vec<Viewer>,
-    /// While the stream is read again from its start: the messages that should be there and have
-    /// not been seen yet.
-    pub(super) unconfirmed: Option<HashSet<String>>,
-    pub(super) published: Published,
-    /// The last complete message failed.
-    pub(super) last_failed: bool,
-    /// Messages came, and the unread ones are to be counted again.
-    pub(super) unread_stale: bool,
-    /// The disk could not be written; said once.
-    pub(super) store_trouble: bool,
-    /// The server refused the token: until then nothing is sent, unless something changes.
-    pub(super) refused: Option<Instant>,
-}
-
-/// What was last told to others, and what may have changed since.
-#[derive(Default)]
-pub(super) struct Published {
-    pub(super) meta: Option<Arc<SessionMeta>>,
-    pub(super) report: Option<crate::hub::SessionReport>,
-    pub(super) dirty: bool,
-    /// When to look again, because something goes out of date by itself.
-    pub(super) tick: Option<Instant>,
-}
+use crate::store::{StoreError, drafts, messages, outbox, sessions};
+use crate::summary::{Draft, SessionState};
 
 /// What the person is told when a session had to be set aside.
 const SET_ASIDE: &str = "This session's copy on this machine was damaged. It was kept aside, and the \
@@ -116,24 +65,16 @@ impl Session {
             fold: SessionFold::restore(&address.session, &folded(state)),
             home_id: address.session,
             key: row.key,
-            settled: Some(requests),
+            requests: Some(requests),
             parent: row.parent,
-            line: Line::new(row.head.closed, row.head.synced_at.clone()),
-            last_failed: row.head.state == SessionState::Failed.as_str(),
-            head: row.head,
-            outbox: Outbox::restore(entries),
             draft: draft.map(|(text, saved_at)| Draft { text, saved_at }),
-            unread,
-            read_position: row.read_position,
+            last_failed: row.head.state == SessionState::Failed.as_str(),
             deleted: row.deleted,
-            persist: Persist::new(row.commits),
-            rows: Rows::default(),
-            viewers: Vec::new(),
-            unconfirmed: None,
-            published: Published { dirty: true, ..Published::default() },
-            unread_stale: false,
-            store_trouble: false,
-            refused: None,
+            reading: Reading::new(Line::new(row.head.closed, row.head.synced_at.clone())),
+            sending: Sending::new(Outbox::restore(entries)),
+            showing: Showing::new(),
+            keeping: Keeping::new(row.head, row.commits),
+            unread: Unread::new(unread, row.read_position),
         })
     }
 
@@ -143,7 +84,7 @@ impl Session {
     /// # Panics
     /// When the rest cannot be used. It was set aside then, and the task starts over.
     pub(super) fn complete_fold(&mut self) {
-        if self.settled.is_none() {
+        if self.requests.is_none() {
             return;
         }
         let read = self.shared.store.read(|connection| messages::state_rows(connection, self.key));
@@ -163,7 +104,7 @@ impl Session {
             panic!("a session's stored state can be used (set aside: {})", kept.is_ok());
         };
         self.fold = fold;
-        self.settled = None;
+        self.requests = None;
     }
 }
 

@@ -15,8 +15,8 @@ use super::apply::News;
 use super::attendance::Attendance;
 use super::follow::Arrival;
 use super::handle::{Command, Reply, SessionHandle};
-use super::intents::Pending;
-use super::restore::Session;
+use super::intents::LocalWrite;
+use super::state::Session;
 use crate::error::{EngineError, Notice};
 use crate::hub::HubEvent;
 use crate::outbox::Outcome;
@@ -71,9 +71,9 @@ struct Task {
     session: Session,
     commands: mpsc::UnboundedReceiver<Command>,
     /// Local writes under way; they end in the order they were asked for.
-    saving: FuturesOrdered<Pending>,
+    saving: FuturesOrdered<LocalWrite>,
     /// The request under way: one at a time (FIFO).
-    sending: Option<BoxFuture<'static, (String, Outcome)>>,
+    request: Option<BoxFuture<'static, (String, Outcome)>>,
     attendance: Attendance,
     /// Since when nobody needs the session.
     resting_since: Option<Instant>,
@@ -108,7 +108,7 @@ impl Task {
             session,
             commands,
             saving: FuturesOrdered::new(),
-            sending: None,
+            request: None,
             attendance: Attendance::default(),
             resting_since: None,
         }
@@ -124,7 +124,10 @@ impl Task {
             let now = Instant::now();
             self.begin(now);
             self.session.publish(now);
-            if self.session.deleted && self.session.outbox.is_empty() && self.saving.is_empty() {
+            if self.session.deleted
+                && self.session.sending.outbox.is_empty()
+                && self.saving.is_empty()
+            {
                 return;
             }
             if self.may_rest(now) {
@@ -132,7 +135,7 @@ impl Task {
             }
             let wake_at = self.wake_at().unwrap_or(now + Duration::from_secs(3600));
             let session = &mut self.session;
-            let may_read = !session.persist.is_overfull();
+            let may_read = !session.keeping.is_overfull();
             tokio::select! {
                 biased;
                 () = shared.cancel.cancelled() => return,
@@ -144,12 +147,12 @@ impl Task {
                     }
                     None => return,
                 },
-                result = session.persist.finished() => session.committed(&result),
+                result = session.keeping.finished() => session.committed(&result),
                 Some(saved) = self.saving.next(), if !self.saving.is_empty() => {
                     session.saved(saved);
                 }
-                (id, outcome) = maybe(&mut self.sending) => {
-                    self.sending = None;
+                (id, outcome) = maybe(&mut self.request) => {
+                    self.request = None;
                     session.sent(&id, outcome, Instant::now());
                 }
                 () = self.attendance.called() => {}
@@ -167,9 +170,9 @@ impl Task {
                     if changed.is_err() {
                         return;
                     }
-                    session.outbox.nudge();
+                    session.sending.outbox.nudge();
                 }
-                arrival = session.line.next(), if may_read => session.arrived(arrival),
+                arrival = session.reading.line.next(), if may_read => session.arrived(arrival),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
@@ -178,18 +181,19 @@ impl Task {
     /// Starts whatever is due: reading, a request, a commit.
     fn begin(&mut self, now: Instant) {
         let session = &mut self.session;
-        session.line.due(now);
-        if session.line.is_idle() && session.line.generation.is_some() && !session.deleted {
+        session.reading.line.due(now);
+        if session.reading.line.is_idle() && session.reading.line.is_followed() && !session.deleted
+        {
             let connected = session.home.connected.borrow().clone();
-            let offset = session.head.offset.clone();
-            let before = session.line.connection().clone();
-            session.line.open(connected.as_ref(), &session.home_id, offset.as_deref());
-            session.published.dirty |= before != *session.line.connection();
+            let offset = session.keeping.head().offset.clone();
+            let before = session.reading.line.connection().clone();
+            session.reading.line.open(connected.as_ref(), &session.home_id, offset.as_deref());
+            session.showing.touch_if(before != *session.reading.line.connection());
         }
-        if self.sending.is_none() {
-            self.sending = session.next_request(now);
+        if self.request.is_none() {
+            self.request = session.next_request(now);
         }
-        if session.persist.wake_at().is_some_and(|at| at <= now) {
+        if session.keeping.wake_at().is_some_and(|at| at <= now) {
             session.start_commit();
         }
         self.attendance.begin(session, now);
@@ -198,13 +202,13 @@ impl Task {
     /// Whether nobody has needed the session for so long that it may leave memory.
     fn may_rest(&mut self, now: Instant) -> bool {
         let session = &self.session;
-        let needed = session.line.generation.is_some()
-            || session.unconfirmed.is_some()
-            || !session.viewers.is_empty()
-            || session.outbox.is_busy()
-            || !session.persist.is_clean()
+        let needed = session.reading.line.is_followed()
+            || session.reading.is_comparing()
+            || session.showing.is_shown()
+            || session.sending.outbox.is_busy()
+            || !session.keeping.is_clean()
             || !self.saving.is_empty()
-            || self.sending.is_some()
+            || self.request.is_some()
             || self.attendance.is_busy();
         if needed {
             self.resting_since = None;
@@ -220,17 +224,16 @@ impl Task {
 
     fn wake_at(&self) -> Option<Instant> {
         let session = &self.session;
-        let can_send = self.sending.is_none() && session.home.connected.borrow().is_some();
-        let outbox = can_send.then(|| session.outbox.wake_at(session.line.is_live())).flatten();
+        let can_send = self.request.is_none() && session.home.connected.borrow().is_some();
+        let outbox =
+            can_send.then(|| session.sending.wake_at(session.reading.line.is_live())).flatten();
         let attendance = self.attendance.wake_at(session);
-        // What is due is not sent before the server may be asked again.
-        let outbox = if can_send { outbox.max(session.refused) } else { None };
-        let tick = session.published.tick;
+        let tick = session.showing.wake_at();
         let rest = self.resting_since.map(|since| {
             // A little later when somebody holds a handle just then.
             (since + session.shared.limits.rest_after).max(Instant::now() + SOON)
         });
-        [session.persist.wake_at(), session.line.wake_at(), tick, outbox, attendance, rest]
+        [session.keeping.wake_at(), session.reading.line.wake_at(), tick, outbox, attendance, rest]
             .into_iter()
             .flatten()
             .min()
@@ -239,12 +242,12 @@ impl Task {
     /// Another server, or none, or another token.
     fn reconnect(&mut self) {
         let session = &mut self.session;
-        self.sending = None;
+        self.request = None;
         self.attendance.forget();
-        session.refused = None;
-        session.outbox.start_over();
-        session.line.hang_up();
-        session.published.dirty = true;
+        session.sending.ask_again();
+        session.sending.outbox.start_over();
+        session.reading.line.hang_up();
+        session.showing.touch();
     }
 
     fn obey(&mut self, command: Command) {
@@ -283,10 +286,15 @@ impl Task {
             }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
             Command::Discard { entry_id, reply } => {
-                if session.outbox.get(&entry_id).is_some_and(crate::outbox::Entry::is_sending) {
+                if session
+                    .sending
+                    .outbox
+                    .get(&entry_id)
+                    .is_some_and(crate::outbox::Entry::is_sending)
+                {
                     // The request under way is given up; what it does can no longer be known.
-                    self.sending = None;
-                    session.outbox.give_up();
+                    self.request = None;
+                    session.sending.outbox.give_up();
                 }
                 session.discard(entry_id, reply)
             }
@@ -295,24 +303,21 @@ impl Task {
             Command::KeepCopy { reply } => session.keep_copy(reply),
             Command::Delete { reply } => session.delete(reply),
             Command::Follow(generation) => {
-                session.line.generation = generation;
-                session.published.dirty = true;
-                if generation.is_none() {
-                    session.line.hang_up();
-                }
+                session.reading.line.follow(generation);
+                session.showing.touch();
                 None
             }
             Command::Renew => {
-                self.sending = None;
+                self.request = None;
                 self.attendance.forget();
-                session.outbox.give_up();
+                session.sending.outbox.give_up();
                 None
             }
             Command::Nudge => {
-                session.refused = None;
-                session.published.dirty = true;
-                session.outbox.nudge();
-                session.line.nudge();
+                session.sending.ask_again();
+                session.showing.touch();
+                session.sending.outbox.nudge();
+                session.reading.line.nudge();
                 None
             }
             // Handled by the loop.
@@ -350,10 +355,10 @@ impl Task {
         while let Some(saved) = self.saving.next().await {
             self.session.saved(saved);
         }
-        self.session.line.hang_up();
-        while !self.session.persist.is_clean() {
+        self.session.reading.line.hang_up();
+        while !self.session.keeping.is_clean() {
             self.session.start_commit();
-            let result = self.session.persist.finished().await;
+            let result = self.session.keeping.finished().await;
             self.session.committed(&result);
             if result.is_err() {
                 // The stream still has what could not be written.
@@ -368,8 +373,8 @@ impl Session {
         let now = Instant::now();
         match arrival {
             Arrival::Batch(batch) => {
-                if self.refused.take().is_some() {
-                    self.outbox.nudge();
+                if self.sending.ask_again() {
+                    self.sending.outbox.nudge();
                 }
                 self.take_in(
                     News {
@@ -381,58 +386,55 @@ impl Session {
                     now,
                 );
             }
-            Arrival::Failed(Error::BadRequest { .. }) if self.head.offset.is_some() => {
+            Arrival::Failed(Error::BadRequest { .. }) if self.keeping.head().offset.is_some() => {
                 // The offset is of another stream: compare from the start (L14).
-                self.line.hang_up();
+                self.reading.line.hang_up();
                 self.read_again();
             }
             Arrival::Failed(error) => {
-                let awaited = self.outbox.makes_session() || !self.head.remote;
-                self.line.failed(&error, awaited, now);
-                self.published.dirty = true;
+                let awaited = self.sending.outbox.makes_session() || !self.keeping.head().remote;
+                self.reading.line.failed(&error, awaited, now);
+                self.showing.touch();
             }
             Arrival::State => {
-                let was_cut = self.line.connection().state == ConnectionState::Retrying;
-                self.published.dirty |= self.line.hear();
-                if !was_cut && self.line.connection().state == ConnectionState::Retrying {
+                let was_cut = self.reading.line.connection().state == ConnectionState::Retrying;
+                self.showing.touch_if(self.reading.line.hear());
+                if !was_cut && self.reading.line.connection().state == ConnectionState::Retrying {
                     // Whether this is the server's or the session's trouble is to be known.
                     self.home.ask.notify_one();
                 }
-                if was_cut && self.line.is_live() {
+                if was_cut && self.reading.line.is_live() {
                     self.home.succeeded();
                 }
             }
-            Arrival::Ended => self.line.hang_up(),
+            Arrival::Ended => self.reading.line.hang_up(),
         }
     }
 
     /// Hands what has changed to the writer thread.
     pub(super) fn start_commit(&mut self) {
         let fold = &self.fold;
-        let (store, rows) = (&self.shared.store, &mut self.rows);
-        self.persist.start(store, self.key, &self.head, rows, |id| fold.message(id));
+        self.keeping.start(&self.shared.store, self.key, |id| fold.message(id));
     }
 
     pub(super) fn committed(&mut self, result: &Result<(), StoreError>) {
-        let written = self.persist.settle(result, Instant::now());
+        let written = self.keeping.settle(result, Instant::now());
         match result {
             Ok(()) => {
-                if std::mem::take(&mut self.store_trouble) {
+                if self.keeping.works() {
                     self.shared.settle("disk");
                 }
                 // What is complete and on the disk need not stay in memory.
                 for id in written {
                     let complete = self.fold.message(&id).is_none_or(|m| m.is_complete || m.hidden);
-                    if complete && !self.persist.is_dirty(&id) {
+                    if complete && !self.keeping.is_dirty(&id) {
                         self.fold.evict(&id);
-                        self.rows.forget(&id);
+                        self.keeping.forget_row(&id);
                     }
                 }
                 self.fold.release_logs();
-                self.persist.schedule(Instant::now(), false);
-                if self.unread_stale {
-                    // What is not on the disk yet is counted after the next commit.
-                    self.unread_stale = !self.persist.is_clean();
+                self.keeping.schedule(Instant::now(), false);
+                if self.unread.is_stale() {
                     self.count_unread();
                 }
             }
@@ -442,14 +444,14 @@ impl Session {
 
     fn count_unread(&mut self) {
         let me = self.home.me(self.shared.actor());
-        let counted = self
-            .shared
-            .store
-            .read(|connection| messages::unread(connection, self.key, self.read_position, &me));
+        let from = self.unread.position();
+        let counted =
+            self.shared.store.read(|connection| messages::unread(connection, self.key, from, &me));
         match counted {
             Ok(unread) => {
-                self.published.dirty |= unread != self.unread;
-                self.unread = unread;
+                // What is not on the disk yet is counted after the next commit.
+                let all = self.keeping.is_clean();
+                self.showing.touch_if(self.unread.counted(unread, all));
             }
             Err(error) => self.store_failed(&error),
         }
@@ -457,7 +459,7 @@ impl Session {
 
     /// The database failed: say so once, and go on showing.
     pub(super) fn store_failed(&mut self, error: &StoreError) {
-        if matches!(error, StoreError::Closed) || std::mem::replace(&mut self.store_trouble, true) {
+        if matches!(error, StoreError::Closed) || !self.keeping.fails() {
             return;
         }
         tracing::error!(%error, session = self.id, "the database failed");

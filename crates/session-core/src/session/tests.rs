@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::apply::News;
-use super::restore::Session;
+use super::state::Session;
 use crate::config::{Actor, EngineConfig, Inherit};
 use crate::diff::{Diff, Direction};
 use crate::feed::{Feed, FeedChange, FeedShared, Sources};
@@ -64,8 +64,8 @@ fn crash(session: Session) {
 
 async fn commit(session: &mut Session) {
     session.start_commit();
-    if !session.persist.is_clean() {
-        let result = session.persist.finished().await;
+    if !session.keeping.is_clean() {
+        let result = session.keeping.finished().await;
         assert!(result.is_ok(), "{result:?}");
         session.committed(&result);
     }
@@ -76,7 +76,7 @@ fn offset(n: usize) -> Offset {
 }
 
 fn read_from(session: &Session) -> usize {
-    session.head.offset.as_ref().map_or(0, |at| at.parse().expect("it is one of ours"))
+    session.keeping.head().offset.as_ref().map_or(0, |at| at.parse().expect("it is one of ours"))
 }
 
 fn take_in(session: &mut Session, log: &[Bytes], from: usize, to: usize) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{crash, delta, open, opened, replay, shown, take_in};
-use crate::session::restore::Session;
+use crate::session::state::Session;
 
 #[tokio::test]
 async fn a_full_disk_stops_writing_keeps_showing_and_loses_nothing() {
@@ -20,7 +20,7 @@ async fn a_full_disk_stops_writing_keeps_showing_and_loses_nothing() {
         (0..40).map(|n| delta(1, n, &"text that needs some room ".repeat(20))).collect();
     take_in(&mut session, &log, 0, log.len());
     session.start_commit();
-    let result = session.persist.finished().await;
+    let result = session.keeping.finished().await;
     assert!(result.as_ref().is_err_and(crate::store::StoreError::is_disk_full), "{result:?}");
     session.committed(&result);
     assert!(session.shared.notices().iter().any(|notice| notice.message.contains("disk is full")));
@@ -29,9 +29,9 @@ async fn a_full_disk_stops_writing_keeps_showing_and_loses_nothing() {
 
     pages(&session, 10_000).await.expect("there is room again");
     session.start_commit();
-    let result = session.persist.finished().await;
+    let result = session.keeping.finished().await;
     session.committed(&result);
-    assert!(session.persist.is_clean());
+    assert!(session.keeping.is_clean());
     assert!(session.shared.notices().is_empty(), "it is settled");
     crash(session);
     let mut session = open(dir.path()).await;

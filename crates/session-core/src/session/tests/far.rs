@@ -8,7 +8,7 @@ use session_protocol::{Part, SessionFold};
 use super::{Window, chunk, commit, delta, finish, folder, open, replay, say, take_in};
 use crate::diff::Direction;
 use crate::item::Item;
-use crate::session::restore::Session;
+use crate::session::state::Session;
 
 /// The message that is far above.
 const FAR: u16 = 1;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{Window, commit, crash, delta, finish, folder, open, read_from, replay, say, take_in};
 use crate::diff::Direction;
 use crate::item::Item;
-use crate::session::restore::Session;
+use crate::session::state::Session;
 use crate::view::{KEPT, PAGE};
 use session_protocol::SessionFold;
 

@@ -118,7 +118,7 @@ async fn measure() {
             let started = processor();
             let items = log.items.clone();
             take_in(&mut session, &items, 0, items.len());
-            session.head.offset = None;
+            session.keeping.edit_head(|head| head.offset = None);
             commit(&mut session).await;
             spent += processor() - started;
             done += 1000;
@@ -149,7 +149,7 @@ async fn measure() {
             let items = super::opened(&mut session);
             let window = processor() - started;
             let started = processor();
-            let again = crate::session::restore::Session::restore(&session.shared, super::ID);
+            let again = crate::session::state::Session::restore(&session.shared, super::ID);
             let restore = processor() - started;
             drop(again);
             eprintln!(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use session_protocol::SessionFold;
 
 use super::{Window, chunk, commit, crash, open, opened, read_from, replay, shown, take_in};
-use crate::session::restore::Session;
+use crate::session::state::Session;
 use crate::view::PAGE;
 
 /// What may stand in a log. Messages are few, so that items meet each other.

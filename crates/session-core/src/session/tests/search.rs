@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{chunk, commit, crash, delta, finish, folder, open, say, take_in, with};
 use crate::search::{self, SearchField, SearchPage, SearchRequest};
-use crate::session::restore::Session;
+use crate::session::state::Session;
 
 fn find(session: &Session, query: &str) -> SearchPage {
     let request = SearchRequest { query: query.to_owned(), session_id: None, offset: 0, limit: 50 };

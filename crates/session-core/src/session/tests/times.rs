@@ -23,8 +23,8 @@ async fn the_latest_of_several_spellings_is_when_the_session_was_last_active() {
         said_at(3, "2026-01-05T09:00:00+01:00"),
     ];
     let session = with(&dir, &log).await;
-    assert_eq!(session.head.last_activity.as_deref(), Some("2026-01-05T08:00:05.500Z"));
-    assert_eq!(session.head.created_at.as_deref(), Some("2026-01-05T08:00:00.000Z"));
+    assert_eq!(session.keeping.head().last_activity.as_deref(), Some("2026-01-05T08:00:05.500Z"));
+    assert_eq!(session.keeping.head().created_at.as_deref(), Some("2026-01-05T08:00:00.000Z"));
     let stats = session.fold.stats(crate::clock::now());
     assert_eq!(stats.last_message_at.as_deref(), Some("2026-01-05T03:00:05.5-05:00"));
 }
@@ -44,6 +44,6 @@ async fn times_that_an_earlier_version_kept_as_they_came_are_mended() {
     .expect("it can be taken back");
     drop(old);
     let session = open(dir.path()).await;
-    assert_eq!(session.head.last_activity.as_deref(), Some("2026-01-05T08:00:00.000Z"));
-    assert_eq!(session.head.created_at, None);
+    assert_eq!(session.keeping.head().last_activity.as_deref(), Some("2026-01-05T08:00:00.000Z"));
+    assert_eq!(session.keeping.head().created_at, None);
 }

@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// What has changed since the last commit.
 #[derive(Default)]
-struct Pending {
+struct Changes {
     reset: bool,
     removed: BTreeSet<String>,
     dirty: BTreeSet<String>,
@@ -46,7 +46,7 @@ struct Pending {
     bytes: usize,
 }
 
-impl Pending {
+impl Changes {
     fn is_empty(&self) -> bool {
         !self.reset
             && !self.head
@@ -64,9 +64,15 @@ struct Flight {
     done: Option<Written<()>>,
 }
 
-/// The changes that wait for the disk.
-pub(super) struct Persist {
-    pending: Pending,
+/// What is on the disk of a session, and what waits for it.
+pub(super) struct Keeping {
+    /// The session's own row, as it is to be.
+    head: SessionHead,
+    /// How the messages in memory are stored.
+    rows: Rows,
+    /// The disk could not be written; said once.
+    trouble: bool,
+    pending: Changes,
     due: Option<Instant>,
     flight: Option<Flight>,
     retry_at: Option<Instant>,
@@ -85,12 +91,52 @@ struct RowState {
 
 /// How the messages in memory are stored.
 #[derive(Default)]
-pub(super) struct Rows(HashMap<String, RowState>);
+struct Rows(HashMap<String, RowState>);
 
-impl Persist {
-    /// `number` is that of the last commit that is stored.
-    pub(super) fn new(number: u64) -> Self {
-        Self { pending: Pending::default(), due: None, flight: None, retry_at: None, number }
+impl Keeping {
+    /// `head` is the stored row, `number` that of the last commit that is stored.
+    pub(super) fn new(head: SessionHead, number: u64) -> Self {
+        Self {
+            head,
+            rows: Rows::default(),
+            trouble: false,
+            pending: Changes::default(),
+            due: None,
+            flight: None,
+            retry_at: None,
+            number,
+        }
+    }
+
+    /// The session's own row (offset, title, …).
+    pub(super) fn head(&self) -> &SessionHead {
+        &self.head
+    }
+
+    /// Changes the session's own row, to be written with the next commit.
+    pub(super) fn edit_head(&mut self, edit: impl FnOnce(&mut SessionHead)) {
+        edit(&mut self.head);
+        self.pending.head = true;
+    }
+
+    /// Changes the session's own row, which is written when something else is.
+    pub(super) fn note_head(&mut self, edit: impl FnOnce(&mut SessionHead)) {
+        edit(&mut self.head);
+    }
+
+    /// The disk failed. True when that is news.
+    pub(super) fn fails(&mut self) -> bool {
+        !std::mem::replace(&mut self.trouble, true)
+    }
+
+    /// The disk was written. True when it had failed.
+    pub(super) fn works(&mut self) -> bool {
+        std::mem::take(&mut self.trouble)
+    }
+
+    /// A message is no longer in memory.
+    pub(super) fn forget_row(&mut self, id: &str) {
+        self.rows.0.remove(id);
     }
 
     /// Takes in what a batch changed.
@@ -98,7 +144,7 @@ impl Persist {
         let pending = &mut self.pending;
         if changes.reset {
             let echoed = std::mem::take(&mut pending.echoed);
-            *pending = Pending { reset: true, echoed, ..Pending::default() };
+            *pending = Changes { reset: true, echoed, ..Changes::default() };
         }
         for id in changes.removed.drain(..) {
             pending.log.remove(&id);
@@ -127,11 +173,6 @@ impl Persist {
         }
     }
 
-    /// The session's own row (offset, title, …) changed.
-    pub(super) fn touch_head(&mut self) {
-        self.pending.head = true;
-    }
-
     /// An outbox entry's echo was seen: it leaves with the batch that showed it (L2, L6).
     pub(super) fn echo(&mut self, entry_id: String) {
         self.pending.echoed.push(entry_id);
@@ -151,7 +192,7 @@ impl Persist {
         self.pending.bytes >= OVERFULL
     }
 
-    /// When [`Persist::take`] has something next.
+    /// When [`Keeping::start`] has something next.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         match &self.flight {
             None => self.due,
@@ -169,8 +210,6 @@ impl Persist {
         &mut self,
         store: &Store,
         key: SessionKey,
-        head: &SessionHead,
-        rows: &mut Rows,
         message: impl Fn(&str) -> Option<&'a Message>,
     ) {
         if let Some(flight) = &mut self.flight {
@@ -185,6 +224,7 @@ impl Persist {
         if pending.is_empty() {
             return;
         }
+        let rows = &mut self.rows;
         if pending.reset {
             rows.0.clear();
         }
@@ -203,7 +243,7 @@ impl Persist {
         let commit = Arc::new(Commit {
             session: key,
             number: self.number,
-            head: head.clone(),
+            head: self.head.clone(),
             reset: pending.reset,
             removed: pending.removed.into_iter().collect(),
             messages,
@@ -230,7 +270,7 @@ impl Persist {
 
     /// Drops what was not written: the session was deleted.
     pub(super) fn forget(&mut self) {
-        self.pending = Pending::default();
+        self.pending = Changes::default();
         self.due = None;
     }
 
@@ -286,7 +326,7 @@ impl Persist {
 
     /// Gives messages back to the fold: what is stored, and what is not stored yet.
     pub(super) fn loader<'a>(&'a self, store: &'a Store, key: SessionKey) -> Loader<'a> {
-        Loader { persist: self, store, key }
+        Loader { keeping: self, store, key }
     }
 }
 
@@ -342,16 +382,11 @@ impl Rows {
             text,
         })
     }
-
-    /// The message is no longer in memory.
-    pub(super) fn forget(&mut self, id: &str) {
-        self.0.remove(id);
-    }
 }
 
 /// Gives the fold back what left its memory.
 pub(super) struct Loader<'a> {
-    persist: &'a Persist,
+    keeping: &'a Keeping,
     store: &'a Store,
     key: SessionKey,
 }
@@ -374,7 +409,7 @@ impl MessageLoader for Loader<'_> {
             extend(&mut log, &segment);
         }
         // The commit under way may or may not be what was just read.
-        let flight = self.persist.flight.as_ref().map(|flight| &flight.commit);
+        let flight = self.keeping.flight.as_ref().map(|flight| &flight.commit);
         if let Some(commit) = flight.filter(|commit| commit.number > commits) {
             if commit.reset || commit.removed.iter().any(|removed| removed == id) {
                 log.clear();
@@ -383,7 +418,7 @@ impl MessageLoader for Loader<'_> {
                 extend(&mut log, segment.as_bytes());
             }
         }
-        let pending = &self.persist.pending;
+        let pending = &self.keeping.pending;
         if pending.reset || pending.removed.contains(id) {
             log.clear();
         }

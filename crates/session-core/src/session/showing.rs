@@ -6,7 +6,7 @@ use std::time::Duration;
 use session_protocol::SessionStats;
 use tokio::time::Instant;
 
-use super::restore::Session;
+use super::state::Session;
 use crate::diff::{Diff, Direction};
 use crate::feed::FeedShared;
 use crate::hub::{HubEvent, Need, SessionReport, UNTITLED};
@@ -20,8 +20,63 @@ const TICK: Duration = Duration::from_secs(5);
 /// How long a title made from a message may be.
 const TITLE_CHARS: usize = 60;
 
+/// The readers of a session, and what was last told of it.
+pub(super) struct Showing {
+    viewers: Vec<Viewer>,
+    /// What the readers were last told of all but the messages.
+    meta: Option<Arc<SessionMeta>>,
+    /// What the hub was last told.
+    report: Option<SessionReport>,
+    /// Something of that may have changed since.
+    dirty: bool,
+    /// When to look again, because something goes out of date by itself.
+    tick: Option<Instant>,
+}
+
+impl Showing {
+    /// Nobody reads, and nothing was told yet.
+    pub(super) fn new() -> Self {
+        Self { viewers: Vec::new(), meta: None, report: None, dirty: true, tick: None }
+    }
+
+    /// Something of the session changed: it is told by [`Session::publish`].
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// The same, if something did.
+    pub(super) fn touch_if(&mut self, changed: bool) {
+        self.dirty |= changed;
+    }
+
+    /// Whether somebody reads.
+    pub(super) fn is_shown(&self) -> bool {
+        !self.viewers.is_empty()
+    }
+
+    /// When [`Session::publish`] has something next, if nothing else happens.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.tick
+    }
+
+    /// Changes every reader's view and tells the readers. True when one of them wants no more.
+    pub(super) fn redraw(
+        &mut self,
+        id: &str,
+        mut change: impl FnMut(&mut View, &mut Vec<Diff>),
+    ) -> bool {
+        let mut gone = false;
+        for viewer in &mut self.viewers {
+            let mut diffs = Vec::new();
+            change(&mut viewer.view, &mut diffs);
+            gone |= !viewer.push(id, diffs);
+        }
+        gone
+    }
+}
+
 /// A feed that shows the session.
-pub(super) struct Viewer {
+struct Viewer {
     feed: Weak<FeedShared>,
     view: View,
     /// It asks again when somebody reads.
@@ -47,27 +102,28 @@ impl Session {
         // It begins anew from here when it must, e.g. for a page that was loaded again.
         feed.stay(&self.id, view.bounds());
         let weak = Arc::downgrade(feed);
-        self.viewers.retain(|viewer| !viewer.feed.ptr_eq(&weak));
+        self.showing.viewers.retain(|viewer| !viewer.feed.ptr_eq(&weak));
         if feed.push_diff(&self.id, view.reset()) {
-            self.viewers.push(Viewer { feed: weak, view, full: false });
+            self.showing.viewers.push(Viewer { feed: weak, view, full: false });
         }
         // Feeds that show it already may have an older one.
-        self.published.dirty = true;
+        self.showing.dirty = true;
     }
 
     /// Moves a reader on to what lies before or behind what it has.
     pub(super) fn move_on(&mut self, feed: &Arc<FeedShared>, direction: Direction) {
         let weak = Arc::downgrade(feed);
-        let Some(at) = self.viewers.iter().position(|viewer| viewer.feed.ptr_eq(&weak)) else {
+        let Some(at) = self.showing.viewers.iter().position(|viewer| viewer.feed.ptr_eq(&weak))
+        else {
             // It begins anew anyway, when it reads.
             return;
         };
-        let (items, more) = match self.next_to(self.viewers[at].view.bounds(), direction) {
+        let (items, more) = match self.next_to(self.showing.viewers[at].view.bounds(), direction) {
             Ok(next) => next,
             Err(error) => return self.store_failed(&error),
         };
         let local = self.local_items();
-        let viewer = &mut self.viewers[at];
+        let viewer = &mut self.showing.viewers[at];
         let mut diffs = Vec::new();
         viewer.view.extend(direction, items, more, local, &mut diffs);
         feed.stay(&self.id, viewer.view.bounds());
@@ -79,7 +135,7 @@ impl Session {
     /// Begins every reader's list anew: everything is another.
     pub(super) fn reset_views(&mut self) {
         let feeds: Vec<_> =
-            self.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect();
+            self.showing.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect();
         for feed in feeds {
             // Nothing is left where it was.
             feed.stay(&self.id, Bounds::default());
@@ -89,14 +145,14 @@ impl Session {
 
     /// Every reader is told that the session is not there any more.
     pub(super) fn leave_viewers(&mut self) {
-        for feed in self.viewers.drain(..).filter_map(|viewer| viewer.feed.upgrade()) {
+        for feed in self.showing.viewers.drain(..).filter_map(|viewer| viewer.feed.upgrade()) {
             feed.leave(&self.id);
         }
     }
 
     /// Changes every reader's view, and tells the readers.
     pub(super) fn redraw_views(&mut self, change: impl FnMut(&mut View, &mut Vec<Diff>)) {
-        if Viewer::redraw(&mut self.viewers, &self.id, change) {
+        if self.showing.redraw(&self.id, change) {
             self.drop_viewers();
         }
     }
@@ -104,75 +160,74 @@ impl Session {
     /// Forgets feeds that show something else by now, or nobody reads.
     pub(super) fn drop_viewers(&mut self) {
         let id = &self.id;
-        let before = self.viewers.len();
-        self.viewers.retain(|viewer| {
+        let before = self.showing.viewers.len();
+        self.showing.viewers.retain(|viewer| {
             !viewer.full && viewer.feed.upgrade().is_some_and(|feed| feed.shows(id))
         });
-        self.published.dirty |= before != self.viewers.len();
+        self.showing.dirty |= before != self.showing.viewers.len();
     }
 
     /// Tells what has changed since the last time. Costs nothing when nothing did.
     pub(super) fn publish(&mut self, now: Instant) {
-        if self.published.tick.is_some_and(|tick| tick <= now) {
-            self.published.tick = None;
-            self.published.dirty = true;
+        if self.showing.tick.is_some_and(|tick| tick <= now) {
+            self.showing.tick = None;
+            self.showing.dirty = true;
             self.drop_viewers();
         }
-        if !std::mem::take(&mut self.published.dirty) || self.deleted {
+        if !std::mem::take(&mut self.showing.dirty) || self.deleted {
             return;
         }
         let meta = self.meta();
         let fades = !meta.active_generations.is_empty()
             || !meta.presence.is_empty()
             || meta.pending_approvals.iter().any(|approval| approval.expires_at.is_some())
-            || !self.viewers.is_empty();
-        self.published.tick = fades.then(|| now + TICK);
+            || !self.showing.viewers.is_empty();
+        self.showing.tick = fades.then(|| now + TICK);
         self.report(&meta);
-        if self.published.meta.as_deref() != Some(&meta) {
-            for viewer in &self.viewers {
+        if self.showing.meta.as_deref() != Some(&meta) {
+            for viewer in &self.showing.viewers {
                 if let Some(feed) = viewer.feed.upgrade() {
                     feed.set_meta(&self.id, &meta);
                 }
             }
-            self.published.meta = Some(meta);
+            self.showing.meta = Some(meta);
         }
     }
 
     fn report(&mut self, meta: &SessionMeta) {
         let state = self.state(meta);
-        if self.head.state != state.as_str() {
-            self.head.state = state.as_str().to_owned();
-            self.persist.touch_head();
-            self.persist.schedule(Instant::now(), false);
+        if self.keeping.head().state != state.as_str() {
+            self.keeping.edit_head(|head| head.state = state.as_str().to_owned());
+            self.keeping.schedule(Instant::now(), false);
         }
         let report = SessionReport {
             summary: SessionSummary {
                 id: self.id.clone(),
                 title: meta.title.clone(),
-                created_at: self.head.created_at.clone(),
-                last_activity_at: self.head.last_activity.clone(),
-                preview: self.head.preview.clone(),
+                created_at: self.keeping.head().created_at.clone(),
+                last_activity_at: self.keeping.head().last_activity.clone(),
+                preview: self.keeping.head().preview.clone(),
                 state,
-                unread: self.unread,
+                unread: self.unread.count(),
                 pending_approvals: u32::try_from(meta.pending_approvals.len()).unwrap_or(u32::MAX),
                 draft: self.draft.as_ref().map(|draft| draft.text.clone()),
                 parent_id: self.parent.clone(),
             },
             approvals: meta.pending_approvals.clone(),
-            need: if !self.viewers.is_empty() {
+            need: if !self.showing.viewers.is_empty() {
                 Need::Shown
-            } else if self.outbox.is_busy() {
+            } else if self.sending.outbox.is_busy() {
                 Need::Sending
             } else if !meta.pending_approvals.is_empty() {
                 Need::Approval
             } else {
                 Need::None
             },
-            caught_up: self.line.caught_up(),
+            caught_up: self.reading.line.caught_up(),
         };
-        if self.published.report.as_ref() != Some(&report) {
+        if self.showing.report.as_ref() != Some(&report) {
             let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));
-            self.published.report = Some(report);
+            self.showing.report = Some(report);
         }
     }
 
@@ -196,11 +251,11 @@ impl Session {
     /// Everything but the messages, as it is now.
     pub(super) fn meta(&self) -> Arc<SessionMeta> {
         let now = crate::clock::now();
-        let outbox = self.outbox.summary();
+        let outbox = self.sending.outbox.summary();
         Arc::new(SessionMeta {
             session_id: self.id.clone(),
             title: self.title(),
-            connection: self.line.connection().clone(),
+            connection: self.reading.line.connection().clone(),
             agents: self.fold.agents(),
             shared: self.shared_by(),
             presence: self.fold.presence(now),
@@ -208,10 +263,10 @@ impl Session {
             active_generations: self.fold.active_generations(now),
             stats: self.stats(now),
             skipped: self.fold.skipped(),
-            queued: u32::try_from(self.outbox.len()).unwrap_or(u32::MAX),
+            queued: u32::try_from(self.sending.outbox.len()).unwrap_or(u32::MAX),
             outbox,
-            notice: self.head.notice.clone(),
-            read_only: self.line.is_closed() || self.home.is_forgotten(),
+            notice: self.keeping.head().notice.clone(),
+            read_only: self.reading.line.is_closed() || self.home.is_forgotten(),
         })
     }
 
@@ -233,36 +288,23 @@ impl Session {
 
     fn stats(&self, now: jiff::Timestamp) -> SessionStats {
         let stats = self.fold.stats(now);
-        let approval_count = self.settled.unwrap_or(stats.approval_count);
+        let approval_count = self.requests.unwrap_or(stats.approval_count);
         SessionStats { approval_count, ..stats }
     }
 
     pub(super) fn title(&self) -> String {
-        let asked = self.outbox.title();
-        if let Some(title) = asked.or_else(|| self.fold.title()).or(self.head.title.as_deref()) {
+        let asked = self.sending.outbox.title();
+        if let Some(title) =
+            asked.or_else(|| self.fold.title()).or(self.keeping.head().title.as_deref())
+        {
             return title.to_owned();
         }
-        self.outbox.first_text().and_then(title_from).unwrap_or_else(|| UNTITLED.to_owned())
+        self.sending.outbox.first_text().and_then(title_from).unwrap_or_else(|| UNTITLED.to_owned())
     }
 }
 
 impl Viewer {
-    /// Changes views and tells their readers. Answers whether one of them wants no more.
-    pub(super) fn redraw(
-        viewers: &mut [Self],
-        id: &str,
-        mut change: impl FnMut(&mut View, &mut Vec<Diff>),
-    ) -> bool {
-        let mut gone = false;
-        for viewer in viewers {
-            let mut diffs = Vec::new();
-            change(&mut viewer.view, &mut diffs);
-            gone |= !viewer.push(id, diffs);
-        }
-        gone
-    }
-
-    /// Answers whether the feed wants more.
+    /// Tells the feed. True when it wants more.
     fn push(&mut self, id: &str, diffs: Vec<Diff>) -> bool {
         let Some(feed) = self.feed.upgrade() else { return false };
         self.full = !diffs.into_iter().all(|diff| feed.push_diff(id, diff));
