@@ -146,7 +146,7 @@ impl AppendOptions {
 pub struct Appended {
     /// The end of the stream after it.
     pub next_offset: Option<Offset>,
-    /// It was stored before this call: the stamp had been seen.
+    /// An earlier attempt or call had stored it: the stamp was known.
     pub duplicate: bool,
     /// The greatest sequence number that the server has accepted from this producer in this epoch.
     pub producer_seq: Option<u64>,

@@ -14,7 +14,7 @@ use crate::offset::Offset;
 use crate::transport::Repeat;
 use crate::wire::{self, header_value};
 
-/// What a stream is to be.
+/// The configuration of a new stream.
 ///
 /// # Examples
 ///
@@ -151,7 +151,7 @@ impl Fork {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
-    /// It was made by this call. `false`: it was there before, with the same configuration.
+    /// The stream was made by this call. `false`: it was there before, with the same configuration.
     ///
     /// After a retry this may be `false` although an earlier attempt of the same call made it.
     pub is_new: bool,

@@ -1,4 +1,4 @@
-//! What can go wrong, and whether trying again helps.
+//! Errors, and whether trying again helps.
 //!
 //! No variant carries body text, header values, userinfo or a query string, so an error may be logged and
 //! shown as it is.
@@ -128,9 +128,9 @@ pub enum Error {
     /// The caller gave something that cannot be sent. Nothing was sent.
     #[error("invalid {what}: {reason}")]
     InvalidInput {
-        /// What was given.
+        /// The thing that was given.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
     /// The provider of request headers failed. Nothing was sent.
@@ -290,7 +290,7 @@ pub enum Error {
     Body {
         /// The stream.
         url: StreamUrl,
-        /// What is wrong with it.
+        /// The fault.
         source: BodyError,
     },
     /// The event stream cannot be decoded.
@@ -298,13 +298,13 @@ pub enum Error {
     Sse {
         /// The stream.
         url: StreamUrl,
-        /// What is wrong with it.
+        /// The fault.
         source: SseError,
     },
     /// The answer breaks the protocol.
     #[error("the answer breaks the protocol, {reason}: {url}")]
     Protocol {
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
         /// The stream.
         url: StreamUrl,

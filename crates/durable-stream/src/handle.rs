@@ -38,7 +38,7 @@ impl fmt::Debug for StreamHandle {
     }
 }
 
-/// What a server says about a stream without reading it.
+/// A server's description of a stream, without its items.
 ///
 /// # Examples
 ///
@@ -58,7 +58,7 @@ pub struct Head {
     pub next_offset: Option<Offset>,
     /// The content type that every append must have.
     pub content_type: Option<String>,
-    /// Nothing will be appended any more.
+    /// The stream is closed: it ends here for good.
     pub closed: bool,
     /// The stream goes when it was neither read nor written for this long.
     pub ttl: Option<Duration>,

@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, FutureExt, ready};
 use reqwest::header::HeaderMap;
 
-/// Gives the headers of one request; called anew for each, retries included.
+/// A source of request headers, called anew for each request, retries included.
 ///
 /// Every `Fn() -> HeaderMap` is one. Implement the trait where a token must be fetched first.
 ///
@@ -61,10 +61,10 @@ where
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// They may be had later: a token server does not answer.
+    /// Headers may be had later: a token server does not answer.
     #[error("not available at the moment")]
     Temporary,
-    /// They cannot be had without the user: signed out.
+    /// Headers cannot be had without the user: signed out.
     #[error("not available")]
     Permanent,
 }

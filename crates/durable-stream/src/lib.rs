@@ -42,6 +42,7 @@
 //! | read and follow | [`StreamHandle::follow`], [`Batch`], [`Live`] |
 //! | show whether a reader is connected | [`FollowOptions::on_state`], [`FollowState`] |
 //! | try again at once, after a sleep | [`Nudge`] |
+//! | wait as this crate does | [`RetryPolicy::delay`], [`retry_after`] |
 //! | write once | [`StreamHandle::append`], [`ProducerStamp`] |
 //! | write much, each item exactly once | [`Producer`] |
 //! | make, fork, close and delete | [`StreamHandle::create`], [`Fork`], [`StreamHandle::close`], [`StreamHandle::delete`] |

@@ -21,7 +21,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request to the head of the answer. Default 30 s.
     pub headers: Duration,
-    /// The same for a long poll, which a server may hold open. Default 90 s.
+    /// From a long poll, which a server may hold open, to the head of its answer. Default 90 s.
     pub long_poll: Duration,
     /// Between two pieces of a body. Default 30 s.
     pub idle: Duration,

@@ -12,7 +12,7 @@ use crate::body::{BodyError, Collector};
 use crate::offset::Offset;
 use crate::sse::{SseError, SseEvent};
 
-/// What a control event says.
+/// The content of a control event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Control {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A client could be made without the system's CA certificates only.
 static NONE: AtomicBool = AtomicBool::new(false);
 
-/// What is missing when [`lacks_certificates`] says so, and what to do: one sentence for people.
+/// A sentence for people: what is missing when [`lacks_certificates`] is true, and what to do.
 ///
 /// # Examples
 ///
@@ -82,7 +82,7 @@ pub fn lacks_certificates(error: &reqwest::Error) -> bool {
     NONE.load(Ordering::Relaxed) && error.is_connect() && in_tls
 }
 
-/// What an error was made of. What an I/O error wraps is not its source: that is the source of what it wraps.
+/// The error beneath another. An I/O error does not give the error that it wraps as its source.
 fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source())

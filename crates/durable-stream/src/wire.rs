@@ -97,7 +97,7 @@ impl Reply<'_> {
         retry_after(self.0).map(|wait| wait.min(LONGEST_RETRY_AFTER))
     }
 
-    /// What a status that is not a success means.
+    /// The error that a status other than success means.
     pub(crate) fn error(&self, status: StatusCode, url: &Url) -> Error {
         let url = StreamUrl::from(url);
         match status.as_u16() {

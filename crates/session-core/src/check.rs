@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 /// How long the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was found at an address.
+/// The result of a look at an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -25,7 +25,7 @@ pub struct ServerCheck {
     pub message: String,
 }
 
-/// What a session server answers about a token.
+/// A session server's answer about a token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Me {

@@ -1,14 +1,15 @@
-//! The one place that reads the clock; everything else is given the time.
+//! The wall clock, as rows are stamped by it and people read it. Waits and pauses are measured by
+//! `tokio::time::Instant`, wherever they are.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Now, as the engine stamps its own rows.
+/// The present time, as the engine stamps its own rows.
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Now as RFC 3339 in UTC with milliseconds, the form used on the wire.
+/// The present time as RFC 3339 in UTC with milliseconds, the form used on the wire.
 pub(crate) fn now_text() -> String {
     format!("{:.3}", now())
 }

@@ -1,4 +1,4 @@
-//! What an engine is started with.
+//! Configuration of an engine.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,14 +21,14 @@ impl fmt::Debug for Actor {
     }
 }
 
-/// What an engine is started with.
+/// Configuration of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Where the database lives; made when it is not there. One engine for each directory.
     pub data_dir: PathBuf,
     /// The person.
     pub actor: Actor,
-    /// This installation, the same after a restart.
+    /// Id of this installation, the same after a restart.
     pub device_id: String,
     /// Where the sessions of a database belong that was written before there were several servers.
     /// Asked at most once for each database.
@@ -112,7 +112,7 @@ pub struct CreateSession {
     pub title: Option<String>,
     /// The agents that answer in it.
     pub agents: Vec<session_protocol::AgentSpec>,
-    /// What is said in it first. It is made with the session, or neither is.
+    /// The first message. Session and message are made together, or neither is.
     pub first: Option<FirstMessage>,
 }
 
@@ -121,7 +121,7 @@ pub struct CreateSession {
 pub struct FirstMessage {
     /// The message's id.
     pub id: uuid::Uuid,
-    /// What it says.
+    /// Text of the message.
     pub text: String,
 }
 

@@ -68,7 +68,7 @@ pub enum Diff {
         /// Where it is.
         #[ts(type = "number")]
         index: usize,
-        /// What it is now.
+        /// The new item.
         item: Box<Item>,
     },
     /// An item went away.
@@ -101,7 +101,7 @@ pub enum Diff {
         /// Which part.
         #[ts(type = "number")]
         part: usize,
-        /// What it is now.
+        /// The new part.
         value: Box<Part>,
     },
     /// Everything of an item but its parts.
@@ -111,7 +111,7 @@ pub enum Diff {
         index: usize,
         /// Its id, to check by.
         id: String,
-        /// What it is now.
+        /// The new meta.
         item: Box<ItemMeta>,
     },
 }

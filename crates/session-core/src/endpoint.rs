@@ -27,7 +27,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Gives the token for each request, so that a renewed one is used at once. Must not block: read
+/// A source of tokens, asked for each request, so that a renewed token is used at once. Must not block: read
 /// the keychain beforehand.
 pub trait TokenProvider: Send + Sync {
     /// The token to send as `Authorization: Bearer …`; `None` sends no such header.
@@ -58,7 +58,7 @@ impl TokenProvider for NoToken {
 pub struct Endpoint {
     /// Its base, e.g. `http://127.0.0.1:4000/`.
     pub base_url: Url,
-    /// Who we are to it.
+    /// Tokens for the server.
     pub token: Arc<dyn TokenProvider>,
 }
 

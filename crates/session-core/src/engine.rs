@@ -105,7 +105,7 @@ impl Engine {
         self.shared().servers.subscribe()
     }
 
-    /// Says where a server is reached from now on; `None` goes offline. May be called again at any
+    /// Sets where a server is reached from now on; `None` goes offline. May be called again at any
     /// time, for instance when the one inside this computer came back on another port.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Engine {
     }
 
     /// Joins a session server by its address; [`Engine::connect`] says who we are to it. One that was
-    /// forgotten and is joined again has its sessions as before. Answers with its id.
+    /// forgotten and is joined again has its sessions as before. Returns its id.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when it is joined already, or the address is none; when it
@@ -176,7 +176,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Gives a server another name.
+    /// Renames a server.
     ///
     /// # Errors
     /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] without a letter; when it cannot
@@ -236,7 +236,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What a server's sessions may do has changed: they tell their windows.
+    /// Lets a server's sessions tell their windows that what they may do has changed.
     fn told_otherwise(&self, server: &Server) {
         for (session, handle) in self.shared().running_sessions() {
             if is_of(&session, &server.id) {
@@ -245,7 +245,7 @@ impl Engine {
         }
     }
 
-    /// What the person should know since the start, e.g. that the database was rebuilt.
+    /// Notices that the person should see since the start, e.g. that the database was rebuilt.
     pub fn notices(&self) -> Vec<Notice> {
         self.shared().notices()
     }
@@ -315,7 +315,7 @@ impl Engine {
         feed
     }
 
-    /// Makes a session: at once here, on the server when it can be reached. Answers with its id.
+    /// Makes a session: at once here, on the server when it can be reached. Returns its id.
     ///
     /// # Errors
     /// When it cannot be saved.
@@ -367,7 +367,7 @@ impl Engine {
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
     /// shown now. It is here at once, and has its messages when the server has made it. The copy's id
-    /// on its server comes from the caller, so that asking twice makes one. Answers with its id.
+    /// on its server comes from the caller, so that asking twice makes one. Returns its id.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when the original or the message is not on the server yet.
@@ -441,8 +441,8 @@ impl Engine {
         Ok(id)
     }
 
-    /// Says something. It is on the disk when this returns, and is shown and sent from then on.
-    /// Answers with the entry's id, which is also the message's and the item's (L7).
+    /// Sends a message. It is on the disk when this returns, and is shown and sent from then on.
+    /// Returns the entry's id, which is also the message's and the item's (L7).
     ///
     /// # Errors
     /// When there is no text, no such session, or it cannot be saved.
@@ -490,7 +490,7 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
-    /// Gives the result of a tool that ran here. On the disk when this returns.
+    /// Sends the result of a tool that ran here. It is on the disk when this returns.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
@@ -515,7 +515,7 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
-    /// Stops the answers that are being written. Answers with the first one's entry.
+    /// Stops the answers that are being written. Returns the first one's entry.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when nothing is running.
@@ -523,7 +523,7 @@ impl Engine {
         self.session(id)?.ask(|reply| Command::Stop { reply }).await
     }
 
-    /// Gives a session another title.
+    /// Renames a session.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.

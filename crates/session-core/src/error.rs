@@ -7,7 +7,7 @@ use ts_rs::TS;
 
 use crate::store::StoreError;
 
-/// What the engine could not do. [`EngineError::code`] is for programs, the message for people.
+/// A failure of the engine. [`EngineError::code`] is for programs, the message for people.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {

@@ -17,7 +17,7 @@ pub struct Item {
     /// Everything but the parts.
     #[serde(flatten)]
     pub meta: ItemMeta,
-    /// What it says, in order.
+    /// Content, in order.
     pub parts: Vec<Part>,
 }
 
@@ -28,7 +28,7 @@ pub struct Item {
 pub struct ItemMeta {
     /// Whose side it is on.
     pub role: Role,
-    /// Who wrote it.
+    /// Id of the author.
     pub actor_id: Option<String>,
     /// When, RFC 3339.
     pub created_at: Option<String>,

@@ -24,11 +24,11 @@ use crate::summary::Connection;
 pub struct ServerSummary {
     /// The server's id on this machine, the first half of its sessions' ids.
     pub id: String,
-    /// What the person calls it.
+    /// The person's name for it.
     pub name: String,
     /// Its address; `None` for the one inside this computer.
     pub url: Option<String>,
-    /// Who this person is there, where the token decides that: the actor of what is said.
+    /// Id of this person there, where the token decides that: the actor of what is said.
     pub me: Option<String>,
     /// Whether the person removed it and kept its sessions, which can be read only.
     pub forgotten: bool,
@@ -84,7 +84,7 @@ impl Server {
         }
     }
 
-    /// What is stored of it.
+    /// The stored row.
     pub(crate) fn row(&self) -> ServerRow {
         lock(&self.row).clone()
     }
@@ -104,7 +104,7 @@ impl Server {
         ServerSummary { id, name, url, me, forgotten, connection: self.status.borrow().clone() }
     }
 
-    /// Who this person is there.
+    /// Id of this person there.
     pub(crate) fn me(&self, actor: &Actor) -> String {
         lock(&self.row).me.clone().unwrap_or_else(|| actor.id.clone())
     }

@@ -1,4 +1,4 @@
-//! What all parts of one engine share.
+//! The state that all parts of one engine share.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -61,7 +61,7 @@ impl Shared {
         }
     }
 
-    /// The same with other limits.
+    /// Replaces the limits.
     pub(crate) fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
@@ -152,7 +152,7 @@ impl Shared {
         }
     }
 
-    /// The same, and every connection is made anew, also those of requests under way.
+    /// Makes every connection anew, also those of requests under way, and tries whatever waits.
     pub(crate) fn reconnect(&self) {
         for server in self.servers() {
             server.renew();
@@ -201,7 +201,7 @@ impl Shared {
         notices.push(notice);
     }
 
-    /// What every window should know.
+    /// Notices for every window.
     pub(crate) fn notices(&self) -> Vec<Notice> {
         lock(&self.notices).clone()
     }

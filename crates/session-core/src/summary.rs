@@ -1,4 +1,4 @@
-//! What the window shows around a transcript: the list of sessions, a session's state and
+//! The data that the window shows around a transcript: the list of sessions, a session's state and
 //! connection, approvals that wait.
 
 use std::fmt;
@@ -24,7 +24,7 @@ pub struct SessionSummary {
     pub last_activity_at: Option<String>,
     /// The beginning of the last complete message.
     pub preview: Option<String>,
-    /// What it is doing.
+    /// State, as an icon shows it.
     pub state: SessionState,
     /// Messages by others that this person has not seen.
     pub unread: u32,
@@ -38,12 +38,12 @@ pub struct SessionSummary {
     pub parent_id: Option<String>,
 }
 
-/// What a session is doing, the most urgent first.
+/// The doing of a session, the most urgent first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub enum SessionState {
-    /// Nothing.
+    /// At rest.
     #[default]
     Idle,
     /// An agent is answering.
@@ -126,7 +126,7 @@ pub struct Connection {
 pub struct OutboxItem {
     /// The entry, to retry or discard it by.
     pub entry_id: String,
-    /// What was asked for.
+    /// Kind of the intent.
     pub kind: OutboxKind,
     /// Where it stands.
     pub state: DeliveryState,
@@ -195,9 +195,9 @@ pub struct SessionMeta {
     pub connection: Connection,
     /// Registered agents.
     pub agents: Vec<Agent>,
-    /// What agents share.
+    /// States that agents share.
     pub shared: Vec<SharedBy>,
-    /// Who is there.
+    /// People and agents that are there.
     pub presence: Vec<Presence>,
     /// Approvals that wait.
     pub pending_approvals: Vec<Approval>,
@@ -214,7 +214,7 @@ pub struct SessionMeta {
     pub outbox: Vec<OutboxItem>,
     /// A remark that stays, e.g. that the stream came back different.
     pub notice: Option<String>,
-    /// Nothing can be sent: the stream is closed.
+    /// The session cannot be written: its stream is closed, or its server was removed.
     pub read_only: bool,
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct View {
     bounds: Bounds,
 }
 
-/// What a view is made of: stored and remembered items, with their positions, oldest first.
+/// The contents of a view: stored and remembered items, with their positions, oldest first.
 pub(crate) struct Stretch {
     pub(crate) items: Vec<(u64, Item)>,
     pub(crate) bounds: Bounds,
@@ -273,7 +273,7 @@ impl View {
         Ok(())
     }
 
-    /// The flags of a message changed. Answers whether the view has the message.
+    /// The flags of a message changed. Returns whether the view has the message.
     pub(crate) fn set_meta(&mut self, id: &str, meta: ItemMeta, diffs: &mut Vec<Diff>) -> bool {
         let Some(index) = self.find(id) else { return false };
         if let Some(item) = &mut self.entries[index].item {

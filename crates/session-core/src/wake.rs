@@ -34,7 +34,7 @@ impl Look {
         Self { wall: crate::clock::now(), ticks: Instant::now(), routes: routes() }
     }
 
-    /// What happened since an earlier look, planned to be [`LOOK_EVERY`] ago.
+    /// Name of what happened since an earlier look, planned to be [`LOOK_EVERY`] ago.
     fn since(&self, before: &Self) -> Option<&'static str> {
         let wall = self.wall.duration_since(before.wall);
         let ticks = self.ticks.duration_since(before.ticks);

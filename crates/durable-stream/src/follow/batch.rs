@@ -34,9 +34,9 @@ pub struct Batch {
     pub next_offset: Offset,
     /// To be sent with the next live request, so that caches in between can share answers.
     pub cursor: Option<String>,
-    /// These items reach the end of the stream as it is now. More may come.
+    /// The batch reaches the end of the stream as it is now. More may come.
     pub up_to_date: bool,
-    /// These items reach the end of the stream for good. Nothing comes after this batch.
+    /// The batch reaches the end of the stream for good. Nothing comes after it.
     pub closed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How a reader follows, and what it tells of itself.
+//! Options and states of readers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub enum Live {
     LongPoll,
 }
 
-/// What a reader is doing.
+/// The present doing of a reader.
 ///
 /// # Examples
 ///
@@ -57,19 +57,19 @@ pub enum Live {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FollowState {
-    /// It opens a connection.
+    /// Opening a connection.
     Connecting,
-    /// It reads what there is.
+    /// Reading what there is.
     CatchingUp,
-    /// It has everything and waits for more.
+    /// Connected, with everything there is, and waiting for more.
     Live,
-    /// An attempt failed, and it waits for the next.
+    /// Waiting for the next attempt after one that failed.
     Retrying {
-        /// How many attempts have failed in a row, from 1.
+        /// Number of attempts that have failed in a row, from 1.
         attempt: u32,
-        /// How long it waits.
+        /// Length of the wait.
         delay: Duration,
-        /// When it tries again, unless it is nudged before.
+        /// Time of the next attempt, unless a nudge comes before.
         at: SystemTime,
         /// The [`code`](Error::code) of the failure.
         cause_code: &'static str,

@@ -60,11 +60,11 @@ pub(super) struct Reader {
     cursor: Option<String>,
     /// The last batch was up to date.
     up_to_date: bool,
-    /// What pages have brought and is not committed yet.
+    /// Items of pages that are not committed yet.
     collector: Option<Collector>,
-    /// Where to read on when that ends inside an item.
+    /// Place to read on from when they end inside an item.
     ahead: Option<Offset>,
-    /// What is to be handed out before the next step.
+    /// Batches, and an error behind them, to be handed out before the next step.
     ready: VecDeque<Result<Batch, Error>>,
 
     retry: RetryPolicy,

@@ -39,7 +39,7 @@ pub(super) enum State<E> {
     },
     /// Waits for the next attempt.
     Waiting(Wait),
-    /// Nothing comes any more.
+    /// The end: nothing comes any more.
     Ended,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Wait {
 /// The result of one step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<E> {
-    /// The same way goes on, with or without news.
+    /// A step of the usual kind, with or without news.
     GoOn,
     /// A page reached the end of the stream as it is now.
     UpToDate,

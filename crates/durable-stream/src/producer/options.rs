@@ -20,7 +20,7 @@ use crate::wire::{MAX_PRODUCER_NUMBER, header_value};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ProducerOptions {
-    /// Who writes: the same across restarts, of one writer only.
+    /// Name of the writer: the same across restarts, of one writer only.
     pub id: String,
     /// Which run of the writer. Start each run with a greater one, or with the same and the right `first_seq`.
     pub epoch: u64,

@@ -1,4 +1,4 @@
-//! What becomes of items, and of the producer.
+//! The fates of items, and of the producer.
 
 use crate::error::Error;
 use crate::offset::Offset;

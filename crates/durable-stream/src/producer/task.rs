@@ -41,7 +41,7 @@ pub(super) enum Command {
     Detach(Reply<Position>),
 }
 
-/// What to do when everything before it is stored.
+/// A request that is answered when everything before it is stored.
 enum Then {
     Flushed(Reply<()>),
     Detach(Reply<Position>),
@@ -68,7 +68,7 @@ struct Flight {
     items: Vec<Item>,
     body: Bytes,
     closes: bool,
-    /// It was sent when all before it were stored: a gap is not a matter of order then.
+    /// Sent when all before it were stored: a gap is not a matter of order then.
     alone: bool,
     stage: Stage,
 }
@@ -103,7 +103,7 @@ pub(super) struct Task {
 
     window: VecDeque<Flight>,
     sending: FuturesUnordered<BoxFuture<'static, (u64, Outcome)>>,
-    /// Nothing new is sent until all answers are in and the rest is numbered anew.
+    /// A new numbering is due: sending rests until all answers are in.
     replanning: bool,
     /// The producer has closed the stream.
     closed: Option<Closed>,
@@ -214,7 +214,7 @@ impl Task {
         }
     }
 
-    /// Answers those who wait for what is settled by now. True when that ends the producer.
+    /// Replies to those who wait for what is settled by now. True when that ends the producer.
     fn answer_waiting(&mut self) -> bool {
         while let Some((until, _)) = self.waiting.front() {
             if *until > self.settled {

@@ -1,4 +1,4 @@
-//! What a window gets for one pull.
+//! The reply to one pull of a window.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -34,7 +34,7 @@ pub enum FeedChange {
     },
     /// Everything of the shown session but its messages.
     Meta {
-        /// What it is now.
+        /// The new meta.
         meta: Box<SessionMeta>,
     },
     /// Unsent text of the shown session, as it was when the window began to show it.
@@ -53,7 +53,7 @@ pub enum FeedChange {
     },
     /// Something to tell the person.
     Notice {
-        /// What.
+        /// The notice.
         notice: Notice,
     },
 }
@@ -74,6 +74,6 @@ pub struct FeedBatch {
     pub to: u64,
     /// Drop all state first: the changes start with everything.
     pub reset: bool,
-    /// What changed, in order.
+    /// Changes, in order.
     pub changes: Vec<FeedChange>,
 }

@@ -42,7 +42,7 @@ pub(crate) enum Place {
     End,
     /// Around this message.
     Around(String),
-    /// What it showed before, wherever it has moved on to.
+    /// The stretch that it showed before, wherever it has moved on to.
     Within(Bounds),
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Sources {
     pub(crate) move_on: Move,
 }
 
-/// What the engine and the window's [`Feed`] share.
+/// The state that the engine and the window's [`Feed`] share.
 pub(crate) struct FeedShared {
     sources: Sources,
     state: Mutex<State>,
@@ -159,7 +159,7 @@ impl Feed {
         }
     }
 
-    /// Says which head of the list of sessions the window wants. The rows that it did not have come
+    /// Sets the head of the list of sessions that the window wants. The rows that it did not have come
     /// with the next batch, and ids of those that it wants no more; what stays is not sent again.
     /// A feed begins with 40 rows of each server. Another title costs in proportion to the number of
     /// sessions, other numbers of rows in proportion to themselves.

@@ -43,7 +43,7 @@ impl std::fmt::Debug for ListQuery {
     }
 }
 
-/// What changed in the head of one server's list.
+/// A change of the head of one server's list.
 ///
 /// It is applied by taking out the rows of `removed` and of `rows`, and then putting in each of
 /// `rows` at its index, in order.
@@ -98,7 +98,7 @@ struct Row {
 
 #[derive(Default)]
 struct Section {
-    /// What the query matches, when it does not match everything.
+    /// Keys that the query matches, when it does not match everything.
     matches: Option<BTreeSet<Key>>,
     /// The head: the first of them.
     order: Vec<Key>,
@@ -118,7 +118,7 @@ pub(super) struct Head {
     /// Each of `rows` and `gone` once, by when it last changed.
     log: BTreeSet<(u64, String)>,
     sections: BTreeMap<String, Section>,
-    /// Whoever asks after an earlier number gets the whole head.
+    /// Number of the last change that was of the whole head: a reader from before it gets all of it.
     whole_since: u64,
 }
 
@@ -308,7 +308,7 @@ impl Head {
         }
     }
 
-    /// What changed after the number `since`, and whether it is the whole head.
+    /// Changes after the number `since`, and whether they are the whole head.
     pub(super) fn since(&self, since: u64) -> (bool, Vec<HeadChange>) {
         let whole = since == 0 || since < self.whole_since;
         let mut edits: BTreeMap<&str, (Vec<String>, Vec<&Row>)> = BTreeMap::new();

@@ -34,11 +34,11 @@ pub(super) enum Edit {
     Notice(Notice),
 }
 
-/// What a reader gets now.
+/// The result of a read.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     Ready(Read),
-    /// Nothing after that number yet.
+    /// There is nothing after that number yet.
     Wait,
     /// The shown session must send a `Reset` first; then there is something to read.
     NeedsReset,
@@ -158,7 +158,7 @@ impl Queue {
         self.push(Edit::Notice(notice), 256);
     }
 
-    /// Takes a diff of the shown session. Answers whether diffs are wanted at all: after `false`
+    /// Takes a diff of the shown session. Returns whether diffs are wanted at all: after `false`
     /// the session may keep them to itself until it is asked for a `Reset`.
     pub(super) fn push_diff(&mut self, diff: Diff) -> bool {
         let is_reset = matches!(diff, Diff::Reset { .. });
@@ -244,7 +244,7 @@ impl Queue {
         false
     }
 
-    /// What a reader with this cursor gets. Taking it again with the same cursor gives it again.
+    /// Reads from this cursor. Taking it again with the same cursor gives it again.
     pub(super) fn read(&mut self, epoch: u64, after: u64) -> Answer {
         let known = epoch == self.epoch && after >= self.floor && after <= self.seq;
         if known {

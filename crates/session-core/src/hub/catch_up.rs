@@ -1,4 +1,4 @@
-//! Whether what a server lists of a session is already here.
+//! Progress of a session: is what its server lists already here?
 //!
 //! A server's list says when each session was last active. A session at rest that was active since it
 //! was last read is behind, and is followed until its line has said all there was when it began.
@@ -15,7 +15,7 @@
 /// A time as a server lists it. Two of one server compare as they were.
 type Listed = Option<String>;
 
-/// How much of what is listed of one session is here.
+/// Progress of one session: how much of what the server lists is here.
 #[derive(Debug)]
 pub(super) struct CatchUp {
     state: State,
@@ -57,19 +57,19 @@ impl CatchUp {
         is_news
     }
 
-    /// A line begins. Gives its generation, which its reports carry.
+    /// Begins a line. Returns its generation, which its reports carry.
     pub(super) fn follow(&mut self) -> u64 {
         self.state = State::Following { until: self.listed.clone() };
         self.generation += 1;
         self.generation
     }
 
-    /// The line ends.
+    /// Ends the line.
     pub(super) fn rest(&mut self) {
         self.state = State::Resting;
     }
 
-    /// The line of a generation has said all there is.
+    /// Takes a report: the line of a generation has said all there is.
     pub(super) fn reached(&mut self, generation: u64) {
         if generation == self.generation
             && let State::Following { until } = &mut self.state

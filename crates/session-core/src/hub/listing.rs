@@ -45,7 +45,7 @@ pub(crate) struct ForkedFrom {
 #[derive(Deserialize)]
 struct Answer {
     sessions: Vec<Listed>,
-    /// What the next page is asked for with.
+    /// Cursor of the next page.
     #[serde(default)]
     next: Option<String>,
 }
@@ -81,7 +81,7 @@ pub(super) async fn fetch(connected: &Connected) -> Result<Vec<Listed>, Failure>
     Ok(all)
 }
 
-/// Reads pages until there are no more, or until sessions that were not used since `until`. Gives the newest activity.
+/// Reads pages until there are no more, or until sessions that were not used since `until`. Returns the newest activity.
 async fn read(
     connected: &Connected,
     pages: &mut usize,
@@ -125,7 +125,7 @@ async fn page(connected: &Connected, cursor: Option<&str>) -> Result<Answer, Fai
     }
 }
 
-/// What the person is told.
+/// The connection as the person is told of it.
 pub(super) fn describe(failure: Failure) -> Connection {
     let (state, code, message) = match failure {
         Failure::Unreachable => (

@@ -38,7 +38,7 @@ use crate::server::Server;
 use crate::shared::Shared;
 use crate::summary::SessionSummary;
 
-/// What the hub is told.
+/// News for the hub.
 pub(crate) enum HubEvent {
     /// A session changed.
     Session(Box<SessionReport>),
@@ -62,13 +62,13 @@ pub(crate) struct SessionReport {
     pub(crate) caught_up: Option<u64>,
 }
 
-/// Why a session should be followed, the least pressing first.
+/// Reasons to follow a session, the least pressing first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Need {
     /// For being recent, if it is.
     #[default]
     None,
-    /// It waits for an approval, which somebody else may give.
+    /// An approval is waited for, which somebody else may give.
     Approval,
     /// The server's list knows of something that is not here yet.
     Behind,

@@ -30,10 +30,10 @@ const GATHER: Duration = Duration::from_millis(40);
 const FALLS: usize = 4;
 const FALLS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Sessions that are taken from the store in one go.
+/// Number of sessions that are taken from the store in one go.
 const AT_ONCE: usize = 500;
 
-/// What the store has of sessions: their rows with how much is unread, drafts and wishes.
+/// The stored sessions: rows with the number of unread messages, drafts, and outboxes.
 struct Stored {
     rows: Vec<(u32, SessionRow)>,
     drafts: HashMap<String, String>,
@@ -77,7 +77,7 @@ pub(super) struct Hub {
     known: HashMap<String, Known>,
     /// Deleted by the person, whatever the server still lists.
     deleted: HashSet<String>,
-    /// When tasks fell.
+    /// Times at which tasks fell.
     falls: HashMap<String, Vec<Instant>>,
     publish_at: Option<Instant>,
     /// Sessions that changed since the list was last published.
@@ -86,7 +86,7 @@ pub(super) struct Hub {
     asking: BTreeSet<String>,
     /// Sessions that are followed.
     followed: HashSet<String>,
-    /// Which of the sessions is followed next.
+    /// Order in which sessions are followed.
     turns: Turns,
 }
 
@@ -303,7 +303,7 @@ impl Hub {
         self.follow_recent();
     }
 
-    /// A session is not what it was, or gone.
+    /// Takes note that a session is not what it was, or gone.
     fn touch(&mut self, id: &str) {
         self.changed.insert(id.to_owned());
         match self.known.get(id) {
@@ -317,7 +317,7 @@ impl Hub {
         }
     }
 
-    /// A session is followed from now on, or no more. Gives the generation of its line.
+    /// Follows a session from now on, or no more. Returns the generation of its line.
     fn follow(&mut self, id: &str, follow: bool) -> Option<u64> {
         let known = self.known.get_mut(id)?;
         let generation = if follow {
@@ -420,7 +420,7 @@ impl Hub {
         self.shared.followed.store(self.followed.len(), Ordering::Relaxed);
     }
 
-    /// A server has told its sessions.
+    /// Takes the list of a server.
     async fn listed(&mut self, server: &str, sessions: Vec<Listed>) {
         if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
             return;
@@ -517,5 +517,5 @@ impl Hub {
     }
 }
 
-/// What a session without title and messages is called.
+/// Title of a session that has none and no messages.
 pub(crate) const UNTITLED: &str = "New session";

@@ -29,9 +29,9 @@ pub(crate) struct Entry {
     attempts: u32,
     /// How often the server accepted it without an echo.
     accepted: u32,
-    /// A request was begun and not surely refused: the server may have it.
+    /// The server may have it: a request was begun and not surely refused.
     tried: bool,
-    /// The same, of the requests before the present one.
+    /// The server may have it by a request before the present one.
     tried_before: bool,
     /// The person is changing or discarding it: it is not sent until that is on the disk.
     held: bool,
@@ -41,7 +41,7 @@ enum State {
     Queued {
         /// Our own patience; a nudge ends it.
         not_before: Option<Instant>,
-        /// What the server asked for; only the person ends it, by a retry.
+        /// Wait that the server asked for; only the person ends it, by a retry.
         floor: Option<Instant>,
     },
     Sending,
@@ -265,7 +265,7 @@ impl Outbox {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
-    /// What the window shows of it.
+    /// Entries as the window shows them.
     pub(crate) fn summary(&self) -> Vec<OutboxItem> {
         self.entries.iter().map(Entry::summary).collect()
     }
@@ -322,7 +322,7 @@ impl Outbox {
         retry.into_iter().chain(echo).min()
     }
 
-    /// Sends again what the server accepted and the stream has not shown for too long. Answers the
+    /// Sends again what the server accepted and the stream has not shown for too long. Returns the
     /// entries for which that is pointless: what they wanted to stop had ended by itself.
     pub(crate) fn resend_unechoed(&mut self, now: Instant) -> Vec<String> {
         let mut pointless = Vec::new();
@@ -356,7 +356,7 @@ impl Outbox {
         }
     }
 
-    /// What the person wanted could not be saved: all is as it was.
+    /// Ends a hold whose change could not be saved: all is as it was.
     pub(crate) fn release(&mut self, id: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.held = false;
@@ -372,7 +372,7 @@ impl Outbox {
         }
     }
 
-    /// A request for it begins. Answers whether that must be remembered first: it is the first.
+    /// A request for it begins. Returns whether that must be remembered first: it is the first.
     pub(crate) fn sending(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.state = State::Sending;
@@ -382,7 +382,7 @@ impl Outbox {
     }
 
     /// The server surely did not take the last request: it was never reached, or it refused.
-    /// Answers whether it surely has none of the requests before either.
+    /// True when it surely has none of the requests before either.
     pub(crate) fn not_delivered(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.tried = entry.tried_before;
@@ -400,7 +400,7 @@ impl Outbox {
         }
     }
 
-    /// It may succeed later.
+    /// Plans another attempt after a failure that may pass.
     pub(crate) fn failed(
         &mut self,
         id: &str,
@@ -426,7 +426,7 @@ impl Outbox {
         }
     }
 
-    /// It was refused for good; the person decides.
+    /// Wedges an entry that was refused for good: the person decides.
     pub(crate) fn wedge(&mut self, id: &str, reason: String) {
         if let Some(entry) = self.get_mut(id) {
             entry.state = State::Wedged;

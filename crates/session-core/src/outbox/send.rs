@@ -22,7 +22,7 @@ const REASON_BYTES: usize = 16 * 1024;
 /// How much of a reason is shown.
 const REASON_CHARS: usize = 300;
 
-/// What became of a request.
+/// The fate of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The server has it.
@@ -167,7 +167,7 @@ impl Sender {
     }
 }
 
-/// What a status that is not a success means for an entry.
+/// The fate of an entry by a status that is not a success.
 fn judge(
     status: StatusCode,
     floor: Option<Duration>,

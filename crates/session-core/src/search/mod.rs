@@ -31,12 +31,12 @@ use crate::list::SessionList;
 use crate::store::{FoundMessage, Store, StoreError, lock, search};
 use crate::summary::SessionSummary;
 
-/// What to look for.
+/// A search.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SearchRequest {
-    /// What the person typed: words, or phrases in quotes. Nothing in it is an error.
+    /// Text that the person typed: words, or phrases in quotes. Any text is valid.
     pub query: String,
     /// Only in this session; `None`: in all.
     pub session_id: Option<String>,
@@ -80,17 +80,17 @@ pub struct TitleHit {
 pub struct SearchHit {
     /// The session it is in.
     pub session_id: String,
-    /// That session's title.
+    /// Title of the session.
     pub session_title: String,
     /// The message; a window can be opened around it.
     pub message_id: String,
     /// Whose side it is on.
     pub role: Role,
-    /// Who wrote it.
+    /// Id of the author.
     pub actor_id: Option<String>,
     /// When, RFC 3339.
     pub at: Option<String>,
-    /// What of it was matched.
+    /// The part of the message that matched.
     pub field: SearchField,
     /// The text around the first match, on one line; plain text, never HTML.
     pub snippet: String,
@@ -98,16 +98,16 @@ pub struct SearchHit {
     pub ranges: Vec<SearchRange>,
 }
 
-/// What of a message was matched.
+/// A part of a message that can match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub enum SearchField {
-    /// What it says.
+    /// Text.
     Text,
     /// A tool's name or arguments.
     Tool,
-    /// What the model thought aloud.
+    /// Thoughts of the model.
     Reasoning,
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn titles(list: &Mutex<SessionList>, request: &SearchRequest) -> Vec<
         .collect()
 }
 
-/// Answers a search from the store; blocks for some milliseconds.
+/// Runs a search on the store; blocks for some milliseconds.
 pub(crate) fn run(store: &Store, request: &SearchRequest) -> Result<SearchPage, StoreError> {
     let query = Query::parse(&request.query);
     if query.is_empty() {

@@ -1,4 +1,4 @@
-//! What a person typed, as terms, and as an expression of the full-text index.
+//! A person's query, as terms and as an expression of the full-text index.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -8,7 +8,7 @@ use super::text::{SearchText, folded, spaced, stands_alone};
 
 /// Longer queries are cut: nobody reads what more they could say.
 const MAX_CHARS: usize = 400;
-/// So many terms are looked for at most.
+/// Greatest number of terms that are looked for.
 const MAX_TERMS: usize = 16;
 
 /// One thing that must be in a message: words that follow each other.
@@ -22,7 +22,7 @@ pub(crate) struct Term {
     pub(super) open: bool,
 }
 
-/// What a person looks for: every term, in any order.
+/// A search for every term, in any order.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(super) terms: Vec<Term>,
@@ -44,7 +44,7 @@ impl Query {
         Self { terms }
     }
 
-    /// Nothing is looked for.
+    /// Whether there is no term.
     pub(crate) fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
@@ -55,7 +55,7 @@ impl Query {
         Some(self.expressions()?.join(" AND "))
     }
 
-    /// The same, each term for itself.
+    /// Expressions of the index, one for each term.
     pub(crate) fn expressions(&self) -> Option<Vec<String>> {
         let terms = self.terms.iter().map(|term| {
             if term.words.is_empty() {
@@ -124,7 +124,7 @@ fn words(text: &str) -> Vec<Vec<char>> {
     words
 }
 
-/// What the title of a session must have: every word, in any case, without accents, also inside a
+/// A filter of titles. A title must have every word, in any case, without accents, also inside a
 /// word.
 pub(crate) struct TitleFilter {
     terms: Vec<String>,

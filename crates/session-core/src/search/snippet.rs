@@ -7,7 +7,7 @@ use super::{SearchField, SearchRange};
 /// How much is shown before the first match, and from it on; characters.
 const BEFORE: usize = 40;
 const FROM: usize = 120;
-/// So many matches are marked at most.
+/// Greatest number of matches that are marked.
 const MAX_RANGES: usize = 32;
 
 /// A piece of a message's text and where in it the terms are.

@@ -1,4 +1,4 @@
-//! What of a message is searched, and how text becomes words.
+//! The searched text of a message, and how text becomes words.
 //!
 //! The index knows words: runs of letters and digits, without case and diacritics. Scripts that are
 //! written without spaces have none, so each of their characters is a word of its own, and what a
@@ -10,14 +10,14 @@ use session_protocol::{Message, Part};
 use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// What of a message is searched, most telling first.
+/// The searched text of a message, most telling first.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct SearchText {
-    /// What it says.
+    /// Text.
     pub(crate) said: String,
     /// Its tools: names and arguments.
     pub(crate) tools: String,
-    /// What the model thought aloud.
+    /// Thoughts of the model.
     pub(crate) thought: String,
 }
 
@@ -80,7 +80,7 @@ impl SearchText {
         self.said.is_empty() && self.tools.is_empty() && self.thought.is_empty()
     }
 
-    /// The same with every character of a script without spaces set apart, as it is indexed.
+    /// Sets every character of a script without spaces apart, as it is indexed.
     pub(crate) fn spaced(mut self) -> Self {
         for text in [&mut self.said, &mut self.tools, &mut self.thought] {
             if text.chars().any(stands_alone) {

@@ -111,7 +111,7 @@ impl Session {
         self.showing.touch();
     }
 
-    /// Keeps title, preview and the like up to date. Answers whether to write at once.
+    /// Keeps title, preview and the like up to date. Returns whether to write at once.
     fn note(&mut self, changes: &ChangeSet) -> bool {
         let mut urgent = changes.reset || !changes.approvals.is_empty() || changes.agents_changed;
         for change in &changes.messages {
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// Takes the entries out of the outbox that the stream shows by now (L6): their echo is in this
-    /// batch, or what they ask for is the case. Answers whether there were any.
+    /// batch, or what they ask for is the case. Returns whether there were any.
     pub(super) fn echoes(&mut self, changes: Option<&ChangeSet>) -> bool {
         if self.sending.outbox.is_empty() {
             return false;
@@ -284,7 +284,7 @@ impl Session {
         })
     }
 
-    /// An entry leaves the outbox; its local echo goes, unless the message took its place.
+    /// Takes an entry out of the outbox; its local echo goes, unless the message took its place.
     pub(super) fn leave(&mut self, entry_id: &str) {
         let Some(entry) = self.sending.outbox.remove(entry_id) else { return };
         self.showing.touch();

@@ -1,4 +1,4 @@
-//! Saying to the others that the person is here: while a window shows the session. Each arrival and
+//! Telling the others that the person is here while a window shows the session. Each arrival and
 //! each leave is a row of the shared log, so that a glance is neither.
 //!
 //! This is ephemeral. It is no intent and not in the outbox, one request at a time runs beside the
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the closing of the engine waits for the others to be told.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What the others were told, and what they should be.
+/// The person's presence in a session: what the others were told, and what they are to be told.
 #[derive(Default)]
 pub(super) struct Attendance {
     /// A window shows the session.

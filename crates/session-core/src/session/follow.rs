@@ -22,18 +22,18 @@ use crate::summary::{Connection, ConnectionState};
 
 /// How long to wait before asking a server again that refused or does not know the session.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// The same for an answer that makes no sense.
+/// How long to wait after an answer that makes no sense.
 const ASK_STRANGER: Duration = Duration::from_secs(30);
-/// The same for a session that is just being made.
+/// How long to wait for a session that is just being made.
 const ASK_NEW: Duration = Duration::from_secs(2);
 
-/// What came over the line.
+/// An arrival over the line.
 pub(super) enum Arrival {
     Batch(Batch),
-    /// The reader does something else: see [`Line::hear`].
+    /// Another state of the reader: see [`Line::hear`].
     State,
     Failed(Error),
-    /// The reader ended without a word, which it does only after the stream was closed.
+    /// The end of the reader, which comes without a word only after the stream was closed.
     Ended,
 }
 
@@ -70,7 +70,7 @@ impl Line {
         }
     }
 
-    /// How it stands, for the window.
+    /// State of the line, for the window.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -114,7 +114,7 @@ impl Line {
         self.connection.state == ConnectionState::Gone
     }
 
-    /// Nothing is read any more.
+    /// Stops reading for good.
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.reader = None;
@@ -165,13 +165,13 @@ impl Line {
         }
     }
 
-    /// Whatever waits is tried now. Answers whether the line should be opened.
+    /// Tries whatever waits now. Returns whether the line should be opened.
     pub(super) fn nudge(&mut self) -> bool {
         self.nudge.wake();
         self.reader.is_none() && self.retry_at.take().is_some()
     }
 
-    /// When to call [`Line::due`].
+    /// Time at which to call [`Line::due`].
     pub(super) fn wake_at(&self) -> Option<Instant> {
         self.retry_at
     }
@@ -185,7 +185,7 @@ impl Line {
         due
     }
 
-    /// The next thing that comes; for ever when nothing is read.
+    /// Waits for the next arrival; for ever when nothing is read.
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -205,7 +205,7 @@ impl Line {
         }
     }
 
-    /// Takes note of what the reader does. Answers whether the window should know.
+    /// Takes note of what the reader does. Returns whether the window should know.
     pub(super) fn hear(&mut self) -> bool {
         let state = self.states.borrow_and_update().clone();
         if self.reader.is_none() {
@@ -236,7 +236,7 @@ impl Line {
         before != self.connection
     }
 
-    /// A batch was folded.
+    /// Takes note of a batch that was folded.
     pub(super) fn arrived(&mut self, up_to_date: bool, closed: bool, now_text: &str) {
         if closed {
             self.closed = true;
@@ -258,7 +258,7 @@ impl Line {
         }
     }
 
-    /// The reader gave up. `awaited`: the session waits to be made on the server.
+    /// Takes note of a reader that gave up. `awaited`: the session waits to be made on the server.
     pub(super) fn failed(&mut self, error: &Error, awaited: bool, now: Instant) {
         self.reader = None;
         let (state, wait, message): (_, _, &str) = match error {

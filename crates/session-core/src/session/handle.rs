@@ -14,7 +14,7 @@ use crate::feed::FeedShared;
 /// Where a command's answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
-/// What a session's task is asked to do.
+/// A request to a session's task.
 pub(crate) enum Command {
     /// Send this feed a `Reset` and everything from then on.
     Attach(Arc<FeedShared>),

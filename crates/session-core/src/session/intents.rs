@@ -1,4 +1,4 @@
-//! What the person asks of a session: into the outbox, and from it to the server.
+//! The person's intents: into the outbox, and from it to the server.
 
 use futures::future::{BoxFuture, FutureExt};
 use session_protocol::Intent;
@@ -12,10 +12,10 @@ use crate::outbox::{Entry, Outcome, Sender, text_of};
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::Draft;
 
-/// Nothing makes a session by writing to it.
+/// Refusal of an intent for a session that is gone: writing to it would not make it again.
 const GONE: &str =
     "The server does not have this session any more. Keep it as a copy, or delete it here.";
-/// What is said of a copy that was kept.
+/// Notice of a copy that was kept.
 const COPY: &str =
     "A copy: the server does not have this session any more. It can be read, not written.";
 
@@ -67,12 +67,12 @@ pub(super) enum Saved {
     },
 }
 
-/// An answer that nobody waits for any more is no problem.
+/// Replies to the one who asked, who may have gone.
 fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
     let _ = reply.send(result);
 }
 
-/// What an intent becomes when the person changes its text.
+/// An intent with the text that the person gives it.
 fn edited(intent: &Intent, text: String) -> Result<Intent, &'static str> {
     if text.trim().is_empty() {
         return Err("There is nothing to send. Write something first.");
@@ -168,7 +168,7 @@ impl Session {
         self.fold.message(id).is_some() || stored().is_some_and(|row| !self.keeping.hides(&row.id))
     }
 
-    /// What to stop now: each answer by its id, because "everything" would be something else by
+    /// Intents that stop what runs now: each answer by its id, because "everything" would be something else by
     /// the time the server is asked, perhaps twice.
     pub(super) fn stoppable(&self) -> Vec<Intent> {
         let active = self.fold.incomplete();
@@ -193,7 +193,7 @@ impl Session {
         Ok(ForkPoint { at_message_id, title: self.title() })
     }
 
-    /// The person wants an entry sent again, perhaps with another text.
+    /// Sends an entry again, perhaps with another text.
     pub(super) fn retry(
         &mut self,
         entry_id: String,
@@ -224,7 +224,7 @@ impl Session {
         Some(async move { Saved::Retried { entry_id, intent, result: saved.await, reply } }.boxed())
     }
 
-    /// The person takes an entry back.
+    /// Takes an entry back.
     pub(super) fn discard(&mut self, entry_id: String, reply: Reply<()>) -> Option<LocalWrite> {
         if self.sending.outbox.get(&entry_id).is_none() {
             answer(reply, Err(EngineError::UnknownEntry));
@@ -249,7 +249,7 @@ impl Session {
         async move { Saved::Draft { draft, result: saved.await, reply } }.boxed()
     }
 
-    /// Everything so far was seen.
+    /// Marks everything so far as seen.
     pub(super) fn mark_read(&mut self, reply: Reply<()>) -> Option<LocalWrite> {
         let position = self.fold.position();
         if self.unread.is_read_to(position) {
@@ -296,7 +296,7 @@ impl Session {
         Some(async move { Saved::Deleted { entry, result: saved.await, reply } }.boxed())
     }
 
-    /// A local write has ended.
+    /// Takes note of a local write that has ended.
     pub(super) fn saved(&mut self, saved: Saved) {
         self.showing.touch();
         match saved {
@@ -385,7 +385,7 @@ impl Session {
         let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
     }
 
-    /// The item of an entry shows how far it has got.
+    /// Shows in an entry's item how far the entry has got.
     fn redraw(&mut self, entry_id: &str) {
         self.showing.touch();
         let actor = &self.home.me(self.shared.actor());
@@ -435,7 +435,7 @@ impl Session {
         )
     }
 
-    /// A request was answered, or was not.
+    /// Takes the fate of a request.
     pub(super) fn sent(&mut self, entry_id: &str, outcome: Outcome, now: Instant) {
         if outcome.is_no_delivery() && self.sending.outbox.not_delivered(entry_id) {
             let id = entry_id.to_owned();

@@ -25,14 +25,14 @@ use crate::store::{
 
 /// How long changes are gathered while an answer streams.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
-/// So many bytes of log are not gathered any longer.
+/// Number of bytes of log that are committed at once.
 const FULL: usize = 512 * 1024;
-/// With so many bytes waiting for the disk, the stream is not read on.
+/// Number of bytes waiting for the disk with which the stream is not read on.
 const OVERFULL: usize = 8 * 1024 * 1024;
 /// How long to wait after a failed commit.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What has changed since the last commit.
+/// Changes since the last commit.
 #[derive(Default)]
 struct Changes {
     reset: bool,
@@ -64,7 +64,7 @@ struct Flight {
     done: Option<Written<()>>,
 }
 
-/// What is on the disk of a session, and what waits for it.
+/// A session's data on the disk, and the changes that wait for it.
 pub(super) struct Keeping {
     /// The session's own row, as it is to be.
     head: SessionHead,
@@ -124,17 +124,17 @@ impl Keeping {
         edit(&mut self.head);
     }
 
-    /// The disk failed. True when that is news.
+    /// Takes note that the disk failed. True when that is news.
     pub(super) fn fails(&mut self) -> bool {
         !std::mem::replace(&mut self.trouble, true)
     }
 
-    /// The disk was written. True when it had failed.
+    /// Takes note that the disk was written. True when it had failed.
     pub(super) fn works(&mut self) -> bool {
         std::mem::take(&mut self.trouble)
     }
 
-    /// A message is no longer in memory.
+    /// Forgets how a message is stored that is no longer in memory.
     pub(super) fn forget_row(&mut self, id: &str) {
         self.rows.0.remove(id);
     }
@@ -173,7 +173,7 @@ impl Keeping {
         }
     }
 
-    /// An outbox entry's echo was seen: it leaves with the batch that showed it (L2, L6).
+    /// Takes note of an outbox entry's echo: the entry leaves with the batch that showed it (L2, L6).
     pub(super) fn echo(&mut self, entry_id: String) {
         self.pending.echoed.push(entry_id);
     }
@@ -192,7 +192,7 @@ impl Keeping {
         self.pending.bytes >= OVERFULL
     }
 
-    /// When [`Keeping::start`] has something next.
+    /// Time at which [`Keeping::start`] has something.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         match &self.flight {
             None => self.due,
@@ -285,7 +285,7 @@ impl Keeping {
         }
     }
 
-    /// Takes note of how the commit under way ended. Answers the ids whose rows it wrote.
+    /// Takes note of how the commit under way ended. Returns the ids of the messages it wrote.
     pub(super) fn settle(&mut self, result: &Result<(), StoreError>, now: Instant) -> Vec<String> {
         match result {
             Ok(()) => {
@@ -324,7 +324,7 @@ impl Keeping {
             })
     }
 
-    /// Gives messages back to the fold: what is stored, and what is not stored yet.
+    /// A loader of messages for the fold: what is stored, and what is not stored yet.
     pub(super) fn loader<'a>(&'a self, store: &'a Store, key: SessionKey) -> Loader<'a> {
         Loader { keeping: self, store, key }
     }
@@ -384,7 +384,7 @@ impl Rows {
     }
 }
 
-/// Gives the fold back what left its memory.
+/// Loads messages that left the fold's memory.
 pub(super) struct Loader<'a> {
     keeping: &'a Keeping,
     store: &'a Store,

@@ -7,7 +7,7 @@ use session_protocol::Event;
 
 use super::follow::Line;
 
-/// What comes from the stream of a session.
+/// The reading side of a session.
 pub(super) struct Reading {
     pub(super) line: Line,
     /// While the stream is read again from its start: the messages that should be there and have

@@ -20,7 +20,7 @@ use crate::shared::Shared;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::{Draft, SessionState};
 
-/// What the person is told when a session had to be set aside.
+/// Notice of a session that had to be set aside.
 const SET_ASIDE: &str = "This session's copy on this machine was damaged. It was kept aside, and the \
                          session is read again from the server.";
 

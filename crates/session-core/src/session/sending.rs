@@ -9,7 +9,7 @@ use crate::outbox::Outbox;
 /// How long a server that refused the token is not asked again, unless something changes.
 const ASK_REFUSED: Duration = Duration::from_secs(60);
 
-/// What goes to the server of a session.
+/// The sending side of a session.
 pub(super) struct Sending {
     pub(super) outbox: Outbox,
     /// The server refused the token: nothing is sent until then, unless something changes.
@@ -21,12 +21,12 @@ impl Sending {
         Self { outbox, refused_until: None }
     }
 
-    /// The server refused the token.
+    /// Takes note that the server refused the token.
     pub(super) fn refused(&mut self, now: Instant) {
         self.refused_until = Some(now + ASK_REFUSED);
     }
 
-    /// Something changed: the server may be asked. True when it had refused.
+    /// Allows asking again, because something changed. True when the server had refused.
     pub(super) fn ask_again(&mut self) -> bool {
         self.refused_until.take().is_some()
     }
@@ -37,7 +37,7 @@ impl Sending {
         self.refused_until.is_none()
     }
 
-    /// When there is something to send, not before the server may be asked.
+    /// Time of the next thing to send, not before the server may be asked.
     pub(super) fn wake_at(&self, live: bool) -> Option<Instant> {
         self.outbox.wake_at(live).max(self.refused_until)
     }

@@ -14,8 +14,8 @@ use crate::item::DeliveryState;
 use crate::summary::{SessionMeta, SessionState, SessionSummary, SharedBy};
 use crate::view::{Bounds, View};
 
-/// How often things are looked at that go out of date by themselves: an answer that stopped
-/// coming, a person who left without a word.
+/// Pause between looks at what goes out of date by itself: an answer that stopped coming, a person
+/// who left without a word.
 const TICK: Duration = Duration::from_secs(5);
 /// How long a title made from a message may be.
 const TITLE_CHARS: usize = 60;
@@ -23,9 +23,9 @@ const TITLE_CHARS: usize = 60;
 /// The readers of a session, and what was last told of it.
 pub(super) struct Showing {
     viewers: Vec<Viewer>,
-    /// What the readers were last told of all but the messages.
+    /// Meta that the readers were told last.
     meta: Option<Arc<SessionMeta>>,
-    /// What the hub was last told.
+    /// Report that the hub was told last.
     report: Option<SessionReport>,
     /// Something of that may have changed since.
     dirty: bool,
@@ -34,17 +34,17 @@ pub(super) struct Showing {
 }
 
 impl Showing {
-    /// Nobody reads, and nothing was told yet.
+    /// Showing without readers, of which nothing was told yet.
     pub(super) fn new() -> Self {
         Self { viewers: Vec::new(), meta: None, report: None, dirty: true, tick: None }
     }
 
-    /// Something of the session changed: it is told by [`Session::publish`].
+    /// Takes note that something of the session changed: [`Session::publish`] tells it.
     pub(super) fn touch(&mut self) {
         self.dirty = true;
     }
 
-    /// The same, if something did.
+    /// Takes note that something of the session may have changed.
     pub(super) fn touch_if(&mut self, changed: bool) {
         self.dirty |= changed;
     }
@@ -54,7 +54,7 @@ impl Showing {
         !self.viewers.is_empty()
     }
 
-    /// When [`Session::publish`] has something next, if nothing else happens.
+    /// Time at which [`Session::publish`] has something, if nothing else happens.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         self.tick
     }
@@ -79,7 +79,7 @@ impl Showing {
 struct Viewer {
     feed: Weak<FeedShared>,
     view: View,
-    /// It asks again when somebody reads.
+    /// The feed is full; it asks again when somebody reads.
     full: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the person has not seen of a session.
+//! Messages that the person has not seen.
 
 /// Number of unread messages, and the place up to which they were read.
 pub(super) struct Unread {
@@ -33,20 +33,20 @@ impl Unread {
         self.count == 0 && !self.stale && self.position >= position
     }
 
-    /// A message came.
+    /// Takes note that a message came.
     pub(super) fn came(&mut self) {
         self.stale = true;
     }
 
-    /// Everything before `position` was read. `end`: the place that the session has reached.
+    /// Marks everything before `position` as read. `end`: the place that the session has reached.
     pub(super) fn read_to(&mut self, position: u64, end: u64) {
         self.position = self.position.max(position);
         self.count = 0;
         self.stale = end > position;
     }
 
-    /// The messages were counted, all of them or all but what is not on the disk yet. True when that
-    /// is another number.
+    /// Takes the number of unread messages, of `all` or of all but what is not on the disk yet. True
+    /// when it is another.
     pub(super) fn counted(&mut self, count: u32, all: bool) -> bool {
         self.stale = !all;
         std::mem::replace(&mut self.count, count) != count

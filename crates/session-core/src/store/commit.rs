@@ -39,14 +39,14 @@ pub(crate) struct MessageWrite {
     pub(crate) id: String,
     pub(crate) position: u64,
     pub(crate) hidden: bool,
-    /// Nothing more is expected to be added to it.
+    /// The message is complete: no more of it is expected.
     pub(crate) complete: bool,
     pub(crate) role: &'static str,
     pub(crate) actor: Option<String>,
     /// The message as JSON. `None`: the stored row stays and is marked stale; its segments have
     /// the rest.
     pub(crate) row: Option<String>,
-    /// What of it is searched, when `row` is written.
+    /// Searched text, when `row` is written.
     pub(crate) text: SearchText,
 }
 

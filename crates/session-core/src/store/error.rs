@@ -1,4 +1,4 @@
-//! What can go wrong with the database, in words for a person.
+//! Failures of the database, in words for a person.
 
 /// A failure of the local database.
 #[derive(Debug, thiserror::Error)]

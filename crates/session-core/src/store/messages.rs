@@ -103,7 +103,7 @@ pub(crate) fn unread(
         .query_row(params![session.0, as_sql(position), me], |row| row.get(0))
 }
 
-/// The same for every session, by one query.
+/// Numbers of unread messages of every session, by one query.
 pub(crate) fn all_unread(
     connection: &Connection,
     me: &str,

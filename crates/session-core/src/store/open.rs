@@ -27,7 +27,7 @@ const SERVERS_SCHEMA: i64 = 4;
 /// How long to wait for another engine in this directory to finish closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What had to be done to open the database.
+/// Repairs that opening the database took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repair {
     /// Where the old file was put.
@@ -204,7 +204,7 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
     Ok(connection)
 }
 
-/// Gives the sessions of an old database their server.
+/// Moves the sessions of an old database to their server.
 fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
     let inherited = inherit.ask();
     // As a server is joined, or it would be taken for another.
@@ -219,7 +219,7 @@ fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
     servers::settle(connection, joined.as_ref(), |session| inherited.here.contains(session))
 }
 
-/// What a server is called before a person names it: its host, and its port when it has one.
+/// Name of a server before a person names it: its host, and its port when it has one.
 pub(crate) fn name_of(url: &str) -> String {
     let Ok(parsed) = url::Url::parse(url) else { return url.to_owned() };
     match (parsed.host_str(), parsed.port()) {
@@ -259,7 +259,7 @@ fn set_aside(path: &Path, why: &str) -> Result<PathBuf, StoreError> {
     Ok(target)
 }
 
-/// What exists nowhere else and may still be readable in a damaged file.
+/// Data that exists nowhere else and may still be readable in a damaged file.
 #[derive(Default)]
 struct Kept {
     /// The file was of an earlier version, and all in it belongs to one server.

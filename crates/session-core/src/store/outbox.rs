@@ -35,7 +35,7 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<OutboxRow>> {
         .collect()
 }
 
-/// What waits for one session, in order.
+/// Entries of one session, in order.
 pub(crate) fn of_session(
     connection: &Connection,
     session: &str,

@@ -1,4 +1,4 @@
-//! What deletion leaves behind: words in the index, free pages, the write-ahead log.
+//! Cleaning up after deletions: words in the index, free pages, the write-ahead log.
 
 use rusqlite::Connection;
 

@@ -21,7 +21,7 @@ const POSITION_BITS: u32 = 40;
 /// How much a match counts in what is said, in tools and in thoughts.
 const WEIGHTS: &str = "4.0, 2.0, 1.0";
 
-/// So many of the messages that match are ranked, the newest; older ones follow by age. Ranking looks
+/// Number of matching messages that are ranked, the newest; older ones follow by age. Ranking looks
 /// at every place of every word, and of a word that is everywhere the rank says nothing.
 const RANKED: usize = 300;
 
@@ -106,7 +106,7 @@ pub(crate) struct FoundMessage {
     pub(crate) row: String,
 }
 
-/// What was found, and the page that was asked for.
+/// Number of matches, and the page that was asked for.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) page: Vec<FoundMessage>,

@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::SessionKey;
 
-/// So many plain segments are packed into one.
+/// Number of plain segments that are packed into one.
 const PACK: i64 = 64;
 /// A complete message with so many segments is packed again.
 const MANY: usize = 16;

@@ -12,7 +12,7 @@ pub(crate) struct ServerRow {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) url: Option<String>,
-    /// Who this person is there, where a token decides that.
+    /// Id of this person there, where a token decides that.
     pub(crate) me: Option<String>,
     pub(crate) forgotten: bool,
 }
@@ -70,7 +70,7 @@ pub(crate) fn remove(connection: &Connection, server: &str) -> rusqlite::Result<
     Ok(())
 }
 
-/// Gives every session of a database that knew one server only its place: at this computer, or at
+/// Moves every session of a database that knew one server only to its place: at this computer, or at
 /// the server that was used, with all that belongs to it.
 pub(crate) fn settle(
     connection: &Connection,

@@ -194,7 +194,7 @@ pub(crate) fn set_parent(
     Ok(())
 }
 
-/// The same for a session that does not say so itself, by its id.
+/// Notes the origin of a session that does not say so itself, by its id.
 pub(crate) fn note_parent(connection: &Connection, id: &str, parent: &str) -> rusqlite::Result<()> {
     connection.execute(
         "UPDATE sessions SET parent = ?2 WHERE id = ?1 AND parent IS NULL",

@@ -54,7 +54,7 @@ item: Item, } | { "op": "set",
  */
 index: number, 
 /**
- * What it is now.
+ * The new item.
  */
 item: Item, } | { "op": "remove", 
 /**
@@ -90,7 +90,7 @@ id: string,
  */
 part: number, 
 /**
- * What it is now.
+ * The new part.
  */
 value: Part, } | { "op": "meta", 
 /**
@@ -102,6 +102,6 @@ index: number,
  */
 id: string, 
 /**
- * What it is now.
+ * The new meta.
  */
 item: ItemMeta, };

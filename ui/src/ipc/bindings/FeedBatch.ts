@@ -22,6 +22,6 @@ to: number,
  */
 reset: boolean, 
 /**
- * What changed, in order.
+ * Changes, in order.
  */
 changes: Array<FeedChange>, };

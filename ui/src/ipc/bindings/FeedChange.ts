@@ -29,7 +29,7 @@ servers: Array<HeadChange>, } | { "type": "approvals",
  */
 approvals: Array<WaitingApproval>, } | { "type": "meta", 
 /**
- * What it is now.
+ * The new meta.
  */
 meta: SessionMeta, } | { "type": "draft", 
 /**
@@ -49,6 +49,6 @@ sessionId: string,
  */
 diff: Diff, } | { "type": "notice", 
 /**
- * What.
+ * The notice.
  */
 notice: Notice, };

@@ -2,7 +2,7 @@
 import type { HeadRow } from "./HeadRow";
 
 /**
- * What changed in the head of one server's list.
+ * A change of the head of one server's list.
  *
  * It is applied by taking out the rows of `removed` and of `rows`, and then putting in each of
  * `rows` at its index, in order.

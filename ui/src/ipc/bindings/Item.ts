@@ -16,7 +16,7 @@ export type Item = {
  */
 id: string, 
 /**
- * What it says, in order.
+ * Content, in order.
  */
 parts: Array<Part>, 
 /**
@@ -24,7 +24,7 @@ parts: Array<Part>,
  */
 role: Role, 
 /**
- * Who wrote it.
+ * Id of the author.
  */
 actorId: string | null, 
 /**

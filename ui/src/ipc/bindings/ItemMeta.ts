@@ -14,7 +14,7 @@ export type ItemMeta = {
  */
 role: Role, 
 /**
- * Who wrote it.
+ * Id of the author.
  */
 actorId: string | null, 
 /**

@@ -11,7 +11,7 @@ export type OutboxItem = {
  */
 entryId: string, 
 /**
- * What was asked for.
+ * Kind of the intent.
  */
 kind: OutboxKind, 
 /**

@@ -12,7 +12,7 @@ export type SearchHit = {
  */
 sessionId: string, 
 /**
- * That session's title.
+ * Title of the session.
  */
 sessionTitle: string, 
 /**
@@ -24,7 +24,7 @@ messageId: string,
  */
 role: Role, 
 /**
- * Who wrote it.
+ * Id of the author.
  */
 actorId: string | null, 
 /**
@@ -32,7 +32,7 @@ actorId: string | null,
  */
 at: string | null, 
 /**
- * What of it was matched.
+ * The part of the message that matched.
  */
 field: SearchField, 
 /**

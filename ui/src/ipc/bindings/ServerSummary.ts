@@ -10,7 +10,7 @@ export type ServerSummary = {
  */
 id: string, 
 /**
- * What the person calls it.
+ * The person's name for it.
  */
 name: string, 
 /**
@@ -18,7 +18,7 @@ name: string,
  */
 url: string | null, 
 /**
- * Who this person is there, where the token decides that: the actor of what is said.
+ * Id of this person there, where the token decides that: the actor of what is said.
  */
 me: string | null, 
 /**

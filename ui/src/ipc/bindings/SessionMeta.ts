@@ -29,11 +29,11 @@ connection: Connection,
  */
 agents: Array<Agent>, 
 /**
- * What agents share.
+ * States that agents share.
  */
 shared: Array<SharedBy>, 
 /**
- * Who is there.
+ * People and agents that are there.
  */
 presence: Array<Presence>, 
 /**
@@ -65,6 +65,6 @@ outbox: Array<OutboxItem>,
  */
 notice: string | null, 
 /**
- * Nothing can be sent: the stream is closed.
+ * The session cannot be written: its stream is closed, or its server was removed.
  */
 readOnly: boolean, };

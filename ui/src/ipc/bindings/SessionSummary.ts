@@ -26,7 +26,7 @@ lastActivityAt: string | null,
  */
 preview: string | null, 
 /**
- * What it is doing.
+ * State, as an icon shows it.
  */
 state: SessionState, 
 /**

@@ -68,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a page folds the changes to: per server its counts and its rows.
+/// A page's fold of the changes: per server its counts and its rows.
 type Folded = BTreeMap<String, ([u32; 4], Vec<SessionSummary>)>;
 
 fn fold(heads: &mut Folded, reset: bool, changes: Vec<HeadChange>) -> Result<(), TestCaseError> {
@@ -93,7 +93,7 @@ fn fold(heads: &mut Folded, reset: bool, changes: Vec<HeadChange>) -> Result<(),
     Ok(())
 }
 
-/// What the head is by its definition.
+/// The head by its definition.
 fn expected(list: &SessionList, query: &ListQuery) -> Folded {
     let title = TitleFilter::parse(&query.title);
     let mut heads = Folded::new();

@@ -16,7 +16,7 @@ fn item(id: u32, text: &str) -> Item {
     message.into()
 }
 
-/// What happens to a session while somebody watches.
+/// An event of a session while somebody watches.
 #[derive(Debug, Clone)]
 enum Step {
     Insert,
@@ -95,7 +95,7 @@ const START: u64 = 1_000_000;
 /// The session's side: the reader's view, and whether the reader is told of it.
 struct Source {
     view: View,
-    /// What a reader has that gets every diff.
+    /// Items of a reader that gets every diff.
     shown: Vec<Item>,
     ids: Vec<u32>,
     next: u32,

@@ -169,7 +169,7 @@ fn deletion(message: u16, seq: u32) -> Bytes {
 const AT_FIRST: u16 = 400;
 const AT_MOST: u16 = 420;
 
-/// What the page asks for, and what happens to the session meanwhile.
+/// Requests of the page, and events of the session meanwhile.
 #[derive(Debug, Clone)]
 enum Step {
     Around(u16),
@@ -177,11 +177,11 @@ enum Step {
     Page(Direction),
     /// A few words more, also in what is complete, and maybe in a message that is new.
     Text(u16),
-    /// So many words that a reader who does not read must start over.
+    /// Words enough that a reader who does not read must start over.
     Flood(u16),
     Finish(u16),
     Delete(u16),
-    /// What is complete leaves memory.
+    /// A commit: what is complete leaves memory.
     Commit,
     /// The task falls and comes back from the store.
     Fall,

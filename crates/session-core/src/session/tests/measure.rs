@@ -1,4 +1,4 @@
-//! What a session costs, in figures: run by hand, in a release build.
+//! Costs of a session, in figures: run by hand, in a release build.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl Log {
     }
 }
 
-/// What all threads have had of the processor: what a busy machine does not change much.
+/// Processor time of all threads, which a busy machine does not change much.
 fn processor() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let spent = tasks.filter_map(|task| {

@@ -10,7 +10,7 @@ use super::{Window, chunk, commit, crash, open, opened, read_from, replay, shown
 use crate::session::state::Session;
 use crate::view::PAGE;
 
-/// What may stand in a log. Messages are few, so that items meet each other.
+/// An item of a log. Messages are few, so that items meet each other.
 #[derive(Debug, Clone)]
 enum Event {
     Say {
@@ -198,7 +198,7 @@ fn log(events: &[Event]) -> Vec<Bytes> {
     items
 }
 
-/// What happens between two batches.
+/// Events between two batches.
 #[derive(Debug, Clone, Copy)]
 enum Between {
     Nothing,
@@ -207,7 +207,7 @@ enum Between {
     Crash {
         committed: bool,
     },
-    /// Somebody opens the session.
+    /// A window opens the session.
     Look,
     /// Nobody looks any more.
     LookAway,
