@@ -139,7 +139,7 @@ impl Collector {
 /// Cuts a body into items by its content type.
 ///
 /// `application/json` is an array of items (a body that is one other value is one item), `application/x-ndjson` one
-/// item a line; of any other type the whole body is one item. An empty body has none. Items are slices of `body`
+/// item a line; of any other type the whole body is one item. An empty body has none. ItemSlices are slices of `body`
 /// without the white space around them.
 ///
 /// # Errors
@@ -171,7 +171,7 @@ fn split_json(body: &Bytes, items: &mut Vec<Bytes>, max: usize) -> Result<(), Bo
         None => Ok(()),
         Some(b'[') => {
             let mut json = serde_json::Deserializer::from_slice(body);
-            let whole = json.deserialize_seq(Items { body, items, max })?;
+            let whole = json.deserialize_seq(ItemSlices { body, items, max })?;
             json.end()?;
             if whole { Ok(()) } else { Err(BodyError::TooMany { limit: max }) }
         }
@@ -211,13 +211,13 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// Collects the items of an array as slices of the body they are in. False when there are too many.
-struct Items<'a> {
+struct ItemSlices<'a> {
     body: &'a Bytes,
     items: &'a mut Vec<Bytes>,
     max: usize,
 }
 
-impl<'de> Visitor<'de> for Items<'_> {
+impl<'de> Visitor<'de> for ItemSlices<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -31,10 +31,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    shared: Arc<ClientInner>,
 }
 
-struct Shared {
+struct ClientInner {
     http: reqwest::Client,
     headers: HeaderMap,
     header_provider: Option<Arc<dyn HeaderProvider>>,
@@ -428,7 +428,7 @@ impl ClientBuilder {
             reason: "TLS, a proxy or the resolver cannot be set up",
         })?;
         Ok(Client {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ClientInner {
                 http,
                 headers: self.headers,
                 header_provider: self.header_provider,

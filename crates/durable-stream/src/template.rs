@@ -24,11 +24,11 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlTemplate {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Variable(String),
 }
@@ -58,7 +58,7 @@ impl UrlTemplate {
                 return Err(invalid("a closing brace has no opening one"));
             }
             if open > 0 {
-                parts.push(Part::Text(rest[..open].to_owned()));
+                parts.push(TemplatePart::Text(rest[..open].to_owned()));
             }
             let inside = &rest[open + 1..];
             let close =
@@ -70,11 +70,11 @@ impl UrlTemplate {
             if name == "base" && !parts.is_empty() {
                 return Err(invalid("{base} must be at the start"));
             }
-            parts.push(Part::Variable(name.to_owned()));
+            parts.push(TemplatePart::Variable(name.to_owned()));
             rest = &inside[close + 1..];
         }
         if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+            parts.push(TemplatePart::Text(rest.to_owned()));
         }
         Ok(Self { parts })
     }
@@ -101,11 +101,11 @@ impl UrlTemplate {
         let mut text = String::new();
         for part in &self.parts {
             let name = match part {
-                Part::Text(literal) => {
+                TemplatePart::Text(literal) => {
                     text.push_str(literal);
                     continue;
                 }
-                Part::Variable(name) => name,
+                TemplatePart::Variable(name) => name,
             };
             let (_, value) = values
                 .iter()

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::error::{Error, Phase, StreamUrl};
 use crate::retry::RetryPolicy;
 use crate::trust::lacks_certificates;
-use crate::wire::Reply;
+use crate::wire::ReplyHead;
 
 const MAX_REDIRECTS: usize = 5;
 
@@ -110,13 +110,13 @@ impl Client {
                 return Ok(Response { inner: response, url: StreamUrl::from(&url) });
             }
             if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
-                let error = Reply(response.headers()).error(status, &url);
+                let error = ReplyHead(response.headers()).error(status, &url);
                 drain(response).await;
                 return Err(error);
             }
             let reading = matches!(method, Method::GET | Method::HEAD);
             if !matches!(status.as_u16(), 307 | 308) && !reading {
-                return Err(Reply(response.headers()).error(status, &url));
+                return Err(ReplyHead(response.headers()).error(status, &url));
             }
             if status == StatusCode::SEE_OTHER && method != Method::HEAD {
                 method = Method::GET;
@@ -185,8 +185,8 @@ impl Response {
         self.inner.status()
     }
 
-    pub(crate) fn reply(&self) -> Reply<'_> {
-        Reply(self.inner.headers())
+    pub(crate) fn reply(&self) -> ReplyHead<'_> {
+        ReplyHead(self.inner.headers())
     }
 
     pub(crate) fn url(&self) -> &StreamUrl {

@@ -35,9 +35,9 @@ pub(crate) const MAX_PRODUCER_NUMBER: u64 = (1 << 53) - 1;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The head of an answer.
-pub(crate) struct Reply<'a>(pub(crate) &'a HeaderMap);
+pub(crate) struct ReplyHead<'a>(pub(crate) &'a HeaderMap);
 
-impl Reply<'_> {
+impl ReplyHead<'_> {
     fn text(&self, name: &HeaderName) -> Option<&str> {
         self.0.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
     }

@@ -18,7 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, ListQuery, Sources};
 use crate::hub::{self, HubEvent};
-use crate::outbox::Entry;
+use crate::outbox::OutboxEntry;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary, address_of};
 use crate::session::{Command, SessionHandle, title_from};
@@ -35,15 +35,15 @@ const NOTHING_TO_SEND: EngineError =
 /// not on the disk yet.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    inner: Arc<EngineInner>,
 }
 
 /// Dropped with the last handle.
-struct Inner {
+struct EngineInner {
     shared: Arc<Shared>,
 }
 
-impl Drop for Inner {
+impl Drop for EngineInner {
     fn drop(&mut self) {
         self.shared.cancel.cancel();
         self.shared.store.close();
@@ -84,7 +84,7 @@ impl Engine {
         shared.restore_servers()?;
         hub::start(&shared, queue)?;
         tokio::spawn(wake::watch(Arc::clone(&shared)));
-        Ok(Self { inner: Arc::new(Inner { shared }) })
+        Ok(Self { inner: Arc::new(EngineInner { shared }) })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -195,7 +195,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Number of wishes that wait for a server, and are lost or kept unsent when it is forgotten.
+    /// Number of outbox entries that wait for a server, and are lost or kept unsent when it is forgotten.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -408,13 +408,13 @@ impl Engine {
         let parent = copy_of.map(str::to_owned);
         // Nothing else has the session's id for its own: a second call finds the first one's entry.
         let now = crate::clock::now_text();
-        let entry = Entry::new(entry_id, make, now.clone()).row(&id);
+        let entry = OutboxEntry::new(entry_id, make, now.clone()).row(&id);
         let first = say.map(|say| {
             let message = match &say {
                 Intent::SendMessage { message_id, .. } => *message_id,
                 _ => Uuid::new_v4(),
             };
-            Entry::new(message.to_string(), say, now).row(&id)
+            OutboxEntry::new(message.to_string(), say, now).row(&id)
         });
         let is_new = self
             .shared()

@@ -206,8 +206,8 @@ impl Shared {
         lock(&self.notices).clone()
     }
 
-    /// The matter of a notice is settled: windows that open later are not told.
-    pub(crate) fn settle(&self, code: &str) {
+    /// Dismisses a notice: windows that open later are not told.
+    pub(crate) fn dismiss_notice(&self, code: &str) {
         lock(&self.notices).retain(|known| known.code != code);
     }
 }

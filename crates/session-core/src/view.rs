@@ -24,7 +24,7 @@ pub(crate) const KEPT: usize = 5 * PAGE;
 /// How many items keep their content.
 const LOADED: usize = 2 * PAGE;
 
-struct Entry {
+struct ViewRow {
     id: String,
     position: u64,
     /// `None`: too far from the end to be kept in memory.
@@ -42,7 +42,7 @@ pub(crate) struct Bounds {
 
 /// A stretch of a session's items, as one reader has it.
 pub(crate) struct View {
-    entries: Vec<Entry>,
+    entries: Vec<ViewRow>,
     /// How many entries are remote.
     remote: usize,
     bounds: Bounds,
@@ -58,11 +58,11 @@ impl View {
     /// A view of a stretch of the session; local echoes belong to its end.
     pub(crate) fn new(stretch: Stretch, local: impl IntoIterator<Item = Item>) -> Self {
         let Stretch { items, bounds } = stretch;
-        let mut entries: Vec<Entry> =
-            items.into_iter().map(|(position, item)| Entry::remote(position, item)).collect();
+        let mut entries: Vec<ViewRow> =
+            items.into_iter().map(|(position, item)| ViewRow::remote(position, item)).collect();
         let remote = entries.len();
         if bounds.until.is_none() {
-            entries.extend(local.into_iter().map(Entry::local));
+            entries.extend(local.into_iter().map(ViewRow::local));
         }
         Self { entries, remote, bounds }
     }
@@ -104,7 +104,7 @@ impl View {
                 }
                 self.bounds.from = items.first().map(|(position, _)| *position).filter(|_| more);
                 // Content is kept near the end only.
-                let entries = items.iter().map(|(position, item)| Entry {
+                let entries = items.iter().map(|(position, item)| ViewRow {
                     id: item.id.clone(),
                     position: *position,
                     item: None,
@@ -122,9 +122,9 @@ impl View {
                     let at = self.entries.len();
                     self.remote += items.len();
                     self.entries
-                        .extend(items.into_iter().map(|(at, item)| Entry::remote(at, item)));
+                        .extend(items.into_iter().map(|(at, item)| ViewRow::remote(at, item)));
                     if self.follows() {
-                        self.entries.extend(local.into_iter().map(Entry::local));
+                        self.entries.extend(local.into_iter().map(ViewRow::local));
                     }
                     let items =
                         self.entries[at..].iter().filter_map(|e| e.item.as_deref().cloned());
@@ -188,7 +188,8 @@ impl View {
                     diffs.push(Diff::Remove { index: at });
                     diffs.push(Diff::Insert { index: place, item: boxed });
                 }
-                self.entries.insert(place, Entry { position, item: Some(Box::new(item)), ..local });
+                self.entries
+                    .insert(place, ViewRow { position, item: Some(Box::new(item)), ..local });
                 self.remote += 1;
             }
             None => {
@@ -200,7 +201,7 @@ impl View {
                     return;
                 }
                 diffs.push(Diff::Insert { index: place, item: Box::new(item.clone()) });
-                self.entries.insert(place, Entry { id, position, item: Some(Box::new(item)) });
+                self.entries.insert(place, ViewRow { id, position, item: Some(Box::new(item)) });
                 self.remote += 1;
             }
         }
@@ -313,7 +314,7 @@ impl View {
         }
         let index = self.entries.len();
         diffs.push(Diff::Insert { index, item: Box::new(item.clone()) });
-        self.entries.push(Entry::local(item));
+        self.entries.push(ViewRow::local(item));
         self.unload();
     }
 
@@ -333,7 +334,7 @@ impl View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unfit;
 
-impl Entry {
+impl ViewRow {
     fn remote(position: u64, item: Item) -> Self {
         Self { id: item.id.clone(), position, item: Some(Box::new(item)) }
     }

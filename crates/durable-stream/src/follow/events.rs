@@ -34,7 +34,7 @@ pub(super) struct Events {
 }
 
 /// The events of one piece.
-pub(super) struct Delivery {
+pub(super) struct Decoded {
     /// All that was committed, as one batch.
     pub(super) batch: Option<Batch>,
     /// The error behind it. `None` once the stream is closed: nothing after that counts.
@@ -78,7 +78,7 @@ impl Events {
         &mut self,
         idle: Duration,
         cursor: Option<&str>,
-    ) -> Result<Option<Delivery>, Error> {
+    ) -> Result<Option<Decoded>, Error> {
         let piece = self.response.piece(idle).await?;
         Ok(piece.map(|piece| self.decode(&piece, cursor)))
     }
@@ -88,11 +88,11 @@ impl Events {
         Error::Interrupted { url: self.response.url().clone(), source: None }
     }
 
-    fn decode(&mut self, piece: &[u8], cursor: Option<&str>) -> Delivery {
+    fn decode(&mut self, piece: &[u8], cursor: Option<&str>) -> Decoded {
         let url = self.response.url().clone();
         let mut decoded = std::mem::take(&mut self.decoded);
         let fed = self.decoder.feed(piece, &mut decoded);
-        let mut delivery = Delivery { batch: None, failed: None };
+        let mut delivery = Decoded { batch: None, failed: None };
         for event in decoded.drain(..) {
             match self.pairing.event(&event) {
                 Ok(Some(pair)) => self.take(pair, &mut delivery.batch, cursor),
@@ -144,7 +144,7 @@ impl Events {
     }
 }
 
-impl Delivery {
+impl Decoded {
     /// Whether the stream is closed with this batch.
     pub(super) fn is_last(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| batch.closed)

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::batch::Batch;
 use super::events::Events;
 use super::options::{FollowOptions, FollowState, OnState};
-use super::state::{Found, Route, State, Wait};
+use super::state::{Finding, ReaderState, Route, Wait};
 use crate::body::Collector;
 use crate::error::{Error, StreamUrl};
 use crate::handle::StreamHandle;
@@ -29,17 +29,17 @@ const INSTANT: Duration = Duration::from_millis(50);
 /// Number of empty answers at once that are taken in a row without a pause.
 const MAX_INSTANT: u32 = 3;
 
-type Step = Found<Box<Events>>;
+type Step = Finding<Box<Events>>;
 
 /// The kind of a read, for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
+enum ReadKind {
     Page,
     LongPoll,
     Sse,
 }
 
-impl Read {
+impl ReadKind {
     /// Value of the query's `live`.
     fn live(self) -> Option<&'static str> {
         match self {
@@ -52,7 +52,7 @@ impl Read {
 
 pub(super) struct Reader {
     stream: StreamHandle,
-    state: State<Box<Events>>,
+    state: ReaderState<Box<Events>>,
     route: Route,
 
     /// Place after everything that was committed.
@@ -85,7 +85,7 @@ impl Reader {
         Self {
             retry: options.retry.unwrap_or(*stream.client.follow_retry()),
             stream,
-            state: State::CatchUp,
+            state: ReaderState::CatchUp,
             route: Route::new(options.live),
             offset: options.from,
             cursor: options.cursor,
@@ -107,7 +107,7 @@ impl Reader {
             if let Some(news) = self.ready.pop_front() {
                 return Some(news);
             }
-            if matches!(self.state, State::Ended) {
+            if matches!(self.state, ReaderState::Ended) {
                 return None;
             }
             self.step().await;
@@ -125,18 +125,18 @@ impl Reader {
             () = nudges[1].reconnected(own) => self.reconnect(),
             found = self.advance() => found.unwrap_or_else(|error| self.fail(error, since)),
         };
-        let state = std::mem::replace(&mut self.state, State::Ended);
+        let state = std::mem::replace(&mut self.state, ReaderState::Ended);
         self.state = state.after(found, &mut self.route);
     }
 
     async fn advance(&mut self) -> Result<Step, Error> {
         match self.state {
-            State::CatchUp => self.catch_up().await,
-            State::Opening => self.open_events().await,
-            State::Events(_) => self.read_events().await,
-            State::Polling { instant } => self.poll(instant).await,
-            State::Waiting(wait) => Ok(self.wait(wait).await),
-            State::Ended => Ok(Found::Over),
+            ReaderState::CatchUp => self.catch_up().await,
+            ReaderState::Opening => self.open_events().await,
+            ReaderState::Events(_) => self.read_events().await,
+            ReaderState::Polling { instant } => self.poll(instant).await,
+            ReaderState::Waiting(wait) => Ok(self.wait(wait).await),
+            ReaderState::Ended => Ok(Finding::Over),
         }
     }
 
@@ -149,12 +149,13 @@ impl Reader {
         self.reconnected = self.pulses();
         self.drop_uncommitted();
         self.tell(FollowState::Connecting);
-        Found::Reconnect
+        Finding::Reconnect
     }
 
     /// Plans the next attempt, or delivers the error when there is to be none.
     fn fail(&mut self, error: Error, since: [Pulse; 2]) -> Step {
-        let worthwhile = matches!(&self.state, State::Events(events) if events.was_worthwhile());
+        let worthwhile =
+            matches!(&self.state, ReaderState::Events(events) if events.was_worthwhile());
         if worthwhile {
             self.failures = 0;
         }
@@ -162,14 +163,14 @@ impl Reader {
         let delay = self.retry.delay(self.failures, error.retry_after());
         let Some(delay) = delay.filter(|_| error.is_retryable()) else {
             self.ready.push_back(Err(error));
-            return Found::Over;
+            return Finding::Over;
         };
         self.failures += 1;
         let attempt = self.failures;
         let code = error.code();
         tracing::debug!(code, attempt, ?delay, "reader will try again");
         let wait = Wait { delay, attempt, code, status: error.status(), since };
-        Found::Failed { worthwhile, wait }
+        Finding::Failed { worthwhile, wait }
     }
 
     fn drop_uncommitted(&mut self) {
@@ -194,7 +195,7 @@ impl Reader {
             () = self.nudges[1].woken(own) => {}
         }
         self.tell(FollowState::Connecting);
-        Found::Elapsed
+        Finding::Elapsed
     }
 
     fn tell(&mut self, state: FollowState) {
@@ -206,14 +207,14 @@ impl Reader {
         }
     }
 
-    async fn get(&self, read: Read) -> Result<Response, Error> {
+    async fn get(&self, read: ReadKind) -> Result<Response, Error> {
         let timeouts = self.stream.client.timeouts();
         let mut request = self.stream.request(Method::GET, HeaderMap::new(), None);
         self.address(&mut request, read);
         match read {
-            Read::Page => {}
-            Read::LongPoll => request.wait = timeouts.long_poll,
-            Read::Sse => {
+            ReadKind::Page => {}
+            ReadKind::LongPoll => request.wait = timeouts.long_poll,
+            ReadKind::Sse => {
                 request.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
                 uncompressed(&mut request.headers);
             }
@@ -222,7 +223,7 @@ impl Reader {
     }
 
     /// Sets the query. Its keys are in order, so that caches see one address for one request.
-    fn address(&self, request: &mut Request, read: Read) {
+    fn address(&self, request: &mut Request, read: ReadKind) {
         let mut query: Vec<(String, String)> = request
             .url
             .query_pairs()
@@ -247,7 +248,7 @@ impl Reader {
         if self.told.is_none() {
             self.tell(FollowState::Connecting);
         }
-        let response = self.get(Read::Page).await?;
+        let response = self.get(ReadKind::Page).await?;
         if !self.up_to_date {
             self.tell(FollowState::CatchingUp);
         }
@@ -257,15 +258,15 @@ impl Reader {
         let closed = page.closed;
         self.commit(Page { up_to_date, ..page })?;
         if closed {
-            return Ok(Found::Over);
+            return Ok(Finding::Over);
         }
         if !up_to_date {
-            return Ok(Found::GoOn);
+            return Ok(Finding::GoOn);
         }
         if self.route.polls() {
             self.tell(FollowState::Live);
         }
-        Ok(Found::UpToDate)
+        Ok(Finding::UpToDate)
     }
 
     async fn poll(&mut self, instant: u32) -> Result<Step, Error> {
@@ -273,7 +274,7 @@ impl Reader {
             sleep(RetryPolicy::forever().delay(over, None).unwrap_or_default()).await;
         }
         let asked = Instant::now();
-        let response = self.get(Read::LongPoll).await?;
+        let response = self.get(ReadKind::LongPoll).await?;
         let page = self.read_page(response).await?;
         self.failures = 0;
         self.tell(FollowState::Live);
@@ -283,15 +284,15 @@ impl Reader {
         let closed = page.closed;
         self.commit(Page { up_to_date, ..page })?;
         Ok(match closed {
-            true => Found::Over,
-            false if at_once => Found::Instant,
-            false => Found::GoOn,
+            true => Finding::Over,
+            false if at_once => Finding::Instant,
+            false => Finding::GoOn,
         })
     }
 
     async fn open_events(&mut self) -> Result<Step, Error> {
         let may_poll = self.route.may_fall_back();
-        let response = match self.get(Read::Sse).await {
+        let response = match self.get(ReadKind::Sse).await {
             Ok(response) => response,
             Err(error)
                 if may_poll
@@ -315,13 +316,13 @@ impl Reader {
         if self.route.needs_events() {
             self.tell(FollowState::Live);
         }
-        Ok(Found::Opened(Box::new(events)))
+        Ok(Finding::Opened(Box::new(events)))
     }
 
     /// Reads one piece of the event stream and delivers what it completes, as one batch.
     async fn read_events(&mut self) -> Result<Step, Error> {
         let timeouts = *self.stream.client.timeouts();
-        let State::Events(events) = &mut self.state else { return Ok(Found::GoOn) };
+        let ReaderState::Events(events) = &mut self.state else { return Ok(Finding::GoOn) };
         let first = self.route.may_fall_back() && !events.spoke();
         let idle = if first { timeouts.sse_first_event } else { timeouts.sse_idle };
         let delivery = match events.read(idle, self.cursor.as_deref()).await {
@@ -331,7 +332,7 @@ impl Reader {
         let Some(delivery) = delivery else {
             if events.was_worthwhile() {
                 self.failures = 0;
-                return Ok(Found::EventsOver);
+                return Ok(Finding::EventsOver);
             }
             return Err(events.interrupted());
         };
@@ -341,12 +342,12 @@ impl Reader {
             self.deliver(batch);
         }
         if closed {
-            return Ok(Found::Over);
+            return Ok(Finding::Over);
         }
         if spoke {
             self.tell(FollowState::Live);
         }
-        delivery.failed.map_or(Ok(Found::GoOn), Err)
+        delivery.failed.map_or(Ok(Finding::GoOn), Err)
     }
 
     /// Reads a page, the answer to a plain request or a long poll, into the collector.
@@ -445,7 +446,7 @@ impl Reader {
 
 fn no_events() -> Step {
     tracing::debug!("event streams do not get through, polling instead");
-    Found::NoEvents
+    Finding::NoEvents
 }
 
 /// The head of an answer to a plain request or a long poll. Its items are in the collector.

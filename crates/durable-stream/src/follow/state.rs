@@ -25,7 +25,7 @@ const MAX_WORTHLESS: u32 = 3;
 
 /// The step a reader takes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum State<E> {
+pub(super) enum ReaderState<E> {
     /// Reads what there is by plain requests, a page a step.
     CatchUp,
     /// Opens an event stream.
@@ -60,7 +60,7 @@ pub(super) struct Wait {
 
 /// The result of one step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<E> {
+pub(super) enum Finding<E> {
     /// A step of the usual kind, with or without news.
     GoOn,
     /// A page reached the end of the stream as it is now.
@@ -130,40 +130,40 @@ impl Route {
     }
 }
 
-impl<E> State<E> {
+impl<E> ReaderState<E> {
     /// The state after a step. A combination that no step gives is a bug and panics.
-    pub(super) fn after(self, found: Found<E>, route: &mut Route) -> Self {
+    pub(super) fn after(self, found: Finding<E>, route: &mut Route) -> Self {
         match (self, found) {
-            (_, Found::Over) => Self::Ended,
-            (_, Found::Reconnect) => {
+            (_, Finding::Over) => Self::Ended,
+            (_, Finding::Reconnect) => {
                 // The network may be another one now.
                 *route = Route::new(route.live);
                 Self::CatchUp
             }
-            (state, Found::Failed { worthwhile, wait }) => {
+            (state, Finding::Failed { worthwhile, wait }) => {
                 if matches!(state, Self::Opening | Self::Events(_)) {
                     route.judge(worthwhile);
                 }
                 Self::Waiting(wait)
             }
-            (Self::Waiting(_), Found::Elapsed) => Self::CatchUp,
-            (Self::CatchUp, Found::UpToDate) => match route.live {
+            (Self::Waiting(_), Finding::Elapsed) => Self::CatchUp,
+            (Self::CatchUp, Finding::UpToDate) => match route.live {
                 Live::No => Self::Ended,
                 _ if route.polls() => Self::Polling { instant: 0 },
                 _ => Self::Opening,
             },
-            (Self::Opening, Found::Opened(events)) => Self::Events(events),
-            (Self::Opening | Self::Events(_), Found::NoEvents) => {
+            (Self::Opening, Finding::Opened(events)) => Self::Events(events),
+            (Self::Opening | Self::Events(_), Finding::NoEvents) => {
                 route.avoid_events();
                 Self::Polling { instant: 0 }
             }
-            (Self::Events(_), Found::EventsOver) => {
+            (Self::Events(_), Finding::EventsOver) => {
                 route.judge(true);
                 Self::Opening
             }
-            (Self::Polling { instant }, Found::Instant) => Self::Polling { instant: instant + 1 },
-            (Self::Polling { .. }, Found::GoOn) => Self::Polling { instant: 0 },
-            (state @ (Self::CatchUp | Self::Events(_)), Found::GoOn) => state,
+            (Self::Polling { instant }, Finding::Instant) => Self::Polling { instant: instant + 1 },
+            (Self::Polling { .. }, Finding::GoOn) => Self::Polling { instant: 0 },
+            (state @ (Self::CatchUp | Self::Events(_)), Finding::GoOn) => state,
             _ => unreachable!("a step finds only what its state can find"),
         }
     }
@@ -171,8 +171,8 @@ impl<E> State<E> {
 
 #[cfg(test)]
 mod tests {
-    use super::Found::*;
-    use super::State::*;
+    use super::Finding::*;
+    use super::ReaderState::*;
     use super::*;
 
     const WAIT: Wait = Wait {

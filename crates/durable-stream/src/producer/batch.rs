@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::media::Framing;
 
 /// One item, and who waits for it.
-pub(super) struct Item {
+pub(super) struct QueuedItem {
     pub(super) bytes: Bytes,
     pub(super) answer: oneshot::Sender<Result<Receipt, Error>>,
     /// Given back when the item's fate is known.
@@ -19,14 +19,14 @@ pub(super) struct Item {
 
 /// How items make a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum BodyShape {
     /// Any JSON stream takes its items as an array.
     JsonArray,
     /// Bytes follow one another.
     Joined,
 }
 
-impl Body {
+impl BodyShape {
     pub(super) fn of(content_type: &str) -> Self {
         match Framing::of(content_type) {
             Framing::Json => Self::JsonArray,
@@ -34,7 +34,7 @@ impl Body {
         }
     }
 
-    pub(super) fn build(self, items: &[Item]) -> Bytes {
+    pub(super) fn build(self, items: &[QueuedItem]) -> Bytes {
         let length: usize = items.iter().map(|item| item.bytes.len() + 1).sum();
         let mut body = BytesMut::with_capacity(length + 1);
         if self == Self::JsonArray && !items.is_empty() {
@@ -52,10 +52,10 @@ impl Body {
 
 /// Takes as many items as a batch may hold, at least one.
 pub(super) fn take_batch(
-    queue: &mut VecDeque<Item>,
+    queue: &mut VecDeque<QueuedItem>,
     max_items: usize,
     max_bytes: usize,
-) -> Vec<Item> {
+) -> Vec<QueuedItem> {
     let mut bytes = 2;
     let mut count = 0;
     for item in queue.iter().take(max_items) {
@@ -82,8 +82,8 @@ pub(super) fn fills_batch(
 mod tests {
     use super::*;
 
-    fn items(texts: &[&'static str]) -> VecDeque<Item> {
-        let item = |text: &&'static str| Item {
+    fn items(texts: &[&'static str]) -> VecDeque<QueuedItem> {
+        let item = |text: &&'static str| QueuedItem {
             bytes: Bytes::from_static(text.as_bytes()),
             answer: oneshot::channel().0,
             _room: None,
@@ -93,10 +93,10 @@ mod tests {
 
     #[test]
     fn json_items_make_an_array() {
-        let items: Vec<Item> = items(&["{\"a\":1}", "[2]"]).into();
-        assert_eq!(Body::JsonArray.build(&items), "[{\"a\":1},[2]]");
-        assert_eq!(Body::JsonArray.build(&[]), "");
-        assert_eq!(Body::Joined.build(&items), "{\"a\":1}[2]");
+        let items: Vec<QueuedItem> = items(&["{\"a\":1}", "[2]"]).into();
+        assert_eq!(BodyShape::JsonArray.build(&items), "[{\"a\":1},[2]]");
+        assert_eq!(BodyShape::JsonArray.build(&[]), "");
+        assert_eq!(BodyShape::Joined.build(&items), "{\"a\":1}[2]");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::append::Closed;
 use crate::error::Error;
 use crate::handle::StreamHandle;
-use batch::{Body, Item};
+use batch::{BodyShape, QueuedItem};
 use receipt::stopped;
 use task::{Command, Task};
 
@@ -121,12 +121,12 @@ impl StreamHandle {
         let (commands, inbox) = mpsc::unbounded_channel();
         let max_room = u32::try_from(options.max_pending_bytes.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
-        let body = Body::of(&options.content_type);
+        let body = BodyShape::of(&options.content_type);
         let producer = Producer {
             commands,
             room: Arc::new(Semaphore::new(max_room as usize)),
             max_room,
-            json: body == Body::JsonArray,
+            json: body == BodyShape::JsonArray,
         };
         tokio::spawn(Task::new(self.clone(), options, body, inbox).run());
         Ok(producer)
@@ -164,7 +164,7 @@ impl Producer {
         let room = Arc::clone(&self.room).acquire_many_owned(size).await;
         let room = room.expect("the semaphore is never closed");
         let (answer, receipt) = oneshot::channel();
-        self.send(Command::Append(Item { bytes, answer, _room: Some(room) }))?;
+        self.send(Command::Append(QueuedItem { bytes, answer, _room: Some(room) }))?;
         Ok(Pending { receipt })
     }
 

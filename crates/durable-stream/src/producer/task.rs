@@ -20,7 +20,7 @@ use reqwest::Method;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Body, Item, fills_batch, take_batch};
+use super::batch::{BodyShape, QueuedItem, fills_batch, take_batch};
 use super::options::ProducerOptions;
 use super::receipt::{Position, Receipt, stopped};
 use crate::append::{AppendOptions, Appended, Closed, ProducerStamp};
@@ -35,7 +35,7 @@ const MAX_CLAIMS: u32 = 5;
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 pub(super) enum Command {
-    Append(Item),
+    Append(QueuedItem),
     Flush(Reply<()>),
     Close { last: Option<Bytes>, reply: Reply<Closed> },
     Detach(Reply<Position>),
@@ -63,9 +63,9 @@ enum Stage {
     },
 }
 
-struct Flight {
+struct BatchInFlight {
     seq: u64,
-    items: Vec<Item>,
+    items: Vec<QueuedItem>,
     body: Bytes,
     closes: bool,
     /// Sent when all before it were stored: a gap is not a matter of order then.
@@ -73,7 +73,7 @@ struct Flight {
     stage: Stage,
 }
 
-type Outcome = Result<(Appended, bool), (Error, bool)>;
+type PostResult = Result<(Appended, bool), (Error, bool)>;
 
 pub(super) struct Task {
     stream: StreamHandle,
@@ -82,7 +82,7 @@ pub(super) struct Task {
     orphaned: bool,
     options: ProducerOptions,
     retry: RetryPolicy,
-    body: Body,
+    body: BodyShape,
     epoch: u64,
     next_seq: u64,
     /// A batch of this epoch is stored. Before that a second one could be refused for starting an epoch in its middle.
@@ -91,7 +91,7 @@ pub(super) struct Task {
     /// Less than the option once the server has refused a batch for its size.
     max_batch_bytes: usize,
 
-    queue: VecDeque<Item>,
+    queue: VecDeque<QueuedItem>,
     queued_bytes: usize,
     /// Items appended and items whose fate is known, ever.
     appended: u64,
@@ -101,8 +101,8 @@ pub(super) struct Task {
     waiting: VecDeque<(u64, Then)>,
     close: Option<(Option<Bytes>, Reply<Closed>)>,
 
-    window: VecDeque<Flight>,
-    sending: FuturesUnordered<BoxFuture<'static, (u64, Outcome)>>,
+    window: VecDeque<BatchInFlight>,
+    sending: FuturesUnordered<BoxFuture<'static, (u64, PostResult)>>,
     /// A new numbering is due: sending rests until all answers are in.
     replanning: bool,
     /// The producer has closed the stream.
@@ -116,7 +116,7 @@ impl Task {
     pub(super) fn new(
         stream: StreamHandle,
         options: ProducerOptions,
-        body: Body,
+        body: BodyShape,
         inbox: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
         Self {
@@ -279,8 +279,8 @@ impl Task {
         {
             let body = match (last, self.body) {
                 (None, _) => Bytes::new(),
-                (Some(last), Body::Joined) => last.clone(),
-                (Some(last), Body::JsonArray) => [b"[", &last[..], b"]"].concat().into(),
+                (Some(last), BodyShape::Joined) => last.clone(),
+                (Some(last), BodyShape::JsonArray) => [b"[", &last[..], b"]"].concat().into(),
             };
             self.start(Vec::new(), body, true);
         }
@@ -300,12 +300,19 @@ impl Task {
             )
     }
 
-    fn start(&mut self, items: Vec<Item>, body: Bytes, closes: bool) {
+    fn start(&mut self, items: Vec<QueuedItem>, body: Bytes, closes: bool) {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.post(seq, body.clone(), closes);
         let alone = self.window.is_empty();
-        self.window.push_back(Flight { seq, items, body, closes, alone, stage: Stage::Sent });
+        self.window.push_back(BatchInFlight {
+            seq,
+            items,
+            body,
+            closes,
+            alone,
+            stage: Stage::Sent,
+        });
     }
 
     fn post(&self, seq: u64, body: Bytes, closes: bool) {
@@ -338,7 +345,7 @@ impl Task {
     }
 
     /// Takes the answer to one batch.
-    fn hear(&mut self, seq: u64, outcome: Outcome) {
+    fn hear(&mut self, seq: u64, outcome: PostResult) {
         let Some(index) = self.window.iter().position(|flight| flight.seq == seq) else {
             return;
         };
@@ -360,12 +367,12 @@ impl Task {
             Err((error, _)) => return self.fail(error),
         };
         self.window[index].stage = stage;
-        self.settle();
+        self.release_stored();
     }
 
     /// Lets stored batches go, in order, and sends the next again if it had overtaken them.
-    fn settle(&mut self) {
-        while let Some(Flight { stage: Stage::Stored(_), .. }) = self.window.front() {
+    fn release_stored(&mut self) {
+        while let Some(BatchInFlight { stage: Stage::Stored(_), .. }) = self.window.front() {
             let Some(flight) = self.window.pop_front() else { break };
             let Stage::Stored(appended) = flight.stage else { break };
             self.established = true;
@@ -455,7 +462,7 @@ impl Task {
         self.replanning = false;
         self.linger_until = None;
         let window = std::mem::take(&mut self.window).into_iter().flat_map(|flight| flight.items);
-        let items: Vec<Item> = window.chain(std::mem::take(&mut self.queue)).collect();
+        let items: Vec<QueuedItem> = window.chain(std::mem::take(&mut self.queue)).collect();
         self.queued_bytes = 0;
         self.settled = self.appended;
         for item in items {
@@ -470,7 +477,7 @@ impl Task {
         }
     }
 
-    fn refuse(&mut self, item: Item, error: Error) {
+    fn refuse(&mut self, item: QueuedItem, error: Error) {
         if let Err(Err(error)) = item.answer.send(Err(error)) {
             self.keep(error);
         }

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::batch::{FeedBatch, FeedChange};
-use super::head::{Head, ListQuery};
-use super::queue::{Answer, Edit, Queue, Read};
+use super::head::{ListHead, ListQuery};
+use super::queue::{Edit, FeedRead, Queue, ReadState};
 use crate::diff::{Diff, Direction};
 use crate::error::{EngineError, Notice};
 use crate::list::{Change, SessionList};
@@ -60,14 +60,14 @@ pub(crate) struct Sources {
 /// The state that the engine and the window's [`Feed`] share.
 pub(crate) struct FeedShared {
     sources: Sources,
-    state: Mutex<State>,
+    state: Mutex<FeedState>,
     /// The newest number; wakes a waiting pull and the host.
     newest: watch::Sender<u64>,
 }
 
-struct State {
+struct FeedState {
     queue: Queue,
-    head: Head,
+    head: ListHead,
     shown: Option<String>,
     place: Place,
     meta: Option<Arc<SessionMeta>>,
@@ -93,9 +93,9 @@ impl Feed {
         Self {
             shared: Arc::new(FeedShared {
                 sources,
-                state: Mutex::new(State {
+                state: Mutex::new(FeedState {
                     queue,
-                    head: Head::new(),
+                    head: ListHead::new(),
                     shown: None,
                     place: Place::End,
                     meta: None,
@@ -235,7 +235,7 @@ impl Drop for Feed {
     }
 }
 
-impl State {
+impl FeedState {
     /// Shows another session, or none. Gives the one that was shown before.
     fn show(&mut self, session_id: Option<String>, place: Place) -> Option<String> {
         self.queue.show(session_id.is_some());
@@ -246,7 +246,7 @@ impl State {
 }
 
 impl FeedShared {
-    fn edit<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn edit<T>(&self, change: impl FnOnce(&mut FeedState) -> T) -> T {
         let (value, newest) = {
             let mut state = lock(&self.state);
             let value = change(&mut state);
@@ -266,12 +266,12 @@ impl FeedShared {
         let batch = {
             let mut state = lock(&self.state);
             match state.queue.read(epoch, after) {
-                Answer::Wait => None,
-                Answer::NeedsReset => {
+                FeedRead::Wait => None,
+                FeedRead::NeedsReset => {
                     attach.clone_from(&state.shown);
                     None
                 }
-                Answer::Ready(read) => {
+                FeedRead::Ready(read) => {
                     state.last_batch = Some(Instant::now());
                     let floor = state.queue.floor();
                     state.head.forget(floor);
@@ -305,7 +305,7 @@ impl FeedShared {
         });
     }
 
-    fn batch(&self, state: &State, after: u64, read: Read) -> FeedBatch {
+    fn batch(&self, state: &FeedState, after: u64, read: ReadState) -> FeedBatch {
         let mut changes = Vec::new();
         if read.servers {
             let servers = self.sources.servers.borrow().as_ref().clone();

@@ -109,7 +109,7 @@ struct Section {
 }
 
 /// The head of one window.
-pub(super) struct Head {
+pub(super) struct ListHead {
     query: ListQuery,
     title: Option<TitleFilter>,
     rows: HashMap<String, Row>,
@@ -122,7 +122,7 @@ pub(super) struct Head {
     whole_since: u64,
 }
 
-impl Head {
+impl ListHead {
     pub(super) fn new() -> Self {
         Self {
             query: ListQuery::default(),

@@ -14,7 +14,7 @@ const MERGE_DEPTH: usize = 16;
 
 /// Which states changed since the number asked after, and the edits since then.
 #[derive(Debug, PartialEq)]
-pub(super) struct Read {
+pub(super) struct ReadState {
     /// The number that the changes follow; 0: everything.
     pub(super) since: u64,
     pub(super) to: u64,
@@ -36,22 +36,22 @@ pub(super) enum Edit {
 
 /// The result of a read.
 #[derive(Debug, PartialEq)]
-pub(super) enum Answer {
-    Ready(Read),
+pub(super) enum FeedRead {
+    Ready(ReadState),
     /// There is nothing after that number yet.
     Wait,
     /// The shown session must send a `Reset` first; then there is something to read.
     NeedsReset,
 }
 
-struct Entry {
+struct QueuedEdit {
     seq: u64,
     weight: usize,
     edit: Edit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Items {
+enum ShownItems {
     /// No session is shown.
     Nothing,
     /// The next diff must be a `Reset`; nobody was asked for it yet.
@@ -69,9 +69,9 @@ pub(super) struct Queue {
     /// Entries up to here have been let go of.
     floor: u64,
     handed: u64,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueuedEdit>,
     bytes: usize,
-    items: Items,
+    items: ShownItems,
     servers: u64,
     sessions: u64,
     approvals: u64,
@@ -92,7 +92,7 @@ impl Queue {
             handed: 0,
             entries: VecDeque::new(),
             bytes: 0,
-            items: Items::Nothing,
+            items: ShownItems::Nothing,
             servers: 1,
             sessions: 1,
             approvals: 1,
@@ -126,7 +126,7 @@ impl Queue {
         self.drop_diffs();
         self.seq += 1;
         self.meta = self.seq;
-        self.items = if something { Items::Asked } else { Items::Nothing };
+        self.items = if something { ShownItems::Asked } else { ShownItems::Nothing };
     }
 
     pub(super) fn servers_changed(&mut self) {
@@ -163,13 +163,13 @@ impl Queue {
     pub(super) fn push_diff(&mut self, diff: Diff) -> bool {
         let is_reset = matches!(diff, Diff::Reset { .. });
         match self.items {
-            Items::Nothing | Items::Unasked => return false,
-            Items::Asked if !is_reset => return true,
-            Items::Asked | Items::Flowing => {}
+            ShownItems::Nothing | ShownItems::Unasked => return false,
+            ShownItems::Asked if !is_reset => return true,
+            ShownItems::Asked | ShownItems::Flowing => {}
         }
         if is_reset {
             self.drop_diffs();
-            self.items = Items::Flowing;
+            self.items = ShownItems::Flowing;
         } else if self.merge(&diff) {
             return true;
         }
@@ -181,7 +181,7 @@ impl Queue {
         } else if self.bytes + weight > self.cap {
             // Back-pressure: a reader that does not read must not make the app grow.
             self.drop_diffs();
-            self.items = Items::Unasked;
+            self.items = ShownItems::Unasked;
             self.seq += 1;
             return false;
         }
@@ -199,7 +199,7 @@ impl Queue {
     fn push(&mut self, edit: Edit, weight: usize) {
         self.seq += 1;
         self.bytes += weight;
-        self.entries.push_back(Entry { seq: self.seq, weight, edit });
+        self.entries.push_back(QueuedEdit { seq: self.seq, weight, edit });
     }
 
     fn drop_diffs(&mut self) {
@@ -245,26 +245,26 @@ impl Queue {
     }
 
     /// Reads from this cursor. Taking it again with the same cursor gives it again.
-    pub(super) fn read(&mut self, epoch: u64, after: u64) -> Answer {
+    pub(super) fn read(&mut self, epoch: u64, after: u64) -> FeedRead {
         let known = epoch == self.epoch && after >= self.floor && after <= self.seq;
         if known {
             self.acknowledge(after);
-        } else if self.items == Items::Flowing && self.reset <= self.floor {
+        } else if self.items == ShownItems::Flowing && self.reset <= self.floor {
             // The start of what is queued has been let go of: begin again.
             self.drop_diffs();
-            self.items = Items::Unasked;
+            self.items = ShownItems::Unasked;
         }
         match self.items {
-            Items::Unasked => {
-                self.items = Items::Asked;
-                return Answer::NeedsReset;
+            ShownItems::Unasked => {
+                self.items = ShownItems::Asked;
+                return FeedRead::NeedsReset;
             }
             // Half a state would be shown: wait for the rest.
-            Items::Asked if !known => return Answer::Wait,
-            Items::Nothing | Items::Asked | Items::Flowing => {}
+            ShownItems::Asked if !known => return FeedRead::Wait,
+            ShownItems::Nothing | ShownItems::Asked | ShownItems::Flowing => {}
         }
         let since = if known { after } else { 0 };
-        let read = Read {
+        let read = ReadState {
             since,
             to: self.seq,
             reset: !known,
@@ -283,10 +283,10 @@ impl Queue {
         let has_lists = read.servers || read.sessions || read.approvals;
         let has_states = has_lists || read.meta || read.draft;
         if known && !has_states && read.edits.is_empty() {
-            return Answer::Wait;
+            return FeedRead::Wait;
         }
         self.handed = self.seq;
-        Answer::Ready(read)
+        FeedRead::Ready(read)
     }
 
     fn acknowledge(&mut self, after: u64) {

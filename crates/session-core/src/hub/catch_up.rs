@@ -13,34 +13,34 @@
 //! | any | [`CatchUp::list`] | itself; what is listed may be more |
 
 /// A time as a server lists it. Two of one server compare as they were.
-type Listed = Option<String>;
+type ListedTime = Option<String>;
 
 /// Progress of one session: how much of what the server lists is here.
 #[derive(Debug)]
 pub(super) struct CatchUp {
-    state: State,
+    state: Progress,
     /// Number of the present line, or of the last one.
     generation: u64,
     /// The last activity that the server lists.
-    listed: Listed,
+    listed: ListedTime,
     /// The last activity that was listed and is here.
-    here: Listed,
+    here: ListedTime,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum Progress {
     /// No line is open.
     Resting,
     /// A line is on its way to the last activity that was listed when it began.
-    Following { until: Listed },
+    Following { until: ListedTime },
     /// The line has said all there was, and says what comes.
     Live,
 }
 
 impl CatchUp {
     /// A session at rest whose stored rows go up to `here`.
-    pub(super) fn new(here: Listed) -> Self {
-        Self { state: State::Resting, generation: 0, listed: None, here }
+    pub(super) fn new(here: ListedTime) -> Self {
+        Self { state: Progress::Resting, generation: 0, listed: None, here }
     }
 
     /// The last activity that the server lists.
@@ -49,7 +49,7 @@ impl CatchUp {
     }
 
     /// Takes what the server lists. True when that is news.
-    pub(super) fn list(&mut self, at: Listed) -> bool {
+    pub(super) fn list(&mut self, at: ListedTime) -> bool {
         let is_news = self.listed < at;
         if is_news {
             self.listed = at;
@@ -59,29 +59,29 @@ impl CatchUp {
 
     /// Begins a line. Returns its generation, which its reports carry.
     pub(super) fn follow(&mut self) -> u64 {
-        self.state = State::Following { until: self.listed.clone() };
+        self.state = Progress::Following { until: self.listed.clone() };
         self.generation += 1;
         self.generation
     }
 
     /// Ends the line.
     pub(super) fn rest(&mut self) {
-        self.state = State::Resting;
+        self.state = Progress::Resting;
     }
 
     /// Takes a report: the line of a generation has said all there is.
     pub(super) fn reached(&mut self, generation: u64) {
         if generation == self.generation
-            && let State::Following { until } = &mut self.state
+            && let Progress::Following { until } = &mut self.state
         {
             self.here = self.here.take().max(until.take());
-            self.state = State::Live;
+            self.state = Progress::Live;
         }
     }
 
     /// Whether something happened that is not here, and whose coming nobody waits for.
     pub(super) fn is_behind(&self) -> bool {
-        self.listed > self.here && self.state != State::Live
+        self.listed > self.here && self.state != Progress::Live
     }
 }
 
@@ -89,7 +89,7 @@ impl CatchUp {
 mod tests {
     use super::*;
 
-    fn at(second: u32) -> Listed {
+    fn at(second: u32) -> ListedTime {
         Some(format!("2026-01-01T00:00:{second:02}Z"))
     }
 
@@ -104,7 +104,7 @@ mod tests {
             ReachedEarlier,
         }
         use On::*;
-        use State::*;
+        use Progress::*;
         let following = |second| Following { until: at(second) };
         // What is here is of second 1, what is listed of second 5, the line is the second one: the
         // state, what happens, the state after it, and whether the session is behind then.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::catch_up::CatchUp;
-use super::listing::Listed;
+use super::listing::ListedSession;
 use super::turns::Turns;
 use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
@@ -20,7 +20,7 @@ use crate::list::FIRST_ROWS;
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
 use crate::shared::Shared;
-use crate::store::sessions::SessionRow;
+use crate::store::sessions::StoredSession;
 use crate::store::{StoreError, drafts, lock, messages, outbox, sessions};
 use crate::summary::{SessionState, SessionSummary, WaitingApproval};
 
@@ -35,13 +35,13 @@ const AT_ONCE: usize = 500;
 
 /// The stored sessions: rows with the number of unread messages, drafts, and outboxes.
 struct Stored {
-    rows: Vec<(u32, SessionRow)>,
+    rows: Vec<(u32, StoredSession)>,
     drafts: HashMap<String, String>,
     waiting: HashMap<String, Outbox>,
 }
 
 impl Stored {
-    fn read(connection: &Connection, rows: Vec<(u32, SessionRow)>) -> rusqlite::Result<Self> {
+    fn read(connection: &Connection, rows: Vec<(u32, StoredSession)>) -> rusqlite::Result<Self> {
         let drafts = drafts::all(connection)?.into_iter();
         let drafts = drafts.map(|(session, text, _)| (session, text)).collect();
         let mut waiting: HashMap<String, Outbox> = HashMap::new();
@@ -52,14 +52,14 @@ impl Stored {
     }
 }
 
-struct Known {
+struct KnownSession {
     summary: SessionSummary,
     approvals: Vec<Approval>,
     need: Need,
     catch_up: CatchUp,
 }
 
-impl Known {
+impl KnownSession {
     fn new(summary: SessionSummary, need: Need) -> Self {
         let catch_up = CatchUp::new(summary.last_activity_at.clone());
         Self { summary, approvals: vec![], need, catch_up }
@@ -74,7 +74,7 @@ impl Known {
 
 pub(super) struct Hub {
     shared: Arc<Shared>,
-    known: HashMap<String, Known>,
+    known: HashMap<String, KnownSession>,
     /// Deleted by the person, whatever the server still lists.
     deleted: HashSet<String>,
     /// Times at which tasks fell.
@@ -158,7 +158,7 @@ impl Hub {
     fn take(
         &mut self,
         unread: u32,
-        row: SessionRow,
+        row: StoredSession,
         drafts: &HashMap<String, String>,
         waiting: &HashMap<String, Outbox>,
     ) -> Result<(), EngineError> {
@@ -195,7 +195,7 @@ impl Hub {
             // What waits is shown, and what is to be sent is sent, whatever the session's age.
             self.shared.session(&row.id)?;
         }
-        self.known.insert(row.id.clone(), Known::new(summary, need));
+        self.known.insert(row.id.clone(), KnownSession::new(summary, need));
         self.touch(&row.id);
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Hub {
                 let known = self
                     .known
                     .entry(id.clone())
-                    .or_insert_with(|| Known::new(summary.clone(), Need::default()));
+                    .or_insert_with(|| KnownSession::new(summary.clone(), Need::default()));
                 // The server's list may know where it comes from, and its stream does not.
                 let parent_id = summary.parent_id.or(known.summary.parent_id.take());
                 known.summary = SessionSummary { parent_id, ..summary };
@@ -421,7 +421,7 @@ impl Hub {
     }
 
     /// Takes the list of a server.
-    async fn listed(&mut self, server: &str, sessions: Vec<Listed>) {
+    async fn listed(&mut self, server: &str, sessions: Vec<ListedSession>) {
         if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
             return;
         }
@@ -470,7 +470,7 @@ impl Hub {
     }
 
     /// Takes over sessions that others made.
-    async fn adopt(&mut self, new: Vec<Listed>) -> Result<(), StoreError> {
+    async fn adopt(&mut self, new: Vec<ListedSession>) -> Result<(), StoreError> {
         for listed in &new {
             let summary = SessionSummary {
                 id: listed.session_id.clone(),
@@ -484,7 +484,7 @@ impl Hub {
                 draft: None,
                 parent_id: listed.forked_from.as_ref().map(|from| from.session_id.clone()),
             };
-            let mut known = Known::new(summary, Need::None);
+            let mut known = KnownSession::new(summary, Need::None);
             let listed_at = listed.last_activity_at.clone();
             known.catch_up = CatchUp::new(None);
             known.catch_up.list(listed_at);

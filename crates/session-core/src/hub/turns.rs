@@ -12,13 +12,13 @@ const NEEDS: [Need; 5] = [Need::Shown, Need::Sending, Need::Behind, Need::Approv
 /// proportion to the logarithm of their number, asking for the first in proportion to these (L12).
 #[derive(Default)]
 pub(super) struct Turns {
-    places: HashMap<String, Place>,
+    places: HashMap<String, Ranked>,
     needs: BTreeMap<(Need, String), BTreeSet<Key>>,
     /// Sessions that are behind and need nothing more pressing.
     behind: BTreeSet<Key>,
 }
 
-struct Place {
+struct Ranked {
     need: Need,
     server: String,
     key: Key,
@@ -32,11 +32,11 @@ impl Turns {
         if behind && need < Need::Behind {
             self.behind.insert(key.clone());
         }
-        self.places.insert(id.to_owned(), Place { need, server, key });
+        self.places.insert(id.to_owned(), Ranked { need, server, key });
     }
 
     pub(super) fn remove(&mut self, id: &str) {
-        let Some(Place { need, server, key }) = self.places.remove(id) else { return };
+        let Some(Ranked { need, server, key }) = self.places.remove(id) else { return };
         self.behind.remove(&key);
         let of = (need, server);
         if let Some(keys) = self.needs.get_mut(&of) {

@@ -18,12 +18,12 @@ const RETRY: RetryPolicy =
 /// The longest time that a server may ask to be left alone.
 const LONGEST_FLOOR: Duration = Duration::from_secs(600);
 
-/// One wish and how far it has got. No `Debug`: it holds the person's text (L11).
-pub(crate) struct Entry {
+/// One intent and how far it has got. No `Debug`: it holds the person's text (L11).
+pub(crate) struct OutboxEntry {
     pub(crate) id: String,
     pub(crate) intent: Intent,
     pub(crate) created_at: String,
-    state: State,
+    state: EntryState,
     /// Why it still waits, for the person.
     reason: Option<String>,
     attempts: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Entry {
     held: bool,
 }
 
-enum State {
+enum EntryState {
     Queued {
         /// Our own patience; a nudge ends it.
         not_before: Option<Instant>,
@@ -51,19 +51,19 @@ enum State {
     Wedged,
 }
 
-impl State {
+impl EntryState {
     /// To be sent as soon as it is its turn.
     const NOW: Self = Self::Queued { not_before: None, floor: None };
 }
 
-impl Entry {
-    /// A new wish.
+impl OutboxEntry {
+    /// An entry of a new intent.
     pub(crate) fn new(id: String, intent: Intent, created_at: String) -> Self {
         Self {
             id,
             intent,
             created_at,
-            state: State::NOW,
+            state: EntryState::NOW,
             reason: None,
             attempts: 0,
             accepted: 0,
@@ -79,7 +79,7 @@ impl Entry {
         let mut entry = Self::new(row.id, intent, row.created_at);
         entry.tried = row.tried;
         if let Some(reason) = row.wedged {
-            entry.state = State::Wedged;
+            entry.state = EntryState::Wedged;
             entry.reason = Some(reason);
         }
         Some(entry)
@@ -87,7 +87,7 @@ impl Entry {
 
     /// How it is stored.
     pub(crate) fn row(&self, session: &str) -> OutboxRow {
-        let wedged = matches!(self.state, State::Wedged);
+        let wedged = matches!(self.state, EntryState::Wedged);
         OutboxRow {
             id: self.id.clone(),
             session: session.to_owned(),
@@ -129,12 +129,12 @@ impl Entry {
 
     /// Whether a request for it is under way.
     pub(crate) fn is_sending(&self) -> bool {
-        matches!(self.state, State::Sending)
+        matches!(self.state, EntryState::Sending)
     }
 
     /// Whether the server has said that it has it.
     pub(crate) fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent { .. })
+        matches!(self.state, EntryState::Sent { .. })
     }
 
     /// Whether the session comes from it, so that nothing else can go before.
@@ -154,10 +154,10 @@ impl Entry {
 
     fn state(&self) -> DeliveryState {
         match self.state {
-            State::Queued { .. } => DeliveryState::Queued,
-            State::Sending => DeliveryState::Sending,
-            State::Sent { .. } => DeliveryState::Sent,
-            State::Wedged => DeliveryState::Wedged,
+            EntryState::Queued { .. } => DeliveryState::Queued,
+            EntryState::Sending => DeliveryState::Sending,
+            EntryState::Sent { .. } => DeliveryState::Sent,
+            EntryState::Wedged => DeliveryState::Wedged,
         }
     }
 
@@ -207,7 +207,7 @@ pub(crate) fn text_of(intent: &Intent) -> Option<&str> {
 /// The entries of one session, the oldest first.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    entries: Vec<Entry>,
+    entries: Vec<OutboxEntry>,
 }
 
 impl Outbox {
@@ -223,7 +223,7 @@ impl Outbox {
     /// Adds an entry as it was stored.
     pub(crate) fn restore_one(&mut self, row: OutboxRow) {
         let id = row.id.clone();
-        match Entry::restore(row) {
+        match OutboxEntry::restore(row) {
             Some(entry) => self.entries.push(entry),
             // It stays on the disk, for a version that understands it.
             None => tracing::warn!(%id, "an outbox entry could not be understood"),
@@ -245,7 +245,7 @@ impl Outbox {
         self.entries.iter().find_map(|entry| text_of(&entry.intent))
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &OutboxEntry> {
         self.entries.iter()
     }
 
@@ -257,52 +257,52 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, id: &str) -> Option<&OutboxEntry> {
         self.entries.iter().find(|entry| entry.id == id)
     }
 
-    fn get_mut(&mut self, id: &str) -> Option<&mut Entry> {
+    fn get_mut(&mut self, id: &str) -> Option<&mut OutboxEntry> {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
     /// Entries as the window shows them.
     pub(crate) fn summary(&self) -> Vec<OutboxItem> {
-        self.entries.iter().map(Entry::summary).collect()
+        self.entries.iter().map(OutboxEntry::summary).collect()
     }
 
     /// Whether something is on its way or waits for its turn (not for the person).
     pub(crate) fn is_busy(&self) -> bool {
-        self.entries.iter().any(|entry| !matches!(entry.state, State::Wedged))
+        self.entries.iter().any(|entry| !matches!(entry.state, EntryState::Wedged))
     }
 
     /// Whether the session still has to be made on the server.
     pub(crate) fn makes_session(&self) -> bool {
-        self.entries.iter().any(Entry::makes_session)
+        self.entries.iter().any(OutboxEntry::makes_session)
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: OutboxEntry) {
         self.entries.push(entry);
     }
 
     /// The entry to send now: the first that the server does not have, unless it must wait.
-    pub(crate) fn due(&self, now: Instant) -> Option<&Entry> {
+    pub(crate) fn due(&self, now: Instant) -> Option<&OutboxEntry> {
         let entry = self.first_unsent()?;
         match entry.state {
-            State::Queued { not_before, floor } => {
+            EntryState::Queued { not_before, floor } => {
                 let waits = not_before.max(floor).is_some_and(|at| at > now);
                 (!waits && !entry.held).then_some(entry)
             }
-            State::Sending | State::Sent { .. } | State::Wedged => None,
+            EntryState::Sending | EntryState::Sent { .. } | EntryState::Wedged => None,
         }
     }
 
-    fn first_unsent(&self) -> Option<&Entry> {
+    fn first_unsent(&self) -> Option<&OutboxEntry> {
         for entry in &self.entries {
             match entry.state {
-                State::Sent { .. } => {}
-                State::Wedged if entry.makes_session() => return None,
-                State::Wedged => {}
-                State::Queued { .. } | State::Sending => return Some(entry),
+                EntryState::Sent { .. } => {}
+                EntryState::Wedged if entry.makes_session() => return None,
+                EntryState::Wedged => {}
+                EntryState::Queued { .. } | EntryState::Sending => return Some(entry),
             }
         }
         None
@@ -312,11 +312,11 @@ impl Outbox {
     /// come, [`Outbox::resend_unechoed`].
     pub(crate) fn wake_at(&self, live: bool) -> Option<Instant> {
         let retry = self.first_unsent().and_then(|entry| match entry.state {
-            State::Queued { not_before, floor } if !entry.held => not_before.max(floor),
+            EntryState::Queued { not_before, floor } if !entry.held => not_before.max(floor),
             _ => None,
         });
         let echo = self.entries.iter().filter_map(|entry| match entry.state {
-            State::Sent { at } if live => Some(at + entry.patience()),
+            EntryState::Sent { at } if live => Some(at + entry.patience()),
             _ => None,
         });
         retry.into_iter().chain(echo).min()
@@ -327,13 +327,13 @@ impl Outbox {
     pub(crate) fn resend_unechoed(&mut self, now: Instant) -> Vec<String> {
         let mut pointless = Vec::new();
         for entry in &mut self.entries {
-            if !matches!(entry.state, State::Sent { at } if at + entry.patience() <= now) {
+            if !matches!(entry.state, EntryState::Sent { at } if at + entry.patience() <= now) {
                 continue;
             }
             if entry.accepted >= 2 && matches!(entry.intent, Intent::Stop { .. }) {
                 pointless.push(entry.id.clone());
             } else {
-                entry.state = State::NOW;
+                entry.state = EntryState::NOW;
             }
         }
         pointless
@@ -343,7 +343,7 @@ impl Outbox {
     /// What a server asked for (`Retry-After`) is kept to all the same.
     pub(crate) fn nudge(&mut self) {
         for entry in &mut self.entries {
-            if let State::Queued { not_before, .. } = &mut entry.state {
+            if let EntryState::Queued { not_before, .. } = &mut entry.state {
                 *not_before = None;
             }
         }
@@ -367,7 +367,7 @@ impl Outbox {
     pub(crate) fn give_up(&mut self) {
         for entry in &mut self.entries {
             if entry.is_sending() {
-                entry.state = State::NOW;
+                entry.state = EntryState::NOW;
             }
         }
     }
@@ -375,7 +375,7 @@ impl Outbox {
     /// A request for it begins. Returns whether that must be remembered first: it is the first.
     pub(crate) fn sending(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
-            entry.state = State::Sending;
+            entry.state = EntryState::Sending;
             entry.tried_before = std::mem::replace(&mut entry.tried, true);
             !entry.tried_before
         })
@@ -393,7 +393,7 @@ impl Outbox {
     /// The server has it. It stays until its echo is seen (L6).
     pub(crate) fn sent(&mut self, id: &str, now: Instant) {
         if let Some(entry) = self.get_mut(id) {
-            entry.state = State::Sent { at: now };
+            entry.state = EntryState::Sent { at: now };
             entry.reason = None;
             entry.attempts = 0;
             entry.accepted = entry.accepted.saturating_add(1);
@@ -412,7 +412,7 @@ impl Outbox {
             let not_before = RETRY.delay(entry.attempts, None).map(|wait| now + wait);
             entry.attempts = entry.attempts.saturating_add(1);
             let floor = floor.map(|floor| now + floor.min(LONGEST_FLOOR));
-            entry.state = State::Queued { not_before, floor };
+            entry.state = EntryState::Queued { not_before, floor };
             entry.reason = Some(reason);
         }
     }
@@ -420,8 +420,8 @@ impl Outbox {
     /// Another server, or another way to it: what was under way is given up, and nothing waits.
     pub(crate) fn start_over(&mut self) {
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Sending | State::Queued { .. }) {
-                entry.state = State::NOW;
+            if matches!(entry.state, EntryState::Sending | EntryState::Queued { .. }) {
+                entry.state = EntryState::NOW;
             }
         }
     }
@@ -429,20 +429,20 @@ impl Outbox {
     /// Wedges an entry that was refused for good: the person decides.
     pub(crate) fn wedge(&mut self, id: &str, reason: String) {
         if let Some(entry) = self.get_mut(id) {
-            entry.state = State::Wedged;
+            entry.state = EntryState::Wedged;
             entry.reason = Some(reason);
         }
     }
 
     /// The person wants it tried again, perhaps with another intent.
-    pub(crate) fn retry(&mut self, id: &str, intent: Option<Intent>) -> Option<&Entry> {
+    pub(crate) fn retry(&mut self, id: &str, intent: Option<Intent>) -> Option<&OutboxEntry> {
         let entry = self.get_mut(id)?;
         if let Some(intent) = intent {
             entry.intent = intent;
         }
         entry.held = false;
         if !entry.is_sending() {
-            entry.state = State::NOW;
+            entry.state = EntryState::NOW;
         }
         entry.reason = None;
         entry.attempts = 0;
@@ -455,7 +455,7 @@ impl Outbox {
     }
 
     /// Takes an entry out: its echo was seen, or the person discarded it (L6).
-    pub(crate) fn remove(&mut self, id: &str) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, id: &str) -> Option<OutboxEntry> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;
         Some(self.entries.remove(at))
     }
@@ -465,10 +465,10 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn message(id: &str) -> Entry {
+    fn message(id: &str) -> OutboxEntry {
         let intent =
             Intent::SendMessage { message_id: uuid::Uuid::new_v4(), text: "hello".to_owned() };
-        Entry::new(id.to_owned(), intent, "2026-01-01T00:00:00Z".to_owned())
+        OutboxEntry::new(id.to_owned(), intent, "2026-01-01T00:00:00Z".to_owned())
     }
 
     fn due(outbox: &Outbox, now: Instant) -> Option<&str> {
@@ -569,7 +569,7 @@ mod tests {
     fn nothing_goes_before_the_session_exists() {
         let mut outbox = Outbox::default();
         let intent = Intent::CreateSession { agents: vec![], title: None };
-        outbox.push(Entry::new("c".to_owned(), intent, String::new()));
+        outbox.push(OutboxEntry::new("c".to_owned(), intent, String::new()));
         outbox.push(message("a"));
         outbox.wedge("c", "not allowed".to_owned());
         assert_eq!(due(&outbox, Instant::now()), None);
@@ -593,9 +593,9 @@ mod tests {
     #[test]
     fn a_stored_entry_comes_back_as_it_was() {
         let mut entry = message("a");
-        entry.state = State::Wedged;
+        entry.state = EntryState::Wedged;
         entry.reason = Some("too large".to_owned());
-        let back = Entry::restore(entry.row("s")).expect("it was written by us");
+        let back = OutboxEntry::restore(entry.row("s")).expect("it was written by us");
         assert_eq!(back.intent, entry.intent);
         assert_eq!(back.delivery().reason.as_deref(), Some("too large"));
         assert_eq!(back.delivery().state, DeliveryState::Wedged);

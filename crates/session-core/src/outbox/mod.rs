@@ -28,5 +28,5 @@
 mod entry;
 mod send;
 
-pub(crate) use entry::{Entry, Outbox, text_of};
-pub(crate) use send::{Outcome, Sender};
+pub(crate) use entry::{Outbox, OutboxEntry, text_of};
+pub(crate) use send::{SendOutcome, Sender};

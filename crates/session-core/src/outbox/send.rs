@@ -24,7 +24,7 @@ const REASON_CHARS: usize = 300;
 
 /// The fate of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum SendOutcome {
     /// The server has it.
     Accepted,
     /// Not now: no connection, or the server is in trouble. `reached`: it may have it all the same.
@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
     Wedged { reason: String },
 }
 
-impl Outcome {
+impl SendOutcome {
     /// Whether the server surely does not have it.
     pub(crate) fn is_no_delivery(&self) -> bool {
         match self {
@@ -59,14 +59,14 @@ impl Sender {
     ///
     /// # Cancel safety
     /// The server may or may not have it: send it again.
-    pub(crate) async fn send(&self, intent: &Intent, txid: &str) -> Outcome {
+    pub(crate) async fn send(&self, intent: &Intent, txid: &str) -> SendOutcome {
         for request in self.requests(intent, txid) {
             match self.once(request, intent).await {
-                Outcome::Accepted => {}
+                SendOutcome::Accepted => {}
                 outcome => return outcome,
             }
         }
-        Outcome::Accepted
+        SendOutcome::Accepted
     }
 
     fn requests(&self, intent: &Intent, txid: &str) -> Vec<RequestBuilder> {
@@ -141,17 +141,17 @@ impl Sender {
             .header("x-actor-type", "user")
     }
 
-    async fn once(&self, request: RequestBuilder, intent: &Intent) -> Outcome {
+    async fn once(&self, request: RequestBuilder, intent: &Intent) -> SendOutcome {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_builder() => {
-                return Outcome::Wedged {
+                return SendOutcome::Wedged {
                     reason: "This could not be put into a request. Edit it and try again."
                         .to_owned(),
                 };
             }
             Err(error) => {
-                return Outcome::Later {
+                return SendOutcome::Later {
                     reason: "The server cannot be reached. This is sent when it can.".to_owned(),
                     floor: None,
                     reached: !error.is_connect(),
@@ -160,7 +160,7 @@ impl Sender {
         };
         let status = response.status();
         if status.is_success() {
-            return Outcome::Accepted;
+            return SendOutcome::Accepted;
         }
         let floor = retry_after(response.headers());
         judge(status, floor, intent, reason(response).await)
@@ -173,19 +173,19 @@ fn judge(
     floor: Option<Duration>,
     intent: &Intent,
     said: Option<String>,
-) -> Outcome {
+) -> SendOutcome {
     match status {
         // Deleted already is deleted.
         StatusCode::NOT_FOUND | StatusCode::GONE if matches!(intent, Intent::DeleteSession) => {
-            Outcome::Accepted
+            SendOutcome::Accepted
         }
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED
             if matches!(intent, Intent::SendMessage { .. }) =>
         {
             let reason = "The server does not have this session any more.".to_owned();
-            Outcome::Wedged { reason }
+            SendOutcome::Wedged { reason }
         }
-        StatusCode::UNAUTHORIZED => Outcome::Refused {
+        StatusCode::UNAUTHORIZED => SendOutcome::Refused {
             reason: "The server refuses the token. Sign in to it again; this is sent then."
                 .to_owned(),
         },
@@ -197,7 +197,7 @@ fn judge(
             || status.is_redirection()
             || status == StatusCode::NOT_IMPLEMENTED =>
         {
-            Outcome::Wedged {
+            SendOutcome::Wedged {
                 reason: said.unwrap_or_else(|| format!("The server refused this (HTTP {status}).")),
             }
         }
@@ -205,12 +205,12 @@ fn judge(
     }
 }
 
-fn later(status: StatusCode, floor: Option<Duration>) -> Outcome {
+fn later(status: StatusCode, floor: Option<Duration>) -> SendOutcome {
     let reason = format!(
         "The server cannot take this now (HTTP {}). It is tried again by itself.",
         status.as_u16()
     );
-    Outcome::Later { reason, floor, reached: true }
+    SendOutcome::Later { reason, floor, reached: true }
 }
 
 /// The sentence a server put into its answer, shortened: `message`, `details` or `error`.
@@ -236,7 +236,7 @@ async fn reason(mut response: reqwest::Response) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn outcome(status: u16, intent: &Intent) -> Outcome {
+    fn outcome(status: u16, intent: &Intent) -> SendOutcome {
         judge(StatusCode::from_u16(status).unwrap(), None, intent, None)
     }
 
@@ -244,17 +244,17 @@ mod tests {
     fn a_status_says_whether_to_try_again() {
         let stop = Intent::Stop { message_id: None };
         for status in [408, 425, 429, 500, 502, 503, 504] {
-            assert!(matches!(outcome(status, &stop), Outcome::Later { .. }), "{status}");
+            assert!(matches!(outcome(status, &stop), SendOutcome::Later { .. }), "{status}");
         }
         for status in [400, 403, 404, 409, 410, 413, 422, 501] {
-            assert!(matches!(outcome(status, &stop), Outcome::Wedged { .. }), "{status}");
+            assert!(matches!(outcome(status, &stop), SendOutcome::Wedged { .. }), "{status}");
         }
-        assert!(matches!(outcome(401, &stop), Outcome::Refused { .. }));
+        assert!(matches!(outcome(401, &stop), SendOutcome::Refused { .. }));
     }
 
     #[test]
     fn deleting_what_is_not_there_is_done() {
-        assert_eq!(outcome(404, &Intent::DeleteSession), Outcome::Accepted);
-        assert_eq!(outcome(410, &Intent::DeleteSession), Outcome::Accepted);
+        assert_eq!(outcome(404, &Intent::DeleteSession), SendOutcome::Accepted);
+        assert_eq!(outcome(410, &Intent::DeleteSession), SendOutcome::Accepted);
     }
 }

@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::diff::Diff;
 use crate::error::Notice;
 use crate::item::{Item, ItemMeta};
-use crate::outbox::Entry;
+use crate::outbox::OutboxEntry;
 use crate::store::{SessionHead, messages, sessions};
 use crate::view::{Unfit, View};
 
@@ -46,7 +46,7 @@ impl Session {
         let mut loader = self.keeping.loader(&self.shared.store, self.key);
         let mut changes = self.fold.apply(batch.items, &mut loader);
         let urgent = self.note(&changes);
-        self.show(&changes);
+        self.show_changes(&changes);
         self.keeping.gather(&mut changes);
         let now_text = crate::clock::now_text();
         let reached = |head: &mut SessionHead| {
@@ -175,7 +175,7 @@ impl Session {
     }
 
     /// Brings the readers' views up to date. Costs what changed (L12).
-    fn show(&mut self, changes: &ChangeSet) {
+    fn show_changes(&mut self, changes: &ChangeSet) {
         if changes.reset {
             return self.reset_views();
         }
@@ -244,7 +244,7 @@ impl Session {
 
     /// Whether the stream already shows what an entry asks for. Only what stays so counts for an
     /// entry that was not sent yet: a title may be this one now and another before its turn comes.
-    fn is_fulfilled(&self, entry: &Entry) -> bool {
+    fn is_fulfilled(&self, entry: &OutboxEntry) -> bool {
         match &entry.intent {
             Intent::CreateSession { agents, title } => {
                 let registered = self.fold.agents();

@@ -8,7 +8,7 @@ use super::handle::Reply;
 use super::state::Session;
 use crate::error::EngineError;
 use crate::hub::HubEvent;
-use crate::outbox::{Entry, Outcome, Sender, text_of};
+use crate::outbox::{OutboxEntry, SendOutcome, Sender, text_of};
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::Draft;
 
@@ -31,7 +31,7 @@ pub(super) type LocalWrite = BoxFuture<'static, Saved>;
 /// A local write that has ended.
 pub(super) enum Saved {
     Entry {
-        entry: Box<Entry>,
+        entry: Box<OutboxEntry>,
         result: Result<(), StoreError>,
         reply: Reply<String>,
     },
@@ -61,7 +61,7 @@ pub(super) enum Saved {
         reply: Reply<()>,
     },
     Deleted {
-        entry: Box<Entry>,
+        entry: Box<OutboxEntry>,
         result: Result<(), StoreError>,
         reply: Reply<()>,
     },
@@ -128,7 +128,7 @@ impl Session {
             answer(reply, Ok(entry_id));
             return None;
         }
-        let entry = Entry::new(entry_id, intent, crate::clock::now_text());
+        let entry = OutboxEntry::new(entry_id, intent, crate::clock::now_text());
         let row = entry.row(&self.id);
         // What is sent is no longer a draft.
         let sent = text_of(&entry.intent).map(str::to_owned);
@@ -155,7 +155,8 @@ impl Session {
             intent,
             Intent::RespondApproval { .. } | Intent::Regenerate { .. } | Intent::Stop { .. }
         );
-        let same = |entry: &&Entry| entry.id == entry_id || at_once && entry.intent == *intent;
+        let same =
+            |entry: &&OutboxEntry| entry.id == entry_id || at_once && entry.intent == *intent;
         let same = self.sending.outbox.iter().find(same);
         same.map(|entry| entry.id.clone())
     }
@@ -283,7 +284,7 @@ impl Session {
             return None;
         }
         let id = uuid::Uuid::new_v4().to_string();
-        let entry = Entry::new(id, Intent::DeleteSession, crate::clock::now_text());
+        let entry = OutboxEntry::new(id, Intent::DeleteSession, crate::clock::now_text());
         let row = entry.row(&self.id);
         let (key, session) = (self.key, self.id.clone());
         let saved = self.shared.store.erase(move |tx| {
@@ -361,7 +362,7 @@ impl Session {
         }
     }
 
-    fn entered(&mut self, entry: Entry) {
+    fn entered(&mut self, entry: OutboxEntry) {
         if let Some(item) = entry.item(&self.home.me(self.shared.actor())) {
             self.redraw_views(|view, diffs| view.insert_local(item.clone(), diffs));
         }
@@ -372,7 +373,7 @@ impl Session {
         self.keeping.schedule(Instant::now(), false);
     }
 
-    fn be_deleted(&mut self, entry: Entry) {
+    fn be_deleted(&mut self, entry: OutboxEntry) {
         self.deleted = true;
         self.reading.line.follow(None);
         let ids: Vec<String> = self.sending.outbox.iter().map(|entry| entry.id.clone()).collect();
@@ -400,7 +401,7 @@ impl Session {
     pub(super) fn next_request(
         &mut self,
         now: Instant,
-    ) -> Option<BoxFuture<'static, (String, Outcome)>> {
+    ) -> Option<BoxFuture<'static, (String, SendOutcome)>> {
         if !self.sending.may_ask(now) {
             return None;
         }
@@ -436,13 +437,13 @@ impl Session {
     }
 
     /// Takes the fate of a request.
-    pub(super) fn sent(&mut self, entry_id: &str, outcome: Outcome, now: Instant) {
+    pub(super) fn sent(&mut self, entry_id: &str, outcome: SendOutcome, now: Instant) {
         if outcome.is_no_delivery() && self.sending.outbox.not_delivered(entry_id) {
             let id = entry_id.to_owned();
             drop(self.shared.store.write(move |tx| outbox::set_tried(tx, &id, false)));
         }
         match outcome {
-            Outcome::Accepted => {
+            SendOutcome::Accepted => {
                 self.home.succeeded();
                 let intent = self.sending.outbox.get(entry_id).map(|entry| entry.intent.clone());
                 self.sending.outbox.sent(entry_id, now);
@@ -465,14 +466,14 @@ impl Session {
                     self.keeping.schedule(now, true);
                 }
             }
-            Outcome::Later { reason, floor, .. } => {
+            SendOutcome::Later { reason, floor, .. } => {
                 self.sending.outbox.failed(entry_id, reason, floor, now)
             }
-            Outcome::Refused { reason } => {
+            SendOutcome::Refused { reason } => {
                 self.sending.refused(now);
                 self.sending.outbox.failed(entry_id, reason, None, now);
             }
-            Outcome::Wedged { reason } => self.wedge(entry_id, reason),
+            SendOutcome::Wedged { reason } => self.wedge(entry_id, reason),
         }
         self.redraw(entry_id);
     }

@@ -59,7 +59,7 @@ impl Changes {
 }
 
 /// The commit under way.
-struct Flight {
+struct CommitInFlight {
     commit: Arc<Commit>,
     done: Option<Written<()>>,
 }
@@ -74,7 +74,7 @@ pub(super) struct Keeping {
     trouble: bool,
     pending: Changes,
     due: Option<Instant>,
-    flight: Option<Flight>,
+    flight: Option<CommitInFlight>,
     retry_at: Option<Instant>,
     number: u64,
 }
@@ -265,7 +265,7 @@ impl Keeping {
             echoed: pending.echoed,
         });
         let done = Some(store.commit(Arc::clone(&commit)));
-        self.flight = Some(Flight { commit, done });
+        self.flight = Some(CommitInFlight { commit, done });
     }
 
     /// Drops what was not written: the session was deleted.
@@ -286,7 +286,11 @@ impl Keeping {
     }
 
     /// Takes note of how the commit under way ended. Returns the ids of the messages it wrote.
-    pub(super) fn settle(&mut self, result: &Result<(), StoreError>, now: Instant) -> Vec<String> {
+    pub(super) fn settle_commit(
+        &mut self,
+        result: &Result<(), StoreError>,
+        now: Instant,
+    ) -> Vec<String> {
         match result {
             Ok(()) => {
                 self.retry_at = None;

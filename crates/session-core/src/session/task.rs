@@ -19,7 +19,7 @@ use super::intents::LocalWrite;
 use super::state::Session;
 use crate::error::{EngineError, Notice};
 use crate::hub::HubEvent;
-use crate::outbox::Outcome;
+use crate::outbox::SendOutcome;
 use crate::shared::Shared;
 use crate::store::{StoreError, messages};
 use crate::summary::ConnectionState;
@@ -73,7 +73,7 @@ struct Task {
     /// Local writes under way; they end in the order they were asked for.
     saving: FuturesOrdered<LocalWrite>,
     /// The request under way: one at a time (FIFO).
-    request: Option<BoxFuture<'static, (String, Outcome)>>,
+    request: Option<BoxFuture<'static, (String, SendOutcome)>>,
     attendance: Attendance,
     /// Since when nobody needs the session.
     resting_since: Option<Instant>,
@@ -290,7 +290,7 @@ impl Task {
                     .sending
                     .outbox
                     .get(&entry_id)
-                    .is_some_and(crate::outbox::Entry::is_sending)
+                    .is_some_and(crate::outbox::OutboxEntry::is_sending)
                 {
                     // The request under way is given up; what it does can no longer be known.
                     self.request = None;
@@ -418,11 +418,11 @@ impl Session {
     }
 
     pub(super) fn committed(&mut self, result: &Result<(), StoreError>) {
-        let written = self.keeping.settle(result, Instant::now());
+        let written = self.keeping.settle_commit(result, Instant::now());
         match result {
             Ok(()) => {
                 if self.keeping.works() {
-                    self.shared.settle("disk");
+                    self.shared.dismiss_notice("disk");
                 }
                 // What is complete and on the disk need not stay in memory.
                 for id in written {

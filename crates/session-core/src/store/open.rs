@@ -154,7 +154,7 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
         }
         if (1..SERVERS_SCHEMA).contains(&schema) {
             let transaction = connection.transaction()?;
-            settle(&transaction, inherit)?;
+            assign_servers(&transaction, inherit)?;
             // Together, or a second attempt would give them a place again.
             transaction.pragma_update(None, "user_version", SERVERS_SCHEMA)?;
             transaction.commit()?;
@@ -205,7 +205,7 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
 }
 
 /// Moves the sessions of an old database to their server.
-fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
+fn assign_servers(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
     let inherited = inherit.ask();
     // As a server is joined, or it would be taken for another.
     let url = inherited.url.map(|url| url::Url::parse(&url).map_or(url, |url| address_of(&url)));
@@ -216,7 +216,7 @@ fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
         me: None,
         forgotten: false,
     });
-    servers::settle(connection, joined.as_ref(), |session| inherited.here.contains(session))
+    servers::assign(connection, joined.as_ref(), |session| inherited.here.contains(session))
 }
 
 /// Name of a server before a person names it: its host, and its port when it has one.
@@ -293,7 +293,7 @@ fn carry_over(connection: &Connection, kept: &Kept, inherit: &Inherit) -> Result
         super::sessions::ensure(connection, session)?;
     }
     if kept.knows_no_servers {
-        settle(connection, inherit)?;
+        assign_servers(connection, inherit)?;
     }
     servers::ensure_homes(connection)?;
     Ok(())

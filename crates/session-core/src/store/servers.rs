@@ -54,7 +54,7 @@ fn sessions(connection: &Connection, server: &str) -> rusqlite::Result<Vec<Strin
         .collect()
 }
 
-/// Number of wishes that wait for a server.
+/// Number of outbox entries that wait for a server.
 pub(crate) fn unsent(connection: &Connection, server: &str) -> rusqlite::Result<u32> {
     connection
         .prepare_cached("SELECT count(*) FROM outbox WHERE substr(session, 1, length(?1)) = ?1")?
@@ -72,7 +72,7 @@ pub(crate) fn remove(connection: &Connection, server: &str) -> rusqlite::Result<
 
 /// Moves every session of a database that knew one server only to its place: at this computer, or at
 /// the server that was used, with all that belongs to it.
-pub(crate) fn settle(
+pub(crate) fn assign(
     connection: &Connection,
     joined: Option<&ServerRow>,
     is_here: impl Fn(&str) -> bool,

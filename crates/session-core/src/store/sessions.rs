@@ -10,7 +10,7 @@ pub(crate) struct SessionKey(pub(crate) i64);
 
 /// A session as stored.
 #[derive(Clone)]
-pub(crate) struct SessionRow {
+pub(crate) struct StoredSession {
     pub(crate) key: SessionKey,
     pub(crate) id: String,
     pub(crate) head: SessionHead,
@@ -25,8 +25,8 @@ const COLUMNS: &str = "n, id, title, created_at, last_activity, preview, state, 
                        synced_at, closed, notice, remote, deleted, read_position, commits, \
                        parent";
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
-    Ok(SessionRow {
+fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredSession> {
+    Ok(StoredSession {
         key: SessionKey(row.get(0)?),
         id: row.get(1)?,
         head: SessionHead {
@@ -49,7 +49,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
 }
 
 /// All sessions, the most recently active first.
-pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<SessionRow>> {
+pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<StoredSession>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM sessions ORDER BY coalesce(last_activity, created_at) DESC, n DESC"
     );
@@ -61,7 +61,7 @@ pub(crate) fn recent(
     connection: &Connection,
     server: &str,
     limit: u32,
-) -> rusqlite::Result<Vec<SessionRow>> {
+) -> rusqlite::Result<Vec<StoredSession>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM sessions INDEXED BY sessions_recent
          WHERE deleted = 0 AND substr(id, 1, instr(id, '/')) = ?1
@@ -86,7 +86,7 @@ pub(crate) fn find_id(connection: &Connection, id: &str) -> rusqlite::Result<Opt
 }
 
 /// One session.
-pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<SessionRow>> {
+pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<StoredSession>> {
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
     connection.prepare_cached(&sql)?.query_row([id], from_row).optional()
 }

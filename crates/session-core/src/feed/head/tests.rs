@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::feed::queue::{Answer, Queue};
+use crate::feed::queue::{FeedRead, Queue};
 use crate::list::server_of;
 use crate::summary::SessionState;
 
@@ -41,7 +41,7 @@ enum Step {
     /// The window wants another head.
     Ask { title: &'static str, rows: [Option<u32>; 3] },
     /// The reader asks after the last number it has.
-    Read,
+    ReadState,
     /// The answer got lost: it asks after a number that it asked after before.
     ReadAgain { back: usize },
     /// The page was loaded again.
@@ -62,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => proptest::collection::vec(edit, 1..6).prop_map(Step::Publish),
         2 => (titles, rows).prop_map(|(title, rows)| Step::Ask { title, rows }),
-        5 => Just(Step::Read),
+        5 => Just(Step::ReadState),
         2 => (0..4usize).prop_map(|back| Step::ReadAgain { back }),
         1 => Just(Step::ReadForeign),
     ]
@@ -114,7 +114,7 @@ fn expected(list: &SessionList, query: &ListQuery) -> Folded {
 
 struct Window {
     list: SessionList,
-    head: Head,
+    head: ListHead,
     queue: Queue,
     query: ListQuery,
     heads: Folded,
@@ -124,7 +124,7 @@ struct Window {
 
 impl Window {
     fn new() -> Self {
-        let (list, mut head) = (SessionList::default(), Head::new());
+        let (list, mut head) = (SessionList::default(), ListHead::new());
         head.ask(ListQuery::default(), &list, 1);
         let (query, heads) = (ListQuery::default(), Folded::new());
         let queue = Queue::new(EPOCH, 1000);
@@ -163,7 +163,7 @@ impl Window {
     }
 
     fn read(&mut self, epoch: u64, after: u64) -> Result<(), TestCaseError> {
-        if let Answer::Ready(read) = self.queue.read(epoch, after) {
+        if let FeedRead::Ready(read) = self.queue.read(epoch, after) {
             self.head.forget(self.queue.floor());
             if read.sessions {
                 let (reset, changes) = self.head.since(read.since);
@@ -182,7 +182,7 @@ impl Window {
                 let named = named.filter_map(|(server, n)| Some((server.to_owned(), (*n)?)));
                 self.ask(ListQuery { title: (*title).to_owned(), rows: named.collect() });
             }
-            Step::Read => {
+            Step::ReadState => {
                 self.past.push((self.has, self.heads.clone()));
                 self.read(EPOCH, self.has)?;
             }

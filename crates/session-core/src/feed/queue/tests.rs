@@ -42,7 +42,7 @@ enum Step {
     Sessions,
     Notice,
     /// The reader asks after the last number it has.
-    Read,
+    ReadState,
     /// The answer got lost: it asks after a number that it asked after before.
     ReadAgain {
         back: usize,
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => at.prop_map(|at| Step::Remove { at }),
         1 => Just(Step::Sessions),
         1 => Just(Step::Notice),
-        5 => Just(Step::Read),
+        5 => Just(Step::ReadState),
         2 => (0..4usize).prop_map(|back| Step::ReadAgain { back }),
         1 => Just(Step::ReadForeign),
         1 => Just(Step::Show),
@@ -124,12 +124,12 @@ impl Source {
         Some(format!("m{}", self.ids[at]))
     }
 
-    fn read(&mut self, epoch: u64, after: u64) -> Option<Read> {
+    fn read(&mut self, epoch: u64, after: u64) -> Option<ReadState> {
         loop {
             match self.queue.read(epoch, after) {
-                Answer::Ready(read) => return Some(read),
-                Answer::Wait => return None,
-                Answer::NeedsReset => self.attach(),
+                FeedRead::Ready(read) => return Some(read),
+                FeedRead::Wait => return None,
+                FeedRead::NeedsReset => self.attach(),
             }
         }
     }
@@ -207,7 +207,7 @@ impl Source {
                 let items = items.collect();
                 self.view.extend(*direction, items, *more, vec![], &mut diffs);
             }
-            Step::Read | Step::ReadAgain { .. } | Step::ReadForeign => {}
+            Step::ReadState | Step::ReadAgain { .. } | Step::ReadForeign => {}
         }
         self.publish(diffs);
     }
@@ -227,7 +227,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn fold(&mut self, read: Read) -> Result<(), TestCaseError> {
+    fn fold(&mut self, read: ReadState) -> Result<(), TestCaseError> {
         if read.reset {
             self.items.clear();
             let first = read.edits.iter().find_map(|edit| match edit {
@@ -266,7 +266,7 @@ fn run(steps: &[Step], cap: usize) -> Result<(), TestCaseError> {
     for step in steps {
         source.act(step);
         match step {
-            Step::Read => {
+            Step::ReadState => {
                 reader.past.push((reader.has, reader.items.clone()));
                 if let Some(read) = source.read(EPOCH, reader.has) {
                     reader.fold(read)?;
@@ -324,9 +324,9 @@ fn shown() -> Queue {
     queue
 }
 
-fn ready(answer: Answer) -> Read {
+fn ready(answer: FeedRead) -> ReadState {
     match answer {
-        Answer::Ready(read) => read,
+        FeedRead::Ready(read) => read,
         other => panic!("expected a batch, got {other:?}"),
     }
 }
@@ -366,7 +366,7 @@ fn a_reader_that_does_not_read_does_not_make_the_queue_grow() {
         assert!(queue.bytes <= 10_000);
     }
     assert!(refused > 9_000, "after the cap nothing more is taken");
-    assert_eq!(queue.read(EPOCH, 1), Answer::NeedsReset);
+    assert_eq!(queue.read(EPOCH, 1), FeedRead::NeedsReset);
 }
 
 #[test]
@@ -381,14 +381,14 @@ fn a_page_larger_than_the_cap_is_handed_out_and_a_second_one_waits_for_no_room()
     assert!(queue.push_diff(patch(0, "a")), "what follows it has room");
     assert_eq!(ready(queue.read(EPOCH, start)).edits[0], Edit::Diff(page.clone()));
     assert!(!queue.push_diff(page), "a reader that does not read does not make the queue grow");
-    assert_eq!(queue.read(EPOCH, start), Answer::NeedsReset);
+    assert_eq!(queue.read(EPOCH, start), FeedRead::NeedsReset);
 }
 
 #[test]
 fn a_pull_with_nothing_new_waits() {
     let mut queue = shown();
     let to = ready(queue.read(EPOCH, 0)).to;
-    assert_eq!(queue.read(EPOCH, to), Answer::Wait);
+    assert_eq!(queue.read(EPOCH, to), FeedRead::Wait);
     queue.sessions_changed();
     let read = ready(queue.read(EPOCH, to));
     assert!(read.sessions && !read.approvals && read.edits.is_empty());
@@ -402,7 +402,7 @@ fn a_number_that_was_let_go_of_means_starting_over() {
     let second = ready(queue.read(EPOCH, first)).to;
     queue.push_diff(patch(0, "b"));
     ready(queue.read(EPOCH, second));
-    assert_eq!(queue.read(EPOCH, first), Answer::NeedsReset);
+    assert_eq!(queue.read(EPOCH, first), FeedRead::NeedsReset);
     queue.push_diff(Diff::Reset { items: vec![], has_more_before: false, has_more_after: false });
     let read = ready(queue.read(EPOCH, first));
     assert!(read.reset && read.sessions && read.approvals && read.meta);
