@@ -71,7 +71,7 @@ pub enum FollowState {
         delay: Duration,
         /// Time of the next attempt, unless a nudge comes before.
         at: SystemTime,
-        /// The [`code`](Error::code) of the failure.
+        /// The [`code`](crate::Error::code) of the failure.
         cause_code: &'static str,
         /// The HTTP status of the failure, if it had one.
         status: Option<u16>,

@@ -24,7 +24,7 @@ pub struct ProducerOptions {
     pub id: String,
     /// Which run of the writer. Start each run with a greater one, or with the same and the right `first_seq`.
     pub epoch: u64,
-    /// The number of the first batch: 0 in a new epoch, else that of the [`Position`] the last run ended with.
+    /// The number of the first batch: 0 in a new epoch, else that of the [`Position`](crate::Position) the last run ended with.
     pub first_seq: u64,
     /// When the server knows a later epoch, take the one after it rather than fail. For writers that cannot
     /// remember their epoch. It shuts out whoever holds the id now.
@@ -42,7 +42,7 @@ pub struct ProducerOptions {
     pub linger: Duration,
     /// How many batches may be under way at once. Default 5.
     pub max_in_flight: usize,
-    /// How many bytes of items may wait for their answer before [`Producer::append`] waits. Default 16 MiB.
+    /// How many bytes of items may wait for their answer before [`Producer::append`](crate::Producer::append) waits. Default 16 MiB.
     pub max_pending_bytes: usize,
     /// How a batch is retried. `None`: as the client retries requests.
     pub retry: Option<RetryPolicy>,

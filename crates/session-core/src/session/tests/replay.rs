@@ -1,4 +1,4 @@
-//! What comes back from the store after a crash at any point is what one full replay gives (L2, L3),
+//! A session that comes back from the store after a crash at any point is what one full replay gives (L2, L3),
 //! and what a feed gives is what the view has (L4).
 
 use bytes::Bytes;
