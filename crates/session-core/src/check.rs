@@ -25,7 +25,7 @@ pub struct ServerCheck {
     pub message: String,
 }
 
-/// A session server's answer about a token.
+/// What a session server answers about a token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Me {

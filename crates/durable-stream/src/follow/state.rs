@@ -1,19 +1,20 @@
 //! The states of a reader, and which one follows which.
 //!
-//! ```text
-//!            up to date                 opened
-//!  CatchUp ─────────────▶ Opening ─────────────────▶ Events
-//!   ▲   │                    ▲ │ event streams         │ │
-//!   │   │ up to date, polls  │ │ do not get through    │ │
-//!   │   └────────────▶ Polling ◀───────────────────────┘ │
-//!   │                    │   └───── Opening ◀────────────┘ ended after it was worth opening
-//!   │  elapsed, nudged   │ failed: any of these
-//!   └───────────── Waiting ◀┘
-//! ```
+//! | in | a step finds | next |
+//! | --- | --- | --- |
+//! | `CatchUp` | more | `CatchUp` |
+//! | `CatchUp` | everything there is | `Opening`; `Polling` where event streams do not get through; `Ended` with [`Live::No`] |
+//! | `Opening` | an event stream | `Events` |
+//! | `Opening`, `Events` | that event streams do not get through | `Polling` |
+//! | `Events` | news, or nothing yet | `Events` |
+//! | `Events` | its end, after it was worth opening | `Opening` |
+//! | `Polling` | news, or nothing yet | `Polling` |
+//! | any of these | a failure that may pass | `Waiting` |
+//! | `Waiting` | that the wait is over, or a nudge | `CatchUp` |
+//! | any | a reconnect | `CatchUp`, and event streams are tried anew |
+//! | any | that the stream is closed, or an error for good | `Ended` |
 //!
-//! Closed streams, errors that trying again does not mend and, with [`Live::No`], everything read lead to `Ended`.
-//! A reconnect leads from anywhere to `CatchUp`. The transitions do no I/O and know nothing of what an event stream
-//! is made of (`E`), so that a table can name them all.
+//! The transitions do no I/O and know nothing of what an event stream is made of (`E`), so that a test can name them all.
 
 use std::time::Duration;
 
@@ -134,6 +135,7 @@ impl<E> ReaderState<E> {
     /// The state after a step. A combination that no step gives is a bug and panics.
     pub(super) fn after(self, found: Finding<E>, route: &mut Route) -> Self {
         match (self, found) {
+            // L10: nothing else ends a reader that follows.
             (_, Finding::Over) => Self::Ended,
             (_, Finding::Reconnect) => {
                 // The network may be another one now.

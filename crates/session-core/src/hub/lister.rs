@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::HubEvent;
-use super::listing::{self, ListedSession};
+use super::listing::{self, Listed};
 use crate::check::{self, Me};
 use crate::server::Server;
 use crate::shared::Shared;
@@ -73,7 +73,7 @@ async fn learn_me(shared: &Shared, server: &Server, me: Option<Me>) {
     }
 }
 
-fn listed(shared: &Shared, server: &Server, sessions: Vec<ListedSession>) {
+fn listed(shared: &Shared, server: &Server, sessions: Vec<Listed>) {
     if server.status.borrow().state != ConnectionState::Live {
         server.succeeded();
     }

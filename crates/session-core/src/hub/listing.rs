@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// A session as the server lists it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ListedSession {
+pub(crate) struct Listed {
     #[serde(alias = "id")]
     pub(super) session_id: String,
     #[serde(default)]
@@ -43,9 +43,9 @@ pub(crate) struct ForkedFrom {
 }
 
 #[derive(Deserialize)]
-struct ListPage {
-    sessions: Vec<ListedSession>,
-    /// Cursor of the next page.
+struct Answer {
+    sessions: Vec<Listed>,
+    /// What the next page is asked for with.
     #[serde(default)]
     next: Option<String>,
 }
@@ -66,7 +66,7 @@ pub(super) enum Failure {
 
 /// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front, so that is read again
 /// behind the last page; each session comes once, as it was seen last.
-pub(super) async fn fetch(connected: &Connected) -> Result<Vec<ListedSession>, Failure> {
+pub(super) async fn fetch(connected: &Connected) -> Result<Vec<Listed>, Failure> {
     let mut all = Vec::new();
     let mut pages = 0;
     let front = read(connected, &mut pages, None, &mut all).await?;
@@ -86,13 +86,13 @@ async fn read(
     connected: &Connected,
     pages: &mut usize,
     until: Option<&str>,
-    into: &mut Vec<ListedSession>,
+    into: &mut Vec<Listed>,
 ) -> Result<Option<String>, Failure> {
     let mut cursor = None;
     loop {
-        let ListPage { mut sessions, next } = page(connected, cursor.as_deref()).await?;
+        let Answer { mut sessions, next } = page(connected, cursor.as_deref()).await?;
         *pages += 1;
-        let activity = |listed: &ListedSession| listed.last_activity_at.clone();
+        let activity = |listed: &Listed| listed.last_activity_at.clone();
         let reached = until.is_some_and(|until| {
             sessions.last().and_then(activity).is_none_or(|last| *last <= *until)
         });
@@ -104,7 +104,7 @@ async fn read(
     }
 }
 
-async fn page(connected: &Connected, cursor: Option<&str>) -> Result<ListPage, Failure> {
+async fn page(connected: &Connected, cursor: Option<&str>) -> Result<Answer, Failure> {
     let mut url = connected.endpoint.url(&["v1", "sessions"]);
     if let Some(cursor) = cursor {
         url.query_pairs_mut().append_pair("cursor", cursor);
@@ -120,7 +120,7 @@ async fn page(connected: &Connected, cursor: Option<&str>) -> Result<ListPage, F
         _ if !status.is_success() => Err(Failure::Stranger),
         _ => {
             let body = response.bytes().await.map_err(|_| Failure::Unreachable)?;
-            serde_json::from_slice::<ListPage>(&body).map_err(|_| Failure::Stranger)
+            serde_json::from_slice::<Answer>(&body).map_err(|_| Failure::Stranger)
         }
     }
 }
@@ -171,12 +171,11 @@ mod tests {
     #[test]
     fn times_of_any_form_are_listed_in_one() {
         let listed = r#"{"sessionId": "s", "createdAt": "2026-01-05T10:00:00+02:00", "updatedAt": "2026-01-05T08:00:00Z"}"#;
-        let listed: ListedSession = serde_json::from_str(listed).expect("a session of a list");
+        let listed: Listed = serde_json::from_str(listed).expect("a session of a list");
         assert_eq!(listed.created_at.as_deref(), Some("2026-01-05T08:00:00.000Z"));
         assert_eq!(listed.created_at, listed.last_activity_at);
-        let none: ListedSession =
-            serde_json::from_str(r#"{"sessionId": "s", "updatedAt": "$(date)"}"#)
-                .expect("a session of a list");
+        let none: Listed = serde_json::from_str(r#"{"sessionId": "s", "updatedAt": "$(date)"}"#)
+            .expect("a session of a list");
         assert_eq!(none.last_activity_at, None);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum HubEvent {
     /// A session's task ended because an invariant broke.
     Fell(String),
     /// A server has these sessions.
-    Listed { server: String, sessions: Vec<listing::ListedSession> },
+    Listed { server: String, sessions: Vec<listing::Listed> },
     /// A server and all that was here of it is gone.
     Removed(String),
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::catch_up::CatchUp;
-use super::listing::ListedSession;
+use super::listing::Listed;
 use super::turns::Turns;
 use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
@@ -420,8 +420,8 @@ impl Hub {
         self.shared.followed.store(self.followed.len(), Ordering::Relaxed);
     }
 
-    /// Takes the list of a server.
-    async fn listed(&mut self, server: &str, sessions: Vec<ListedSession>) {
+    /// A server has told its sessions.
+    async fn listed(&mut self, server: &str, sessions: Vec<Listed>) {
         if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
             return;
         }
@@ -470,7 +470,7 @@ impl Hub {
     }
 
     /// Takes over sessions that others made.
-    async fn adopt(&mut self, new: Vec<ListedSession>) -> Result<(), StoreError> {
+    async fn adopt(&mut self, new: Vec<Listed>) -> Result<(), StoreError> {
         for listed in &new {
             let summary = SessionSummary {
                 id: listed.session_id.clone(),

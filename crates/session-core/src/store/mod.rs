@@ -49,10 +49,10 @@ const IDLE_READERS: usize = 4;
 /// The database, shared by everything in the engine.
 #[derive(Clone)]
 pub(crate) struct Store {
-    shared: Arc<StoreInner>,
+    shared: Arc<Shared>,
 }
 
-struct StoreInner {
+struct Shared {
     path: PathBuf,
     jobs: Mutex<Option<std::sync::mpsc::Sender<Job>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -62,7 +62,7 @@ struct StoreInner {
     dir: Mutex<Option<std::fs::File>>,
 }
 
-impl StoreInner {
+impl Shared {
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         // Readers first: the last connection to close folds the write-ahead log into the database,
@@ -80,7 +80,7 @@ impl StoreInner {
     }
 }
 
-impl Drop for StoreInner {
+impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
     }
@@ -112,7 +112,7 @@ impl Store {
                 job(&mut connection);
             }
         })?;
-        let shared = StoreInner {
+        let shared = Shared {
             path: opened.path,
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),

@@ -154,7 +154,7 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
         }
         if (1..SERVERS_SCHEMA).contains(&schema) {
             let transaction = connection.transaction()?;
-            assign_servers(&transaction, inherit)?;
+            settle(&transaction, inherit)?;
             // Together, or a second attempt would give them a place again.
             transaction.pragma_update(None, "user_version", SERVERS_SCHEMA)?;
             transaction.commit()?;
@@ -205,7 +205,7 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
 }
 
 /// Moves the sessions of an old database to their server.
-fn assign_servers(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
+fn settle(connection: &Connection, inherit: &Inherit) -> rusqlite::Result<()> {
     let inherited = inherit.ask();
     // As a server is joined, or it would be taken for another.
     let url = inherited.url.map(|url| url::Url::parse(&url).map_or(url, |url| address_of(&url)));
@@ -259,7 +259,7 @@ fn set_aside(path: &Path, why: &str) -> Result<PathBuf, StoreError> {
     Ok(target)
 }
 
-/// Data that exists nowhere else and may still be readable in a damaged file.
+/// What exists nowhere else and may still be readable in a damaged file.
 #[derive(Default)]
 struct Kept {
     /// The file was of an earlier version, and all in it belongs to one server.
@@ -293,7 +293,7 @@ fn carry_over(connection: &Connection, kept: &Kept, inherit: &Inherit) -> Result
         super::sessions::ensure(connection, session)?;
     }
     if kept.knows_no_servers {
-        assign_servers(connection, inherit)?;
+        settle(connection, inherit)?;
     }
     servers::ensure_homes(connection)?;
     Ok(())
