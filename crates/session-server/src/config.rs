@@ -133,7 +133,7 @@ pub struct TlsFiles {
 pub struct Limits {
     /// Bytes of a request body.
     pub body_bytes: usize,
-    /// Bytes of one direct write to a stream, which is [`Role::Manage`](crate::Role::Manage)'s.
+    /// Bytes of one direct write to a stream, which is [`TokenRole::Manage`](session_protocol::api::TokenRole::Manage)'s.
     pub stream_body_bytes: usize,
     /// Requests a second of one token, or of one address without a token; 0 is no limit. Of the polls of readers who
     /// follow a stream there may be 50 times as many.

@@ -4,14 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Who wrote a row, as a message role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
-    User,
-    Assistant,
-    System,
-}
+pub(crate) use session_protocol::Role;
 
 /// Says on the first row of a run, in `headers.run`, that the run begins: its chunks alone do not tell where one ends and
 /// the next begins, because agents end a response more than once, or not at all. Other readers ignore it.

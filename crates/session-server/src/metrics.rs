@@ -28,7 +28,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{problem::Code, reading};
+use session_protocol::api::ProblemCode;
+
+use crate::reading;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -196,8 +198,8 @@ pub(crate) async fn count(
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::SERVICE_UNAVAILABLE
     );
-    if is_refusal && let Some(Code(reason)) = response.extensions().get() {
-        metrics.refused(reason);
+    if is_refusal && let Some(code) = response.extensions().get::<ProblemCode>() {
+        metrics.refused(code.as_str());
     }
     let labels = Answered { method, route, status: status.as_u16() };
     metrics.requests.get_or_create(&labels).inc();

@@ -410,7 +410,7 @@ impl Session {
             return None;
         }
         self.refused = None;
-        let connected = self.home.connected.borrow().clone()?;
+        let client = self.home.connected.borrow().as_ref()?.client.clone();
         if self.line.is_live() {
             for id in self.outbox.resend_unechoed(now) {
                 let reason = "This had ended by itself. There was nothing to stop.".to_owned();
@@ -420,7 +420,7 @@ impl Session {
         let entry = self.outbox.due(now)?;
         let (id, intent) = (entry.id.clone(), entry.intent.clone());
         let sender =
-            Sender { connected, session: self.home_id.clone(), actor: self.shared.actor().clone() };
+            Sender { client, session: self.home_id.clone(), actor: self.shared.actor().clone() };
         let first = self.outbox.sending(&id);
         self.redraw(&id);
         let tried = id.clone();

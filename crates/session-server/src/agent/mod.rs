@@ -26,7 +26,7 @@ use crate::{
     config::ServerConfig,
     error::ServerError,
     history::History,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     ssrf::Outbound,
     turns::{Answer, RunEnd, RunPlan, RunSink},
 };
@@ -98,7 +98,8 @@ impl Agents {
     /// Nothing is connected or kept.
     pub(crate) async fn check(&self, spec: &AgentSpec) -> Result<(), Problem> {
         let refused = |details: String| {
-            Err(Problem::bad_request(details).titled("AGENT_REFUSED", "Invalid agent endpoint"))
+            Err(Problem::bad_request(details)
+                .titled(ProblemCode::AgentRefused, "Invalid agent endpoint"))
         };
         match spec.endpoint.as_str() {
             DEMO if self.demo.is_none() => refused("the demo agent is switched off here".into()),

@@ -31,7 +31,11 @@ use super::{
     store::{Append, Create, Fork, StreamStore},
     stream_name,
 };
-use crate::{config::StreamLimits, problem::Problem, reading};
+use crate::{
+    config::StreamLimits,
+    problem::{Problem, ProblemCode},
+    reading,
+};
 
 /// Bytes of a page that is not made on a thread that answers others, too.
 const MUCH: u64 = 64 << 10;
@@ -271,7 +275,9 @@ impl Streams for Embedded {
         let path = parts.uri.path().to_owned();
         if has_controls(&path) {
             let problem = Problem::bad_request("a stream's name has no control characters");
-            return problem.titled("INVALID_ID", "Invalid id in the path").into_response();
+            return problem
+                .titled(ProblemCode::InvalidId, "Invalid id in the path")
+                .into_response();
         }
         parts.extensions.clear(); // our router's path parameters are not theirs
         // Their proxy rules want a peer; ours have been applied already.
@@ -412,7 +418,7 @@ fn stand_in(body: &Bytes, items: Option<&[Bytes]>) -> Bytes {
 
 fn too_many_messages(limit: usize) -> Problem {
     let title = "The append has too many messages";
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_MANY_MESSAGES", title)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooManyMessages, title)
         .details(format!("an append may have {limit} messages; send several"))
 }
 
