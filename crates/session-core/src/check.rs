@@ -72,7 +72,7 @@ pub async fn check_server(endpoint: &Endpoint) -> ServerCheck {
             "server-forbidden",
             "The server does not let you in. Ask whoever runs it for access.",
         ),
-        StatusCode::NOT_FOUND => older(client.sessions(&PageQuery::default()).await, no),
+        StatusCode::NOT_FOUND => older(&client.sessions(&PageQuery::default()).await, no),
         status if status.is_redirection() => no(
             "server-elsewhere",
             "The server sends to another address. Ask whoever runs it for its own.",
@@ -93,7 +93,7 @@ fn stranger(no: impl Fn(&str, &str) -> ServerCheck) -> ServerCheck {
 
 /// A server that does not say what a token may do is known by its list of sessions.
 fn older(
-    answer: Result<SessionPage, ClientError>,
+    answer: &Result<SessionPage, ClientError>,
     no: impl Fn(&str, &str) -> ServerCheck,
 ) -> ServerCheck {
     match answer {

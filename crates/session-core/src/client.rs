@@ -15,9 +15,9 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFT
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session_protocol::api::{
-    AnswerApproval, CreateSession, ForkSession, GiveToolResult, LogIn, LogOut, Me, PageQuery,
-    ProblemReport, Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage,
-    Stop, header, path,
+    AnswerApproval, CreateSession, ForkSession, LogIn, LogOut, Me, PageQuery, ProblemReport,
+    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, Stop, header,
+    path,
 };
 
 use crate::endpoint::{Endpoint, Secret};
@@ -364,23 +364,6 @@ impl SessionClient {
         body: &AnswerApproval,
     ) -> Result<(), ClientError> {
         self.send(&[session, approval], body).await
-    }
-
-    /// Gives the result of a tool that ran here.
-    ///
-    /// # Errors
-    ///
-    /// See [`ClientError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// The result may be given; giving it again with the same `txid` changes nothing.
-    pub async fn give_tool_result(
-        &self,
-        session: &str,
-        body: &GiveToolResult,
-    ) -> Result<(), ClientError> {
-        self.send(&[session], body).await
     }
 
     /// Says that somebody is in a session, or still is.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use session_protocol::api::{
-    AnswerApproval, CreateSession, ForkSession, GiveToolResult, Regenerate, RegisterAgents,
-    RenameSession, SendMessage, Stop, header,
+    AnswerApproval, CreateSession, ForkSession, Regenerate, RegisterAgents, RenameSession,
+    SendMessage, Stop, header,
 };
 use session_protocol::{Intent, Role};
 
@@ -104,17 +104,6 @@ impl Sender {
                     txid,
                 };
                 client.answer_approval(session, approval_id, &body).await
-            }
-            Intent::ToolResult { tool_call_id, output, error } => {
-                let body = GiveToolResult {
-                    tool_call_id: tool_call_id.clone(),
-                    output: output.clone(),
-                    error: error.clone(),
-                    message_id: None,
-                    actor_id: None,
-                    txid,
-                };
-                client.give_tool_result(session, &body).await
             }
             Intent::Regenerate { message_id } => {
                 let from_message_id = Some(message_id.clone());
