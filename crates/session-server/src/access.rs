@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use crate::{names::MAX_ID, problem::Problem};
 
-/// What a route asks of whoever calls it.
+/// The right that a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Nothing: probes of a load balancer have no token.
+    /// No token: probes of a load balancer have none.
     Nothing,
     /// Any valid token; the answer holds only what that token may see.
     Token,
@@ -71,7 +71,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = {
     ]
 };
 
-/// What the route with this path pattern needs; `None` is a path that no route has.
+/// The need of the route with this path pattern; `None` is a path that no route has.
 pub(crate) fn needed(method: &Method, pattern: Option<&str>) -> Need {
     let Some(pattern) = pattern else { return Need::Token };
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
@@ -79,12 +79,12 @@ pub(crate) fn needed(method: &Method, pattern: Option<&str>) -> Need {
     found.map_or(Need::Everywhere(TokenRole::Manage), |(_, _, need)| *need)
 }
 
-/// What a named token stands for.
+/// The rights of a named token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     /// Which token it is; no secret.
     pub(crate) token_id: String,
-    /// Who acts when the token is used.
+    /// The actor of whatever the token is used for.
     pub(crate) name: String,
     pub(crate) role: TokenRole,
     /// The only sessions it is for; `None` is all.
@@ -165,7 +165,7 @@ pub(crate) fn other_session() -> Problem {
     )
 }
 
-/// Who acts in a request.
+/// The actor of a request.
 pub(crate) struct Acting {
     pub(crate) caller: Caller,
     header: Option<String>,
@@ -203,7 +203,7 @@ impl Acting {
         }
     }
 
-    /// Who reads, when that is known: a read needs no actor.
+    /// The name of the reader, when it is known: a read needs no actor.
     pub(crate) fn reader(&self) -> Option<&str> {
         match &self.caller {
             Caller::Named(grant) => Some(&grant.name),

@@ -11,7 +11,7 @@ pub(crate) use session_protocol::Role;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunMark {
     pub(crate) id: String,
-    /// How many agents reacted to agents before it.
+    /// Number of agents that reacted to agents before this run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) depth: u32,
     /// Answers that its agent is told: so many of those in the message, from the oldest that no run told.

@@ -38,7 +38,7 @@ use crate::{
     tokens::{self, Tokens},
 };
 
-/// What a page may read of an answer besides the body: all of the stream protocol's, and what upstream's session server
+/// Headers that a page may read of an answer: all of the stream protocol's, and what upstream's session server
 /// shows.
 const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-Seq, \
     Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, \
@@ -57,9 +57,9 @@ static ALLOWED: LazyLock<HeaderValue> = LazyLock::new(|| {
 
 /// The rules, decided once at start.
 pub(crate) struct Guard {
-    /// Nobody needs a token.
+    /// Whether nobody needs a token.
     open: bool,
-    /// It listens where web pages on this machine can connect and others cannot.
+    /// Whether the server listens where web pages on this machine can connect and others cannot.
     loopback: bool,
     /// Names beside those of loopback that it may be called by.
     hosts: Vec<String>,
@@ -233,13 +233,13 @@ impl Guard {
     }
 }
 
-/// Who is at the other end of a request's connection.
+/// The peer at the other end of a request's connection.
 fn peer(request: &Request) -> &Peer {
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
     &peer.expect("the server gives every request's peer").0
 }
 
-/// What a request that was let through is answered by.
+/// A request that was let through: the terms of its answer.
 struct Admitted {
     /// Whose answer it is.
     client: Client,
@@ -323,11 +323,11 @@ fn bad_host() -> Problem {
         .titled(ProblemCode::InvalidHost, "Invalid host")
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// What is on its way there.
+    /// Answers on their way there.
     pub(crate) deliveries: Deliveries,
 }
 

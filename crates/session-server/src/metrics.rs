@@ -136,12 +136,12 @@ impl Metrics {
         self.runs.get_or_create(&Ended { outcome }).inc();
     }
 
-    /// Somebody was refused, or cut, for what there was too little room for.
+    /// Counts a client that was refused or cut for want of room.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Refused { reason }).inc();
     }
 
-    /// All of it, in the format of OpenMetrics.
+    /// The counters, in the format of OpenMetrics.
     pub(crate) fn encode(&self, sessions: i64, open: usize, held: usize) -> String {
         self.sessions.set(sessions);
         self.held.set(held.try_into().unwrap_or(i64::MAX));

@@ -113,7 +113,7 @@ pub(crate) async fn describe(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The same address with another query.
+/// The address with another query.
 ///
 /// # Errors
 ///

@@ -36,7 +36,7 @@ pub(crate) struct RunRequest {
     pub(crate) session_id: String,
     pub(crate) plan: RunPlan,
     pub(crate) spec: AgentSpec,
-    /// What was decided since the agent's last run; empty for a new turn.
+    /// Answers that people gave since the agent's last run; empty for a new turn.
     pub(crate) answers: Vec<Answer>,
     pub(crate) history: History,
 }

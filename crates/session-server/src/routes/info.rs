@@ -83,7 +83,7 @@ pub(super) async fn about() -> Json<Value> {
     }))
 }
 
-/// Who the caller is here, and what the token allows.
+/// The caller's name here, and what the token allows.
 #[utoipa::path(get, path = path::ME, responses((status = 200, body = Me)))]
 pub(super) async fn me(Extension(caller): Extension<Caller>) -> Json<Me> {
     Json(match caller {
@@ -104,7 +104,7 @@ pub(super) async fn openapi(Extension(Document(json)): Extension<Document>) -> R
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-/// What a Prometheus server collects.
+/// The counters that a Prometheus server collects.
 #[utoipa::path(
     get,
     path = path::METRICS,

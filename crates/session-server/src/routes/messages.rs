@@ -22,7 +22,7 @@ use crate::{
     sessions::{Open, Shared},
 };
 
-/// How long a request waits for room to read a message.
+/// Time that a request waits for room to read a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Says something. Repeating it with the same messageId or txid changes nothing.
@@ -107,7 +107,7 @@ pub(super) async fn regenerate(
     Ok(Json(Done::DONE))
 }
 
-/// What a message says. Nothing else of the session is kept in memory.
+/// The text of a message. Nothing else of the session is kept in memory.
 async fn text_of(app: &App, session: &str, message: &str) -> Result<Option<String>, Problem> {
     let Shared { streams, budget, limits, .. } = app.sessions.shared();
     let wanted = Wanted::Message(message.to_owned());

@@ -42,13 +42,13 @@ use crate::{
 
 pub(crate) use info::Readiness;
 
-/// What every route needs.
+/// The state that every route needs.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) readiness: Readiness,
-    /// Who may use the server under a name of his own.
+    /// The named tokens, when the server has some.
     pub(crate) tokens: Option<Arc<Mutex<Tokens>>>,
 }
 
@@ -86,7 +86,7 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-/// All routes behind the guard.
+/// The routes, behind the guard.
 pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
     let (router, api) = documented();
     let budget = app.sessions.shared().budget.clone();
@@ -182,7 +182,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     }
 }
 
-/// What the JSON reader says without the value that it stumbled over (L11).
+/// The JSON reader's words without the value that it stumbled over (L11).
 fn unquoted(error: &str) -> String {
     match error.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {expected}"),

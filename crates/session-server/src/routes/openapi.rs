@@ -19,7 +19,7 @@ pub(super) struct Document(pub(super) Bytes);
 #[openapi(components(schemas(Problem)))]
 struct Components;
 
-/// What the routes are added to.
+/// The document that the routes are added to.
 pub(super) fn begin() -> openapi::OpenApi {
     let info = InfoBuilder::new()
         .title("Threadkeep session server")

@@ -317,7 +317,7 @@ pub(super) async fn chunks(
     write(&app, &session, chunks).await
 }
 
-/// Everything is written when it is answered, so there is nothing to flush.
+/// Waits until everything is written. Chunks are in the stream when they are answered, so there is nothing to flush.
 #[utoipa::path(post, path = path::FINISH, request_body = Option<FinishGeneration>, responses((status = 200, body = GenerationFinished)))]
 pub(super) async fn finish(
     State(app): State<App>,

@@ -22,7 +22,7 @@ use crate::{
     streams::stream_name,
 };
 
-/// What an error keeps beside the protocol's own headers.
+/// Headers that an error keeps beside the protocol's own.
 const KEPT: [&str; 4] =
     ["retry-after", "cache-control", "x-content-type-options", "cross-origin-resource-policy"];
 

@@ -341,7 +341,7 @@ impl Streams for Embedded {
     }
 }
 
-/// The same answer, whose first frame is made. Only for one that has it ready.
+/// The answer with its first frame made. Only for one that has it ready.
 async fn with_its_first_frame(answer: Response) -> Response {
     if answer.body().size_hint().exact().is_some() {
         return answer;
@@ -369,7 +369,7 @@ fn locate(headers: &mut HeaderMap, path: &str) {
     }
 }
 
-/// What the storage has to know of a writing request beyond what the router passes on.
+/// The part of a writing request that the storage has to know and the router does not pass on.
 fn scope(
     method: &Method,
     headers: &HeaderMap,
@@ -406,7 +406,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// What the router is given instead of a JSON body, of which it would make a tree: as many items, or something that is no
+/// The body that the router is given instead of a JSON one, of which it would make a tree: as many items, or something that is no
 /// JSON either.
 fn stand_in(body: &Bytes, items: Option<&[Bytes]>) -> Bytes {
     match items {
