@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use session_protocol::api::path;
 use url::Url;
 
 /// A token or key. `Debug` does not show it (L11).
@@ -68,13 +69,13 @@ impl Endpoint {
         Self { base_url, token: Arc::new(NoToken) }
     }
 
-    /// The URL of a path below the base, given as segments; each is escaped.
-    pub(crate) fn url(&self, segments: &[&str]) -> Url {
+    /// The URL of a path below the base: a pattern of [`path`], and the ids that it has; each is escaped.
+    pub(crate) fn url(&self, pattern: &str, ids: &[&str]) -> Url {
         let mut url = self.base_url.clone();
         url.set_query(None);
         url.set_fragment(None);
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path::segments(pattern, ids));
         }
         url
     }
@@ -97,8 +98,8 @@ mod tests {
         for base in ["http://h:1/api", "http://h:1/api/", "http://h:1/api?x=1#y"] {
             let endpoint = Endpoint::open(Url::parse(base).unwrap());
             assert_eq!(
-                endpoint.url(&["v1", "sessions", "a/b c"]).as_str(),
-                "http://h:1/api/v1/sessions/a%2Fb%20c"
+                endpoint.url("/a/{id}/c", &["a/b c"]).as_str(),
+                "http://h:1/api/a/a%2Fb%20c/c"
             );
         }
     }

@@ -490,22 +490,6 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
-    /// Sends the result of a tool that ran here. It is on the disk when this returns.
-    ///
-    /// # Errors
-    /// When there is no such session, or it cannot be saved.
-    pub async fn send_tool_result(
-        &self,
-        id: &str,
-        tool_call_id: &str,
-        output: Value,
-        error: Option<String>,
-    ) -> Result<String, EngineError> {
-        let tool_call_id = tool_call_id.to_owned();
-        let intent = Intent::ToolResult { tool_call_id, output, error };
-        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
-    }
-
     /// Has a message of a person answered again. On the disk when this returns.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 //! sentence for the person.
 
 use serde::{Deserialize, Serialize};
-use session_protocol::Problem;
 use ts_rs::TS;
 
 use crate::store::StoreError;
@@ -52,11 +51,6 @@ impl EngineError {
             Self::NotPossible(_) => "not-possible",
             Self::Closed => "closed",
         }
-    }
-
-    /// The form that crosses to the window.
-    pub fn to_problem(&self) -> Problem {
-        Problem::new(self.code(), self.to_string())
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod address;
 mod check;
+mod client;
 mod clock;
 mod config;
 mod connection;
@@ -40,6 +41,7 @@ mod wake;
 
 pub use address::{Address, THIS_COMPUTER};
 pub use check::{ServerCheck, check_server};
+pub use client::{ClientError, NoTls, SessionClient};
 pub use config::{
     Actor, CreateSession, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load,
 };

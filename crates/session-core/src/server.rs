@@ -117,7 +117,7 @@ impl Server {
     /// Whatever waits for it is tried now.
     pub(crate) fn nudge(&self) {
         if let Some(connected) = self.connected.borrow().as_ref() {
-            connected.streams.nudge().wake();
+            connected.client.streams().nudge().wake();
         }
         self.succeeded();
         self.ask.notify_one();
@@ -127,8 +127,8 @@ impl Server {
     pub(crate) fn renew(&self) {
         self.connected.send_if_modified(|connected| {
             if let Some(connected) = connected {
-                connected.renew();
-                connected.streams.nudge().reconnect();
+                connected.client.renew();
+                connected.client.streams().nudge().reconnect();
             }
             // It is the same server.
             false

@@ -155,8 +155,6 @@ pub enum OutboxKind {
     SendMessage,
     /// An answer to an approval.
     RespondApproval,
-    /// A tool's result.
-    ToolResult,
     /// Another answer to a message.
     Regenerate,
     /// Stop a run.

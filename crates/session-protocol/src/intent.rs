@@ -49,15 +49,6 @@ pub enum Intent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
     },
-    /// Give the result of a tool that runs at the client.
-    ToolResult {
-        /// The call.
-        tool_call_id: String,
-        /// Its result.
-        output: Value,
-        /// Why it failed, when it did.
-        error: Option<String>,
-    },
     /// Have a message answered again: its answer failed, or was not liked.
     Regenerate {
         /// The message of a person that is to be answered.
@@ -101,10 +92,6 @@ impl fmt::Debug for Intent {
                 .field("message_id", message_id)
                 .field("approved", approved)
                 .finish(),
-            Self::ToolResult { tool_call_id, .. } => f
-                .debug_struct("ToolResult")
-                .field("tool_call_id", tool_call_id)
-                .finish_non_exhaustive(),
             Self::Regenerate { message_id } => {
                 f.debug_struct("Regenerate").field("message_id", message_id).finish()
             }

@@ -13,7 +13,7 @@
 //! 3. The [`row`] types are the rows of those collections; they are what the store keeps and the
 //!    window draws. Their TypeScript twins are generated from here.
 //!
-//! Upwards, an [`intent::Intent`] is what a person asks for.
+//! Upwards, an [`intent::Intent`] is what a person asks for, and [`api`] how a session server is asked for it.
 //!
 //! # Dialects
 //!
@@ -33,13 +33,13 @@
 //! - L15: what a row may say depends on who wrote it ([`authority`]).
 //! - L12: a chunk that arrives in order costs in proportion to its own bytes.
 
+pub mod api;
 pub mod authority;
 pub mod event;
 pub mod fold;
 pub mod intent;
 pub mod materialize;
 pub mod patch;
-pub mod problem;
 pub mod row;
 
 mod dialect;
@@ -52,7 +52,6 @@ pub use fold::{
 };
 pub use intent::{AgentSpec, Intent, Triggers};
 pub use materialize::{MaterializedSession, materialize};
-pub use problem::Problem;
 pub use row::{
     ActiveGeneration, ActivityPart, Agent, Approval, ApprovalStatus, Citation, FilePart,
     FinishReason, Message, MessageError, Part, PartApproval, Presence, PresenceRow, PresenceStatus,

@@ -1,138 +1,92 @@
 //! Who may do what: roles, who a request comes from, and the one table that says which route needs which role.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts},
 };
+use session_protocol::api::{ProblemCode, TokenRole, header, path};
 use uuid::Uuid;
 
 use crate::{names::MAX_ID, problem::Problem};
 
-/// What a token allows. Each role may do everything that the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Read sessions.
-    View,
-    /// Make sessions, say something in them, stop agents, copy sessions.
-    Chat,
-    /// Decide for agents: approvals, results of tools, answers to their questions.
-    Approve,
-    /// Everything: register agents, clear and delete sessions, write streams directly.
-    Manage,
-}
-
-impl Role {
-    /// All roles, weakest first.
-    pub const ALL: [Self; 4] = [Self::View, Self::Chat, Self::Approve, Self::Manage];
-
-    /// The word for it, such as `view`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::View => "view",
-            Self::Chat => "chat",
-            Self::Approve => "approve",
-            Self::Manage => "manage",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The text names no [`Role`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a role is view, chat, approve or manage")]
-pub struct UnknownRole;
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
-    }
-}
-
-/// What a route asks of whoever calls it.
+/// The right that a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Nothing: probes of a load balancer have no token.
+    /// No token: probes of a load balancer have none.
     Nothing,
     /// Any valid token; the answer holds only what that token may see.
     Token,
     /// The role, in the session that the path names.
-    InSession(Role),
+    InSession(TokenRole),
     /// The role, by a token that is not for listed sessions only.
-    Everywhere(Role),
+    Everywhere(TokenRole),
 }
 
-/// The table. A route that is not in it is for [`Role::Manage`] only, and a test fails.
+/// The table. A route that is not in it is for [`TokenRole::Manage`] only, and a test fails.
 pub(crate) const ROUTES: &[(&str, &str, Need)] = {
     use Need::{Everywhere, InSession, Nothing, Token};
-    use Role::{Approve, Chat, Manage, View};
+    use TokenRole::{Approve, Chat, Manage, View};
     &[
-        ("GET", "/", Token),
-        ("GET", "/openapi.json", Token),
-        ("GET", "/health", Nothing),
-        ("GET", "/health/ready", Nothing),
-        ("GET", "/health/live", Nothing),
-        ("GET", "/healthz", Nothing),
-        ("GET", "/readyz", Nothing),
-        ("GET", "/metrics", Everywhere(View)),
-        ("GET", "/v1/me", Token),
-        ("GET", "/v1/sessions", Token),
-        ("GET", "/v1/sessions/{session}", InSession(View)),
-        ("PUT", "/v1/sessions/{session}", InSession(Chat)),
-        ("PATCH", "/v1/sessions/{session}", InSession(Chat)),
-        ("DELETE", "/v1/sessions/{session}", InSession(Manage)),
-        ("GET", "/v1/sessions/{session}/forks", InSession(View)),
-        ("POST", "/v1/sessions/{session}/login", InSession(Chat)),
-        ("POST", "/v1/sessions/{session}/logout", InSession(Chat)),
-        ("POST", "/v1/sessions/{session}/messages", InSession(Chat)),
-        ("POST", "/v1/sessions/{session}/regenerate", InSession(Chat)),
-        ("POST", "/v1/sessions/{session}/stop", InSession(Chat)),
-        ("POST", "/v1/sessions/{session}/fork", InSession(Chat)),
-        ("POST", "/v1/sessions/{session}/approvals/{approval}", InSession(Approve)),
-        ("POST", "/v1/sessions/{session}/tool-results", InSession(Approve)),
-        ("POST", "/v1/sessions/{session}/answers/{tool_use}", InSession(Approve)),
-        ("GET", "/v1/sessions/{session}/agents", InSession(View)),
-        ("POST", "/v1/sessions/{session}/agents", InSession(Manage)),
-        ("DELETE", "/v1/sessions/{session}/agents/{agent}", InSession(Manage)),
-        ("POST", "/v1/sessions/{session}/reset", InSession(Manage)),
-        ("POST", "/v1/sessions/{session}/chunks", InSession(Manage)),
-        ("POST", "/v1/sessions/{session}/chunks/batch", InSession(Manage)),
-        ("POST", "/v1/sessions/{session}/generations/finish", InSession(Manage)),
-        ("GET", "/v1/stream/sessions/{session}", InSession(View)),
-        ("PUT", "/v1/stream/sessions/{session}", InSession(Manage)),
-        ("POST", "/v1/stream/sessions/{session}", InSession(Manage)),
-        ("DELETE", "/v1/stream/sessions/{session}", InSession(Manage)),
-        ("GET", "/v1/stream/{*path}", Everywhere(Manage)),
-        ("PUT", "/v1/stream/{*path}", Everywhere(Manage)),
-        ("POST", "/v1/stream/{*path}", Everywhere(Manage)),
-        ("DELETE", "/v1/stream/{*path}", Everywhere(Manage)),
+        ("GET", path::ABOUT, Token),
+        ("GET", path::OPENAPI, Token),
+        ("GET", path::HEALTH, Nothing),
+        ("GET", path::HEALTH_READY, Nothing),
+        ("GET", path::HEALTH_LIVE, Nothing),
+        ("GET", path::HEALTHZ, Nothing),
+        ("GET", path::READYZ, Nothing),
+        ("GET", path::METRICS, Everywhere(View)),
+        ("GET", path::ME, Token),
+        ("GET", path::SESSIONS, Token),
+        ("GET", path::SESSION, InSession(View)),
+        ("PUT", path::SESSION, InSession(Chat)),
+        ("PATCH", path::SESSION, InSession(Chat)),
+        ("DELETE", path::SESSION, InSession(Manage)),
+        ("GET", path::FORKS, InSession(View)),
+        ("POST", path::LOGIN, InSession(Chat)),
+        ("POST", path::LOGOUT, InSession(Chat)),
+        ("POST", path::MESSAGES, InSession(Chat)),
+        ("POST", path::REGENERATE, InSession(Chat)),
+        ("POST", path::STOP, InSession(Chat)),
+        ("POST", path::FORK, InSession(Chat)),
+        ("POST", path::APPROVAL, InSession(Approve)),
+        ("POST", path::TOOL_RESULTS, InSession(Approve)),
+        ("POST", path::ANSWERS, InSession(Approve)),
+        ("GET", path::AGENTS, InSession(View)),
+        ("POST", path::AGENTS, InSession(Manage)),
+        ("DELETE", path::AGENT, InSession(Manage)),
+        ("POST", path::RESET, InSession(Manage)),
+        ("POST", path::CHUNKS, InSession(Manage)),
+        ("POST", path::CHUNK_BATCH, InSession(Manage)),
+        ("POST", path::FINISH, InSession(Manage)),
+        ("GET", path::SESSION_STREAM, InSession(View)),
+        ("PUT", path::SESSION_STREAM, InSession(Manage)),
+        ("POST", path::SESSION_STREAM, InSession(Manage)),
+        ("DELETE", path::SESSION_STREAM, InSession(Manage)),
+        ("GET", path::ANY_STREAM, Everywhere(Manage)),
+        ("PUT", path::ANY_STREAM, Everywhere(Manage)),
+        ("POST", path::ANY_STREAM, Everywhere(Manage)),
+        ("DELETE", path::ANY_STREAM, Everywhere(Manage)),
     ]
 };
 
-/// What the route with this path pattern needs; `None` is a path that no route has.
+/// The need of the route with this path pattern; `None` is a path that no route has.
 pub(crate) fn needed(method: &Method, pattern: Option<&str>) -> Need {
     let Some(pattern) = pattern else { return Need::Token };
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
     let found = ROUTES.iter().find(|(m, path, _)| *m == method && *path == pattern);
-    found.map_or(Need::Everywhere(Role::Manage), |(_, _, need)| *need)
+    found.map_or(Need::Everywhere(TokenRole::Manage), |(_, _, need)| *need)
 }
 
-/// What a named token stands for.
+/// The rights of a named token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     /// Which token it is; no secret.
     pub(crate) token_id: String,
-    /// Who acts when the token is used.
+    /// The actor of whatever the token is used for.
     pub(crate) name: String,
-    pub(crate) role: Role,
+    pub(crate) role: TokenRole,
     /// The only sessions it is for; `None` is all.
     pub(crate) sessions: Option<Vec<String>>,
 }
@@ -164,7 +118,7 @@ impl Caller {
         }
     }
 
-    pub(crate) fn has(&self, role: Role) -> bool {
+    pub(crate) fn has(&self, role: TokenRole) -> bool {
         match self {
             Self::Owner => true,
             Self::Named(grant) => grant.role >= role,
@@ -190,20 +144,28 @@ impl Caller {
     }
 
     /// Checks a role where a request asks for more than its route does.
-    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
+    pub(crate) fn require(&self, role: TokenRole) -> Result<(), Problem> {
         if self.has(role) {
             return Ok(());
         }
-        Err(Problem::new(StatusCode::FORBIDDEN, "ROLE_TOO_LOW", "This token may not do this")
-            .details(format!("the role {role} is needed")))
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            ProblemCode::RoleTooLow,
+            "This token may not do this",
+        )
+        .details(format!("the role {role} is needed")))
     }
 }
 
 pub(crate) fn other_session() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "SESSION_REFUSED", "This token is not for this session")
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        ProblemCode::SessionRefused,
+        "This token is not for this session",
+    )
 }
 
-/// Who acts in a request.
+/// The actor of a request.
 pub(crate) struct Acting {
     pub(crate) caller: Caller,
     header: Option<String>,
@@ -213,7 +175,7 @@ impl Acting {
     fn new(caller: Caller, headers: &HeaderMap) -> Self {
         // UTF-8, as names of people are.
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        Self { caller, header: headers.get("x-actor-id").map(text) }
+        Self { caller, header: headers.get(header::ACTOR_ID).map(text) }
     }
 
     /// The token's name; without a named token the body's actor, else the header's, else somebody new, as upstream has
@@ -241,7 +203,7 @@ impl Acting {
         }
     }
 
-    /// Who reads, when that is known: a read needs no actor.
+    /// The name of the reader, when it is known: a read needs no actor.
     pub(crate) fn reader(&self) -> Option<&str> {
         match &self.caller {
             Caller::Named(grant) => Some(&grant.name),
@@ -265,18 +227,9 @@ mod tests {
 
     #[test]
     fn a_route_that_nobody_listed_is_for_manage() {
-        let need = needed(&Method::POST, Some("/v1/new"));
-        assert_eq!(need, Need::Everywhere(Role::Manage));
-        assert_eq!(needed(&Method::HEAD, Some("/v1/sessions")), Need::Token);
+        let need = needed(&Method::POST, Some("/new"));
+        assert_eq!(need, Need::Everywhere(TokenRole::Manage));
+        assert_eq!(needed(&Method::HEAD, Some(path::SESSIONS)), Need::Token);
         assert_eq!(needed(&Method::GET, None), Need::Token);
-    }
-
-    #[test]
-    fn roles_grow() {
-        assert!(Role::ALL.is_sorted());
-        for role in Role::ALL {
-            assert_eq!(role.as_str().parse(), Ok(role));
-        }
-        assert_eq!("owner".parse::<Role>(), Err(UnknownRole));
     }
 }

@@ -18,13 +18,13 @@ use crate::{config::Limits, limits::Client};
 /// Whose share it is taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// What is done for a session, by its id.
+    /// Work that is done for a session, by its id.
     Session(String),
-    /// What a client asked for.
+    /// Answers that a client asked for.
     Client(Client),
-    /// What a client sends.
+    /// Bodies that a client sends.
     Sender(Client),
-    /// What an agent said, by its session's id and its own.
+    /// Words of an agent, by its session's id and its own.
     Agent(String, String),
 }
 
@@ -56,7 +56,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Own {
     bytes: usize,
-    /// Who waits for room, first come, first served.
+    /// Wishes that wait for room, first come, first served.
     waiting: VecDeque<Waiting>,
 }
 
@@ -69,7 +69,7 @@ struct Waiting {
 #[derive(Debug, Clone, Copy)]
 struct Wish {
     bytes: usize,
-    /// Whoever holds nothing gets them, however much others hold.
+    /// Whether an owner that holds nothing gets them however much others hold.
     always: bool,
 }
 
@@ -107,7 +107,7 @@ impl Budget {
         self.get(owner, Wish { always: true, ..self.wish(bytes) }).await
     }
 
-    /// The same at once, or not.
+    /// Takes those bytes at once, or not.
     pub(crate) fn try_answer(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
         self.try_wish(&mut self.lock(), owner, Wish { always: true, ..self.wish(bytes) })
     }
@@ -147,7 +147,7 @@ impl Budget {
         granted.await.expect("who waits is forgotten only with the budget, which `self` keeps")
     }
 
-    /// Nobody is overtaken by somebody else of the same owner.
+    /// Grants a wish, unless one of the same owner waits before it.
     fn try_wish(&self, held: &mut Held, owner: &Owner, wish: Wish) -> Option<Hold> {
         let waits = held.by.get(owner).is_some_and(|own| !own.waiting.is_empty());
         (!waits && self.fits(held, owner, wish)).then(|| self.give(held, owner, wish.bytes))
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(budget.held(), 0);
     }
 
-    /// Somebody who waits, and whether he was called since he was looked at.
+    /// A wish that waits, and whether it was called since it was looked at.
     struct Waiter {
         take: Pin<Box<dyn Future<Output = Hold>>>,
         called: Arc<Called>,

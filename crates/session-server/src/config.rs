@@ -34,9 +34,9 @@ impl fmt::Debug for Secret {
 /// Where the session streams live.
 #[derive(Debug, Clone)]
 pub enum StreamsBackend {
-    /// In this process, on disk under `data_dir/streams`.
+    /// Streams in this process, on disk under `data_dir/streams`.
     Embedded,
-    /// In another Durable Streams server. The stream of a session is `{url}/sessions/{id}`.
+    /// Streams in another Durable Streams server. The stream of a session is `{url}/sessions/{id}`.
     Remote(Url),
 }
 
@@ -50,7 +50,7 @@ pub struct StreamLimits {
     pub total_bytes: Option<u64>,
     /// Messages of one append; more is answered 413. A body of a few megabytes may hold millions.
     pub append_messages: usize,
-    /// How long a long poll waits for something new, in whole seconds.
+    /// Time that a long poll waits for something new, in whole seconds.
     pub long_poll: Duration,
 }
 
@@ -65,12 +65,12 @@ impl Default for StreamLimits {
     }
 }
 
-/// Who may use the server.
+/// The rule for who may use the server.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// Anybody who can connect. Only allowed on a loopback address; requests by web pages of other origins are refused.
     None,
-    /// Whoever sends `Authorization: Bearer <token>`, who may do everything under any name.
+    /// One token, sent as `Authorization: Bearer <token>`, for everything under any name.
     Token(Secret),
     /// Holders of the data folder's named tokens (see [`Tokens`](crate::Tokens)), each with its role and under its
     /// name; and whoever sends the token given here, who may do everything under any name.
@@ -128,12 +128,12 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// What one client may send. The defaults are far above what people and agents need.
+/// Limits of what one client may send. The defaults are far above what people and agents need.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of a request body.
     pub body_bytes: usize,
-    /// Bytes of one direct write to a stream, which is [`Role::Manage`](crate::Role::Manage)'s.
+    /// Bytes of one direct write to a stream, which is [`TokenRole::Manage`](session_protocol::api::TokenRole::Manage)'s.
     pub stream_body_bytes: usize,
     /// Requests a second of one token, or of one address without a token; 0 is no limit. Of the polls of readers who
     /// follow a stream there may be 50 times as many.
@@ -157,7 +157,7 @@ pub struct Limits {
     pub agent_header_bytes: usize,
     /// Requests that one HTTP/2 connection may have at once.
     pub streams_per_connection: u32,
-    /// How long an answer may lie ready without anything of it being taken; then the connection is cut. Who waits for
+    /// Time that an answer may lie ready without anything of it being taken; then the connection is cut. Who waits for
     /// news has nothing to take.
     pub answer_pause: Duration,
     /// Bytes of one line, event or chunk that an agent or a model answers. The run of a longer one fails.
@@ -169,10 +169,10 @@ pub struct Limits {
     /// Bytes of the messages that an agent is given: of a longer session it gets the newest, and a note that there were
     /// others. A model's own answers in one run have as much again.
     pub history_bytes: usize,
-    /// How long the head of a request may take, which is also how long a connection may rest between two requests and
+    /// Time that the head of a request may take, which is also how long a connection may rest between two requests and
     /// how long an HTTP/2 peer may be silent before it is asked whether it is there, and then before it answers.
     pub head: Duration,
-    /// How long the next piece of a request's body may take; then the answer is 408.
+    /// Time that the next piece of a request's body may take; then the answer is 408.
     pub body_pause: Duration,
 }
 
@@ -202,27 +202,27 @@ impl Default for Limits {
     }
 }
 
-/// Everything [`start`](crate::start) needs. Begin with [`ServerConfig::new`] and change fields.
+/// The settings that [`start`](crate::start) needs. Begin with [`ServerConfig::new`] and change fields.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Folder for streams and the server's own database. Made if absent (mode 0700).
     pub data_dir: PathBuf,
-    /// What agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for example.
+    /// The key that agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for example.
     /// `None` makes a key in the file `server.key` (mode 0600) of the data folder.
     pub secret_key: Option<Secret>,
     /// Where the streams live.
     pub streams: StreamsBackend,
-    /// What a [remote](StreamsBackend::Remote) stream server wants as `Authorization: Bearer …`.
+    /// The token that a [remote](StreamsBackend::Remote) stream server wants as `Authorization: Bearer …`.
     pub streams_token: Option<Secret>,
-    /// How large embedded streams may grow.
+    /// Sizes that embedded streams may have.
     pub stream_limits: StreamLimits,
-    /// Who may use the server.
+    /// The rule for who may use the server.
     pub auth: Auth,
     /// Serve HTTPS; `None` is HTTP.
     pub tls: Option<TlsFiles>,
-    /// What one client may send.
+    /// Limits of what one client may send.
     pub limits: Limits,
     /// Origins (scheme, host, port) of webhook agents that may be reached although they are private.
     pub allowed_agent_origins: Vec<Url>,
@@ -236,12 +236,12 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Agents that run inside the server.
     pub agents: BuiltinAgents,
-    /// How many times in a row agents may react to agents after a person spoke; 0: never.
+    /// Number of times in a row that agents may react to agents after a person spoke; 0: never.
     pub agent_depth: u32,
     /// A device that logged in without promising to heartbeat is written offline when its actor neither followed the
     /// session's stream nor did anything in it for so long.
     pub silence: Duration,
-    /// How long the demo agent waits between two chunks.
+    /// Time that the demo agent waits between two chunks.
     pub demo_pace: Duration,
 }
 

@@ -32,7 +32,7 @@ use crate::{
 
 /// Bytes that are handed to a connection at once: taking them is seen as soon as so many are taken.
 const PIECE: usize = 16 << 10;
-/// How long a request waits for room before it is told to come again.
+/// Time that a request waits for room before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A future that is there when it was polled to its end.
@@ -103,7 +103,7 @@ impl Delivery {
     }
 }
 
-/// Some of an answer, until the connection has written it.
+/// A part of an answer, until the connection has written it.
 struct Piece {
     bytes: Bytes,
     delivery: Arc<Delivery>,
@@ -157,7 +157,7 @@ pub(crate) fn largest_page(limits: &Limits) -> usize {
     PAGE_BYTES + limits.body_bytes.max(limits.chunk_bytes)
 }
 
-/// What an answer was made under, on its way to where it is delivered.
+/// The room that an answer was made in, on its way to where it is delivered.
 #[derive(Clone)]
 struct Made(Arc<Mutex<Option<Hold>>>);
 
@@ -221,7 +221,7 @@ impl Way<'_> {
         .await
     }
 
-    /// The same answer, whose bytes are held until they are written and which ends with the token it was asked for with.
+    /// The answer with bytes that are held until they are written and which ends with the token it was asked for with.
     pub(crate) fn deliver(
         &self,
         mut answer: Response,
@@ -262,9 +262,9 @@ impl Way<'_> {
 /// The body of an answer on its way.
 struct Delivered {
     body: Body,
-    /// What holds that part of the body which is in memory from the beginning.
+    /// Room of that part of the body which is in memory from the beginning.
     hold: Option<Hold>,
-    /// What came of the body and was not given to the connection yet.
+    /// A frame of the body that the connection was not given yet.
     frame: Option<(Bytes, Arc<Hold>)>,
     gate: Gate,
     delivery: Arc<Delivery>,

@@ -16,7 +16,7 @@ pub enum ServerError {
     Bind {
         /// The address asked for.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's own error.
         source: std::io::Error,
     },
     /// No authentication is only safe where nobody else can connect.
@@ -30,7 +30,7 @@ pub enum ServerError {
     DataDir {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's own error.
         source: std::io::Error,
     },
     /// Another server uses the folder.
@@ -41,15 +41,15 @@ pub enum ServerError {
     Streams {
         /// Their folder.
         path: PathBuf,
-        /// What the storage said.
+        /// The storage's own words.
         reason: String,
     },
     /// The server's own database cannot be opened.
     #[error("cannot open {path}: {reason}; check that it and its folder can be written")]
     Store {
-        /// Its file.
+        /// The database's file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's own words.
         reason: String,
     },
     /// There is no room for what opening it needs.
@@ -61,9 +61,9 @@ pub enum ServerError {
          tokens and agents' headers have to be entered again"
     )]
     StoreDamaged {
-        /// Its file.
+        /// The database's file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's own words.
         reason: String,
     },
     /// The database of sessions is there and that of their streams is not.
@@ -74,7 +74,7 @@ pub enum ServerError {
     StreamsMissing {
         /// Where they should be.
         path: PathBuf,
-        /// How many sessions are listed.
+        /// Number of sessions in the list.
         sessions: i64,
     },
     /// The server's own database failed after it was opened.
@@ -88,7 +88,7 @@ pub enum ServerError {
     Tls {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault that was found.
         reason: String,
     },
     /// The token of the remote stream server cannot be sent.

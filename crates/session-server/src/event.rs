@@ -4,21 +4,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Who wrote a row, as a message role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
-    User,
-    Assistant,
-    System,
-}
+pub(crate) use session_protocol::Role;
 
 /// Says on the first row of a run, in `headers.run`, that the run begins: its chunks alone do not tell where one ends and
 /// the next begins, because agents end a response more than once, or not at all. Other readers ignore it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunMark {
     pub(crate) id: String,
-    /// How many agents reacted to agents before it.
+    /// Number of agents that reacted to agents before this run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) depth: u32,
     /// Answers that its agent is told: so many of those in the message, from the oldest that no run told.

@@ -72,7 +72,7 @@ pub(crate) async fn survey(streams: &dyn Streams, source: &str) -> Result<Survey
     Ok(survey)
 }
 
-/// What is known of a stream that may be the fork, or the beginning of it.
+/// A stream that may be the fork, or the beginning of it, compared with its source.
 enum Match {
     /// So far it is the same.
     Same,

@@ -5,7 +5,10 @@
 //! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed, and
 //! refuses every `Origin` that is not its own or listed.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     RequestExt,
@@ -17,6 +20,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use session_protocol::api;
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
 use url::{Host, Url};
@@ -28,30 +32,34 @@ use crate::{
     delivery::{Deliveries, Way, largest_page},
     following::{Following, Revoked},
     limits::{Client, Limiter},
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     reading::{self, ReadRequest},
     store,
     tokens::{self, Tokens},
 };
 
-/// What a page may read of an answer besides the body: all of the stream protocol's, and what upstream's session server
+/// Headers that a page may read of an answer: all of the stream protocol's, and what upstream's session server
 /// shows.
 const EXPOSED: &str = "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-Seq, \
     Stream-SSE-Data-Encoding, Stream-TTL, Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, \
     Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, \
     Producer-Received-Seq, Content-Type, Cache-Control, ETag, Location, Retry-After";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/// What a page may send.
-const HEADERS: &str = "Content-Type, Authorization, Accept, Cache-Control, If-Match, If-None-Match, Last-Event-ID, \
-    X-Actor-Id, X-Actor-Type, X-Session-Id, Producer-Id, Producer-Epoch, Producer-Seq, \
-    Producer-Expected-Seq, Producer-Received-Seq, Stream-Seq, Stream-Closed, Stream-TTL, \
-    Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset";
+/// Headers that a page may send.
+static ALLOWED: LazyLock<HeaderValue> = LazyLock::new(|| {
+    const OTHERS: &str = "Content-Type, Authorization, Accept, Cache-Control, If-Match, If-None-Match, Last-Event-ID, \
+        X-Session-Id, Producer-Id, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, \
+        Stream-Seq, Stream-Closed, Stream-TTL, Stream-Expires-At, Stream-Forked-From, Stream-Fork-Offset, \
+        Stream-Fork-Sub-Offset";
+    let ours = [api::header::ACTOR_ID, api::header::ACTOR_TYPE].join(", ");
+    HeaderValue::try_from(format!("{OTHERS}, {ours}")).expect("names of headers make one")
+});
 
 /// The rules, decided once at start.
 pub(crate) struct Guard {
-    /// Nobody needs a token.
+    /// Whether nobody needs a token.
     open: bool,
-    /// It listens where web pages on this machine can connect and others cannot.
+    /// Whether the server listens where web pages on this machine can connect and others cannot.
     loopback: bool,
     /// Names beside those of loopback that it may be called by.
     hosts: Vec<String>,
@@ -225,13 +233,13 @@ impl Guard {
     }
 }
 
-/// Who is at the other end of a request's connection.
+/// The peer at the other end of a request's connection.
 fn peer(request: &Request) -> &Peer {
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
     &peer.expect("the server gives every request's peer").0
 }
 
-/// What a request that was let through is answered by.
+/// A request that was let through: the terms of its answer.
 struct Admitted {
     /// Whose answer it is.
     client: Client,
@@ -257,7 +265,7 @@ pub(crate) async fn check(
         if !host.as_deref().is_some_and(|host| guard.is_called(host)) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
-                "HOST_REFUSED",
+                ProblemCode::HostRefused,
                 "This server answers only to loopback and listed host names",
             )
             .into_response();
@@ -265,7 +273,7 @@ pub(crate) async fn check(
         if origin.is_some() && !allowed {
             return Problem::new(
                 StatusCode::FORBIDDEN,
-                "ORIGIN_REFUSED",
+                ProblemCode::OriginRefused,
                 "Web pages of this origin may not use this server",
             )
             .into_response();
@@ -312,14 +320,14 @@ fn host_of(request: &Request) -> Result<Option<String>, Problem> {
 
 fn bad_host() -> Problem {
     Problem::bad_request("a request names its host, once, and its address names no other")
-        .titled("INVALID_HOST", "Invalid host")
+        .titled(ProblemCode::InvalidHost, "Invalid host")
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// What is on its way there.
+    /// Answers on their way there.
     pub(crate) deliveries: Deliveries,
 }
 
@@ -338,7 +346,7 @@ fn cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED.clone());
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }

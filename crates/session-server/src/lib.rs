@@ -52,7 +52,6 @@ mod tls;
 mod tokens;
 mod turns;
 
-pub use access::{Role, UnknownRole};
 pub use agent::model_findings;
 pub use config::{
     Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
@@ -61,5 +60,6 @@ pub use config::{
 pub use error::ServerError;
 pub use names::{hides, normalised, shapes};
 pub use server::{RunningServer, start};
+pub use session_protocol::api::{TokenRole, UnknownRole};
 pub use streams::stored_sessions;
 pub use tokens::{TokenError, TokenInfo, Tokens};

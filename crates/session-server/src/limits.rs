@@ -22,11 +22,11 @@ const REMEMBERED: usize = 10_000;
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
-    /// Who has no valid token, or needs none.
+    /// A caller without a valid token, or one who needs none.
     Address(IpAddr),
     /// The holder of a named token.
     Named(String),
-    /// Who may do everything, wherever from: nobody else at its address can use up what it may send.
+    /// The owner, wherever from: nobody else at its address can use up what it may send.
     Owner,
 }
 
@@ -36,7 +36,7 @@ impl Client {
     }
 }
 
-/// What one customer has: an IPv4 address, or a /64 of IPv6.
+/// The network of one customer: an IPv4 address, or a /64 of IPv6.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -44,7 +44,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// So many polls count as one request.
+/// Number of polls that count as one request.
 const POLLS: NonZeroU32 = NonZeroU32::new(50).expect("it is not zero");
 
 /// Counts requests.

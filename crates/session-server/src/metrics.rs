@@ -28,7 +28,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{problem::Code, reading};
+use session_protocol::api::ProblemCode;
+
+use crate::reading;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -134,12 +136,12 @@ impl Metrics {
         self.runs.get_or_create(&Ended { outcome }).inc();
     }
 
-    /// Somebody was refused, or cut, for what there was too little room for.
+    /// Counts a client that was refused or cut for want of room.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Refused { reason }).inc();
     }
 
-    /// All of it, in the format of OpenMetrics.
+    /// The counters, in the format of OpenMetrics.
     pub(crate) fn encode(&self, sessions: i64, open: usize, held: usize) -> String {
         self.sessions.set(sessions);
         self.held.set(held.try_into().unwrap_or(i64::MAX));
@@ -196,8 +198,8 @@ pub(crate) async fn count(
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::SERVICE_UNAVAILABLE
     );
-    if is_refusal && let Some(Code(reason)) = response.extensions().get() {
-        metrics.refused(reason);
+    if is_refusal && let Some(code) = response.extensions().get::<ProblemCode>() {
+        metrics.refused(code.as_str());
     }
     let labels = Answered { method, route, status: status.as_u16() };
     metrics.requests.get_or_create(&labels).inc();

@@ -80,7 +80,7 @@ fn is_mark(c: char) -> bool {
     GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
 }
 
-/// What a name looks like. Two that look the same have the same letters to a reader's eye, whatever they are, and whether
+/// The looks of a name. Two that look the same have the same letters to a reader's eye, whatever they are, and whether
 /// they are capitals or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Looks {

@@ -3,7 +3,7 @@
 /// Bytes that are worked on in one turn: less than a millisecond of parsing.
 const TURN: usize = 64 << 10;
 
-/// How much was worked on since others had a turn.
+/// Bytes that were worked on since others had a turn.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(usize);
 

@@ -7,8 +7,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use session_protocol::api::{self, PROBLEM_JSON};
+
+pub(crate) use session_protocol::api::ProblemCode;
 
 use crate::{ledger::TxidUsed, store::StoreError, streams::StreamError};
 
@@ -16,7 +17,7 @@ use crate::{ledger::TxidUsed, store::StoreError, streams::StreamError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     status: StatusCode,
-    code: &'static str,
+    code: ProblemCode,
     error: &'static str,
     details: Option<String>,
     /// Seconds.
@@ -24,7 +25,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) const fn new(status: StatusCode, code: &'static str, error: &'static str) -> Self {
+    pub(crate) const fn new(status: StatusCode, code: ProblemCode, error: &'static str) -> Self {
         Self { status, code, error, details: None, retry_after: None }
     }
 
@@ -34,21 +35,21 @@ impl Problem {
         self
     }
 
-    /// The same refusal under another code and title.
+    /// This refusal under another code and title.
     #[must_use]
-    pub(crate) fn titled(mut self, code: &'static str, error: &'static str) -> Self {
+    pub(crate) fn titled(mut self, code: ProblemCode, error: &'static str) -> Self {
         self.code = code;
         self.error = error;
         self
     }
 
     pub(crate) fn bad_request(details: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "Invalid request body")
+        Self::new(StatusCode::BAD_REQUEST, ProblemCode::InvalidRequest, "Invalid request body")
             .details(details)
     }
 
     pub(crate) fn invalid_id() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "INVALID_ID", "Invalid id in the path")
+        Self::new(StatusCode::BAD_REQUEST, ProblemCode::InvalidId, "Invalid id in the path")
             .details(
             "an id has 1 to 256 bytes, no slash and no control character; a session's is in Unicode's form NFC and has \
              no white space around it and no invisible character",
@@ -56,53 +57,59 @@ impl Problem {
     }
 
     pub(crate) const fn session_not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
+        Self::new(StatusCode::NOT_FOUND, ProblemCode::SessionNotFound, "Session not found")
     }
 
     pub(crate) const fn session_deleted() -> Self {
         Self::new(
             StatusCode::GONE,
-            "SESSION_DELETED",
+            ProblemCode::SessionDeleted,
             "This session was deleted; make it again (PUT) before anything is said in it",
         )
     }
 
-    pub(crate) const fn not_found(code: &'static str, error: &'static str) -> Self {
+    pub(crate) const fn not_found(code: ProblemCode, error: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, error)
     }
 
-    pub(crate) const fn conflict(code: &'static str, error: &'static str) -> Self {
+    pub(crate) const fn conflict(code: ProblemCode, error: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, code, error)
     }
 
     pub(crate) const fn actor_exists() -> Self {
-        Self::conflict("ACTOR_EXISTS", "A person has this name, or one that looks like it")
+        Self::conflict(
+            ProblemCode::ActorExists,
+            "A person has this name, or one that looks like it",
+        )
     }
 
     pub(crate) const fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "A valid token is needed")
+        Self::new(StatusCode::UNAUTHORIZED, ProblemCode::Unauthorized, "A valid token is needed")
     }
 
     pub(crate) const fn not_ready() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", "The server is not ready")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ProblemCode::NotReady, "The server is not ready")
     }
 
     pub(crate) fn too_large(limit: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Request too large")
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooLarge, "Request too large")
             .details(format!("a body may have {limit} bytes"))
     }
 
     pub(crate) const fn too_slow() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
-            "TOO_SLOW",
+            ProblemCode::TooSlow,
             "The request's body did not come in time",
         )
     }
 
     pub(crate) fn too_many_requests(wait: Duration) -> Self {
-        let mut problem =
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many requests");
+        let mut problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ProblemCode::TooManyRequests,
+            "Too many requests",
+        );
         problem.retry_after = Some(wait.as_secs() + 1);
         problem
     }
@@ -110,7 +117,7 @@ impl Problem {
     pub(crate) const fn bad_gateway() -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,
-            "STREAM_SERVER_UNREACHABLE",
+            ProblemCode::StreamServerUnreachable,
             "Failed to proxy stream request",
         )
     }
@@ -123,7 +130,7 @@ impl Problem {
     pub(crate) const fn busy() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "BUSY",
+            ProblemCode::Busy,
             "The server holds as much for others as it may; try again in a moment",
         )
     }
@@ -132,21 +139,25 @@ impl Problem {
     pub(crate) fn session_failed() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "SESSION_FAILED",
+            ProblemCode::SessionFailed,
             "The session could not be led",
         )
         .details("the other sessions go on; send it again, and if that does not help, clear or delete this session")
     }
 
     pub(crate) const fn shutting_down() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "The server is shutting down")
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ProblemCode::ShuttingDown,
+            "The server is shutting down",
+        )
     }
 }
 
 impl From<TxidUsed> for Problem {
     fn from(_: TxidUsed) -> Self {
         Self::conflict(
-            "TXID_USED",
+            ProblemCode::TxidUsed,
             "This txid was used for another wish; send each wish with a txid of its own",
         )
     }
@@ -158,35 +169,38 @@ impl From<StreamError> for Problem {
         match error {
             StreamError::NotFound => Self::session_not_found(),
             StreamError::Gone => {
-                Self::new(StatusCode::GONE, "SESSION_GONE", "Session gone").details(details)
+                Self::new(StatusCode::GONE, ProblemCode::SessionGone, "Session gone")
+                    .details(details)
             }
             StreamError::Foreign => {
-                Self::conflict("NOT_A_SESSION", "Not a session").details(details)
+                Self::conflict(ProblemCode::NotASession, "Not a session").details(details)
             }
             StreamError::Closed => {
-                Self::conflict("SESSION_CLOSED", "Session closed").details(details)
+                Self::conflict(ProblemCode::SessionClosed, "Session closed").details(details)
             }
             StreamError::Full => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "NO_SPACE",
+                ProblemCode::NoSpace,
                 "The stream server is out of space",
             )
             .details(details),
             StreamError::Long => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SESSION_FULL", "Session full")
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::SessionFull, "Session full")
                     .details(details)
             }
             StreamError::TooLarge => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Event too large")
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooLarge, "Event too large")
                     .details(details)
             }
-            StreamError::Fenced(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "FENCED", "Another writer took over")
-                    .details(details)
-            }
+            StreamError::Fenced(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ProblemCode::Fenced,
+                "Another writer took over",
+            )
+            .details(details),
             StreamError::Unavailable(_) | StreamError::Refused(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "STREAM_UNAVAILABLE",
+                ProblemCode::StreamUnavailable,
                 "The stream server is not available",
             )
             .details(details),
@@ -200,59 +214,37 @@ impl From<StoreError> for Problem {
         if matches!(error, StoreError::Full) {
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "NO_SPACE",
+                ProblemCode::NoSpace,
                 "The server's disk is full",
             )
             .details("free some space on the server, then send it again");
         }
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "STORE_UNAVAILABLE",
+            ProblemCode::StoreUnavailable,
             "The server's own database is not available",
         )
     }
 }
 
-/// The code of an answer that is not a success, for who counts them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Code(pub(crate) &'static str);
-
-/// The body of an answer that is not a success.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProblemBody {
-    /// What went wrong, as upstream's clients show it.
-    error: &'static str,
-    /// `about:blank`: the status and `code` say all.
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    /// What programs decide by.
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<String>,
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = ProblemBody {
-            error: self.error,
-            r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
+        let body = api::Problem {
+            error: self.error.to_owned(),
+            r#type: "about:blank".to_owned(),
+            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
             detail: self.details.clone().unwrap_or_else(|| self.error.to_owned()),
             code: self.code,
             details: self.details,
         };
         let mut response = (self.status, Json(body)).into_response();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        response.extensions_mut().insert(Code(self.code));
+        response.extensions_mut().insert(self.code); // for who counts refusals
         let busy = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         if let Some(seconds) = self.retry_after.or(busy) {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

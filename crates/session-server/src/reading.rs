@@ -14,7 +14,10 @@ use axum::{
 };
 use url::form_urlencoded;
 
-use crate::{problem::Problem, streams::MOUNT};
+use crate::{
+    problem::{Problem, ProblemCode},
+    streams::MOUNT,
+};
 
 /// The decoded query of a read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,7 +113,7 @@ pub(crate) async fn describe(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The same address with another query.
+/// The address with another query.
 ///
 /// # Errors
 ///
@@ -124,7 +127,7 @@ fn asked_as(uri: &Uri, query: &str) -> Result<Uri, Problem> {
 }
 
 fn unclear(details: &str) -> Problem {
-    Problem::bad_request(details).titled("INVALID_REQUEST", "Invalid offset or live mode")
+    Problem::bad_request(details).titled(ProblemCode::InvalidRequest, "Invalid offset or live mode")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Reserve {
         Self { path, wanted, work, held }
     }
 
-    /// Nothing is missing.
+    /// Whether nothing of the reserve is missing.
     pub(crate) fn is_whole(&self) -> bool {
         self.held >= self.wanted
     }
@@ -115,7 +115,7 @@ impl Reserve {
     }
 }
 
-/// How much longer the database's file gets when its log is folded into it, with what the open transaction wrote.
+/// Bytes that the database's file gets longer by when its log is folded into it, with what the open transaction wrote.
 pub(crate) fn growth(db: &Connection, file: &Path) -> rusqlite::Result<u64> {
     let number = |pragma| db.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
     let pages = number("PRAGMA page_count")?;
@@ -146,14 +146,14 @@ pub(crate) fn fold(
     folded
 }
 
-/// No room on the disk, or beyond the configured size.
+/// Whether an error says that there is no room on the disk, or beyond the configured size.
 pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     // The shared index of the log cannot grow: SQLite says so in its own way.
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
 
-/// What is said where a commit would leave no reserve.
+/// The error where a commit would leave no reserve.
 pub(crate) fn full() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None)
 }

@@ -55,7 +55,7 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes that a connection keeps of requests that are not read and of answers that are not sent.
 const BUFFER: usize = 64 << 10;
-/// How often is looked whether answers are taken while one may lie there.
+/// Number of looks at whether answers are taken, in the time that one may lie there.
 const LOOKS_IN_PAUSE: u32 = 4;
 /// A shorter time would be looked for without a pause.
 const LOOKS: Duration = Duration::from_millis(4);
@@ -132,7 +132,7 @@ pub(crate) async fn serve(
     while open.join_next().await.is_some() {}
 }
 
-/// Who is connected.
+/// The networks that are connected.
 struct Peers {
     /// One for each network. Its connections hold clones of it, so it counts them.
     seats: HashMap<IpAddr, Arc<()>>,
@@ -161,7 +161,7 @@ impl Peers {
     }
 }
 
-/// What every connection needs.
+/// The state that every connection needs.
 struct Line {
     tls: Option<TlsAcceptor>,
     app: Router,
@@ -271,17 +271,17 @@ fn is_the_peers(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How bodies of requests are taken in.
+/// The rules by which bodies of requests are taken in.
 #[derive(Clone)]
 pub(crate) struct Intake {
     pub(crate) budget: Budget,
-    /// How long the next piece may take.
+    /// Time that the next piece may take.
     pub(crate) pause: Duration,
 }
 
 /// Bytes of a body that does not say how long it is, which are counted at once.
 const STEP: usize = 64 << 10;
-/// How long a body waits for room before its sender is told to come again.
+/// Time that a body waits for room before its sender is told to come again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The middleware that takes in the bodies of requests: their bytes are held in the sender's share until the request is
@@ -327,7 +327,7 @@ pub(crate) async fn take_in(
     refused.map_or(answer, IntoResponse::into_response)
 }
 
-/// What has come of a body.
+/// The part of a body that has come.
 struct Taken {
     holds: Vec<Hold>,
     /// Bytes that `holds` are for.

@@ -26,7 +26,7 @@ use crate::{
     tokens::{TokenError, Tokens},
 };
 
-/// How long open requests may take to end after [`RunningServer::shutdown`].
+/// Time that open requests may take to end after [`RunningServer::shutdown`].
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A server that serves until it is shut down or dropped.

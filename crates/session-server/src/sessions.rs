@@ -39,7 +39,7 @@ use crate::{
     turns::{self, Start},
 };
 
-/// No chunk waits longer than this for the batch it is in (plus the append before it).
+/// Longest wait of a chunk for the batch it is in (plus the append before it).
 const LINGER: Duration = Duration::from_millis(4);
 const _: () = assert!(LINGER.as_millis() < 10, "no chunk waits for 10 ms");
 /// Chunks that may wait for a commit before agents are held back; how many bytes they may have is up to the
@@ -62,7 +62,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_AMONG_MANY: Duration = Duration::from_secs(1);
 const MANY: usize = 1_000;
 
-/// What all sessions share.
+/// The state that all sessions share.
 pub(crate) struct Shared {
     pub(crate) streams: Arc<dyn Streams>,
     pub(crate) store: Store,
@@ -72,9 +72,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// This server as a producer of streams.
     pub(crate) instance: String,
-    /// How many times in a row agents may react to agents.
+    /// Number of times in a row that agents may react to agents.
     pub(crate) agent_depth: u32,
-    /// How long a device that does not heartbeat may be silent.
+    /// Time that a device which does not heartbeat may be silent.
     pub(crate) silence: Duration,
     pub(crate) signs: Signs,
     pub(crate) making: Making,
@@ -197,7 +197,7 @@ impl Sessions {
         deleted.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
-    /// How many sessions are in memory.
+    /// Number of sessions in memory.
     pub(crate) fn count_open(&self) -> usize {
         self.lock().len()
     }
@@ -601,7 +601,7 @@ impl Task {
     }
 }
 
-/// What a future gives, or `None` when it panicked.
+/// The output of a future, or `None` when it panicked.
 async fn unharmed<T>(work: impl Future<Output = T>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
@@ -641,7 +641,7 @@ struct Loaded {
     writing: Arc<tokio::sync::Mutex<Writing>>,
 }
 
-/// How the next append is marked.
+/// The mark of the next append.
 #[derive(Default)]
 struct Writing {
     /// The producer, where it is not the server itself.

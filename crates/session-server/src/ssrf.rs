@@ -29,9 +29,9 @@ use crate::error::ServerError;
 
 const REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
-/// For looking at a name's addresses before anything is connected.
+/// Time for looking at a name's addresses before anything is connected.
 const LOOKUP: Duration = Duration::from_secs(2);
-/// What names end with that only this machine or the network around it knows (RFC 6761, 6762 and 8375, ICANN's
+/// Endings of names that only this machine or the network around it knows (RFC 6761, 6762 and 8375, ICANN's
 /// `internal`, and what routers use).
 const LOCAL: [&str; 7] =
     ["localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa"];
@@ -183,7 +183,7 @@ pub(crate) fn moved_to(answer: &Response, asked: &Url) -> Option<Url> {
     asked.join(location.to_str().ok()?).ok()
 }
 
-/// No proxy: it would resolve names itself, past our resolver.
+/// A client without a proxy: that would resolve names itself, past our resolver.
 fn client() -> reqwest::ClientBuilder {
     let none = redirect::Policy::none();
     Client::builder().no_proxy().redirect(none).connect_timeout(CONNECT).read_timeout(READ)

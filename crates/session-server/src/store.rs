@@ -12,6 +12,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use session_protocol::AgentSpec;
+use session_protocol::api::ForkedFrom;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -38,15 +39,13 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 /// A session in the list.
-#[derive(Clone, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone)]
 pub(crate) struct SessionRow {
     pub(crate) session_id: String,
     pub(crate) title: Option<String>,
     pub(crate) created_at: Option<String>,
     pub(crate) last_activity_at: Option<String>,
     /// The session that it was forked from, for who may see that one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) forked_from: Option<ForkedFrom>,
 }
 
@@ -57,26 +56,13 @@ impl SessionRow {
     }
 }
 
-/// Where a fork comes from.
-#[derive(Clone, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ForkedFrom {
-    pub(crate) session_id: String,
-    /// The last message that it took over; absent when it took over everything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) message_id: Option<String>,
-}
-
 /// A fork of a session.
-#[derive(Clone, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone)]
 pub(crate) struct ForkRow {
     pub(crate) session_id: String,
     /// The last message that it took over; absent when it took over everything.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message_id: Option<String>,
     /// Its place among the forks.
-    #[serde(skip)]
     pub(crate) number: i64,
 }
 

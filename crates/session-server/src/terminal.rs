@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use session_protocol::{Dialect, FinishReason};
 
-/// How a run is named in AG-UI.
+/// The names of a run in AG-UI.
 pub(crate) struct RunName {
     pub(crate) thread_id: String,
     pub(crate) run_id: String,

@@ -13,7 +13,7 @@ use tokio_rustls::{
 
 use crate::{config::TlsFiles, error::ServerError};
 
-/// What shakes hands in the name of these files.
+/// The acceptor that shakes hands in the name of these files.
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServerError> {
     let unusable = |path: &Path, reason: String| ServerError::Tls { path: path.to_owned(), reason };
     let certificates = CertificateDer::pem_file_iter(&files.certificate)

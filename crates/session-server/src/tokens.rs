@@ -14,10 +14,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
+use session_protocol::api::TokenRole;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    access::{Grant, Role},
+    access::Grant,
     config::Secret,
     error::ServerError,
     event,
@@ -75,7 +76,7 @@ pub struct TokenInfo {
     /// Who acts when it is used.
     pub name: String,
     /// What it allows.
-    pub role: Role,
+    pub role: TokenRole,
     /// The only sessions it is for; `None` is all.
     pub sessions: Option<Vec<String>>,
     /// When it was made, RFC 3339.
@@ -128,7 +129,7 @@ impl Tokens {
     pub fn create(
         &self,
         name: &str,
-        role: Role,
+        role: TokenRole,
         sessions: Option<&[String]>,
     ) -> Result<Secret, TokenError> {
         if !is_plain_id(name) {
@@ -248,19 +249,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path()).unwrap();
         let only = ["a".to_owned()];
-        let token = tokens.create("ann", Role::Chat, Some(&only)).unwrap();
-        let other = tokens.create("bob", Role::Manage, None).unwrap();
+        let token = tokens.create("ann", TokenRole::Chat, Some(&only)).unwrap();
+        let other = tokens.create("bob", TokenRole::Manage, None).unwrap();
         let server = Tokens::open(dir.path()).unwrap();
         let found = server.find(token.expose()).unwrap().unwrap();
         let id = token.expose().split('_').nth(1).unwrap();
         let (token_id, name) = (id.to_owned(), "ann".to_owned());
         let sessions = Some(only.to_vec());
-        assert_eq!(found, Grant { token_id, name, role: Role::Chat, sessions });
+        assert_eq!(found, Grant { token_id, name, role: TokenRole::Chat, sessions });
         let secret = other.expose().splitn(3, '_').nth(2).unwrap();
         for wrong in ["", "tk", "tk__", &format!("tk_{id}_"), &format!("tk_{id}_{secret}")] {
             assert_eq!(server.find(wrong).unwrap(), None, "{wrong}");
         }
-        assert!(matches!(tokens.create("ann", Role::View, None), Err(TokenError::NameTaken(_))));
+        assert!(matches!(
+            tokens.create("ann", TokenRole::View, None),
+            Err(TokenError::NameTaken(_))
+        ));
         assert!(tokens.revoke("ann").unwrap() && !tokens.revoke("ann").unwrap());
         assert_eq!(server.find(token.expose()).unwrap(), None);
         assert_eq!(tokens.list().unwrap().len(), 1);
@@ -292,14 +296,14 @@ mod tests {
             "ann\u{3164}",
             "e\u{301}va",
         ] {
-            let refused = tokens.create(name, Role::View, None);
+            let refused = tokens.create(name, TokenRole::View, None);
             assert!(matches!(refused, Err(TokenError::Name)), "{name:?}");
             let sessions = [name.to_owned()];
-            let refused = tokens.create("a", Role::View, Some(&sessions));
+            let refused = tokens.create("a", TokenRole::View, Some(&sessions));
             assert!(matches!(refused, Err(TokenError::Session)), "{name:?}");
         }
         for name in ["Ann Lee", "Zoë", "安娜", "🦀"] {
-            tokens.create(name, Role::View, Some(&[name.to_owned()])).unwrap();
+            tokens.create(name, TokenRole::View, Some(&[name.to_owned()])).unwrap();
         }
     }
 
@@ -307,16 +311,16 @@ mod tests {
     fn a_name_that_looks_like_another_is_refused_until_that_one_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path()).unwrap();
-        tokens.create("ann", Role::View, None).unwrap();
+        tokens.create("ann", TokenRole::View, None).unwrap();
         for name in ["\u{430}nn", "Ann", "an\u{578}"] {
-            let refused = tokens.create(name, Role::View, None);
+            let refused = tokens.create(name, TokenRole::View, None);
             assert!(
                 matches!(&refused, Err(TokenError::Confusable(known)) if known == "ann"),
                 "{name}"
             );
         }
         tokens.revoke("ann").unwrap();
-        tokens.create("\u{430}nn", Role::View, None).unwrap();
+        tokens.create("\u{430}nn", TokenRole::View, None).unwrap();
     }
 
     #[test]

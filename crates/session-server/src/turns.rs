@@ -43,7 +43,7 @@ pub(crate) fn public_fields(spec: &AgentSpec) -> Value {
     Value::Object(fields)
 }
 
-/// What is left of an agent whose secrets are lost: its public fields from the stream.
+/// The agent that is left when its secrets are lost: its public fields from the stream.
 pub(crate) fn from_public_fields(id: &str, fields: &Value) -> Option<AgentSpec> {
     let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
     Some(AgentSpec {
@@ -83,11 +83,11 @@ pub(crate) struct RunPlan {
     pub(crate) message_id: String,
     pub(crate) agent_id: String,
     pub(crate) cause: Cause,
-    /// How many agents reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
+    /// Number of agents that reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
     /// was.
     #[serde(default)]
     pub(crate) depth: u32,
-    /// So many answers that its agent is told, known when it starts.
+    /// Number of answers that its agent is told, known when it starts.
     #[serde(skip)]
     pub(crate) told: usize,
     /// The person at the beginning of it, when known.
@@ -120,7 +120,7 @@ impl RunPlan {
     }
 }
 
-/// How a run ended, as its agent sees it.
+/// The end of a run, as its agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RunEnd {
     /// The agent has nothing more to say.
@@ -135,7 +135,7 @@ impl RunEnd {
     }
 }
 
-/// What a run sends to its session.
+/// A word of a run to its session.
 pub(crate) struct RunOutput {
     pub(crate) run_id: String,
     pub(crate) what: Output,
@@ -145,7 +145,7 @@ pub(crate) struct RunOutput {
 pub(crate) enum Output {
     /// JSON text of one chunk, as it came, and the room that is taken for it until it is in the stream.
     Chunk(String, Hold),
-    /// What its message said before this run, for those who hear it.
+    /// The text of its message before this run, for those who hear it.
     Before(String),
     End(RunEnd),
 }

@@ -4,8 +4,7 @@ use anyhow::{anyhow, bail};
 use clap::ArgGroup;
 use durable_stream::{Live, Offset};
 use futures::TryStreamExt;
-use reqwest::Method;
-use serde_json::json;
+use session_protocol::api::AnswerApproval;
 use session_protocol::{Approval, ApprovalStatus, SessionFold};
 use uuid::Uuid;
 
@@ -58,10 +57,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             )?
         }
     };
-    let body = json!({
-        "approved": !args.deny, "messageId": approval.message_id, "txid": Uuid::new_v4(),
-    });
-    remote.send(remote.request(Method::POST, &["approvals", &approval.id]).json(&body)).await?;
+    let body = AnswerApproval {
+        approved: !args.deny,
+        payload: None,
+        message_id: Some(approval.message_id.clone()),
+        actor_id: None,
+        txid: Some(Uuid::new_v4().to_string()),
+    };
+    let answer = remote.client().answer_approval(remote.session(), &approval.id, &body).await;
+    remote.granted(answer)?;
     let word = if args.deny { "Denied" } else { "Approved" };
     println!("{word} {} ({})", clean(&approval.tool_name), clean(&approval.id));
     Ok(())

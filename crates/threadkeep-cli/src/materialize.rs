@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
+use session_protocol::api::path;
 
 use crate::foreign::clean_json;
 
@@ -15,13 +16,20 @@ use crate::foreign::clean_json;
 /// activeGenerations, presence, agents, sessionStats and skipped. The clock is the newest createdAt
 /// in the input. No server is needed.
 #[derive(clap::Args)]
-#[command(after_long_help = "Examples:\n  \
-    threadkeep materialize session.json | jq .messages\n  \
-    curl -s http://127.0.0.1:4000/v1/stream/sessions/first-steps | threadkeep materialize -")]
+#[command(after_long_help = examples())]
 pub(crate) struct Args {
     /// A file with a JSON array of stream items, or `-` for standard input.
     #[arg(value_name = "FILE|-")]
     input: PathBuf,
+}
+
+fn examples() -> String {
+    let stream = path::SESSION_STREAM.replace("{session}", "first-steps");
+    format!(
+        "Examples:\n  \
+        threadkeep materialize session.json | jq .messages\n  \
+        curl -s http://127.0.0.1:4000{stream} | threadkeep materialize -"
+    )
 }
 
 /// Runs `threadkeep materialize`.

@@ -3,8 +3,8 @@
 pub(crate) mod remote;
 
 use anyhow::bail;
-use reqwest::Method;
-use serde_json::json;
+use session_protocol::api::{CreateSession, RegisterAgents, SendMessage, header};
+use session_protocol::{AgentSpec, Role, Triggers};
 use uuid::Uuid;
 
 use crate::tail::{Transcript, Until};
@@ -52,20 +52,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         bail!("there is nothing to send");
     }
     let remote = Remote::new(args.server, &args.session)?;
+    let (client, session) = (remote.client(), remote.session());
     match args.agent {
         Some(agent) => {
-            remote.send(remote.request(Method::PUT, &[]).json(&json!({}))).await?;
-            let agents = json!({ "agents": [spec(&agent)?] });
-            remote.send(remote.request(Method::POST, &["agents"]).json(&agents)).await?;
+            let agents = vec![spec(&agent)?];
+            remote.granted(client.create(session, &CreateSession::default()).await)?;
+            remote.granted(client.register_agents(session, &RegisterAgents { agents }).await)?;
         }
         None => remote.check().await?,
     }
     let id = Uuid::new_v4();
-    let body = json!({
-        "messageId": id, "content": text, "role": "user",
-        "actorId": remote.actor(), "actorType": "user", "txid": Uuid::new_v4(),
-    });
-    remote.send(remote.request(Method::POST, &["messages"]).json(&body)).await?;
+    let body = SendMessage {
+        message_id: Some(id.to_string()),
+        content: text,
+        role: Some(Role::User),
+        actor_id: Some(remote.actor().to_owned()),
+        actor_type: Some(header::USER.to_owned()),
+        txid: Some(Uuid::new_v4().to_string()),
+        ..SendMessage::default()
+    };
+    remote.granted(client.send_message(session, &body).await)?;
     if args.wait {
         Transcript::text(&remote).after(id.to_string()).follow(&remote, Until::Answered).await
     } else {
@@ -75,14 +81,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The agent as it is registered.
-fn spec(agent: &str) -> anyhow::Result<serde_json::Value> {
-    Ok(match agent {
-        "demo" | "model" => {
-            json!({ "id": agent, "name": agent, "endpoint": format!("builtin:{agent}"), "triggers": "user-messages" })
-        }
+fn spec(agent: &str) -> anyhow::Result<AgentSpec> {
+    let (id, endpoint) = match agent {
+        "demo" | "model" => (agent, format!("builtin:{agent}")),
         url if url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) => {
-            json!({ "id": "webhook", "name": "webhook", "endpoint": url, "triggers": "user-messages" })
+            ("webhook", url.to_owned())
         }
         _ => bail!("{agent} is no agent: give `demo`, `model` or the http(s) URL of a webhook"),
+    };
+    Ok(AgentSpec {
+        id: id.to_owned(),
+        name: Some(id.to_owned()),
+        endpoint,
+        method: None,
+        headers: None,
+        triggers: Some(Triggers::UserMessages),
+        body_template: None,
     })
 }

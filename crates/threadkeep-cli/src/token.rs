@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Subcommand, ValueEnum, builder::PossibleValue};
-use session_server::{Role, Tokens, normalised};
+use session_server::{TokenRole, Tokens, normalised};
 
 use crate::foreign::clean;
 
@@ -70,19 +70,25 @@ struct Revoke {
 
 /// A role on the command line.
 #[derive(Clone, Copy)]
-struct RoleName(Role);
+struct RoleName(TokenRole);
 
 impl ValueEnum for RoleName {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self(Role::View), Self(Role::Chat), Self(Role::Approve), Self(Role::Manage)]
+        const ALL: [RoleName; 4] = [
+            RoleName(TokenRole::View),
+            RoleName(TokenRole::Chat),
+            RoleName(TokenRole::Approve),
+            RoleName(TokenRole::Manage),
+        ];
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self.0 {
-            Role::View => "read sessions",
-            Role::Chat => "and make sessions, write in them, stop agents",
-            Role::Approve => "and decide for agents: approvals and results of tools",
-            Role::Manage => "and everything else: agents, deleting, writing streams directly",
+            TokenRole::View => "read sessions",
+            TokenRole::Chat => "and make sessions, write in them, stop agents",
+            TokenRole::Approve => "and decide for agents: approvals and results of tools",
+            TokenRole::Manage => "and everything else: agents, deleting, writing streams directly",
         };
         Some(PossibleValue::new(self.0.as_str()).help(help))
     }

@@ -116,11 +116,6 @@ impl Feed {
         lock(&self.shared.state).queue.epoch()
     }
 
-    /// The newest number of the feed.
-    pub fn newest(&self) -> u64 {
-        *self.shared.newest.borrow()
-    }
-
     /// The session this window shows.
     pub fn shown(&self) -> Option<String> {
         lock(&self.shared.state).shown.clone()

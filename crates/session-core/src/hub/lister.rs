@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use session_protocol::api::{Me, SessionEntry};
+
 use super::HubEvent;
-use super::listing::{self, Listed};
-use crate::check::{self, Me};
+use super::listing;
 use crate::server::Server;
 use crate::shared::Shared;
 use crate::store::{ServerRow, servers};
@@ -46,7 +47,7 @@ async fn list(shared: &Shared, server: &Server) {
         let pause = match listing::fetch(&connected).await {
             Ok(sessions) => {
                 if !std::mem::replace(&mut asked, true) {
-                    learn_me(shared, server, check::me(&connected).await).await;
+                    learn_me(shared, server, connected.client.me().await.ok()).await;
                 }
                 listed(shared, server, sessions);
                 LIST_EVERY
@@ -73,7 +74,7 @@ async fn learn_me(shared: &Shared, server: &Server, me: Option<Me>) {
     }
 }
 
-fn listed(shared: &Shared, server: &Server, sessions: Vec<Listed>) {
+fn listed(shared: &Shared, server: &Server, sessions: Vec<SessionEntry>) {
     if server.status.borrow().state != ConnectionState::Live {
         server.succeeded();
     }

@@ -4,51 +4,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde::{Deserialize, Deserializer};
-use session_protocol::canonical_time;
+use session_protocol::api::{PageQuery, SessionEntry, SessionPage};
 
-use crate::connection::{Connected, authorize};
+use crate::client::ClientError;
+use crate::connection::Connected;
 use crate::summary::{Connection, ConnectionState};
 
 /// How long the list may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// A session as the server lists it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Listed {
-    #[serde(alias = "id")]
-    pub(super) session_id: String,
-    #[serde(default)]
-    pub(super) title: Option<String>,
-    #[serde(default, deserialize_with = "time")]
-    pub(super) created_at: Option<String>,
-    #[serde(default, alias = "updatedAt", alias = "lastActivity", deserialize_with = "time")]
-    pub(super) last_activity_at: Option<String>,
-    #[serde(default)]
-    pub(super) forked_from: Option<ForkedFrom>,
-}
-
-/// A time in the form in which times are compared as text; what is none is left out.
-fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let text = Option::<String>::deserialize(from)?;
-    Ok(text.as_deref().and_then(canonical_time))
-}
-
-/// Where a session was forked from.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ForkedFrom {
-    pub(super) session_id: String,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    sessions: Vec<Listed>,
-    /// What the next page is asked for with.
-    #[serde(default)]
-    next: Option<String>,
-}
 
 /// Pages of one list at most: a server that never ends is not followed for ever.
 const PAGES: usize = 400;
@@ -66,7 +29,7 @@ pub(super) enum Failure {
 
 /// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front, so that is read again
 /// behind the last page; each session comes once, as it was seen last.
-pub(super) async fn fetch(connected: &Connected) -> Result<Vec<Listed>, Failure> {
+pub(super) async fn fetch(connected: &Connected) -> Result<Vec<SessionEntry>, Failure> {
     let mut all = Vec::new();
     let mut pages = 0;
     let front = read(connected, &mut pages, None, &mut all).await?;
@@ -86,13 +49,13 @@ async fn read(
     connected: &Connected,
     pages: &mut usize,
     until: Option<&str>,
-    into: &mut Vec<Listed>,
+    into: &mut Vec<SessionEntry>,
 ) -> Result<Option<String>, Failure> {
     let mut cursor = None;
     loop {
-        let Answer { mut sessions, next } = page(connected, cursor.as_deref()).await?;
+        let SessionPage { mut sessions, next } = page(connected, cursor.clone()).await?;
         *pages += 1;
-        let activity = |listed: &Listed| listed.last_activity_at.clone();
+        let activity = |listed: &SessionEntry| listed.last_activity_at.clone();
         let reached = until.is_some_and(|until| {
             sessions.last().and_then(activity).is_none_or(|last| *last <= *until)
         });
@@ -104,25 +67,20 @@ async fn read(
     }
 }
 
-async fn page(connected: &Connected, cursor: Option<&str>) -> Result<Answer, Failure> {
-    let mut url = connected.endpoint.url(&["v1", "sessions"]);
-    if let Some(cursor) = cursor {
-        url.query_pairs_mut().append_pair("cursor", cursor);
-    }
-    let request = authorize(connected.http.get(url), &connected.endpoint).timeout(TIMEOUT);
-    let response = request.send().await.map_err(|_| Failure::Unreachable)?;
-    let status = response.status();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::Refused(status.as_u16())),
-        _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(Failure::Trouble(status.as_u16()))
-        }
-        _ if !status.is_success() => Err(Failure::Stranger),
-        _ => {
-            let body = response.bytes().await.map_err(|_| Failure::Unreachable)?;
-            serde_json::from_slice::<Answer>(&body).map_err(|_| Failure::Stranger)
-        }
-    }
+async fn page(connected: &Connected, cursor: Option<String>) -> Result<SessionPage, Failure> {
+    let client = connected.client.clone().patient(TIMEOUT);
+    let page = client.sessions(&PageQuery { limit: None, cursor }).await;
+    page.map_err(|error| match error {
+        ClientError::Stranger => Failure::Stranger,
+        ClientError::Refused { status, .. } => match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Refused(status.as_u16()),
+            _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Failure::Trouble(status.as_u16())
+            }
+            _ => Failure::Stranger,
+        },
+        _ => Failure::Unreachable,
+    })
 }
 
 /// The connection as the person is told of it.
@@ -162,20 +120,4 @@ pub(super) fn describe(failure: Failure) -> Connection {
     };
     let code = Some(code.to_owned());
     Connection { state, code, message: Some(message), ..Connection::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_any_form_are_listed_in_one() {
-        let listed = r#"{"sessionId": "s", "createdAt": "2026-01-05T10:00:00+02:00", "updatedAt": "2026-01-05T08:00:00Z"}"#;
-        let listed: Listed = serde_json::from_str(listed).expect("a session of a list");
-        assert_eq!(listed.created_at.as_deref(), Some("2026-01-05T08:00:00.000Z"));
-        assert_eq!(listed.created_at, listed.last_activity_at);
-        let none: Listed = serde_json::from_str(r#"{"sessionId": "s", "updatedAt": "$(date)"}"#)
-            .expect("a session of a list");
-        assert_eq!(none.last_activity_at, None);
-    }
 }

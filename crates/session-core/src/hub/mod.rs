@@ -31,6 +31,7 @@ pub(crate) use task::UNTITLED;
 use std::sync::Arc;
 
 use session_protocol::Approval;
+use session_protocol::api::SessionEntry;
 use tokio::sync::mpsc;
 
 use crate::error::EngineError;
@@ -47,7 +48,7 @@ pub(crate) enum HubEvent {
     /// A session's task ended because an invariant broke.
     Fell(String),
     /// A server has these sessions.
-    Listed { server: String, sessions: Vec<listing::Listed> },
+    Listed { server: String, sessions: Vec<SessionEntry> },
     /// A server and all that was here of it is gone.
     Removed(String),
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use session_protocol::Approval;
+use session_protocol::api::SessionEntry;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::catch_up::CatchUp;
-use super::listing::Listed;
 use super::turns::Turns;
 use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
@@ -421,7 +421,7 @@ impl Hub {
     }
 
     /// A server has told its sessions.
-    async fn listed(&mut self, server: &str, sessions: Vec<Listed>) {
+    async fn listed(&mut self, server: &str, sessions: Vec<SessionEntry>) {
         if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
             return;
         }
@@ -470,7 +470,7 @@ impl Hub {
     }
 
     /// Takes over sessions that others made.
-    async fn adopt(&mut self, new: Vec<Listed>) -> Result<(), StoreError> {
+    async fn adopt(&mut self, new: Vec<SessionEntry>) -> Result<(), StoreError> {
         for listed in &new {
             let summary = SessionSummary {
                 id: listed.session_id.clone(),

@@ -188,7 +188,6 @@ fn kind(intent: &Intent) -> OutboxKind {
         Intent::Fork { .. } => OutboxKind::ForkSession,
         Intent::SendMessage { .. } => OutboxKind::SendMessage,
         Intent::RespondApproval { .. } => OutboxKind::RespondApproval,
-        Intent::ToolResult { .. } => OutboxKind::ToolResult,
         Intent::Regenerate { .. } => OutboxKind::Regenerate,
         Intent::Stop { .. } => OutboxKind::Stop,
         Intent::Rename { .. } => OutboxKind::Rename,

@@ -6,21 +6,15 @@
 
 use std::time::Duration;
 
-use durable_stream::retry_after;
-use reqwest::header::IF_MATCH;
-use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::{Value, json};
-use session_protocol::Intent;
+use reqwest::StatusCode;
+use session_protocol::api::{
+    AnswerApproval, CreateSession, ForkSession, Regenerate, RegisterAgents, RenameSession,
+    SendMessage, Stop, header,
+};
+use session_protocol::{Intent, Role};
 
+use crate::client::{ClientError, SessionClient};
 use crate::config::Actor;
-use crate::connection::{Connected, authorize};
-
-/// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an answer is read to find the reason in it.
-const REASON_BYTES: usize = 16 * 1024;
-/// How much of a reason is shown.
-const REASON_CHARS: usize = 300;
 
 /// The fate of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +43,7 @@ impl SendOutcome {
 /// Sends entries of one session to one server.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    pub(crate) connected: Connected,
+    pub(crate) client: SessionClient,
     pub(crate) session: String,
     pub(crate) actor: Actor,
 }
@@ -60,110 +54,89 @@ impl Sender {
     /// # Cancel safety
     /// The server may or may not have it: send it again.
     pub(crate) async fn send(&self, intent: &Intent, txid: &str) -> SendOutcome {
-        for request in self.requests(intent, txid) {
-            match self.once(request, intent).await {
-                SendOutcome::Accepted => {}
-                outcome => return outcome,
-            }
+        match self.ask(intent, txid).await {
+            Ok(()) => SendOutcome::Accepted,
+            Err(error) => meaning(error, intent),
         }
-        SendOutcome::Accepted
     }
 
-    fn requests(&self, intent: &Intent, txid: &str) -> Vec<RequestBuilder> {
-        let actor = &self.actor.id;
+    /// The requests that an intent is, in their order.
+    async fn ask(&self, intent: &Intent, txid: &str) -> Result<(), ClientError> {
+        let client = self.client.clone().acting_as(&self.actor.id);
+        let session = self.session.as_str();
+        let txid = Some(txid.to_owned());
         match intent {
             Intent::CreateSession { agents, title } => {
-                let body = match title {
-                    Some(title) => json!({ "title": title }),
-                    None => json!({}),
-                };
-                let mut requests = vec![self.request(Method::PUT, &[]).json(&body)];
-                if !agents.is_empty() {
-                    let body = json!({ "agents": agents });
-                    requests.push(self.request(Method::POST, &["agents"]).json(&body));
+                // Upstream's proxies look into no body here, so the agents are registered by a request of their own.
+                let body = CreateSession { title: title.clone(), agents: Vec::new() };
+                client.create(session, &body).await?;
+                if agents.is_empty() {
+                    return Ok(());
                 }
-                requests
+                client.register_agents(session, &RegisterAgents { agents: agents.clone() }).await
             }
             Intent::Fork { source, at_message_id } => {
-                let body = json!({ "newSessionId": self.session, "atMessageId": at_message_id });
-                vec![self.request_to(source, Method::POST, &["fork"]).json(&body)]
+                let body = ForkSession {
+                    new_session_id: Some(self.session.clone()),
+                    at_message_id: at_message_id.clone(),
+                    ..ForkSession::default()
+                };
+                client.fork(source, &body).await
             }
             Intent::SendMessage { message_id, text } => {
-                let body = json!({
-                    "messageId": message_id, "content": text, "role": "user",
-                    "actorId": actor, "actorType": "user", "txid": txid,
-                });
-                // RFC 9110 §13.1.1: only where the session is. A word makes none.
-                let request = self.request(Method::POST, &["messages"]).header(IF_MATCH, "*");
-                vec![request.json(&body)]
+                let body = SendMessage {
+                    message_id: Some(message_id.to_string()),
+                    content: text.clone(),
+                    role: Some(Role::User),
+                    actor_id: Some(self.actor.id.clone()),
+                    actor_type: Some(header::USER.to_owned()),
+                    txid,
+                    ..SendMessage::default()
+                };
+                client.send_message(session, &body).await
             }
             Intent::RespondApproval { approval_id, message_id, approved, payload } => {
-                let mut body =
-                    json!({ "approved": approved, "messageId": message_id, "txid": txid });
-                if let Some(payload) = payload {
-                    body["payload"] = payload.clone();
-                }
-                vec![self.request(Method::POST, &["approvals", approval_id]).json(&body)]
-            }
-            Intent::ToolResult { tool_call_id, output, error } => {
-                let body = json!({
-                    "toolCallId": tool_call_id, "output": output, "error": error, "txid": txid,
-                });
-                vec![self.request(Method::POST, &["tool-results"]).json(&body)]
+                let body = AnswerApproval {
+                    approved: *approved,
+                    payload: payload.clone(),
+                    message_id: message_id.clone(),
+                    actor_id: None,
+                    txid,
+                };
+                client.answer_approval(session, approval_id, &body).await
             }
             Intent::Regenerate { message_id } => {
-                let body = json!({ "fromMessageId": message_id, "txid": txid });
-                vec![self.request(Method::POST, &["regenerate"]).json(&body)]
+                let from_message_id = Some(message_id.clone());
+                let body = Regenerate { from_message_id, txid, ..Regenerate::default() };
+                client.regenerate(session, &body).await
             }
             Intent::Stop { message_id } => {
-                let body = json!({ "messageId": message_id, "txid": txid });
-                vec![self.request(Method::POST, &["stop"]).json(&body)]
+                let body = Stop { message_id: message_id.clone(), actor_id: None };
+                client.stop(session, &body).await
             }
             Intent::Rename { title } => {
-                let body = json!({ "title": title, "txid": txid });
-                vec![self.request(Method::PATCH, &[]).json(&body)]
+                let body = RenameSession { title: title.clone(), actor_id: None, txid };
+                client.rename(session, &body).await
             }
-            Intent::DeleteSession => vec![self.request(Method::DELETE, &[])],
+            Intent::DeleteSession => client.delete(session).await,
         }
     }
+}
 
-    fn request(&self, method: Method, rest: &[&str]) -> RequestBuilder {
-        self.request_to(&self.session, method, rest)
-    }
-
-    fn request_to(&self, session: &str, method: Method, rest: &[&str]) -> RequestBuilder {
-        let mut path = vec!["v1", "sessions", session];
-        path.extend(rest);
-        let url = self.connected.endpoint.url(&path);
-        let request = self.connected.http.request(method, url).timeout(TIMEOUT);
-        authorize(request, &self.connected.endpoint)
-            .header("x-actor-id", &self.actor.id)
-            .header("x-actor-type", "user")
-    }
-
-    async fn once(&self, request: RequestBuilder, intent: &Intent) -> SendOutcome {
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_builder() => {
-                return SendOutcome::Wedged {
-                    reason: "This could not be put into a request. Edit it and try again."
-                        .to_owned(),
-                };
-            }
-            Err(error) => {
-                return SendOutcome::Later {
-                    reason: "The server cannot be reached. This is sent when it can.".to_owned(),
-                    floor: None,
-                    reached: !error.is_connect(),
-                };
-            }
-        };
-        let status = response.status();
-        if status.is_success() {
-            return SendOutcome::Accepted;
+/// What an error means for an entry.
+fn meaning(error: ClientError, intent: &Intent) -> SendOutcome {
+    match error {
+        ClientError::Refused { status, report, retry_after } => {
+            judge(status, retry_after, intent, report.sentence)
         }
-        let floor = retry_after(response.headers());
-        judge(status, floor, intent, reason(response).await)
+        ClientError::Unsendable => SendOutcome::Wedged {
+            reason: "This could not be put into a request. Edit it and try again.".to_owned(),
+        },
+        error => SendOutcome::Later {
+            reason: "The server cannot be reached. This is sent when it can.".to_owned(),
+            floor: None,
+            reached: error.may_have_arrived(),
+        },
     }
 }
 
@@ -211,25 +184,6 @@ fn later(status: StatusCode, floor: Option<Duration>) -> SendOutcome {
         status.as_u16()
     );
     SendOutcome::Later { reason, floor, reached: true }
-}
-
-/// The sentence a server put into its answer, shortened: `message`, `details` or `error`.
-async fn reason(mut response: reqwest::Response) -> Option<String> {
-    let mut body = Vec::new();
-    while body.len() < REASON_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    let value: Value = serde_json::from_slice(&body).ok()?;
-    let sentence =
-        ["message", "detail", "error"].iter().find_map(|key| match value.get(key)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text.trim()),
-            Value::Object(inner) => inner.get("message")?.as_str(),
-            _ => None,
-        })?;
-    Some(sentence.chars().take(REASON_CHARS).collect())
 }
 
 #[cfg(test)]

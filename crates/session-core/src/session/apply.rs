@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use durable_stream::Offset;
 use session_protocol::{
-    ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Part, Role, SessionFold,
-    canonical_time,
+    ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold, canonical_time,
 };
 use tokio::time::Instant;
 
@@ -260,7 +259,6 @@ impl Session {
                 .fold
                 .approval(approval_id, message_id.as_deref())
                 .is_some_and(|approval| approval.status != ApprovalStatus::Pending),
-            Intent::ToolResult { tool_call_id, .. } => self.has_result(tool_call_id),
             Intent::Stop { message_id: Some(id) } => {
                 !self.fold.incomplete().iter().any(|active| active.message_id == *id)
             }
@@ -272,16 +270,6 @@ impl Session {
             // answer.
             Intent::SendMessage { .. } | Intent::Regenerate { .. } | Intent::DeleteSession => false,
         }
-    }
-
-    fn has_result(&self, tool_call_id: &str) -> bool {
-        let owner = self.fold.tool_call_owner(tool_call_id).and_then(|id| self.fold.message(id));
-        owner.into_iter().flat_map(|message| &message.parts).any(|part| match part {
-            Part::ToolCall(call) => {
-                call.id == tool_call_id && (call.output.is_some() || call.error.is_some())
-            }
-            _ => false,
-        })
     }
 
     /// Takes an entry out of the outbox; its local echo goes, unless the message took its place.

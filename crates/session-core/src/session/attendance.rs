@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
-use serde_json::json;
+use session_protocol::api::{LogIn, LogOut};
 use tokio::time::Instant;
 
 use super::state::Session;
-use crate::connection::authorize;
+use crate::client::ClientError;
 
 /// How often it is said again. Readers believe it for three times as long.
 const BEAT: Duration = Duration::from_secs(30);
@@ -83,10 +83,10 @@ impl Attendance {
             self.said.is_some_and(|said| said.is_due(now)) && session.reading.line.is_live();
         if has_settled && !self.shown {
             self.said = None;
-            self.call = call(session, "logout");
+            self.call = call(session, Word::Left);
         } else if has_settled || self.shown && is_due {
             self.said = Some(Said { again: now + BEAT, at: crate::clock::now() });
-            self.call = call(session, "login");
+            self.call = call(session, Word::Here);
         }
     }
 
@@ -125,7 +125,7 @@ impl Attendance {
     /// Takes leave, in a second or not at all.
     pub(super) fn goodbye(&mut self, session: &Session) -> impl Future<Output = ()> + use<> {
         let before = self.call.take();
-        let last = self.said.take().and_then(|_| call(session, "logout"));
+        let last = self.said.take().and_then(|_| call(session, Word::Left));
         let said = async move {
             // In this order, or the server would hear of the arrival last.
             for call in [before, last].into_iter().flatten() {
@@ -138,26 +138,48 @@ impl Attendance {
     }
 }
 
-fn call(session: &Session, route: &'static str) -> Option<BoxFuture<'static, ()>> {
-    let connected = session.home.connected.borrow().clone()?;
-    let url = connected.endpoint.url(&["v1", "sessions", &session.home_id, route]);
+/// What the others are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// The person is here, or still is.
+    Here,
+    /// The person has left.
+    Left,
+}
+
+fn call(session: &Session, word: Word) -> Option<BoxFuture<'static, ()>> {
+    let client = session.home.connected.borrow().as_ref()?.client.clone().patient(TIMEOUT);
     let config = &session.shared.config;
-    let mut body = json!({ "actorId": config.actor.id, "deviceId": config.device_id });
-    if route == "login" {
-        body["name"] = config.actor.name.as_str().into();
-        body["heartbeatSeconds"] = BEAT.as_secs().into();
-    }
-    let request = connected.http.post(url).timeout(TIMEOUT).json(&body);
-    let request = authorize(request, &connected.endpoint);
+    let (id, device_id) = (session.home_id.clone(), config.device_id.clone());
+    let actor_id = config.actor.id.clone();
+    let name = config.actor.name.clone();
     Some(
         async move {
-            match request.send().await {
-                Ok(answer) if answer.status().is_success() => {}
-                Ok(answer) => {
-                    tracing::debug!(status = answer.status().as_u16(), route, "not taken");
+            let told = match word {
+                Word::Here => {
+                    let beat = Some(BEAT.as_secs().into());
+                    let default_agents = Vec::new();
+                    let name = Some(name);
+                    let body = LogIn {
+                        actor_id,
+                        device_id,
+                        name,
+                        heartbeat_seconds: beat,
+                        default_agents,
+                    };
+                    client.log_in(&id, &body).await
                 }
-                // L11: the error itself may quote the URL.
-                Err(_) => tracing::debug!(route, "the server was not reached"),
+                Word::Left => {
+                    let device_id = Some(device_id);
+                    client.log_out(&id, &LogOut { actor_id, device_id, all_devices: false }).await
+                }
+            };
+            match told {
+                Ok(()) => {}
+                Err(ClientError::Refused { status, .. }) => {
+                    tracing::debug!(status = status.as_u16(), "presence was not taken");
+                }
+                Err(error) => tracing::debug!(%error, "presence was not said"),
             }
         }
         .boxed(),

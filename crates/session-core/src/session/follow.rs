@@ -133,7 +133,6 @@ impl Line {
             return;
         }
         let Some(connected) = connected else { return };
-        let url = connected.endpoint.url(&["v1", "stream", "sessions", id]);
         let from = offset.map_or(Offset::Beginning, Offset::from);
         self.hear.send_replace(FollowState::Connecting);
         self.states.mark_unchanged();
@@ -150,7 +149,7 @@ impl Line {
                     news
                 });
             });
-        self.reader = Some(connected.streams.stream(url).follow_with(options));
+        self.reader = Some(connected.client.stream(id).follow_with(options));
         self.retry_at = None;
         self.caught_up = false;
         self.set(ConnectionState::Connecting, None, None, None);

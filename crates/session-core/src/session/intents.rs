@@ -405,7 +405,7 @@ impl Session {
         if !self.sending.may_ask(now) {
             return None;
         }
-        let connected = self.home.connected.borrow().clone()?;
+        let client = self.home.connected.borrow().as_ref()?.client.clone();
         if self.reading.line.is_live() {
             for id in self.sending.outbox.resend_unechoed(now) {
                 let reason = "This had ended by itself. There was nothing to stop.".to_owned();
@@ -415,7 +415,7 @@ impl Session {
         let entry = self.sending.outbox.due(now)?;
         let (id, intent) = (entry.id.clone(), entry.intent.clone());
         let sender =
-            Sender { connected, session: self.home_id.clone(), actor: self.shared.actor().clone() };
+            Sender { client, session: self.home_id.clone(), actor: self.shared.actor().clone() };
         let first = self.sending.outbox.sending(&id);
         self.redraw(&id);
         let tried = id.clone();

@@ -449,7 +449,7 @@ async fn what_one_says_is_ones_own_also_under_the_name_of_a_token() {
     let named = Auth::Named(Some(session_server::Secret::new("owner")));
     let server = home.server_with(|config| config.auth = named).await;
     let tokens = session_server::Tokens::open(&home.path("server")).expect("the database is there");
-    let token = tokens.create("ann", session_server::Role::Manage, None).expect("it is made");
+    let token = tokens.create("ann", session_server::TokenRole::Manage, None).expect("it is made");
     let token = token.expose().to_owned();
     let engine = home.engine();
     let id = engine.join_server(&server.base_url(), "").await.expect("it is joined");

@@ -110,24 +110,6 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     window.until("another answer", |w| w.is_settled() && w.answers() > answers).await;
     assert_eq!((window.answers(), count(&server, &session, "control").await), (answers + 1, 1));
 
-    // A tool that runs here, called by an agent elsewhere.
-    let post =
-        server.base_url().join(&format!("v1/sessions/{}/chunks", there(&session))).expect("a URL");
-    for chunk in [
-        json!({"type": "TOOL_CALL_START", "toolCallId": "call", "toolCallName": "where_am_i"}),
-        json!({"type": "TOOL_CALL_END", "toolCallId": "call"}),
-    ] {
-        let body = json!({"messageId": "m", "actorId": "elsewhere", "chunk": chunk});
-        let answer = Client::new().post(post.clone()).json(&body).send().await;
-        assert_eq!(answer.expect("the server answers").status(), 200);
-    }
-    window.until("the call", |w| w.items.last().is_some_and(|item| item.id == "m")).await;
-    let output = json!({"city": "Turin"});
-    engine.send_tool_result(&session, "call", output, None).await.expect("it is saved");
-    window.until("the server has it", |w| w.meta().queued == 0).await;
-    let results = chunks_of(&server, &session, "TOOL_CALL_RESULT").await;
-    assert_eq!(results.iter().filter(|result| result["toolCallId"] == "call").count(), 1);
-
     let copy = engine.fork_session(Uuid::new_v4(), &session, None).await.expect("it is saved");
     let shown = window.items.len();
     let mut window = Window::open(&engine, &copy);

@@ -9,6 +9,7 @@ use super::{Part, Usage};
 pub const STALE_AFTER_SECONDS: i64 = 30;
 
 /// Who speaks.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
 #[ts(export)]

@@ -2,7 +2,7 @@
 //!
 //! Every type here is serialised in camelCase and has a generated TypeScript twin. Times are kept
 //! as the wire has them (RFC 3339 text, sometimes sloppy): they are shown leniently, compared as the
-//! instants they name ([`is_later`]), and never trusted for the order of rows.
+//! instants they name (`is_later`), and never trusted for the order of rows.
 
 mod agent;
 mod approval;
@@ -50,7 +50,7 @@ const SECONDS: usize = "2026-01-05T09:00:00".len();
 
 /// Whether a time on the wire is after another. Text alone does not say so: `…:00Z` sorts behind `…:00.5Z`, and a time
 /// with an offset anywhere. What is not a time is before all others.
-pub fn is_later(at: &str, than: &str) -> bool {
+pub(crate) fn is_later(at: &str, than: &str) -> bool {
     // Two of one form, as those of one writer are, need not be read.
     let form = |time: &str| {
         let mark = time.as_bytes().get(SECONDS).copied().filter(|_| time.ends_with('Z'));

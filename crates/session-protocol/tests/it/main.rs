@@ -3,6 +3,7 @@
 mod authority;
 mod captures;
 mod cases;
+mod contract;
 mod dialects;
 mod identity;
 mod laws;

@@ -12,7 +12,7 @@ use crate::{
     turns::{RunSink, Stopped},
 };
 
-/// What is open in the message right now.
+/// The part of the message that is open right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Section {
     None,

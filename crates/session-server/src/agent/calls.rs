@@ -27,9 +27,9 @@ pub(crate) struct Call {
     pub(crate) id: Option<String>,
     pub(crate) name: String,
     pub(crate) arguments: String,
-    /// What else came with it and goes back with it: signatures, mostly.
+    /// Fields that came with the call and go back with it: signatures, mostly.
     pub(crate) extra: Map<String, Value>,
-    /// How the server numbers it.
+    /// The number that the model's server gives the call.
     number: Option<String>,
     brackets: Brackets,
     half: Option<u32>,
@@ -39,7 +39,7 @@ pub(crate) struct Call {
 /// News of a call at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CallNews {
-    /// Its name is known.
+    /// A call whose name is known from now on.
     Begins { place: usize, name: String },
     /// More of its arguments.
     Goes { place: usize, arguments: String },
@@ -205,12 +205,12 @@ impl Calls {
 }
 
 impl Call {
-    /// What its arguments mean; see [`input`].
+    /// The value that the arguments stand for; see [`input`].
     pub(crate) fn input(&self) -> Option<Value> {
         input(&self.arguments)
     }
 
-    /// What its arguments mean, when they do not say it as a JSON object.
+    /// The value that the arguments stand for, when they are no JSON object themselves.
     pub(crate) fn meant(&self) -> Option<Value> {
         let plain = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&self.arguments);
         if plain.is_ok() { None } else { self.input() }

@@ -33,7 +33,7 @@ const MAX_ERROR: usize = 64 << 10;
 const MAX_MESSAGE: usize = 300;
 /// Requests for one answer.
 const MAX_ASKED: usize = 6;
-/// How long something may follow behind the reason for the end.
+/// Time in which something may follow behind the reason for the end.
 const AFTER_END: Duration = Duration::from_secs(5);
 /// Redirects within the provider's origin that are followed.
 const REDIRECTS: usize = 5;
@@ -255,7 +255,7 @@ impl Answer {
         }
     }
 
-    /// What was held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an error.
+    /// Pieces that were held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an error.
     fn end(&mut self) -> Result<Vec<Piece>, Failure> {
         let words = self.reading.words().unwrap_or_default();
         let is_odd = !self.pieces.is_finished() && self.reading.dropped() > 0;
@@ -265,7 +265,7 @@ impl Answer {
         self.pieces.finish()
     }
 
-    /// What else the answer has. To be called when it is complete.
+    /// The rest of the answer. To be called when it is complete.
     pub(crate) fn into_complete(self) -> Complete {
         self.pieces.into_complete()
     }

@@ -187,7 +187,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// How many chunks a message asks for with the word "long".
+/// Number of chunks that a message asks for with the word "long".
 fn long(text: &str) -> Option<usize> {
     words(text).any(|word| word == "long").then_some(())?;
     let number = text.split(|c: char| !c.is_ascii_digit()).find_map(|n| n.parse::<usize>().ok());

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::history::{self, History};
 
-/// What a model gave with one answer, as it is kept in the log: opaque to others, by AG-UI's `REASONING_ENCRYPTED_VALUE`.
+/// Data that a model gave with one answer, as the log keeps it: opaque to others, by AG-UI's `REASONING_ENCRYPTED_VALUE`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Keepsake {
     /// A digest of the endpoint and the model: nobody else gets it.
@@ -38,7 +38,7 @@ pub(crate) struct Keepsake {
     pub(crate) calls: Vec<KeptCall>,
 }
 
-/// What a model gave with a call.
+/// Data that a model gave with a call.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeptCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub(crate) struct KeptCall {
 /// A call with its result.
 #[derive(Clone)]
 pub(crate) struct ToldCall {
-    /// Its id in the session.
+    /// The call's id in the session.
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) arguments: String,
@@ -197,7 +197,7 @@ impl Dialogue {
         Messages { dialogue, ways }
     }
 
-    /// The same with calls and results as words, for who knows no calls.
+    /// The dialogue with its calls and results as words, for models that know no calls.
     fn without_calls(&self) -> Self {
         let mut plain = Self { system: self.system.clone(), told: Vec::new() };
         for told in &self.told {
@@ -237,7 +237,7 @@ pub(crate) struct Messages<'a> {
     ways: &'a Ways,
 }
 
-/// What a conversation that an assistant begins is begun with.
+/// The first words of a conversation that an assistant would begin.
 const BEFORE: &str = "(The conversation goes on.)";
 
 impl Serialize for Messages<'_> {

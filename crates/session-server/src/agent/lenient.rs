@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, value::RawValue};
 
-/// How deep odd values are looked for.
+/// Depth to which odd values are looked for.
 const DEPTH: usize = 8;
 /// Letters of an error that a person is shown.
 const MAX_SAID: usize = 300;
@@ -147,7 +147,7 @@ pub(crate) fn mended(raw: &str) -> String {
     out
 }
 
-/// What an error says, in whatever shape it comes; at most a few lines of it. `None` when there are no words in it.
+/// The words of an error, in whatever shape it comes; at most a few lines of them. `None` when it has none.
 pub(crate) fn said(error: &Value) -> Option<String> {
     let text = words(error, DEPTH)?;
     let text = whole(text, &mut None);

@@ -8,8 +8,9 @@
 //!
 //! An error that the framing names, by `event: error` or a field `error:`, is told apart from a chunk.
 //!
-//! The published readers of SSE (`eventsource-stream`, `sse-stream`) drop what the standard does not know: a bare line of
-//! JSON and the field `error:`, which is where servers say what went wrong.
+//! A reader that keeps to the standard, such as `durable_stream`'s [`SseDecoder`](durable_stream::SseDecoder), cannot take
+//! its place: it drops a bare line of JSON, the field `error:` (which is where servers say what went wrong) and whatever
+//! no blank line ends, and it parts events where the standard does, not where a JSON text ends.
 
 use serde_json::value::RawValue;
 
@@ -24,7 +25,7 @@ const MAX_WORDS: usize = 300;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// What one event of an answer says.
+/// One event of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// JSON text of an object.
@@ -52,9 +53,9 @@ pub(crate) struct Lines {
     /// Lines that do not make a JSON text yet, and where they come from.
     text: String,
     from: Origin,
-    /// So many of them.
+    /// Number of those lines.
     text_lines: usize,
-    /// How far they are from making one.
+    /// The brackets that those lines leave open.
     brackets: Brackets,
     /// `event: error` came, and whether anything was said under it.
     failing: Option<bool>,
@@ -369,7 +370,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// How deep a JSON text is in its brackets, known without reading any of it twice.
+/// Depth of a JSON text in its brackets, known without reading any of it twice.
 #[derive(Debug, Default)]
 pub(crate) struct Brackets {
     depth: usize,
@@ -408,7 +409,7 @@ mod tests {
 
     const LIMIT: usize = 4 << 20;
 
-    /// What a text says, at every cut into two and byte by byte.
+    /// The events of a text, at every cut into two and byte by byte.
     fn read(text: &[u8]) -> (Vec<Event>, Lines) {
         let all = |parts: &mut dyn Iterator<Item = &[u8]>| {
             let mut lines = Lines::new(LIMIT);

@@ -26,7 +26,7 @@ use crate::{
     config::ServerConfig,
     error::ServerError,
     history::History,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     ssrf::Outbound,
     turns::{Answer, RunEnd, RunPlan, RunSink},
 };
@@ -36,7 +36,7 @@ pub(crate) struct RunRequest {
     pub(crate) session_id: String,
     pub(crate) plan: RunPlan,
     pub(crate) spec: AgentSpec,
-    /// What was decided since the agent's last run; empty for a new turn.
+    /// Answers that people gave since the agent's last run; empty for a new turn.
     pub(crate) answers: Vec<Answer>,
     pub(crate) history: History,
 }
@@ -98,7 +98,8 @@ impl Agents {
     /// Nothing is connected or kept.
     pub(crate) async fn check(&self, spec: &AgentSpec) -> Result<(), Problem> {
         let refused = |details: String| {
-            Err(Problem::bad_request(details).titled("AGENT_REFUSED", "Invalid agent endpoint"))
+            Err(Problem::bad_request(details)
+                .titled(ProblemCode::AgentRefused, "Invalid agent endpoint"))
         };
         match spec.endpoint.as_str() {
             DEMO if self.demo.is_none() => refused("the demo agent is switched off here".into()),

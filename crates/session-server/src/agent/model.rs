@@ -279,7 +279,7 @@ async fn listen(
     Ok((turn, ids, answer))
 }
 
-/// What half a call fails with.
+/// The error of half a call.
 const HALF: &str =
     "the call was cut off by the limit of the answer and was not carried out; say it shorter";
 

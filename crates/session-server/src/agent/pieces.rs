@@ -46,7 +46,7 @@ pub(crate) struct Usage {
     pub(crate) total_tokens: u64,
 }
 
-/// What a model gave beside its words, for it to get back.
+/// Data that a model gave beside its words, to get it back.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Given {
     /// The field that its reasoning came in, or the opening tag.
@@ -86,7 +86,7 @@ pub(crate) struct Pieces {
     choice: Option<u64>,
     /// Words come in deltas; whole messages beside them say the same.
     has_delta: bool,
-    /// What was said by whole messages, which may say everything again in each chunk.
+    /// Text and reasoning of whole messages, which may say everything again in each chunk.
     shown: [String; 2],
     is_whole: bool,
     /// Why the answer ended.
@@ -156,7 +156,7 @@ impl Pieces {
         Ok(std::mem::take(&mut self.out))
     }
 
-    /// What else the answer has.
+    /// The rest of the answer.
     pub(crate) fn into_complete(self) -> Complete {
         let reason = self.reason.unwrap_or_else(|| "stop".to_owned());
         Complete { calls: self.calls.into_list(), reason, usage: self.usage, given: self.given }
@@ -398,7 +398,7 @@ impl Pieces {
     }
 }
 
-/// What a reason for an end means.
+/// The meaning of a reason for an end.
 enum Reason {
     Ends(String),
     Fails(String),

@@ -21,7 +21,7 @@ const SLICE: usize = 64 << 10;
 /// is held while room for the finished one is waited for.
 const SMALL: usize = 2 * SLICE;
 
-/// How long something may follow behind `[DONE]`: some send their usage there, and leave the connection open.
+/// Time in which something may follow behind `[DONE]`: some send their usage there, and leave the connection open.
 const AFTER_DONE: Duration = Duration::from_secs(1);
 
 /// Why an answer cannot be read on.
@@ -55,7 +55,7 @@ impl From<Stopped> for Unreadable {
 /// ([`Pace`]).
 pub(crate) struct Reading {
     bytes: BoxStream<'static, reqwest::Result<Bytes>>,
-    /// What came and is not decoded yet.
+    /// Bytes that came and are not decoded yet.
     piece: Bytes,
     lines: Lines,
     /// Bytes that the answer may still have.
@@ -125,7 +125,7 @@ impl Reading {
         self.lines.words()
     }
 
-    /// What was no JSON object so far; see [`Lines::dropped`].
+    /// Number of things so far that were no JSON object; see [`Lines::dropped`].
     pub(crate) fn dropped(&self) -> u64 {
         self.lines.dropped()
     }

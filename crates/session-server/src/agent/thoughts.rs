@@ -121,7 +121,7 @@ impl Thoughts {
         }
     }
 
-    /// What might have become a tag is none.
+    /// Lets text go that might have become a tag and did not.
     fn release(&mut self, out: &mut Vec<Said>) {
         for c in std::mem::take(&mut self.tag).chars() {
             self.plain(c, out);

@@ -19,7 +19,7 @@ use url::Url;
 const FILE: &str = "models.json";
 /// Endpoints and models that are known at once.
 const MAX_KNOWN: usize = 200;
-/// How long a finding holds.
+/// Time that a finding holds.
 const HOLDS: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 /// A way to ask that an endpoint wants.
@@ -48,7 +48,7 @@ pub(crate) enum Way {
 /// The ways to ask one model.
 pub(crate) type Ways = BTreeSet<Way>;
 
-/// What was sent, as far as it can be refused.
+/// Parts of a request that can be refused.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) calls: bool,
@@ -117,7 +117,7 @@ pub(crate) fn after(status: u16, text: &str, model: &str, sent: Sent, tried: &Wa
 }
 
 impl Way {
-    /// What it means for the person, in one sentence.
+    /// The finding for the person, in one sentence.
     fn said(self) -> &'static str {
         match self {
             Self::AnySignature => {
@@ -136,7 +136,7 @@ impl Way {
     }
 }
 
-/// What is known of one endpoint and model.
+/// Findings about one endpoint and model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     ways: Ways,
@@ -151,7 +151,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// What was found before, from the data folder. A file that cannot be read counts as none: everything in it is found
+    /// Findings of earlier runs, from the data folder. A file that cannot be read counts as none: everything in it is found
     /// again.
     pub(crate) fn open(folder: &Path) -> Self {
         let path = folder.join(FILE);
@@ -209,7 +209,7 @@ fn name(base_url: &Url, model: &str) -> String {
     format!("{}{path} {model}", base_url.origin().ascii_serialization())
 }
 
-/// What a server with this data folder has found that a model does not take, one sentence each.
+/// Features that a server with this data folder found a model not to take, one sentence each.
 ///
 /// Reads one small file. Nothing is asked.
 pub fn model_findings(data_dir: &Path, base_url: &Url, model: &str) -> Vec<&'static str> {

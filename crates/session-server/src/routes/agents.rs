@@ -6,14 +6,14 @@ use axum::{
     http::{HeaderName, HeaderValue, header, request::Parts},
     response::Response,
 };
-use serde::Deserialize;
-use session_protocol::AgentSpec;
-use utoipa::ToSchema;
+use session_protocol::{
+    AgentSpec,
+    api::{AgentList, Done, RegisterAgents, TokenRole, path},
+};
 
-use super::answers::{Agents, Done};
 use super::{App, Body, Param, SessionId, no_content};
 use crate::{
-    access::{Acting, Caller, Role},
+    access::{Acting, Caller},
     agent::is_builtin,
     config::Limits,
     names::{Looks, is_id, is_label, is_plain_id},
@@ -25,11 +25,6 @@ use crate::{
 
 /// Bytes of an agent's address.
 const MAX_ENDPOINT: usize = 2048;
-
-#[derive(Deserialize, ToSchema)]
-pub(super) struct Register {
-    agents: Vec<AgentSpec>,
-}
 
 /// The agent named in the path.
 pub(super) struct AgentId(String);
@@ -45,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentId {
 
 /// Agents that may be called: known built-in ones and webhooks whose address is allowed.
 ///
-/// Requests that only [`Role::Chat`] needs may bring the built-in ones along. A webhook makes this server send
+/// Requests that only [`TokenRole::Chat`] needs may bring the built-in ones along. A webhook makes this server send
 /// requests, so bringing one is registering it.
 pub(super) async fn checked(
     app: &App,
@@ -58,7 +53,7 @@ pub(super) async fn checked(
     }
     for spec in &agents {
         if !is_builtin(spec) {
-            caller.require(Role::Manage)?;
+            caller.require(TokenRole::Manage)?;
         }
         if !is_plain_id(&spec.id) {
             let details = "agents: an id has 1 to 256 bytes, no slash and no invisible character";
@@ -123,7 +118,7 @@ async fn not_a_persons(
     agents: &[AgentSpec],
 ) -> Result<(), Problem> {
     let (Caller::Named(grant), Some(tokens)) = (caller, &app.tokens) else { return Ok(()) };
-    let manages = grant.role >= Role::Manage;
+    let manages = grant.role >= TokenRole::Manage;
     if agents.is_empty() || manages && grant.sessions.is_none() {
         return Ok(());
     }
@@ -169,15 +164,15 @@ fn is_header(name: &str, value: &str) -> bool {
 }
 
 /// Registers agents; the same id replaces.
-#[utoipa::path(post, path = "/v1/sessions/{session}/agents", request_body = Register, responses((status = 200, body = Done)))]
+#[utoipa::path(post, path = path::AGENTS, request_body = RegisterAgents, responses((status = 200, body = Done)))]
 pub(super) async fn register(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Register>,
+    Body(body): Body<RegisterAgents>,
 ) -> Result<Json<Done>, Problem> {
     let agents = checked(&app, &session, &acting.caller, body.agents).await?;
-    let manages = acting.caller.has(Role::Manage);
+    let manages = acting.caller.has(TokenRole::Manage);
     app.sessions
         .with(&session, Open::New, move |session| {
             session.register(agents, manages)?;
@@ -185,16 +180,16 @@ pub(super) async fn register(
             Ok(())
         })
         .await?;
-    Ok(Json(Done::new()))
+    Ok(Json(Done::DONE))
 }
 
 /// The agents of a session, without their headers and templates. A session that is not there has none, as upstream has
 /// it.
-#[utoipa::path(get, path = "/v1/sessions/{session}/agents", responses((status = 200, body = Agents)))]
+#[utoipa::path(get, path = path::AGENTS, responses((status = 200, body = AgentList)))]
 pub(super) async fn list(
     State(app): State<App>,
     SessionId(session): SessionId,
-) -> Result<Json<Agents>, Problem> {
+) -> Result<Json<AgentList>, Problem> {
     let agents = app
         .sessions
         .with(&session, Open::Existing, |session| {
@@ -210,16 +205,16 @@ pub(super) async fn list(
         })
         .await;
     match agents {
-        Ok(agents) => Ok(Json(Agents { agents })),
+        Ok(agents) => Ok(Json(AgentList { agents })),
         Err(problem) if problem == Problem::session_not_found() => {
-            Ok(Json(Agents { agents: Vec::new() }))
+            Ok(Json(AgentList { agents: Vec::new() }))
         }
         Err(problem) => Err(problem),
     }
 }
 
 /// Takes an agent off a session.
-#[utoipa::path(delete, path = "/v1/sessions/{session}/agents/{agent}", responses((status = 204)))]
+#[utoipa::path(delete, path = path::AGENT, responses((status = 204)))]
 pub(super) async fn unregister(
     State(app): State<App>,
     SessionId(session): SessionId,

@@ -5,62 +5,13 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::ToSchema;
+use serde_json::json;
+use session_protocol::api::{AnswerApproval, AnswerQuestions, GiveToolResult, path};
 
 use super::{App, Body, Param, SessionId, no_content, uuid};
 use crate::{
     access::Acting, names::is_name, problem::Problem, session::NewToolResult, sessions::Open,
 };
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Decide {
-    approved: bool,
-    /// The answer in words or fields, where a question asks for more than yes or no.
-    #[serde(default)]
-    payload: Option<Value>,
-    /// The message that asks, when agents ask under the same id in several; without it the only one that waits
-    /// is meant.
-    #[serde(default)]
-    message_id: Option<String>,
-    #[serde(default)]
-    actor_id: Option<String>,
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ToolResult {
-    tool_call_id: String,
-    #[serde(default)]
-    output: Value,
-    #[serde(default)]
-    error: Option<String>,
-    /// The message that holds the call, when several hold one of this id. Anything else is taken for no hint: upstream's
-    /// clients send ids of their own.
-    #[serde(default)]
-    message_id: Option<String>,
-    #[serde(default)]
-    actor_id: Option<String>,
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Answers {
-    answers: Value,
-    /// The message that asks, when several ask under this id.
-    #[serde(default)]
-    message_id: Option<String>,
-    #[serde(default)]
-    actor_id: Option<String>,
-}
 
 /// The approval or tool use named in the path.
 pub(super) struct Asked(String);
@@ -78,13 +29,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 /// Answers an approval. The first answer wins; a contradicting one gets 409.
-#[utoipa::path(post, path = "/v1/sessions/{session}/approvals/{approval}", request_body = Decide, responses((status = 204)))]
+#[utoipa::path(post, path = path::APPROVAL, request_body = AnswerApproval, responses((status = 204)))]
 pub(super) async fn approval(
     State(app): State<App>,
     SessionId(session): SessionId,
     Asked(approval): Asked,
     acting: Acting,
-    Body(body): Body<Decide>,
+    Body(body): Body<AnswerApproval>,
 ) -> Result<Response, Problem> {
     let actor = acting.actor(body.actor_id)?;
     let txid = uuid("txid", body.txid)?;
@@ -99,12 +50,12 @@ pub(super) async fn approval(
 }
 
 /// Gives the result of a tool that ran at the client.
-#[utoipa::path(post, path = "/v1/sessions/{session}/tool-results", request_body = ToolResult, responses((status = 204)))]
+#[utoipa::path(post, path = path::TOOL_RESULTS, request_body = GiveToolResult, responses((status = 204)))]
 pub(super) async fn tool_result(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<ToolResult>,
+    Body(body): Body<GiveToolResult>,
 ) -> Result<Response, Problem> {
     if !is_name(&body.tool_call_id) {
         return Err(Problem::bad_request("toolCallId: expected 1 to 256 bytes and no controls"));
@@ -122,13 +73,13 @@ pub(super) async fn tool_result(
 }
 
 /// Answers to an agent's questions are the result of the tool that asked them.
-#[utoipa::path(post, path = "/v1/sessions/{session}/answers/{tool_use}", request_body = Answers, responses((status = 204)))]
+#[utoipa::path(post, path = path::ANSWERS, request_body = AnswerQuestions, responses((status = 204)))]
 pub(super) async fn answers(
     State(app): State<App>,
     SessionId(session): SessionId,
     Asked(tool_use): Asked,
     acting: Acting,
-    Body(body): Body<Answers>,
+    Body(body): Body<AnswerQuestions>,
 ) -> Result<Response, Problem> {
     let new = NewToolResult {
         message_id: body.message_id,

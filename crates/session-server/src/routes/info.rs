@@ -16,19 +16,10 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use serde_json::{Value, json};
+use session_protocol::api::{Health, Me, TokenRole, path};
 
-use super::{
-    App,
-    answers::{Me, Status},
-    openapi::Document,
-};
-use crate::{
-    access::{Caller, Role},
-    event,
-    problem::Problem,
-    sessions::Sessions,
-    streams::stream_name,
-};
+use super::{App, openapi::Document};
+use crate::{access::Caller, event, problem::Problem, sessions::Sessions, streams::stream_name};
 
 /// A probe that takes longer finds a server that is not ready.
 const PROBE: Duration = Duration::from_secs(5);
@@ -70,47 +61,53 @@ async fn probe(sessions: Sessions) -> Result<(), Problem> {
 }
 
 /// The server's name, version and main routes.
-#[utoipa::path(get, path = "/", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = path::ABOUT, responses((status = 200, body = Object)))]
 pub(super) async fn about() -> Json<Value> {
+    // As upstream writes a pattern.
+    let route = |pattern: &str| {
+        pattern.replace("{session}", ":sessionId").replace("{approval}", ":approvalId")
+    };
     Json(json!({
         "name": "threadkeep-session-server",
         "version": env!("CARGO_PKG_VERSION"),
         "endpoints": {
-            "sessions": "/v1/sessions",
-            "stream": "/v1/stream/sessions/:sessionId",
-            "messages": "/v1/sessions/:sessionId/messages",
-            "agents": "/v1/sessions/:sessionId/agents",
-            "approvals": "/v1/sessions/:sessionId/approvals/:approvalId",
-            "toolResults": "/v1/sessions/:sessionId/tool-results",
-            "health": "/health",
-            "openapi": "/openapi.json",
+            "sessions": route(path::SESSIONS),
+            "stream": route(path::SESSION_STREAM),
+            "messages": route(path::MESSAGES),
+            "agents": route(path::AGENTS),
+            "approvals": route(path::APPROVAL),
+            "toolResults": route(path::TOOL_RESULTS),
+            "health": route(path::HEALTH),
+            "openapi": route(path::OPENAPI),
         },
     }))
 }
 
-/// Who the caller is here, and what the token allows.
-#[utoipa::path(get, path = "/v1/me", responses((status = 200, body = Me)))]
+/// The caller's name here, and what the token allows.
+#[utoipa::path(get, path = path::ME, responses((status = 200, body = Me)))]
 pub(super) async fn me(Extension(caller): Extension<Caller>) -> Json<Me> {
     Json(match caller {
-        Caller::Owner => Me { name: None, role: Role::Manage.as_str(), sessions: None },
+        Caller::Owner => {
+            Me { name: None, role: TokenRole::Manage.as_str().to_owned(), sessions: None }
+        }
         Caller::Named(grant) => Me {
             name: Some(grant.name.clone()),
-            role: grant.role.as_str(),
+            role: grant.role.as_str().to_owned(),
             sessions: grant.sessions.clone(),
         },
     })
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = path::OPENAPI, responses((status = 200, body = Object)))]
 pub(super) async fn openapi(Extension(Document(json)): Extension<Document>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-/// What a Prometheus server collects.
+/// The counters that a Prometheus server collects.
 #[utoipa::path(
     get,
-    path = "/metrics",
+    path = path::METRICS,
     responses((status = 200, body = String, content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
@@ -121,36 +118,36 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-fn status(status: &'static str) -> Json<Status> {
-    Json(Status { status, timestamp: event::now() })
+fn health_of(status: &str) -> Json<Health> {
+    Json(Health { status: status.to_owned(), timestamp: event::now() })
 }
 
 /// The server answers.
-#[utoipa::path(get, path = "/health", responses((status = 200, body = Status)))]
-pub(super) async fn health() -> Json<Status> {
-    status("ok")
+#[utoipa::path(get, path = path::HEALTH, responses((status = 200, body = Health)))]
+pub(super) async fn health() -> Json<Health> {
+    health_of("ok")
 }
 
 /// The server answers.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Status)))]
-pub(super) async fn healthz() -> Json<Status> {
-    status("ok")
+#[utoipa::path(get, path = path::HEALTHZ, responses((status = 200, body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    health_of("ok")
 }
 
 /// The server answers.
-#[utoipa::path(get, path = "/health/live", responses((status = 200, body = Status)))]
-pub(super) async fn live() -> Json<Status> {
-    status("live")
+#[utoipa::path(get, path = path::HEALTH_LIVE, responses((status = 200, body = Health)))]
+pub(super) async fn live() -> Json<Health> {
+    health_of("live")
 }
 
 /// The server can do its work: its database takes writes and the streams can be reached.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Status)))]
-pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Status>, Problem> {
-    app.readiness.outcome(&app.sessions).await.map(|()| status("ready"))
+#[utoipa::path(get, path = path::READYZ, responses((status = 200, body = Health)))]
+pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
+    app.readiness.outcome(&app.sessions).await.map(|()| health_of("ready"))
 }
 
 /// As `/readyz`.
-#[utoipa::path(get, path = "/health/ready", responses((status = 200, body = Status)))]
-pub(super) async fn ready(app: State<App>) -> Result<Json<Status>, Problem> {
+#[utoipa::path(get, path = path::HEALTH_READY, responses((status = 200, body = Health)))]
+pub(super) async fn ready(app: State<App>) -> Result<Json<Health>, Problem> {
     readyz(app).await
 }

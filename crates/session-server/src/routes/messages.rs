@@ -8,91 +8,39 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use serde::Deserialize;
-use session_protocol::{AgentSpec, Message};
-use utoipa::ToSchema;
+use session_protocol::{
+    Message, Role,
+    api::{Done, MessageSent, Regenerate, SendMessage, SendMode, Stop, TokenRole, path},
+};
 
-use super::answers::{Done, Sent};
-use super::{App, Body, SessionId, agents, no_content, nullable, uuid};
+use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
-    access::{self, Acting},
-    event::Role,
+    access::Acting,
     history::{self, Unread, Wanted},
-    problem::Problem,
-    session::{Mode, NewMessage},
+    problem::{Problem, ProblemCode},
+    session::NewMessage,
     sessions::{Open, Shared},
 };
 
-/// How long a request waits for room to read a message.
+/// Time that a request waits for room to read a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Send {
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    message_id: Option<String>,
-    content: String,
-    #[serde(default)]
-    role: Option<Role>,
-    #[serde(default)]
-    actor_id: Option<String>,
-    #[serde(default)]
-    agent: Option<AgentSpec>,
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-    /// What happens to a run that is under way: `queue` (default) or `steer`.
-    #[serde(default, deserialize_with = "nullable")]
-    mode: Mode,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Regenerate {
-    /// The message to answer again; upstream never used it.
-    #[serde(default)]
-    from_message_id: Option<String>,
-    /// What is said anew. Without it the agents answer `fromMessageId` again.
-    #[serde(default)]
-    content: Option<String>,
-    /// Repeating the request with the same one changes nothing; without it, each request is a wish of its own.
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-    /// The id of what is said anew, which does the same.
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    message_id: Option<String>,
-    #[serde(default)]
-    actor_id: Option<String>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Stop {
-    #[serde(default)]
-    message_id: Option<String>,
-    #[serde(default)]
-    actor_id: Option<String>,
-}
-
 /// Says something. Repeating it with the same messageId or txid changes nothing.
-#[utoipa::path(post, path = "/v1/sessions/{session}/messages", request_body = Send, responses((status = 200, body = Sent)))]
+#[utoipa::path(post, path = path::MESSAGES, request_body = SendMessage, responses((status = 200, body = MessageSent)))]
 pub(super) async fn send(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
     headers: HeaderMap,
-    Body(body): Body<Send>,
-) -> Result<Json<Sent>, Problem> {
+    Body(body): Body<SendMessage>,
+) -> Result<Json<MessageSent>, Problem> {
     // RFC 9110 §13.1.1: `If-Match: *` is only for what exists. Upstream's clients make a session by writing to it.
     let exists = headers.get(header::IF_MATCH).is_some_and(|value| value.as_bytes() == b"*");
     let open = if exists { Open::Existing } else { Open::New };
     let role = body.role.unwrap_or(Role::User);
     if role != Role::User {
         // L15: agents take it for their instructions or for words of their own.
-        acting.caller.require(access::Role::Manage)?;
+        acting.caller.require(TokenRole::Manage)?;
     }
     let new = NewMessage {
         message_id: uuid("messageId", body.message_id)?,
@@ -102,16 +50,16 @@ pub(super) async fn send(
         agent: agents::checked(&app, &session, &acting.caller, body.agent.into_iter().collect())
             .await?
             .pop(),
-        manages: acting.caller.has(access::Role::Manage),
+        manages: acting.caller.has(TokenRole::Manage),
         txid: uuid("txid", body.txid)?,
         mode: body.mode,
     };
     let message_id = app.sessions.with(&session, open, |session| session.send(new)).await?;
-    Ok(Json(Sent { message_id }))
+    Ok(Json(MessageSent { message_id }))
 }
 
 /// Upstream answers when the whole generation is over; ours when it is sure to happen.
-#[utoipa::path(post, path = "/v1/sessions/{session}/regenerate", request_body = Regenerate, responses((status = 200, body = Done)))]
+#[utoipa::path(post, path = path::REGENERATE, request_body = Regenerate, responses((status = 200, body = Done)))]
 pub(super) async fn regenerate(
     State(app): State<App>,
     SessionId(session): SessionId,
@@ -124,7 +72,7 @@ pub(super) async fn regenerate(
         (Some(_), _) => None,
         (None, Some(from)) => {
             let said = text_of(&app, &session, from).await?;
-            Some(said.ok_or(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"))?)
+            Some(said.ok_or(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"))?)
         }
         (None, None) => return Err(Problem::bad_request("content or fromMessageId is needed")),
     };
@@ -132,12 +80,12 @@ pub(super) async fn regenerate(
         .with(&session, Open::Existing, move |session| {
             if session.ledger().agents().next().is_none() {
                 return Err(Problem::bad_request("no agent is registered")
-                    .titled("NO_AGENTS", "No agents registered for regeneration"));
+                    .titled(ProblemCode::NoAgents, "No agents registered for regeneration"));
             }
             if let Some(from) = &body.from_message_id
                 && session.ledger().message(from).is_none()
             {
-                return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
+                return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
             }
             if let (Some(text), Some(from)) = (again, &body.from_message_id) {
                 return session.retry(from, &text, &actor_id, txid.as_deref());
@@ -151,15 +99,15 @@ pub(super) async fn regenerate(
                 agent: None,
                 manages: false,
                 txid,
-                mode: Mode::Queue,
+                mode: SendMode::Queue,
             });
             sent.map(drop)
         })
         .await?;
-    Ok(Json(Done::new()))
+    Ok(Json(Done::DONE))
 }
 
-/// What a message says. Nothing else of the session is kept in memory.
+/// The text of a message. Nothing else of the session is kept in memory.
 async fn text_of(app: &App, session: &str, message: &str) -> Result<Option<String>, Problem> {
     let Shared { streams, budget, limits, .. } = app.sessions.shared();
     let wanted = Wanted::Message(message.to_owned());
@@ -170,7 +118,7 @@ async fn text_of(app: &App, session: &str, message: &str) -> Result<Option<Strin
         Err(Unread::Stream(error)) => Err(error.into()),
         Err(Unread::TooLong) => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "MESSAGE_TOO_LARGE",
+            ProblemCode::MessageTooLarge,
             "The message is longer than an agent can be given; write it anew",
         )),
     }
@@ -178,7 +126,7 @@ async fn text_of(app: &App, session: &str, message: &str) -> Result<Option<Strin
 
 /// Stops the run that writes a message. Without one: the runs that the actor began, or, where there are none, every run
 /// of the session.
-#[utoipa::path(post, path = "/v1/sessions/{session}/stop", request_body = Option<Stop>, responses((status = 204)))]
+#[utoipa::path(post, path = path::STOP, request_body = Option<Stop>, responses((status = 204)))]
 pub(super) async fn stop(
     State(app): State<App>,
     SessionId(session): SessionId,

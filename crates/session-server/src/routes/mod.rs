@@ -1,9 +1,8 @@
 //! The HTTP API: upstream's session proxy (both of its generations) with our own routes beside it.
 //!
-//! Success bodies are upstream's. Where upstream answers a client's mistake with 500 or 204, the answer is 4xx.
+//! Bodies are [`session_protocol::api`]'s, read and written by these handlers. Success bodies are upstream's. Where upstream answers a client's mistake with 500 or 204, the answer is 4xx.
 
 mod agents;
-mod answers;
 mod human;
 mod info;
 mod messages;
@@ -23,7 +22,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use session_protocol::api::path;
 use tokio::sync::Mutex;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ use crate::{
     guard::Guard,
     metrics,
     names::{is_id, is_plain_id},
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     reading, serve,
     sessions::Sessions,
     tokens::Tokens,
@@ -42,13 +42,13 @@ use crate::{
 
 pub(crate) use info::Readiness;
 
-/// What every route needs.
+/// The state that every route needs.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) readiness: Readiness,
-    /// Who may use the server under a name of his own.
+    /// The named tokens, when the server has some.
     pub(crate) tokens: Option<Arc<Mutex<Tokens>>>,
 }
 
@@ -86,7 +86,7 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-/// All routes behind the guard.
+/// The routes, behind the guard.
 pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
     let (router, api) = documented();
     let budget = app.sessions.shared().budget.clone();
@@ -94,17 +94,17 @@ pub(crate) fn router(app: App, guard: Arc<Guard>) -> Router {
     let metrics = app.sessions.shared().metrics.clone();
     router
         .route(
-            "/v1/stream/{*path}",
+            path::ANY_STREAM,
             get(stream::read_other)
                 .put(stream::write_other)
                 .post(stream::write_other)
                 .delete(stream::write_other),
         )
-        .fallback(|| async { Problem::not_found("NOT_FOUND", "Not found") })
+        .fallback(|| async { Problem::not_found(ProblemCode::NotFound, "Not found") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
+                ProblemCode::MethodNotAllowed,
                 "This route does not take this method",
             )
         })
@@ -182,21 +182,12 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     }
 }
 
-/// What the JSON reader says without the value that it stumbled over (L11).
+/// The JSON reader's words without the value that it stumbled over (L11).
 fn unquoted(error: &str) -> String {
     match error.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {expected}"),
         None => error.to_owned(),
     }
-}
-
-/// A field whose `null` means the same as its absence.
-pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Checks a field that must be a UUID.

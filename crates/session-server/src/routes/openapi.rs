@@ -2,34 +2,33 @@
 
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
+use session_protocol::api::{PROBLEM_JSON, Problem, TokenRole, path};
 use utoipa::{
     OpenApi,
     openapi::{self, InfoBuilder, OpenApiBuilder},
 };
 
+use crate::access::{self, Need};
 use crate::names::MAX_ID;
-use crate::{
-    access::{self, Need, Role},
-    problem::ProblemBody,
-};
 
 /// The document as it is sent.
 #[derive(Clone)]
 pub(super) struct Document(pub(super) Bytes);
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(ProblemBody)))]
+#[openapi(components(schemas(Problem)))]
 struct Components;
 
-/// What the routes are added to.
+/// The document that the routes are added to.
 pub(super) fn begin() -> openapi::OpenApi {
     let info = InfoBuilder::new()
         .title("Threadkeep session server")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(
-            "Durable AI sessions. A session is one Durable Stream, read at /v1/stream/sessions/{session}; \
-             these routes write it. Named tokens act under their own name, whatever actorId a body gives.",
-        ))
+        .description(Some(format!(
+            "Durable AI sessions. A session is one Durable Stream, read at {}; these routes write it. Named tokens act \
+             under their own name, whatever actorId a body gives.",
+            path::SESSION_STREAM
+        )))
         .build();
     let mut api = OpenApiBuilder::new().info(info).build();
     api.merge(Components::openapi());
@@ -69,7 +68,7 @@ fn describe(path: &str, method: &str, operation: &mut Map<String, Value>) {
         Need::Nothing => ("nobody", json!([])),
         Need::Token => ("any", json!([{"token": []}])),
         Need::InSession(role) | Need::Everywhere(role) => {
-            (Role::as_str(role), json!([{"token": []}]))
+            (TokenRole::as_str(role), json!([{"token": []}]))
         }
     };
     operation.insert("x-role".to_owned(), role.into());
@@ -82,12 +81,14 @@ fn describe(path: &str, method: &str, operation: &mut Map<String, Value>) {
     }
     operation["responses"]["default"] = json!({
         "description": "An error, as RFC 9457 has it",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use session_protocol::api::{self, Request};
+
     use super::*;
 
     #[test]
@@ -107,5 +108,47 @@ mod tests {
         routes.sort();
         table.sort();
         assert_eq!(routes, table);
+    }
+
+    #[test]
+    fn each_request_of_the_contract_is_the_body_of_its_route() {
+        fn route<R: Request>() -> (&'static str, &'static str, &'static str) {
+            let name = std::any::type_name::<R>().rsplit("::").next().expect("a type has a name");
+            (R::METHOD.as_str(), R::PATH, name)
+        }
+        let requests = [
+            route::<api::CreateSession>(),
+            route::<api::RenameSession>(),
+            route::<api::ForkSession>(),
+            route::<api::ResetSession>(),
+            route::<api::SendMessage>(),
+            route::<api::Regenerate>(),
+            route::<api::Stop>(),
+            route::<api::RegisterAgents>(),
+            route::<api::AnswerApproval>(),
+            route::<api::GiveToolResult>(),
+            route::<api::AnswerQuestions>(),
+            route::<api::LogIn>(),
+            route::<api::LogOut>(),
+            route::<api::WriteChunk>(),
+            route::<api::WriteChunks>(),
+            route::<api::FinishGeneration>(),
+        ];
+        let Document(json) = finish(&super::super::documented().1);
+        let document: Value = serde_json::from_slice(&json).unwrap();
+        let mut bodies = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+                // An optional body is null or the type.
+                let named = schema.to_string();
+                let Some((_, named)) = named.split_once("#/components/schemas/") else { continue };
+                let named = named.split('"').next().unwrap();
+                let method = method.to_ascii_uppercase();
+                assert!(requests.contains(&(&method, path, named)), "{method} {path} {named}");
+                bodies += 1;
+            }
+        }
+        assert_eq!(bodies, requests.len());
     }
 }

@@ -2,20 +2,25 @@
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use serde_json::{Number, value::RawValue};
-use session_protocol::{AgentSpec, authority::is_peoples};
-use utoipa::ToSchema;
+use serde_json::Number;
+use session_protocol::{
+    PresenceStatus, Role,
+    api::{
+        ChunksWritten, FinishGeneration, ForkSession, GenerationFinished, LogIn, LogOut, LoggedIn,
+        LoggedOut, ResetSession, SessionForked, SessionReset, TokenRole, WriteChunk, WriteChunks,
+        path,
+    },
+    authority::is_peoples,
+};
 use uuid::Uuid;
 
-use super::answers::{Cleared, Finished, Forked, LoggedIn, LoggedOut, Written};
-use super::{App, Body, SessionId, agents, nullable, uuid};
+use super::{App, Body, SessionId, agents, uuid};
 use crate::{
     access::{self, Acting},
     budget::Owner,
-    event::Role,
     forking,
     names::{MAX_ID, is_label, is_name},
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     session::{Called, Found, Origin, RawChunk},
     sessions::Open,
     streams::stream_name,
@@ -24,94 +29,17 @@ use crate::{
 /// Chunks of one batch.
 const MAX_BATCH: usize = 4096;
 
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Login {
-    actor_id: String,
-    device_id: String,
-    /// What the person is called. Who has a named token is called by its name; this is then kept as `claimedName`.
-    #[serde(default)]
-    name: Option<String>,
-    /// How often the client says so again: readers then take silence for absence.
-    #[serde(default)]
-    #[schema(value_type = Option<f64>)]
-    heartbeat_seconds: Option<Number>,
-    #[serde(default, deserialize_with = "nullable")]
-    default_agents: Vec<AgentSpec>,
+/// The id of a fork: as wished, else the same for the same `txid`, else a new one.
+fn new_id(body: &ForkSession, session: &str) -> Result<String, Problem> {
+    let txid = uuid("txid", body.txid.clone())?;
+    let wished = uuid("newSessionId", body.new_session_id.clone())?;
+    let of_txid = txid.map(|txid| {
+        let hash = blake3::hash(format!("{session}\0{txid}").as_bytes());
+        let (bytes, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        Uuid::new_v8(*bytes).to_string()
+    });
+    Ok(wished.or(of_txid).unwrap_or_else(|| Uuid::new_v4().to_string()))
 }
-
-/// Sent by `sendBeacon` as `text/plain`: the body is read as JSON whatever its type says.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Logout {
-    actor_id: String,
-    #[serde(default)]
-    device_id: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    all_devices: bool,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Reset {
-    #[serde(default, deserialize_with = "nullable")]
-    clear_presence: bool,
-    #[serde(default)]
-    actor_id: Option<String>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Fork {
-    #[serde(default)]
-    at_message_id: Option<String>,
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    new_session_id: Option<String>,
-    /// Without newSessionId: repeating the request with the same one makes no second fork.
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-    #[serde(default)]
-    actor_id: Option<String>,
-}
-
-impl Fork {
-    /// The new session's id: as wished, else the same for the same `txid`, else a new one.
-    fn new_id(&self, session: &str) -> Result<String, Problem> {
-        let txid = uuid("txid", self.txid.clone())?;
-        let wished = uuid("newSessionId", self.new_session_id.clone())?;
-        let of_txid = txid.map(|txid| {
-            let hash = blake3::hash(format!("{session}\0{txid}").as_bytes());
-            let (bytes, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
-            Uuid::new_v8(*bytes).to_string()
-        });
-        Ok(wished.or(of_txid).unwrap_or_else(|| Uuid::new_v4().to_string()))
-    }
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Chunk {
-    message_id: String,
-    actor_id: String,
-    #[serde(default)]
-    role: Option<Role>,
-    /// Written as it came.
-    #[schema(value_type = Object)]
-    chunk: Box<RawValue>,
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-}
-
-#[derive(Deserialize, ToSchema)]
-pub(super) struct Chunks {
-    chunks: Vec<Chunk>,
-}
-
-#[derive(Deserialize, ToSchema)]
-pub(super) struct Finish {}
 
 fn id(field: &'static str, value: &str) -> Result<(), Problem> {
     if !is_name(value) {
@@ -132,12 +60,12 @@ fn device(value: &str) -> Result<(), Problem> {
 }
 
 /// Says that somebody is here with a device, or still is.
-#[utoipa::path(post, path = "/v1/sessions/{session}/login", request_body = Login, responses((status = 200, body = LoggedIn)))]
+#[utoipa::path(post, path = path::LOGIN, request_body = LogIn, responses((status = 200, body = LoggedIn)))]
 pub(super) async fn login(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Login>,
+    Body(body): Body<LogIn>,
 ) -> Result<Json<LoggedIn>, Problem> {
     let actor_id = acting.actor(Some(body.actor_id))?;
     device(&body.device_id)?;
@@ -153,12 +81,12 @@ pub(super) async fn login(
         return Err(Problem::bad_request("heartbeatSeconds: expected 0.1 to 3600"));
     }
     let agents = agents::checked(&app, &session, &acting.caller, body.default_agents).await?;
-    let manages = acting.caller.has(access::Role::Manage);
+    let manages = acting.caller.has(TokenRole::Manage);
     let answer = LoggedIn {
         success: true,
         actor_id: actor_id.clone(),
         device_id: body.device_id.clone(),
-        status: "online",
+        status: PresenceStatus::Online,
     };
     // A heartbeat that comes late must not make a deleted session again.
     let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::New };
@@ -183,12 +111,12 @@ pub(super) async fn login(
 }
 
 /// Says that somebody left with a device, or with all of them.
-#[utoipa::path(post, path = "/v1/sessions/{session}/logout", request_body(content((Logout = "application/json"), (String = "text/plain"))), responses((status = 200, body = LoggedOut)))]
+#[utoipa::path(post, path = path::LOGOUT, request_body(content((LogOut = "application/json"), (String = "text/plain"))), responses((status = 200, body = LoggedOut)))]
 pub(super) async fn logout(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Logout>,
+    Body(body): Body<LogOut>,
 ) -> Result<Json<LoggedOut>, Problem> {
     let actor_id = acting.actor(Some(body.actor_id))?;
     let device = match (&body.device_id, body.all_devices) {
@@ -210,19 +138,19 @@ pub(super) async fn logout(
         success: true,
         actor_id,
         device_id: body.device_id,
-        status: "offline",
+        status: PresenceStatus::Offline,
         devices_logged_out: count,
     }))
 }
 
 /// Clears the conversation; agents stay.
-#[utoipa::path(post, path = "/v1/sessions/{session}/reset", request_body = Option<Reset>, responses((status = 200, body = Cleared)))]
+#[utoipa::path(post, path = path::RESET, request_body = Option<ResetSession>, responses((status = 200, body = SessionReset)))]
 pub(super) async fn reset(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Reset>,
-) -> Result<Json<Cleared>, Problem> {
+    Body(body): Body<ResetSession>,
+) -> Result<Json<SessionReset>, Problem> {
     let actor = acting.actor(body.actor_id)?;
     // What was there when it began, a part at a time.
     let mut until = None;
@@ -236,18 +164,22 @@ pub(super) async fn reset(
             left => until = left,
         }
     }
-    Ok(Json(Cleared { success: true, session_id: session, message: "Session reset" }))
+    Ok(Json(SessionReset {
+        success: true,
+        session_id: session,
+        message: "Session reset".to_owned(),
+    }))
 }
 
 /// A new session with the history up to and including a message.
-#[utoipa::path(post, path = "/v1/sessions/{session}/fork", request_body = Option<Fork>, responses((status = 201, body = Forked)))]
+#[utoipa::path(post, path = path::FORK, request_body = Option<ForkSession>, responses((status = 201, body = SessionForked)))]
 pub(super) async fn fork(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Fork>,
-) -> Result<(axum::http::StatusCode, Json<Forked>), Problem> {
-    let new = body.new_id(&session)?;
+    Body(body): Body<ForkSession>,
+) -> Result<(axum::http::StatusCode, Json<SessionForked>), Problem> {
+    let new = new_id(&body, &session)?;
     let actor_id = acting.actor(body.actor_id)?;
     if new == session {
         return Err(Problem::bad_request("newSessionId is the session itself"));
@@ -271,11 +203,11 @@ pub(super) async fn fork(
     app.sessions.settled(&new).await;
     let known = app.sessions.index(&new).await?;
     let known = known.map(|ledger| Found::of(&ledger, &new, &origin, &shared.instance));
-    let exists = || Problem::conflict("SESSION_EXISTS", "The new session exists already");
+    let exists = || Problem::conflict(ProblemCode::SessionExists, "The new session exists already");
     if !known.as_ref().is_some_and(|found| found.done) {
         // What somebody made of a session is taken from it, so only by who may.
         if known.as_ref().is_some_and(|found| found.unspoken.is_some() && !found.untouched)
-            && !acting.caller.has(access::Role::Manage)
+            && !acting.caller.has(TokenRole::Manage)
         {
             return Err(exists());
         }
@@ -309,11 +241,11 @@ pub(super) async fn fork(
         }
     }
     app.sessions.with(&new, Open::Create, move |session| session.adopt(company, &origin)).await?;
-    let answer = Json(Forked { session_id: new, offset: "-1" });
+    let answer = Json(SessionForked { session_id: new, offset: "-1".to_owned() });
     Ok((axum::http::StatusCode::CREATED, answer))
 }
 
-fn raw(acting: &Acting, chunk: Chunk) -> Result<RawChunk, Problem> {
+fn raw(acting: &Acting, chunk: WriteChunk) -> Result<RawChunk, Problem> {
     #[derive(Deserialize)]
     struct Kind {
         r#type: String,
@@ -340,7 +272,11 @@ fn raw(acting: &Acting, chunk: Chunk) -> Result<RawChunk, Problem> {
     })
 }
 
-async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<Written>, Problem> {
+async fn write(
+    app: &App,
+    session: &str,
+    chunks: Vec<RawChunk>,
+) -> Result<Json<ChunksWritten>, Problem> {
     let count = chunks.len();
     app.sessions
         .with(session, Open::Existing, move |session| {
@@ -348,28 +284,28 @@ async fn write(app: &App, session: &str, chunks: Vec<RawChunk>) -> Result<Json<W
             Ok(())
         })
         .await?;
-    Ok(Json(Written { ok: true, count }))
+    Ok(Json(ChunksWritten { ok: true, count }))
 }
 
 /// Writes a chunk of an agent that runs elsewhere.
-#[utoipa::path(post, path = "/v1/sessions/{session}/chunks", request_body = Chunk, responses((status = 200, body = Written)))]
+#[utoipa::path(post, path = path::CHUNKS, request_body = WriteChunk, responses((status = 200, body = ChunksWritten)))]
 pub(super) async fn chunk(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Chunk>,
-) -> Result<Json<Written>, Problem> {
+    Body(body): Body<WriteChunk>,
+) -> Result<Json<ChunksWritten>, Problem> {
     write(&app, &session, vec![raw(&acting, body)?]).await
 }
 
 /// Writes chunks of one message at once.
-#[utoipa::path(post, path = "/v1/sessions/{session}/chunks/batch", request_body = Chunks, responses((status = 200, body = Written)))]
+#[utoipa::path(post, path = path::CHUNK_BATCH, request_body = WriteChunks, responses((status = 200, body = ChunksWritten)))]
 pub(super) async fn chunks(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Chunks>,
-) -> Result<Json<Written>, Problem> {
+    Body(body): Body<WriteChunks>,
+) -> Result<Json<ChunksWritten>, Problem> {
     let chunks =
         body.chunks.into_iter().map(|chunk| raw(&acting, chunk)).collect::<Result<Vec<_>, _>>()?;
     let one = chunks.windows(2).all(|pair| pair[0].message_id == pair[1].message_id);
@@ -381,13 +317,13 @@ pub(super) async fn chunks(
     write(&app, &session, chunks).await
 }
 
-/// Everything is written when it is answered, so there is nothing to flush.
-#[utoipa::path(post, path = "/v1/sessions/{session}/generations/finish", request_body = Option<Finish>, responses((status = 200, body = Finished)))]
+/// Waits until everything is written. Chunks are in the stream when they are answered, so there is nothing to flush.
+#[utoipa::path(post, path = path::FINISH, request_body = Option<FinishGeneration>, responses((status = 200, body = GenerationFinished)))]
 pub(super) async fn finish(
     State(app): State<App>,
     SessionId(session): SessionId,
-    Body(_): Body<Finish>,
-) -> Result<Json<Finished>, Problem> {
+    Body(_): Body<FinishGeneration>,
+) -> Result<Json<GenerationFinished>, Problem> {
     app.sessions.with(&session, Open::Existing, |_| Ok(())).await?;
-    Ok(Json(Finished { ok: true }))
+    Ok(Json(GenerationFinished { ok: true }))
 }

@@ -6,18 +6,19 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use session_protocol::AgentSpec;
+use session_protocol::api::{
+    CreateSession, ForkEntry, ForkPage, PageQuery, RenameSession, SessionEntry, SessionPage,
+    SessionPlace, SessionRenamed, TokenRole, path,
+};
 use url::Url;
-use utoipa::ToSchema;
 
-use super::answers::{Described, Forks, Listed, Renamed};
-use super::{App, Body, SessionId, agents, no_content, nullable, uuid};
+use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
-    access::{Acting, Role},
+    access::Acting,
     ledger::Wish,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     sessions::Open,
+    store::{ForkRow, SessionRow},
     streams::{MOUNT, stream_name},
 };
 
@@ -26,43 +27,44 @@ const MAX_TITLE: usize = 512;
 const PAGE: usize = 500;
 const MAX_PAGE: usize = 1_000;
 
-/// A page of a list.
-#[derive(Deserialize)]
-pub(super) struct Page {
-    /// How many rows.
-    #[serde(default)]
-    limit: Option<usize>,
-    /// The last page's `next`.
-    #[serde(default)]
-    cursor: Option<String>,
+type Asked = Result<Query<PageQuery>, QueryRejection>;
+
+/// Number of rows, and the parts of the cursor.
+fn page(query: Asked) -> Result<(usize, Option<Vec<String>>), Problem> {
+    let limit = || {
+        Problem::bad_request(format!("limit: expected 1 to {MAX_PAGE}"))
+            .titled(ProblemCode::InvalidRequest, "Invalid query")
+    };
+    let Query(page) = query.map_err(|_| limit())?;
+    let rows = page.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&rows) {
+        return Err(limit());
+    }
+    let parts = page.cursor.map(|cursor| {
+        let text =
+            URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
+        let parts = text.map(|text| text.split('\0').map(str::to_owned).collect::<Vec<_>>());
+        parts.ok_or_else(wrong_cursor)
+    });
+    Ok((rows, parts.transpose()?))
 }
 
-impl Page {
-    /// How many rows, and the parts of the cursor.
-    fn read(
-        query: Result<Query<Self>, QueryRejection>,
-    ) -> Result<(usize, Option<Vec<String>>), Problem> {
-        let limit = || {
-            Problem::bad_request(format!("limit: expected 1 to {MAX_PAGE}"))
-                .titled("INVALID_REQUEST", "Invalid query")
-        };
-        let Query(page) = query.map_err(|_| limit())?;
-        let rows = page.limit.unwrap_or(PAGE);
-        if !(1..=MAX_PAGE).contains(&rows) {
-            return Err(limit());
-        }
-        let parts = page.cursor.map(|cursor| {
-            let text =
-                URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
-            let parts = text.map(|text| text.split('\0').map(str::to_owned).collect::<Vec<_>>());
-            parts.ok_or_else(Self::wrong_cursor)
-        });
-        Ok((rows, parts.transpose()?))
-    }
+fn wrong_cursor() -> Problem {
+    Problem::bad_request("cursor: expected `next` of the page before")
+        .titled(ProblemCode::InvalidRequest, "Invalid query")
+}
 
-    fn wrong_cursor() -> Problem {
-        Problem::bad_request("cursor: expected `next` of the page before")
-            .titled("INVALID_REQUEST", "Invalid query")
+impl From<SessionRow> for SessionEntry {
+    fn from(row: SessionRow) -> Self {
+        let SessionRow { session_id, title, created_at, last_activity_at, forked_from } = row;
+        Self { session_id, title, created_at, last_activity_at, forked_from }
+    }
+}
+
+impl From<ForkRow> for ForkEntry {
+    fn from(row: ForkRow) -> Self {
+        let ForkRow { session_id, message_id, number: _ } = row;
+        Self { session_id, message_id }
     }
 }
 
@@ -70,27 +72,7 @@ fn cursor(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(parts.join("\0"))
 }
 
-/// Upstream ignores the body; ours may name the session and its agents at once.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct Create {
-    #[serde(default)]
-    title: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    agents: Vec<AgentSpec>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Rename {
-    title: String,
-    #[serde(default)]
-    actor_id: Option<String>,
-    #[serde(default)]
-    #[schema(format = "uuid")]
-    txid: Option<String>,
-}
-
-fn described(session_id: &str) -> Json<Described> {
+fn place(session_id: &str) -> Json<SessionPlace> {
     // As it stands in a URL: an id may hold what a path may not.
     let mut url = Url::parse("http://localhost").expect("it is a URL");
     url.set_path(MOUNT);
@@ -98,7 +80,7 @@ fn described(session_id: &str) -> Json<Described> {
         path.extend(stream_name(session_id).split('/'));
     }
     let stream_url = url.path().to_owned();
-    Json(Described { session_id: session_id.to_owned(), stream_url })
+    Json(SessionPlace { session_id: session_id.to_owned(), stream_url })
 }
 
 fn title(text: &str) -> Result<String, Problem> {
@@ -113,21 +95,18 @@ fn title(text: &str) -> Result<String, Problem> {
 /// moves to the front: whoever wants all reads the first page again.
 #[utoipa::path(
     get,
-    path = "/v1/sessions",
-    params(
-        ("limit" = Option<usize>, Query, description = "Rows of a page, 1 to 1000; 500 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
-    responses((status = 200, body = Listed))
+    path = path::SESSIONS,
+    params(PageQuery),
+    responses((status = 200, body = SessionPage))
 )]
 pub(super) async fn list(
     State(app): State<App>,
     acting: Acting,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Listed>, Problem> {
-    let (limit, after) = Page::read(page)?;
+    asked: Asked,
+) -> Result<Json<SessionPage>, Problem> {
+    let (limit, after) = page(asked)?;
     let after = after.map(|parts| <[String; 2]>::try_from(parts).map(|[at, id]| (at, id)));
-    let after = after.transpose().map_err(|_| Page::wrong_cursor())?;
+    let after = after.transpose().map_err(|_| wrong_cursor())?;
     let only = acting.caller.only().map(<[String]>::to_vec);
     let mut sessions = app.sessions.shared().store.sessions(only, after, limit + 1).await?;
     let more = sessions.len() > limit;
@@ -140,51 +119,50 @@ pub(super) async fn list(
     for row in &mut sessions {
         row.forked_from.take_if(|from| !acting.caller.may_use(&from.session_id));
     }
-    Ok(Json(Listed { sessions, next }))
+    let sessions = sessions.into_iter().map(SessionEntry::from).collect();
+    Ok(Json(SessionPage { sessions, next }))
 }
 
 /// The forks of a session that the token may see, the oldest first, by the page.
 #[utoipa::path(
     get,
-    path = "/v1/sessions/{session}/forks",
-    params(
-        ("limit" = Option<usize>, Query, description = "Rows of a page, 1 to 1000; 500 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
-    responses((status = 200, body = Forks))
+    path = path::FORKS,
+    params(PageQuery),
+    responses((status = 200, body = ForkPage))
 )]
 pub(super) async fn forks(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Forks>, Problem> {
-    let (limit, after) = Page::read(page)?;
+    asked: Asked,
+) -> Result<Json<ForkPage>, Problem> {
+    let (limit, after) = page(asked)?;
     let after = match after.as_deref() {
         None => 0,
-        Some([number]) => number.parse().map_err(|_| Page::wrong_cursor())?,
-        Some(_) => return Err(Page::wrong_cursor()),
+        Some([number]) => number.parse().map_err(|_| wrong_cursor())?,
+        Some(_) => return Err(wrong_cursor()),
     };
     let only = acting.caller.only().map(<[String]>::to_vec);
     let mut forks = app.sessions.shared().store.forks(&session, only, after, limit + 1).await?;
     let more = forks.len() > limit;
     forks.truncate(limit);
     let next = forks.last().filter(|_| more).map(|row| cursor(&[&row.number.to_string()]));
-    Ok(Json(Forks { forks, next }))
+    let forks = forks.into_iter().map(ForkEntry::from).collect();
+    Ok(Json(ForkPage { forks, next }))
 }
 
 /// Makes a session, or names it and its agents when it is there.
-#[utoipa::path(put, path = "/v1/sessions/{session}", request_body = Option<Create>, responses((status = 200, body = Described)))]
+#[utoipa::path(put, path = path::SESSION, request_body = Option<CreateSession>, responses((status = 200, body = SessionPlace)))]
 pub(super) async fn create(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Create>,
-) -> Result<Json<Described>, Problem> {
+    Body(body): Body<CreateSession>,
+) -> Result<Json<SessionPlace>, Problem> {
     let actor = acting.actor(None)?;
     let title = body.title.as_deref().map(title).transpose()?;
     let agents = agents::checked(&app, &session, &acting.caller, body.agents).await?;
-    let manages = acting.caller.has(Role::Manage);
+    let manages = acting.caller.has(TokenRole::Manage);
     app.sessions
         .with(&session, Open::Create, move |session| {
             session.register(agents, manages)?;
@@ -196,34 +174,34 @@ pub(super) async fn create(
             Ok(())
         })
         .await?;
-    Ok(described(&session))
+    Ok(place(&session))
 }
 
 /// Where the session's stream is.
-#[utoipa::path(get, path = "/v1/sessions/{session}", responses((status = 200, body = Described)))]
+#[utoipa::path(get, path = path::SESSION, responses((status = 200, body = SessionPlace)))]
 pub(super) async fn show(
     State(app): State<App>,
     SessionId(session): SessionId,
-) -> Result<Json<Described>, Problem> {
+) -> Result<Json<SessionPlace>, Problem> {
     if app.sessions.shared().streams.exists(&stream_name(&session)).await? {
-        Ok(described(&session))
+        Ok(place(&session))
     } else {
         Err(Problem::session_not_found())
     }
 }
 
 /// Gives a session a title.
-#[utoipa::path(patch, path = "/v1/sessions/{session}", request_body = Rename, responses((status = 200, body = Renamed)))]
+#[utoipa::path(patch, path = path::SESSION, request_body = RenameSession, responses((status = 200, body = SessionRenamed)))]
 pub(super) async fn rename(
     State(app): State<App>,
     SessionId(session): SessionId,
     acting: Acting,
-    Body(body): Body<Rename>,
-) -> Result<Json<Renamed>, Problem> {
+    Body(body): Body<RenameSession>,
+) -> Result<Json<SessionRenamed>, Problem> {
     let actor = acting.actor(body.actor_id)?;
     let title = title(&body.title)?;
     let txid = uuid("txid", body.txid)?;
-    let answer = Renamed { session_id: session.clone(), title: title.clone() };
+    let answer = SessionRenamed { session_id: session.clone(), title: title.clone() };
     app.sessions
         .with(&session, Open::Existing, move |session| {
             // Whoever names the wish waits for its echo, and may ask again when somebody else has
@@ -243,7 +221,7 @@ pub(super) async fn rename(
 }
 
 /// Deletes a session: its stream, its agents, everything.
-#[utoipa::path(delete, path = "/v1/sessions/{session}", responses((status = 204)))]
+#[utoipa::path(delete, path = path::SESSION, responses((status = 204)))]
 pub(super) async fn remove(
     State(app): State<App>,
     SessionId(session): SessionId,

@@ -7,21 +7,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
+use session_protocol::api::{TokenRole, path};
 
 use super::{App, Param, SessionId, no_content};
 use crate::{
-    access::{Acting, Need, Role},
+    access::{Acting, Need},
     budget::Owner,
     delivery::{Way, largest_page},
     event,
     limits::Client,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     reading::{self, ReadRequest},
     store::Op,
     streams::stream_name,
 };
 
-/// What an error keeps beside the protocol's own headers.
+/// Headers that an error keeps beside the protocol's own.
 const KEPT: [&str; 4] =
     ["retry-after", "cache-control", "x-content-type-options", "cross-origin-resource-policy"];
 
@@ -74,12 +75,14 @@ async fn read(State(app): State<App>, request: Request) -> Response {
     }
     // The error in our form, with the protocol's headers.
     let problem = match status {
-        StatusCode::NOT_FOUND => Problem::not_found("STREAM_NOT_FOUND", "Stream not found"),
-        StatusCode::BAD_REQUEST => {
-            Problem::new(status, "INVALID_REQUEST", "Invalid offset or live mode")
+        StatusCode::NOT_FOUND => {
+            Problem::not_found(ProblemCode::StreamNotFound, "Stream not found")
         }
-        StatusCode::GONE => Problem::new(status, "STREAM_GONE", "Stream gone"),
-        _ => Problem::new(status, "STREAM_ERROR", "The stream could not be read"),
+        StatusCode::BAD_REQUEST => {
+            Problem::new(status, ProblemCode::InvalidRequest, "Invalid offset or live mode")
+        }
+        StatusCode::GONE => Problem::new(status, ProblemCode::StreamGone, "Stream gone"),
+        _ => Problem::new(status, ProblemCode::StreamError, "The stream could not be read"),
     };
     let mut problem = problem.into_response();
     for (name, value) in answer.headers() {
@@ -103,7 +106,8 @@ fn single_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 async fn completed(answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     let Ok(body) = to_bytes(body, MAX_PROBLEM).await else {
-        return Problem::new(parts.status, "STREAM_ERROR", "The stream refused").into_response();
+        return Problem::new(parts.status, ProblemCode::StreamError, "The stream refused")
+            .into_response();
     };
     let Ok(Value::Object(mut problem)) = serde_json::from_slice(&body) else {
         return Response::from_parts(parts, body.into());
@@ -120,7 +124,7 @@ async fn completed(answer: Response) -> Response {
 /// A session's stream, as the Durable Streams protocol has it: from an offset, live by long poll or server-sent events.
 #[utoipa::path(
     get,
-    path = "/v1/stream/sessions/{session}",
+    path = path::SESSION_STREAM,
     params(
         ("offset" = Option<String>, Query, description = "`-1` is the beginning, `now` the end"),
         ("live" = Option<String>, Query, description = "`long-poll` or `sse`"),
@@ -161,7 +165,7 @@ async fn write(State(app): State<App>, request: Request) -> Result<Response, Pro
     if !streams.takes_writes() {
         return Err(Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "STREAMS_ELSEWHERE",
+            ProblemCode::StreamsElsewhere,
             "The streams are in another server; write there",
         ));
     }
@@ -176,7 +180,7 @@ async fn write(State(app): State<App>, request: Request) -> Result<Response, Pro
 /// A session's stream, written directly. The session is read again before its next intent.
 #[utoipa::path(
     method(put, post, delete),
-    path = "/v1/stream/sessions/{session}",
+    path = path::SESSION_STREAM,
     request_body(content = Value),
     responses(
         (status = 200, description = "Done"),
@@ -193,15 +197,18 @@ pub(super) async fn write_session(
     // A fork copies what its source holds, whoever may read that.
     let is_fork = request.headers().keys().any(|name| name.as_str().starts_with("stream-fork"));
     if is_fork {
-        acting.caller.check(Need::Everywhere(Role::Manage), None)?;
+        acting.caller.check(Need::Everywhere(TokenRole::Manage), None)?;
     }
     if request.method() == Method::PUT && !is_fork && !is_json(request.headers()) {
-        return Err(Problem::conflict("NOT_A_SESSION", "A session's stream is application/json"));
+        return Err(Problem::conflict(
+            ProblemCode::NotASession,
+            "A session's stream is application/json",
+        ));
     }
     if request.method() == Method::DELETE {
         // Its runs are stopped and what the database knows of it goes too.
         if !app.sessions.shared().streams.exists(&stream_name(&session)).await? {
-            return Err(Problem::not_found("STREAM_NOT_FOUND", "Stream not found"));
+            return Err(Problem::not_found(ProblemCode::StreamNotFound, "Stream not found"));
         }
         app.sessions.delete(&session).await?;
         return Ok(no_content());

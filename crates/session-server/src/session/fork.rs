@@ -16,7 +16,11 @@ use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
 use super::Session;
-use crate::{ledger::Ledger, problem::Problem, store::Op};
+use crate::{
+    ledger::Ledger,
+    problem::{Problem, ProblemCode},
+    store::Op,
+};
 
 /// Where a fork comes from.
 pub(crate) struct Origin {
@@ -170,7 +174,8 @@ impl Survey {
             Some(id) => {
                 let place = self.messages.get(id).map(|message| &self.places[*message as usize]);
                 let place = place.filter(|place| place.rows > 0);
-                let unknown = || Problem::not_found("MESSAGE_NOT_FOUND", "Message not found");
+                let unknown =
+                    || Problem::not_found(ProblemCode::MessageNotFound, "Message not found");
                 place.ok_or_else(unknown)?.first
             }
         };
@@ -246,7 +251,10 @@ impl Session {
         let into = self.ledger.origin().and_then(|known| known.get("into"));
         let is_fork = into.is_some_and(|into| *into == mark["into"] || *into == self.id.as_str());
         if is_fork || self.ledger.items() != self.opened_at {
-            return Err(Problem::conflict("SESSION_EXISTS", "The new session exists already"));
+            return Err(Problem::conflict(
+                ProblemCode::SessionExists,
+                "The new session exists already",
+            ));
         }
         self.batch.after.push(name);
         self.forget_presence();

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
+use session_protocol::api::SendMode;
 use uuid::Uuid;
 
-use super::{Mode, NewMessage, NewToolResult, Session};
+use super::{NewMessage, NewToolResult, Session};
 use crate::{
     event::{self, Role, Row},
     ledger::{Wish, fingerprint},
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     store::Op,
     terminal,
     turns::{Cause, RunPlan},
@@ -29,7 +30,7 @@ fn only_one<'a>(
             let names = several.iter().map(|id| format!("{id} of {}", agent_of(id)));
             let names = names.collect::<Vec<_>>().join(", ");
             Err(Problem::conflict(
-                "AMBIGUOUS",
+                ProblemCode::Ambiguous,
                 "Several messages ask under this id; name the one that is meant in messageId",
             )
             .details(names))
@@ -49,13 +50,16 @@ impl Session {
         }
         if self.ledger.was_deleted(&message_id) {
             return Err(Problem::conflict(
-                "MESSAGE_DELETED",
+                ProblemCode::MessageDeleted,
                 "A message with this id was deleted; send it under a new id",
             ));
         }
         if let Some(entry) = self.ledger.message(&message_id) {
             if entry.role == Role::Assistant && new.role != Role::Assistant {
-                return Err(Problem::conflict("MESSAGE_EXISTS", "An agent has this message id"));
+                return Err(Problem::conflict(
+                    ProblemCode::MessageExists,
+                    "An agent has this message id",
+                ));
             }
             self.acknowledge(Wish::Message, txid, &message_id);
             return Ok(message_id); // the first answer again, and no second run
@@ -78,8 +82,8 @@ impl Session {
             let cause = Cause::Message { id: message_id.clone() };
             let plan = RunPlan::new(&agent_id, cause, Some(new.actor_id.clone()));
             match new.mode {
-                Mode::Queue => self.plan(plan),
-                Mode::Steer => self.steer(plan, &new.actor_id),
+                SendMode::Queue => self.plan(plan),
+                SendMode::Steer => self.steer(plan, &new.actor_id),
             }
         }
         Ok(message_id)
@@ -131,12 +135,12 @@ impl Session {
         let asking = self.ledger.asking(approval_id);
         let meant = only_one(message_id, &asking, |id| self.agent_of(id))?;
         let Some(ask) = self.ledger.approval(approval_id, meant) else {
-            return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
+            return Err(Problem::not_found(ProblemCode::ApprovalNotFound, "Approval not found"));
         };
         if let Some(first) = ask.approved {
             if first != approved {
                 return Err(Problem::conflict(
-                    "ALREADY_ANSWERED",
+                    ProblemCode::AlreadyAnswered,
                     "The approval was answered otherwise",
                 ));
             }
@@ -144,11 +148,11 @@ impl Session {
             return Ok(());
         }
         let Some(message_id) = ask.message_id.clone() else {
-            return Err(Problem::not_found("APPROVAL_NOT_FOUND", "Approval not found"));
+            return Err(Problem::not_found(ProblemCode::ApprovalNotFound, "Approval not found"));
         };
         if !asking.contains(&message_id) {
             return Err(Problem::conflict(
-                "NOT_ASKED",
+                ProblemCode::NotAsked,
                 "The tool call has a result or was stopped, or the question was withdrawn; there is nothing to decide any more",
             ));
         }
@@ -198,7 +202,7 @@ impl Session {
         let waiting = self.ledger.waiting_for(&new.tool_call_id);
         let meant = only_one(hint, &waiting, |id| self.agent_of(id))?;
         let Some(call) = named(meant) else {
-            return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
+            return Err(Problem::not_found(ProblemCode::ToolCallNotFound, "Tool call not found"));
         };
         if let Some(first) = call.result {
             let content = Value::from(terminal::content(&new.output, failed));
@@ -208,7 +212,7 @@ impl Session {
             ];
             if !same.contains(&first) {
                 return Err(Problem::conflict(
-                    "ALREADY_ANSWERED",
+                    ProblemCode::AlreadyAnswered,
                     "The tool call has another result",
                 ));
             }
@@ -216,7 +220,7 @@ impl Session {
             return Ok(());
         }
         let Some(message_id) = call.message_id.clone() else {
-            return Err(Problem::not_found("TOOL_CALL_NOT_FOUND", "Tool call not found"));
+            return Err(Problem::not_found(ProblemCode::ToolCallNotFound, "Tool call not found"));
         };
         let (dialect, call) = (self.dialect(&message_id), new.tool_call_id.as_str());
         let chunks = terminal::tool_result(dialect, &message_id, call, &new.output, failed);
@@ -255,7 +259,7 @@ impl Session {
         let entry = self.ledger.message(message_id);
         let entry = entry.filter(|entry| entry.role == Role::User || !entry.owed.is_empty());
         let Some(entry) = entry else {
-            return Err(Problem::not_found("MESSAGE_NOT_FOUND", "Message not found"));
+            return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
         };
         let by_person = entry.role == Role::User;
         self.hang_up_over();

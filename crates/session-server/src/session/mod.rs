@@ -26,9 +26,8 @@ use std::{
 use bytes::Bytes;
 use listeners::Hearing;
 use presence::Attendance;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use session_protocol::{AgentSpec, Dialect};
+use session_protocol::{AgentSpec, Dialect, api::SendMode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -104,17 +103,6 @@ impl Refused {
     }
 }
 
-/// What a message does to a run that is under way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    /// It is answered when the run is over.
-    #[default]
-    Queue,
-    /// The run is stopped, what it said stays, and the message is answered at once.
-    Steer,
-}
-
 /// A message that a client posts.
 pub(crate) struct NewMessage {
     pub(crate) message_id: Option<String>,
@@ -125,7 +113,7 @@ pub(crate) struct NewMessage {
     /// Whoever sends it may replace agents.
     pub(crate) manages: bool,
     pub(crate) txid: Option<String>,
-    pub(crate) mode: Mode,
+    pub(crate) mode: SendMode,
 }
 
 /// A tool result that a client posts.

@@ -8,7 +8,7 @@ use crate::{
     event::{self, Role, Row},
     ledger::Wish,
     names::Looks,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     store::Op,
     turns,
 };
@@ -19,7 +19,7 @@ pub(crate) const MAX_AGENTS: usize = 64;
 const CLEARED_AT_ONCE: usize = 4096;
 
 pub(crate) fn too_many_agents() -> Problem {
-    Problem::conflict("TOO_MANY_AGENTS", "The session has too many agents")
+    Problem::conflict(ProblemCode::TooManyAgents, "The session has too many agents")
         .details(format!("a session may have {MAX_AGENTS} agents"))
 }
 
@@ -85,7 +85,7 @@ impl Session {
             None => self.specs.get(&spec.id).map(|known| known.endpoint.as_str()),
         };
         if endpoint.is_some_and(|endpoint| endpoint != spec.endpoint) && !manages {
-            return Err(Problem::conflict("AGENT_EXISTS", "Another agent has this id"));
+            return Err(Problem::conflict(ProblemCode::AgentExists, "Another agent has this id"));
         }
         if endpoint.is_some() {
             return Ok(());

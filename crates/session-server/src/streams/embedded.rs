@@ -31,7 +31,11 @@ use super::{
     store::{Append, Create, Fork, StreamStore},
     stream_name,
 };
-use crate::{config::StreamLimits, problem::Problem, reading};
+use crate::{
+    config::StreamLimits,
+    problem::{Problem, ProblemCode},
+    reading,
+};
 
 /// Bytes of a page that is not made on a thread that answers others, too.
 const MUCH: u64 = 64 << 10;
@@ -271,7 +275,9 @@ impl Streams for Embedded {
         let path = parts.uri.path().to_owned();
         if has_controls(&path) {
             let problem = Problem::bad_request("a stream's name has no control characters");
-            return problem.titled("INVALID_ID", "Invalid id in the path").into_response();
+            return problem
+                .titled(ProblemCode::InvalidId, "Invalid id in the path")
+                .into_response();
         }
         parts.extensions.clear(); // our router's path parameters are not theirs
         // Their proxy rules want a peer; ours have been applied already.
@@ -335,7 +341,7 @@ impl Streams for Embedded {
     }
 }
 
-/// The same answer, whose first frame is made. Only for one that has it ready.
+/// The answer with its first frame made. Only for one that has it ready.
 async fn with_its_first_frame(answer: Response) -> Response {
     if answer.body().size_hint().exact().is_some() {
         return answer;
@@ -363,7 +369,7 @@ fn locate(headers: &mut HeaderMap, path: &str) {
     }
 }
 
-/// What the storage has to know of a writing request beyond what the router passes on.
+/// The part of a writing request that the storage has to know and the router does not pass on.
 fn scope(
     method: &Method,
     headers: &HeaderMap,
@@ -400,7 +406,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// What the router is given instead of a JSON body, of which it would make a tree: as many items, or something that is no
+/// The body that the router is given instead of a JSON one, of which it would make a tree: as many items, or something that is no
 /// JSON either.
 fn stand_in(body: &Bytes, items: Option<&[Bytes]>) -> Bytes {
     match items {
@@ -412,7 +418,7 @@ fn stand_in(body: &Bytes, items: Option<&[Bytes]>) -> Bytes {
 
 fn too_many_messages(limit: usize) -> Problem {
     let title = "The append has too many messages";
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_MANY_MESSAGES", title)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooManyMessages, title)
         .details(format!("an append may have {limit} messages; send several"))
 }
 

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 /// Why a body has no items.
 #[derive(Debug)]
 pub(super) enum NoItems {
-    /// It is not JSON. The place and never the text (L11).
+    /// A text that is not JSON. The error holds the place and never the text (L11).
     Invalid(serde_json::Error),
-    /// It has more than there may be.
+    /// A text with more items than there may be.
     TooMany,
 }
 

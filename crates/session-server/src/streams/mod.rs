@@ -21,13 +21,7 @@ pub(crate) use remote::Remote;
 pub(crate) use store::PAGE_BYTES;
 pub use stored::stored_sessions;
 
-/// Where the public read route is mounted, here and in every Durable Streams server.
-pub(crate) const MOUNT: &str = "/v1/stream";
-
-/// The stream of a session, below the mount.
-pub(crate) fn stream_name(session_id: &str) -> String {
-    format!("sessions/{session_id}")
-}
+pub(crate) use session_protocol::api::path::{STREAMS as MOUNT, stream_name};
 
 /// Marks an append so that repeating it stores nothing twice (PROTOCOL: idempotent producers).
 #[derive(Debug, Clone)]

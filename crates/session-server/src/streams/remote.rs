@@ -29,11 +29,11 @@ const FORWARDED: [header::HeaderName; 4] =
 /// Streams reached by HTTP.
 pub(crate) struct Remote {
     base: Url,
-    /// For appends, which are repeated for a while: what they hold exists nowhere else.
+    /// The client for appends, which are repeated for a while: what they hold exists nowhere else.
     writer: Client,
-    /// For everything that somebody can ask for again.
+    /// The client for everything that somebody can ask for again.
     client: Client,
-    /// For readers: answers are passed on as they come, with the server's own status and headers.
+    /// The client for readers: answers are passed on as they come, with the server's own status and headers.
     pass: reqwest::Client,
 }
 

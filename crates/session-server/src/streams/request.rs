@@ -27,7 +27,7 @@ tokio::task_local! {
 pub(super) struct Scope {
     /// The items of a JSON body as they came.
     pub(super) items: Option<Vec<Bytes>>,
-    /// What a fork's request says that the router does not pass on.
+    /// The part of a fork's request that the router does not pass on.
     pub(super) fork: Option<ForkPart>,
     /// Calls the reader who waits in this request.
     wake: Mutex<Option<Wake>>,

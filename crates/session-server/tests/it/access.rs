@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use session_server::{Auth, Role, Tokens};
+use session_server::{Auth, TokenRole, Tokens};
 
 use crate::{
     fake::{Fake, sse},
@@ -39,7 +39,7 @@ async fn items(rig: &Rig, session: &str) -> Vec<Value> {
 #[tokio::test]
 async fn tokens_come_and_go_while_the_server_runs() {
     let (rig, tokens) = rig().await;
-    let ann = tokens.create("ann", Role::Chat, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Chat, None).unwrap();
     let hello = json!({"content": "hello"});
     let say = || call(&rig, ann.expose(), Method::POST, "/v1/sessions/s/messages", hello.clone());
     assert_eq!(say().await.0, 200);
@@ -52,7 +52,7 @@ async fn tokens_come_and_go_while_the_server_runs() {
 #[tokio::test]
 async fn who_writes_is_the_token_whatever_the_request_says() {
     let (rig, tokens) = rig().await;
-    let ann = tokens.create("ann", Role::Manage, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Manage, None).unwrap();
     let ann = ann.expose();
     let as_bob = |path: &str, body: Value| {
         let request = rig.request(Method::POST, &format!("/v1/sessions/s{path}"));
@@ -92,7 +92,7 @@ async fn a_token_for_listed_sessions_sees_and_makes_no_other() {
     }
     let new = uuid::Uuid::new_v4().to_string();
     let only = ["mine".to_owned(), new.clone()];
-    let token = tokens.create("ann", Role::Manage, Some(&only)).unwrap();
+    let token = tokens.create("ann", TokenRole::Manage, Some(&only)).unwrap();
     let token = token.expose();
     let (_, body) = call(&rig, token, Method::GET, "/v1/sessions", json!(null)).await;
     let listed: Vec<_> =
@@ -118,7 +118,7 @@ async fn a_token_for_listed_sessions_sees_and_makes_no_other() {
 #[tokio::test]
 async fn only_manage_makes_the_server_call_an_address() {
     let (rig, tokens) = rig().await;
-    let chat = tokens.create("ann", Role::Chat, None).unwrap();
+    let chat = tokens.create("ann", TokenRole::Chat, None).unwrap();
     let spec = |endpoint: &str| json!({"id": "a", "endpoint": endpoint});
     for (endpoint, expected) in [("http://127.0.0.1:9/", 403), ("builtin:demo", 200)] {
         for (method, path, body) in [
@@ -147,14 +147,14 @@ async fn streams_are_written_directly_by_manage_only_and_the_session_goes_on_fro
             "chunk": json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "a"}).to_string(),
             "createdAt": "2026-01-01T00:00:00.000Z"}}])
     };
-    for role in [Role::View, Role::Chat, Role::Approve] {
+    for role in [TokenRole::View, TokenRole::Chat, TokenRole::Approve] {
         let token = tokens.create(role.as_str(), role, None).unwrap();
         for method in [Method::PUT, Method::POST, Method::DELETE] {
             let (status, body) = call(&rig, token.expose(), method, stream, row(0)).await;
             assert_eq!((status.as_u16(), &body["code"]), (403, &json!("ROLE_TOO_LOW")), "{role}");
         }
     }
-    let token = tokens.create("root", Role::Manage, None).unwrap();
+    let token = tokens.create("root", TokenRole::Manage, None).unwrap();
     let token = token.expose();
     assert_eq!(call(&rig, token, Method::GET, "/v1/sessions/s", json!(null)).await.0, 404);
     assert_eq!(call(&rig, token, Method::PUT, stream, json!([])).await.0, 201);
@@ -177,8 +177,8 @@ async fn streams_are_written_directly_by_manage_only_and_the_session_goes_on_fro
 #[tokio::test]
 async fn readers_end_with_their_token_and_no_others() {
     let (rig, tokens) = rig().await;
-    let ann = tokens.create("ann", Role::Chat, None).unwrap();
-    let bob = tokens.create("bob", Role::View, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Chat, None).unwrap();
+    let bob = tokens.create("bob", TokenRole::View, None).unwrap();
     let hello = json!({"content": "hello"});
     let path = "/v1/sessions/s/messages";
     assert_eq!(call(&rig, ann.expose(), Method::POST, path, hello.clone()).await.0, 200);
@@ -207,7 +207,7 @@ async fn readers_end_with_their_token_and_no_others() {
 async fn who_only_chats_cannot_put_an_agent_in_the_place_of_another() {
     let (rig, tokens) = rig().await;
     let fake = Fake::new([sse(&[r#"{"type":"done","finishReason":"stop"}"#])]).await;
-    let chat = tokens.create("ann", Role::Chat, None).unwrap();
+    let chat = tokens.create("ann", TokenRole::Chat, None).unwrap();
     let chat = chat.expose();
     let agent = json!({"id": "kermit", "endpoint": fake.agent_url(), "headers": {"x-key": "hush"}});
     let body = json!({"agents": [agent]});
@@ -244,7 +244,7 @@ async fn who_only_chats_cannot_put_an_agent_in_the_place_of_another() {
 #[tokio::test]
 async fn a_fork_does_not_take_over_what_somebody_made() {
     let (rig, tokens) = rig().await;
-    let chat = tokens.create("ann", Role::Chat, None).unwrap();
+    let chat = tokens.create("ann", TokenRole::Chat, None).unwrap();
     let chat = chat.expose();
     let hello = json!({"content": "hello"});
     assert_eq!(call(&rig, chat, Method::POST, "/v1/sessions/s/messages", hello).await.0, 200);
@@ -262,9 +262,9 @@ async fn a_fork_does_not_take_over_what_somebody_made() {
 #[tokio::test]
 async fn a_path_that_is_no_text_is_a_mistake_whoever_asks() {
     let (rig, tokens) = rig().await;
-    let low = tokens.create("low", Role::View, None).unwrap();
+    let low = tokens.create("low", TokenRole::View, None).unwrap();
     let only = ["mine".to_owned()];
-    let mine = tokens.create("mine", Role::Manage, Some(&only)).unwrap();
+    let mine = tokens.create("mine", TokenRole::Manage, Some(&only)).unwrap();
     for token in ["owner", low.expose(), mine.expose()] {
         for path in [
             "/v1/sessions/%ff",
@@ -286,7 +286,7 @@ async fn a_path_that_is_no_text_is_a_mistake_whoever_asks() {
 #[tokio::test]
 async fn a_token_is_told_what_it_allows() {
     let (rig, tokens) = rig().await;
-    let ann = tokens.create("ann", Role::Chat, Some(&["s".to_owned()])).unwrap();
+    let ann = tokens.create("ann", TokenRole::Chat, Some(&["s".to_owned()])).unwrap();
     let me = |token| call(&rig, token, Method::GET, "/v1/me", json!(null));
     assert_eq!(me("owner").await, (StatusCode::OK, json!({"role": "manage"})));
     let told = json!({"name": "ann", "role": "chat", "sessions": ["s"]});

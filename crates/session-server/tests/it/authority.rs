@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use session_server::{Auth, Role, Tokens};
+use session_server::{Auth, TokenRole, Tokens};
 use uuid::Uuid;
 
 use crate::{
@@ -268,7 +268,7 @@ async fn other_roles_than_a_persons_need_manage() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::open(dir.path()).unwrap();
     let made = |name: &str, role| tokens.create(name, role, None).unwrap();
-    let (chat, manage) = (made("ann", Role::Chat), made("max", Role::Manage));
+    let (chat, manage) = (made("ann", TokenRole::Chat), made("max", TokenRole::Manage));
     drop(tokens);
     let rig = Rig::at(dir, |config| config.auth = Auth::Named(None)).await;
     for (token, role, status) in [

@@ -12,7 +12,7 @@ use futures::{StreamExt, future::join_all};
 use h2::client::SendRequest;
 use reqwest::Method;
 use serde_json::{Value, json};
-use session_server::{Auth, Role, Secret, Tokens};
+use session_server::{Auth, Secret, TokenRole, Tokens};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -75,7 +75,7 @@ const SPELLINGS: [&str; 10] = [
 #[tokio::test]
 async fn every_spelling_of_a_read_that_follows_ends_with_its_token() {
     let (rig, tokens) = named().await;
-    let ann = tokens.create("ann", Role::Manage, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Manage, None).unwrap();
     let mut reads = Vec::new();
     for (path, modes) in [
         ("/v1/stream/sessions/s", ["sse", "s%73e", "long-poll", "long%2Dpoll"]),
@@ -120,7 +120,7 @@ async fn every_spelling_of_a_read_that_follows_ends_with_its_token() {
 #[tokio::test]
 async fn what_only_looks_like_a_read_that_follows_ends_by_itself() {
     let (rig, tokens) = named().await;
-    let ann = tokens.create("ann", Role::Manage, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Manage, None).unwrap();
     for (read, expected) in [
         ("sessions/s?offset=now&LIVE=sse", 200),
         ("sessions/s?offset=now&l+ive=sse", 200),
@@ -304,7 +304,7 @@ async fn deaf(addr: SocketAddr) -> (SendRequest<Bytes>, tokio::task::JoinHandle<
 async fn answers_that_nobody_takes_are_bounded_and_cut() {
     let rig = with_a_long_message().await;
     let tokens = Tokens::open(rig.dir.path()).unwrap();
-    let ann = tokens.create("ann", Role::View, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::View, None).unwrap();
     let began = Instant::now();
     let mut connections = Vec::new();
     let mut asked = Vec::new();
@@ -385,7 +385,7 @@ async fn rest(connection: TcpStream) -> usize {
 async fn a_long_answer_ends_with_its_token() {
     let (rig, tokens) = named().await;
     say(&rig, &"x".repeat(MESSAGE)).await;
-    let ann = tokens.create("ann", Role::View, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::View, None).unwrap();
     let (ends, goes_on) =
         (begun(rig.server.addr, ann.expose()).await, begun(rig.server.addr, "owner").await);
     let path = "/v1/stream/sessions/s?offset=now&live=sse";

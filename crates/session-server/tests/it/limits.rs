@@ -2,7 +2,9 @@
 
 use reqwest::{Client, Method};
 use serde_json::json;
-use session_server::{Auth, Role, Secret, ServerError, StreamsBackend, TlsFiles, Tokens, start};
+use session_server::{
+    Auth, Secret, ServerError, StreamsBackend, TlsFiles, TokenRole, Tokens, start,
+};
 
 use crate::{
     fake::{Fake, sse},
@@ -18,8 +20,8 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_n
     })
     .await;
     let tokens = Tokens::open(rig.dir.path()).unwrap();
-    let ann = tokens.create("ann", Role::Manage, None).unwrap();
-    let ben = tokens.create("ben", Role::Manage, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Manage, None).unwrap();
+    let ben = tokens.create("ben", TokenRole::Manage, None).unwrap();
     let list =
         |token: &Secret| rig.request(Method::GET, "/v1/sessions").bearer_auth(token.expose());
     let mut refused = None;
@@ -49,7 +51,7 @@ async fn every_request_is_counted_and_the_owners_apart_from_those_of_strangers()
     })
     .await;
     let tokens = Tokens::open(rig.dir.path()).unwrap();
-    let ann = tokens.create("ann", Role::Manage, None).unwrap();
+    let ann = tokens.create("ann", TokenRole::Manage, None).unwrap();
     let list = "/v1/sessions";
     let follow = "/v1/stream/sessions/s?offset=-1&live=long-poll";
     let ask = async |path: &str, token: &str| {
@@ -76,7 +78,7 @@ async fn every_request_is_counted_and_the_owners_apart_from_those_of_strangers()
     until_refused(follow, "guess", 401).await;
     until_refused(list, "guess", 401).await;
     until_refused("/healthz", "", 200).await;
-    let ben = tokens.create("ben", Role::View, None).unwrap();
+    let ben = tokens.create("ben", TokenRole::View, None).unwrap();
     assert_eq!(
         ask(list, ben.expose()).await,
         200,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use session_server::{Auth, Role, Secret, Tokens};
+use session_server::{Auth, Secret, TokenRole, Tokens};
 use uuid::Uuid;
 
 use crate::rig::{Rig, answer};
@@ -92,7 +92,7 @@ async fn a_token_for_some_sessions_gets_pages_of_those() {
         assert_eq!(ask(&rig, "owner", Method::PUT, &path, json!({})).await.0, 200);
     }
     let some = ["s1", "s5", "s9", "not-there"].map(str::to_owned);
-    let token = tokens.create("some", Role::View, Some(&some)).unwrap();
+    let token = tokens.create("some", TokenRole::View, Some(&some)).unwrap();
     let get = |path: String| {
         let token = token.expose().to_owned();
         let rig = &rig;
@@ -143,12 +143,12 @@ async fn a_fork_costs_its_own_bytes_and_shows_no_other() {
     let rest = owner(Method::GET, format!("{session}/forks?cursor={next}"), json!(null)).await.1;
     assert_eq!((ids(&rest["forks"]), rest.get("next")), (forks[20..].to_vec(), None));
     let one = [forks[3].clone()];
-    let one = tokens.create("one", Role::Manage, Some(&one)).unwrap();
+    let one = tokens.create("one", TokenRole::Manage, Some(&one)).unwrap();
     let list = ask(&rig, one.expose(), Method::GET, "/v1/sessions", json!(null)).await.1;
     assert_eq!(ids(&list["sessions"]), [forks[3].clone()]);
     assert!(list["sessions"][0].get("forkedFrom").is_none());
     let two = ["parent".to_owned(), forks[3].clone()];
-    let two = tokens.create("two", Role::View, Some(&two)).unwrap();
+    let two = tokens.create("two", TokenRole::View, Some(&two)).unwrap();
     let path = format!("{session}/forks");
     let seen = ask(&rig, two.expose(), Method::GET, &path, json!(null)).await.1;
     assert_eq!(ids(&seen["forks"]), [forks[3].clone()]);

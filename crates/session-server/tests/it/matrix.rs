@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use session_server::{Auth, Role, Secret, Tokens};
+use session_server::{Auth, Secret, TokenRole, Tokens};
 use uuid::Uuid;
 
 use crate::rig::{Rig, answer};
@@ -28,7 +28,7 @@ impl Operation {
         path
     }
 
-    fn role(&self) -> Option<Role> {
+    fn role(&self) -> Option<TokenRole> {
         self.needs.parse().ok()
     }
 
@@ -83,7 +83,7 @@ impl World {
         (status.as_u16(), body)
     }
 
-    fn token(&self, role: Role, sessions: Option<&[String]>) -> String {
+    fn token(&self, role: TokenRole, sessions: Option<&[String]>) -> String {
         let name = Uuid::new_v4().to_string();
         self.tokens.create(&name, role, sessions).unwrap().expose().to_owned()
     }
@@ -98,7 +98,7 @@ fn is_problem(body: &Value, status: u16) -> bool {
 #[tokio::test]
 async fn without_a_valid_token_every_route_but_the_probes_says_401() {
     let world = world().await;
-    let revoked = world.token(Role::Manage, None);
+    let revoked = world.token(TokenRole::Manage, None);
     for info in world.tokens.list().unwrap() {
         world.tokens.revoke(&info.name).unwrap();
     }
@@ -119,7 +119,7 @@ async fn without_a_valid_token_every_route_but_the_probes_says_401() {
 #[tokio::test]
 async fn a_role_that_is_too_low_says_403_and_one_that_is_enough_does_not() {
     let world = world().await;
-    for role in Role::ALL {
+    for role in TokenRole::ALL {
         let token = world.token(role, None);
         for operation in &world.operations {
             let (status, body) = world.ask(operation, "s", Some(&token)).await;
@@ -140,7 +140,7 @@ async fn a_token_for_another_session_says_403_whether_the_session_exists_or_not(
     let world = world().await;
     let made = world.rig.request(Method::PUT, "/v1/sessions/hidden").bearer_auth("owner");
     assert_eq!(answer(made).await.0, 200);
-    let token = world.token(Role::Manage, Some(&["mine".to_owned()]));
+    let token = world.token(TokenRole::Manage, Some(&["mine".to_owned()]));
     for operation in &world.operations {
         for session in ["hidden", "absent", "mine%2F..%2Fhidden", "..%2Fmine"] {
             let (status, body) = world.ask(operation, session, Some(&token)).await;

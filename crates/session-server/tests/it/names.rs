@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use session_server::{Auth, Role, Secret, Tokens};
+use session_server::{Auth, Secret, TokenRole, Tokens};
 
 use crate::rig::{Rig, answer};
 
@@ -19,7 +19,7 @@ impl World {
         Self { rig, tokens }
     }
 
-    fn token(&self, name: &str, role: Role) -> String {
+    fn token(&self, name: &str, role: TokenRole) -> String {
         self.tokens.create(name, role, None).unwrap().expose().to_owned()
     }
 
@@ -52,7 +52,7 @@ impl World {
 #[tokio::test]
 async fn who_has_a_token_is_called_by_its_name_whatever_he_claims() {
     let world = World::new().await;
-    let ann = world.token("ann", Role::Chat);
+    let ann = world.token("ann", TokenRole::Chat);
     let claim = json!({"deviceId": "d", "name": "The Owner"});
     assert_eq!(world.login(&ann, claim).await.0, 200);
     let row = world.last("presence").await;
@@ -81,7 +81,7 @@ async fn who_has_a_token_is_called_by_its_name_whatever_he_claims() {
 #[tokio::test]
 async fn a_name_that_is_kept_is_short_and_can_be_seen() {
     let world = World::new().await;
-    let ann = world.token("ann", Role::Manage);
+    let ann = world.token("ann", TokenRole::Manage);
     for name in ["x".repeat(257), "x".repeat(3 << 20), "a\u{202e}b".into(), "a\u{3164}".into()] {
         for token in ["owner", &ann] {
             let (status, body) = world.login(token, json!({"deviceId": "d", "name": name})).await;
@@ -126,8 +126,8 @@ async fn what_is_kept_of_an_agent_is_bounded() {
 #[tokio::test]
 async fn nobody_brings_an_agent_under_a_name_that_people_take_for_somebody() {
     let world = World::new().await;
-    let ann = world.token("ann", Role::Chat);
-    let bob = world.token("bob", Role::View);
+    let ann = world.token("ann", TokenRole::Chat);
+    let bob = world.token("bob", TokenRole::View);
     drop(bob); // it was never here, but it is known
     let carl = json!({"actorId": "carl", "deviceId": "d", "name": "Carl Jones"});
     assert_eq!(world.call("owner", Method::POST, "/v1/sessions/s/login", carl).await.0, 200);
@@ -183,23 +183,23 @@ async fn nobody_brings_an_agent_under_a_name_that_people_take_for_somebody() {
 #[tokio::test]
 async fn a_manager_of_some_sessions_takes_nobodys_name_either() {
     let world = World::new().await;
-    world.token("bob", Role::View);
+    world.token("bob", TokenRole::View);
     let only = ["s".to_owned()];
-    let some = world.tokens.create("ann", Role::Manage, Some(&only)).unwrap();
+    let some = world.tokens.create("ann", TokenRole::Manage, Some(&only)).unwrap();
     let register = |id: &str| json!({"agents": [{"id": id, "endpoint": "builtin:demo"}]});
     let path = "/v1/sessions/s/agents";
     let (status, body) = world.call(some.expose(), Method::POST, path, register("bob")).await;
     assert_eq!((status.as_u16(), &body["code"]), (409, &json!("ACTOR_EXISTS")));
     let own = world.call(some.expose(), Method::POST, path, register("ann")).await;
     assert_eq!(own.0, 200, "its own agent");
-    let all = world.token("root", Role::Manage);
+    let all = world.token("root", TokenRole::Manage);
     assert_eq!(world.call(&all, Method::POST, path, register("bob")).await.0, 200);
 }
 
 #[tokio::test]
 async fn sessions_have_one_spelling_and_old_ones_can_be_read_and_deleted() {
     let world = World::new().await;
-    let token = world.token("ann", Role::Manage);
+    let token = world.token("ann", TokenRole::Manage);
     for bad in ["e%CC%81", "a%C2%ADb", "a%E3%85%A4", "%CC%81a", "a%E2%80%AE"] {
         for (method, path) in [
             (Method::PUT, format!("/v1/sessions/{bad}")),

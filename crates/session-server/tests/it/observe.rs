@@ -13,12 +13,12 @@ async fn the_document_names_every_route_with_its_role_and_bodies() {
     let send = &document["paths"]["/v1/sessions/{session}/messages"]["post"];
     assert_eq!((&send["x-role"], &send["x-all-sessions"]), (&json!("chat"), &json!(false)));
     let body = &send["requestBody"]["content"]["application/json"]["schema"]["$ref"];
-    assert_eq!(body, "#/components/schemas/Send");
-    let fields = &document["components"]["schemas"]["Send"]["properties"];
+    assert_eq!(body, "#/components/schemas/SendMessage");
+    let fields = &document["components"]["schemas"]["SendMessage"]["properties"];
     for field in ["messageId", "content", "role", "actorId", "agent", "txid", "mode"] {
         assert!(fields.get(field).is_some(), "{field}");
     }
-    assert_eq!(document["components"]["schemas"]["Send"]["required"], json!(["content"]));
+    assert_eq!(document["components"]["schemas"]["SendMessage"]["required"], json!(["content"]));
     for method in ["put", "post"] {
         let write = &document["paths"]["/v1/stream/sessions/{session}"][method]["requestBody"];
         let schema = &write["content"]["application/json"]["schema"];

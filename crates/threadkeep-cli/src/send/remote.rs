@@ -1,12 +1,13 @@
 //! A session server, as the commands that talk to one see it.
 
-use std::{env, time::Duration};
+use std::{env, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
-use durable_stream::{Client, NO_CERTIFICATES, StreamHandle, http_client, lacks_certificates};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde_json::Value;
+use anyhow::{anyhow, bail};
+use durable_stream::{NO_CERTIFICATES, StreamHandle};
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use session_core::{ClientError, Endpoint, NoToken, Secret, SessionClient, TokenProvider};
+use session_protocol::api::{ProblemCode, ProblemReport};
 use session_server::normalised;
 use url::Url;
 
@@ -49,10 +50,8 @@ pub(crate) struct Remote {
     base: Url,
     session: String,
     actor: String,
-    headers: HeaderMap,
     patience: Duration,
-    http: reqwest::Client,
-    streams: Client,
+    client: SessionClient,
 }
 
 impl Remote {
@@ -65,33 +64,16 @@ impl Remote {
             bail!("a session's name is not empty and has no slash");
         }
         let actor = server.actor.or_else(|| env::var("USER").ok()).filter(|name| !name.is_empty());
-        let mut headers = HeaderMap::new();
-        if let Ok(token) = env::var(TOKEN)
-            && !token.trim().is_empty()
-        {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| anyhow!("{TOKEN} has characters that no token has"))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
+        let actor = actor.unwrap_or_else(|| "cli".to_owned());
         let Seconds(patience) = server.timeout;
-        let streams = Client::builder()
-            .headers(headers.clone())
-            .build()
-            .context("TLS cannot be set up on this system")?;
-        let http = || {
-            let connect = CONNECT.min(patience);
-            reqwest::Client::builder().connect_timeout(connect).timeout(patience)
-        };
-        let http = http_client(http).context("TLS cannot be set up on this system")?;
+        let endpoint = Endpoint { base_url: server.url.clone(), token: token()? };
+        let client = SessionClient::new(endpoint, CONNECT.min(patience))?;
         Ok(Self {
             base: server.url,
             session: normalised(session), // as every session is named
-            actor: actor.unwrap_or_else(|| "cli".to_owned()),
-            headers,
+            client: client.acting_as(&actor).patient(patience),
+            actor,
             patience,
-            http,
-            streams,
         })
     }
 
@@ -110,46 +92,35 @@ impl Remote {
         &self.base
     }
 
-    fn address(&self, rest: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(rest);
-        }
-        url
+    /// What requests are sent with.
+    pub(crate) fn client(&self) -> &SessionClient {
+        &self.client
     }
 
     /// The session's stream.
     pub(crate) fn stream(&self) -> StreamHandle {
-        self.streams.stream(self.address(&["v1", "stream", "sessions", &self.session]))
+        self.client.stream(&self.session)
     }
 
-    /// A request to one of the session's routes.
-    pub(crate) fn request(&self, method: Method, rest: &[&str]) -> RequestBuilder {
-        let mut path = vec!["v1", "sessions", self.session.as_str()];
-        path.extend(rest);
-        self.http
-            .request(method, self.address(&path))
-            .headers(self.headers.clone())
-            .header("x-actor-id", &self.actor)
-            .header("x-actor-type", "user")
-    }
-
-    /// Sends a request; anything but success is an error that says what to do.
-    pub(crate) async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        if status == StatusCode::NOT_FOUND {
-            bail!("{}", self.not_found(reason(response).await.as_deref()));
-        }
-        bail!("{}", self.refused(status.as_u16(), reason(response).await.as_deref()));
+    /// What a request was answered; a refusal is an error that says what to do.
+    pub(crate) fn granted<T>(&self, answer: Result<T, ClientError>) -> anyhow::Result<T> {
+        answer.map_err(|error| match error {
+            ClientError::Refused { status: StatusCode::NOT_FOUND, report, .. } => {
+                anyhow!("{}", self.not_found(&report))
+            }
+            ClientError::Refused { status, report, .. } => {
+                anyhow!("{}", self.refused(status.as_u16(), said(&report).as_deref()))
+            }
+            ClientError::NoCertificates => {
+                anyhow!("{} cannot be reached. {NO_CERTIFICATES}", self.base)
+            }
+            error => anyhow!("{} {}.", self.base, unanswered(&error)),
+        })
     }
 
     /// Fails when the session does not exist or cannot be reached.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
-        self.send(self.request(Method::GET, &[])).await.map(drop)
+        self.granted(self.client.find(&self.session).await)
     }
 
     /// What the server says next, in the time that it may take.
@@ -158,24 +129,13 @@ impl Remote {
         said.map_err(|_| anyhow!("{} {SILENT}.", self.base))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        if lacks_certificates(error) {
-            return anyhow!("{} cannot be reached. {NO_CERTIFICATES}", self.base);
-        }
-        let what = if error.is_connect() && !error.is_timeout() {
-            "cannot be reached. Is it running? `threadkeep serve` starts one"
-        } else if error.is_timeout() {
-            SILENT
-        } else {
-            "does not answer as a session server does. Check --url"
-        };
-        anyhow!("{} {what}.", self.base)
-    }
-
-    fn not_found(&self, said: Option<&str>) -> String {
-        match said {
+    fn not_found(&self, report: &ProblemReport) -> String {
+        use ProblemCode::{NotFound, SessionNotFound, StreamNotFound};
+        match (report.code, said(report)) {
             // The server knows the route and says what is missing.
-            Some(said) if said != "Session not found" && said != "Not found" => {
+            (Some(code), Some(said))
+                if !matches!(code, NotFound | SessionNotFound | StreamNotFound) =>
+            {
                 format!("{said} (session {})", self.session)
             }
             _ => format!(
@@ -202,18 +162,37 @@ impl Remote {
     /// An error of the stream, in words that say what to do.
     pub(crate) fn stream_error(&self, error: &durable_stream::Error) -> anyhow::Error {
         match error.status() {
-            Some(404 | 410) => anyhow!("{}", self.not_found(None)),
+            Some(404 | 410) => anyhow!("{}", self.not_found(&ProblemReport::default())),
             Some(status) => anyhow!("{}", self.refused(status, None)),
             None => anyhow!("{}: {error}", self.base),
         }
     }
 }
 
-/// The sentence in a server's answer.
-async fn reason(response: Response) -> Option<String> {
-    let body: Value = response.json().await.ok()?;
-    ["detail", "message", "details", "error"]
-        .iter()
-        .find_map(|key| body.get(key)?.as_str())
-        .map(|said| clean(&said.chars().take(300).collect::<String>()).replace('\n', " "))
+/// The token that the environment gives.
+fn token() -> anyhow::Result<Arc<dyn TokenProvider>> {
+    let Some(token) = env::var(TOKEN).ok().filter(|token| !token.trim().is_empty()) else {
+        return Ok(Arc::new(NoToken));
+    };
+    let token = Secret::new(token.trim());
+    if HeaderValue::from_str(token.expose()).is_err() {
+        bail!("{TOKEN} has characters that no token has");
+    }
+    Ok(Arc::new(move || Some(token.clone())))
+}
+
+/// Why there is no answer, after the server's address.
+fn unanswered(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Unreachable => {
+            "cannot be reached. Is it running? `threadkeep serve` starts one"
+        }
+        ClientError::Silent { .. } => SILENT,
+        _ => "does not answer as a session server does. Check --url",
+    }
+}
+
+/// The sentence in a server's answer, as it may be shown.
+fn said(report: &ProblemReport) -> Option<String> {
+    report.sentence.as_deref().map(clean)
 }

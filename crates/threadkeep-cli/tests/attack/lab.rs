@@ -12,7 +12,7 @@ use std::{
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use session_protocol::SessionFold;
-use session_server::{Role, Tokens};
+use session_server::{TokenRole, Tokens};
 use uuid::Uuid;
 
 use super::{
@@ -28,12 +28,12 @@ pub const OWNER: &str = "owner";
 pub const ANN: &str = "ann";
 pub const MALLORY: &str = "mallory";
 pub const EVE: &str = "eve";
-const NAMED: [(&str, Role); 5] = [
-    ("hanna", Role::Approve),
-    (ANN, Role::Approve),
-    (MALLORY, Role::Chat),
-    (EVE, Role::View),
-    ("victor", Role::Chat),
+const NAMED: [(&str, TokenRole); 5] = [
+    ("hanna", TokenRole::Approve),
+    (ANN, TokenRole::Approve),
+    (MALLORY, TokenRole::Chat),
+    (EVE, TokenRole::View),
+    ("victor", TokenRole::Chat),
 ];
 
 pub struct Lab {
@@ -116,7 +116,7 @@ impl Lab {
     }
 
     /// Makes a token for one session; gives its secret.
-    pub fn new_token(&self, name: &str, role: Role, session: &str) -> String {
+    pub fn new_token(&self, name: &str, role: TokenRole, session: &str) -> String {
         let tokens = Tokens::open(&self.data()).unwrap();
         let only = [session.to_owned()];
         tokens.create(name, role, Some(&only)).unwrap().expose().to_owned()

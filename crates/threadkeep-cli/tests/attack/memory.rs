@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use session_server::{Role, Tokens};
+use session_server::{TokenRole, Tokens};
 
 use super::{
     hooks::text,
@@ -134,7 +134,7 @@ pub async fn names_of_megabytes(mut a: Attack) {
 pub async fn tiny_messages(mut a: Attack) {
     let room = a.room(&[]).await;
     let name = format!("manager-{}", a.dice.next());
-    let token = a.new_token(&name, Role::Manage, &room);
+    let token = a.new_token(&name, TokenRole::Manage, &room);
     let count = (2 << 20) + a.dice.below(14 << 20);
     let one = *a.dice.of(&["1", "\"\"", "{}", "[]"]);
     let body = format!("[{}{one}]", format!("{one},").repeat(count * 2 / (one.len() + 1)));

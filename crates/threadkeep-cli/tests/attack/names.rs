@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use session_server::{Role, Tokens};
+use session_server::{TokenRole, Tokens};
 
 use super::lab::{ANN, Attack, MALLORY, OWNER};
 
@@ -98,7 +98,7 @@ pub async fn unseen_letters(mut a: Attack) {
     let got = a.post(OWNER, &room, "/agents", spec).await;
     a.check(!got.is_ok(), || format!("an agent's id may hold U+{code:04X}"));
     let tokens = Tokens::open(&a.data()).unwrap();
-    let made = tokens.create(&tricky, Role::View, None).is_ok();
+    let made = tokens.create(&tricky, TokenRole::View, None).is_ok();
     a.check(!made, || format!("a token's name may hold U+{code:04X}"));
     // One word in two forms is one session, or none.
     let forms =

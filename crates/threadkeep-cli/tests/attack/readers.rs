@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use session_server::{Role, Tokens};
+use session_server::{TokenRole, Tokens};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -67,7 +67,7 @@ pub async fn revoked_readers(mut a: Attack) {
     let room = a.room(&[]).await;
     a.say(ANN, &room, "before").await;
     let name = format!("reader-{}", a.dice.next());
-    let token = a.new_token(&name, Role::View, &room);
+    let token = a.new_token(&name, TokenRole::View, &room);
     let mut streams = Vec::new();
     let paths = ["sessions", "session%73"].map(|sessions| format!("/v1/stream/{sessions}/{room}"));
     let targets = paths.iter().flat_map(|path| SPELLINGS.map(|query| format!("{path}?{query}")));
@@ -192,7 +192,7 @@ pub async fn readers_without_a_window(mut a: Attack) {
 pub async fn listing_all_the_time(mut a: Attack) {
     let room = a.room(&[]).await;
     let name = format!("lister-{}", a.dice.next());
-    let token = a.new_token(&name, Role::View, &room);
+    let token = a.new_token(&name, TokenRole::View, &room);
     let mut listers = JoinSet::new();
     for _ in 0..8 {
         let (lab, token) = (a.lab.clone(), token.clone());
