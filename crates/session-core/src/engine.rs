@@ -430,7 +430,7 @@ impl Engine {
                     (&entry.session, &known_as, &entry.created_at, &parent),
                 )?;
                 outbox::insert(tx, &entry)?;
-                first.map_or(Ok(()), |first| outbox::insert(tx, &first))?;
+                first.as_ref().map_or(Ok(()), |first| outbox::insert(tx, first))?;
                 Ok(true)
             })
             .await?;

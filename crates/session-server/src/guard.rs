@@ -18,7 +18,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::{
@@ -30,8 +29,7 @@ use crate::{
     limits::{Client, Limiter},
     problem::Problem,
     reading::{self, ReadRequest},
-    store,
-    tokens::{self, Tokens},
+    tokens::{self, KnownTokens},
 };
 
 /// What a page may read of an answer besides the body: all of the stream protocol's, and what upstream's session server
@@ -57,7 +55,7 @@ pub(crate) struct Guard {
     hosts: Vec<String>,
     /// Hash of the token that may do everything.
     owner: Option<[u8; 32]>,
-    named: Option<Arc<Mutex<Tokens>>>,
+    named: Option<KnownTokens>,
     origins: Vec<String>,
     /// `http` or `https`, as the server's own pages have it.
     scheme: &'static str,
@@ -71,7 +69,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(
         config: &ServerConfig,
-        named: Option<Arc<Mutex<Tokens>>>,
+        named: Option<KnownTokens>,
         following: Following,
         budget: Budget,
     ) -> Self {
@@ -152,8 +150,7 @@ impl Guard {
             return Ok(Some(Caller::Owner));
         }
         let Some(named) = &self.named else { return Ok(None) };
-        let sent = sent.to_owned();
-        let found = store::blocking(named, move |named| named.find(&sent)).await?;
+        let found = named.find(sent.to_owned()).await?;
         Ok(found.map(|grant| Caller::Named(Arc::new(grant))))
     }
 

@@ -37,7 +37,6 @@ mod names;
 mod pace;
 mod problem;
 mod reading;
-mod reserve;
 mod routes;
 mod seal;
 mod serve;

@@ -24,7 +24,6 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use tokio::sync::Mutex;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -37,7 +36,7 @@ use crate::{
     problem::Problem,
     reading, serve,
     sessions::Sessions,
-    tokens::Tokens,
+    tokens::KnownTokens,
 };
 
 pub(crate) use info::Readiness;
@@ -49,7 +48,7 @@ pub(crate) struct App {
     pub(crate) limits: Arc<Limits>,
     pub(crate) readiness: Readiness,
     /// Who may use the server under a name of his own.
-    pub(crate) tokens: Option<Arc<Mutex<Tokens>>>,
+    pub(crate) tokens: Option<KnownTokens>,
 }
 
 /// The routes that the OpenAPI document names, and the document.

@@ -7,7 +7,7 @@ use durable_streams_server::{
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Stop;
+use super::tx::Stop;
 
 /// A stream as it is stored.
 pub(super) struct Stream {
