@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 use session_protocol::Problem;
 use ts_rs::TS;
 
-use crate::store::StoreError;
-
 /// A failure of the engine. [`EngineError::code`] is for programs, the message for people.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -57,17 +55,6 @@ impl EngineError {
     /// The form that crosses to the window.
     pub fn to_problem(&self) -> Problem {
         Problem::new(self.code(), self.to_string())
-    }
-}
-
-impl From<StoreError> for EngineError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::InUse => Self::InUse,
-            StoreError::Closed => Self::Closed,
-            error if error.is_disk_full() => Self::DiskFull,
-            error => Self::Store(format!("{error}.")),
-        }
     }
 }
 

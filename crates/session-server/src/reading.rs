@@ -14,7 +14,10 @@ use axum::{
 };
 use url::form_urlencoded;
 
-use crate::{problem::Problem, streams::MOUNT};
+use crate::problem::Problem;
+
+/// Where the public read route is mounted, here and in every Durable Streams server.
+pub(crate) const MOUNT: &str = "/v1/stream";
 
 /// The decoded query of a read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

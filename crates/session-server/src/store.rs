@@ -13,8 +13,8 @@ use sqlite_line::{Cause, Checkpoint, Line, OpenError, Opened, Room, Setup, Terms
 use crate::{
     config::Secret,
     error::ServerError,
+    run::RunPlan,
     seal::{self, Seal},
-    turns::RunPlan,
 };
 
 /// The database failed. The text is SQLite's and never holds values.

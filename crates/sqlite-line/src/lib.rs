@@ -21,10 +21,13 @@
 //! `BEGIN IMMEDIATE`, and every read is a deferred transaction that never writes.
 
 mod error;
+mod file;
 mod line;
 mod open;
 mod readers;
 mod reserve;
+mod setup;
+mod terms;
 mod thread;
 mod writer;
 
@@ -32,7 +35,10 @@ mod writer;
 mod tests;
 
 pub use error::{Cause, Error, OpenError};
-pub use line::{Line, Room, Terms, Written};
-pub use open::{Checkpoint, Opened, Setup, owner_only, reader, set_aside};
+pub use file::{owner_only, reader, set_aside};
+pub use line::{Line, Written};
+pub use open::Opened;
+pub use setup::{Checkpoint, Setup};
+pub use terms::{Room, Terms};
 pub use thread::Housekeeping;
 pub use writer::Writer;

@@ -13,36 +13,25 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
-    Error, Housekeeping, Setup,
-    error::failure,
+    error::{Error, failure},
+    open::Opened,
     readers::Readers,
-    thread::{Job, Task, Work},
+    setup::Setup,
+    terms::Terms,
+    thread::{Housekeeping, Job, Task, Work},
     writer::Writer,
 };
 
-/// Whose the room on a full disk is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Room {
-    /// The job is committed only where enough is left for a deletion behind it.
-    #[default]
-    Leaves,
-    /// The job is so small that it may have what is there, but not the reserve.
-    Takes,
-    /// The job makes room, and may have the reserve for it.
-    Frees,
-}
-
-/// How a job is to be committed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
-    /// Bytes that it is about to write; large jobs share no commit.
-    pub size: usize,
-    /// It is on the disk itself before it is answered: a power cut does not lose it.
-    pub durable: bool,
-    /// All that it deletes is overwritten.
-    pub overwrites: bool,
-    /// What it may do on a full disk.
-    pub room: Room,
+impl Opened {
+    /// Begins to take jobs.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start<H: Housekeeping>(self, house: H) -> io::Result<Line<H>> {
+        let writer = Writer::new(self.db, &self.setup, self.reserve);
+        Line::start(&self.setup, writer, house)
+    }
 }
 
 /// A handle on one file; clones are handles on the same. The last one to go closes it.
@@ -74,7 +63,7 @@ impl<H: Housekeeping> fmt::Debug for Line<H> {
 }
 
 impl<H: Housekeeping> Line<H> {
-    pub(crate) fn start(setup: &Setup, writer: Writer, house: H) -> io::Result<Self> {
+    fn start(setup: &Setup, writer: Writer, house: H) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let work = Work::new(writer, house, queue);
         let thread = std::thread::Builder::new();

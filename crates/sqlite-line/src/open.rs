@@ -1,84 +1,20 @@
-//! Opening a file: its mode, its pragmas, its migrations; and setting a useless one aside.
+//! Opening a file: its pragmas and its migrations.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::{
-    Housekeeping, Line, OpenError,
+    error::OpenError,
+    file::{BUSY, cache, owner_only},
     reserve::Reserve,
-    writer::{Writer, overwriting},
+    setup::{Checkpoint, Setup},
+    writer::overwriting,
 };
 
-/// How long a connection waits for another process that has the file locked.
-const BUSY: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 64;
 
-/// When the log beside the file is folded into it.
-#[derive(Debug, Clone, Copy)]
-pub enum Checkpoint {
-    /// By SQLite, after a commit that finds this many pages in it.
-    Pages(u32),
-    /// Between commits, after about this many bytes.
-    Bytes(usize),
-}
-
-/// What a file is like.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The database.
-    pub file: PathBuf,
-    /// The name of the thread that writes.
-    pub thread: &'static str,
-    /// Only its owner can read it.
-    pub private: bool,
-    /// A new file gives free pages back to the disk (`auto_vacuum = INCREMENTAL`).
-    pub shrinks: bool,
-    /// Every commit is on the disk itself when it is done, also those whose jobs do not ask for it.
-    pub durable: bool,
-    /// All that is deleted is overwritten; otherwise only where that costs no write.
-    pub overwrites: bool,
-    /// When the log is folded.
-    pub checkpoint: Checkpoint,
-    /// Bytes to which the log is cut when it was folded.
-    pub log_bytes: u64,
-    /// KiB of pages that the writer keeps in memory; `None` is SQLite's own.
-    pub writer_cache: Option<u32>,
-    /// The same for each reader.
-    pub reader_cache: Option<u32>,
-    /// Bytes that the file may have at most.
-    pub max_bytes: Option<u64>,
-    /// Readers that are kept open. As many at most read at once by [`Line::read_soon`].
-    pub readers: usize,
-    /// Bytes that are kept beside the file for deletions, and what one deletion needs.
-    pub reserve: Option<(u64, u64)>,
-}
-
 impl Setup {
-    /// A file with SQLite's usual ways: a log that is folded after 1,000 pages, commits that a power cut may lose,
-    /// four readers, no reserve.
-    pub fn new(file: PathBuf, thread: &'static str) -> Self {
-        Self {
-            file,
-            thread,
-            private: false,
-            shrinks: false,
-            durable: false,
-            overwrites: false,
-            checkpoint: Checkpoint::Pages(1000),
-            log_bytes: 8 << 20,
-            writer_cache: None,
-            reader_cache: None,
-            max_bytes: None,
-            readers: 4,
-            reserve: None,
-        }
-    }
-
     /// Opens or makes the file and brings its tables up to date. `after` gets the version that the file had, 0 for a new
     /// one, when there were migrations; what it does is committed together with the new version.
     ///
@@ -153,20 +89,8 @@ pub struct Opened {
     pub db: Connection,
     /// The version that the file had before; 0 is a file without tables.
     pub found: i64,
-    setup: Setup,
-    reserve: Option<Reserve>,
-}
-
-impl Opened {
-    /// Begins to take jobs.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no thread.
-    pub fn start<H: Housekeeping>(self, house: H) -> io::Result<Line<H>> {
-        let writer = Writer::new(self.db, &self.setup, self.reserve);
-        Line::start(&self.setup, writer, house)
-    }
+    pub(crate) setup: Setup,
+    pub(crate) reserve: Option<Reserve>,
 }
 
 /// Runs what the file has not had yet. Files of before refinery have a version and no history: what they have is written
@@ -200,65 +124,4 @@ fn version(db: &Connection) -> rusqlite::Result<i64> {
 fn newest(runner: &refinery::Runner) -> i64 {
     let versions = runner.get_migrations().iter().map(refinery::Migration::version);
     versions.max().map_or(0, i64::from)
-}
-
-fn cache(db: &Connection, kib: Option<u32>) -> rusqlite::Result<()> {
-    kib.map_or(Ok(()), |kib| db.pragma_update(None, "cache_size", -i64::from(kib)))
-}
-
-/// Opens a connection that only reads.
-///
-/// # Errors
-///
-/// The file is not there or cannot be read.
-pub fn reader(file: &Path, cache_kib: Option<u32>) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(file, flags)?;
-    db.busy_timeout(BUSY)?;
-    cache(&db, cache_kib)?;
-    Ok(db)
-}
-
-/// Makes the file, or tightens one that is there, to mode 0600. SQLite gives the files beside it the same mode.
-///
-/// # Errors
-///
-/// The file cannot be made or written.
-pub fn owner_only(file: &Path) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        options.mode(0o600).open(file)?.set_permissions(fs::Permissions::from_mode(0o600))
-    }
-    #[cfg(not(unix))]
-    options.open(file).map(drop)
-}
-
-/// Renames a database and the files beside it to `{file}.{why}`, with a number behind it where that is taken, and answers
-/// the new name. Nothing is deleted.
-///
-/// # Errors
-///
-/// A file cannot be renamed.
-pub fn set_aside(file: &Path, why: &str) -> io::Result<PathBuf> {
-    let with = |path: &Path, end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let names = (0..).map(|n| match n {
-        0 => with(file, &format!(".{why}")),
-        n => with(file, &format!(".{why}-{n}")),
-    });
-    let target = names.into_iter().find(|name| !name.exists()).expect("numbers do not end");
-    fs::rename(file, &target)?;
-    for side in ["-wal", "-shm"] {
-        match fs::rename(with(file, side), with(&target, side)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(target)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{Error, open::reader};
+use crate::{error::Error, file::reader};
 
 /// Readers kept open; more are opened when needed and closed after use.
 pub(crate) struct Readers {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::{
     error::{failure, is_full},
-    open::owner_only,
+    file::owner_only,
 };
 
 const FILE: &str = "reserve";

@@ -9,8 +9,8 @@ use std::{
 use rusqlite::Transaction;
 
 use crate::{
-    Error, Room, Terms,
-    error::{failure, is_full},
+    error::{Error, failure, is_full},
+    terms::{Room, Terms},
     writer::Writer,
 };
 

@@ -6,8 +6,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::{
     error::failure,
-    open::{Checkpoint, Setup},
     reserve::{self, Reserve},
+    setup::{Checkpoint, Setup},
 };
 
 /// The connection that writes.

@@ -2,6 +2,8 @@
 
 use sqlite_line::{Cause, OpenError};
 
+use crate::error::EngineError;
+
 /// A failure of the local database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -47,6 +49,17 @@ impl StoreError {
             Self::Sqlite(error) => Some(Cause::of(error)),
             Self::Open(error) => Some(error.cause()),
             Self::Io(_) | Self::InUse | Self::Closed => None,
+        }
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::InUse => Self::InUse,
+            StoreError::Closed => Self::Closed,
+            error if error.is_disk_full() => Self::DiskFull,
+            error => Self::Store(format!("{error}.")),
         }
     }
 }

@@ -14,6 +14,7 @@
 mod commit;
 pub(crate) mod drafts;
 mod error;
+mod key;
 pub(crate) mod messages;
 mod open;
 pub(crate) mod outbox;
@@ -25,23 +26,25 @@ pub(crate) mod sessions;
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use rusqlite::{Connection, Transaction};
 use sqlite_line::{Line, Room, Terms};
 
 use crate::config::Inherit;
+use crate::lock::lock;
 use reclaim::{Erased, Reclaim};
 
-pub(crate) use commit::{Commit, MessageWrite, RowWrite, SessionHead};
+pub(crate) use commit::{Commit, MessageWrite, RowWrite};
 pub(crate) use error::StoreError;
+pub(crate) use key::SessionKey;
 pub(crate) use messages::StoredRow;
 pub(crate) use open::{Repair, name_of};
 pub(crate) use outbox::OutboxRow;
 pub(crate) use search::FoundMessage;
 pub(crate) use servers::ServerRow;
-pub(crate) use sessions::SessionKey;
+pub(crate) use sessions::SessionHead;
 
 /// The database, shared by everything in the engine.
 #[derive(Clone)]
@@ -55,11 +58,6 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("path", &self.line.file()).finish()
     }
-}
-
-/// Locks a mutex whose data stays valid when a holder panicked.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A job of little that the stream has too: it need not be on the disk itself when it is answered.

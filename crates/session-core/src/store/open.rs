@@ -9,9 +9,9 @@ use sqlite_line::{OpenError, Setup};
 
 use super::outbox::OutboxRow;
 use super::{ServerRow, StoreError, servers};
+use crate::address::address_of;
 use crate::config::Inherit;
 use crate::list::FIRST_ROWS;
-use crate::server::address_of;
 
 mod embedded {
     refinery::embed_migrations!("migrations");

@@ -9,7 +9,7 @@ use session_protocol::authority::RETHOUGHT;
 use super::RunRequest;
 use crate::{
     history::KEPT,
-    turns::{RunSink, Stopped},
+    run::{RunSink, Stopped},
 };
 
 /// What is open in the message right now.

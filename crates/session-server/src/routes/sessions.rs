@@ -17,8 +17,9 @@ use crate::{
     access::{Acting, Role},
     ledger::Wish,
     problem::Problem,
+    reading::MOUNT,
     sessions::Open,
-    streams::{MOUNT, stream_name},
+    streams::stream_name,
 };
 
 const MAX_TITLE: usize = 512;

@@ -10,9 +10,9 @@ use crate::{
     event::{self, Role, Row},
     ledger::{Wish, fingerprint},
     problem::Problem,
+    run::{Cause, RunPlan},
     store::Op,
     terminal,
-    turns::{Cause, RunPlan},
 };
 
 /// The message that is meant: the named one, or the only one that waits. `None` when none does; then the newest is meant.

@@ -14,15 +14,12 @@ use axum::{body::Body, http::Request, response::Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::BoxStream;
 
-use crate::reading;
+use crate::reading::{self, MOUNT};
 
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
 pub(crate) use store::PAGE_BYTES;
 pub use stored::stored_sessions;
-
-/// Where the public read route is mounted, here and in every Durable Streams server.
-pub(crate) const MOUNT: &str = "/v1/stream";
 
 /// The stream of a session, below the mount.
 pub(crate) fn stream_name(session_id: &str) -> String {

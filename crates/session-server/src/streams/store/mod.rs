@@ -34,9 +34,9 @@ pub(crate) use page::PAGE_BYTES;
 
 use self::{
     listeners::Listeners,
-    stream::{Stream, now},
+    stream::Stream,
     tidying::Tidying,
-    tx::{Stop, Tx},
+    tx::{Stop, Tx, now},
 };
 use crate::config::StreamLimits;
 

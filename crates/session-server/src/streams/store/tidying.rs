@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use sqlite_line::{Cause, Housekeeping, Writer};
 
-use super::{listeners::Listeners, remove, stream::now, tx::Notes};
+use super::{
+    listeners::Listeners,
+    remove,
+    tx::{Notes, now},
+};
 
 /// Tidying that failed is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(3);

@@ -4,7 +4,10 @@ use durable_streams_server::protocol::error::Error;
 use rusqlite::{Connection, Transaction};
 use sqlite_line::Cause;
 
-use super::stream::now;
+/// Milliseconds since 1970, now.
+pub(super) fn now() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}
 
 /// What a commit means to those who wait for a stream.
 pub(super) enum Effect {

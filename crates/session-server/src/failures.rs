@@ -1,0 +1,66 @@
+//! What failures of the databases and the streams mean to the one who asked.
+
+use axum::http::StatusCode;
+
+use crate::{problem::Problem, store::StoreError, streams::StreamError};
+
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Self {
+        let details = error.to_string();
+        match error {
+            StreamError::NotFound => Self::session_not_found(),
+            StreamError::Gone => {
+                Self::new(StatusCode::GONE, "SESSION_GONE", "Session gone").details(details)
+            }
+            StreamError::Foreign => {
+                Self::conflict("NOT_A_SESSION", "Not a session").details(details)
+            }
+            StreamError::Closed => {
+                Self::conflict("SESSION_CLOSED", "Session closed").details(details)
+            }
+            StreamError::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "NO_SPACE",
+                "The stream server is out of space",
+            )
+            .details(details),
+            StreamError::Long => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SESSION_FULL", "Session full")
+                    .details(details)
+            }
+            StreamError::TooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "Event too large")
+                    .details(details)
+            }
+            StreamError::Fenced(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "FENCED", "Another writer took over")
+                    .details(details)
+            }
+            StreamError::Unavailable(_) | StreamError::Refused(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "STREAM_UNAVAILABLE",
+                "The stream server is not available",
+            )
+            .details(details),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the server's own database failed");
+        if matches!(error, StoreError::Full) {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "NO_SPACE",
+                "The server's disk is full",
+            )
+            .details("free some space on the server, then send it again");
+        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "STORE_UNAVAILABLE",
+            "The server's own database is not available",
+        )
+    }
+}
