@@ -39,13 +39,15 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
 
 /// The session server from the lowest floor up. A module imports its own floor and those below.
 const SERVER: &[&[&str]] = &[
-    // Ids, words and times; what is refused, and how much at most.
-    &["access", "config", "error", "event", "names", "pace", "terminal"],
-    &["delivery", "ledger", "problem"],
-    &["budget", "limits", "reading", "run", "ssrf", "tls"],
+    // Ids, words and times; what a session's log says, and what is refused.
+    &["config", "error", "event", "names", "pace", "terminal"],
+    &["ledger"],
+    &["problem"],
+    &["access", "limits", "reading", "ssrf", "tls"],
+    &["budget"],
+    &["run"],
     // The databases and the streams.
-    &["seal", "metrics", "streams"],
-    &["store"],
+    &["metrics", "seal", "store", "streams"],
     &["failures", "tokens"],
     // What agents are told, agents, and the sessions that they speak in.
     &["history"],
@@ -53,9 +55,9 @@ const SERVER: &[&[&str]] = &[
     &["forking", "session", "sessions", "turns"],
     // HTTP.
     &["following"],
-    &["guard"],
+    &["delivery"],
+    &["guard", "serve"],
     &["routes"],
-    &["serve"],
     &["server"],
 ];
 
