@@ -31,7 +31,7 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
     ("session-protocol", "fold", &["calls", "log", "message", "replay", "snapshot", "step"]),
     ("session-core", "", &["hub", "session", "shared"]),
     ("session-core", "session", &["handle", "intents"]),
-    ("session-core", "session", &["publish", "restore"]),
+    ("session-core", "session", &["showing", "state"]),
     ("session-server", "", &["forking", "session", "sessions", "turns"]),
     ("threadkeep-cli", "", &["send", "tail"]),
     ("threadkeep-desktop", "", &["server", "state"]),
