@@ -25,7 +25,7 @@ Usage: cargo xtask <command> [options]
              --release          optimised build
              --screenshot FILE  save what the window shows as PNG, then stop the app
   test     Set up what the tests need and run all of them: Rust, UI, window.
-             --fast             only what needs no window (seconds after the first build)
+             --fast             only what needs no window (minutes)
              --soak             minutes of streaming: the page's memory must stay flat
              --bundle           build the packages, install the .deb (needs root) and try the app
              --servers          the stream client against the servers of crates.io, installed the

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that has to hold, cheapest first.
 
 use crate::packages::{self, Need};
-use crate::step::{Failure, cargo, root, skip, step, target_dir};
+use crate::step::{Failure, cargo, on_path, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
 use crate::{bundle, live, schemathesis, servers, ui};
 use std::path::Path;
@@ -110,6 +110,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     packages::ensure(&[])?;
     step("Rust format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    step(
+        "Licences, sources, bans and unused dependencies; who imports whom",
+        &mut cargo(&["test", "-q", "-p", "xtask"]),
+    )?;
+    advisories()?;
     ui::install()?;
     for script in ["check", "lint", "test"] {
         step(&format!("UI {script}"), &mut ui::npm(&["run", "--silent", script]))?;
@@ -148,8 +153,29 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         ]),
     )?;
     window(&[])?;
+    // The window's tests have written the types of the host.
+    types_unchanged()?;
     println!("── All tests passed in {:.0} s", started.elapsed().as_secs_f32());
     Ok(())
+}
+
+/// Asks the advisory database about what is locked, where cargo-deny is installed and the database can be fetched.
+fn advisories() -> Result<(), Failure> {
+    let title = "Advisories about dependencies";
+    if !on_path("cargo-deny") {
+        skip(
+            title,
+            "cargo-deny is not installed (`cargo install cargo-deny --locked`, many minutes)",
+        );
+        return Ok(());
+    }
+    // A database that cannot be had says nothing about the dependencies.
+    let fetched = cargo(&["deny", "fetch", "db"]).output().is_ok_and(|out| out.status.success());
+    if !fetched {
+        skip(title, "the advisory database cannot be fetched; it is on GitHub");
+        return Ok(());
+    }
+    step(title, &mut cargo(&["deny", "check", "--disable-fetch", "advisories"]))
 }
 
 /// Writes the TypeScript types anew.
@@ -168,22 +194,37 @@ pub(crate) fn regenerate_types() -> Result<(), Failure> {
             "session-core",
             "export_bindings",
         ]),
-    )
-}
-
-/// The tests above have just written the types: a difference to what is committed is a failure.
-fn types_unchanged() -> Result<(), Failure> {
-    if !root().join(".git").exists() {
-        skip("TypeScript types are the committed ones", "this is not a git checkout");
+    )?;
+    let title = "Generate the TypeScript types of the window's host";
+    if !root().join("ui/dist").exists() {
+        skip(title, "the page that is built into it is not there; `cargo xtask run` builds it");
         return Ok(());
     }
-    step(
-        "TypeScript types are the committed ones",
-        Command::new("git")
-            .args(["diff", "--exit-code", "--stat", "--", "ui/src/ipc/bindings"])
-            .current_dir(root()),
-    )
-    .map_err(|error| format!("{error}\ncommit what `cargo xtask types` wrote"))
+    step(title, &mut cargo(&["test", "-q", "-p", "threadkeep-desktop", "--lib", "export_bindings"]))
+}
+
+/// The tests before have just written the types: a difference to what is committed, or a new file, is a failure.
+fn types_unchanged() -> Result<(), Failure> {
+    const BINDINGS: &str = "ui/src/ipc/bindings";
+    let title = "TypeScript types are the committed ones";
+    if !root().join(".git").exists() {
+        skip(title, "this is not a git checkout");
+        return Ok(());
+    }
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(arguments).args(["--", BINDINGS]).current_dir(root());
+        git
+    };
+    let hint = "commit what `cargo xtask types` wrote";
+    step(title, &mut git(&["diff", "--exit-code", "--stat"]))
+        .map_err(|error| format!("{error}\n{hint}"))?;
+    let new = git(&["ls-files", "--others", "--exclude-standard"]).output();
+    let new = new.map_err(|error| format!("{title}: git cannot be started: {error}"))?.stdout;
+    if new.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{title} failed, these are new: {}\n{hint}", String::from_utf8_lossy(&new).trim()))
 }
 
 /// Everything the window tests need: packages, the page, binaries.

@@ -8,12 +8,17 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("durable-stream", "crates/durable-stream", &[]),
     ("session-protocol", "crates/session-protocol", &[]),
-    ("session-core", "crates/session-core", &["durable-stream", "session-protocol"]),
-    ("session-server", "crates/session-server", &["durable-stream", "session-protocol"]),
+    ("sqlite-line", "crates/sqlite-line", &[]),
+    ("session-core", "crates/session-core", &["durable-stream", "session-protocol", "sqlite-line"]),
+    (
+        "session-server",
+        "crates/session-server",
+        &["durable-stream", "session-protocol", "sqlite-line"],
+    ),
     (
         "threadkeep-cli",
         "crates/threadkeep-cli",
-        &["durable-stream", "session-protocol", "session-core", "session-server"],
+        &["durable-stream", "session-protocol", "session-server"],
     ),
     (
         "threadkeep-desktop",
@@ -40,13 +45,24 @@ fn crates_import_only_what_the_architecture_allows() {
                 }
             }
         }
-        let manifest =
-            if *folder == "src-tauri" { root() } else { root().join(folder) }.join("Cargo.toml");
-        let text = fs::read_to_string(&manifest).expect("each crate has a manifest");
-        for dependency in dependencies(&text) {
-            let ours = ALLOWED.iter().any(|(other, _, _)| *other == dependency);
-            if ours && !allowed.contains(&dependency.as_str()) {
-                wrong.push(format!("{} depends on {dependency}", manifest.display()));
+    }
+    let mut command = cargo_metadata::MetadataCommand::new();
+    let metadata = command.manifest_path(root().join("Cargo.toml")).no_deps().exec();
+    for package in metadata.expect("cargo tells of the packages").packages {
+        let Some((_, _, allowed)) =
+            ALLOWED.iter().find(|(name, ..)| *name == package.name.as_str())
+        else {
+            continue;
+        };
+        let shipped = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == cargo_metadata::DependencyKind::Normal);
+        for dependency in shipped {
+            let name = dependency.name.as_str();
+            let ours = ALLOWED.iter().any(|(other, ..)| *other == name);
+            if ours && !allowed.contains(&name) {
+                wrong.push(format!("{} depends on {name}", package.manifest_path));
             }
         }
     }
@@ -114,18 +130,4 @@ fn contains_word(line: &str, word: &str) -> bool {
         let before = line[..at].chars().next_back();
         before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '-')
     })
-}
-
-/// The names in the `[dependencies]` table.
-fn dependencies(manifest: &str) -> Vec<String> {
-    let mut inside = false;
-    let mut names = Vec::new();
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            inside = line.trim() == "[dependencies]";
-        } else if inside && let Some(end) = line.find(['.', ' ', '=']) {
-            names.push(line[..end].to_owned());
-        }
-    }
-    names
 }

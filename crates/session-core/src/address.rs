@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use url::Url;
+
 /// The id of the session server inside this computer, which is always there.
 pub const THIS_COMPUTER: &str = "local";
 
@@ -35,6 +37,14 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.server, self.session)
     }
+}
+
+/// The address by which servers are told apart: without what does not say where they are.
+pub fn address_of(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

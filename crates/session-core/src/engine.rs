@@ -11,19 +11,20 @@ use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
 
-use crate::address::{Address, THIS_COMPUTER};
+use crate::address::{Address, THIS_COMPUTER, address_of};
 use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, ListQuery, Sources};
 use crate::hub::{self, HubEvent};
+use crate::lock::lock;
 use crate::outbox::OutboxEntry;
 use crate::search::{self, SearchPage, SearchRequest};
-use crate::server::{Server, ServerSummary, address_of};
-use crate::session::{Command, SessionHandle, title_from};
+use crate::server::{Server, ServerSummary};
+use crate::session::{Command, Measured, SessionHandle, title_from};
 use crate::shared::Shared;
-use crate::store::{Repair, ServerRow, Store, lock, messages, name_of, outbox, servers, sessions};
+use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
 use crate::summary::{DiskUse, SessionSize, SessionSummary, WaitingApproval};
 use crate::wake;
 
@@ -85,6 +86,15 @@ impl Engine {
         hub::start(&shared, queue)?;
         tokio::spawn(wake::watch(Arc::clone(&shared)));
         Ok(Self { inner: Arc::new(EngineInner { shared }) })
+    }
+
+    /// A session that is driven by its caller, for `cargo xtask bench engine`.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    #[doc(hidden)]
+    pub async fn measured(&self, id: &str) -> Result<Measured, EngineError> {
+        Measured::open(self.shared(), id).await
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -430,7 +440,7 @@ impl Engine {
                     (&entry.session, &known_as, &entry.created_at, &parent),
                 )?;
                 outbox::insert(tx, &entry)?;
-                first.map_or(Ok(()), |first| outbox::insert(tx, &first))?;
+                first.as_ref().map_or(Ok(()), |first| outbox::insert(tx, first))?;
                 Ok(true)
             })
             .await?;

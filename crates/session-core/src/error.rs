@@ -4,8 +4,6 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::store::StoreError;
-
 /// A failure of the engine. [`EngineError::code`] is for programs, the message for people.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -50,17 +48,6 @@ impl EngineError {
             Self::UnknownEntry => "unknown-entry",
             Self::NotPossible(_) => "not-possible",
             Self::Closed => "closed",
-        }
-    }
-}
-
-impl From<StoreError> for EngineError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::InUse => Self::InUse,
-            StoreError::Closed => Self::Closed,
-            error if error.is_disk_full() => Self::DiskFull,
-            error => Self::Store(format!("{error}.")),
         }
     }
 }

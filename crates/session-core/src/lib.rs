@@ -29,6 +29,7 @@ mod feed;
 mod hub;
 mod item;
 mod list;
+mod lock;
 mod outbox;
 mod search;
 mod server;
@@ -38,8 +39,9 @@ mod store;
 mod summary;
 mod view;
 mod wake;
+mod words;
 
-pub use address::{Address, THIS_COMPUTER};
+pub use address::{Address, THIS_COMPUTER, address_of};
 pub use check::{ServerCheck, check_server};
 pub use client::{ClientError, NoTls, SessionClient};
 pub use config::{
@@ -51,11 +53,12 @@ pub use engine::Engine;
 pub use error::{EngineError, Notice};
 pub use feed::{Feed, FeedBatch, FeedChange, HeadChange, HeadRow, ListQuery};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
-pub use search::{SearchField, SearchHit, SearchPage, SearchRange, SearchRequest};
-pub use server::{ServerSummary, address_of};
+pub use search::{SearchField, SearchHit, SearchPage, SearchRequest};
+pub use server::ServerSummary;
 #[doc(hidden)]
 pub use session::Measured;
 pub use summary::{
     Connection, ConnectionState, DiskUse, Draft, OutboxItem, OutboxKind, SessionMeta, SessionSize,
     SessionState, SessionSummary, SharedBy, WaitingApproval,
 };
+pub use words::SearchRange;

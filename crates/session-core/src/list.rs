@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::address::Address;
-use crate::search::TitleFilter;
 use crate::summary::SessionSummary;
+use crate::words::TitleFilter;
 
 /// Rows of each server's list that a window begins with, and that a start waits for: more than a
 /// screen shows.

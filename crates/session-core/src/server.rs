@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use ts_rs::TS;
-use url::Url;
 
 use crate::config::Actor;
 use crate::connection::Connected;
-use crate::store::{ServerRow, lock};
+use crate::lock::lock;
+use crate::store::ServerRow;
 use crate::summary::Connection;
 
 /// A server as the window shows it.
@@ -45,14 +45,6 @@ impl fmt::Debug for ServerSummary {
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
-}
-
-/// The address by which servers are told apart: without what does not say where they are.
-pub fn address_of(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// A server while the engine runs. Shared by the tasks of its sessions.

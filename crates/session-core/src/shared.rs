@@ -13,9 +13,10 @@ use crate::error::{EngineError, Notice};
 use crate::feed::FeedShared;
 use crate::hub::HubEvent;
 use crate::list::SessionList;
+use crate::lock::lock;
 use crate::server::{Server, ServerSummary};
 use crate::session::{self, Command, SessionHandle};
-use crate::store::{ServerRow, Store, StoreError, lock, servers, sessions};
+use crate::store::{ServerRow, Store, StoreError, servers, sessions};
 use crate::summary::WaitingApproval;
 
 /// Owned by every task of the engine; knows nothing of the [`crate::Engine`] that owns it.

@@ -9,6 +9,9 @@ use ts_rs::TS;
 
 use crate::item::DeliveryState;
 
+/// What a session without title and messages is called.
+pub(crate) const UNTITLED: &str = "New session";
+
 /// One row of the list of sessions.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]

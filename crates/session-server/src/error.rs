@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use rusqlite::ErrorCode;
+use sqlite_line::{Cause, OpenError};
 
 /// Why [`start`](crate::start) failed. The text is one sentence for the person who started it.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,11 @@ pub enum ServerError {
     /// There is no room for what opening it needs.
     #[error("cannot open {0}: the disk is full; free some space, then start again")]
     StoreFull(PathBuf),
+    /// A newer version of the server has written it.
+    #[error(
+        "a newer version has written {0}; start that version, or restore a copy from before it"
+    )]
+    StoreNewer(PathBuf),
     /// It is no database any more.
     #[error(
         "{path} is damaged ({reason}); restore it, or move it away to start with an empty one: sessions stay, \
@@ -100,15 +105,17 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// Why a database cannot be opened, by what SQLite says.
-    pub(crate) fn store(path: PathBuf, source: &rusqlite::Error) -> Self {
-        let reason = source.to_string();
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::StoreFull(path),
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                Self::StoreDamaged { path, reason }
+    /// Why a database cannot be opened.
+    pub(crate) fn store(path: PathBuf, error: &OpenError) -> Self {
+        let reason = error.to_string();
+        match (error, error.cause()) {
+            (OpenError::Io(source), _) => {
+                Self::DataDir { path, source: std::io::Error::new(source.kind(), reason) }
             }
-            _ => Self::Store { path, reason },
+            (OpenError::Newer { .. }, _) => Self::StoreNewer(path),
+            (_, Cause::Full) => Self::StoreFull(path),
+            (_, Cause::Damaged) => Self::StoreDamaged { path, reason },
+            (_, Cause::Unavailable | Cause::Other) => Self::Store { path, reason },
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{store, tokens::Tokens};
+use crate::tokens::KnownTokens;
 
 /// A revoked token's readers end within this time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,11 +37,7 @@ impl Following {
     }
 
     /// Looks for revoked tokens until `stop`.
-    pub(crate) async fn watch(
-        self,
-        tokens: Arc<tokio::sync::Mutex<Tokens>>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn watch(self, tokens: KnownTokens, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -55,11 +51,7 @@ impl Following {
             if ids.is_empty() {
                 continue;
             }
-            let looked = store::blocking(&tokens, move |tokens| {
-                // A database that fails says nothing about a token: it is looked at again.
-                Ok(ids.into_iter().filter(|id| matches!(tokens.exists(id), Ok(false))).collect())
-            });
-            let gone: Vec<String> = looked.await.unwrap_or_default();
+            let gone = tokens.revoked(ids).await.unwrap_or_default();
             let mut followed = self.lock();
             for readers in gone.iter().filter_map(|id| followed.remove(id)?.upgrade()) {
                 readers.cancel();

@@ -22,7 +22,6 @@ use axum::{
 };
 use session_protocol::api;
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::{
@@ -34,8 +33,7 @@ use crate::{
     limits::{Client, Limiter},
     problem::{Problem, ProblemCode},
     reading::{self, ReadRequest},
-    store,
-    tokens::{self, Tokens},
+    tokens::{self, KnownTokens},
 };
 
 /// Headers that a page may read of an answer: all of the stream protocol's, and what upstream's session server
@@ -65,7 +63,7 @@ pub(crate) struct Guard {
     hosts: Vec<String>,
     /// Hash of the token that may do everything.
     owner: Option<[u8; 32]>,
-    named: Option<Arc<Mutex<Tokens>>>,
+    named: Option<KnownTokens>,
     origins: Vec<String>,
     /// `http` or `https`, as the server's own pages have it.
     scheme: &'static str,
@@ -79,7 +77,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(
         config: &ServerConfig,
-        named: Option<Arc<Mutex<Tokens>>>,
+        named: Option<KnownTokens>,
         following: Following,
         budget: Budget,
     ) -> Self {
@@ -160,8 +158,7 @@ impl Guard {
             return Ok(Some(Caller::Owner));
         }
         let Some(named) = &self.named else { return Ok(None) };
-        let sent = sent.to_owned();
-        let found = store::blocking(named, move |named| named.find(&sent)).await?;
+        let found = named.find(sent.to_owned()).await?;
         Ok(found.map(|grant| Caller::Named(Arc::new(grant))))
     }
 

@@ -26,8 +26,8 @@ use self::state::AgentState;
 use crate::{
     budget::{Budget, Hold, Owner},
     config::Limits,
+    run::{Cause, RunPlan},
     streams::{StreamError, Streams, stream_name},
-    turns::{Cause, RunPlan},
 };
 
 /// What is folded is in memory so many times: as messages, as what the fold knows beside them, and as a request's body.

@@ -14,10 +14,9 @@ use axum::{
 };
 use url::form_urlencoded;
 
-use crate::{
-    problem::{Problem, ProblemCode},
-    streams::MOUNT,
-};
+use crate::problem::{Problem, ProblemCode};
+
+pub(crate) use session_protocol::api::path::STREAMS as MOUNT;
 
 /// The decoded query of a read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::sync::Mutex;
+use sqlite_line::owner_only;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
@@ -20,10 +20,10 @@ use crate::{
     serve,
     session::Signs,
     sessions::{RECOVERY, Sessions, Shared},
-    store::{Op, Store, owner_only, private_folder},
+    store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
     tls,
-    tokens::{TokenError, Tokens},
+    tokens::KnownTokens,
 };
 
 /// Time that open requests may take to end after [`RunningServer::shutdown`].
@@ -155,12 +155,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     let following = Following::default();
     let tokens = match &config.auth {
         Auth::Named(_) => {
-            let tokens = Tokens::open(&config.data_dir).map_err(|error| match error {
-                TokenError::Open(error) => error,
-                other => ServerError::StoreFailed(other.to_string()),
-            })?;
-            let tokens = Arc::new(Mutex::new(tokens));
-            shared.tasks.spawn(following.clone().watch(Arc::clone(&tokens), stop.clone()));
+            let tokens = KnownTokens::of(&shared.store);
+            shared.tasks.spawn(following.clone().watch(tokens.clone(), stop.clone()));
             Some(tokens)
         }
         Auth::None | Auth::Token(_) => None,

@@ -33,10 +33,11 @@ use crate::{
     metrics::Metrics,
     pace::Pace,
     problem::Problem,
+    run::Start,
     session::{Batch, Session, Signs, Waiter},
     store::{Op, Store},
     streams::{Stamp, StreamError, Streams, stream_name},
-    turns::{self, Start},
+    turns,
 };
 
 /// Longest wait of a chunk for the batch it is in (plus the append before it).

@@ -3,24 +3,19 @@
 //! Agents' headers and bodies, which runs were planned or under way, the writer's epoch per session, and the list of
 //! sessions. Losing it loses the secrets of webhook agents and nothing of any session.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, fs, path::Path};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use session_protocol::AgentSpec;
 use session_protocol::api::ForkedFrom;
-use tokio::sync::Mutex;
+use sqlite_line::{Cause, Checkpoint, Line, OpenError, Opened, Room, Setup, Terms};
 
 use crate::{
     config::Secret,
     error::ServerError,
-    reserve::{self, Reserve, is_full},
+    run::RunPlan,
     seal::{self, Seal},
-    turns::RunPlan,
 };
 
 /// The database failed. The text is SQLite's and never holds values.
@@ -32,9 +27,12 @@ pub(crate) enum StoreError {
     Failed(String),
 }
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        if is_full(&error) { Self::Full } else { Self::Failed(error.to_string()) }
+impl From<sqlite_line::Error> for StoreError {
+    fn from(error: sqlite_line::Error) -> Self {
+        match &error {
+            sqlite_line::Error::Sqlite(sqlite) if Cause::of(sqlite) == Cause::Full => Self::Full,
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -133,168 +131,63 @@ impl fmt::Debug for Op {
     }
 }
 
+mod embedded {
+    refinery::embed_migrations!("migrations/server");
+}
+
 const FILE: &str = "server.sqlite";
 /// Bytes that are kept on the disk so that a session can be forgotten when it is full, and what one needs.
-const RESERVE: u64 = 256 << 10;
-const DELETION: u64 = 128 << 10;
+const RESERVE: (u64, u64) = (256 << 10, 128 << 10);
 /// Pages of the log after which it is folded into the database.
 const LOG_PAGES: u32 = 250;
-const VERSION: i64 = 2;
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS sessions (
-        session_id TEXT PRIMARY KEY, title TEXT, created_at TEXT, last_activity_at TEXT,
-        epoch INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS agents (
-        session_id TEXT NOT NULL, agent_id TEXT NOT NULL, spec TEXT NOT NULL, inline INTEGER NOT NULL,
-        PRIMARY KEY (session_id, agent_id)
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS runs (
-        run_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, plan TEXT NOT NULL, started INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS attended (session_id TEXT PRIMARY KEY) STRICT;
-    UPDATE sessions SET last_activity_at = created_at WHERE created_at IS NOT NULL AND last_activity_at IS NULL;
-    CREATE INDEX IF NOT EXISTS sessions_by_activity ON sessions (last_activity_at, session_id)
-        WHERE created_at IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS runs_by_session ON runs (session_id);
-    CREATE TABLE IF NOT EXISTS forks (
-        number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, message_id TEXT
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS forks_by_source ON forks (source, number);
-    PRAGMA user_version = 2;
-";
 
-/// A handle on the database. Calls run on the blocking pool.
+/// A handle on the database.
 #[derive(Clone)]
 pub(crate) struct Store {
-    writer: Arc<Mutex<Writer>>,
-    /// For what reads many rows: nobody who writes waits for it.
-    reader: Arc<Mutex<Connection>>,
+    line: Line,
     seal: Seal,
     is_new: bool,
-}
-
-/// The connection that writes.
-struct Writer {
-    db: Connection,
-    /// The database's file.
-    file: PathBuf,
-    reserve: Reserve,
-}
-
-impl Writer {
-    /// Does the work in one transaction, when need be with the room that an emptied log gives; what frees may have the
-    /// reserve. An error means that nothing was done.
-    fn commit(
-        &mut self,
-        frees: bool,
-        mut work: impl FnMut(&Connection) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        self.reserve.keep();
-        let mut done = self.attempt(frees, &mut work);
-        if done.as_ref().is_err_and(is_full) {
-            self.fold();
-            done = self.attempt(frees, &mut work);
-        }
-        if frees && done.as_ref().is_err_and(is_full) && self.reserve.give_up() {
-            done = self.attempt(frees, &mut work);
-            self.fold();
-        }
-        self.reserve.keep();
-        done
-    }
-
-    fn attempt(
-        &mut self,
-        frees: bool,
-        work: &mut impl FnMut(&Connection) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        let tx = self.db.transaction()?;
-        work(&tx)?;
-        if !frees && !self.reserve.covers(reserve::growth(&tx, &self.file)?) {
-            return Err(reserve::full());
-        }
-        tx.commit()
-    }
-
-    fn fold(&mut self) {
-        if let Err(error) = reserve::fold(&self.db, &self.file, "TRUNCATE", &mut self.reserve) {
-            tracing::debug!(%error, "a checkpoint was put off");
-        }
-    }
 }
 
 impl Store {
     /// Opens or makes the database in `folder`, readable by its owner only. Agents are sealed with `key`, else with the
     /// folder's own.
     pub(crate) fn open(folder: &Path, key: Option<&Secret>) -> Result<Self, ServerError> {
-        let mut reserve = Reserve::found(folder, RESERVE, DELETION);
-        let opened = match Self::prepare(folder) {
-            // The files beside the database may need room, and so may what an earlier version had not.
-            Err(_) if reserve.give_up() => Self::prepare(folder)?,
-            opened => opened?,
-        };
-        let (mut db, version) = opened;
-        let seal = seal::prepare(folder, key, &mut db)?;
-        let file = folder.join(FILE);
-        let reader = connect(folder)?;
-        reader
-            .pragma_update(None, "query_only", true)
-            .map_err(|source| ServerError::store(file.clone(), &source))?;
-        reserve.keep();
-        let writer = Writer { db, file, reserve };
-        Ok(Self {
-            writer: Arc::new(Mutex::new(writer)),
-            reader: Arc::new(Mutex::new(reader)),
-            seal,
-            is_new: version == 0,
-        })
+        let failed = |error: OpenError| ServerError::store(folder.join(FILE), &error);
+        let mut opened = open(folder, Some(RESERVE))?;
+        let seal = seal::prepare(folder, key, &mut opened.db)?;
+        let known = "SELECT 1 FROM meta WHERE key = 'instance'";
+        let known = opened.db.prepare(known).and_then(|mut known| known.exists([]));
+        let is_new = !known.map_err(|error| failed(error.into()))?;
+        let line = opened.start(()).map_err(|error| failed(error.into()))?;
+        Ok(Self { line, seal, is_new })
     }
 
-    /// The connection that writes, and the version that the database had.
-    fn prepare(folder: &Path) -> Result<(Connection, i64), ServerError> {
-        let failed = |source| ServerError::store(folder.join(FILE), &source);
-        let connection = connect(folder)?;
-        let version: i64 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(failed)?;
-        if version != VERSION {
-            // A write, and there may be no room for one.
-            connection
-                .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))
-                .map_err(failed)?;
-        }
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
-        connection.pragma_update(None, "journal_size_limit", 1 << 20).map_err(failed)?;
-        Ok((connection, version))
+    /// The database itself, for what reads other tables of it.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
-    async fn write<T: Send + 'static>(
+    /// Writes a little, whatever room there is.
+    async fn note<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Writer) -> rusqlite::Result<T> + Send + 'static,
+        mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        blocking(&self.writer, work).await
+        let terms = Terms { room: Room::Takes, ..Terms::default() };
+        Ok(self.line.write(terms, move |tx, ()| work(tx)).await?)
     }
 
-    async fn call<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.write(|writer| work(&mut writer.db)).await
-    }
-
-    /// Reads much, beside whoever writes.
+    /// Reads, beside whoever writes.
     async fn look<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        blocking(&self.reader, work).await
+        Ok(self.line.read_soon(work).await?)
     }
 
     /// The name under which this server writes to streams, made once.
     pub(crate) async fn instance(&self) -> Result<String, StoreError> {
-        self.call(|db| {
+        self.note(|db| {
             let known = "SELECT value FROM meta WHERE key = 'instance'";
             if let Some(known) = db.query_row(known, [], |row| row.get(0)).optional()? {
                 return Ok(known);
@@ -306,7 +199,7 @@ impl Store {
         .await
     }
 
-    /// The database was made when it was opened.
+    /// No server has used the database before.
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -318,10 +211,11 @@ impl Store {
         }
         let seal = self.seal.clone();
         let frees = ops.iter().any(|op| matches!(op, Op::ForgetSession { .. }));
-        self.write(move |writer| {
-            writer.commit(frees, |tx| ops.iter().try_for_each(|op| apply(tx, op, &seal)))
-        })
-        .await
+        let room = if frees { Room::Frees } else { Room::Leaves };
+        let work = move |tx: &rusqlite::Transaction<'_>, (): &mut ()| {
+            ops.iter().try_for_each(|op| apply(tx, op, &seal))
+        };
+        Ok(self.line.write(Terms { room, ..Terms::default() }, work).await?)
     }
 
     /// Takes over the writing of a session: each call gives a higher epoch, and one above that which the stream knows
@@ -333,7 +227,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let id = session_id.to_owned();
         let fence = fence.map_or(0, |fence| i64::try_from(fence).unwrap_or(i64::MAX));
-        self.call(move |db| {
+        self.note(move |db| {
             db.query_row(
                 "INSERT INTO sessions (session_id, epoch) VALUES (?1, max(0, ?2) + 1)
                  ON CONFLICT (session_id) DO UPDATE SET epoch = max(epoch, ?2) + 1 RETURNING epoch",
@@ -441,7 +335,7 @@ impl Store {
 
     /// Writes something, to see whether it can be done.
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
-        self.call(|db| {
+        self.note(|db| {
             let now = crate::event::now();
             db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?1)", [now]).map(drop)
         })
@@ -450,7 +344,7 @@ impl Store {
 
     /// Sessions that need their task at once: with a run that did not end, or somebody to be missed.
     pub(crate) async fn sessions_to_open(&self) -> Result<Vec<String>, StoreError> {
-        self.call(|db| {
+        self.look(|db| {
             let mut query =
                 db.prepare("SELECT session_id FROM runs UNION SELECT session_id FROM attended")?;
             let rows = query.query_map([], |row| row.get(0))?;
@@ -463,7 +357,7 @@ impl Store {
     pub(crate) async fn runs(&self, session_id: &str) -> Result<Vec<StoredRun>, StoreError> {
         let id = session_id.to_owned();
         let rows: Vec<(String, bool)> = self
-            .call(move |db| {
+            .look(move |db| {
                 let mut query = db.prepare(
                     "SELECT plan, started FROM runs WHERE session_id = ?1 ORDER BY rowid",
                 )?;
@@ -483,7 +377,7 @@ impl Store {
     pub(crate) async fn agents(&self, session_id: &str) -> Result<Vec<AgentSpec>, StoreError> {
         let id = session_id.to_owned();
         let rows: Vec<(String, String)> = self
-            .call(move |db| {
+            .look(move |db| {
                 let mut query = db.prepare(
                     "SELECT agent_id, spec FROM agents WHERE session_id = ?1 ORDER BY rowid",
                 )?;
@@ -508,44 +402,26 @@ impl Store {
     pub(crate) async fn is_listed(&self, session_id: &str) -> Result<bool, StoreError> {
         let id = session_id.to_owned();
         let listed = "SELECT 1 FROM sessions WHERE session_id = ?1 AND created_at IS NOT NULL";
-        self.call(move |db| db.prepare_cached(listed)?.exists([id])).await
+        self.look(move |db| db.prepare_cached(listed)?.exists([id])).await
     }
 
     /// Whether there was a session of this id, which was deleted: only its epoch is left of it.
     pub(crate) async fn was_deleted(&self, session_id: &str) -> Result<bool, StoreError> {
         let id = session_id.to_owned();
         let left = "SELECT 1 FROM sessions WHERE session_id = ?1 AND created_at IS NULL";
-        self.call(move |db| db.prepare_cached(left)?.exists([id])).await
+        self.look(move |db| db.prepare_cached(left)?.exists([id])).await
     }
 
     /// The title of a session.
     pub(crate) async fn title(&self, session_id: &str) -> Result<Option<String>, StoreError> {
         let id = session_id.to_owned();
-        self.call(move |db| {
+        self.look(move |db| {
             db.query_row("SELECT title FROM sessions WHERE session_id = ?1", [id], |row| row.get(0))
                 .optional()
         })
         .await
         .map(Option::flatten)
     }
-}
-
-/// Does work on a connection, on a thread that may block, one after the other in the order they came. Who waits for the
-/// connection needs no thread: hundreds who come at once would have one each, and these the processors.
-///
-/// # Cancel safety
-///
-/// Work that has begun is done.
-pub(crate) async fn blocking<C: Send + 'static, T: Send + 'static>(
-    shared: &Arc<Mutex<C>>,
-    work: impl FnOnce(&mut C) -> rusqlite::Result<T> + Send + 'static,
-) -> Result<T, StoreError> {
-    // A panic while the lock was held rolled its transaction back: the connection is sound.
-    let mut connection = Arc::clone(shared).lock_owned().await;
-    tokio::task::spawn_blocking(move || work(&mut connection))
-        .await
-        .map_err(|_| StoreError::Failed("the database task ended".to_owned()))?
-        .map_err(StoreError::from)
 }
 
 fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
@@ -628,18 +504,19 @@ pub(crate) fn is_in(folder: &Path) -> bool {
     folder.join(FILE).is_file()
 }
 
-/// Opens the database in `folder`, readable by its owner only.
-pub(crate) fn connect(folder: &Path) -> Result<Connection, ServerError> {
-    let path = folder.join(FILE);
-    owner_only(&path).map_err(|source| ServerError::DataDir { path: path.clone(), source })?;
-    let open = |path: &Path| -> rusqlite::Result<Connection> {
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "secure_delete", "ON")?;
-        Ok(connection)
+/// Opens or makes the database in `folder`, readable by its owner only, and brings its tables up to date.
+pub(crate) fn open(folder: &Path, reserve: Option<(u64, u64)>) -> Result<Opened, ServerError> {
+    let file = folder.join(FILE);
+    let setup = Setup {
+        private: true,
+        overwrites: true,
+        checkpoint: Checkpoint::Pages(LOG_PAGES),
+        log_bytes: 1 << 20,
+        reserve,
+        ..Setup::new(file.clone(), "server-store")
     };
-    open(&path).map_err(|source| ServerError::store(path, &source))
+    let opened = setup.open(embedded::migrations::runner, &|_, _| Ok(()));
+    opened.map_err(|error| ServerError::store(file, &error))
 }
 
 /// Makes a folder, where it is new readable by its owner only.
@@ -651,15 +528,90 @@ pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
     builder.create(path)
 }
 
-/// Makes the file, or tightens an existing one, to mode 0600 before any secret is in it.
-pub(crate) fn owner_only(path: &Path) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        options.mode(0o600).open(path)?.set_permissions(fs::Permissions::from_mode(0o600))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tables of version 1 as they were first; presence came later without a new number.
+    const FIRST: &str = "
+        CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+        CREATE TABLE sessions (
+            session_id TEXT PRIMARY KEY, title TEXT, created_at TEXT, last_activity_at TEXT,
+            epoch INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        CREATE TABLE agents (
+            session_id TEXT NOT NULL, agent_id TEXT NOT NULL, spec TEXT NOT NULL, inline INTEGER NOT NULL,
+            PRIMARY KEY (session_id, agent_id)
+        ) STRICT;
+        CREATE TABLE runs (
+            run_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, plan TEXT NOT NULL, started INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO meta VALUES ('instance', 'threadkeep-1');
+        INSERT INTO sessions VALUES ('s', 'Old', '2025-01-01T00:00:00Z', NULL, 3);
+        PRAGMA user_version = 1;
+    ";
+    const PRESENCE: &str = "CREATE TABLE attended (session_id TEXT PRIMARY KEY) STRICT;";
+    const SECOND: &str = "
+        UPDATE sessions SET last_activity_at = created_at;
+        CREATE INDEX sessions_by_activity ON sessions (last_activity_at, session_id) WHERE created_at IS NOT NULL;
+        CREATE INDEX runs_by_session ON runs (session_id);
+        CREATE TABLE forks (
+            number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, message_id TEXT
+        ) STRICT;
+        CREATE INDEX forks_by_source ON forks (source, number);
+        PRAGMA user_version = 2;
+    ";
+    const TOKENS: &str = "
+        CREATE TABLE tokens (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, sessions TEXT,
+            hash BLOB NOT NULL, created_at TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO tokens VALUES ('id', 'ann', 'chat', NULL, x'00', '2025-01-01T00:00:00Z');
+    ";
+
+    #[tokio::test]
+    async fn a_database_of_every_earlier_version_keeps_what_it_has() {
+        for (left, has_session, has_token) in [
+            (vec![], false, false),
+            (vec![TOKENS], false, true),
+            (vec![FIRST], true, false),
+            (vec![FIRST, PRESENCE], true, false),
+            (vec![FIRST, TOKENS], true, true),
+            (vec![FIRST, PRESENCE, SECOND], true, false),
+            (vec![FIRST, PRESENCE, TOKENS, SECOND], true, true),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let db = Connection::open(dir.path().join(FILE)).unwrap();
+            db.execute_batch(&left.concat()).unwrap();
+            drop(db);
+            for run in 0..2 {
+                let store = Store::open(dir.path(), None).unwrap();
+                assert_eq!(store.is_new(), !has_session && run == 0);
+                let sessions = store.sessions(None, None, 10).await.unwrap();
+                assert_eq!(sessions.len(), usize::from(has_session));
+                if has_session {
+                    assert_eq!(sessions[0].last_activity_at, sessions[0].created_at);
+                    assert_eq!(store.instance().await.unwrap(), "threadkeep-1");
+                }
+                store.instance().await.unwrap();
+                let attend = |attended| Op::Attend { session_id: "s".to_owned(), attended };
+                store.apply(vec![attend(true)]).await.unwrap();
+                assert_eq!(store.sessions_to_open().await.unwrap(), ["s"]);
+                store.apply(vec![attend(false)]).await.unwrap();
+                let names = crate::tokens::KnownTokens::of(&store).names().await.unwrap();
+                assert_eq!(names.len(), usize::from(has_token));
+            }
+        }
     }
-    #[cfg(not(unix))]
-    options.open(path).map(drop)
+
+    #[test]
+    fn a_database_of_a_newer_version_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Connection::open(dir.path().join(FILE)).unwrap();
+        db.execute_batch("CREATE TABLE later (x); PRAGMA user_version = 99").unwrap();
+        let refused = Store::open(dir.path(), None).map(drop);
+        assert!(matches!(refused, Err(ServerError::StoreNewer(_))), "{refused:?}");
+        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 99);
+    }
 }

@@ -7,7 +7,6 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,6 +14,7 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 use session_protocol::api::TokenRole;
+use sqlite_line::Line;
 use subtle::ConstantTimeEq;
 
 use crate::{
@@ -23,17 +23,8 @@ use crate::{
     error::ServerError,
     event,
     names::{Looks, is_plain_id},
-    store,
+    store::{self, Store, StoreError},
 };
-
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS tokens (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, sessions TEXT,
-        hash BLOB NOT NULL, created_at TEXT NOT NULL
-    ) STRICT;
-";
-/// The server writes in short transactions.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Why a token could not be made, listed or revoked. The text is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -103,10 +94,8 @@ impl Tokens {
     pub fn open(data_dir: &Path) -> Result<Self, TokenError> {
         store::private_folder(data_dir)
             .map_err(|source| ServerError::DataDir { path: data_dir.to_owned(), source })?;
-        let connection = store::connect(data_dir)?;
-        connection.busy_timeout(BUSY)?;
-        connection.execute_batch(SCHEMA)?;
-        Ok(Self { connection })
+        // The reserve is the server's to keep.
+        Ok(Self { connection: store::open(data_dir, None)?.db })
     }
 
     /// As [`open`](Self::open), and nothing is made where no server or token was before.
@@ -185,36 +174,61 @@ impl Tokens {
         Ok(self.connection.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0)
     }
 
-    /// The names of all tokens.
-    pub(crate) fn names(&self) -> rusqlite::Result<Vec<String>> {
-        let mut query = self.connection.prepare_cached("SELECT name FROM tokens")?;
-        query.query_map([], |row| row.get(0))?.collect()
+    fn names(&self) -> rusqlite::Result<Vec<String>> {
+        names(&self.connection)
+    }
+}
+
+/// The tokens as a running server reads them. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct KnownTokens(Line);
+
+impl KnownTokens {
+    pub(crate) fn of(store: &Store) -> Self {
+        Self(store.line().clone())
     }
 
-    /// Whether the token with this id has not been revoked.
-    pub(crate) fn exists(&self, id: &str) -> rusqlite::Result<bool> {
-        self.connection.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?.exists([id])
+    /// The names of all tokens.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.0.read_soon(names).await?)
+    }
+
+    /// Those of the ids whose tokens have been revoked.
+    pub(crate) async fn revoked(&self, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
+        let look = move |db: &Connection| {
+            let mut known = db.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?;
+            // A database that fails says nothing about a token: it is looked at again.
+            ids.retain(|id| matches!(known.exists([id]), Ok(false)));
+            Ok(ids)
+        };
+        Ok(self.0.read_soon(look).await?)
     }
 
     /// What a token stands for, or `None` when it is no token.
-    pub(crate) fn find(&self, token: &str) -> rusqlite::Result<Option<Grant>> {
-        let mut parts = token.splitn(3, '_');
-        let (Some("tk"), Some(id), Some(secret)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Ok(None);
-        };
-        let found = self
-            .connection
-            .prepare_cached("SELECT hash, id, name, role, sessions FROM tokens WHERE id = ?1")?
-            .query_row([id], |row| {
-                let known: Vec<u8> = row.get(0)?;
-                Ok((known, grant(row, 1)?))
-            })
-            .optional()?;
-        Ok(found.and_then(|(known, grant)| {
-            bool::from(known.as_slice().ct_eq(&hash(secret))).then_some(grant)
-        }))
+    pub(crate) async fn find(&self, token: String) -> Result<Option<Grant>, StoreError> {
+        Ok(self.0.read_soon(move |db| find(db, &token)).await?)
     }
+}
+
+fn names(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    db.prepare_cached("SELECT name FROM tokens")?.query_map([], |row| row.get(0))?.collect()
+}
+
+fn find(db: &Connection, token: &str) -> rusqlite::Result<Option<Grant>> {
+    let mut parts = token.splitn(3, '_');
+    let (Some("tk"), Some(id), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
+        return Ok(None);
+    };
+    let found = db
+        .prepare_cached("SELECT hash, id, name, role, sessions FROM tokens WHERE id = ?1")?
+        .query_row([id], |row| {
+            let known: Vec<u8> = row.get(0)?;
+            Ok((known, grant(row, 1)?))
+        })
+        .optional()?;
+    Ok(found.and_then(|(known, grant)| {
+        bool::from(known.as_slice().ct_eq(&hash(secret))).then_some(grant)
+    }))
 }
 
 /// The hash by which secrets are kept and compared, so that comparing takes the same time whatever was sent.
@@ -252,21 +266,21 @@ mod tests {
         let token = tokens.create("ann", TokenRole::Chat, Some(&only)).unwrap();
         let other = tokens.create("bob", TokenRole::Manage, None).unwrap();
         let server = Tokens::open(dir.path()).unwrap();
-        let found = server.find(token.expose()).unwrap().unwrap();
+        let found = find(&server.connection, token.expose()).unwrap().unwrap();
         let id = token.expose().split('_').nth(1).unwrap();
         let (token_id, name) = (id.to_owned(), "ann".to_owned());
         let sessions = Some(only.to_vec());
         assert_eq!(found, Grant { token_id, name, role: TokenRole::Chat, sessions });
         let secret = other.expose().splitn(3, '_').nth(2).unwrap();
         for wrong in ["", "tk", "tk__", &format!("tk_{id}_"), &format!("tk_{id}_{secret}")] {
-            assert_eq!(server.find(wrong).unwrap(), None, "{wrong}");
+            assert_eq!(find(&server.connection, wrong).unwrap(), None, "{wrong}");
         }
         assert!(matches!(
             tokens.create("ann", TokenRole::View, None),
             Err(TokenError::NameTaken(_))
         ));
         assert!(tokens.revoke("ann").unwrap() && !tokens.revoke("ann").unwrap());
-        assert_eq!(server.find(token.expose()).unwrap(), None);
+        assert_eq!(find(&server.connection, token.expose()).unwrap(), None);
         assert_eq!(tokens.list().unwrap().len(), 1);
         let secret = token.expose().splitn(3, '_').nth(2).unwrap();
         for file in std::fs::read_dir(dir.path()).unwrap() {

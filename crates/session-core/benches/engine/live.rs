@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use session_core::{Diff, FeedChange, Measured};
+use session_core::{Diff, FeedChange};
 
 use crate::log::{self, Kind, Shape};
 use crate::{Row, engine, median, replay, runtime};
@@ -33,7 +33,7 @@ fn measure(chunks: usize) -> Figures {
         .collect();
     runtime().block_on(async {
         let engine = engine(dir.path());
-        let mut session = Measured::open(&engine, "local/s").await.unwrap();
+        let mut session = engine.measured("local/s").await.unwrap();
         session.take_in(&replay::slices(&items), "0001");
         session.commit().await.unwrap();
         let feed = session.feed();

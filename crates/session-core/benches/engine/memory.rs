@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use session_core::Measured;
 
 use crate::{Row, engine, log, open, runtime};
 
@@ -21,7 +20,7 @@ fn resident() -> Option<f64> {
 pub(crate) fn child(dir: &str, id: &str) {
     runtime().block_on(async {
         let engine = engine(Path::new(dir));
-        let mut session = Measured::open(&engine, id).await.unwrap();
+        let mut session = engine.measured(id).await.unwrap();
         let feed = session.feed();
         let mut cursor = feed.next(feed.epoch(), 0).await.to;
         let opened = resident().unwrap_or_default();

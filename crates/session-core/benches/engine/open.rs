@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use session_core::{FeedChange, Measured};
+use session_core::FeedChange;
 use tempfile::TempDir;
 
 use crate::log::{self, Kind, Shape};
@@ -36,7 +36,7 @@ pub(crate) fn store() -> TempDir {
         });
         runtime().block_on(async {
             let engine = engine(dir.path());
-            let mut session = Measured::open(&engine, id).await.unwrap();
+            let mut session = engine.measured(id).await.unwrap();
             for (n, batch) in items.iter().enumerate() {
                 session.take_in(&batch, &format!("{n:08}"));
                 session.commit().await.unwrap();

@@ -10,7 +10,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use bytes::Bytes;
 use serde::Deserialize;
-use session_core::Measured;
 use session_protocol::SessionFold;
 
 use crate::cost::{Cost, cheapest};
@@ -115,7 +114,7 @@ fn fold_and_commit(items: &[Bytes]) -> Cost {
     let dir = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let engine = engine(dir.path());
-        let mut session = Measured::open(&engine, "local/s").await.unwrap();
+        let mut session = engine.measured("local/s").await.unwrap();
         let started = Cost::now();
         session.take_in(items, "0001");
         session.commit().await.unwrap();

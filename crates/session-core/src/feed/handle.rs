@@ -13,8 +13,8 @@ use super::queue::{Edit, FeedRead, Queue, ReadState};
 use crate::diff::{Diff, Direction};
 use crate::error::{EngineError, Notice};
 use crate::list::{Change, SessionList};
+use crate::lock::lock;
 use crate::server::ServerSummary;
-use crate::store::lock;
 use crate::summary::{Draft, SessionMeta, WaitingApproval};
 use crate::view::Bounds;
 

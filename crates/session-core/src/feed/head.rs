@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::list::{Change, FIRST_ROWS, Key, SessionList, Totals, server_of};
-use crate::search::TitleFilter;
 use crate::summary::SessionSummary;
+use crate::words::TitleFilter;
 
 /// Rows that went are remembered up to this many, or to as many as there are rows.
 const GONE: usize = 256;

@@ -26,8 +26,6 @@ mod task;
 mod tests;
 mod turns;
 
-pub(crate) use task::UNTITLED;
-
 use std::sync::Arc;
 
 use session_protocol::Approval;

@@ -17,12 +17,13 @@ use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
 use crate::error::{EngineError, Notice};
 use crate::list::FIRST_ROWS;
+use crate::lock::lock;
 use crate::outbox::Outbox;
 use crate::session::{Command, title_from};
 use crate::shared::Shared;
 use crate::store::sessions::StoredSession;
-use crate::store::{StoreError, drafts, lock, messages, outbox, sessions};
-use crate::summary::{SessionState, SessionSummary, WaitingApproval};
+use crate::store::{StoreError, drafts, messages, outbox, sessions};
+use crate::summary::{SessionState, SessionSummary, UNTITLED, WaitingApproval};
 
 /// Changes are gathered this long before they are published.
 const GATHER: Duration = Duration::from_millis(40);
@@ -516,6 +517,3 @@ impl Hub {
         Ok(())
     }
 }
-
-/// Title of a session that has none and no messages.
-pub(crate) const UNTITLED: &str = "New session";

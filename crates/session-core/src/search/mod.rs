@@ -13,9 +13,7 @@
 //! (`user` in `getUserName`), the newest first. When no message has the words, the text is looked through for the query
 //! as it stands: a part of a word, a sign, an emoji. Text and query are compared in their composed form (NFC).
 
-mod query;
 mod snippet;
-mod text;
 
 use std::fmt;
 use std::sync::Mutex;
@@ -24,12 +22,11 @@ use serde::{Deserialize, Serialize};
 use session_protocol::{Message, Role};
 use ts_rs::TS;
 
-pub(crate) use query::{Query, TitleFilter};
-pub(crate) use text::SearchText;
-
 use crate::list::SessionList;
-use crate::store::{FoundMessage, Store, StoreError, lock, search};
+use crate::lock::lock;
+use crate::store::{FoundMessage, Store, StoreError, search, sessions};
 use crate::summary::SessionSummary;
+use crate::words::{Query, SearchRange, SearchText, TitleFilter};
 
 /// A search.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -111,16 +108,6 @@ pub enum SearchField {
     Reasoning,
 }
 
-/// A part of a snippet or title, in UTF-16 code units, as a page counts them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export)]
-pub struct SearchRange {
-    /// Its first unit.
-    pub start: u32,
-    /// The first after it.
-    pub end: u32,
-}
-
 // L11: queries and snippets are what people wrote.
 impl fmt::Debug for SearchRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,7 +159,13 @@ pub(crate) fn run(store: &Store, request: &SearchRequest) -> Result<SearchPage, 
     }
     let limit = request.limit.min(MAX_LIMIT) as usize;
     let found = store.read(|connection| {
-        let session = request.session_id.as_deref();
+        let session = match &request.session_id {
+            None => None,
+            Some(id) => match sessions::find(connection, id)? {
+                Some(row) => Some(row.key),
+                None => return Ok(search::Found::default()),
+            },
+        };
         search::find(connection, &query, session, request.offset as usize, limit)
     })?;
     let hits = found.page.into_iter().filter_map(|found| hit(found, &query)).collect();

@@ -1,8 +1,7 @@
 //! The lines around a match, as plain text with ranges; never HTML.
 
-use super::query::{Query, Term};
-use super::text::{SearchText, folded, stands_alone};
-use super::{SearchField, SearchRange};
+use super::SearchField;
+use crate::words::{Query, SearchRange, SearchText, Term, folded, stands_alone};
 
 /// How much is shown before the first match, and from it on; characters.
 const BEFORE: usize = 40;

@@ -17,11 +17,11 @@ use session_protocol::fold::{Collection, LogEntry};
 use session_protocol::{ChangeSet, Message, MessageChange, MessageLoader, Role, StoredMessage};
 use tokio::time::Instant;
 
-use crate::search::SearchText;
 use crate::store::{
     Commit, MessageWrite, RowWrite, SessionHead, SessionKey, Store, StoreError, Written, segments,
     sessions,
 };
+use crate::words::SearchText;
 
 /// How long changes are gathered while an answer streams.
 pub(super) const LINGER: Duration = Duration::from_millis(250);

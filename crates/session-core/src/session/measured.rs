@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::apply::News;
 use super::state::Session;
-use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::feed::{Feed, Sources};
+use crate::shared::Shared;
 use crate::store::sessions;
 
 /// A session that is driven by its caller. Nothing else may open the same one meanwhile.
@@ -31,8 +31,7 @@ impl Measured {
     ///
     /// # Errors
     /// When the database cannot be read or written.
-    pub async fn open(engine: &Engine, id: &str) -> Result<Self, EngineError> {
-        let shared = engine.shared();
+    pub(crate) async fn open(shared: &Arc<Shared>, id: &str) -> Result<Self, EngineError> {
         let new = id.to_owned();
         shared.store.write(move |tx| sessions::ensure(tx, &new)).await?;
         Ok(Self { session: Session::restore(shared, id)? })

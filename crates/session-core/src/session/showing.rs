@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::state::Session;
 use crate::diff::{Diff, Direction};
 use crate::feed::FeedShared;
-use crate::hub::{HubEvent, Need, SessionReport, UNTITLED};
+use crate::hub::{HubEvent, Need, SessionReport};
 use crate::item::DeliveryState;
-use crate::summary::{SessionMeta, SessionState, SessionSummary, SharedBy};
+use crate::summary::{SessionMeta, SessionState, SessionSummary, SharedBy, UNTITLED};
 use crate::view::{Bounds, View};
 
 /// Pause between looks at what goes out of date by itself: an answer that stopped coming, a person

@@ -5,24 +5,9 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::sessions::as_sql;
-use super::{SessionKey, Store, Written, outbox, search, segments};
-use crate::search::SearchText;
-
-/// The columns of `sessions` that a commit sets.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct SessionHead {
-    pub(crate) title: Option<String>,
-    pub(crate) created_at: Option<String>,
-    pub(crate) last_activity: Option<String>,
-    pub(crate) preview: Option<String>,
-    pub(crate) state: String,
-    pub(crate) offset: Option<String>,
-    pub(crate) synced_at: Option<String>,
-    pub(crate) closed: bool,
-    pub(crate) notice: Option<String>,
-    pub(crate) remote: bool,
-}
+use super::key::as_sql;
+use super::{SessionHead, SessionKey, Store, Written, outbox, search, segments};
+use crate::words::SearchText;
 
 /// A row of a small collection to write.
 pub(crate) struct RowWrite {

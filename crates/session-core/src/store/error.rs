@@ -1,14 +1,18 @@
 //! Failures of the database, in words for a person.
 
+use sqlite_line::{Cause, OpenError};
+
+use crate::error::EngineError;
+
 /// A failure of the local database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// SQLite refused or could not do it.
     #[error("the local database could not be used ({0})")]
     Sqlite(#[from] rusqlite::Error),
-    /// The schema could not be brought up to date.
-    #[error("the local database could not be upgraded ({0})")]
-    Migration(Box<refinery::Error>),
+    /// The file could not be opened or brought up to date.
+    #[error("the local database could not be opened ({0})")]
+    Open(#[from] OpenError),
     /// The data directory could not be made, locked or renamed in.
     #[error("the data directory could not be used ({0})")]
     Io(#[from] std::io::Error),
@@ -20,38 +24,42 @@ pub(crate) enum StoreError {
     Closed,
 }
 
-impl From<refinery::Error> for StoreError {
-    fn from(error: refinery::Error) -> Self {
-        Self::Migration(Box::new(error))
+impl From<sqlite_line::Error> for StoreError {
+    fn from(error: sqlite_line::Error) -> Self {
+        match error {
+            sqlite_line::Error::Sqlite(error) => Self::Sqlite(error),
+            sqlite_line::Error::Closed => Self::Closed,
+        }
     }
 }
 
 impl StoreError {
     /// Whether the file itself is broken, so that it should be set aside.
     pub(crate) fn is_damage(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let code = match self {
-            Self::Sqlite(error) => error.sqlite_error_code(),
-            Self::Migration(error) => {
-                let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
-                let mut code = None;
-                while let Some(inner) = source {
-                    if let Some(sqlite) = inner.downcast_ref::<rusqlite::Error>() {
-                        code = sqlite.sqlite_error_code();
-                    }
-                    source = inner.source();
-                }
-                // A schema that refinery does not recognise is as useless as a broken file.
-                return code.is_none() || matches!(code, Some(DatabaseCorrupt | NotADatabase));
-            }
-            Self::Io(_) | Self::InUse | Self::Closed => None,
-        };
-        matches!(code, Some(DatabaseCorrupt | NotADatabase))
+        self.cause() == Some(Cause::Damaged)
     }
 
     /// Whether the disk is full.
     pub(crate) fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Sqlite(error)
-            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+        self.cause() == Some(Cause::Full)
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Sqlite(error) => Some(Cause::of(error)),
+            Self::Open(error) => Some(error.cause()),
+            Self::Io(_) | Self::InUse | Self::Closed => None,
+        }
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::InUse => Self::InUse,
+            StoreError::Closed => Self::Closed,
+            error if error.is_disk_full() => Self::DiskFull,
+            error => Self::Store(format!("{error}.")),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SessionKey;
-use super::sessions::as_sql;
+use super::key::as_sql;
 
 /// A message as stored. `row` is the message as JSON.
 pub(crate) struct StoredRow {

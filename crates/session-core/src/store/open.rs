@@ -1,16 +1,17 @@
-//! Opening the file: lock, migrations, and setting a useless file aside.
+//! Opening the file: the lock, what follows migrations, and what is carried over from a useless file.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, Transaction};
+use sqlite_line::{OpenError, Setup};
 
 use super::outbox::OutboxRow;
 use super::{ServerRow, StoreError, servers};
+use crate::address::address_of;
 use crate::config::Inherit;
 use crate::list::FIRST_ROWS;
-use crate::server::address_of;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -37,8 +38,7 @@ pub(crate) struct Repair {
 }
 
 pub(super) struct Opened {
-    pub(super) connection: Connection,
-    pub(super) path: PathBuf,
+    pub(super) opened: sqlite_line::Opened,
     pub(super) lock: File,
     pub(super) repair: Option<Repair>,
 }
@@ -48,41 +48,37 @@ pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<Opened, StoreError> 
     let lock = lock_dir(dir)?;
     let path = dir.join(FILE);
     let mark = damage_mark(&path);
-    let attempt = if mark.exists() { Err(Unusable::Damaged) } else { attempt(&path, inherit) };
-    let (connection, repair) = match attempt {
-        Ok(connection) => (connection, None),
+    let seen_damaged = mark.exists() || path.is_dir();
+    let attempt = if seen_damaged { Err(Unusable::Damaged) } else { attempt(&path, inherit) };
+    let (opened, repair) = match attempt {
+        Ok(opened) => (opened, None),
         Err(Unusable::Other(error)) => return Err(error),
         Err(unusable) => {
             let newer = matches!(unusable, Unusable::Newer);
             let kept = if newer { Kept::default() } else { salvage(&path) };
-            let set_aside = set_aside(&path, if newer { "newer" } else { "damaged" })?;
+            let stamp = crate::clock::now().strftime("%Y%m%dT%H%M%SZ");
+            let why = if newer { "newer" } else { "damaged" };
+            let set_aside = sqlite_line::set_aside(&path, &format!("{why}-{stamp}"))?;
             if mark.exists() {
                 std::fs::remove_file(&mark)?;
             }
-            let connection = match attempt_fresh(&path, inherit) {
-                Ok(connection) => connection,
+            let opened = match self::attempt(&path, inherit) {
+                Ok(opened) => opened,
                 Err(Unusable::Other(error)) => return Err(error),
                 Err(Unusable::Damaged | Unusable::Newer) => {
                     return Err(std::io::Error::other("a new database could not be made").into());
                 }
             };
-            carry_over(&connection, &kept, inherit)?;
-            (connection, Some(Repair { set_aside, newer }))
+            carry_over(&opened.db, &kept, inherit)?;
+            (opened, Some(Repair { set_aside, newer }))
         }
     };
-    Ok(Opened { connection, path, lock, repair })
+    Ok(Opened { opened, lock, repair })
 }
 
 /// The empty file whose presence says that the database was seen to be damaged while in use.
 pub(super) fn damage_mark(path: &Path) -> PathBuf {
     path.with_extension("db.is-damaged")
-}
-
-pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    Ok(connection)
 }
 
 fn lock_dir(dir: &Path) -> Result<File, StoreError> {
@@ -108,7 +104,11 @@ enum Unusable {
 
 impl From<StoreError> for Unusable {
     fn from(error: StoreError) -> Self {
-        if error.is_damage() { Self::Damaged } else { Self::Other(error) }
+        match error {
+            StoreError::Open(OpenError::Newer { .. }) => Self::Newer,
+            error if error.is_damage() => Self::Damaged,
+            error => Self::Other(error),
+        }
     }
 }
 
@@ -118,55 +118,22 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
-fn attempt(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable> {
-    if path.is_dir() {
-        return Err(Unusable::Damaged);
-    }
-    attempt_fresh(path, inherit)
-}
-
-fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    // The first statement that touches the file: a file that is no database fails here.
-    let schema: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let runner = embedded::migrations::runner();
-    let ours = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
-    let ours = i64::from(ours);
-    if schema > ours {
-        return Err(Unusable::Newer);
-    }
-    if schema == 0 {
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // What is deleted is overwritten in pages that are written anyway; deleted sessions also elsewhere.
-    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
-    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
-    connection.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
-    if schema < ours {
-        runner.run(&mut connection).map_err(StoreError::from)?;
-        if schema < SEARCH_SCHEMA {
-            let transaction = connection.transaction()?;
-            super::search::rebuild(&transaction)?;
-            transaction.commit()?;
+fn attempt(path: &Path, inherit: &Inherit) -> Result<sqlite_line::Opened, Unusable> {
+    let setup = Setup { shrinks: true, ..Setup::new(path.to_owned(), "store-writer") };
+    let after = |tx: &Transaction<'_>, found: i64| {
+        if found < SEARCH_SCHEMA {
+            super::search::rebuild(tx)?;
         }
-        if (1..SERVERS_SCHEMA).contains(&schema) {
-            let transaction = connection.transaction()?;
-            settle(&transaction, inherit)?;
-            // Together, or a second attempt would give them a place again.
-            transaction.pragma_update(None, "user_version", SERVERS_SCHEMA)?;
-            transaction.commit()?;
+        if (1..SERVERS_SCHEMA).contains(&found) {
+            settle(tx, inherit)?;
         }
-        if schema > 0
-            && let Err(error) = super::reclaim::prepare(&connection)
-        {
-            // For want of room, perhaps: deleted sessions leave free pages, which are used again.
-            tracing::warn!(%error, "the database could not be written anew");
-        }
-        // Only now: whoever was interrupted does the rest again.
-        connection.pragma_update(None, "user_version", ours)?;
+        Ok(())
+    };
+    let opened = setup.open(embedded::migrations::runner, &after).map_err(StoreError::from)?;
+    let connection = &opened.db;
+    if let Err(error) = super::reclaim::prepare(connection) {
+        // For want of room, perhaps: deleted sessions leave free pages, which are used again.
+        tracing::warn!(%error, "the database could not be written anew");
     }
     // Everything that is read before a start is over must be readable. Damage that is found later is
     // marked, and seen to at the next start.
@@ -195,13 +162,13 @@ fn attempt_fresh(path: &Path, inherit: &Inherit) -> Result<Connection, Unusable>
             },
         )?;
     }
-    servers::ensure_this_computer(&connection)?;
-    for server in servers::all(&connection)? {
-        super::sessions::recent(&connection, &server.id, FIRST_ROWS)?;
+    servers::ensure_this_computer(connection)?;
+    for server in servers::all(connection)? {
+        super::sessions::recent(connection, &server.id, FIRST_ROWS)?;
     }
-    super::outbox::all(&connection)?;
-    super::drafts::all(&connection)?;
-    Ok(connection)
+    super::outbox::all(connection)?;
+    super::drafts::all(connection)?;
+    Ok(opened)
 }
 
 /// Moves the sessions of an old database to their server.
@@ -229,36 +196,6 @@ pub(crate) fn name_of(url: &str) -> String {
     }
 }
 
-/// Renames the database and its side files, and answers the new name of the main one.
-fn set_aside(path: &Path, why: &str) -> Result<PathBuf, StoreError> {
-    let stamp = crate::clock::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let mut n = 0;
-    let target = loop {
-        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
-        let name = format!("{FILE}.{why}-{stamp}{suffix}");
-        let candidate = path.with_file_name(name);
-        if !candidate.exists() {
-            break candidate;
-        }
-        n += 1;
-    };
-    std::fs::rename(path, &target)?;
-    for side in ["-wal", "-shm"] {
-        let with_side = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(side);
-            PathBuf::from(name)
-        };
-        match std::fs::rename(with_side(path), with_side(&target)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error.into());
-            }
-            _ => {}
-        }
-    }
-    Ok(target)
-}
-
 /// What exists nowhere else and may still be readable in a damaged file.
 #[derive(Default)]
 struct Kept {
@@ -270,7 +207,7 @@ struct Kept {
 }
 
 fn salvage(path: &Path) -> Kept {
-    let Ok(connection) = reader(path) else { return Kept::default() };
+    let Ok(connection) = sqlite_line::reader(path, None) else { return Kept::default() };
     let schema = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     Kept {
         knows_no_servers: schema.is_ok_and(|schema| schema < SERVERS_SCHEMA),

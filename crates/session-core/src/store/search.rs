@@ -11,9 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use session_protocol::Message;
 use unicode_normalization::UnicodeNormalization;
 
-use super::sessions::{SessionKey, as_sql};
-use crate::hub::UNTITLED;
-use crate::search::{Query, SearchText};
+use super::key::{SessionKey, as_sql};
+use crate::summary::UNTITLED;
+use crate::words::{Query, SearchText};
 
 /// Positions are below 2^40; so are sessions below 2^23.
 const POSITION_BITS: u32 = 40;
@@ -118,17 +118,10 @@ pub(crate) struct Found {
 pub(crate) fn find(
     connection: &Connection,
     query: &Query,
-    session: Option<&str>,
+    session: Option<SessionKey>,
     offset: usize,
     limit: usize,
 ) -> rusqlite::Result<Found> {
-    let session = match session {
-        None => None,
-        Some(id) => match super::sessions::find(connection, id)? {
-            Some(row) => Some(row.key),
-            None => return Ok(Found::default()),
-        },
-    };
     let (from, to) = session.map_or((0, i64::MAX), |key| (rowid(key.0, 0), rowid(key.0 + 1, 0)));
     let mut ranked = match query.expression() {
         Some(expression) => by_words(connection, &expression, from, to)?,

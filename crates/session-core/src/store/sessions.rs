@@ -2,11 +2,22 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::SessionHead;
+use super::key::{SessionKey, as_sql};
 
-/// The database's own number of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SessionKey(pub(crate) i64);
+/// The columns of `sessions` that a commit sets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct SessionHead {
+    pub(crate) title: Option<String>,
+    pub(crate) created_at: Option<String>,
+    pub(crate) last_activity: Option<String>,
+    pub(crate) preview: Option<String>,
+    pub(crate) state: String,
+    pub(crate) offset: Option<String>,
+    pub(crate) synced_at: Option<String>,
+    pub(crate) closed: bool,
+    pub(crate) notice: Option<String>,
+    pub(crate) remote: bool,
+}
 
 /// A session as stored.
 #[derive(Clone)]
@@ -245,9 +256,4 @@ pub(crate) fn forget(connection: &Connection, id: &str) -> rusqlite::Result<()> 
     connection.execute("DELETE FROM drafts WHERE session = ?1", [id])?;
     connection.execute("DELETE FROM sessions WHERE id = ?1", [id])?;
     Ok(())
-}
-
-/// SQLite's integers are signed.
-pub(crate) fn as_sql(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use session_protocol::authority::RETHOUGHT;
 use super::RunRequest;
 use crate::{
     history::KEPT,
-    turns::{RunSink, Stopped},
+    run::{RunSink, Stopped},
 };
 
 /// The part of the message that is open right now.

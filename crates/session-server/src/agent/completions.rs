@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     config::{Limits, ModelConfig},
+    run::RunSink,
     ssrf,
-    turns::RunSink,
 };
 
 /// Bytes of a provider's error answer that are looked at.

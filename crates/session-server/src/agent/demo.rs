@@ -14,7 +14,7 @@ use super::{
     Agent, RunRequest,
     agui::{AskFor, Writer},
 };
-use crate::turns::{Answer, Cause, RunEnd, RunSink, Stopped};
+use crate::run::{Answer, Cause, RunEnd, RunSink, Stopped};
 
 const LONG_DEFAULT: usize = 400;
 const LONG_MAX: usize = 100_000;

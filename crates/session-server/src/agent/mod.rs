@@ -9,6 +9,7 @@ mod lenient;
 mod lines;
 mod model;
 mod pieces;
+mod public;
 mod reading;
 mod thoughts;
 mod tools;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use session_protocol::AgentSpec;
 
+pub(crate) use public::{from_public_fields, public_fields};
 pub use ways::model_findings;
 
 use crate::{
@@ -27,8 +29,8 @@ use crate::{
     error::ServerError,
     history::History,
     problem::{Problem, ProblemCode},
+    run::{Answer, RunEnd, RunPlan, RunSink},
     ssrf::Outbound,
-    turns::{Answer, RunEnd, RunPlan, RunSink},
 };
 
 /// One run, as an agent gets it.

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::{Limits, ModelConfig, ModelSettings},
     error::ServerError,
-    turns::{Cause, RunEnd, RunSink, Stopped},
+    run::{Cause, RunEnd, RunSink, Stopped},
 };
 
 /// A model that calls tools without end is stopped after this many answers.

@@ -12,7 +12,7 @@ use crate::{
     budget::Hold,
     config::Limits,
     pace::Pace,
-    turns::{RunSink, Stopped},
+    run::{RunSink, Stopped},
 };
 
 /// Bytes that are decoded in one step.

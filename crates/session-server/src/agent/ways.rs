@@ -189,7 +189,7 @@ impl Findings {
 
 fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let new = path.with_extension("new");
-    crate::store::owner_only(&new)?;
+    sqlite_line::owner_only(&new)?;
     fs::write(&new, text)?;
     fs::rename(&new, path)
 }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     config::Limits,
     history,
+    run::{Answer, Cause, RunEnd, RunSink},
     ssrf::{Outbound, Unanswered},
-    turns::{Answer, Cause, RunEnd, RunSink},
 };
 
 /// Agents behind URLs.

@@ -76,7 +76,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::turns::{Cause, RunPlan};
+    use crate::run::{Cause, RunPlan};
 
     fn row(message: &str, seq: i64, chunk: &Value) -> Value {
         json!({"type": "chunk", "key": format!("{message}:{seq}"), "headers": {"operation": "upsert"},

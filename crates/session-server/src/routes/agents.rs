@@ -20,7 +20,6 @@ use crate::{
     problem::Problem,
     session::{MAX_AGENTS, too_many_agents},
     sessions::Open,
-    store,
 };
 
 /// Bytes of an agent's address.
@@ -122,7 +121,7 @@ async fn not_a_persons(
     if agents.is_empty() || manages && grant.sessions.is_none() {
         return Ok(());
     }
-    let mut names = store::blocking(tokens, |tokens| tokens.names()).await?;
+    let mut names = tokens.names().await?;
     names.retain(|name| !(manages && *name == grant.name));
     let names: Vec<Looks> = names.iter().map(|name| Looks::of(name)).collect();
     for spec in agents {

@@ -24,7 +24,6 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use session_protocol::api::path;
-use tokio::sync::Mutex;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -37,7 +36,7 @@ use crate::{
     problem::{Problem, ProblemCode},
     reading, serve,
     sessions::Sessions,
-    tokens::Tokens,
+    tokens::KnownTokens,
 };
 
 pub(crate) use info::Readiness;
@@ -48,8 +47,8 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) readiness: Readiness,
-    /// The named tokens, when the server has some.
-    pub(crate) tokens: Option<Arc<Mutex<Tokens>>>,
+    /// Who may use the server under a name of his own.
+    pub(crate) tokens: Option<KnownTokens>,
 }
 
 /// The routes that the OpenAPI document names, and the document.

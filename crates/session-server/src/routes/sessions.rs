@@ -17,9 +17,10 @@ use crate::{
     access::Acting,
     ledger::Wish,
     problem::{Problem, ProblemCode},
+    reading::MOUNT,
     sessions::Open,
     store::{ForkRow, SessionRow},
-    streams::{MOUNT, stream_name},
+    streams::stream_name,
 };
 
 const MAX_TITLE: usize = 512;

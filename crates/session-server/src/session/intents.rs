@@ -11,9 +11,9 @@ use crate::{
     event::{self, Role, Row},
     ledger::{Wish, fingerprint},
     problem::{Problem, ProblemCode},
+    run::{Cause, RunPlan},
     store::Op,
     terminal,
-    turns::{Cause, RunPlan},
 };
 
 /// The message that is meant: the named one, or the only one that waits. `None` when none does; then the newest is meant.

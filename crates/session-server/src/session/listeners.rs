@@ -7,7 +7,7 @@ use serde_json::Value;
 use session_protocol::{Message, SessionFold};
 
 use super::Session;
-use crate::turns::{Cause, RunPlan};
+use crate::run::{Cause, RunPlan};
 
 /// Bytes of rows of a run, and of words before it, that others hear: who is to react is mentioned before that.
 const MAX_HEARD: usize = 1 << 20;

@@ -37,9 +37,9 @@ use crate::{
     event::{self, Role, Row, RunMark},
     ledger::{Ledger, Lifecycle, Wish},
     problem::Problem,
+    run::{RunPlan, Start},
     sessions::Shared,
     store::{Op, StoredRun},
-    turns::{RunPlan, Start},
 };
 
 /// Told when the batch is in the stream, or why it is not.

@@ -5,12 +5,12 @@ use session_protocol::AgentSpec;
 
 use super::Session;
 use crate::{
+    agent,
     event::{self, Role, Row},
     ledger::Wish,
     names::Looks,
     problem::{Problem, ProblemCode},
     store::Op,
-    turns,
 };
 
 /// Agents of one session. Each may run at the same time as the others.
@@ -54,7 +54,7 @@ impl Session {
             if known.is_some() && !manages {
                 continue; // it is there, with whatever its owner gave it
             }
-            let mut public = turns::public_fields(&spec);
+            let mut public = agent::public_fields(&spec);
             if !manages {
                 public["guest"] = true.into(); // its name is what somebody claims
             }

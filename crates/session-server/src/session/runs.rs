@@ -21,11 +21,12 @@ use super::{
     listeners::Hearing,
 };
 use crate::{
+    agent,
     event::Role,
     ledger::{AnswerRef, Entry, Lifecycle},
+    run::{Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
     store::{Op, StoredRun},
     terminal::{self, RunName},
-    turns::{self, Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
 };
 
 /// How long an agent that said its run is over, or asked for something and ended its turn, may still send something: an
@@ -117,7 +118,7 @@ impl Session {
 
     pub(super) fn spec(&self, agent_id: &str) -> Option<AgentSpec> {
         let known = self.specs.get(agent_id).cloned();
-        known.or_else(|| turns::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
+        known.or_else(|| agent::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
     }
 
     fn undelivered(&self, message_id: &str) -> usize {

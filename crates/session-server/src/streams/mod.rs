@@ -14,14 +14,14 @@ use axum::{body::Body, http::Request, response::Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::BoxStream;
 
-use crate::reading;
+use crate::reading::{self, MOUNT};
 
 pub(crate) use embedded::Embedded;
 pub(crate) use remote::Remote;
 pub(crate) use store::PAGE_BYTES;
 pub use stored::stored_sessions;
 
-pub(crate) use session_protocol::api::path::{STREAMS as MOUNT, stream_name};
+pub(crate) use session_protocol::api::path::stream_name;
 
 /// Marks an append so that repeating it stores nothing twice (PROTOCOL: idempotent producers).
 #[derive(Debug, Clone)]

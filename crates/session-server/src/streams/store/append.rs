@@ -8,10 +8,9 @@ use durable_streams_server::{
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    Stop,
     schema::message_id,
     stream::Stream,
-    writer::{Effect, Tx},
+    tx::{Effect, Stop, Tx},
 };
 
 /// A producer that was silent for this long (ms) is forgotten.

@@ -11,12 +11,11 @@ use durable_streams_server::{
 use rusqlite::params;
 
 use super::{
-    Stop,
     append::put,
     page::{boundary, message},
     remove,
     stream::Stream,
-    writer::Tx,
+    tx::{Stop, Tx},
 };
 use crate::streams::json;
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use super::writer::Effect;
+use super::tx::Effect;
 
 /// A wake-up call for one reader. It holds one call: a second one before the reader looks adds nothing.
 pub(crate) type Wake = broadcast::Sender<()>;

@@ -1,6 +1,6 @@
 //! The streams of this machine, in one SQLite database.
 //!
-//! One thread writes ([`writer`]), and everybody reads on connections of their own, each read a snapshot. Nothing about
+//! One thread writes ([`sqlite_line`], [`tidying`]), and everybody reads on connections of their own, each read a snapshot. Nothing about
 //! streams is kept in memory but who waits for them, so that starting costs the same with one stream and with a
 //! thousand, and a reader of a long stream costs a page.
 
@@ -11,23 +11,21 @@ mod page;
 mod remove;
 mod schema;
 mod stream;
-mod writer;
+mod tidying;
+mod tx;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
-};
+use std::{path::Path, sync::Arc};
 
 use durable_streams_server::{
     protocol::{error::Error, offset::Offset},
     storage::{ProducerAppendResult, ReadResult, StreamMetadata},
 };
 use rusqlite::Connection;
-use tokio::sync::{broadcast, oneshot};
+use sqlite_line::{Line, Room, Terms};
+use tokio::sync::broadcast;
 
 pub(crate) use append::{Append, end};
 pub(crate) use create::{Create, Created, Fork};
@@ -36,53 +34,18 @@ pub(crate) use page::PAGE_BYTES;
 
 use self::{
     listeners::Listeners,
-    stream::{Stream, now},
-    writer::{Job, Task, Tx, Writer, failure},
+    stream::Stream,
+    tidying::Tidying,
+    tx::{Stop, Tx, now},
 };
-use crate::{config::StreamLimits, reserve::Reserve};
+use crate::config::StreamLimits;
 
 const FILE: &str = "streams.sqlite";
-/// Connections that are kept for readers; more are opened while more read at once.
-const READERS: usize = 4;
-/// Bytes that are kept on the disk for deletions, and what one of them needs: a page of each table, and a slice of
-/// messages or a few pages that change places.
-const RESERVE: u64 = 1 << 20;
-const DELETION: u64 = 512 << 10;
-
-/// Why a job ended early: the request is refused and nothing was changed, or the database failed.
-enum Stop {
-    Refused(Error),
-    Database(rusqlite::Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<Stop> for Error {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Refused(error) => error,
-            Stop::Database(error) => failure(&error),
-        }
-    }
-}
 
 /// A handle on the streams. Dropping it finishes what was asked and closes the database.
 pub(crate) struct StreamStore {
-    file: PathBuf,
+    line: Line<Tidying>,
     limits: StreamLimits,
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
-    writer: Option<thread::JoinHandle<()>>,
-    readers: Mutex<Vec<Connection>>,
     listeners: Arc<Listeners>,
 }
 
@@ -94,91 +57,40 @@ impl StreamStore {
 
     /// Opens or makes the database in `folder`. After an unclean stop the log beside it is played back.
     pub(crate) fn open(folder: &Path, limits: StreamLimits) -> Result<Self, String> {
-        let file = folder.join(FILE);
-        let mut reserve = Reserve::found(folder, RESERVE, DELETION);
-        let db = match schema::open_writer(&file, limits.total_bytes) {
-            // The files beside the database may need room.
-            Err(_) if reserve.give_up() => schema::open_writer(&file, limits.total_bytes)?,
-            opened => opened?,
-        };
-        reserve.keep();
-        let (jobs, received) = mpsc::channel();
         let listeners = Arc::new(Listeners::default());
-        let writer = Writer {
-            db,
-            file: file.clone(),
-            reserve,
-            jobs: received,
-            listeners: Arc::clone(&listeners),
-            unfolded: 0,
-            untidy: false,
-        };
-        let writer = thread::Builder::new()
-            .name("streams".to_owned())
-            .spawn(move || writer.run())
+        let opened = schema::open(&folder.join(FILE), limits.total_bytes);
+        let line = opened
+            .and_then(|opened| Ok(opened.start(Tidying::new(Arc::clone(&listeners)))?))
             .map_err(|error| error.to_string())?;
-        let readers = Mutex::default();
-        Ok(Self { file, limits, jobs: Some(jobs), writer: Some(writer), readers, listeners })
-    }
-
-    fn submit<T: Send + 'static>(
-        &self,
-        size: usize,
-        work: impl FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
-        reply: impl FnOnce(Result<T, Error>) + Send + 'static,
-    ) {
-        self.submit_task(Task { size, frees: false, work, outcome: None, reply });
-    }
-
-    fn submit_task(&self, task: impl Job + 'static) {
-        if let Some(jobs) = &self.jobs {
-            jobs.send(Box::new(task)).ok(); // a writer that is gone answers nobody, which they notice
-        }
+        Ok(Self { line, limits, listeners })
     }
 
     /// Has the writer do it and waits. Never on a thread of the runtime.
     fn write_blocking<T: Send + 'static>(
         &self,
-        size: usize,
+        terms: Terms,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, Error> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.submit(size, work, move |result| drop(reply.send(result)));
-        answer.recv().unwrap_or_else(|_| Err(writer_gone()))
+        Stop::join(self.line.write_blocking(terms, in_tx(work)))
     }
 
     async fn write<T: Send + 'static>(
         &self,
-        size: usize,
+        terms: Terms,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.submit(size, work, move |result| drop(reply.send(result)));
-        answer.await.unwrap_or_else(|_| Err(writer_gone()))
+        Stop::join(self.line.write(terms, in_tx(work)).await)
     }
 
     /// Reads in one snapshot.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Error> {
-        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let open = || schema::open_reader(&self.file).map_err(|error| failure(&error));
-        let db = kept.map_or_else(open, Ok)?;
-        let result = (|| {
-            let snapshot = db.unchecked_transaction()?;
-            let result = work(&db)?;
-            drop(snapshot);
-            Ok(result)
-        })();
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.len() < READERS {
-            readers.push(db);
-        }
-        result.map_err(|stop: Stop| stop.into())
+        Stop::join(self.line.read(|db| Stop::split(work(db))))
     }
 
     /// Creates a stream with its first messages, all or nothing.
     pub(crate) fn create(&self, create: Create) -> Result<Created, Error> {
         let max = self.limits.stream_bytes;
-        self.write_blocking(create.size(), move |tx| create.run(tx, max))
+        self.write_blocking(grows(create.size()), move |tx| create.run(tx, max))
     }
 
     /// As [`Self::create`], for who may not block.
@@ -188,56 +100,48 @@ impl StreamStore {
     /// What was asked is done, also when the future is dropped; so it is with every write here.
     pub(crate) async fn create_soon(&self, create: Create) -> Result<Created, Error> {
         let max = self.limits.stream_bytes;
-        self.write(create.size(), move |tx| create.run(tx, max)).await
+        self.write(grows(create.size()), move |tx| create.run(tx, max)).await
     }
 
     /// Creates a fork.
     pub(crate) fn fork(&self, fork: Fork) -> Result<Created, Error> {
         let max = self.limits.stream_bytes;
-        self.write_blocking(fork.body.len(), move |tx| fork.run(tx, max))
+        self.write_blocking(grows(fork.body.len()), move |tx| fork.run(tx, max))
     }
 
     /// Appends one batch, all or nothing. It is on the disk when this returns.
     pub(crate) fn append(&self, append: Append) -> Result<ProducerAppendResult, Error> {
         let max = self.limits.stream_bytes;
-        self.write_blocking(append.size(), move |tx| append.run(tx, max))
+        self.write_blocking(grows(append.size()), move |tx| append.run(tx, max))
     }
 
     /// As [`Self::append`], for who may not block.
     pub(crate) async fn append_soon(&self, append: Append) -> Result<ProducerAppendResult, Error> {
         let max = self.limits.stream_bytes;
-        self.write(append.size(), move |tx| append.run(tx, max)).await
+        self.write(grows(append.size()), move |tx| append.run(tx, max)).await
     }
 
     /// Closes a stream.
     pub(crate) fn close(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write_blocking(0, move |tx| append::close(tx, &name))
+        self.write_blocking(grows(0), move |tx| append::close(tx, &name))
     }
 
     /// Deletes a stream; its space is given back soon after.
     pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        let (reply, answer) = mpsc::sync_channel(1);
-        let work = move |tx: &mut Tx<'_>| remove::delete(tx, &name);
-        let reply = move |result| drop(reply.send(result));
-        self.submit_task(Task { size: 0, frees: true, work, outcome: None, reply });
-        answer.recv().unwrap_or_else(|_| Err(writer_gone()))
+        self.write_blocking(FREES, move |tx| remove::delete(tx, &name))
     }
 
     /// Deletes a stream whose name must be free again, also while forks read through it.
     pub(crate) async fn retire(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        let (reply, answer) = oneshot::channel();
-        let work = move |tx: &mut Tx<'_>| remove::retire(tx, &name);
-        let reply = move |result| drop(reply.send(result));
-        self.submit_task(Task { size: 0, frees: true, work, outcome: None, reply });
-        answer.await.unwrap_or_else(|_| Err(writer_gone()))
+        self.write(FREES, move |tx| remove::retire(tx, &name)).await
     }
 
     /// Removes streams that have expired; how many. The writer does so by itself when their time comes.
     pub(crate) fn expire(&self) -> usize {
-        self.write_blocking(0, |tx| Ok(remove::expire(tx)?)).unwrap_or(0)
+        self.write_blocking(grows(0), |tx| Ok(remove::expire(tx)?)).unwrap_or(0)
     }
 
     /// One page from the offset on, which ends at the tail or says that it does not; and whether it is of JSON.
@@ -255,7 +159,8 @@ impl StreamStore {
             Ok(((page::page(db, &stream, from)?, stream.is_json()), renewal))
         })?;
         if let Some((id, until)) = renewal {
-            self.submit(0, move |tx| append::renew(tx, id, until), drop);
+            let renew = in_tx(move |tx| append::renew(tx, id, until));
+            self.line.submit(grows(0), renew, drop);
         }
         Ok(page)
     }
@@ -288,14 +193,18 @@ impl StreamStore {
     }
 }
 
-impl Drop for StreamStore {
-    fn drop(&mut self) {
-        self.jobs = None;
-        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        if let Some(writer) = self.writer.take() {
-            writer.join().ok();
-        }
-    }
+/// A job that makes room.
+const FREES: Terms = Terms { size: 0, durable: true, overwrites: true, room: Room::Frees };
+
+/// A job that writes so many bytes.
+const fn grows(size: usize) -> Terms {
+    Terms { size, room: Room::Leaves, ..FREES }
+}
+
+fn in_tx<T>(
+    mut work: impl FnMut(&mut Tx<'_>) -> Result<T, Stop>,
+) -> impl FnMut(&rusqlite::Transaction<'_>, &mut tx::Notes) -> rusqlite::Result<Result<T, Error>> {
+    move |db, notes| Stop::split(work(&mut notes.tx(db)))
 }
 
 fn named(streams: Vec<Stream>) -> Vec<(String, StreamMetadata)> {
@@ -304,8 +213,4 @@ fn named(streams: Vec<Stream>) -> Vec<(String, StreamMetadata)> {
         Some((name, stream.into_metadata()))
     });
     named.collect()
-}
-
-fn writer_gone() -> Error {
-    Error::storage_unavailable("sqlite", "write", "the writer ended")
 }

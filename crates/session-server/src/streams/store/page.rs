@@ -7,7 +7,7 @@ use durable_streams_server::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Stop, schema::message_id, stream::Stream};
+use super::{schema::message_id, stream::Stream, tx::Stop};
 
 /// Bytes of messages after which a page ends. A page has at least one message.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;

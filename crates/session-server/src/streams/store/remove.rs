@@ -3,10 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Stop,
     schema::message_id,
     stream::Stream,
-    writer::{Effect, Tx},
+    tx::{Effect, Stop, Tx},
 };
 use durable_streams_server::protocol::error::Error;
 

@@ -7,7 +7,7 @@ use durable_streams_server::{
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Stop;
+use super::tx::Stop;
 
 /// A stream as it is stored.
 pub(super) struct Stream {
@@ -32,11 +32,6 @@ const COLUMNS: &str = "id, name, content_type, ttl, expires_at, created_closed, 
 
 /// Streams of one page of a list.
 const LISTED: usize = 1_000;
-
-/// Milliseconds since 1970, now.
-pub(super) fn now() -> i64 {
-    Utc::now().timestamp_millis()
-}
 
 fn time(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -336,7 +337,7 @@ fn a_panicking_job_ends_alone() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     create(&store, "s", JSON);
-    let failed = store.write_blocking(0, |tx| -> Result<(), Stop> {
+    let failed = store.write_blocking(grows(0), |tx| -> Result<(), Stop> {
         tx.db.execute("DELETE FROM streams", [])?;
         panic!("on purpose");
     });

@@ -17,15 +17,15 @@ pub(crate) struct Term {
     /// As it was typed, without quotes.
     raw: String,
     /// Its words, folded; the last one may go on in the text.
-    pub(super) words: Vec<Vec<char>>,
+    pub(crate) words: Vec<Vec<char>>,
     /// The last word may go on.
-    pub(super) open: bool,
+    pub(crate) open: bool,
 }
 
 /// A search for every term, in any order.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Query {
-    pub(super) terms: Vec<Term>,
+    pub(crate) terms: Vec<Term>,
 }
 
 impl Query {
@@ -84,7 +84,7 @@ impl Query {
 
 impl Term {
     /// As it was typed, without quotes.
-    pub(super) fn raw(&self) -> &str {
+    pub(crate) fn raw(&self) -> &str {
         &self.raw
     }
 

@@ -116,7 +116,7 @@ fn push(to: &mut String, text: &str) {
 }
 
 /// Whether a character is a word of its own: its script is written without spaces.
-pub(super) fn stands_alone(c: char) -> bool {
+pub(crate) fn stands_alone(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0EFF     // Thai, Lao
         | 0x1000..=0x109F   // Myanmar
@@ -135,7 +135,7 @@ pub(super) fn stands_alone(c: char) -> bool {
 }
 
 /// Sets every character that stands alone apart by spaces.
-pub(super) fn spaced(text: &str) -> String {
+pub(crate) fn spaced(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 4 / 3);
     for c in text.chars() {
         if stands_alone(c) {
@@ -150,7 +150,7 @@ pub(super) fn spaced(text: &str) -> String {
 }
 
 /// A character without case and diacritics; `None` for a mark that only changes the one before.
-pub(super) fn folded(c: char) -> Option<char> {
+pub(crate) fn folded(c: char) -> Option<char> {
     if c.is_ascii() {
         return Some(c.to_ascii_lowercase());
     }

@@ -10,9 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ffi};
 
-use crate::store::owner_only;
+use crate::{
+    error::{failure, is_full},
+    file::owner_only,
+};
 
 const FILE: &str = "reserve";
 /// A reserve that was made longer for a large commit keeps at most this afterwards.
@@ -20,6 +23,7 @@ const KEPT: u64 = 8 << 20;
 const PIECE: usize = 64 << 10;
 
 /// A file of zeros that is given up when the disk is full.
+#[derive(Debug)]
 pub(crate) struct Reserve {
     path: PathBuf,
     /// Bytes that it should have.
@@ -133,29 +137,20 @@ pub(crate) fn fold(
 ) -> rusqlite::Result<()> {
     let longer = growth(db, file)?;
     if longer > reserve.held && !reserve.lengthen(longer) {
-        return Err(full());
+        return Err(failure(ffi::SQLITE_FULL));
     }
-    let checkpoint =
-        |how: &str| db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
-    let mut folded = checkpoint(how);
+    let mut folded = checkpoint(db, how);
     if folded.as_ref().is_err_and(is_full) && reserve.give_up() {
-        folded = checkpoint("TRUNCATE");
+        folded = checkpoint(db, "TRUNCATE");
         reserve.keep();
     }
     reserve.trim();
     folded
 }
 
-/// Whether an error says that there is no room on the disk, or beyond the configured size.
-pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
-    // The shared index of the log cannot grow: SQLite says so in its own way.
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        || error.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_IOERR_SHMSIZE)
-}
-
-/// The error where a commit would leave no reserve.
-pub(crate) fn full() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None)
+/// Folds the log into the database's file.
+pub(crate) fn checkpoint(db: &Connection, how: &str) -> rusqlite::Result<()> {
+    db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,193 @@
+//! A run of an agent: its plan, what it hands to its session, and how it ends.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use session_protocol::AgentSpec;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    budget::{Budget, Hold, Owner},
+    ledger::Entry,
+};
+
+/// Why a run starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum Cause {
+    /// Somebody wrote a message.
+    Message { id: String },
+    /// Somebody wants another answer to a message: what was said after it does not count.
+    Again { id: String },
+    /// Another agent finished a message.
+    Reply { id: String },
+    /// Everything that the agent's last run asked for was answered.
+    Answers { parent_run_id: Option<String> },
+}
+
+/// A run, before and while it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunPlan {
+    pub(crate) run_id: String,
+    /// The durable message that the agent's chunks go into.
+    pub(crate) message_id: String,
+    pub(crate) agent_id: String,
+    pub(crate) cause: Cause,
+    /// How many agents reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
+    /// was.
+    #[serde(default)]
+    pub(crate) depth: u32,
+    /// So many answers that its agent is told, known when it starts.
+    #[serde(skip)]
+    pub(crate) told: usize,
+    /// The person at the beginning of it, when known.
+    #[serde(default)]
+    pub(crate) asked_by: Option<String>,
+}
+
+impl RunPlan {
+    /// A run with new ids. A run that answers something new also writes a new message.
+    pub(crate) fn new(agent_id: &str, cause: Cause, asked_by: Option<String>) -> Self {
+        Self {
+            run_id: Uuid::now_v7().to_string(),
+            message_id: Uuid::new_v4().to_string(),
+            agent_id: agent_id.to_owned(),
+            cause,
+            depth: 0,
+            told: 0,
+            asked_by,
+        }
+    }
+
+    /// A run that goes on in the message that its agent wrote before.
+    pub(crate) fn resuming(message_id: &str, entry: &Entry, asked_by: Option<String>) -> Self {
+        let cause = Cause::Answers { parent_run_id: entry.last_run.clone() };
+        Self {
+            message_id: message_id.to_owned(),
+            depth: entry.depth,
+            ..Self::new(&entry.actor_id, cause, asked_by)
+        }
+    }
+}
+
+/// How a run ended, as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunEnd {
+    /// The agent has nothing more to say.
+    Finished,
+    /// The agent failed. The message is shown to people and holds no secrets.
+    Failed { code: String, message: String },
+}
+
+impl RunEnd {
+    pub(crate) fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Failed { code: code.into(), message: message.into() }
+    }
+}
+
+/// What a run sends to its session.
+pub(crate) struct RunOutput {
+    pub(crate) run_id: String,
+    pub(crate) what: Output,
+}
+
+/// A chunk, the end, or something beside them.
+pub(crate) enum Output {
+    /// JSON text of one chunk, as it came, and the room that is taken for it until it is in the stream.
+    Chunk(String, Hold),
+    /// What its message said before this run, for those who hear it.
+    Before(String),
+    End(RunEnd),
+}
+
+/// The run was stopped: write no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+/// Where an agent writes its chunks.
+#[derive(Clone)]
+pub(crate) struct RunSink {
+    run_id: String,
+    to: mpsc::Sender<RunOutput>,
+    cancel: CancellationToken,
+    budget: Budget,
+    agent: Owner,
+}
+
+/// A chunk is in memory so many times until it is in the stream: as its agent sent it, as a row, and in the append.
+const COPIES: usize = 3;
+
+impl RunSink {
+    pub(crate) fn new(
+        run_id: String,
+        to: mpsc::Sender<RunOutput>,
+        cancel: CancellationToken,
+        budget: Budget,
+        agent: Owner,
+    ) -> Self {
+        Self { run_id, to, cancel, budget, agent }
+    }
+
+    /// Writes one chunk. Waits while the agent has said more than its share that is not in the stream yet.
+    pub(crate) async fn emit(&self, chunk: &Value) -> Result<(), Stopped> {
+        self.emit_text(chunk.to_string()).await
+    }
+
+    /// Writes one chunk given as JSON text, unchanged.
+    pub(crate) async fn emit_text(&self, chunk: String) -> Result<(), Stopped> {
+        let hold = self.hold(chunk.len().saturating_mul(COPIES)).await?;
+        self.send(Output::Chunk(chunk, hold)).await
+    }
+
+    /// Takes bytes from the agent's share when there is room. Who waits for them should hold none of it.
+    pub(crate) async fn hold(&self, bytes: usize) -> Result<Hold, Stopped> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Stopped),
+            hold = self.budget.take(&self.agent, bytes) => Ok(hold),
+        }
+    }
+
+    pub(crate) async fn send(&self, what: Output) -> Result<(), Stopped> {
+        let output = RunOutput { run_id: self.run_id.clone(), what };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Stopped),
+            sent = self.to.send(output) => sent.map_err(|_| Stopped),
+        }
+    }
+}
+
+/// An answer that a resumed agent is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Answer {
+    Approval {
+        id: String,
+        tool_call_id: Option<String>,
+        approved: bool,
+    },
+    ToolResult {
+        tool_call_id: String,
+        interrupt_id: Option<String>,
+    },
+    /// Nobody answered in time.
+    Withdrawn {
+        id: String,
+        tool_call_id: Option<String>,
+    },
+}
+
+/// A run about to start, with all that its task needs.
+pub(crate) struct Start {
+    pub(crate) plan: RunPlan,
+    pub(crate) spec: Option<AgentSpec>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) cancel: CancellationToken,
+    /// Set by the run just before it calls its agent, or by whoever sees to it that it does not.
+    pub(crate) called: Arc<AtomicBool>,
+    /// Nobody is called: only what its message says is wanted.
+    pub(crate) recalls: bool,
+}

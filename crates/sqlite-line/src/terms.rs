@@ -1,0 +1,26 @@
+//! How a job is to be committed.
+
+/// Whose the room on a full disk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Room {
+    /// The job is committed only where enough is left for a deletion behind it.
+    #[default]
+    Leaves,
+    /// The job is so small that it may have what is there, but not the reserve.
+    Takes,
+    /// The job makes room, and may have the reserve for it.
+    Frees,
+}
+
+/// How a job is to be committed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// Bytes that it is about to write; large jobs share no commit.
+    pub size: usize,
+    /// It is on the disk itself before it is answered: a power cut does not lose it.
+    pub durable: bool,
+    /// All that it deletes is overwritten.
+    pub overwrites: bool,
+    /// What it may do on a full disk.
+    pub room: Room,
+}
