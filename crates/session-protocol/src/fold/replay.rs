@@ -35,7 +35,7 @@ impl HeldRow {
             actor: self.actor.as_deref(),
             role: self.role,
             created_at: self.created_at.as_deref(),
-            begins_run: false,
+            run: None,
         }
     }
 }
@@ -85,7 +85,7 @@ impl Replays {
             self.replay = (end > 0).then_some(replay);
             return Heard { again, now: false };
         }
-        if row.begins_run {
+        if row.run.is_some() {
             // A new run repeats nothing that was said before it.
             again = self.stop();
             self.heard.clear();

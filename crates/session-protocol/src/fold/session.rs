@@ -1,6 +1,6 @@
 //! The fold of a whole session: its collections and how they are read.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -11,9 +11,11 @@ use super::bare::Bare;
 use super::message::MessageFold;
 use super::presence::{Device, everyone};
 use super::shared::SharedState;
+use super::short::Texts;
 use super::signals::Signals;
 use super::totals::Totals;
 use super::{ChangeSet, MessageLoader};
+use crate::event::Event;
 use crate::row::{
     ActiveGeneration, Agent, Approval, ApprovalStatus, Message, Part, Presence, PresenceRow,
     PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
@@ -63,12 +65,30 @@ pub struct SessionFold {
     pub(super) floor: u64,
     /// The same per message, until the store has deleted them.
     pub(super) dead: HashMap<String, u64>,
+    /// What is kept of what is said.
+    pub(super) texts: Texts,
+    /// Messages whose rows are kept although texts are not.
+    pub(super) whole: HashSet<String>,
+    /// Messages with rows that could not be folded again.
+    pub(super) torn: BTreeSet<String>,
 }
 
 impl SessionFold {
     /// An empty session.
     pub fn new(session_id: &str) -> Self {
         Self { session_id: session_id.to_owned(), ..Self::default() }
+    }
+
+    /// An empty session that keeps no texts, for who runs its agents ([`Texts::Dropped`]). Of the messages in `whole` it
+    /// keeps the rows, so that none of these is [torn](Self::torn).
+    pub fn without_texts(session_id: &str, whole: HashSet<String>) -> Self {
+        Self { texts: Texts::Dropped, whole, ..Self::new(session_id) }
+    }
+
+    /// Messages of which rows came late, changed or went, where texts are not kept: what is known of them may be wrong
+    /// until the stream is read again with their rows kept ([`Self::without_texts`]). A message that is gone is not.
+    pub fn torn(&self) -> impl Iterator<Item = &str> {
+        self.torn.iter().map(String::as_str)
     }
 
     /// The session's id.
@@ -89,6 +109,30 @@ impl SessionFold {
             run.item(item.as_ref());
         }
         run.finish()
+    }
+
+    /// Folds one item that is decoded, where nobody follows the changes. Costs no more than the item.
+    pub fn take(&mut self, event: &Event<'_>) {
+        let mut nothing = ();
+        let mut run = Run::new(self, &mut nothing);
+        let pos = run.next_position();
+        run.event(event, pos);
+        run.finish();
+    }
+
+    /// True when a message of this id was deleted, and there is none now.
+    pub fn was_deleted(&self, message_id: &str) -> bool {
+        self.dead.contains_key(message_id) && !self.messages.contains_key(message_id)
+    }
+
+    /// Keys of rows that there are, of messages that began before a position; at most so many. Only where texts are not
+    /// kept.
+    pub fn row_keys(&self, before: u64, most: usize) -> Vec<String> {
+        let messages = self.order.range(..before).filter_map(|(_, id)| self.messages.get(id));
+        messages
+            .flat_map(|fold| fold.log.keys.iter(&fold.message.id))
+            .take(most)
+            .collect()
     }
 
     /// A message that is in memory.
@@ -152,9 +196,11 @@ impl SessionFold {
     /// The sequence number to write next into a message: one more than the greatest so far.
     pub fn next_seq(&mut self, message_id: &str, loader: &mut dyn MessageLoader) -> u64 {
         Run::new(self, loader).bring(message_id);
-        self.messages
-            .get(message_id)
-            .and_then(MessageFold::last_seq)
+        let fold = self.messages.get(message_id);
+        if let Some(fold) = fold.filter(|fold| fold.drops()) {
+            return fold.log.keys.next();
+        }
+        fold.and_then(MessageFold::last_seq)
             .and_then(|last| u64::try_from(last).ok())
             .map_or(0, |last| last.saturating_add(1))
     }

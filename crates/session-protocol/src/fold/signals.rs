@@ -278,6 +278,7 @@ impl Signals {
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
             SignalKind::Answer { approved, payload, .. } => Some(Answer {
+                pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),
                 by: signal.by.clone(),

@@ -157,7 +157,7 @@ impl Step<'_> {
             self.result(&call, outcome);
         }
         if changed {
-            self.reopen();
+            self.resume();
             self.tracker.replaced(&self.fold.message.id);
         }
         for key in touched {
