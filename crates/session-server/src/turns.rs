@@ -12,7 +12,7 @@ use std::sync::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use session_protocol::{AgentSpec, Triggers};
+use session_protocol::{AgentSpec, MessageRun, Triggers};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,7 +21,6 @@ use crate::{
     agent::RunRequest,
     budget::{Budget, Hold, Owner},
     history::{self, Unread, Wanted},
-    ledger::Entry,
     sessions::Shared,
     store::Op,
 };
@@ -110,12 +109,12 @@ impl RunPlan {
     }
 
     /// A run that goes on in the message that its agent wrote before.
-    pub(crate) fn resuming(message_id: &str, entry: &Entry, asked_by: Option<String>) -> Self {
-        let cause = Cause::Answers { parent_run_id: entry.last_run.clone() };
+    pub(crate) fn resuming(run: &MessageRun<'_>, asked_by: Option<String>) -> Self {
+        let cause = Cause::Answers { parent_run_id: run.last_run().map(str::to_owned) };
         Self {
-            message_id: message_id.to_owned(),
-            depth: entry.depth,
-            ..Self::new(&entry.actor_id, cause, asked_by)
+            message_id: run.message_id().to_owned(),
+            depth: run.depth(),
+            ..Self::new(run.actor_id(), cause, asked_by)
         }
     }
 }

@@ -170,7 +170,10 @@ impl<'a> Run<'a> {
         }
         let is_bare = self.drops() && !self.fold.whole.contains(id);
         let log = if is_bare { RowLog::bare() } else { RowLog::default() };
-        let message = MessageFold::new(id, pos, shape, log, self.fold.texts);
+        let mut message = MessageFold::new(id, pos, shape, log, self.fold.texts);
+        if let Some(most) = self.fold.listened.get(id) {
+            message.listen(*most);
+        }
         self.fold.messages.insert(id.to_owned(), message);
         self.fold.order.insert(pos, id.to_owned());
         self.tracker.inserted(id);
@@ -599,14 +602,8 @@ impl<'a> Run<'a> {
             self.keep(id, entry);
             return;
         }
-        let context = RowContext {
-            pos,
-            seq: row.seq,
-            actor: None,
-            role: None,
-            created_at: at,
-            run: None,
-        };
+        let context =
+            RowContext { pos, seq: row.seq, actor: None, role: None, created_at: at, run: None };
         message.fold_row(&context, &RowBody::Chunk(raw), &mut self.tracker);
         self.keep(id, entry);
         self.settle(id);

@@ -5,9 +5,10 @@ use super::apply::{Run, row_key, signal_key};
 use super::calls::call_id;
 use super::message::{IndexEvent, MessageFold};
 use super::session::ApprovalKey;
+use super::short::Texts;
 use super::signals::{Affected, Site};
 use super::track::Tracker;
-use crate::row::{Approval, ApprovalStatus, ToolState};
+use crate::row::{Approval, ApprovalStatus, ToolState, parse_time};
 
 impl Run<'_> {
     /// Notes calls, requests and signals of a message; says what may have changed elsewhere.
@@ -202,6 +203,10 @@ impl Run<'_> {
             Some(old) if *old == approval => return,
             Some(_) => {}
             None => self.out.stats_changed = true,
+        }
+        if self.fold.texts == Texts::Dropped {
+            let end = approval.expires_at.as_deref().and_then(parse_time);
+            self.fold.expiries.extend(end.filter(|_| approval.status == ApprovalStatus::Pending));
         }
         self.fold.approvals.insert(key.clone(), approval);
         self.mark(Collection::Requests, row_key(id, call));

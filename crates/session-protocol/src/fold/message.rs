@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::calls::{Same, call_key};
 use super::log::RowLog;
-use super::replay::{Heard, Held, Replays};
+use super::replay::{Held, Replays, Told};
 use super::runs::Runs;
-use super::short::Texts;
+use super::short::{Heard, Texts};
 use super::snapshot::Before;
 use super::step::{Named, Step};
 use super::track::Tracker;
@@ -474,6 +474,8 @@ pub(crate) struct Weight {
 pub(crate) struct MessageFold {
     /// What is kept of it.
     pub(super) texts: Texts,
+    /// Where the words begin that are kept although texts are not, and how many bytes more.
+    pub(super) heard: Option<Heard>,
     pub(crate) message: Message,
     pub(crate) log: RowLog,
     pub(crate) shape: Shape,
@@ -492,6 +494,7 @@ impl MessageFold {
     pub(crate) fn new(id: &str, position: u64, shape: Shape, log: RowLog, texts: Texts) -> Self {
         Self {
             texts,
+            heard: None,
             message: Message::new(id, position),
             log,
             shape,
@@ -628,7 +631,7 @@ impl MessageFold {
             RowBody::Entity { type_, key, value } => {
                 let mut step = Step::new(self, row, tracker);
                 electric::fold(type_, key, value, &mut step);
-                self.heard(row, "");
+                self.take_down(row, "");
             }
             RowBody::Nothing => self.scratch.bad += 1,
         }
@@ -642,7 +645,7 @@ impl MessageFold {
             self.fold_told(row, chunk, tracker);
             return;
         }
-        let Heard { again, now } = self.scratch.replays.hear(row, chunk);
+        let Told { again, now } = self.scratch.replays.hear(row, chunk);
         for Held { row, chunk } in again {
             self.scratch.nth = 0;
             self.fold_told(&row.context(), &chunk, tracker);
@@ -681,7 +684,7 @@ impl MessageFold {
         self.scratch.spoken |= !is_whole(inner.kind());
         let mut step = Step::new(self, row, tracker);
         dialect::fold(inner, &mut step);
-        self.heard(row, inner.kind());
+        self.take_down(row, inner.kind());
     }
 
     /// Brings the derived flags up to date after a row.

@@ -47,7 +47,7 @@ pub(super) struct Held {
 }
 
 /// What a chunk means for what was held back.
-pub(super) struct Heard {
+pub(super) struct Told {
     /// No repetition after all: to be folded first.
     pub(super) again: Vec<Held>,
     /// The chunk itself is to be folded.
@@ -75,7 +75,7 @@ pub(super) struct Replays {
 
 impl Replays {
     /// Hears a chunk, and says what is to be folded.
-    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str) -> Heard {
+    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str) -> Told {
         let print = fingerprint(chunk);
         let mut again = Vec::new();
         if chunk == AGAIN {
@@ -83,7 +83,7 @@ impl Replays {
             let end = self.heard.len();
             let replay = Replay { at: 0, end, held: Vec::new() };
             self.replay = (end > 0).then_some(replay);
-            return Heard { again, now: false };
+            return Told { again, now: false };
         }
         if row.run.is_some() {
             // A new run repeats nothing that was said before it.
@@ -96,14 +96,14 @@ impl Replays {
                 if replay.at >= replay.end {
                     self.replay = None;
                 }
-                return Heard { again, now: false };
+                return Told { again, now: false };
             }
             if let Some(from) = self.anchors.get(&print).filter(|from| **from < replay.at) {
                 // Cut off and begun once more.
                 replay.held.clear();
                 replay.at = *from;
                 replay.go_on(row, chunk);
-                return Heard { again, now: false };
+                return Told { again, now: false };
             }
             again = self.stop();
         }
@@ -112,13 +112,13 @@ impl Replays {
             let mut replay = Replay { at: from, end, held: Vec::new() };
             replay.go_on(row, chunk);
             self.replay = (replay.at < end).then_some(replay);
-            return Heard { again, now: false };
+            return Told { again, now: false };
         }
         if can_begin(chunk) {
             self.anchors.entry(print).or_insert(self.heard.len());
         }
         self.heard.push(print);
-        Heard { again, now: true }
+        Told { again, now: true }
     }
 
     /// It was no repetition: what is held back was said now.

@@ -177,7 +177,9 @@ mod tests {
         for seed in 0..50 {
             let mut state: u64 = seed;
             let mut random = |most: u64| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 (state >> 33) % most
             };
             let (mut rows, mut plain) = (Rows::default(), BTreeSet::new());

@@ -284,7 +284,7 @@ impl Runs {
 
 impl MessageFold {
     /// A chunk was folded: takes down what it said about the run.
-    pub(super) fn heard(&mut self, row: &RowContext<'_>, kind: &str) {
+    pub(super) fn take_down(&mut self, row: &RowContext<'_>, kind: &str) {
         let runs = &mut self.scratch.runs;
         let said = std::mem::take(&mut runs.said);
         // Answers are written into an agent's message by somebody else.
@@ -502,7 +502,7 @@ impl<'a> MessageRun<'a> {
         let mut all = Vec::new();
         for key in &runs.answered {
             let Some(call) = self.fold.call(key) else { continue };
-            let asked = call.client || call.request.is_some();
+            let (before, asked) = (all.len(), call.client || call.request.is_some());
             if let (Some(answer), Some(request)) = (&call.answer, &call.request) {
                 let answer_ref = AnswerRef::Approval(request.approval.clone());
                 all.push((answer.pos, What::Answer(answer_ref, true)));
@@ -511,7 +511,10 @@ impl<'a> MessageRun<'a> {
             for pos in call.theirs.into_iter().chain(foreign) {
                 all.push((pos, What::Answer(AnswerRef::ToolCall(call_id(key).to_owned()), asked)));
             }
-            all.extend(call.known.map(|pos| (pos, What::Known(key.clone()))));
+            // What was said of it once may be for another call now.
+            if all.len() > before {
+                all.extend(call.known.map(|pos| (pos, What::Known(key.clone()))));
+            }
         }
         let mut found = Deliveries::default();
         if all.is_empty() {

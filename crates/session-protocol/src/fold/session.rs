@@ -71,6 +71,10 @@ pub struct SessionFold {
     pub(super) whole: HashSet<String>,
     /// Messages with rows that could not be folded again.
     pub(super) torn: BTreeSet<String>,
+    /// Messages that somebody listens to, and to how many bytes of them.
+    pub(super) listened: HashMap<String, usize>,
+    /// When requests are withdrawn that nobody has looked at since.
+    pub(super) expiries: BTreeSet<Timestamp>,
 }
 
 impl SessionFold {
@@ -125,14 +129,25 @@ impl SessionFold {
         self.dead.contains_key(message_id) && !self.messages.contains_key(message_id)
     }
 
+    /// When the next request is withdrawn, of those that nobody has looked at since. Only where texts are not kept.
+    pub fn expires_next(&self) -> Option<Timestamp> {
+        self.expiries.first().copied()
+    }
+
+    /// Whether requests were withdrawn since this was asked last.
+    pub fn take_expired(&mut self, now: Timestamp) -> bool {
+        let later = self.expiries.split_off(&now);
+        let mut expired = std::mem::replace(&mut self.expiries, later);
+        // What ends now has ended.
+        expired.extend(self.expiries.take(&now));
+        !expired.is_empty()
+    }
+
     /// Keys of rows that there are, of messages that began before a position; at most so many. Only where texts are not
     /// kept.
     pub fn row_keys(&self, before: u64, most: usize) -> Vec<String> {
         let messages = self.order.range(..before).filter_map(|(_, id)| self.messages.get(id));
-        messages
-            .flat_map(|fold| fold.log.keys.iter(&fold.message.id))
-            .take(most)
-            .collect()
+        messages.flat_map(|fold| fold.log.keys.iter(&fold.message.id)).take(most).collect()
     }
 
     /// A message that is in memory.

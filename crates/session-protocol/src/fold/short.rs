@@ -16,8 +16,9 @@ use std::hash::Hasher;
 use serde_json::Value;
 
 use super::message::{MessageFold, Outcome, SignalKind};
+use super::session::SessionFold;
 use super::step::Step;
-use crate::row::Part;
+use crate::row::{Part, plain_text};
 use crate::text::Delta;
 
 /// What a fold keeps of what was said.
@@ -28,6 +29,15 @@ pub enum Texts {
     Kept,
     /// Nothing but what tells things apart.
     Dropped,
+}
+
+/// Words of a message that somebody listens to while they are said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    /// The first part with words of it.
+    from: usize,
+    /// Bytes that are kept beside those so far.
+    pub(super) left: usize,
 }
 
 /// Bytes that are kept as they are.
@@ -159,11 +169,9 @@ impl SignalKind {
     /// What of it counts beside what is shown.
     fn short(self) -> Self {
         match self {
-            Self::Result { call, output, error } => Self::Result {
-                call,
-                output: output.map(short_value),
-                error: error.map(short_text),
-            },
+            Self::Result { call, output, error } => {
+                Self::Result { call, output: output.map(short_value), error: error.map(short_text) }
+            }
             Self::Answer { approval, approved, .. } => {
                 Self::Answer { approval, approved, payload: None }
             }
@@ -180,11 +188,73 @@ impl MessageFold {
     pub(super) fn drops(&self) -> bool {
         self.texts == Texts::Dropped
     }
+
+    /// Keeps the words that come from now on, so many bytes at most.
+    pub(super) fn listen(&mut self, most: usize) {
+        self.heard = Some(Heard { from: self.message.parts.len(), left: most });
+    }
+
+    /// The words that were kept.
+    pub(super) fn heard(&self) -> String {
+        let parts = self.heard.and_then(|heard| self.message.parts.get(heard.from..));
+        plain_text(parts.unwrap_or_default())
+    }
+
+    /// Drops the words that were kept.
+    pub(super) fn hear_no_more(&mut self) {
+        let Some(heard) = self.heard.take() else { return };
+        for part in self.message.parts.iter_mut().skip(heard.from) {
+            match part {
+                Part::Text { text, citations, .. } => {
+                    let is_blank = text.trim().is_empty();
+                    *text = if is_blank { String::new() } else { ".".to_owned() };
+                    *citations = Vec::new();
+                }
+                Part::Reasoning { text, .. } => *text = String::new(),
+                _ => {}
+            }
+        }
+        self.scratch.texts = Vec::new();
+        self.scratch.closed = Vec::new();
+    }
+}
+
+impl SessionFold {
+    /// Keeps the words of a message that come from now on, so many bytes at most, although texts are not kept: somebody
+    /// listens to what its agent says. The message may not be there yet.
+    pub fn listen(&mut self, message_id: &str, most: usize) {
+        self.listened.insert(message_id.to_owned(), most);
+        if let Some(fold) = self.messages.get_mut(message_id) {
+            fold.listen(most);
+        }
+    }
+
+    /// What was said in a message since [`Self::listen`], as plain text.
+    pub fn heard(&self, message_id: &str) -> String {
+        self.messages.get(message_id).map(MessageFold::heard).unwrap_or_default()
+    }
+
+    /// Drops what was heard in a message; nobody listens any more.
+    pub fn hear_no_more(&mut self, message_id: &str) {
+        self.listened.remove(message_id);
+        if let Some(fold) = self.messages.get_mut(message_id) {
+            fold.hear_no_more();
+        }
+    }
 }
 
 impl Step<'_> {
     pub(super) fn drops(&self) -> bool {
         self.fold.drops()
+    }
+
+    /// True when somebody listens to the words of the message, and not to more than they can hear.
+    pub(super) fn is_heard(&self) -> bool {
+        self.fold.heard.is_some_and(|heard| heard.left > 0)
+    }
+
+    pub(super) fn drops_words(&self) -> bool {
+        self.drops() && !self.is_heard()
     }
 
     pub(super) fn short_outcome(&self, outcome: Outcome) -> Outcome {
@@ -214,6 +284,15 @@ impl Step<'_> {
             return;
         }
         self.place(None, Part::text(if is_blank { "" } else { "." }));
+    }
+
+    /// As [`Self::drop_words`], of what is no text: words that are heard do not go on behind it.
+    pub(super) fn drop_other(&mut self) {
+        if !self.is_heard() {
+            self.drop_words(".");
+        } else if !matches!(self.fold.message.parts.last(), Some(Part::StepStart)) {
+            self.place(None, Part::StepStart);
+        }
     }
 }
 

@@ -156,10 +156,8 @@ impl<'a> Step<'a> {
     pub(crate) fn stop(&mut self, stopped: Stopped) {
         self.ends(Lifecycle::Stopped, None);
         self.end();
-        let stopped = Stopped {
-            reason: stopped.reason.map(|reason| self.short_words(reason)),
-            ..stopped
-        };
+        let stopped =
+            Stopped { reason: stopped.reason.map(|reason| self.short_words(reason)), ..stopped };
         self.fold.message.stopped = Some(stopped);
     }
 
@@ -233,6 +231,10 @@ impl<'a> Step<'a> {
         let Some(text) = self.text_of(part) else { return };
         let from = text.len();
         delta.append_to(text, half);
+        let new = text.len() - from;
+        if let Some(heard) = &mut self.fold.heard {
+            heard.left = heard.left.saturating_sub(new);
+        }
         // Reborrowed apart from the tracker.
         if let Some(Part::Text { text, .. } | Part::Reasoning { text, .. }) =
             self.fold.message.parts.get(part)
@@ -255,8 +257,9 @@ impl<'a> Step<'a> {
                 Part::Question(question) => {
                     (question.message, question.response_schema) = (None, None);
                 }
+                Part::Text { .. } if self.is_heard() => {}
                 Part::Text { text, .. } => return self.drop_words(text),
-                _ => return self.drop_words("."),
+                _ => return self.drop_other(),
             }
         }
         if let Some(by) = self.subagent.as_deref() {
@@ -357,7 +360,7 @@ impl<'a> Step<'a> {
     ) {
         self.speaks(true);
         self.fold.scratch.content = true;
-        if self.drops() {
+        if self.drops_words() {
             if let Some(words) = [delta, content].into_iter().flatten().find(|d| !d.is_empty()) {
                 self.drop_words(&words.into_text());
             }
@@ -454,7 +457,7 @@ impl<'a> Step<'a> {
 
     /// Opens a text part of its own (AI SDK: parts are keyed by id).
     pub(crate) fn begin_text(&mut self, key: &SegmentKey<'_>) {
-        if self.drops() {
+        if self.drops_words() {
             self.push_text(key, "");
             return;
         }
@@ -484,7 +487,7 @@ impl<'a> Step<'a> {
     pub(crate) fn text_by_id(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
         self.speaks(true);
         let Some(delta) = delta.filter(|delta| !delta.is_empty()) else { return };
-        if self.drops() {
+        if self.drops_words() {
             self.push_text(key, &delta.into_text());
             return;
         }
@@ -523,7 +526,8 @@ impl<'a> Step<'a> {
 
     /// Text that goes on under this key belongs to the last part, when that is text.
     pub(crate) fn resume_text(&mut self, key: &SegmentKey<'_>) {
-        if !self.drops() && matches!(self.fold.message.parts.last(), Some(Part::Text { .. })) {
+        if !self.drops_words() && matches!(self.fold.message.parts.last(), Some(Part::Text { .. }))
+        {
             let segment = self.new_segment(key, false);
             self.fold.scratch.texts.push(segment);
         }

@@ -164,7 +164,8 @@ fn closely() -> impl Strategy<Value = Value> {
     let run = || select(vec!["r", "s"]);
     let question = || select(vec!["q1", "q2"]);
     let long = || {
-        select(vec![1, 2]).prop_map(|n| format!("{{\"words\": \"{}\", \"n\": {n}}}", "long ".repeat(30)))
+        select(vec![1, 2])
+            .prop_map(|n| format!("{{\"words\": \"{}\", \"n\": {n}}}", "long ".repeat(30)))
     };
     prop_oneof![
         run().prop_map(|id| json!({"type": "RUN_STARTED", "runId": id, "threadId": "t"})),
@@ -413,6 +414,44 @@ proptest! {
         let (window, _) = replay(&items);
         let server = by_server(&items);
         prop_assert_eq!(meaning(&server, now()), meaning(&window, now()));
+    }
+
+    #[test]
+    fn a_server_hears_the_words_of_a_message_and_forgets_them(
+        before in vec(content(), 0..10),
+        chunks in vec(content(), 1..30),
+    ) {
+        // A snapshot may say otherwise what was said before somebody listened.
+        let is_whole = |chunk: &Value| chunk["type"] == "whole-message" || chunk["type"] == "MESSAGES_SNAPSHOT";
+        let run = |chunks: Vec<Value>, from: i64| -> Vec<String> {
+            let rows = (from..).zip(chunks.into_iter().filter(|chunk| !is_whole(chunk)));
+            let rows = rows.map(|(seq, inner)| {
+                let mut item = chunk_at("a", "k", "assistant", seq, &inner, 0);
+                if seq == from {
+                    item["headers"]["run"] = json!({"id": from.to_string()});
+                }
+                item.to_string()
+            });
+            rows.collect()
+        };
+        let chunks: Vec<Value> = [vec![json!({"type": "start"})], chunks].concat();
+        let (before, chunks) = (run(before, 0), run(chunks, 100));
+        let mut server = SessionFold::without_texts("s", HashSet::new());
+        before.iter().for_each(|item| server.take(&decode(item.as_bytes())));
+        server.listen("a", 1 << 20);
+        chunks.iter().for_each(|item| server.take(&decode(item.as_bytes())));
+        let mut window = SessionFold::new("s");
+        window.apply(&chunks, &mut ());
+        let said = window.message("a").map(Message::plain_text).unwrap_or_default();
+        if before.is_empty() {
+            prop_assert_eq!(server.heard("a"), said);
+        }
+        let mut all = SessionFold::new("s");
+        all.apply(before.iter().chain(&chunks), &mut ());
+        prop_assert_eq!(meaning(&server, now()), meaning(&all, now()));
+        server.hear_no_more("a");
+        prop_assert_eq!(server.heard("a"), "");
+        prop_assert_eq!(meaning(&server, now()), meaning(&all, now()));
     }
 
     // L4
