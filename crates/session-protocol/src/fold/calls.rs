@@ -10,6 +10,7 @@
 //! person only where nothing else is left. A result that is older than a request never settles it.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -58,6 +59,36 @@ pub(super) struct Same {
     pub(super) newest: u32,
     /// Number of the call that the last start repeated, until it has a result.
     pub(super) again: Option<u32>,
+}
+
+/// Keys of the calls whose arguments are not complete, in the order in which they were opened.
+#[derive(Default)]
+pub(super) struct OpenCalls {
+    order: BTreeMap<u64, String>,
+    places: HashMap<String, u64>,
+    next: u64,
+}
+
+impl OpenCalls {
+    /// Opens a call, unless it is open.
+    pub(super) fn insert(&mut self, key: &str) {
+        if !self.places.contains_key(key) {
+            self.places.insert(key.to_owned(), self.next);
+            self.order.insert(self.next, key.to_owned());
+            self.next += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(place) = self.places.remove(key) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// All keys, in order.
+    pub(super) fn into_keys(self) -> impl Iterator<Item = String> {
+        self.order.into_values()
+    }
 }
 
 impl Step<'_> {
@@ -117,7 +148,7 @@ impl Step<'_> {
         if ended || (renamed && start != Start::Piece) {
             call.repeated = Some(Repetition { name: name.to_owned(), arguments: String::new() });
             call.half = None;
-            scratch.open_calls.push(key.into_owned());
+            scratch.open_calls.insert(&key);
             return;
         }
         if !name.is_empty() && part.name.is_empty() {
@@ -164,7 +195,7 @@ impl Step<'_> {
         let number = scratch.runs.add_call(in_snapshot);
         let call = Call { number, ..Call::new(part, self.row.pos, scratch.run, scratch.step) };
         scratch.calls.insert(key.to_owned(), call);
-        scratch.open_calls.push(key.to_owned());
+        scratch.open_calls.insert(key);
         scratch.outbox.push(IndexEvent::Call(key.to_owned()));
     }
 
@@ -257,7 +288,7 @@ impl Step<'_> {
             // Arguments after they were complete: read them again at the end.
             call.ready = false;
             part.input = None;
-            self.fold.scratch.open_calls.push(key.clone().into_owned());
+            self.fold.scratch.open_calls.insert(&key);
             self.tracker.set_part(&self.fold.message.id, at);
             self.fold.refresh_call(&key, self.tracker);
             // Its request shows the input, too.
@@ -301,7 +332,7 @@ impl Step<'_> {
         let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
         if let Some(repeated) = call.repeated.take() {
             call.half = None;
-            self.fold.scratch.open_calls.retain(|open| open != key);
+            self.fold.scratch.open_calls.remove(key);
             self.repeated(key, repeated, input);
             return;
         }
@@ -312,7 +343,7 @@ impl Step<'_> {
         let at = call.part;
         let takes_text = call.takes_text;
         let drops = self.fold.drops();
-        self.fold.scratch.open_calls.retain(|open| open != key);
+        self.fold.scratch.open_calls.remove(key);
         let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
         if let Some(input) = &input
             && part.arguments.is_empty()
@@ -421,7 +452,7 @@ impl Step<'_> {
 
     /// Whatever ends a turn completes the arguments of its calls.
     pub(crate) fn complete_open_calls(&mut self) {
-        for key in std::mem::take(&mut self.fold.scratch.open_calls) {
+        for key in std::mem::take(&mut self.fold.scratch.open_calls).into_keys() {
             self.ready(&key, None);
         }
     }

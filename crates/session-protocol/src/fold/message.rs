@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::calls::{Same, call_key};
+use super::calls::{OpenCalls, Same, call_key};
 use super::log::RowLog;
 use super::replay::{Held, Replays, Told};
 use super::runs::Runs;
@@ -368,7 +368,7 @@ pub(super) struct Scratch {
     /// Bytes of arguments that were copied from one call to another.
     pub(super) copied: usize,
     /// Calls whose arguments are not complete.
-    pub(super) open_calls: Vec<String>,
+    pub(super) open_calls: OpenCalls,
     pub(super) data: HashMap<(String, Option<String>), usize>,
     pub(super) activities: HashMap<String, usize>,
     pub(super) subagents: HashMap<String, usize>,

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::apply::Run;
+use super::apply::{Run, row_key};
 use super::bare::Bare;
 use super::message::MessageFold;
 use super::presence::{Device, everyone};
@@ -46,6 +46,8 @@ pub struct SessionFold {
     pub(super) order: BTreeMap<u64, String>,
     pub(super) signals: Signals,
     pub(super) approvals: BTreeMap<ApprovalKey, Approval>,
+    /// Positions of the requests of a call, by the key of its row.
+    pub(super) requested: HashMap<String, BTreeSet<u64>>,
     pub(super) active: BTreeMap<String, ActiveGeneration>,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) agents: BTreeMap<String, Map<String, Value>>,
@@ -350,6 +352,16 @@ impl SessionFold {
     /// True while nothing was ever applied but repetitions and noise.
     pub fn is_empty(&self) -> bool {
         self.totals.messages == 0 && self.agents.is_empty() && self.devices.is_empty()
+    }
+
+    /// Notes an approval in its place; gives the one that was there.
+    pub(super) fn put_approval(
+        &mut self,
+        key: ApprovalKey,
+        approval: Approval,
+    ) -> Option<Approval> {
+        self.requested.entry(row_key(&key.1, &key.2)).or_default().insert(key.0);
+        self.approvals.insert(key, approval)
     }
 
     pub(super) fn ids_in_memory(&self) -> HashSet<String> {

@@ -26,9 +26,15 @@ impl Hearing {
 
     /// Takes over what was said so far in a run that goes on, from a book that is given up.
     pub(super) fn keep(&mut self, said: &str) {
-        let most = MAX_HEARD.saturating_sub(self.before.len());
         self.before.push('\n');
-        self.before.push_str(&said[..said.floor_char_boundary(most)]);
+        self.before.push_str(said);
+        self.before.truncate(self.before.floor_char_boundary(2 * MAX_HEARD));
+    }
+
+    /// All that was heard, with what was said in the run.
+    pub(super) fn take(&mut self, said: &str) -> String {
+        self.keep(said);
+        std::mem::take(&mut self.before)
     }
 }
 
@@ -49,12 +55,11 @@ impl Session {
     }
 
     /// Wakes the agents that react to what another agent said.
-    pub(super) fn pass_on(&mut self, plan: &RunPlan, heard: &Hearing) {
-        let text = format!("{}\n{}", heard.before, self.book.heard(&plan.message_id));
+    pub(super) fn pass_on(&mut self, plan: &RunPlan, text: &str) {
         if text.trim().is_empty() {
             return;
         }
-        let text = Mentions::of(&text);
+        let text = Mentions::of(text);
         let listeners = self.book.agents().filter(|(id, fields)| {
             **id != plan.agent_id && (triggers(fields) == "all" || text.name(id, fields))
         });

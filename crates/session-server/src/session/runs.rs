@@ -365,17 +365,19 @@ impl Session {
         }
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
+        // The next run in the message is heard by itself.
+        let heard = live.heard.as_mut().map(|heard| heard.take(&self.book.heard(&plan.message_id)));
+        self.book.hear_no_more(&plan.message_id);
         self.go_on(&plan.message_id, plan.asked_by.as_deref());
         let done = |run: MessageRun<'_>| run.lifecycle() == Lifecycle::Finished;
-        if let Some(heard) = &live.heard
+        if let Some(heard) = heard
             && *end == RunEnd::Finished
             && self.entry_of(plan).is_some_and(done)
             && !self.book.is_waiting(&plan.message_id)
             && !self.is_going_on(&plan.message_id)
         {
-            self.pass_on(plan, heard);
+            self.pass_on(plan, &heard);
         }
-        self.book.hear_no_more(&plan.message_id);
         self.start_queued();
         self.rest(&plan.agent_id);
     }
