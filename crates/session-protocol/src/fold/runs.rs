@@ -58,6 +58,9 @@ pub struct Deliveries {
 /// Events of a message's runs that are kept. Answers that are older than so many were delivered long ago.
 const MAX_EVENTS: usize = 4096;
 
+/// AG-UI runs inside each other that are told apart.
+const MAX_NESTED: usize = 64;
+
 /// The names of an AG-UI run, and what is said of it.
 pub(crate) enum Named {
     Begins { run: Option<String>, thread: Option<String> },
@@ -266,7 +269,9 @@ impl Runs {
         };
         match named {
             Named::Begins { run, thread } => {
-                if let (None, Some(id)) = (place(&self.open, &run), &run) {
+                if let (None, Some(id)) = (place(&self.open, &run), &run)
+                    && self.open.len() < MAX_NESTED
+                {
                     self.open.push(id.clone());
                 }
                 self.last_thread = thread;
