@@ -11,7 +11,7 @@ use super::log::{
 };
 use super::message::{MessageFold, RowBody, RowContext, Shape, Weight};
 use super::session::{ApprovalKey, SessionFold};
-use super::short::Texts;
+use super::short::{KEPT, Texts};
 use super::track::Tracker;
 use super::{ChangeSet, Collection, LogEntry, MessageLoader};
 use crate::dialect::{self, Inner, electric};
@@ -247,6 +247,14 @@ impl<'a> Run<'a> {
         };
         if message.drops() {
             let is_new = message.log.keys.insert(&event.key, &id);
+            if !message.log.is_bare {
+                self.fold.kept = self.fold.kept.saturating_add(raw.len());
+                if self.fold.kept > KEPT {
+                    message.log.give_up();
+                    message.dirty = false;
+                    self.dirty.remove(&id);
+                }
+            }
             if message.log.is_bare {
                 // A row that is there comes again, or is another one now.
                 let follows = is_new && message.is_after(seq, pos);

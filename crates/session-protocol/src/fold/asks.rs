@@ -126,7 +126,7 @@ impl<'a> CallView<'a> {
 
     /// True when its agent said that the client must run it.
     pub fn is_for_client(&self) -> bool {
-        self.call.client
+        self.call.is_for_client()
     }
 
     /// The interrupt's id, which a resumed agent expects instead of the call's.
@@ -178,7 +178,7 @@ impl SessionFold {
         let views = self.requests_in(message_id);
         views.filter_map(move |view| {
             let RequestView { fold, key, call } = view;
-            let for_client = call.client
+            let for_client = call.is_for_client()
                 && call.is_open()
                 && fold.scratch.runs.lifecycle() != Lifecycle::Stopped;
             let (kind, id, position) = match &call.request {

@@ -222,7 +222,7 @@ impl Step<'_> {
         if call.client_run.is_some_and(|asked| asked != run) {
             call.client_again = pos;
         }
-        (call.client, call.client_run) = (true, Some(run));
+        call.client_run = Some(run);
         if let Some(interrupt) = interrupt {
             call.interrupt = Some(interrupt.to_owned());
         }

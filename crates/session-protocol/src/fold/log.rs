@@ -193,6 +193,12 @@ impl RowLog {
         Self { is_bare: true, ..Self::default() }
     }
 
+    /// Drops the rows for good.
+    pub(crate) fn give_up(&mut self) {
+        (self.entries, self.index) = (Vec::new(), None);
+        self.is_bare = true;
+    }
+
     /// Appends an entry whose row is known to be new.
     pub(crate) fn push(&mut self, entry: String, id: RowId, row: NewRow<'_>) {
         if let Some(index) = &mut self.index {

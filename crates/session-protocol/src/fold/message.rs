@@ -11,7 +11,7 @@ use super::calls::{OpenCalls, Same, call_key};
 use super::log::RowLog;
 use super::replay::{Held, Replays, Told};
 use super::runs::Runs;
-use super::short::{Heard, Texts};
+use super::short::{AGAIN, Heard, Texts};
 use super::snapshot::Before;
 use super::step::{Named, Step};
 use super::track::Tracker;
@@ -177,11 +177,10 @@ pub(crate) struct Call {
     pub(super) answered_here: Option<bool>,
     /// What came behind a second start of it, until that is complete.
     pub(super) repeated: Option<Repetition>,
-    /// The agent said that the client must run it, in this run of the message.
+    /// The run of the message in which its agent said last that the client must run it.
     pub(super) client_run: Option<u32>,
     /// Where a later run asked the client for it again: older results do not settle it.
     pub(super) client_again: u64,
-    pub(super) client: bool,
     /// The model's provider runs it.
     pub(super) by_provider: bool,
     /// The interrupt's id, which a resumed agent expects instead of the call's.
@@ -219,7 +218,6 @@ impl Call {
             answer: None,
             answered_here: None,
             repeated: None,
-            client: false,
             client_run: None,
             client_again: 0,
             by_provider: false,
@@ -227,6 +225,11 @@ impl Call {
             known: None,
             theirs: None,
         }
+    }
+
+    /// The client must run it, as its agent said.
+    pub(super) fn is_for_client(&self) -> bool {
+        self.client_run.is_some()
     }
 
     /// The result that counts: the newest.
@@ -645,7 +648,8 @@ impl MessageFold {
             self.fold_told(row, chunk, tracker);
             return;
         }
-        let Told { again, now } = self.scratch.replays.hear(row, chunk);
+        let most = if self.drops() { AGAIN } else { usize::MAX };
+        let Told { again, now } = self.scratch.replays.hear(row, chunk, most);
         for Held { row, chunk } in again {
             self.scratch.nth = 0;
             self.fold_told(&row.context(), &chunk, tracker);

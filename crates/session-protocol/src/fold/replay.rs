@@ -18,6 +18,9 @@ use crate::row::Role;
 /// The chunk by which a bare stream tells a message that the run it is from is said again.
 pub(super) const AGAIN: &str = r#"{"type":"AGAIN"}"#;
 
+/// Bytes that are held back for each chunk that is known again: a repetition that holds back more counts as none.
+const HELD: usize = 16;
+
 /// A row that is kept for later.
 pub(super) struct HeldRow {
     pos: u64,
@@ -61,6 +64,8 @@ struct Replay {
     /// What was heard when it began.
     end: usize,
     held: Vec<Held>,
+    /// Bytes of them.
+    bytes: usize,
 }
 
 /// What was heard in a message.
@@ -74,14 +79,14 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Hears a chunk, and says what is to be folded.
-    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str) -> Told {
+    /// Hears a chunk, and says what is to be folded. So many chunks are known again at most.
+    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str, most: usize) -> Told {
         let print = fingerprint(chunk);
         let mut again = Vec::new();
         if chunk == AGAIN {
             again = self.stop();
             let end = self.heard.len();
-            let replay = Replay { at: 0, end, held: Vec::new() };
+            let replay = Replay { at: 0, end, held: Vec::new(), bytes: 0 };
             self.replay = (end > 0).then_some(replay);
             return Told { again, now: false };
         }
@@ -95,12 +100,15 @@ impl Replays {
                 replay.go_on(row, chunk);
                 if replay.at >= replay.end {
                     self.replay = None;
+                } else if replay.bytes > most.saturating_mul(HELD) {
+                    again = self.stop();
                 }
                 return Told { again, now: false };
             }
             if let Some(from) = self.anchors.get(&print).filter(|from| **from < replay.at) {
                 // Cut off and begun once more.
                 replay.held.clear();
+                replay.bytes = 0;
                 replay.at = *from;
                 replay.go_on(row, chunk);
                 return Told { again, now: false };
@@ -109,10 +117,13 @@ impl Replays {
         }
         if let Some(from) = self.anchors.get(&print).copied() {
             let end = self.heard.len();
-            let mut replay = Replay { at: from, end, held: Vec::new() };
+            let mut replay = Replay { at: from, end, held: Vec::new(), bytes: 0 };
             replay.go_on(row, chunk);
             self.replay = (replay.at < end).then_some(replay);
             return Told { again, now: false };
+        }
+        if self.heard.len() >= most {
+            return Told { again, now: true };
         }
         if can_begin(chunk) {
             self.anchors.entry(print).or_insert(self.heard.len());
@@ -135,6 +146,7 @@ impl Replay {
         if ends(chunk) {
             // What has come to its end was surely said before.
             self.held.clear();
+            self.bytes = 0;
             return;
         }
         let row = HeldRow {
@@ -144,6 +156,7 @@ impl Replay {
             role: row.role,
             created_at: row.created_at.map(str::to_owned),
         };
+        self.bytes += chunk.len();
         self.held.push(Held { row, chunk: chunk.to_owned() });
     }
 }

@@ -489,7 +489,7 @@ impl<'a> MessageRun<'a> {
         runs.wants_tools
             && runs.lifecycle != Lifecycle::Stopped
             && self.fold.calls().any(|(_, call)| {
-                let theirs = call.by_provider || call.client || call.request.is_some();
+                let theirs = call.by_provider || call.is_for_client() || call.request.is_some();
                 call.number >= runs.passed && !theirs && call.is_open()
             })
     }
@@ -507,7 +507,7 @@ impl<'a> MessageRun<'a> {
         let mut all = Vec::new();
         for key in &runs.answered {
             let Some(call) = self.fold.call(key) else { continue };
-            let (before, asked) = (all.len(), call.client || call.request.is_some());
+            let (before, asked) = (all.len(), call.is_for_client() || call.request.is_some());
             if let (Some(answer), Some(request)) = (&call.answer, &call.request) {
                 let answer_ref = AnswerRef::Approval(request.approval.clone());
                 all.push((answer.pos, What::Answer(answer_ref, true)));

@@ -73,6 +73,8 @@ pub struct SessionFold {
     pub(super) whole: HashSet<String>,
     /// Messages with rows that could not be folded again.
     pub(super) torn: BTreeSet<String>,
+    /// Bytes of the rows that are kept so.
+    pub(super) kept: usize,
     /// Messages that somebody listens to, and to how many bytes of them.
     pub(super) listened: HashMap<String, usize>,
     /// When requests are withdrawn that nobody has looked at since.

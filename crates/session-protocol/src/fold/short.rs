@@ -6,10 +6,10 @@
 //! the same code for both, so that they cannot drift, and a parameter would double seventy methods to save one branch in
 //! ten of them. Law L17 holds the two together.
 //!
-//! Without texts three things are known less well. Arguments of more than 16 KiB are compared by their bytes. Rows that
-//! are late, changed or deleted cannot be folded again: their message is [torn](super::SessionFold::torn), and whoever
-//! has the stream reads it again with the rows of that message kept. Items that are no rows (bare events, entities) are
-//! for readers only.
+//! Without texts four things are known less well. Arguments of more than 16 KiB are compared by their bytes. Of a run that
+//! is said once more the first 65,536 chunks are known again. Rows that are late, changed or deleted cannot be folded
+//! again: their message is [torn](super::SessionFold::torn), and whoever has the stream reads it again with the rows of
+//! that message kept, of which there may be 16 MiB. Items that are no rows (bare events, entities) are for readers only.
 
 use std::hash::Hasher;
 
@@ -44,6 +44,10 @@ pub(crate) struct Heard {
 const SHORT: usize = 64;
 /// Bytes of arguments that are kept until they are complete.
 const OPEN: usize = 16 << 10;
+/// Bytes of rows of messages that came in disorder, of a whole session. Rows that are more are not kept.
+pub(super) const KEPT: usize = 16 << 20;
+/// Chunks of a run that are known again when they are said once more, where texts are not kept.
+pub(super) const AGAIN: usize = 1 << 16;
 /// What a fingerprint begins with.
 const MARK: char = '\u{1f}';
 /// Settings that count for more than what is shown.

@@ -119,8 +119,8 @@ impl RunBook {
     /// answers that their agent was told: agent and message.
     pub(crate) fn owed_after(&self, message_id: &str) -> HashMap<String, String> {
         let later = self.messages().skip_while(|run| run.message_id() != message_id);
-        let mut later = later.enumerate();
-        let answers = std::iter::from_fn(|| later.next())
+        let answers = later
+            .enumerate()
             .take_while(|(n, run)| *n == 0 || run.role() != Role::User || run.is_hidden());
         let owed = answers.filter(|(_, run)| !run.deliveries().owed.is_empty());
         owed.map(|(_, run)| (run.actor_id().to_owned(), run.message_id().to_owned())).collect()
