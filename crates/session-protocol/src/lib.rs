@@ -49,8 +49,7 @@ pub use dialect::Dialect;
 pub use event::{Event, RunMark, decode};
 pub use fold::{
     AnswerRef, Ask, AskKind, CallView, ChangeSet, Deliveries, FoldState, Lifecycle, MessageChange,
-    MessageLoader, MessageRun, RequestView, SessionFold, SharedState, StoredMessage,
-    Texts,
+    MessageLoader, MessageRun, RequestView, SessionFold, SharedState, StoredMessage, Texts,
 };
 pub use intent::{AgentSpec, Intent, Triggers};
 pub use materialize::{MaterializedSession, materialize};

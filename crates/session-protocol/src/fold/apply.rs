@@ -351,6 +351,9 @@ impl<'a> Run<'a> {
         else {
             return;
         };
+        if self.drops() {
+            return;
+        }
         let shared = &mut self.fold.shared;
         if !chunk.contains("STATE_")
             || (shared.len() >= MOST_SHARING && !shared.contains_key(agent))
