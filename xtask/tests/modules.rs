@@ -41,7 +41,7 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
 const SERVER: &[&[&str]] = &[
     // Ids, words and times; what a session's log says, and what is refused.
     &["config", "error", "event", "names", "pace", "terminal"],
-    &["ledger"],
+    &["book"],
     &["problem"],
     &["access", "limits", "reading", "ssrf", "tls"],
     &["budget"],

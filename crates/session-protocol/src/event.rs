@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -127,8 +127,8 @@ pub struct ChunkEvent<'a> {
     pub fields: ChunkFields<'a>,
     /// The writer's transaction id.
     pub txid: Option<Cow<'a, str>>,
-    /// The server says that a run of the message's agent begins with it (`headers.run`).
-    pub begins_run: bool,
+    /// The run of the message's agent that begins with it, as its server says (`headers.run`).
+    pub run: Option<RunMark>,
 }
 
 impl ChunkEvent<'_> {
@@ -151,6 +151,26 @@ impl fmt::Debug for ChunkEvent<'_> {
             .field("operation", &self.operation)
             .finish_non_exhaustive()
     }
+}
+
+/// The mark of a run on its first row, in `headers.run`.
+///
+/// The chunks of a run alone do not tell where one ends and the next begins, because agents end a response more than
+/// once, or not at all. Readers that do not know the mark ignore it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunMark {
+    /// The run.
+    pub id: String,
+    /// Number of agents that reacted to agents before it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depth: u32,
+    /// Number of answers that its agent is told: of those in the message, from the oldest that no run told.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub told: usize,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Splits a key at its last colon: message ids may hold colons themselves.
@@ -396,14 +416,22 @@ struct Headers<'a> {
 
 impl Headers<'_> {
     /// Somebody else may mean something else by the name: a run has an id.
-    fn begins_run(&self) -> bool {
+    fn run_mark(&self) -> Option<RunMark> {
         #[derive(Deserialize)]
         struct Mark<'a> {
             #[serde(borrow)]
             id: Str<'a>,
+            #[serde(borrow, default)]
+            depth: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            told: Option<&'a RawValue>,
         }
-        let mark = self.run.and_then(|raw| serde_json::from_str::<Mark<'_>>(raw.get()).ok());
-        mark.is_some_and(|mark| !mark.id.0.is_empty())
+        let mark = serde_json::from_str::<Mark<'_>>(self.run?.get()).ok()?;
+        let number = |raw: Option<&RawValue>| raw.and_then(|raw| raw.get().parse().ok());
+        let depth = number(mark.depth).and_then(|n: u64| u32::try_from(n).ok());
+        let told = number(mark.told).and_then(|n: u64| usize::try_from(n).ok());
+        let (depth, told) = (depth.unwrap_or(0), told.unwrap_or(0));
+        Some(RunMark { id: mark.id.0.into_owned(), depth, told }).filter(|mark| !mark.id.is_empty())
     }
 }
 
@@ -457,9 +485,9 @@ fn usual_chunk(text: &str) -> Option<ChunkEvent<'_>> {
         return None;
     }
     let fields = ChunkFields::typed(value)?;
-    let begins_run = headers.begins_run();
+    let run = headers.run_mark();
     let (key, txid) = (Cow::Borrowed(key), headers.txid.map(|txid| txid.0));
-    Some(ChunkEvent { key, operation, raw: Some(value), fields, txid, begins_run })
+    Some(ChunkEvent { key, operation, raw: Some(value), fields, txid, run })
 }
 
 fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
@@ -470,7 +498,7 @@ fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
             None => return malformed("headers are not an object"),
         },
     };
-    let begins_run = headers.begins_run();
+    let run = headers.run_mark();
     let txid = headers.txid.map(|s| s.0);
     if let Some(control) = headers.control {
         return Event::Control(match control.0.as_ref() {
@@ -520,7 +548,7 @@ fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
             raw: value.map(RawValue::get),
             fields,
             txid,
-            begins_run,
+            run,
         });
     }
     let row = RowEvent { type_, key, operation, value, txid };
@@ -557,7 +585,7 @@ fn bare<'a>(envelope: &Envelope<'a>, text: &'a str) -> Event<'a> {
             raw: Some(text),
             fields,
             txid: None,
-            begins_run: false,
+            run: None,
         });
     }
     let Some(type_) = envelope.type_.and_then(|raw| json_text(raw.get())) else {

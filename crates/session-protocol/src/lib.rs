@@ -46,9 +46,10 @@ mod dialect;
 mod text;
 
 pub use dialect::Dialect;
-pub use event::{Event, decode};
+pub use event::{Event, RunMark, decode};
 pub use fold::{
-    ChangeSet, FoldState, MessageChange, MessageLoader, SessionFold, SharedState, StoredMessage,
+    AnswerRef, Ask, AskKind, CallView, ChangeSet, Deliveries, FoldState, Lifecycle, MessageChange,
+    MessageLoader, MessageRun, RequestView, SessionFold, SharedState, StoredMessage, Texts,
 };
 pub use intent::{AgentSpec, Intent, Triggers};
 pub use materialize::{MaterializedSession, materialize};

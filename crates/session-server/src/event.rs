@@ -1,27 +1,10 @@
 //! The items that the server appends: STATE-PROTOCOL §4 change events of types `chunk`, `presence` and `agent`.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-
 pub(crate) use session_protocol::Role;
-
-/// Says on the first row of a run, in `headers.run`, that the run begins: its chunks alone do not tell where one ends and
-/// the next begins, because agents end a response more than once, or not at all. Other readers ignore it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunMark {
-    pub(crate) id: String,
-    /// Number of agents that reacted to agents before this run.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) depth: u32,
-    /// Answers that its agent is told: so many of those in the message, from the oldest that no run told.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) told: usize,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
+use session_protocol::RunMark;
 
 /// One row of a message, before it has its sequence number.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@
 //! be in the stream: agents' headers, and which runs were planned or under way.
 //!
 //! ```text
-//! routes ─▶ session (one task each: ledger, runs) ─▶ batch ─▶ store, then stream ─▶ replies, runs
+//! routes ─▶ session (one task each: book, runs) ─▶ batch ─▶ store, then stream ─▶ replies, runs
 //!                ▲                                                                      │
 //!                └───────────────────────── chunks of agents ◀──────────────────────────┘
 //! ```
@@ -21,6 +21,7 @@
 
 mod access;
 mod agent;
+mod book;
 mod budget;
 mod config;
 mod delivery;
@@ -31,7 +32,6 @@ mod following;
 mod forking;
 mod guard;
 mod history;
-mod ledger;
 mod limits;
 mod metrics;
 mod names;

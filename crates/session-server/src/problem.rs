@@ -11,7 +11,7 @@ use session_protocol::api::{self, PROBLEM_JSON};
 
 pub(crate) use session_protocol::api::ProblemCode;
 
-use crate::ledger::TxidUsed;
+use crate::book::TxidUsed;
 
 /// An answer that is not a success. Texts never carry what a person wrote (L11).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,15 +4,12 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, MessageRun};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    budget::{Budget, Hold, Owner},
-    ledger::Entry,
-};
+use crate::budget::{Budget, Hold, Owner};
 
 /// Why a run starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,11 +33,11 @@ pub(crate) struct RunPlan {
     pub(crate) message_id: String,
     pub(crate) agent_id: String,
     pub(crate) cause: Cause,
-    /// How many agents reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
+    /// Number of agents that reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
     /// was.
     #[serde(default)]
     pub(crate) depth: u32,
-    /// So many answers that its agent is told, known when it starts.
+    /// Number of answers that its agent is told, known when it starts.
     #[serde(skip)]
     pub(crate) told: usize,
     /// The person at the beginning of it, when known.
@@ -63,17 +60,17 @@ impl RunPlan {
     }
 
     /// A run that goes on in the message that its agent wrote before.
-    pub(crate) fn resuming(message_id: &str, entry: &Entry, asked_by: Option<String>) -> Self {
-        let cause = Cause::Answers { parent_run_id: entry.last_run.clone() };
+    pub(crate) fn resuming(run: &MessageRun<'_>, asked_by: Option<String>) -> Self {
+        let cause = Cause::Answers { parent_run_id: run.last_run().map(str::to_owned) };
         Self {
-            message_id: message_id.to_owned(),
-            depth: entry.depth,
-            ..Self::new(&entry.actor_id, cause, asked_by)
+            message_id: run.message_id().to_owned(),
+            depth: run.depth(),
+            ..Self::new(run.actor_id(), cause, asked_by)
         }
     }
 }
 
-/// How a run ended, as its agent sees it.
+/// The end of a run, as its agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RunEnd {
     /// The agent has nothing more to say.
@@ -88,7 +85,7 @@ impl RunEnd {
     }
 }
 
-/// What a run sends to its session.
+/// A word of a run to its session.
 pub(crate) struct RunOutput {
     pub(crate) run_id: String,
     pub(crate) what: Output,
@@ -98,7 +95,7 @@ pub(crate) struct RunOutput {
 pub(crate) enum Output {
     /// JSON text of one chunk, as it came, and the room that is taken for it until it is in the stream.
     Chunk(String, Hold),
-    /// What its message said before this run, for those who hear it.
+    /// The text of its message before this run, for those who hear it.
     Before(String),
     End(RunEnd),
 }

@@ -25,11 +25,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     agent::Agents,
+    book::RunBook,
     budget::Budget,
     config::Limits,
     event,
     forking::Making,
-    ledger::Ledger,
     metrics::Metrics,
     pace::Pace,
     problem::Problem,
@@ -178,9 +178,9 @@ impl Sessions {
     }
 
     /// The index of a session's stream as it is now, without opening the session, which may write to it.
-    pub(crate) async fn index(&self, session_id: &str) -> Result<Option<Ledger>, Problem> {
-        match read_ledger(&*self.shared.streams, &stream_name(session_id)).await {
-            Ok(ledger) => Ok(Some(ledger)),
+    pub(crate) async fn index(&self, session_id: &str) -> Result<Option<RunBook>, Problem> {
+        match read_book(&*self.shared.streams, &stream_name(session_id)).await {
+            Ok(book) => Ok(Some(book)),
             Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -437,7 +437,7 @@ impl Task {
     /// The session as it is in the stream, or `None` when there is none.
     async fn load(&self) -> Result<Option<Loaded>, Problem> {
         match self.read().await {
-            Ok(ledger) => self.open(ledger).await.map(Some),
+            Ok(book) => self.open(book).await.map(Some),
             Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -456,14 +456,14 @@ impl Task {
             return Err(Problem::session_deleted());
         }
         let new = self.shared.streams.create(&stream_name(&self.id)).await?;
-        self.open(if new { Ledger::default() } else { self.read().await? }).await
+        self.open(if new { RunBook::new() } else { self.read().await? }).await
     }
 
-    async fn read(&self) -> Result<Ledger, StreamError> {
-        read_ledger(&*self.shared.streams, &stream_name(&self.id)).await
+    async fn read(&self) -> Result<RunBook, StreamError> {
+        read_book(&*self.shared.streams, &stream_name(&self.id)).await
     }
 
-    async fn open(&self, ledger: Ledger) -> Result<Loaded, Problem> {
+    async fn open(&self, book: RunBook) -> Result<Loaded, Problem> {
         // Nothing is written where nothing has to be: on a full disk what is there can still be opened.
         let store = &self.shared.store;
         let is_listed = store.is_listed(&self.id).await?;
@@ -471,7 +471,7 @@ impl Task {
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
         let shared = Arc::clone(&self.shared);
-        let mut session = Session::open(&self.id, shared, ledger, specs, runs, is_listed);
+        let mut session = Session::open(&self.id, shared, book, specs, runs, is_listed);
         if !is_listed {
             let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
             session.batch.before.insert(0, add);
@@ -498,7 +498,7 @@ impl Task {
     fn commit(&self, loaded: &mut Loaded) -> UnderWay {
         let Batch { before, events, after, starts, waiters, holds, grows } =
             std::mem::take(&mut loaded.session.batch);
-        let mut at = loaded.session.ledger().items().saturating_sub(events.len() as u64);
+        let mut at = loaded.session.book().items().saturating_sub(events.len() as u64);
         let groups = split(events);
         let shared = Arc::clone(&self.shared);
         let writing = Arc::clone(&loaded.writing);
@@ -615,18 +615,31 @@ async fn next(first: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) 
     }
 }
 
-/// The index of a stream, made page by page.
-async fn read_ledger(streams: &dyn Streams, name: &str) -> Result<Ledger, StreamError> {
-    let mut ledger = Ledger::default();
-    let mut pages = streams.pages(name);
-    let mut pace = Pace::default();
-    while let Some(page) = pages.try_next().await? {
-        for item in &page {
-            ledger.apply(item);
-            pace.worked(item.len()).await;
+/// Times that a stream is read at most to know what is in it.
+const READINGS: usize = 3;
+
+/// What is known of a stream, made page by page. Where rows of a message are late, changed or deleted, it is read again
+/// with the rows of that message kept.
+async fn read_book(streams: &dyn Streams, name: &str) -> Result<RunBook, StreamError> {
+    let mut whole = HashSet::new();
+    let mut left = READINGS;
+    loop {
+        let mut book = RunBook::with_rows_of(whole.clone());
+        let mut pages = streams.pages(name);
+        let mut pace = Pace::default();
+        while let Some(page) = pages.try_next().await? {
+            for item in &page {
+                book.apply(item);
+                pace.worked(item.len()).await;
+            }
+        }
+        let known = whole.len();
+        whole.extend(book.torn().map(str::to_owned));
+        left -= 1;
+        if left == 0 || whole.len() == known {
+            return Ok(book);
         }
     }
-    Ok(ledger)
 }
 
 /// Waits for a commit, and answers those who wait for it.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Inner, delta, id, parse_result, result_error, tanstack, text, usage, value};
+use super::{Inner, delta, id, is_true, parse_result, result_error, tanstack, text, usage, value};
 use crate::authority::{REFUSED, RETHOUGHT};
 use crate::fold::calls::Start;
 use crate::fold::extras::{SubagentEnd, unanswered};
@@ -79,6 +79,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
             let Some(call_id) = id(inner.tool_call_id) else { return };
             step.reopen();
             step.tool_start(&call_id, &tool_name(inner), Start::Whole);
+            provider(&call_id, inner, step);
         }
         "TOOL_CALL_CHUNK" => {
             let call_id = match id(inner.tool_call_id) {
@@ -90,6 +91,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
             };
             step.reopen();
             step.tool_start(&call_id, &tool_name(inner), Start::Piece);
+            provider(&call_id, inner, step);
             step.set_chunk(Chunk::Call, &call_id);
             if let Some(delta) = delta(inner.delta) {
                 step.tool_arguments(&call_id, &delta);
@@ -107,6 +109,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
         "STEP_FINISHED" => step_finished(inner, step),
         "RUN_STARTED" => {
             step.run_started();
+            step.run_named(text(inner.run_id), text(inner.thread_id));
             // An agent that repeats what it was told decides nothing by it (L15).
             if !step.by_agent()
                 && let Some(Value::Object(input)) = value(inner.input)
@@ -124,6 +127,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
             let message = text(inner.message).filter(|m| !m.is_empty());
             step.structured_failed();
             step.complete_open_calls();
+            step.named_ends(text(inner.run_id));
             step.fail(MessageError {
                 message: message.map_or(nested.message, Cow::into_owned),
                 code: id(inner.code).map(Cow::into_owned).or(nested.code),
@@ -217,6 +221,13 @@ fn activity(inner: &Inner<'_>, step: &mut Step<'_>) {
     step.activity(&message_id, &kind, content, replace);
 }
 
+/// Takes down that the model's provider runs a call.
+fn provider(call_id: &str, inner: &Inner<'_>, step: &mut Step<'_>) {
+    if is_true(inner.provider_executed) {
+        step.by_provider(call_id);
+    }
+}
+
 fn bare_role(inner: &Inner<'_>) -> Option<Role> {
     match text(inner.role)?.as_ref() {
         "user" => Some(Role::User),
@@ -234,6 +245,7 @@ fn tool_name<'a>(inner: &Inner<'a>) -> Cow<'a, str> {
 
 fn tool_end(inner: &Inner<'_>, step: &mut Step<'_>) {
     let Some(call_id) = id(inner.tool_call_id) else { return };
+    step.goes_on();
     let input = value(inner.input)
         .or_else(|| tanstack(inner.metadata).and_then(|mut extra| extra.shift_remove("input")));
     step.tool_ready(&call_id, input);
@@ -248,6 +260,7 @@ fn tool_end(inner: &Inner<'_>, step: &mut Step<'_>) {
 
 fn tool_result(inner: &Inner<'_>, step: &mut Step<'_>) {
     let Some(call_id) = id(inner.tool_call_id) else { return };
+    step.goes_on();
     let output = parse_result(value(inner.content).unwrap_or(Value::Null));
     let failed = matches!(text(inner.state).as_deref(), Some("output-error" | "error"))
         || text(inner.error).is_some_and(|error| !error.is_empty())
@@ -292,6 +305,7 @@ fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
     let outcome = outcome.as_ref().and_then(Value::as_object);
     let ends = outcome.and_then(|outcome| outcome.get("type")).and_then(Value::as_str);
     let interrupted = ends == Some("interrupt");
+    step.named_ends(text(inner.run_id));
     if interrupted && let Some(Value::Array(all)) = outcome.and_then(|o| o.get("interrupts")) {
         for interrupt in all.iter().filter_map(Value::as_object) {
             ask(interrupt, step);
@@ -311,6 +325,8 @@ fn run_finished(inner: &Inner<'_>, step: &mut Step<'_>) {
         step.stop(Stopped { by, reason: Some("cancelled".to_owned()) });
     } else {
         step.finish(reason);
+        // Interrupts name what is waited for.
+        step.ends_run(inner.outcome.is_some() || inner.result.is_some(), ends == Some("success"));
     }
 }
 
@@ -323,6 +339,10 @@ fn ask(interrupt: &Map<String, Value>, step: &mut Step<'_>) {
     let kind = metadata.and_then(|m| m.get("kind")).and_then(Value::as_str);
     let reason = string("reason").unwrap_or_default();
     if kind == Some("client_tool") || reason == "client_tool_input" {
+        if let Some(call_id) = string("toolCallId") {
+            let name = metadata.and_then(|m| m.get("toolName")).and_then(Value::as_str);
+            step.client_call(call_id, name.unwrap_or_default(), Some(approval_id));
+        }
         return;
     }
     step.subagent = string("subagentRunId").map(|id| Cow::Owned(id.to_owned()));
@@ -383,6 +403,7 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
     let string = |name: &str| payload.get(name).and_then(Value::as_str);
     match name.as_ref() {
         "approval-requested" => {
+            step.afterthought();
             let approval = payload.get("approval").and_then(Value::as_object);
             let approval_id = approval.and_then(|a| a.get("id")).and_then(Value::as_str);
             if let (Some(call_id), Some(approval_id)) = (string("toolCallId"), approval_id) {
@@ -421,9 +442,9 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
         }
         // A client tool's input; the call itself has it already, or gets it here.
         "tool-input-available" => {
-            if let Some(call_id) = string("toolCallId")
-                && step.has_call(call_id)
-            {
+            step.afterthought();
+            if let Some(call_id) = string("toolCallId") {
+                step.client_call(call_id, string("toolName").unwrap_or_default(), None);
                 step.tool_input_hint(call_id, payload.get("input"));
             }
         }

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Inner, delta, id, is_true, text, usage, value};
+use super::{Dialect, Inner, delta, id, is_true, text, usage, value};
 use crate::fold::calls::Start;
 use crate::fold::message::{Outcome, Request, SegmentKey};
 use crate::fold::step::Step;
@@ -154,6 +154,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "finish" => {
             metadata(inner, step);
             step.finish(text(inner.finish_reason).as_deref().map(FinishReason::of_word));
+            step.ends_run(inner.outcome.is_some() || inner.result.is_some(), false);
         }
         "abort" => step.stop(Stopped {
             by: step.foreign_actor(),
@@ -187,6 +188,7 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         return is_chunk_type(inner.kind());
     };
     let name = text(inner.tool_name).unwrap_or_default();
+    step.goes_on();
     match inner.kind() {
         "tool-input-start" => {
             step.reopen();
@@ -196,6 +198,9 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             }
             step.tool_title(&call_id, text(inner.title));
             step.tool_streaming(&call_id);
+            if is_true(inner.provider_executed) {
+                step.by_provider(&call_id);
+            }
         }
         "tool-input-delta" => {
             step.reopen();
@@ -210,6 +215,14 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             }
             step.tool_given(&call_id, &name, value(inner.input));
             step.tool_title(&call_id, text(inner.title));
+            step.afterthought();
+            // To the AI SDK every call has its input one day; to TanStack it is the client's to run.
+            if step.dialect() == Some(Dialect::Legacy) {
+                step.client_call(&call_id, &name, None);
+            }
+            if is_true(inner.provider_executed) {
+                step.by_provider(&call_id);
+            }
         }
         "tool-input-error" => {
             if !step.has_call(&call_id) {
@@ -222,6 +235,7 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             }
         }
         "tool-approval-request" => {
+            step.afterthought();
             // A rule decides, nobody is asked.
             if !is_true(inner.is_automatic)
                 && let Some(approval_id) = id(inner.approval_id)

@@ -64,6 +64,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             }
         }
         "tool_result" => {
+            step.goes_on();
             let Some(call_id) = id(inner.tool_call_id) else { return true };
             let content = value(inner.content).or_else(|| value(inner.output));
             let said = text(inner.error).filter(|error| !error.is_empty());
@@ -77,6 +78,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             step.result(&call_id, Outcome::new(step.position(), content.map(parse_result), error));
         }
         "approval-requested" => {
+            step.afterthought();
             let Some(call_id) = id(inner.tool_call_id) else { return true };
             let approval = inner.approval.and_then(|raw| {
                 serde_json::from_str::<std::collections::BTreeMap<&str, &RawValue>>(raw.get()).ok()
@@ -93,6 +95,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "done" => {
             step.complete_open_calls();
             step.finish(text(inner.finish_reason).as_deref().map(FinishReason::of_word));
+            step.ends_run(inner.outcome.is_some() || inner.result.is_some(), false);
         }
         "error" if inner.error_text.is_none() => {
             let error = match value(inner.error) {

@@ -109,6 +109,10 @@ pub(crate) struct Inner<'a> {
     #[serde(borrow, default)]
     pub(crate) run_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(crate) thread_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) provider_executed: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(crate) title: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(crate) preliminary: Option<&'a RawValue>,

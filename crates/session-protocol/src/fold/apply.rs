@@ -11,6 +11,7 @@ use super::log::{
 };
 use super::message::{MessageFold, RowBody, RowContext, Shape, Weight};
 use super::session::{ApprovalKey, SessionFold};
+use super::short::{KEPT, Texts};
 use super::track::Tracker;
 use super::{ChangeSet, Collection, LogEntry, MessageLoader};
 use crate::dialect::{self, Inner, electric};
@@ -42,10 +43,11 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(fold: &'a mut SessionFold, loader: &'a mut dyn MessageLoader) -> Self {
+        let drops = fold.texts == Texts::Dropped;
         Self {
             fold,
             loader,
-            tracker: Tracker::default(),
+            tracker: if drops { Tracker::off() } else { Tracker::default() },
             out: ChangeSet::default(),
             log: Vec::new(),
             void: HashMap::new(),
@@ -73,21 +75,34 @@ impl<'a> Run<'a> {
         if let Some(txid) = event.txid() {
             self.out.txids.push(txid.to_owned());
         }
+        self.event(&event, pos);
+    }
+
+    /// Applies one item that is decoded.
+    pub(super) fn event(&mut self, event: &Event<'_>, pos: u64) {
         match event {
-            Event::Chunk(chunk) => self.chunk(&chunk, pos),
-            Event::Presence(row) => self.presence(&row),
-            Event::Agent(row) => self.agent(&row),
-            Event::Entity(row) => self.entity(&row, pos),
+            Event::Chunk(chunk) => self.chunk(chunk, pos),
             Event::Control(Control::Reset) => self.reset(pos),
-            Event::Control(_) | Event::Other(_) => {}
-            Event::Bare(bare) => self.bare(&bare, pos),
             Event::Malformed { .. } => self.skip(),
+            // What has no rows of messages is for readers.
+            _ if self.drops() => {}
+            Event::Presence(row) => self.presence(row),
+            Event::Agent(row) => self.agent(row),
+            Event::Entity(row) => self.entity(row, pos),
+            Event::Control(_) | Event::Other(_) => {}
+            Event::Bare(bare) => self.bare(bare, pos),
         }
+    }
+
+    fn drops(&self) -> bool {
+        self.fold.texts == Texts::Dropped
     }
 
     /// Marks a row of the state as changed.
     pub(super) fn mark(&mut self, collection: Collection, key: impl Into<String>) {
-        self.rows.insert((collection, key.into()));
+        if !self.drops() {
+            self.rows.insert((collection, key.into()));
+        }
     }
 
     // Messages.
@@ -105,7 +120,7 @@ impl<'a> Run<'a> {
             return false;
         }
         let shape = log.shape();
-        let mut message = MessageFold::new(id, first, shape, log);
+        let mut message = MessageFold::new(id, first, shape, log, self.fold.texts);
         refold(&mut message, first);
         // What it did to the session is in the state already.
         message.take_outbox();
@@ -153,7 +168,12 @@ impl<'a> Run<'a> {
             self.skip();
             return false;
         }
-        let message = MessageFold::new(id, pos, shape, RowLog::default());
+        let is_bare = self.drops() && !self.fold.whole.contains(id);
+        let log = if is_bare { RowLog::bare() } else { RowLog::default() };
+        let mut message = MessageFold::new(id, pos, shape, log, self.fold.texts);
+        if let Some(most) = self.fold.listened.get(id) {
+            message.listen(*most);
+        }
         self.fold.messages.insert(id.to_owned(), message);
         self.fold.order.insert(pos, id.to_owned());
         self.tracker.inserted(id);
@@ -181,6 +201,9 @@ impl<'a> Run<'a> {
     }
 
     fn keep(&mut self, id: &str, raw: String) {
+        if self.drops() {
+            return;
+        }
         self.log.push(LogEntry { message_id: id.to_owned(), raw });
     }
 
@@ -209,24 +232,47 @@ impl<'a> Run<'a> {
             self.fold.strays.insert(event.key.to_string(), id.clone());
             self.rows.insert((Collection::Meta, "strays".to_owned()));
         }
+        let run = event.run.as_ref();
+        let context = RowContext {
+            pos,
+            seq,
+            actor: fields.actor_id.as_deref(),
+            role: fields.role,
+            created_at: fields.created_at.as_deref(),
+            run,
+        };
+        let body = match fields.chunk.as_deref() {
+            Some(chunk) => RowBody::Chunk(chunk),
+            None => RowBody::Nothing,
+        };
+        if message.drops() {
+            let is_new = message.log.keys.insert(&event.key, &id);
+            if !message.log.is_bare {
+                self.fold.kept = self.fold.kept.saturating_add(raw.len());
+                if self.fold.kept > KEPT {
+                    message.log.give_up();
+                    message.dirty = false;
+                    self.dirty.remove(&id);
+                }
+            }
+            if message.log.is_bare {
+                // A row that is there comes again, or is another one now.
+                let follows = is_new && message.is_after(seq, pos);
+                if is_new {
+                    message.fold_row(&context, &body, &mut self.tracker);
+                    self.settle(&id);
+                }
+                if !follows {
+                    self.fold.torn.insert(id);
+                }
+                return;
+            }
+        }
         // L12: a row that cannot be there yet is folded alone, whatever the message's size.
-        let begins_run = event.begins_run;
-        let entry = entry(pos, EntryKind::of_chunk(begins_run), Some(&event.key), Some(raw));
-        let row = NewRow { seq, pos, raw, begins_run };
+        let entry = entry(pos, EntryKind::of_chunk(run), Some(&event.key), Some(raw), run);
+        let row = NewRow { seq, pos, raw, run };
         if usual && !message.odd && !message.dirty && message.is_new_seq(seq) {
             message.log.push(entry.clone(), row_id, row);
-            let context = RowContext {
-                pos,
-                seq,
-                actor: fields.actor_id.as_deref(),
-                role: fields.role,
-                created_at: fields.created_at.as_deref(),
-                begins_run,
-            };
-            let body = match fields.chunk.as_deref() {
-                Some(chunk) => RowBody::Chunk(chunk),
-                None => RowBody::Nothing,
-            };
             message.fold_row(&context, &body, &mut self.tracker);
             self.keep(&id, entry);
             self.settle(&id);
@@ -272,6 +318,22 @@ impl<'a> Run<'a> {
         if !self.bring(id) {
             return;
         }
+        let message = self.fold.messages.get_mut(id).filter(|message| message.drops());
+        if let Some(message) = message {
+            let known = message.log.keys.remove(&event.key, id);
+            if message.log.is_bare {
+                let is_empty = message.log.keys.is_empty();
+                if known {
+                    self.fold.strays.remove(&*event.key);
+                }
+                match (known, is_empty) {
+                    (true, true) => self.remove(id, pos),
+                    (true, false) => drop(self.fold.torn.insert(id.to_owned())),
+                    (false, _) => {}
+                }
+                return;
+            }
+        }
         self.build_index(id);
         let Some(message) = self.fold.messages.get_mut(id) else { return };
         let row_id = message.log.chunk_id(&event.key, id, split_key(&event.key).1);
@@ -289,6 +351,9 @@ impl<'a> Run<'a> {
         else {
             return;
         };
+        if self.drops() {
+            return;
+        }
         let shared = &mut self.fold.shared;
         if !chunk.contains("STATE_")
             || (shared.len() >= MOST_SHARING && !shared.contains_key(agent))
@@ -320,7 +385,7 @@ impl<'a> Run<'a> {
             self.remove(id, pos);
             return;
         }
-        let entry = entry(pos, EntryKind::Delete, Some(key), None);
+        let entry = entry(pos, EntryKind::Delete, Some(key), None, None);
         message.log.push_indexed(entry.clone());
         message.dirty = true;
         self.dirty.insert(id.to_owned());
@@ -342,6 +407,7 @@ impl<'a> Run<'a> {
         self.fold.dead.insert(id.to_owned(), floor);
         self.fold.bare.floor = self.fold.bare.floor.max(floor);
         self.dirty.remove(id);
+        self.fold.torn.remove(id);
         self.void.insert(id.to_owned(), self.log.len());
         self.out.removed.push(id.to_owned());
         self.out.stats_changed = true;
@@ -365,6 +431,9 @@ impl<'a> Run<'a> {
 
     /// Counts a message for what it is now.
     fn count(&mut self, id: &str) {
+        if self.drops() {
+            return;
+        }
         let Some(message) = self.fold.messages.get_mut(id) else { return };
         let weight = message.weight();
         if weight != message.counted {
@@ -491,7 +560,7 @@ impl<'a> Run<'a> {
         message.log.keep_index();
         let row_id = RowId::Entity(name.clone());
         let upsert = message.log.upsert(row_id.clone(), NewRow::at(pos, raw));
-        let entry = entry(pos, EntryKind::Entity, Some(&name), Some(raw));
+        let entry = entry(pos, EntryKind::Entity, Some(&name), Some(raw), None);
         self.after_upsert(&id, upsert, &row_id, entry);
     }
 
@@ -502,6 +571,8 @@ impl<'a> Run<'a> {
             next: fold.next,
             malformed: fold.malformed,
             floor: pos.saturating_add(1),
+            texts: fold.texts,
+            whole: mem::take(&mut fold.whole),
             ..SessionFold::default()
         };
         fold.bare.floor = fold.floor;
@@ -518,7 +589,7 @@ impl<'a> Run<'a> {
             meta_changed: true,
             ..ChangeSet::default()
         };
-        self.tracker = Tracker::default();
+        self.tracker = if self.drops() { Tracker::off() } else { Tracker::default() };
         self.log.clear();
         self.void.clear();
         self.dirty.clear();
@@ -535,21 +606,15 @@ impl<'a> Run<'a> {
             return;
         }
         let Some(message) = self.fold.messages.get_mut(id) else { return };
-        let entry = entry(pos, EntryKind::Bare, None, Some(raw));
+        let entry = entry(pos, EntryKind::Bare, None, Some(raw), None);
         let row = NewRow::at(pos, raw);
         message.log.push(entry.clone(), RowId::Pos(pos), row);
         if message.dirty {
             self.keep(id, entry);
             return;
         }
-        let context = RowContext {
-            pos,
-            seq: row.seq,
-            actor: None,
-            role: None,
-            created_at: at,
-            begins_run: false,
-        };
+        let context =
+            RowContext { pos, seq: row.seq, actor: None, role: None, created_at: at, run: None };
         message.fold_row(&context, &RowBody::Chunk(raw), &mut self.tracker);
         self.keep(id, entry);
         self.settle(id);
@@ -572,6 +637,9 @@ impl<'a> Run<'a> {
     /// Refolds what is out of order, completes the figures and hands out the changes.
     pub(super) fn finish(mut self) -> ChangeSet {
         self.catch_up();
+        if self.drops() {
+            return ChangeSet { items: self.out.items, ..ChangeSet::default() };
+        }
         if self.fold.totals.stale {
             self.recount_times();
         }
@@ -695,7 +763,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
                 actor: fields.actor_id.as_deref(),
                 role: fields.role,
                 created_at: fields.created_at.as_deref(),
-                begins_run: row.begins_run,
+                run: row.run.as_deref(),
             };
             let body = match fields.chunk.as_deref() {
                 Some(chunk) => RowBody::Chunk(chunk),
@@ -712,7 +780,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
                 actor: None,
                 role: None,
                 created_at: electric::time(&value),
-                begins_run: false,
+                run: None,
             };
             message.fold_row(&context, &RowBody::Entity { type_, key, value: &value }, tracker);
         }
@@ -724,7 +792,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
                 actor: None,
                 role: None,
                 created_at: at.as_deref(),
-                begins_run: false,
+                run: None,
             };
             message.fold_row(&context, &RowBody::Chunk(&row.raw), tracker);
         }

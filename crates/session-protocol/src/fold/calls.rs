@@ -10,10 +10,12 @@
 //! person only where nothing else is left. A result that is older than a request never settles it.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use super::message::{Call, IndexEvent, Outcome, Repetition, Request, SignalKind};
+use super::short::{self, short_text, short_value};
 use super::step::Step;
 use crate::row::{Part, ToolCallPart};
 use crate::text::Delta;
@@ -59,6 +61,36 @@ pub(super) struct Same {
     pub(super) again: Option<u32>,
 }
 
+/// Keys of the calls whose arguments are not complete, in the order in which they were opened.
+#[derive(Default)]
+pub(super) struct OpenCalls {
+    order: BTreeMap<u64, String>,
+    places: HashMap<String, u64>,
+    next: u64,
+}
+
+impl OpenCalls {
+    /// Opens a call, unless it is open.
+    pub(super) fn insert(&mut self, key: &str) {
+        if !self.places.contains_key(key) {
+            self.places.insert(key.to_owned(), self.next);
+            self.order.insert(self.next, key.to_owned());
+            self.next += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(place) = self.places.remove(key) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// All keys, in order.
+    pub(super) fn into_keys(self) -> impl Iterator<Item = String> {
+        self.order.into_values()
+    }
+}
+
 impl Step<'_> {
     /// The key of the newest call with this id.
     fn key<'k>(&self, call_id: &'k str) -> Cow<'k, str> {
@@ -84,6 +116,12 @@ impl Step<'_> {
     /// A call. A second start of a call that is not complete can only name it; one of a call that is complete begins
     /// another one: at once in a later run or step, else when its arguments turn out to be others.
     pub(crate) fn tool_start(&mut self, call_id: &str, name: &str, start: Start) {
+        self.calls();
+        self.start_call(call_id, name, start);
+    }
+
+    fn start_call(&mut self, call_id: &str, name: &str, start: Start) {
+        let name = &*self.short_words(name.to_owned());
         let key = self.key(call_id);
         let scratch = &mut self.fold.scratch;
         let (run, step) = (scratch.run, scratch.step);
@@ -110,7 +148,7 @@ impl Step<'_> {
         if ended || (renamed && start != Start::Piece) {
             call.repeated = Some(Repetition { name: name.to_owned(), arguments: String::new() });
             call.half = None;
-            scratch.open_calls.push(key.into_owned());
+            scratch.open_calls.insert(&key);
             return;
         }
         if !name.is_empty() && part.name.is_empty() {
@@ -152,10 +190,12 @@ impl Step<'_> {
 
     fn insert_call(&mut self, key: &str) {
         let part = self.part_count() - 1;
+        let in_snapshot = self.in_snapshot();
         let scratch = &mut self.fold.scratch;
-        let call = Call::new(part, self.row.pos, scratch.run, scratch.step);
+        let number = scratch.runs.add_call(in_snapshot);
+        let call = Call { number, ..Call::new(part, self.row.pos, scratch.run, scratch.step) };
         scratch.calls.insert(key.to_owned(), call);
-        scratch.open_calls.push(key.to_owned());
+        scratch.open_calls.insert(key);
         scratch.outbox.push(IndexEvent::Call(key.to_owned()));
     }
 
@@ -170,6 +210,33 @@ impl Step<'_> {
         }
     }
 
+    /// The client must run the call; one that nobody announced is announced by that. One that a later run asks for again
+    /// waits again.
+    pub(crate) fn client_call(&mut self, call_id: &str, name: &str, interrupt: Option<&str>) {
+        if !self.has_call(call_id) {
+            self.fold.scratch.content = true;
+            self.start_call(call_id, name, Start::Piece);
+        }
+        let (key, run, pos) = (self.key(call_id), self.fold.scratch.run, self.row.pos);
+        let Some(call) = self.fold.scratch.calls.get_mut(&*key) else { return };
+        if call.client_run.is_some_and(|asked| asked != run) {
+            call.client_again = pos;
+        }
+        call.client_run = Some(run);
+        if let Some(interrupt) = interrupt {
+            call.interrupt = Some(interrupt.to_owned());
+        }
+        self.fold.refresh_call(&key, self.tracker);
+    }
+
+    /// The model's provider runs the call.
+    pub(crate) fn by_provider(&mut self, call_id: &str) {
+        let key = self.key(call_id);
+        if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
+            call.by_provider = true;
+        }
+    }
+
     /// Its arguments are plain text, not JSON.
     pub(crate) fn tool_takes_text(&mut self, call_id: &str) {
         let key = self.key(call_id);
@@ -181,6 +248,9 @@ impl Step<'_> {
     /// What to show instead of its name.
     pub(crate) fn tool_title(&mut self, call_id: &str, title: Option<Cow<'_, str>>) {
         let Some(title) = title.filter(|title| !title.is_empty()) else { return };
+        if self.drops() {
+            return;
+        }
         let key = self.key(call_id);
         let Some(call) = self.fold.scratch.calls.get(&*key) else { return };
         if call.repeated.is_none()
@@ -198,20 +268,27 @@ impl Step<'_> {
             return;
         }
         let key = self.key(call_id);
+        let append = if self.drops() {
+            short::append
+        } else {
+            |text: &mut String, half: &mut Option<u16>, delta: &Delta<'_>| {
+                delta.append_to(text, half)
+            }
+        };
         let Some(call) = self.fold.scratch.calls.get_mut(&*key) else { return };
         if let Some(repeated) = &mut call.repeated {
-            delta.append_to(&mut repeated.arguments, &mut call.half);
+            append(&mut repeated.arguments, &mut call.half, delta);
             return;
         }
         let at = call.part;
         let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
         let from = part.arguments.len();
-        delta.append_to(&mut part.arguments, &mut call.half);
+        append(&mut part.arguments, &mut call.half, delta);
         if call.ready {
             // Arguments after they were complete: read them again at the end.
             call.ready = false;
             part.input = None;
-            self.fold.scratch.open_calls.push(key.clone().into_owned());
+            self.fold.scratch.open_calls.insert(&key);
             self.tracker.set_part(&self.fold.message.id, at);
             self.fold.refresh_call(&key, self.tracker);
             // Its request shows the input, too.
@@ -219,8 +296,8 @@ impl Step<'_> {
         } else if from == 0 {
             self.tracker.set_part(&self.fold.message.id, at);
             self.fold.refresh_call(&key, self.tracker);
-        } else {
-            self.tracker.append(&self.fold.message.id, at, &part.arguments[from..]);
+        } else if let Some(new) = part.arguments.get(from..) {
+            self.tracker.append(&self.fold.message.id, at, new);
         }
     }
 
@@ -241,8 +318,9 @@ impl Step<'_> {
             !call.is_over() && call.step == step && (began_whole || !call.given)
         });
         if !tells {
-            self.tool_start(call_id, name, Start::InStep);
+            self.start_call(call_id, name, Start::InStep);
         }
+        self.calls();
         self.tool_ready(call_id, input);
         let key = self.key(call_id);
         if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
@@ -254,7 +332,7 @@ impl Step<'_> {
         let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
         if let Some(repeated) = call.repeated.take() {
             call.half = None;
-            self.fold.scratch.open_calls.retain(|open| open != key);
+            self.fold.scratch.open_calls.remove(key);
             self.repeated(key, repeated, input);
             return;
         }
@@ -264,7 +342,8 @@ impl Step<'_> {
         call.ready = true;
         let at = call.part;
         let takes_text = call.takes_text;
-        self.fold.scratch.open_calls.retain(|open| open != key);
+        let drops = self.fold.drops();
+        self.fold.scratch.open_calls.remove(key);
         let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
         if let Some(input) = &input
             && part.arguments.is_empty()
@@ -275,15 +354,19 @@ impl Step<'_> {
             };
         }
         part.input = input.or_else(|| parsed(&part.arguments, takes_text));
+        if drops {
+            part.input = part.input.take().map(short_value);
+            part.arguments = short_text(std::mem::take(&mut part.arguments));
+        }
         self.tracker.set_part(&self.fold.message.id, at);
         self.fold.refresh_call(key, self.tracker);
         self.fold.scratch.outbox.push(IndexEvent::Touched(key.to_owned()));
     }
 
     /// A call has started again and is complete: one of its id once more, or another one.
-    fn repeated(&mut self, key: &str, new: Repetition, input: Option<Value>) {
+    fn repeated(&mut self, key: &str, mut new: Repetition, mut input: Option<Value>) {
         let id = call_id(key).to_owned();
-        if self.goes_on(key, &new, input.as_ref()) {
+        if self.was_cut(key, &new, input.as_ref()) {
             let Some(call) = self.fold.scratch.calls.get(key) else { return };
             let at = call.part;
             if let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) {
@@ -295,9 +378,16 @@ impl Step<'_> {
         }
         // The newest may still be open; its arguments are read here, those of the others were when they were complete.
         self.ready(key, None);
-        let value = input.clone().or_else(|| parsed(&new.arguments, self.takes_text(key)));
+        let told = input.is_some();
+        let mut value = input.clone().or_else(|| parsed(&new.arguments, self.takes_text(key)));
+        if self.drops() {
+            value = value.map(short_value);
+            new.arguments = short_text(new.arguments);
+            // A fingerprint cannot be read again.
+            input.clone_from(&value);
+        }
         for (nth, key) in self.keys(&id) {
-            let Some(alike) = self.alike(&key, &new, input.is_some(), value.as_ref()) else {
+            let Some(alike) = self.alike(&key, &new, told, value.as_ref()) else {
                 continue;
             };
             let same = self.fold.scratch.same.entry(id).or_default();
@@ -314,7 +404,7 @@ impl Step<'_> {
     }
 
     /// Whether a call whose arguments were cut off has begun once more.
-    fn goes_on(&self, key: &str, new: &Repetition, input: Option<&Value>) -> bool {
+    fn was_cut(&self, key: &str, new: &Repetition, input: Option<&Value>) -> bool {
         let (Some(call), Some(part)) = (self.fold.call(key), self.fold.call_part(key)) else {
             return false;
         };
@@ -362,7 +452,7 @@ impl Step<'_> {
 
     /// Whatever ends a turn completes the arguments of its calls.
     pub(crate) fn complete_open_calls(&mut self) {
-        for key in std::mem::take(&mut self.fold.scratch.open_calls) {
+        for key in std::mem::take(&mut self.fold.scratch.open_calls).into_keys() {
             self.ready(&key, None);
         }
     }
@@ -400,6 +490,7 @@ impl Step<'_> {
     /// A call's result: of a call of this message, else of one elsewhere. An agent knows results of its own calls only
     /// (L15).
     pub(crate) fn result(&mut self, call_id: &str, outcome: Outcome) {
+        let outcome = self.short_outcome(outcome);
         if let Some(key) = self.result_key(call_id) {
             let key = self.again(call_id, &outcome).unwrap_or(key);
             self.settle_call(&key, outcome);
@@ -432,6 +523,7 @@ impl Step<'_> {
 
     /// Notes the result of the call under this key.
     pub(super) fn settle_call(&mut self, key: &str, outcome: Outcome) {
+        self.result_known(key);
         let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
         let old = call.result.as_ref();
         // What was final stays so, and what is said again is as old as it was.
@@ -443,10 +535,25 @@ impl Step<'_> {
         }
     }
 
+    /// Takes down who gave the result of a call: its agent, which acted on what it was told, or somebody else.
+    fn result_known(&mut self, key: &str) {
+        let (is_answer, pos) = (self.is_answer(), self.row.pos);
+        let scratch = &mut self.fold.scratch;
+        let Some(call) = scratch.calls.get_mut(key) else { return };
+        if is_answer {
+            call.theirs = Some(pos);
+            scratch.runs.answered.insert(key.to_owned());
+        } else {
+            call.known = Some(pos);
+        }
+    }
+
     /// The result on the end of a call, which any other result beats.
     pub(crate) fn end_result(&mut self, call_id: &str, outcome: Outcome) {
+        let outcome = self.short_outcome(outcome);
         self.settle_starts(call_id);
         let key = self.again(call_id, &outcome).unwrap_or_else(|| self.key(call_id).into_owned());
+        self.result_known(&key);
         if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
             call.end_result = Some(outcome);
             self.fold.refresh_call(&key, self.tracker);
@@ -462,6 +569,7 @@ impl Step<'_> {
             self.fold.call(key).is_some_and(|call| call.request.is_some() && !call.is_over())
         });
         if let Some(key) = asked.or_else(|| self.result_key(call_id)) {
+            self.result_known(&key);
             if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
                 call.denied = true;
             }
@@ -476,9 +584,12 @@ impl Step<'_> {
     /// The call waits for a person. A request for a call nobody announced announces it; one for a call that is over or
     /// is another one, or that a later run asks again, is for another call of the same id.
     pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
+        request.input = self.short_input(request.input);
+        request.name = request.name.map(|name| self.short_words(name));
+        request.reason = request.reason.filter(|_| !self.drops());
         if !self.has_call(call_id) {
             self.fold.scratch.content = true;
-            self.tool_start(call_id, request.name.as_deref().unwrap_or_default(), Start::Piece);
+            self.start_call(call_id, request.name.as_deref().unwrap_or_default(), Start::Piece);
             if request.input.is_some() {
                 self.tool_ready(call_id, request.input.clone());
             }

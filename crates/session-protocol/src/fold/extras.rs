@@ -25,6 +25,10 @@ impl Step<'_> {
     /// A subagent begins, or goes on.
     pub(crate) fn subagent_started(&mut self, new: SubagentPart) {
         self.reopen();
+        if self.drops() {
+            self.drop_part();
+            return;
+        }
         match self.fold.scratch.subagents.get(&new.id) {
             Some(at) => {
                 if let Some(Part::Subagent(old)) = self.fold.message.parts.get_mut(*at) {
@@ -62,6 +66,10 @@ impl Step<'_> {
 
     /// A card as it is; `replace` is false when one that is there stays as it is.
     pub(crate) fn activity(&mut self, id: &str, kind: &str, content: Value, replace: bool) {
+        if self.drops() {
+            self.drop_part();
+            return;
+        }
         let known = self.fold.scratch.activities.get(id).copied();
         if known.is_some() && !replace {
             return;
@@ -113,7 +121,9 @@ impl Step<'_> {
             self.row.actor.map(str::to_owned).or_else(|| self.fold.message.actor_id.clone());
         request.at = self.row.created_at.map(str::to_owned);
         request.name = Some(question.reason.clone());
-        request.question = Some(question.message.clone().unwrap_or_default());
+        let words = question.message.clone().unwrap_or_default();
+        request.question = Some(self.short_words(words));
+        request.name = request.name.map(|name| self.short_words(name));
         request.expires_at.clone_from(&question.expires_at);
         let part = Part::Question(question);
         // Asked again in a later run, it is asked anew at its place.
@@ -132,6 +142,7 @@ impl Step<'_> {
         };
         let step = self.fold.scratch.step;
         let call = Call { request: Some(request), ..Call::new(at, self.row.pos, run, step) };
+        self.afterthought();
         self.fold.scratch.calls.insert(key.clone(), call);
         self.fold.scratch.outbox.push(IndexEvent::Request(key));
     }

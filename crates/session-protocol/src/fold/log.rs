@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::message::Shape;
-use crate::event::{ChunkFields, lenient_value, split_key};
+use super::rows::Keys;
+use crate::event::{ChunkFields, RunMark, lenient_value, split_key};
 
 /// What a row is known by inside its message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +47,8 @@ pub(crate) struct LiveRow {
     pub(crate) pos: u64,
     /// Its merged value, JSON text.
     pub(crate) raw: Arc<str>,
-    /// The server says that a run begins with it.
-    pub(crate) begins_run: bool,
+    /// The run that the server begins with it.
+    pub(crate) run: Option<Arc<RunMark>>,
 }
 
 /// A row as it comes.
@@ -56,13 +57,13 @@ pub(crate) struct NewRow<'a> {
     pub(crate) seq: i64,
     pub(crate) pos: u64,
     pub(crate) raw: &'a str,
-    pub(crate) begins_run: bool,
+    pub(crate) run: Option<&'a RunMark>,
 }
 
 impl<'a> NewRow<'a> {
     /// A row that has no sequence number.
     pub(crate) fn at(pos: u64, raw: &'a str) -> Self {
-        Self { seq: position_as_seq(pos), pos, raw, begins_run: false }
+        Self { seq: position_as_seq(pos), pos, raw, run: None }
     }
 
     fn live(&self) -> LiveRow {
@@ -70,7 +71,7 @@ impl<'a> NewRow<'a> {
             seq: self.seq,
             pos: self.pos,
             raw: Arc::from(self.raw),
-            begins_run: self.begins_run,
+            run: self.run.cloned().map(Arc::new),
         }
     }
 }
@@ -103,8 +104,8 @@ pub(crate) enum EntryKind {
 
 impl EntryKind {
     /// The kind of a chunk row.
-    pub(crate) fn of_chunk(begins_run: bool) -> Self {
-        if begins_run { Self::Begin } else { Self::Chunk }
+    pub(crate) fn of_chunk(run: Option<&RunMark>) -> Self {
+        if run.is_some() { Self::Begin } else { Self::Chunk }
     }
 
     fn code(self) -> char {
@@ -119,10 +120,24 @@ impl EntryKind {
 }
 
 #[derive(Deserialize)]
-struct Entry<'a>(u64, char, Option<String>, #[serde(borrow)] Option<&'a RawValue>);
+struct Entry<'a>(
+    u64,
+    char,
+    Option<String>,
+    #[serde(borrow)] Option<&'a RawValue>,
+    /// Entries of earlier versions have none.
+    #[serde(default)]
+    Option<RunMark>,
+);
 
-/// Writes one entry: `[position, kind, key, value]`.
-pub(crate) fn entry(pos: u64, kind: EntryKind, key: Option<&str>, raw: Option<&str>) -> String {
+/// Writes one entry: `[position, kind, key, value]`, and behind them the mark of the run that begins.
+pub(crate) fn entry(
+    pos: u64,
+    kind: EntryKind,
+    key: Option<&str>,
+    raw: Option<&str>,
+    run: Option<&RunMark>,
+) -> String {
     use std::fmt::Write;
     let mut out =
         String::with_capacity(raw.map_or(4, str::len) + key.map_or(4, |key| key.len() + 2) + 32);
@@ -142,6 +157,10 @@ pub(crate) fn entry(pos: u64, kind: EntryKind, key: Option<&str>, raw: Option<&s
     }
     out.push(',');
     out.push_str(raw.unwrap_or("null"));
+    if let Some(mark) = run.and_then(|run| serde_json::to_string(run).ok()) {
+        out.push(',');
+        out.push_str(&mark);
+    }
     out.push(']');
     out
 }
@@ -157,12 +176,27 @@ pub(crate) struct RowLog {
     index: Option<HashMap<RowId, LiveRow>>,
     /// True when the index must survive a release.
     keep_index: bool,
+    /// Which rows there are, where texts are not kept.
+    pub(super) keys: Keys,
+    /// True when the rows are not kept: none can be folded again.
+    pub(super) is_bare: bool,
 }
 
 impl RowLog {
     /// A log that is stored elsewhere.
     pub(crate) fn stored() -> Self {
         Self { released: true, ..Self::default() }
+    }
+
+    /// A log that keeps no rows.
+    pub(crate) fn bare() -> Self {
+        Self { is_bare: true, ..Self::default() }
+    }
+
+    /// Drops the rows for good.
+    pub(crate) fn give_up(&mut self) {
+        (self.entries, self.index) = (Vec::new(), None);
+        self.is_bare = true;
     }
 
     /// Appends an entry whose row is known to be new.
@@ -312,7 +346,7 @@ fn replay(
     message_id: &str,
     floor: u64,
 ) -> Option<u64> {
-    let Entry(pos, kind, key, value) = serde_json::from_str::<Entry<'_>>(raw).ok()?;
+    let Entry(pos, kind, key, value, run) = serde_json::from_str::<Entry<'_>>(raw).ok()?;
     if pos < floor {
         return None;
     }
@@ -323,7 +357,8 @@ fn replay(
             let seq = ChunkFields::parse(raw).and_then(|f| f.seq).or(split_key(&key).1);
             let id = chunk_id(rows, &key, message_id, seq);
             let seq = seq.unwrap_or(0);
-            merge(rows, id, NewRow { seq, pos, raw, begins_run: kind == 'r' });
+            let run = run.or_else(|| (kind == 'r').then(RunMark::default));
+            merge(rows, id, NewRow { seq, pos, raw, run: run.as_ref() });
         }
         ('d', Some(key)) => {
             let seq = split_key(&key).1;

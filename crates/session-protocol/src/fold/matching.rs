@@ -5,9 +5,10 @@ use super::apply::{Run, row_key, signal_key};
 use super::calls::call_id;
 use super::message::{IndexEvent, MessageFold};
 use super::session::ApprovalKey;
+use super::short::Texts;
 use super::signals::{Affected, Site};
 use super::track::Tracker;
-use crate::row::{Approval, ApprovalStatus, ToolState};
+use crate::row::{Approval, ApprovalStatus, ToolState, parse_time};
 
 impl Run<'_> {
     /// Notes calls, requests and signals of a message; says what may have changed elsewhere.
@@ -77,20 +78,26 @@ impl Run<'_> {
     fn drop_requests(&mut self, id: &str, call: &str, but: Option<&str>) -> Vec<Affected> {
         let place =
             but.and_then(|_| Some(self.fold.messages.get(id)?.call(call)?.request.as_ref()?.pos));
-        let gone: Vec<ApprovalKey> = self
-            .fold
-            .approvals
-            .iter()
-            .filter(|((pos, message, c), approval)| {
-                message == id
-                    && c == call
-                    && (but != Some(approval.id.as_str()) || place != Some(*pos))
+        let row = row_key(id, call);
+        let asked = self.fold.requested.get(&row).into_iter().flatten();
+        let asked = asked.map(|pos| (*pos, id.to_owned(), call.to_owned()));
+        let gone: Vec<ApprovalKey> = asked
+            .filter(|key| {
+                let approval = self.fold.approvals.get(key);
+                approval.is_some_and(|approval| {
+                    but != Some(approval.id.as_str()) || place != Some(key.0)
+                })
             })
-            .map(|(key, _)| key.clone())
             .collect();
         let mut affected = Vec::new();
         for key in gone {
             if let Some(approval) = self.fold.approvals.remove(&key) {
+                if let Some(asked) = self.fold.requested.get_mut(&row) {
+                    asked.remove(&key.0);
+                    if asked.is_empty() {
+                        self.fold.requested.remove(&row);
+                    }
+                }
                 self.fold.signals.remove_request(&approval.id, id, call);
                 if self.fold.signals.has_answers(&approval.id) {
                     affected.push(Affected::Approval(approval.id.clone()));
@@ -203,7 +210,11 @@ impl Run<'_> {
             Some(_) => {}
             None => self.out.stats_changed = true,
         }
-        self.fold.approvals.insert(key.clone(), approval);
+        if self.fold.texts == Texts::Dropped {
+            let end = approval.expires_at.as_deref().and_then(parse_time);
+            self.fold.expiries.extend(end.filter(|_| approval.status == ApprovalStatus::Pending));
+        }
+        self.fold.put_approval(key.clone(), approval);
         self.mark(Collection::Requests, row_key(id, call));
         self.approvals.insert(key);
     }

@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::calls::{Same, call_key};
+use super::calls::{OpenCalls, Same, call_key};
 use super::log::RowLog;
-use super::replay::{Heard, Held, Replays};
+use super::replay::{Held, Replays, Told};
+use super::runs::Runs;
+use super::short::{AGAIN, Heard, Texts};
 use super::snapshot::Before;
 use super::step::{Named, Step};
 use super::track::Tracker;
 use crate::dialect::proxy::is_whole;
 use crate::dialect::{self, Inner, electric};
-use crate::event::lenient_value;
+use crate::event::{RunMark, lenient_value};
 use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage, is_later};
 
 /// Which open text or reasoning a delta belongs to.
@@ -92,6 +94,7 @@ impl Outcome {
 /// A person's answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
+    pub(crate) pos: u64,
     pub(crate) approved: bool,
     /// What else was said.
     pub(crate) payload: Option<Value>,
@@ -150,6 +153,8 @@ impl Request {
 pub(crate) struct Call {
     pub(crate) part: usize,
     pub(crate) pos: u64,
+    /// Its number among the calls of the message, in the order in which they were made.
+    pub(super) number: u32,
     /// The run of the message that it began in, counted from 0 by the marks of runs.
     pub(super) run: u32,
     /// The step that it began in.
@@ -172,6 +177,18 @@ pub(crate) struct Call {
     pub(super) answered_here: Option<bool>,
     /// What came behind a second start of it, until that is complete.
     pub(super) repeated: Option<Repetition>,
+    /// The run of the message in which its agent said last that the client must run it.
+    pub(super) client_run: Option<u32>,
+    /// Where a later run asked the client for it again: older results do not settle it.
+    pub(super) client_again: u64,
+    /// The model's provider runs it.
+    pub(super) by_provider: bool,
+    /// The interrupt's id, which a resumed agent expects instead of the call's.
+    pub(super) interrupt: Option<String>,
+    /// Position of the last result that its own agent gave.
+    pub(super) known: Option<u64>,
+    /// Position of the last result that somebody else gave in its own message.
+    pub(super) theirs: Option<u64>,
 }
 
 /// A second start of a call that is over.
@@ -185,6 +202,7 @@ impl Call {
         Self {
             part,
             pos,
+            number: 0,
             run,
             step,
             half: None,
@@ -200,7 +218,39 @@ impl Call {
             answer: None,
             answered_here: None,
             repeated: None,
+            client_run: None,
+            client_again: 0,
+            by_provider: false,
+            interrupt: None,
+            known: None,
+            theirs: None,
         }
+    }
+
+    /// The client must run it, as its agent said.
+    pub(super) fn is_for_client(&self) -> bool {
+        self.client_run.is_some()
+    }
+
+    /// The result that counts: the newest.
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        let own = self.result.as_ref().or(self.end_result.as_ref());
+        match (own, self.foreign.as_ref()) {
+            (Some(own), Some(foreign)) => Some(if own.pos > foreign.pos { own } else { foreign }),
+            (own, foreign) => own.or(foreign),
+        }
+    }
+
+    /// The result that settles it. One that is older than the request does not, and a first one settles nothing.
+    pub(super) fn settled(&self) -> Option<&Outcome> {
+        let asked = self.request.as_ref().map_or(0, |request| request.pos).max(self.client_again);
+        self.outcome().filter(|outcome| !outcome.preliminary && outcome.pos >= asked)
+    }
+
+    /// True while a result of it may come: it has none and was not refused.
+    pub(super) fn is_open(&self) -> bool {
+        let refused = self.denied || self.answer.as_ref().is_some_and(|answer| !answer.approved);
+        !refused && self.settled().is_none()
     }
 
     /// Nothing more will come of it, as its message says: it has a result or was refused.
@@ -285,8 +335,8 @@ pub(crate) struct RowContext<'a> {
     pub(crate) actor: Option<&'a str>,
     pub(crate) role: Option<Role>,
     pub(crate) created_at: Option<&'a str>,
-    /// The server says that a run of the message's agent begins with it.
-    pub(crate) begins_run: bool,
+    /// The run of the message's agent that the server begins with it.
+    pub(crate) run: Option<&'a RunMark>,
 }
 
 /// What a row holds.
@@ -321,7 +371,7 @@ pub(super) struct Scratch {
     /// Bytes of arguments that were copied from one call to another.
     pub(super) copied: usize,
     /// Calls whose arguments are not complete.
-    pub(super) open_calls: Vec<String>,
+    pub(super) open_calls: OpenCalls,
     pub(super) data: HashMap<(String, Option<String>), usize>,
     pub(super) activities: HashMap<String, usize>,
     pub(super) subagents: HashMap<String, usize>,
@@ -367,6 +417,7 @@ pub(super) struct Scratch {
     pub(super) given: Vec<(u64, u32)>,
     pub(super) bad: u64,
     pub(super) outbox: Vec<IndexEvent>,
+    pub(super) runs: Runs,
 }
 
 /// Where a part comes from.
@@ -424,6 +475,10 @@ pub(crate) struct Weight {
 
 /// One message being folded.
 pub(crate) struct MessageFold {
+    /// What is kept of it.
+    pub(super) texts: Texts,
+    /// Where the words begin that are kept although texts are not, and how many bytes more.
+    pub(super) heard: Option<Heard>,
     pub(crate) message: Message,
     pub(crate) log: RowLog,
     pub(crate) shape: Shape,
@@ -439,8 +494,10 @@ pub(crate) struct MessageFold {
 }
 
 impl MessageFold {
-    pub(crate) fn new(id: &str, position: u64, shape: Shape, log: RowLog) -> Self {
+    pub(crate) fn new(id: &str, position: u64, shape: Shape, log: RowLog, texts: Texts) -> Self {
         Self {
+            texts,
+            heard: None,
             message: Message::new(id, position),
             log,
             shape,
@@ -518,6 +575,7 @@ impl MessageFold {
             && call.foreign != outcome
         {
             call.foreign = outcome;
+            self.scratch.runs.answered.insert(call_id.to_owned());
             self.refresh_call(call_id, tracker);
         }
     }
@@ -533,6 +591,7 @@ impl MessageFold {
             && call.answer != answer
         {
             call.answer = answer;
+            self.scratch.runs.answered.insert(call_id.to_owned());
             self.refresh_call(call_id, tracker);
         }
     }
@@ -552,14 +611,16 @@ impl MessageFold {
         self.scratch.last = Some((row.seq, row.pos));
         self.scratch.last_seq = Some(row.seq);
         self.scratch.nth = 0;
-        if row.begins_run {
-            self.scratch.run = self.scratch.run.saturating_add(1);
-        }
         if first {
             self.message.actor_id = row.actor.map(str::to_owned);
             self.message.role = row.role.unwrap_or_default();
+            self.scratch.runs.first(self.message.role);
             self.message.created_at = row.created_at.map(str::to_owned);
             self.scratch.meta_dirty = true;
+        }
+        if let Some(mark) = row.run {
+            self.scratch.run = self.scratch.run.saturating_add(1);
+            self.scratch.runs.begin(mark, row.pos);
         }
         if let Some(at) = row.created_at {
             match &mut self.message.last_chunk_at {
@@ -573,6 +634,7 @@ impl MessageFold {
             RowBody::Entity { type_, key, value } => {
                 let mut step = Step::new(self, row, tracker);
                 electric::fold(type_, key, value, &mut step);
+                self.take_down(row, "");
             }
             RowBody::Nothing => self.scratch.bad += 1,
         }
@@ -586,7 +648,8 @@ impl MessageFold {
             self.fold_told(row, chunk, tracker);
             return;
         }
-        let Heard { again, now } = self.scratch.replays.hear(row, chunk);
+        let most = if self.drops() { AGAIN } else { usize::MAX };
+        let Told { again, now } = self.scratch.replays.hear(row, chunk, most);
         for Held { row, chunk } in again {
             self.scratch.nth = 0;
             self.fold_told(&row.context(), &chunk, tracker);
@@ -625,6 +688,7 @@ impl MessageFold {
         self.scratch.spoken |= !is_whole(inner.kind());
         let mut step = Step::new(self, row, tracker);
         dialect::fold(inner, &mut step);
+        self.take_down(row, inner.kind());
     }
 
     /// Brings the derived flags up to date after a row.
@@ -675,20 +739,11 @@ impl MessageFold {
             }
             _ => return,
         };
-        let own = call.result.as_ref().or(call.end_result.as_ref());
-        let asked = call.request.as_ref().map(|request| request.pos);
-        let outcome = match (own, call.foreign.as_ref()) {
-            (Some(own), Some(foreign)) => Some(if own.pos > foreign.pos { own } else { foreign }),
-            (own, foreign) => own.or(foreign),
-        };
+        let outcome = call.outcome();
         let answered = call.answer.as_ref().map(|answer| answer.approved);
-        // A result that is older than the request does not settle it, and a first one settles nothing.
-        let settles = outcome.filter(|outcome| {
-            !outcome.preliminary && asked.is_none_or(|asked| outcome.pos >= asked)
-        });
         let state = if call.denied || answered == Some(false) {
             ToolState::Denied
-        } else if let Some(outcome) = settles {
+        } else if let Some(outcome) = call.settled() {
             if outcome.error.is_some() { ToolState::Failed } else { ToolState::Done }
         } else if call.request.is_some() {
             if answered == Some(true) { ToolState::Answered } else { ToolState::Waiting }

@@ -21,6 +21,7 @@
 //! counted here, per session, and are part of the state.
 
 mod apply;
+mod asks;
 mod bare;
 pub(crate) mod calls;
 mod change;
@@ -32,8 +33,11 @@ pub(crate) mod message;
 mod presence;
 mod replay;
 mod restore;
+mod rows;
+pub(crate) mod runs;
 mod session;
 pub mod shared;
+mod short;
 mod signals;
 mod snapshot;
 mod state;
@@ -41,8 +45,11 @@ pub(crate) mod step;
 mod totals;
 mod track;
 
+pub use asks::{Ask, AskKind, CallView, RequestView};
 pub use change::{ChangeSet, LogEntry, MessageChange};
 pub use loader::{MessageLoader, StoredBrief, StoredMessage};
+pub use runs::{AnswerRef, Deliveries, Lifecycle, MessageRun};
 pub use session::SessionFold;
 pub use shared::SharedState;
+pub use short::Texts;
 pub use state::{Collection, FoldState, StateRow};

@@ -18,6 +18,9 @@ use crate::row::Role;
 /// The chunk by which a bare stream tells a message that the run it is from is said again.
 pub(super) const AGAIN: &str = r#"{"type":"AGAIN"}"#;
 
+/// Bytes that are held back for each chunk that is known again: a repetition that holds back more counts as none.
+const HELD: usize = 16;
+
 /// A row that is kept for later.
 pub(super) struct HeldRow {
     pos: u64,
@@ -35,7 +38,7 @@ impl HeldRow {
             actor: self.actor.as_deref(),
             role: self.role,
             created_at: self.created_at.as_deref(),
-            begins_run: false,
+            run: None,
         }
     }
 }
@@ -47,7 +50,7 @@ pub(super) struct Held {
 }
 
 /// What a chunk means for what was held back.
-pub(super) struct Heard {
+pub(super) struct Told {
     /// No repetition after all: to be folded first.
     pub(super) again: Vec<Held>,
     /// The chunk itself is to be folded.
@@ -61,6 +64,8 @@ struct Replay {
     /// What was heard when it began.
     end: usize,
     held: Vec<Held>,
+    /// Bytes of them.
+    bytes: usize,
 }
 
 /// What was heard in a message.
@@ -74,18 +79,18 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Hears a chunk, and says what is to be folded.
-    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str) -> Heard {
+    /// Hears a chunk, and says what is to be folded. So many chunks are known again at most.
+    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str, most: usize) -> Told {
         let print = fingerprint(chunk);
         let mut again = Vec::new();
         if chunk == AGAIN {
             again = self.stop();
             let end = self.heard.len();
-            let replay = Replay { at: 0, end, held: Vec::new() };
+            let replay = Replay { at: 0, end, held: Vec::new(), bytes: 0 };
             self.replay = (end > 0).then_some(replay);
-            return Heard { again, now: false };
+            return Told { again, now: false };
         }
-        if row.begins_run {
+        if row.run.is_some() {
             // A new run repeats nothing that was said before it.
             again = self.stop();
             self.heard.clear();
@@ -95,30 +100,36 @@ impl Replays {
                 replay.go_on(row, chunk);
                 if replay.at >= replay.end {
                     self.replay = None;
+                } else if replay.bytes > most.saturating_mul(HELD) {
+                    again = self.stop();
                 }
-                return Heard { again, now: false };
+                return Told { again, now: false };
             }
             if let Some(from) = self.anchors.get(&print).filter(|from| **from < replay.at) {
                 // Cut off and begun once more.
                 replay.held.clear();
+                replay.bytes = 0;
                 replay.at = *from;
                 replay.go_on(row, chunk);
-                return Heard { again, now: false };
+                return Told { again, now: false };
             }
             again = self.stop();
         }
         if let Some(from) = self.anchors.get(&print).copied() {
             let end = self.heard.len();
-            let mut replay = Replay { at: from, end, held: Vec::new() };
+            let mut replay = Replay { at: from, end, held: Vec::new(), bytes: 0 };
             replay.go_on(row, chunk);
             self.replay = (replay.at < end).then_some(replay);
-            return Heard { again, now: false };
+            return Told { again, now: false };
+        }
+        if self.heard.len() >= most {
+            return Told { again, now: true };
         }
         if can_begin(chunk) {
             self.anchors.entry(print).or_insert(self.heard.len());
         }
         self.heard.push(print);
-        Heard { again, now: true }
+        Told { again, now: true }
     }
 
     /// It was no repetition: what is held back was said now.
@@ -135,6 +146,7 @@ impl Replay {
         if ends(chunk) {
             // What has come to its end was surely said before.
             self.held.clear();
+            self.bytes = 0;
             return;
         }
         let row = HeldRow {
@@ -144,6 +156,7 @@ impl Replay {
             role: row.role,
             created_at: row.created_at.map(str::to_owned),
         };
+        self.bytes += chunk.len();
         self.held.push(Held { row, chunk: chunk.to_owned() });
     }
 }

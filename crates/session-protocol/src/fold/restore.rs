@@ -72,7 +72,7 @@ impl SessionFold {
             let RequestRow { site, approval } = row;
             let key = (site.pos, site.message.clone(), site.call.clone());
             fold.signals.add_request(&approval.id, site);
-            fold.approvals.insert(key, approval);
+            fold.put_approval(key, approval);
         }
         for (_, signal) in each::<Signal>(state, Collection::Signals) {
             fold.signals.add(signal);
@@ -169,9 +169,10 @@ impl SessionFold {
             }
             Collection::Requests => {
                 let (message, call) = split_row_key(key)?;
-                let ((pos, _, _), approval) =
-                    self.approvals.iter().find(|((_, m, c), _)| m == message && c == call)?;
-                let site = Site { pos: *pos, message: message.to_owned(), call: call.to_owned() };
+                let pos = *self.requested.get(key)?.first()?;
+                let site = Site { pos, message: message.to_owned(), call: call.to_owned() };
+                let at = (pos, site.message.clone(), site.call.clone());
+                let approval = self.approvals.get(&at)?;
                 standing = approval.status == ApprovalStatus::Pending;
                 json(&RequestRow { site, approval: approval.clone() })
             }

@@ -1,19 +1,21 @@
 //! The fold of a whole session: its collections and how they are read.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::apply::Run;
+use super::apply::{Run, row_key};
 use super::bare::Bare;
 use super::message::MessageFold;
 use super::presence::{Device, everyone};
 use super::shared::SharedState;
+use super::short::Texts;
 use super::signals::Signals;
 use super::totals::Totals;
 use super::{ChangeSet, MessageLoader};
+use crate::event::Event;
 use crate::row::{
     ActiveGeneration, Agent, Approval, ApprovalStatus, Message, Part, Presence, PresenceRow,
     PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
@@ -44,6 +46,8 @@ pub struct SessionFold {
     pub(super) order: BTreeMap<u64, String>,
     pub(super) signals: Signals,
     pub(super) approvals: BTreeMap<ApprovalKey, Approval>,
+    /// Positions of the requests of a call, by the key of its row.
+    pub(super) requested: HashMap<String, BTreeSet<u64>>,
     pub(super) active: BTreeMap<String, ActiveGeneration>,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) agents: BTreeMap<String, Map<String, Value>>,
@@ -63,12 +67,36 @@ pub struct SessionFold {
     pub(super) floor: u64,
     /// The same per message, until the store has deleted them.
     pub(super) dead: HashMap<String, u64>,
+    /// What is kept of what is said.
+    pub(super) texts: Texts,
+    /// Messages whose rows are kept although texts are not.
+    pub(super) whole: HashSet<String>,
+    /// Messages with rows that could not be folded again.
+    pub(super) torn: BTreeSet<String>,
+    /// Bytes of the rows that are kept so.
+    pub(super) kept: usize,
+    /// Messages that somebody listens to, and to how many bytes of them.
+    pub(super) listened: HashMap<String, usize>,
+    /// When requests are withdrawn that nobody has looked at since.
+    pub(super) expiries: BTreeSet<Timestamp>,
 }
 
 impl SessionFold {
     /// An empty session.
     pub fn new(session_id: &str) -> Self {
         Self { session_id: session_id.to_owned(), ..Self::default() }
+    }
+
+    /// An empty session that keeps no texts, for who runs its agents ([`Texts::Dropped`]). Of the messages in `whole` it
+    /// keeps the rows, so that none of these is [torn](Self::torn).
+    pub fn without_texts(session_id: &str, whole: HashSet<String>) -> Self {
+        Self { texts: Texts::Dropped, whole, ..Self::new(session_id) }
+    }
+
+    /// Messages of which rows came late, changed or went, where texts are not kept: what is known of them may be wrong
+    /// until the stream is read again with their rows kept ([`Self::without_texts`]). A message that is gone is not.
+    pub fn torn(&self) -> impl Iterator<Item = &str> {
+        self.torn.iter().map(String::as_str)
     }
 
     /// The session's id.
@@ -89,6 +117,41 @@ impl SessionFold {
             run.item(item.as_ref());
         }
         run.finish()
+    }
+
+    /// Folds one item that is decoded, where nobody follows the changes. Costs no more than the item.
+    pub fn take(&mut self, event: &Event<'_>) {
+        let mut nothing = ();
+        let mut run = Run::new(self, &mut nothing);
+        let pos = run.next_position();
+        run.event(event, pos);
+        run.finish();
+    }
+
+    /// True when a message of this id was deleted, and there is none now.
+    pub fn was_deleted(&self, message_id: &str) -> bool {
+        self.dead.contains_key(message_id) && !self.messages.contains_key(message_id)
+    }
+
+    /// When the next request is withdrawn, of those that nobody has looked at since. Only where texts are not kept.
+    pub fn expires_next(&self) -> Option<Timestamp> {
+        self.expiries.first().copied()
+    }
+
+    /// Whether requests were withdrawn since this was asked last.
+    pub fn take_expired(&mut self, now: Timestamp) -> bool {
+        let later = self.expiries.split_off(&now);
+        let mut expired = std::mem::replace(&mut self.expiries, later);
+        // What ends now has ended.
+        expired.extend(self.expiries.take(&now));
+        !expired.is_empty()
+    }
+
+    /// Keys of rows that there are, of messages that began before a position; at most so many. Only where texts are not
+    /// kept.
+    pub fn row_keys(&self, before: u64, most: usize) -> Vec<String> {
+        let messages = self.order.range(..before).filter_map(|(_, id)| self.messages.get(id));
+        messages.flat_map(|fold| fold.log.keys.iter(&fold.message.id)).take(most).collect()
     }
 
     /// A message that is in memory.
@@ -152,9 +215,11 @@ impl SessionFold {
     /// The sequence number to write next into a message: one more than the greatest so far.
     pub fn next_seq(&mut self, message_id: &str, loader: &mut dyn MessageLoader) -> u64 {
         Run::new(self, loader).bring(message_id);
-        self.messages
-            .get(message_id)
-            .and_then(MessageFold::last_seq)
+        let fold = self.messages.get(message_id);
+        if let Some(fold) = fold.filter(|fold| fold.drops()) {
+            return fold.log.keys.next();
+        }
+        fold.and_then(MessageFold::last_seq)
             .and_then(|last| u64::try_from(last).ok())
             .map_or(0, |last| last.saturating_add(1))
     }
@@ -289,6 +354,16 @@ impl SessionFold {
     /// True while nothing was ever applied but repetitions and noise.
     pub fn is_empty(&self) -> bool {
         self.totals.messages == 0 && self.agents.is_empty() && self.devices.is_empty()
+    }
+
+    /// Notes an approval in its place; gives the one that was there.
+    pub(super) fn put_approval(
+        &mut self,
+        key: ApprovalKey,
+        approval: Approval,
+    ) -> Option<Approval> {
+        self.requested.entry(row_key(&key.1, &key.2)).or_default().insert(key.0);
+        self.approvals.insert(key, approval)
     }
 
     pub(super) fn ids_in_memory(&self) -> HashSet<String> {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::apply::row_key;
 use super::calls::call_id;
 use super::log::merge_into;
 use super::message::{Answer, Outcome, Signal, SignalKind};
@@ -32,8 +33,8 @@ type SignalAt = (u64, u32);
 /// Everything that is matched by id.
 #[derive(Default)]
 pub(crate) struct Signals {
-    calls: HashMap<String, Vec<Site>>,
-    requests: HashMap<String, Vec<Site>>,
+    calls: Sites,
+    requests: Sites,
     results: HashMap<String, Told>,
     answers: HashMap<String, Told>,
     configs: BTreeMap<SignalAt, Signal>,
@@ -103,58 +104,76 @@ pub(crate) enum Affected {
     Config,
 }
 
-fn insert_site(sites: &mut HashMap<String, Vec<Site>>, id: &str, site: Site) -> bool {
-    let list = match sites.get_mut(id) {
-        Some(list) => list,
-        None => sites.entry(id.to_owned()).or_default(),
-    };
-    if let Some(old) = list.iter().position(|s| s.message == site.message && s.call == site.call) {
-        if list[old] == site {
-            return false;
-        }
-        list.remove(old);
-    }
-    let at = list.partition_point(|s| *s < site);
-    list.insert(at, site);
-    true
+/// Sites by an id that several may have, oldest first.
+#[derive(Default)]
+struct Sites {
+    by_id: HashMap<String, Vec<Site>>,
+    /// Where the site of a call in a message stands, by id and row.
+    places: HashMap<(String, String), u64>,
 }
 
-fn remove_site(
-    sites: &mut HashMap<String, Vec<Site>>,
-    id: &str,
-    message: &str,
-    call: &str,
-) -> bool {
-    let Some(list) = sites.get_mut(id) else { return false };
-    let before = list.len();
-    list.retain(|site| site.message != message || site.call != call);
-    let removed = list.len() != before;
-    if list.is_empty() {
-        sites.remove(id);
+impl Sites {
+    fn of(&self, id: &str) -> &[Site] {
+        self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
-    removed
+
+    /// Notes a site; true when it was not noted there.
+    fn insert(&mut self, id: &str, site: Site) -> bool {
+        let place = (id.to_owned(), row_key(&site.message, &site.call));
+        match self.places.insert(place, site.pos) {
+            Some(old) if old == site.pos => return false,
+            Some(old) => drop(self.take(id, &Site { pos: old, ..site.clone() })),
+            None => {}
+        }
+        let list = match self.by_id.get_mut(id) {
+            Some(list) => list,
+            None => self.by_id.entry(id.to_owned()).or_default(),
+        };
+        let at = list.partition_point(|s| *s < site);
+        list.insert(at, site);
+        true
+    }
+
+    /// Forgets the site of a call in a message; true when there was one.
+    fn remove(&mut self, id: &str, message: &str, call: &str) -> bool {
+        let place = (id.to_owned(), row_key(message, call));
+        let Some(pos) = self.places.remove(&place) else { return false };
+        self.take(id, &Site { pos, message: message.to_owned(), call: call.to_owned() })
+    }
+
+    fn take(&mut self, id: &str, site: &Site) -> bool {
+        let Some(list) = self.by_id.get_mut(id) else { return false };
+        let found = list.binary_search(site);
+        if let Ok(at) = found {
+            list.remove(at);
+        }
+        if list.is_empty() {
+            self.by_id.remove(id);
+        }
+        found.is_ok()
+    }
 }
 
 impl Signals {
     /// Notes a call; true when it was not noted there.
     pub(crate) fn add_call(&mut self, site: Site) -> bool {
         let id = call_id(&site.call).to_owned();
-        insert_site(&mut self.calls, &id, site)
+        self.calls.insert(&id, site)
     }
 
     /// Forgets a call.
     pub(crate) fn remove_call(&mut self, call: &str, message: &str) -> bool {
-        remove_site(&mut self.calls, call_id(call), message, call)
+        self.calls.remove(call_id(call), message, call)
     }
 
     /// Notes a request; true when it was not noted there.
     pub(crate) fn add_request(&mut self, approval: &str, site: Site) -> bool {
-        insert_site(&mut self.requests, approval, site)
+        self.requests.insert(approval, site)
     }
 
     /// Forgets a request.
     pub(crate) fn remove_request(&mut self, approval: &str, message: &str, call: &str) -> bool {
-        remove_site(&mut self.requests, approval, message, call)
+        self.requests.remove(approval, message, call)
     }
 
     /// Notes a signal and says what it may have changed.
@@ -228,22 +247,23 @@ impl Signals {
 
     /// The calls of an id, oldest first.
     pub(crate) fn calls_of(&self, call: &str) -> &[Site] {
-        self.calls.get(call).map_or(&[], Vec::as_slice)
+        self.calls.of(call)
     }
 
     /// The requests of an approval id, oldest first.
     pub(crate) fn requests_of(&self, approval: &str) -> &[Site] {
-        self.requests.get(approval).map_or(&[], Vec::as_slice)
+        self.requests.of(approval)
     }
 
     /// Every noted call.
     pub(crate) fn all_calls(&self) -> impl Iterator<Item = &Site> {
-        self.calls.values().flatten()
+        self.calls.by_id.values().flatten()
     }
 
     /// Every noted request with its approval id.
     pub(crate) fn all_requests(&self) -> impl Iterator<Item = (&str, &Site)> {
         self.requests
+            .by_id
             .iter()
             .flat_map(|(approval, sites)| sites.iter().map(move |site| (approval.as_str(), site)))
     }
@@ -278,6 +298,7 @@ impl Signals {
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
             SignalKind::Answer { approved, payload, .. } => Some(Answer {
+                pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),
                 by: signal.by.clone(),

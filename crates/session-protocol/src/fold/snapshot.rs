@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 
-use super::calls::{Same, call_id, call_key};
+use super::calls::{OpenCalls, Same, call_id, call_key};
 use super::message::{Call, IndexEvent, Origin, Outcome, Segment, SegmentKey};
 use super::step::Step;
 use super::track::Tracker;
@@ -31,7 +31,7 @@ pub(super) struct Before {
     origins: Vec<Origin>,
     calls: HashMap<String, Call>,
     same: HashMap<String, Same>,
-    open_calls: Vec<String>,
+    open_calls: OpenCalls,
     texts: Vec<Segment>,
     thoughts: Vec<Segment>,
     closed: Vec<usize>,
@@ -157,7 +157,7 @@ impl Step<'_> {
             self.result(&call, outcome);
         }
         if changed {
-            self.reopen();
+            self.resume();
             self.tracker.replaced(&self.fold.message.id);
         }
         for key in touched {
@@ -335,17 +335,16 @@ impl Step<'_> {
             }
             touched.push(key);
         }
-        let open = before.open_calls.into_iter().chain(mem::take(&mut scratch.open_calls));
-        let mut seen = HashSet::new();
-        scratch.open_calls = open
-            .filter(|key| {
-                let open = scratch
-                    .calls
-                    .get(key)
-                    .is_some_and(|call| !call.ready || call.repeated.is_some());
-                open && seen.insert(key.clone())
-            })
-            .collect();
+        let open =
+            before.open_calls.into_keys().chain(mem::take(&mut scratch.open_calls).into_keys());
+        let mut still = OpenCalls::default();
+        for key in open {
+            let call = scratch.calls.get(&key);
+            if call.is_some_and(|call| !call.ready || call.repeated.is_some()) {
+                still.insert(&key);
+            }
+        }
+        scratch.open_calls = still;
         touched
     }
 }

@@ -8,6 +8,7 @@ use super::calls::question_key;
 use super::message::{
     IndexEvent, MessageFold, Origin, RowContext, Segment, SegmentKey, Shape, Signal, SignalKind,
 };
+use super::runs::Lifecycle;
 use super::track::Tracker;
 use crate::row::{
     Citation, FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage,
@@ -95,6 +96,12 @@ impl<'a> Step<'a> {
 
     /// The message goes on: what ended it is superseded.
     pub(crate) fn reopen(&mut self) {
+        self.goes_on();
+        self.resume();
+    }
+
+    /// As [`Self::reopen`], where that says nothing about the run.
+    pub(super) fn resume(&mut self) {
         let scratch = &mut self.fold.scratch;
         scratch.content = true;
         if scratch.terminal {
@@ -108,6 +115,7 @@ impl<'a> Step<'a> {
     /// A run starts.
     pub(crate) fn run_started(&mut self) {
         self.reopen();
+        self.run_begins();
         self.next_step();
         if self.fold.message.error.take().is_some() {
             self.fold.scratch.meta_dirty = true;
@@ -127,6 +135,7 @@ impl<'a> Step<'a> {
 
     /// It ended well.
     pub(crate) fn finish(&mut self, reason: Option<FinishReason>) {
+        self.ends(Lifecycle::Finished, reason);
         self.end();
         if reason.is_some() {
             self.fold.message.finish_reason = reason;
@@ -135,6 +144,9 @@ impl<'a> Step<'a> {
 
     /// It failed.
     pub(crate) fn fail(&mut self, error: MessageError) {
+        self.ends(Lifecycle::Failed, None);
+        let dropped = || MessageError { message: String::new(), code: None };
+        let error = if self.drops() { dropped() } else { error };
         self.end();
         self.fold.message.error = Some(error);
         self.fold.message.finish_reason = Some(FinishReason::Error);
@@ -142,7 +154,10 @@ impl<'a> Step<'a> {
 
     /// Somebody stopped it.
     pub(crate) fn stop(&mut self, stopped: Stopped) {
+        self.ends(Lifecycle::Stopped, None);
         self.end();
+        let stopped =
+            Stopped { reason: stopped.reason.map(|reason| self.short_words(reason)), ..stopped };
         self.fold.message.stopped = Some(stopped);
     }
 
@@ -216,6 +231,10 @@ impl<'a> Step<'a> {
         let Some(text) = self.text_of(part) else { return };
         let from = text.len();
         delta.append_to(text, half);
+        let new = text.len() - from;
+        if let Some(heard) = &mut self.fold.heard {
+            heard.left = heard.left.saturating_sub(new);
+        }
         // Reborrowed apart from the tracker.
         if let Some(Part::Text { text, .. } | Part::Reasoning { text, .. }) =
             self.fold.message.parts.get(part)
@@ -231,6 +250,18 @@ impl<'a> Step<'a> {
 
     /// Appends a part of the writer's message of this key.
     fn push_part_of(&mut self, key: Option<&SegmentKey<'_>>, mut part: Part) {
+        if self.drops() {
+            self.fold.scratch.content = true;
+            match &mut part {
+                Part::ToolCall(_) => {}
+                Part::Question(question) => {
+                    (question.message, question.response_schema) = (None, None);
+                }
+                Part::Text { .. } if self.is_heard() => {}
+                Part::Text { text, .. } => return self.drop_words(text),
+                _ => return self.drop_other(),
+            }
+        }
         if let Some(by) = self.subagent.as_deref() {
             match &mut part {
                 Part::Text { subagent, .. } | Part::Reasoning { subagent, .. } => {
@@ -242,8 +273,12 @@ impl<'a> Step<'a> {
                 _ => {}
             }
         }
+        self.fold.scratch.content = true;
+        self.place(key, part);
+    }
+
+    pub(super) fn place(&mut self, key: Option<&SegmentKey<'_>>, part: Part) {
         let scratch = &mut self.fold.scratch;
-        scratch.content = true;
         let key = match key {
             Some(SegmentKey::Id(id) | SegmentKey::Step(id)) => Some(id.as_ref().into()),
             Some(SegmentKey::Legacy | SegmentKey::Thinking) | None => None,
@@ -260,6 +295,11 @@ impl<'a> Step<'a> {
         let by = self.subagent.as_deref();
         let parts = self.fold.message.parts.iter().rev().take(LOOK_BACK);
         parts.into_iter().find(|part| part.subagent() == by && !matches!(part, Part::Subagent(_)))
+    }
+
+    /// A part that is not kept.
+    pub(super) fn drop_part(&mut self) {
+        self.push_part(Part::StepStart);
     }
 
     pub(crate) fn has_parts(&self) -> bool {
@@ -318,7 +358,14 @@ impl<'a> Step<'a> {
         delta: Option<Delta<'_>>,
         content: Option<Delta<'_>>,
     ) {
+        self.speaks(true);
         self.fold.scratch.content = true;
+        if self.drops_words() {
+            if let Some(words) = [delta, content].into_iter().flatten().find(|d| !d.is_empty()) {
+                self.drop_words(&words.into_text());
+            }
+            return;
+        }
         let interrupted = !matches!(self.last_part(), Some(Part::Text { .. }) | None);
         let mut at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
         if let Some(open) = at
@@ -410,6 +457,10 @@ impl<'a> Step<'a> {
 
     /// Opens a text part of its own (AI SDK: parts are keyed by id).
     pub(crate) fn begin_text(&mut self, key: &SegmentKey<'_>) {
+        if self.drops_words() {
+            self.push_text(key, "");
+            return;
+        }
         self.end_text(key);
         self.open_text(key, true);
     }
@@ -434,7 +485,12 @@ impl<'a> Step<'a> {
 
     /// Text for the part of this id, wherever it is.
     pub(crate) fn text_by_id(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
+        self.speaks(true);
         let Some(delta) = delta.filter(|delta| !delta.is_empty()) else { return };
+        if self.drops_words() {
+            self.push_text(key, &delta.into_text());
+            return;
+        }
         let at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
         let at = at.unwrap_or_else(|| self.open_text(key, true));
         let (part, mut half) = self.segment(at);
@@ -470,7 +526,8 @@ impl<'a> Step<'a> {
 
     /// Text that goes on under this key belongs to the last part, when that is text.
     pub(crate) fn resume_text(&mut self, key: &SegmentKey<'_>) {
-        if matches!(self.fold.message.parts.last(), Some(Part::Text { .. })) {
+        if !self.drops_words() && matches!(self.fold.message.parts.last(), Some(Part::Text { .. }))
+        {
             let segment = self.new_segment(key, false);
             self.fold.scratch.texts.push(segment);
         }
@@ -505,7 +562,11 @@ impl<'a> Step<'a> {
     /// Opens a reasoning part of its own.
     pub(crate) fn begin_reasoning(&mut self, key: &SegmentKey<'_>) {
         self.close_segment(key);
-        self.open_reasoning(key);
+        if self.drops() {
+            self.push_reasoning(key, "");
+        } else {
+            self.open_reasoning(key);
+        }
     }
 
     /// The next reasoning under this key is a new part.
@@ -528,10 +589,15 @@ impl<'a> Step<'a> {
         delta: Option<Delta<'_>>,
         content: Option<Delta<'_>>,
     ) {
+        self.speaks(false);
         self.fold.scratch.content = true;
         let delta = delta.filter(|delta| !delta.is_empty());
         let content = content.filter(|content| !content.is_empty());
         if delta.is_none() && content.is_none() {
+            return;
+        }
+        if self.drops() {
+            self.push_reasoning(key, "");
             return;
         }
         let at = self.fold.scratch.thoughts.iter().position(|segment| segment.key == *key);
@@ -669,6 +735,10 @@ impl<'a> Step<'a> {
 
     /// A data part; the same name and id replace it.
     pub(crate) fn data(&mut self, name: &str, id: Option<&str>, data: Value) {
+        if self.drops() {
+            self.drop_part();
+            return;
+        }
         let key = (name.to_owned(), id.map(str::to_owned));
         let at = id.and_then(|_| self.fold.scratch.data.get(&key).copied());
         let part = Part::Data { name: name.to_owned(), id: id.map(str::to_owned), data };
@@ -698,6 +768,7 @@ impl<'a> Step<'a> {
         if !self.fold.scratch.structuring {
             return false;
         }
+        self.speaks(true);
         let at = self.structured_part();
         let mut half = self.fold.scratch.structured_half;
         if let Some(Part::StructuredOutput { raw, .. }) = self.fold.message.parts.get_mut(at) {
@@ -773,6 +844,7 @@ impl<'a> Step<'a> {
 
     /// A signal inside something else: the message is not one for it.
     pub(crate) fn side_signal(&mut self, kind: SignalKind) {
+        let kind = self.short_signal(kind);
         let nth = self.fold.scratch.nth;
         self.fold.scratch.nth += 1;
         self.fold.scratch.given.push((self.row.pos, nth));
@@ -821,6 +893,7 @@ impl<'a> Step<'a> {
         // One in the middle of an answer is a snapshot of it, which may go on.
         self.fold.scratch.whole = !self.fold.scratch.spoken;
         self.fold.scratch.stating = false;
+        self.ends(Lifecycle::Finished, None);
         self.end();
     }
 }

@@ -9,8 +9,8 @@ use super::{Part, Usage};
 pub const STALE_AFTER_SECONDS: i64 = 30;
 
 /// Who speaks.
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 #[ts(export)]
 pub enum Role {
@@ -152,17 +152,22 @@ impl Message {
 
     /// All its own text parts joined with a blank line, without those of subagents; what is previewed.
     pub fn plain_text(&self) -> String {
-        let mut out = String::new();
-        for part in &self.parts {
-            if let Part::Text { text, subagent: None, .. } = part {
-                if !out.is_empty() && !text.is_empty() {
-                    out.push_str("\n\n");
-                }
-                out.push_str(text);
-            }
-        }
-        out
+        plain_text(&self.parts)
     }
+}
+
+/// The words of these parts, without those of subagents.
+pub(crate) fn plain_text(parts: &[Part]) -> String {
+    let mut out = String::new();
+    for part in parts {
+        if let Part::Text { text, subagent: None, .. } = part {
+            if !out.is_empty() && !text.is_empty() {
+                out.push_str("\n\n");
+            }
+            out.push_str(text);
+        }
+    }
+    out
 }
 
 impl fmt::Debug for Message {

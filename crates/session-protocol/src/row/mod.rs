@@ -14,6 +14,7 @@ mod tool;
 
 pub use agent::Agent;
 pub use approval::{Approval, ApprovalStatus};
+pub(crate) use message::plain_text;
 pub use message::{
     ActiveGeneration, FinishReason, Message, MessageError, Role, STALE_AFTER_SECONDS, Stopped,
 };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 use session_protocol::materialize;
 
-fn fixtures(folder: &str) -> Vec<(String, Value)> {
+pub(crate) fn fixtures(folder: &str) -> Vec<(String, Value)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
     let mut files: Vec<_> = fs::read_dir(folder)
         .expect("fixtures are in the repository")

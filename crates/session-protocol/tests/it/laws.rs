@@ -9,6 +9,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 use session_protocol::{Message, Part, SessionFold, decode};
 
+use crate::agree::{by_server, meaning};
 use crate::support::{Replica, Store, chunk_at, row, timeless};
 
 const MESSAGES: [&str; 4] = ["a", "b", "x:y", "u"];
@@ -158,6 +159,51 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Chunks that a server looks at more closely than a window: who waits for what, and words too long to be kept.
+fn closely() -> impl Strategy<Value = Value> {
+    let run = || select(vec!["r", "s"]);
+    let question = || select(vec!["q1", "q2"]);
+    let long = || {
+        select(vec![1, 2])
+            .prop_map(|n| format!("{{\"words\": \"{}\", \"n\": {n}}}", "long ".repeat(30)))
+    };
+    prop_oneof![
+        run().prop_map(|id| json!({"type": "RUN_STARTED", "runId": id, "threadId": "t"})),
+        run().prop_map(|id| json!({"type": "RUN_FINISHED", "runId": id})),
+        run().prop_map(|id| json!({"type": "RUN_FINISHED", "runId": id, "outcome": {"type": "success"}})),
+        Just(json!({"type": "RUN_FINISHED", "outcome": {"type": "cancelled"}})),
+        Just(json!({"type": "done", "finishReason": null})),
+        Just(json!({"type": "finish", "finishReason": "error"})),
+        Just(json!({"type": "start"})),
+        Just(json!({"type": "message-end"})),
+        (call_id(), long()).prop_map(|(id, arguments)| json!({"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": arguments})),
+        (call_id(), long()).prop_map(|(id, arguments)| json!({"type": "tool_call", "toolCall": {"id": id, "function": {"name": "t", "arguments": arguments}}})),
+        (call_id(), long()).prop_map(|(id, words)| json!({"type": "tool-input-available", "toolCallId": id, "toolName": "t", "input": {"words": words}})),
+        (call_id(), long(), question()).prop_map(|(id, words, approval)| json!({"type": "approval-requested", "toolCallId": id, "toolName": "t", "input": {"words": words}, "approval": {"id": approval}})),
+        (call_id(), long()).prop_map(|(id, words)| json!({"type": "TOOL_CALL_RESULT", "toolCallId": id, "content": words})),
+        (call_id(), long()).prop_map(|(id, words)| json!({"type": "tool-output-error", "toolCallId": id, "errorText": words})),
+        call_id().prop_map(|id| json!({"type": "tool-input-start", "toolCallId": id, "toolName": "t", "providerExecuted": true})),
+        (call_id(), question()).prop_map(|(id, approval)| json!({"type": "tool-approval-request", "toolCallId": id, "approvalId": approval})),
+        call_id().prop_map(|id| json!({"type": "CUSTOM", "name": "tool-input-available", "value": {"toolCallId": id, "toolName": "t", "input": {"k": 1}}})),
+        (question(), call_id()).prop_map(|(id, call)| json!({"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": [{"id": id, "reason": "client_tool_input", "toolCallId": call}]}})),
+        (question(), select(vec!["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"])).prop_map(|(id, end)| json!({"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": [{"id": id, "reason": "how", "message": "How?", "expiresAt": end}]}})),
+    ]
+}
+
+/// A log as a server reads it: rows of messages, also such as are late, changed or deleted.
+fn row_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => op().prop_filter("a row of a message", |op| match op {
+            Op::Raw(item) => matches!(item["type"].as_str(), Some("presence" | "agent" | "note")),
+            _ => true,
+        }),
+        4 => (0..MESSAGES.len(), closely()).prop_map(|(m, c)| Op::Next(m, 0, c)),
+        2 => (0..MESSAGES.len(), any::<bool>(), closely()).prop_map(|(m, begins, c)| Op::By(m, "assistant", begins, c)),
+        1 => (0..MESSAGES.len(), closely()).prop_map(|(m, c)| Op::By(m, "user", false, c)),
+        1 => (0..MESSAGES.len(), any::<bool>()).prop_map(|(m, yes)| Op::By(m, "user", false, json!({"type": "approval-response", "approvalId": "q1", "approved": yes}))),
+    ]
+}
+
 /// A log, and more than that: bare events, resets and rubbish.
 fn wild_op() -> impl Strategy<Value = Op> {
     prop_oneof![
@@ -191,7 +237,7 @@ fn log(ops: &[Op]) -> Vec<String> {
                 let seq = next.entry(*m).or_default();
                 let mut item = chunk_at(MESSAGES[*m], "who", role, *seq, inner, second);
                 if *begins {
-                    item["headers"]["run"] = json!({"id": "r"});
+                    item["headers"]["run"] = json!({"id": "r", "told": items.len() % 3});
                 }
                 *seq += 1;
                 item
@@ -359,6 +405,53 @@ proptest! {
         let (fold, store, _) = in_batches(&items, &cuts);
         prop_assert_eq!(&store.state, &fold.state());
         prop_assert_eq!(SessionFold::restore("s", &store.state).state(), fold.state());
+    }
+
+    // L17
+    #[test]
+    fn a_server_and_a_window_agree(ops in vec(row_op(), 1..60)) {
+        let items = log(&ops);
+        let (window, _) = replay(&items);
+        let server = by_server(&items);
+        prop_assert_eq!(meaning(&server, now()), meaning(&window, now()));
+    }
+
+    #[test]
+    fn a_server_hears_the_words_of_a_message_and_forgets_them(
+        before in vec(content(), 0..10),
+        chunks in vec(content(), 1..30),
+    ) {
+        // A snapshot may say otherwise what was said before somebody listened.
+        let is_whole = |chunk: &Value| chunk["type"] == "whole-message" || chunk["type"] == "MESSAGES_SNAPSHOT";
+        let run = |chunks: Vec<Value>, from: i64| -> Vec<String> {
+            let rows = (from..).zip(chunks.into_iter().filter(|chunk| !is_whole(chunk)));
+            let rows = rows.map(|(seq, inner)| {
+                let mut item = chunk_at("a", "k", "assistant", seq, &inner, 0);
+                if seq == from {
+                    item["headers"]["run"] = json!({"id": from.to_string()});
+                }
+                item.to_string()
+            });
+            rows.collect()
+        };
+        let chunks: Vec<Value> = [vec![json!({"type": "start"})], chunks].concat();
+        let (before, chunks) = (run(before, 0), run(chunks, 100));
+        let mut server = SessionFold::without_texts("s", HashSet::new());
+        before.iter().for_each(|item| server.take(&decode(item.as_bytes())));
+        server.listen("a", 1 << 20);
+        chunks.iter().for_each(|item| server.take(&decode(item.as_bytes())));
+        let mut window = SessionFold::new("s");
+        window.apply(&chunks, &mut ());
+        let said = window.message("a").map(Message::plain_text).unwrap_or_default();
+        if before.is_empty() {
+            prop_assert_eq!(server.heard("a"), said);
+        }
+        let mut all = SessionFold::new("s");
+        all.apply(before.iter().chain(&chunks), &mut ());
+        prop_assert_eq!(meaning(&server, now()), meaning(&all, now()));
+        server.hear_no_more("a");
+        prop_assert_eq!(server.heard("a"), "");
+        prop_assert_eq!(meaning(&server, now()), meaning(&all, now()));
     }
 
     // L4

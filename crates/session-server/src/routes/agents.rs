@@ -134,7 +134,7 @@ async fn not_a_persons(
         let id = spec.id.clone();
         let known = app
             .sessions
-            .with(session, Open::Existing, move |session| Ok(session.ledger().agent(&id).is_some()))
+            .with(session, Open::Existing, move |session| Ok(session.book().agent(&id).is_some()))
             .await;
         match known {
             Ok(true) => {}
@@ -192,7 +192,7 @@ pub(super) async fn list(
     let agents = app
         .sessions
         .with(&session, Open::Existing, |session| {
-            let agents = session.ledger().agents().map(|(id, fields)| {
+            let agents = session.book().agents().map(|(id, fields)| {
                 let mut agent = fields.clone();
                 if let Some(agent) = agent.as_object_mut() {
                     agent.remove("agentId");

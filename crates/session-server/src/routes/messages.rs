@@ -78,12 +78,12 @@ pub(super) async fn regenerate(
     };
     app.sessions
         .with(&session, Open::Existing, move |session| {
-            if session.ledger().agents().next().is_none() {
+            if session.book().agents().next().is_none() {
                 return Err(Problem::bad_request("no agent is registered")
                     .titled(ProblemCode::NoAgents, "No agents registered for regeneration"));
             }
             if let Some(from) = &body.from_message_id
-                && session.ledger().message(from).is_none()
+                && session.book().message(from).is_none()
             {
                 return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
             }

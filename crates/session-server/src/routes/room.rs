@@ -92,7 +92,7 @@ pub(super) async fn login(
     let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::New };
     app.sessions
         .with(&session, open, move |session| {
-            if session.ledger().agents().next().is_none() {
+            if session.book().agents().next().is_none() {
                 session.register(agents, manages)?;
             }
             let heartbeat = body.heartbeat_seconds.as_ref();
@@ -202,7 +202,7 @@ pub(super) async fn fork(
     // What is asked of it before is in its stream then.
     app.sessions.settled(&new).await;
     let known = app.sessions.index(&new).await?;
-    let known = known.map(|ledger| Found::of(&ledger, &new, &origin, &shared.instance));
+    let known = known.map(|book| Found::of(&book, &new, &origin, &shared.instance));
     let exists = || Problem::conflict(ProblemCode::SessionExists, "The new session exists already");
     if !known.as_ref().is_some_and(|found| found.done) {
         // What somebody made of a session is taken from it, so only by who may.

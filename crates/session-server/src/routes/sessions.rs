@@ -15,7 +15,7 @@ use url::Url;
 use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
     access::Acting,
-    ledger::Wish,
+    book::Wish,
     problem::{Problem, ProblemCode},
     reading::MOUNT,
     sessions::Open,
@@ -168,7 +168,7 @@ pub(super) async fn create(
         .with(&session, Open::Create, move |session| {
             session.register(agents, manages)?;
             if let Some(title) = title
-                && session.ledger().title() != Some(&title)
+                && session.book().title() != Some(&title)
             {
                 session.rename(&title, &actor, None);
             }
@@ -207,10 +207,10 @@ pub(super) async fn rename(
         .with(&session, Open::Existing, move |session| {
             // Whoever names the wish waits for its echo, and may ask again when somebody else has
             // given another title since.
-            let granted = session.ledger().granted(Wish::Setting, txid.as_deref(), &title)?;
+            let granted = session.book().granted(Wish::Setting, txid.as_deref(), &title)?;
             let is_new = match &txid {
                 Some(_) => granted.is_none(),
-                None => session.ledger().title() != Some(&title),
+                None => session.book().title() != Some(&title),
             };
             if is_new {
                 session.rename(&title, &actor, txid.as_deref());

@@ -32,7 +32,7 @@ impl Activity {
 impl Session {
     /// Writes what an agent does, when that is new. Agents that are not registered have no row.
     pub(super) fn show(&mut self, agent_id: &str, activity: Activity) {
-        let Some(row) = self.ledger.agent(agent_id) else { return };
+        let Some(row) = self.book.agent(agent_id) else { return };
         let said = row.get("status").and_then(Value::as_str);
         if said.unwrap_or(Activity::Idle.word()) == activity.word() {
             return;
@@ -58,22 +58,17 @@ impl Session {
             return;
         }
         let blocked = self
-            .ledger
+            .book
             .messages()
-            .any(|(id, entry)| entry.actor_id == agent_id && self.ledger.is_waiting(id));
+            .any(|run| run.actor_id() == agent_id && self.book.is_waiting(run.message_id()));
         self.show(agent_id, if blocked { Activity::Blocked } else { Activity::Idle });
     }
 
     /// As [`Self::rest`], for all agents.
     pub(super) fn rest_all(&mut self) {
-        let agents: Vec<String> = self.ledger.agents().map(|(id, _)| id.clone()).collect();
+        let agents: Vec<String> = self.book.agents().map(|(id, _)| id.clone()).collect();
         for agent_id in agents {
             self.rest(&agent_id);
         }
     }
-}
-
-/// Whether a chunk of this type is a word of an answer, in any dialect.
-pub(super) fn is_text(kind: &str) -> bool {
-    matches!(kind, "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" | "content" | "text-delta")
 }

@@ -11,13 +11,12 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, Event, authority::chunk_value, decode, event::Operation};
 
 use super::Session;
 use crate::{
-    ledger::Ledger,
+    book::RunBook,
     problem::{Problem, ProblemCode},
     store::Op,
 };
@@ -38,8 +37,8 @@ impl Origin {
     }
 
     /// Whether a session says that it comes from here.
-    fn is_of(&self, ledger: &Ledger, into: &str, secret: &str) -> bool {
-        let known = ledger.origin();
+    fn is_of(&self, book: &RunBook, into: &str, secret: &str) -> bool {
+        let known = book.origin();
         known == Some(&self.mark(into, secret)) || known == Some(&self.open_mark(into))
     }
 
@@ -60,12 +59,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn of(ledger: &Ledger, id: &str, origin: &Origin, secret: &str) -> Self {
-        let unspoken = ledger.messages().next().is_none();
+    pub(crate) fn of(book: &RunBook, id: &str, origin: &Origin, secret: &str) -> Self {
+        let unspoken = book.messages().next().is_none();
         Self {
-            done: origin.is_of(ledger, id, secret),
-            unspoken: unspoken.then(|| ledger.items()),
-            untouched: unspoken && ledger.agents().next().is_none() && ledger.presence().is_empty(),
+            done: origin.is_of(book, id, secret),
+            unspoken: unspoken.then(|| book.items()),
+            untouched: unspoken && book.agents().next().is_none() && book.presence().is_empty(),
         }
     }
 }
@@ -99,23 +98,6 @@ pub(crate) struct Cut {
     keep: Vec<bool>,
 }
 
-#[derive(Deserialize)]
-struct Item {
-    #[serde(default)]
-    r#type: String,
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    value: Option<Owner>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Owner {
-    #[serde(default)]
-    message_id: Option<String>,
-}
-
 /// Where a message stands in the stream.
 struct Place {
     first: usize,
@@ -142,16 +124,14 @@ impl Survey {
 
     fn owner(&mut self, item: &[u8]) -> Option<u32> {
         let at = self.owners.len();
-        let names = names_sessions(item);
-        let item = serde_json::from_slice::<Item>(item).ok()?;
-        match item.r#type.as_str() {
-            "presence" => return Some(PRESENCE),
-            "chunk" => {}
+        let row = match decode(item) {
+            Event::Presence(_) => return Some(PRESENCE),
+            Event::Chunk(row) => row,
             _ => return None,
-        }
-        let named = item.value.and_then(|value| value.message_id);
-        let deleted = named.is_none();
-        let name = named.or_else(|| Some(item.key.rsplit_once(':')?.0.to_owned()))?;
+        };
+        let names = row.fields.chunk.as_deref().is_some_and(names_sessions);
+        let deleted = row.operation == Operation::Delete;
+        let name = row.message_id().to_owned();
         let new = u32::try_from(self.places.len()).ok().filter(|new| *new < NAMES)?;
         let message = *self.messages.entry(name).or_insert(new);
         if message == new {
@@ -192,15 +172,10 @@ impl Survey {
     }
 }
 
-/// Whether an item may be a setting that names other sessions: looked for in its bytes, because most are something else.
-fn names_sessions(item: &[u8]) -> bool {
-    let has = |word: &[u8]| item.windows(word.len()).any(|bytes| bytes == word);
-    if !has(b"forks") && !has(b"forkedFrom") {
-        return false;
-    }
-    let item: Value = serde_json::from_slice(item).unwrap_or_default();
-    let chunk = item.pointer("/value/chunk").and_then(Value::as_str).unwrap_or_default();
-    let chunk: Value = serde_json::from_str(chunk).unwrap_or_default();
+/// Whether a chunk is a setting that names other sessions: looked for in its text, because most are something else.
+fn names_sessions(chunk: &str) -> bool {
+    let chunk = ["forks", "forkedFrom"].iter().any(|word| chunk.contains(word)).then_some(chunk);
+    let Some(chunk) = chunk.and_then(chunk_value) else { return false };
     let names = chunk.get("forks").is_some() || chunk.get("forkedFrom").is_some();
     names && chunk.get("type").is_some_and(|kind| kind == "config")
 }
@@ -223,8 +198,8 @@ impl Cut {
 impl Session {
     /// The session's agents with their secrets, for a fork of it.
     pub(crate) fn company(&self) -> Company {
-        let ids = self.ledger.agents().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-        let inline = self.specs.values().filter(|spec| self.ledger.agent(&spec.id).is_none());
+        let ids = self.book.agents().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        let inline = self.specs.values().filter(|spec| self.book.agent(&spec.id).is_none());
         Company {
             registered: ids.iter().filter_map(|id| self.spec(id)).collect(),
             inline: inline.cloned().collect(),
@@ -243,14 +218,14 @@ impl Session {
             source: origin.session_id.clone(),
             message_id: origin.message_id.clone(),
         };
-        if origin.is_of(&self.ledger, &self.id, &self.shared.instance) {
+        if origin.is_of(&self.book, &self.id, &self.shared.instance) {
             self.batch.after.push(name);
             return Ok(());
         }
         let mark = origin.mark(&self.id, &self.shared.instance);
-        let into = self.ledger.origin().and_then(|known| known.get("into"));
+        let into = self.book.origin().and_then(|known| known.get("into"));
         let is_fork = into.is_some_and(|into| *into == mark["into"] || *into == self.id.as_str());
-        if is_fork || self.ledger.items() != self.opened_at {
+        if is_fork || self.book.items() != self.opened_at {
             return Err(Problem::conflict(
                 ProblemCode::SessionExists,
                 "The new session exists already",
@@ -259,7 +234,7 @@ impl Session {
         self.batch.after.push(name);
         self.forget_presence();
         let gone: Vec<String> = self
-            .ledger
+            .book
             .agents()
             .filter(|(id, _)| company.registered.iter().all(|agent| agent.id != **id))
             .map(|(id, _)| id.clone())
@@ -278,7 +253,7 @@ impl Session {
         self.rest_all();
         let config = json!({"type": "config", "forkedFrom": mark});
         self.push_signal(&config, &origin.actor_id, None);
-        if let Some(title) = self.ledger.title().map(str::to_owned) {
+        if let Some(title) = self.book.title().map(str::to_owned) {
             self.batch.after.push(Op::Title { session_id: self.id.clone(), title });
         }
         self.touch();

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
+use session_protocol::MessageRun;
 use session_protocol::api::SendMode;
 use uuid::Uuid;
 
 use super::{NewMessage, NewToolResult, Session};
 use crate::{
+    book::Wish,
     event::{self, Role, Row},
-    ledger::{Wish, fingerprint},
     problem::{Problem, ProblemCode},
     run::{Cause, RunPlan},
     store::Op,
@@ -42,20 +43,20 @@ impl Session {
     /// Writes a message and starts the agents that listen. Repeating it changes nothing; gives the message's id.
     pub(crate) fn send(&mut self, new: NewMessage) -> Result<String, Problem> {
         let txid = new.txid.as_deref();
-        let known = txid.and_then(|txid| self.ledger.by_txid(Wish::Message, txid));
+        let known = txid.and_then(|txid| self.book.by_txid(Wish::Message, txid));
         let message_id = new.message_id.as_deref().or(known).map(str::to_owned);
         let message_id = message_id.unwrap_or_else(|| Uuid::new_v4().to_string());
-        if self.ledger.granted(Wish::Message, txid, &message_id)?.is_some() {
+        if self.book.granted(Wish::Message, txid, &message_id)?.is_some() {
             return Ok(message_id); // also when it was deleted since
         }
-        if self.ledger.was_deleted(&message_id) {
+        if self.book.was_deleted(&message_id) {
             return Err(Problem::conflict(
                 ProblemCode::MessageDeleted,
                 "A message with this id was deleted; send it under a new id",
             ));
         }
-        if let Some(entry) = self.ledger.message(&message_id) {
-            if entry.role == Role::Assistant && new.role != Role::Assistant {
+        if let Some(entry) = self.book.message(&message_id) {
+            if entry.role() == Role::Assistant && new.role != Role::Assistant {
                 return Err(Problem::conflict(
                     ProblemCode::MessageExists,
                     "An agent has this message id",
@@ -129,15 +130,15 @@ impl Session {
         txid: Option<&str>,
     ) -> Result<(), Problem> {
         let wish = format!("{approval_id} {approved}");
-        if self.ledger.granted(Wish::Approval, txid, &wish)?.is_some() {
+        if self.book.granted(Wish::Approval, txid, &wish)?.is_some() {
             return Ok(()); // also when the agent has asked anew under the same id since
         }
-        let asking = self.ledger.asking(approval_id);
+        let asking = self.book.asking(approval_id);
         let meant = only_one(message_id, &asking, |id| self.agent_of(id))?;
-        let Some(ask) = self.ledger.approval(approval_id, meant) else {
+        let Some(ask) = self.book.approval(approval_id, meant) else {
             return Err(Problem::not_found(ProblemCode::ApprovalNotFound, "Approval not found"));
         };
-        if let Some(first) = ask.approved {
+        if let Some(first) = ask.approved() {
             if first != approved {
                 return Err(Problem::conflict(
                     ProblemCode::AlreadyAnswered,
@@ -147,9 +148,7 @@ impl Session {
             self.acknowledge(Wish::Approval, txid, &wish);
             return Ok(());
         }
-        let Some(message_id) = ask.message_id.clone() else {
-            return Err(Problem::not_found(ProblemCode::ApprovalNotFound, "Approval not found"));
-        };
+        let message_id = ask.message_id().to_owned();
         if !asking.contains(&message_id) {
             return Err(Problem::conflict(
                 ProblemCode::NotAsked,
@@ -182,7 +181,7 @@ impl Session {
 
     /// The agent whose message it is.
     fn agent_of(&self, message_id: &str) -> String {
-        self.ledger.message(message_id).map(|entry| entry.actor_id.clone()).unwrap_or_default()
+        self.book.message(message_id).map(|run| run.actor_id().to_owned()).unwrap_or_default()
     }
 
     /// Writes a tool's result into the message that holds the call. A different second result is refused.
@@ -193,24 +192,24 @@ impl Session {
     /// result.
     pub(crate) fn tool_result(&mut self, new: &NewToolResult) -> Result<(), Problem> {
         let txid = new.txid.as_deref();
-        if self.ledger.granted(Wish::Chunk, txid, &new.tool_call_id)?.is_some() {
+        if self.book.granted(Wish::Chunk, txid, &new.tool_call_id)?.is_some() {
             return Ok(());
         }
         let failed = new.error.as_deref().filter(|error| !error.is_empty());
-        let named = |message_id| self.ledger.tool_call(&new.tool_call_id, message_id);
+        let named = |message_id| self.book.tool_call(&new.tool_call_id, message_id);
         let hint = new.message_id.as_deref().filter(|id| named(Some(id)).is_some());
-        let waiting = self.ledger.waiting_for(&new.tool_call_id);
+        let waiting = self.book.waiting_for(&new.tool_call_id);
         let meant = only_one(hint, &waiting, |id| self.agent_of(id))?;
         let Some(call) = named(meant) else {
             return Err(Problem::not_found(ProblemCode::ToolCallNotFound, "Tool call not found"));
         };
-        if let Some(first) = call.result {
+        if call.is_settled() {
             let content = Value::from(terminal::content(&new.output, failed));
-            let same = [
-                fingerprint(Some(&new.output), failed.map(Value::from).as_ref()),
-                fingerprint(Some(&content), None),
-            ];
-            if !same.contains(&first) {
+            // Not every dialect has a word for a failure of a client's call.
+            let same = call.has_result(&new.output, failed)
+                || call.has_result(&content, failed)
+                || call.has_result(&content, None);
+            if !same {
                 return Err(Problem::conflict(
                     ProblemCode::AlreadyAnswered,
                     "The tool call has another result",
@@ -219,9 +218,7 @@ impl Session {
             self.acknowledge(Wish::Chunk, txid, &new.tool_call_id);
             return Ok(());
         }
-        let Some(message_id) = call.message_id.clone() else {
-            return Err(Problem::not_found(ProblemCode::ToolCallNotFound, "Tool call not found"));
-        };
+        let message_id = call.message_id().to_owned();
         let (dialect, call) = (self.dialect(&message_id), new.tool_call_id.as_str());
         let chunks = terminal::tool_result(dialect, &message_id, call, &new.output, failed);
         for (n, chunk) in chunks.iter().enumerate() {
@@ -253,18 +250,19 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
-        if self.ledger.granted(Wish::Regenerate, txid, message_id)?.is_some() {
+        if self.book.granted(Wish::Regenerate, txid, message_id)?.is_some() {
             return Ok(());
         }
-        let entry = self.ledger.message(message_id);
-        let entry = entry.filter(|entry| entry.role == Role::User || !entry.owed.is_empty());
-        let Some(entry) = entry else {
+        let entry = self.book.message(message_id);
+        let again =
+            |run: &MessageRun<'_>| run.role() == Role::User || !run.deliveries().owed.is_empty();
+        let Some(entry) = entry.filter(again) else {
             return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
         };
-        let by_person = entry.role == Role::User;
+        let by_person = entry.role() == Role::User;
         self.hang_up_over();
         if by_person {
-            let failed = self.ledger.owed_after(message_id);
+            let failed = self.book.owed_after(message_id);
             for agent_id in self.listeners(text) {
                 match failed.get(&agent_id) {
                     Some(message_id) => self.resume(message_id, Some(actor_id)),
@@ -302,11 +300,11 @@ impl Session {
         };
         let stopped = self.stop_where(|plan| plan.message_id == message_id, actor_id);
         let waiting = self
-            .ledger
+            .book
             .message(message_id)
-            .filter(|entry| stopped == 0 && !entry.is_open() && self.ledger.is_waiting(message_id));
+            .filter(|entry| stopped == 0 && !entry.is_open() && self.book.is_waiting(message_id));
         let Some(entry) = waiting else { return stopped };
-        let (plan, agent_id) = (RunPlan::resuming(message_id, entry, None), entry.actor_id.clone());
+        let (plan, agent_id) = (RunPlan::resuming(&entry, None), entry.actor_id().to_owned());
         self.push_stop(&plan, actor_id, "aborted");
         self.rest(&agent_id);
         1
@@ -320,7 +318,7 @@ impl Session {
     fn stop_where(&mut self, whose: impl Fn(&RunPlan) -> bool, actor_id: &str) -> usize {
         // What is finished is not stopped, but what comes of it.
         self.hang_up_where(|session, live| {
-            whose(&live.plan) && !session.ledger.is_asking(&live.plan.message_id)
+            whose(&live.plan) && !session.book.is_asking(&live.plan.message_id)
         });
         let (dropped, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.queued).into_iter().partition(|plan| whose(plan));
@@ -361,20 +359,19 @@ impl Session {
         self.batch.starts.retain(|start| start.plan.run_id != *run_id);
         self.tell_refused(&mut live);
         self.push_stop(&live.plan, actor_id, reason);
+        self.book.hear_no_more(&live.plan.message_id);
         self.start_queued();
         self.rest(&live.plan.agent_id);
     }
 
     /// Writes the end of a run that somebody stopped, also before it said or did anything.
     fn push_stop(&mut self, plan: &RunPlan, actor_id: &str, reason: &str) {
-        if self.ledger.message(&plan.message_id).is_none() {
+        if self.book.message(&plan.message_id).is_none() {
             // The message is the agent's, whoever stopped it before its first word.
             self.push_started(plan);
         }
         // Nobody is asked any more.
-        let open: Vec<String> =
-            self.ledger.open_asks(&plan.message_id).map(str::to_owned).collect();
-        for approval_id in &open {
+        for approval_id in &self.book.open_asks(&plan.message_id) {
             self.answer(&plan.message_id, approval_id, false, None, actor_id, None);
         }
         let chunk = terminal::stopped(self.dialect(&plan.message_id), actor_id, reason);

@@ -4,43 +4,37 @@
 //! limited, and an agent that waits for its turn anyway is not asked twice: it gets the newest message.
 
 use serde_json::Value;
-use session_protocol::{Message, SessionFold};
 
 use super::Session;
 use crate::run::{Cause, RunPlan};
 
-/// Bytes of rows of a run, and of words before it, that others hear: who is to react is mentioned before that.
-const MAX_HEARD: usize = 1 << 20;
+/// Bytes of words of a run, and of words before it, that others hear: who is to react is mentioned before that.
+pub(super) const MAX_HEARD: usize = 1 << 20;
 
-/// What an agent said in a message, folded while it says it, where another agent may want to hear it.
+/// What an agent said in the message of a run before that run, where another agent may want to hear it. What it says
+/// meanwhile is in the book.
+#[derive(Default)]
 pub(super) struct Hearing {
-    /// In its runs before.
     before: String,
-    run: SessionFold,
-    /// Bytes of rows so far.
-    heard: usize,
 }
 
 impl Hearing {
-    pub(super) fn new(session_id: &str) -> Self {
-        Self { before: String::new(), run: SessionFold::new(session_id), heard: 0 }
-    }
-
     pub(super) fn before(&mut self, mut text: String) {
         text.truncate(text.floor_char_boundary(MAX_HEARD));
         self.before = text;
     }
 
-    pub(super) fn hear(&mut self, item: &[u8]) {
-        self.heard = self.heard.saturating_add(item.len());
-        if self.heard <= MAX_HEARD {
-            self.run.apply([item].iter(), &mut ());
-        }
+    /// Takes over what was said so far in a run that goes on, from a book that is given up.
+    pub(super) fn keep(&mut self, said: &str) {
+        self.before.push('\n');
+        self.before.push_str(said);
+        self.before.truncate(self.before.floor_char_boundary(2 * MAX_HEARD));
     }
 
-    fn text(&self) -> String {
-        let said = self.run.messages().map(Message::plain_text);
-        std::iter::once(self.before.clone()).chain(said).collect::<Vec<_>>().join("\n")
+    /// All that was heard, with what was said in the run.
+    pub(super) fn take(&mut self, said: &str) -> String {
+        self.keep(said);
+        std::mem::take(&mut self.before)
     }
 }
 
@@ -48,7 +42,7 @@ impl Session {
     /// Agents that a person's message wakes, in the order of their registration.
     pub(super) fn listeners(&self, text: &str) -> Vec<String> {
         let text = Mentions::of(text);
-        let agents = self.ledger.agents().filter(|(id, fields)| {
+        let agents = self.book.agents().filter(|(id, fields)| {
             matches!(triggers(fields), "all" | "user-messages") || text.name(id, fields)
         });
         agents.map(|(id, _)| id.clone()).collect()
@@ -57,17 +51,16 @@ impl Session {
     /// Whether another agent may react to what this run says.
     pub(super) fn may_be_heard(&self, plan: &RunPlan) -> bool {
         plan.depth < self.shared.agent_depth
-            && self.ledger.agents().any(|(id, _)| *id != plan.agent_id)
+            && self.book.agents().any(|(id, _)| *id != plan.agent_id)
     }
 
     /// Wakes the agents that react to what another agent said.
-    pub(super) fn pass_on(&mut self, plan: &RunPlan, heard: &Hearing) {
-        let text = heard.text();
+    pub(super) fn pass_on(&mut self, plan: &RunPlan, text: &str) {
         if text.trim().is_empty() {
             return;
         }
-        let text = Mentions::of(&text);
-        let listeners = self.ledger.agents().filter(|(id, fields)| {
+        let text = Mentions::of(text);
+        let listeners = self.book.agents().filter(|(id, fields)| {
             **id != plan.agent_id && (triggers(fields) == "all" || text.name(id, fields))
         });
         let listeners: Vec<String> = listeners.map(|(id, _)| id.clone()).collect();

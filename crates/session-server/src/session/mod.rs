@@ -1,6 +1,6 @@
 //! One session's state and what each intent does to it.
 //!
-//! Everything here is synchronous: a method checks an intent against the [`Ledger`], and either refuses it or puts
+//! Everything here is synchronous: a method checks an intent against the [`RunBook`], and either refuses it or puts
 //! events, database changes and run starts into the current [`Batch`]. The task in `sessions` commits batches.
 //! State is ahead of the stream by what is not committed; when a commit fails the whole state is thrown away and read
 //! again from the stream (L1).
@@ -24,18 +24,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use listeners::Hearing;
+use listeners::{Hearing, MAX_HEARD};
 use presence::Attendance;
 use serde_json::{Value, json};
-use session_protocol::{AgentSpec, Dialect, api::SendMode};
+use session_protocol::{AgentSpec, Dialect, RunMark, api::SendMode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    book::{RunBook, Wish},
     budget::Hold,
-    event::{self, Role, Row, RunMark},
-    ledger::{Ledger, Lifecycle, Wish},
+    event::{self, Role, Row},
     problem::Problem,
     run::{RunPlan, Start},
     sessions::Shared,
@@ -131,7 +131,7 @@ pub(crate) struct NewToolResult {
 pub(crate) struct Session {
     id: String,
     shared: Arc<Shared>,
-    ledger: Ledger,
+    book: RunBook,
     specs: HashMap<String, AgentSpec>,
     runs: HashMap<String, Live>,
     /// Runs that wait until their agent is free.
@@ -152,7 +152,7 @@ impl Session {
     pub(crate) fn open(
         id: &str,
         shared: Arc<Shared>,
-        ledger: Ledger,
+        book: RunBook,
         specs: Vec<AgentSpec>,
         runs: Vec<StoredRun>,
         is_known: bool,
@@ -160,7 +160,7 @@ impl Session {
         let mut session = Self {
             id: id.to_owned(),
             shared,
-            ledger,
+            book,
             specs: specs.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
             runs: HashMap::new(),
             queued: VecDeque::new(),
@@ -170,22 +170,28 @@ impl Session {
             batch: Batch::default(),
         };
         // What was withdrawn by now is nothing new: the recovery sees it so.
-        session.ledger.take_expired(jiff::Timestamp::now());
+        session.book.take_expired(jiff::Timestamp::now());
         session.recover(runs, is_known);
         session.rest_all();
         session.open_attendance();
-        session.opened_at = session.ledger.items();
+        session.opened_at = session.book.items();
         session
     }
 
-    /// Takes over what somebody else wrote to the stream, of which `ledger` is the index. No commit may be under way.
-    pub(crate) fn refresh(&mut self, mut ledger: Ledger) {
+    /// Takes over what somebody else wrote to the stream, of which `book` is the index. No commit may be under way.
+    pub(crate) fn refresh(&mut self, mut book: RunBook) {
         for item in &self.batch.events {
-            ledger.apply(item);
+            book.apply(item);
         }
-        self.ledger = ledger;
+        for live in self.runs.values_mut() {
+            if let Some(heard) = &mut live.heard {
+                heard.keep(&self.book.heard(&live.plan.message_id));
+                book.listen(&live.plan.message_id, MAX_HEARD);
+            }
+        }
+        self.book = book;
         self.expect_absences();
-        self.opened_at = self.ledger.items();
+        self.opened_at = self.book.items();
     }
 
     /// Gives up what the opening wants to write and start: the stream is closed, and stays as it is.
@@ -203,7 +209,7 @@ impl Session {
 
     /// Brings a title that only the stream knows into the list of sessions.
     pub(crate) fn keep_title(&mut self, listed: Option<&str>) {
-        if let (None, Some(title)) = (listed, self.ledger.title()) {
+        if let (None, Some(title)) = (listed, self.book.title()) {
             let op = Op::Title { session_id: self.id.clone(), title: title.to_owned() };
             self.batch.after.push(op);
         }
@@ -216,15 +222,15 @@ impl Session {
         }
     }
 
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub(crate) fn book(&self) -> &RunBook {
+        &self.book
     }
 
     /// When time alone changes something: somebody is missed, a run is over because its agent says nothing more, or a
     /// question is withdrawn.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let over = self.over_at().map(|at| at.saturating_duration_since(Instant::now()));
-        let withdrawn = self.ledger.expires_next().map(|end| {
+        let withdrawn = self.book.expires_next().map(|end| {
             let left = end.duration_since(jiff::Timestamp::now());
             Duration::try_from(left).unwrap_or_default().min(LONGEST)
         });
@@ -235,7 +241,7 @@ impl Session {
     pub(crate) fn elapse(&mut self) {
         self.expire();
         self.end_silent();
-        if self.ledger.take_expired(jiff::Timestamp::now()) && !self.is_closing {
+        if self.book.take_expired(jiff::Timestamp::now()) && !self.is_closing {
             self.go_on_where_decided();
             self.rest_all();
         }
@@ -250,7 +256,7 @@ impl Session {
     }
 
     fn push(&mut self, item: Bytes) {
-        self.ledger.apply(&item);
+        self.book.apply(&item);
         self.batch.events.push(item);
     }
 
@@ -258,7 +264,7 @@ impl Session {
         if row.role == Role::User {
             self.sign_of_life(row.actor_id);
         }
-        let item = event::chunk(row, self.ledger.next_seq(row.message_id), &event::now());
+        let item = event::chunk(row, self.book.next_seq(row.message_id), &event::now());
         self.push(item.clone());
         item
     }
@@ -276,7 +282,7 @@ impl Session {
 
     /// Says in the stream that a wish was granted before, unless it says so already.
     fn acknowledge(&mut self, wish: Wish, txid: Option<&str>, thing: &str) {
-        if let Some(txid) = txid.filter(|txid| !self.ledger.shows(wish, txid)) {
+        if let Some(txid) = txid.filter(|txid| !self.book.shows(wish, txid)) {
             self.push(event::ack(txid, &wish.about(thing)));
         }
     }
@@ -287,10 +293,9 @@ impl Session {
 
     /// Writes a chunk of a run. The first one says that the run begins.
     fn push_output(&mut self, plan: &RunPlan, chunk: &str) -> Bytes {
-        let entry = self.ledger.message(&plan.message_id);
+        let entry = self.book.message(&plan.message_id);
         // Whatever is open was begun before.
-        let begins = entry
-            .is_none_or(|entry| entry.lifecycle != Lifecycle::Open && !entry.is_of(&plan.run_id));
+        let begins = entry.is_none_or(|run| !run.is_open() && run.run_id() != Some(&plan.run_id));
         let mark =
             begins.then(|| RunMark { id: plan.run_id.clone(), depth: plan.depth, told: plan.told });
         self.push_row(Row {
@@ -309,7 +314,7 @@ impl Session {
     }
 
     fn dialect(&self, message_id: &str) -> Dialect {
-        let known = self.ledger.message(message_id).and_then(|entry| entry.dialect);
+        let known = self.book.message(message_id).and_then(|run| run.dialect());
         known.unwrap_or(Dialect::AgUi)
     }
 }

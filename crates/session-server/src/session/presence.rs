@@ -165,7 +165,7 @@ impl Session {
         let is_his = |row: &Value| row.get("actorId").and_then(Value::as_str) == Some(actor_id);
         let device_of =
             |row: &Value| row.get("deviceId").and_then(Value::as_str).map(str::to_owned);
-        let rows = self.ledger.presence();
+        let rows = self.book.presence();
         let (count, devices): (usize, Vec<String>) = match device_id {
             Some(device) => {
                 let row = rows.get(&presence_key(actor_id, device)).filter(|row| is_his(row));
@@ -209,7 +209,7 @@ impl Session {
         for _ in 0..GONE_AT_ONCE {
             let due = self.attendance.deadlines.first().filter(|(at, _)| *at <= now);
             let Some((_, key)) = due.cloned() else { break };
-            let row = self.ledger.presence().get(&key);
+            let row = self.book.presence().get(&key);
             let Some((row, pulse)) = row.and_then(|row| Some((row, self.pulse(row)?))) else {
                 self.attendance.forget(&key);
                 continue;
@@ -249,7 +249,7 @@ impl Session {
         let opened = self.attendance.opened.unwrap_or(now);
         let mut before = std::mem::take(&mut self.attendance.expected);
         self.attendance.deadlines.clear();
-        for (key, row) in self.ledger.presence() {
+        for (key, row) in self.book.presence() {
             let Some(pulse) = Pulse::of(row, self.shared.silence) else { continue };
             let print = fingerprint(row);
             let at = match before.remove(key).filter(|known| known.row == print) {
@@ -263,7 +263,7 @@ impl Session {
 
     /// Expects a device to be heard of again whose row was just written.
     fn expect_absence(&mut self, key: &str) {
-        let row = self.ledger.presence().get(key);
+        let row = self.book.presence().get(key);
         match row.and_then(|row| Some((self.pulse(row)?, fingerprint(row)))) {
             Some((pulse, row)) => {
                 self.attendance.expect(key, Instant::now() + pulse.silence, row);
@@ -289,7 +289,7 @@ impl Session {
 
     /// Deletes everybody's rows.
     pub(super) fn forget_presence(&mut self) {
-        let keys: Vec<String> = self.ledger.presence().keys().cloned().collect();
+        let keys: Vec<String> = self.book.presence().keys().cloned().collect();
         for key in keys {
             self.push(event::delete("presence", &key));
         }
@@ -306,7 +306,7 @@ impl Session {
         last_seen_at: &str,
     ) {
         let key = presence_key(actor_id, device_id);
-        let known = self.ledger.presence().get(&key);
+        let known = self.book.presence().get(&key);
         let known = |field| known.and_then(|row| row.get(field));
         // Complete rows: readers that replace would lose the name of somebody who leaves.
         let text = |field| known(field).and_then(Value::as_str);

@@ -6,8 +6,8 @@ use session_protocol::AgentSpec;
 use super::Session;
 use crate::{
     agent,
+    book::Wish,
     event::{self, Role, Row},
-    ledger::Wish,
     names::Looks,
     problem::{Problem, ProblemCode},
     store::Op,
@@ -42,15 +42,15 @@ impl Session {
     ///
     /// Nothing is registered when one of them may not be.
     pub(crate) fn register(&mut self, specs: Vec<AgentSpec>, manages: bool) -> Result<(), Problem> {
-        let new = specs.iter().filter(|spec| self.ledger.agent(&spec.id).is_none());
-        if self.ledger.agents().count() + new.count() > MAX_AGENTS {
+        let new = specs.iter().filter(|spec| self.book.agent(&spec.id).is_none());
+        if self.book.agents().count() + new.count() > MAX_AGENTS {
             return Err(too_many_agents());
         }
         for spec in &specs {
             self.admit(spec, manages)?;
         }
         for spec in specs {
-            let known = self.ledger.agent(&spec.id);
+            let known = self.book.agent(&spec.id);
             if known.is_some() && !manages {
                 continue; // it is there, with whatever its owner gave it
             }
@@ -65,7 +65,7 @@ impl Session {
             if stale {
                 self.push(event::delete("agent", &spec.id));
             }
-            if self.ledger.agent(&spec.id).is_none_or(|old| !holds(old, &public)) {
+            if self.book.agent(&spec.id).is_none_or(|old| !holds(old, &public)) {
                 self.push(event::upsert("agent", &spec.id, &public));
             }
             let session_id = self.id.clone();
@@ -80,7 +80,7 @@ impl Session {
     /// Checks an agent that is brought along: it may not take the place of another one, which may have keys and a name
     /// that people trust, nor speak under the name of a person who is here.
     pub(super) fn admit(&self, spec: &AgentSpec, manages: bool) -> Result<(), Problem> {
-        let endpoint = match self.ledger.agent(&spec.id) {
+        let endpoint = match self.book.agent(&spec.id) {
             Some(row) => row.get("endpoint").and_then(Value::as_str),
             None => self.specs.get(&spec.id).map(|known| known.endpoint.as_str()),
         };
@@ -102,7 +102,7 @@ impl Session {
                         shown.iter().any(|shown| shown.like(&name))
                     })
         };
-        if self.ledger.presence().values().any(is_here) {
+        if self.book.presence().values().any(is_here) {
             return Err(Problem::actor_exists());
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Session {
     /// Keeps an agent that a message brings along: it answers here and is not registered. One that is registered stays
     /// as it is.
     pub(super) fn keep_inline(&mut self, spec: AgentSpec) {
-        if self.ledger.agent(&spec.id).is_some() {
+        if self.book.agent(&spec.id).is_some() {
             return;
         }
         let session_id = self.id.clone();
@@ -121,7 +121,7 @@ impl Session {
 
     /// Takes an agent off the session. Unknown ones are no error.
     pub(crate) fn unregister(&mut self, agent_id: &str) {
-        if self.ledger.agent(agent_id).is_some() {
+        if self.book.agent(agent_id).is_some() {
             self.push(event::delete("agent", agent_id));
         }
         self.specs.remove(agent_id);
@@ -148,8 +148,8 @@ impl Session {
         if until.is_none() {
             self.stop_all(actor_id);
         }
-        let until = until.unwrap_or(self.ledger.items());
-        let keys = self.ledger.row_keys(until, CLEARED_AT_ONCE);
+        let until = until.unwrap_or(self.book.items());
+        let keys = self.book.row_keys(until, CLEARED_AT_ONCE);
         let more = keys.len() == CLEARED_AT_ONCE;
         for key in keys {
             self.push(event::delete("chunk", &key));
@@ -169,7 +169,7 @@ impl Session {
     pub(crate) fn write_raw(&mut self, chunks: &[RawChunk]) {
         let is_new = |raw: &&RawChunk| {
             let written = |txid: &String| {
-                self.ledger.by_txid(Wish::of(&raw.kind), txid) == Some(&raw.message_id)
+                self.book.by_txid(Wish::of(&raw.kind), txid) == Some(&raw.message_id)
             };
             !raw.txid.as_ref().is_some_and(written)
         };

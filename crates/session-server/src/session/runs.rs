@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 use session_protocol::{
-    AgentSpec,
+    AgentSpec, AnswerRef, Lifecycle, MessageRun,
     authority::{
         REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
     },
@@ -17,13 +17,12 @@ use tokio::time::Instant;
 
 use super::{
     Live, Refused, Session,
-    activity::{Activity, is_text},
-    listeners::Hearing,
+    activity::Activity,
+    listeners::{Hearing, MAX_HEARD},
 };
 use crate::{
     agent,
     event::Role,
-    ledger::{AnswerRef, Entry, Lifecycle},
     run::{Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
     store::{Op, StoredRun},
     terminal::{self, RunName},
@@ -83,7 +82,10 @@ impl Session {
             }
         };
         let spec = self.spec(&plan.agent_id);
-        let heard = self.may_be_heard(&plan).then(|| Hearing::new(&self.id));
+        let heard = self.may_be_heard(&plan).then(Hearing::default);
+        if heard.is_some() {
+            self.book.listen(&plan.message_id, MAX_HEARD);
+        }
         self.show(&plan.agent_id, Activity::Thinking);
         let called = Arc::default();
         self.lead(heard, Start { plan, spec, answers, cancel, called, recalls: false });
@@ -99,7 +101,7 @@ impl Session {
             called: Arc::default(),
             recalls: true,
         };
-        self.lead(Some(Hearing::new(&self.id)), start);
+        self.lead(Some(Hearing::default()), start);
     }
 
     fn lead(&mut self, heard: Option<Hearing>, start: Start) {
@@ -118,44 +120,39 @@ impl Session {
 
     pub(super) fn spec(&self, agent_id: &str) -> Option<AgentSpec> {
         let known = self.specs.get(agent_id).cloned();
-        known.or_else(|| agent::from_public_fields(agent_id, self.ledger.agent(agent_id)?))
+        known.or_else(|| agent::from_public_fields(agent_id, self.book.agent(agent_id)?))
     }
 
     fn undelivered(&self, message_id: &str) -> usize {
-        self.ledger.message(message_id).map_or(0, |entry| entry.undelivered.len())
+        self.book.message(message_id).map_or(0, |run| run.deliveries().undelivered.len())
     }
 
     fn answers(&self, message_id: &str) -> Vec<Answer> {
-        let withdrawn = self
-            .ledger
-            .withdrawn(message_id)
-            .map(|(id, call)| Answer::Withdrawn { id: id.clone(), tool_call_id: call.cloned() });
-        let entry = self.ledger.message(message_id).into_iter();
-        entry
-            .flat_map(|entry| entry.owed.iter().chain(&entry.undelivered))
-            .filter_map(|answer| match answer {
-                AnswerRef::Approval(id) => {
-                    let ask = self.ledger.approval(id, Some(message_id))?;
-                    Some(Answer::Approval {
-                        id: id.clone(),
-                        tool_call_id: ask.tool_call_id.clone(),
-                        approved: ask.approved?,
-                    })
-                }
-                AnswerRef::ToolCall(id) => {
-                    let call = self.ledger.tool_call(id, Some(message_id))?;
-                    let interrupt_id = call.interrupt_id.clone();
-                    Some(Answer::ToolResult { tool_call_id: id.clone(), interrupt_id })
-                }
-            })
-            .chain(withdrawn)
-            .collect()
+        let withdrawn = self.book.withdrawn(message_id).map(|ask| Answer::Withdrawn {
+            id: ask.approval_id().to_owned(),
+            tool_call_id: ask.tool_call_id().map(str::to_owned),
+        });
+        let found = self.book.message(message_id).map(|run| run.deliveries()).unwrap_or_default();
+        let told = found.owed.into_iter().chain(found.undelivered);
+        told.filter_map(|answer| match answer {
+            AnswerRef::Approval(id) => {
+                let ask = self.book.approval(&id, Some(message_id))?;
+                let tool_call_id = ask.tool_call_id().map(str::to_owned);
+                Some(Answer::Approval { tool_call_id, approved: ask.approved()?, id })
+            }
+            AnswerRef::ToolCall(id) => {
+                let call = self.book.tool_call(&id, Some(message_id))?;
+                let interrupt_id = call.interrupt_id().map(str::to_owned);
+                Some(Answer::ToolResult { tool_call_id: id, interrupt_id })
+            }
+        })
+        .chain(withdrawn)
+        .collect()
     }
 
     /// Lets the run of a message go on when everything it asked for is answered. The last who answered asked for it.
     pub(super) fn go_on(&mut self, message_id: &str, asked_by: Option<&str>) {
-        let Some(entry) = self.ledger.message(message_id) else { return };
-        if !entry.undelivered.is_empty() {
+        if self.undelivered(message_id) > 0 {
             self.resume(message_id, asked_by);
         }
     }
@@ -163,15 +160,15 @@ impl Session {
     /// Lets the run of a message go on with the answers that it has not been told, or was told when it failed. Not while
     /// it goes or still waits.
     pub(super) fn resume(&mut self, message_id: &str, asked_by: Option<&str>) {
-        let Some(entry) = self.ledger.message(message_id) else { return };
+        let Some(entry) = self.book.message(message_id) else { return };
         if self.is_going_on(message_id)
-            || entry.lifecycle == Lifecycle::Open
-            || self.ledger.is_waiting(message_id)
-            || self.spec(&entry.actor_id).is_none()
+            || entry.is_open()
+            || self.book.is_waiting(message_id)
+            || self.spec(entry.actor_id()).is_none()
         {
             return;
         }
-        let plan = RunPlan::resuming(message_id, entry, asked_by.map(str::to_owned));
+        let plan = RunPlan::resuming(&entry, asked_by.map(str::to_owned));
         self.plan(plan);
     }
 
@@ -188,7 +185,7 @@ impl Session {
                 // It is put back below: nothing in between looks at the runs.
                 let Some(mut live) = self.runs.remove(&output.run_id) else { return };
                 self.take_chunk(&mut live, &chunk);
-                if self.entry_of(&live.plan).is_some_and(Entry::has_failed) {
+                if self.entry_of(&live.plan).is_some_and(|run| run.has_failed()) {
                     self.end_failed(&mut live, &chunk);
                 } else {
                     self.runs.insert(output.run_id, live);
@@ -222,22 +219,19 @@ impl Session {
             return;
         }
         self.batch.grows = true;
-        let first_word = !live.streaming && is_text(&kind);
-        live.streaming |= first_word;
-        let progress =
-            |entry: Option<&Entry>| entry.map(|entry| (entry.steps(), entry.is_at_end()));
-        let before = progress(self.entry_of(plan));
-        let item = self.push_output(plan, chunk);
+        let words = |run: Option<MessageRun<'_>>| run.map_or(0, |run| run.words());
+        let progress = |run: Option<MessageRun<'_>>| run.map(|run| (run.steps(), run.is_at_end()));
+        let (before, said) = (progress(self.entry_of(plan)), words(self.entry_of(plan)));
+        self.push_output(plan, chunk);
         let after = progress(self.entry_of(plan));
-        if let Some(heard) = &mut live.heard {
-            heard.hear(&item);
-        }
+        let first_word = !live.streaming && words(self.entry_of(plan)) > said;
+        live.streaming |= first_word;
         if after == before {
             return;
         }
         live.wrote_at = Some(Instant::now());
         let at_end = |progress: Option<(u64, bool)>| progress.is_some_and(|(_, at_end)| at_end);
-        if at_end(after) && self.ledger.is_asking(&plan.message_id) {
+        if at_end(after) && self.book.is_asking(&plan.message_id) {
             self.show(&plan.agent_id, Activity::Blocked);
         } else if first_word || (at_end(before) && !at_end(after)) {
             let activity = if live.streaming { Activity::Streaming } else { Activity::Thinking };
@@ -256,25 +250,25 @@ impl Session {
         }
         let chunk = chunk_value(chunk);
         let call = chunk.as_ref().and_then(call_of_result);
-        call.is_none_or(|call| self.ledger.tool_call(call, Some(&plan.message_id)).is_some())
+        call.is_none_or(|call| self.book.tool_call(call, Some(&plan.message_id)).is_some())
     }
 
     /// The message of a run, when the run wrote something into it.
-    fn entry_of(&self, plan: &RunPlan) -> Option<&Entry> {
-        self.ledger.message(&plan.message_id).filter(|entry| entry.is_of(&plan.run_id))
+    fn entry_of(&self, plan: &RunPlan) -> Option<MessageRun<'_>> {
+        self.book.message(&plan.message_id).filter(|run| run.run_id() == Some(&plan.run_id))
     }
 
     /// When a run is over although its agent has not closed its response; `None` while it has to say more.
     pub(super) fn over_by(&self, live: &Live) -> Option<Instant> {
         let message_id = &live.plan.message_id;
         let entry = self.entry_of(&live.plan).filter(|entry| entry.is_at_end())?;
-        let patience = if self.ledger.has_open_calls(message_id) {
+        let patience = if entry.has_open_calls() {
             return None; // it runs them itself
-        } else if self.ledger.is_asking(message_id) {
+        } else if self.book.is_asking(message_id) {
             AFTER_END
-        } else if !entry.undelivered.is_empty() {
+        } else if !entry.deliveries().undelivered.is_empty() {
             AFTER_ANSWERS
-        } else if entry.for_good {
+        } else if entry.is_for_good() {
             AFTER_END
         } else {
             AFTER_PART
@@ -334,7 +328,7 @@ impl Session {
             return;
         }
         tracing::warn!(chunks, "an agent said what only people may say");
-        if self.ledger.message(&live.plan.message_id).is_none() {
+        if self.book.message(&live.plan.message_id).is_none() {
             self.push_started(&live.plan);
         }
         let value = json!({"chunks": chunks, "types": live.refused.kinds});
@@ -355,7 +349,7 @@ impl Session {
         self.tell_refused(live);
         let plan = &live.plan;
         let entry = self.entry_of(plan);
-        let (wrote, open) = (entry.is_some(), entry.is_some_and(Entry::is_open));
+        let (wrote, open) = (entry.is_some(), entry.is_some_and(|run| run.is_open()));
         let resumed = matches!(plan.cause, Cause::Answers { .. });
         // A connection that breaks behind the end breaks nothing.
         let end = if wrote && !self.is_under_way(plan) { &RunEnd::Finished } else { end };
@@ -372,15 +366,18 @@ impl Session {
         }
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
+        // The next run in the message is heard by itself.
+        let heard = live.heard.as_mut().map(|heard| heard.take(&self.book.heard(&plan.message_id)));
+        self.book.hear_no_more(&plan.message_id);
         self.go_on(&plan.message_id, plan.asked_by.as_deref());
-        let done = |entry: &Entry| entry.lifecycle == Lifecycle::Finished;
-        if let Some(heard) = &live.heard
+        let done = |run: MessageRun<'_>| run.lifecycle() == Lifecycle::Finished;
+        if let Some(heard) = heard
             && *end == RunEnd::Finished
             && self.entry_of(plan).is_some_and(done)
-            && !self.ledger.is_waiting(&plan.message_id)
+            && !self.book.is_waiting(&plan.message_id)
             && !self.is_going_on(&plan.message_id)
         {
-            self.pass_on(plan, heard);
+            self.pass_on(plan, &heard);
         }
         self.start_queued();
         self.rest(&plan.agent_id);
@@ -388,9 +385,8 @@ impl Session {
 
     /// Whether the agent would have gone on: it has not ended, or ended a turn for tools that it runs itself.
     fn is_under_way(&self, plan: &RunPlan) -> bool {
-        self.entry_of(plan).is_some_and(|entry| {
-            entry.is_open() || (entry.is_at_end() && self.ledger.has_open_calls(&plan.message_id))
-        })
+        self.entry_of(plan)
+            .is_some_and(|entry| entry.is_open() || (entry.is_at_end() && entry.has_open_calls()))
     }
 
     /// Ends all runs because the server stops; the log says so at once instead of after the next start. What comes after
@@ -430,11 +426,11 @@ impl Session {
 
     /// The run as its agent has named it: readers that count runs wait for the end of that one.
     fn run_as_said(&self, plan: &RunPlan) -> RunName {
-        let open = self.ledger.message(&plan.message_id).filter(|entry| entry.is_open());
-        let said = |name: Option<String>, ours: &str| name.unwrap_or_else(|| ours.to_owned());
+        let open = self.book.message(&plan.message_id).filter(|entry| entry.is_open());
+        let said = |name: Option<&str>, ours: &str| name.unwrap_or(ours).to_owned();
         RunName {
-            thread_id: said(open.and_then(|entry| entry.last_thread.clone()), &self.id),
-            run_id: said(open.and_then(|entry| entry.named_run().cloned()), &plan.run_id),
+            thread_id: said(open.and_then(|run| run.last_thread()), &self.id),
+            run_id: said(open.and_then(|run| run.named_run()), &plan.run_id),
         }
     }
 
@@ -456,11 +452,10 @@ impl Session {
         for StoredRun { mut plan, started } in runs {
             known.push(plan.message_id.clone());
             let caused = match &plan.cause {
-                Cause::Message { id } | Cause::Again { id } => self.ledger.message(id).is_some(),
-                Cause::Reply { id } => self
-                    .ledger
-                    .message(id)
-                    .is_some_and(|entry| entry.lifecycle == Lifecycle::Finished),
+                Cause::Message { id } | Cause::Again { id } => self.book.message(id).is_some(),
+                Cause::Reply { id } => {
+                    self.book.message(id).is_some_and(|run| run.lifecycle() == Lifecycle::Finished)
+                }
                 Cause::Answers { .. } => self.undelivered(&plan.message_id) > 0,
             };
             if started {
@@ -481,7 +476,7 @@ impl Session {
         }
         // The database may have been lost: an agent of this session that still seems to write, does not.
         let orphans = self.unfinished(|session, message_id, agent_id| {
-            !known.iter().any(|id| id == message_id) && session.ledger.agent(agent_id).is_some()
+            !known.iter().any(|id| id == message_id) && session.book.agent(agent_id).is_some()
         });
         for plan in &orphans {
             self.interrupt(plan);
@@ -502,30 +497,29 @@ impl Session {
 
     /// Messages with answers that their agents have not been told.
     pub(super) fn decided(&self) -> Vec<RunPlan> {
-        let owed = self.ledger.messages().filter(|(_, entry)| {
-            !entry.undelivered.is_empty() && entry.lifecycle != Lifecycle::Open
-        });
-        owed.filter(|(id, _)| !self.ledger.is_waiting(id))
-            .map(|(id, entry)| {
-                let told = entry.undelivered.len();
-                RunPlan { told, ..RunPlan::resuming(id, entry, None) }
+        let ended = self.book.messages().filter(|run| !run.is_open());
+        ended
+            .filter_map(|run| {
+                let told = run.deliveries().undelivered.len();
+                let goes_on = told > 0 && !self.book.is_waiting(run.message_id());
+                goes_on.then(|| RunPlan { told, ..RunPlan::resuming(&run, None) })
             })
             .collect()
     }
 
     /// Messages that look as if an agent were writing them, of those that `whose(message, agent)` picks.
     pub(super) fn unfinished(&self, whose: impl Fn(&Self, &str, &str) -> bool) -> Vec<RunPlan> {
-        self.ledger
+        self.book
             .messages()
-            .filter(|(id, entry)| {
-                entry.lifecycle == Lifecycle::Open
-                    && entry.role == Role::Assistant
-                    && whose(self, id, &entry.actor_id)
+            .filter(|run| {
+                run.is_open()
+                    && run.role() == Role::Assistant
+                    && whose(self, run.message_id(), run.actor_id())
             })
-            .map(|(id, entry)| {
-                let plan = RunPlan::resuming(id, entry, None);
-                let run_id = entry.run().or(entry.last_run.as_ref());
-                RunPlan { run_id: run_id.unwrap_or(&plan.run_id).clone(), ..plan }
+            .map(|run| {
+                let plan = RunPlan::resuming(&run, None);
+                let run_id = run.run_id().or(run.last_run());
+                RunPlan { run_id: run_id.unwrap_or(&plan.run_id).to_owned(), ..plan }
             })
             .collect()
     }

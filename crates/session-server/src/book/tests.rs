@@ -1,20 +1,21 @@
 //! What the log says of runs, answers and numbers.
 
 use serde_json::json;
+use session_protocol::{AnswerRef, Lifecycle};
 
 use super::*;
 use crate::event::{self, Row};
 
-fn ledger(rows: &[(&str, Role, Value)]) -> Ledger {
-    let mut ledger = Ledger::default();
+fn book(rows: &[(&str, Role, Value)]) -> RunBook {
+    let mut book = RunBook::new();
     for (message_id, role, chunk) in rows {
         let chunk = chunk.to_string();
         let (txid, run) = (Some(&*chunk), None);
         let row = Row { message_id, actor_id: "x", role: *role, chunk: &chunk, txid, run };
-        let seq = ledger.next_seq(message_id);
-        ledger.apply(&event::chunk(row, seq, "2026-01-01T00:00:00.000Z"));
+        let seq = book.next_seq(message_id);
+        book.apply(&event::chunk(row, seq, "2026-01-01T00:00:00.000Z"));
     }
-    ledger
+    book
 }
 
 fn asked(message_id: &'static str) -> [(&'static str, Role, Value); 2] {
@@ -28,7 +29,7 @@ fn asked(message_id: &'static str) -> [(&'static str, Role, Value); 2] {
         (
             message_id,
             Role::Assistant,
-            json!({"type": "RUN_FINISHED", "finishReason": "tool_calls", "outcome": {"interrupts":
+            json!({"type": "RUN_FINISHED", "finishReason": "tool_calls", "outcome": {"type": "interrupt", "interrupts":
                 [{"id": "a", "reason": "approval_required", "toolCallId": "c"}]}}),
         ),
     ]
@@ -42,24 +43,24 @@ fn answered(approved: bool) -> (&'static str, Role, Value) {
 #[test]
 fn a_message_waits_until_its_approval_is_answered() {
     let mut rows = asked("m").to_vec();
-    assert!(ledger(&rows).is_waiting("m"));
+    assert!(book(&rows).is_waiting("m"));
     rows.push(answered(true));
-    let after = ledger(&rows);
+    let mut after = book(&rows);
     assert!(!after.is_waiting("m"));
-    let entry = after.message("m").unwrap();
-    assert_eq!(entry.undelivered, [AnswerRef::Approval("a".into())]);
-    assert_eq!((entry.lifecycle, entry.next_seq), (Lifecycle::Finished, 3));
+    let run = after.message("m").unwrap();
+    assert_eq!(run.deliveries().undelivered, [AnswerRef::Approval("a".into())]);
+    assert_eq!((run.lifecycle(), after.next_seq("m")), (Lifecycle::Finished, 3));
     // The first answer wins.
     rows.push(answered(false));
-    assert_eq!(ledger(&rows).approval("a", None).unwrap().approved, Some(true));
+    assert_eq!(book(&rows).approval("a", None).unwrap().approved(), Some(true));
     // The next run tells the agent, when it ends well.
     let say = |chunk: Value| ("m", Role::Assistant, chunk);
     rows.push(say(json!({"type": "RUN_STARTED", "runId": "r"})));
     let end = |kind: &str| {
         let rows = [&rows[..], &[say(json!({"type": kind}))]].concat();
-        ledger(&rows).message("m").unwrap().clone()
+        book(&rows).message("m").unwrap().deliveries()
     };
-    assert_eq!(ledger(&rows).message("m").unwrap().undelivered.len(), 1);
+    assert_eq!(book(&rows).message("m").unwrap().deliveries().undelivered.len(), 1);
     let done = end("RUN_FINISHED");
     assert!(done.undelivered.is_empty() && done.owed.is_empty());
     // A run that failed may have told it or not: it is told again, but not by itself.
@@ -75,8 +76,8 @@ fn what_is_answered_while_a_run_goes_is_for_the_next_one_however_it_ends() {
         let mut rows = asked("m")[..1].to_vec();
         rows.push(answered(true));
         rows.push(("m", Role::Assistant, json!({"type": end, "finishReason": "stop"})));
-        let entry = ledger(&rows).message("m").unwrap().clone();
-        assert_eq!((entry.undelivered.len(), entry.owed.len()), (1, 0), "{end}");
+        let found = book(&rows).message("m").unwrap().deliveries();
+        assert_eq!((found.undelivered.len(), found.owed.len()), (1, 0), "{end}");
     }
     // Unless the agent acted on it.
     let mut rows = asked("m")[..1].to_vec();
@@ -84,7 +85,7 @@ fn what_is_answered_while_a_run_goes_is_for_the_next_one_however_it_ends() {
     let result = json!({"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": "done"});
     rows.push(("m", Role::Assistant, result));
     rows.push(("m", Role::Assistant, json!({"type": "RUN_FINISHED"})));
-    assert!(ledger(&rows).message("m").unwrap().undelivered.is_empty());
+    assert!(book(&rows).message("m").unwrap().deliveries().undelivered.is_empty());
 }
 
 #[test]
@@ -109,16 +110,16 @@ fn a_run_that_failed_stays_so_until_the_next_one() {
     for error in &errors {
         for behind in &behind {
             let mut rows = vec![say(&json!({"type": "start"})), say(error), say(behind)];
-            let failed = ledger(&rows);
+            let failed = book(&rows);
             assert!(failed.message("m").unwrap().has_failed(), "{error} {behind}");
             assert!(!failed.is_waiting("m"), "{error} {behind}");
             for begin in ["RUN_STARTED", "start"] {
                 rows.push(say(&json!({"type": begin})));
-                assert!(ledger(&rows).message("m").unwrap().is_open());
+                assert!(book(&rows).message("m").unwrap().is_open());
                 rows.pop();
             }
             rows.push(say(&json!({"type": "stop"})));
-            assert_eq!(ledger(&rows).message("m").unwrap().lifecycle, Lifecycle::Stopped);
+            assert_eq!(book(&rows).message("m").unwrap().lifecycle(), Lifecycle::Stopped);
         }
     }
 }
@@ -162,8 +163,8 @@ fn a_call_that_nobody_answered_waits_for_the_client() {
         ),
         (true, vec![legacy("l1"), legacy("l2"), done("tool_calls".into()), ask, done(Value::Null)]),
     ] {
-        let mut ledger = ledger(&rows);
-        if ledger.approval("a", None).is_some() {
+        let mut book = book(&rows);
+        if book.approval("a", None).is_some() {
             let answer = json!({"type": "approval-response", "approvalId": "a", "approved": true})
                 .to_string();
             let row = Row {
@@ -174,9 +175,10 @@ fn a_call_that_nobody_answered_waits_for_the_client() {
                 txid: None,
                 run: None,
             };
-            ledger.apply(&event::chunk(row, ledger.next_seq("m"), "now"));
+            let seq = book.next_seq("m");
+            book.apply(&event::chunk(row, seq, "now"));
         }
-        assert_eq!(ledger.is_waiting("m"), waits, "{rows:?}");
+        assert_eq!(book.is_waiting("m"), waits, "{rows:?}");
     }
 }
 
@@ -185,15 +187,15 @@ fn the_same_id_asked_in_another_message_is_another_request() {
     let mut rows = asked("m").to_vec();
     rows.push(answered(false));
     rows.extend(asked("n"));
-    let ledger = ledger(&rows);
-    assert!(ledger.is_waiting("n"));
-    assert!(!ledger.is_waiting("m"));
-    assert_eq!(ledger.approval("a", None).unwrap().approved, None);
+    let book = book(&rows);
+    assert!(book.is_waiting("n"));
+    assert!(!book.is_waiting("m"));
+    assert_eq!(book.approval("a", None).unwrap().approved(), None);
 }
 
 #[test]
 fn malformed_and_unknown_items_change_nothing() {
-    let mut ledger = ledger(&asked("m"));
+    let mut book = book(&asked("m"));
     for item in [
         "",
         "null",
@@ -207,19 +209,19 @@ fn malformed_and_unknown_items_change_nothing() {
         r#"{"type":"new","key":"k","value":{},"headers":{"operation":"insert"}}"#,
         r#"{"type":"chunk","key":"m:9","value":{},"headers":{"operation":"frobnicate"}}"#,
     ] {
-        ledger.apply(item.as_bytes());
+        book.apply(item.as_bytes());
     }
-    assert_eq!(ledger.next_seq("m"), 2);
-    assert!(ledger.is_waiting("m"));
+    assert_eq!(book.next_seq("m"), 2);
+    assert!(book.is_waiting("m"));
 }
 
 #[test]
 fn a_reset_forgets_everything_and_deletes_forget_a_message() {
-    let mut reset = ledger(&asked("m"));
+    let mut reset = book(&asked("m"));
     reset.apply(br#"{"headers":{"control":"reset"}}"#);
     assert!(reset.message("m").is_none() && reset.approval("a", None).is_none());
 
-    let mut deleted = ledger(&asked("m"));
+    let mut deleted = book(&asked("m"));
     for seq in 0..2 {
         assert!(deleted.message("m").is_some());
         deleted.apply(&event::delete("chunk", &format!("m:{seq}")));
@@ -230,7 +232,7 @@ fn a_reset_forgets_everything_and_deletes_forget_a_message() {
 
 #[test]
 fn sequence_numbers_go_on_after_the_highest() {
-    let mut ledger = Ledger::default();
+    let mut book = RunBook::new();
     for seq in [4, 2] {
         let row = Row {
             message_id: "a:b",
@@ -240,9 +242,9 @@ fn sequence_numbers_go_on_after_the_highest() {
             txid: None,
             run: None,
         };
-        ledger.apply(&event::chunk(row, seq, "now"));
+        book.apply(&event::chunk(row, seq, "now"));
     }
-    assert_eq!(ledger.next_seq("a:b"), 5);
+    assert_eq!(book.next_seq("a:b"), 5);
 }
 
 /// Rows of a rogue, and what they say of other messages when every one of its ids is somebody else's.
@@ -289,19 +291,21 @@ fn an_agents_rows_change_nothing_of_others() {
         }
         rows
     };
-    let seen = |ledger: &Ledger| {
+    let seen = |book: &RunBook| {
         let told = |id: &str| {
-            let entry = ledger.message(id).unwrap();
-            let open: Vec<String> = ledger.open_asks(id).map(str::to_owned).collect();
-            let calls: Vec<_> =
-                ledger.calls_in(id).map(|(id, call)| (id.clone(), call.result)).collect();
-            let state = (entry.lifecycle, entry.undelivered.clone(), entry.owed.clone());
-            (open, calls, state, ledger.is_waiting(id), ledger.is_asking(id))
+            let entry = book.message(id).unwrap();
+            let open = book.open_asks(id);
+            let calls = ["a", "b", "c", "u", "x"].map(|call| {
+                let call = book.tool_call(call, Some(id))?;
+                Some((call.is_settled(), call.is_open(), call.is_for_client()))
+            });
+            let state = (entry.lifecycle(), entry.deliveries());
+            (open, calls, state, book.is_waiting(id), book.is_asking(id))
         };
-        let title = ledger.title().map(str::to_owned);
-        (told("m"), told("n"), title, ledger.approval("a", Some("m")).unwrap().approved)
+        let title = book.title().map(str::to_owned);
+        (told("m"), told("n"), title, book.approval("a", Some("m")).unwrap().approved())
     };
-    let calm = seen(&ledger(&honest()));
+    let calm = seen(&book(&honest()));
     for seed in 0..500 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut rows = honest();
@@ -313,13 +317,13 @@ fn an_agents_rows_change_nothing_of_others() {
                 "type": kind, "approvalId": id(), "approved": true, "toolCallId": id(), "output": "forged",
                 "content": "forged", "result": "forged", "title": "forged", "approval": {"id": id()},
                 "name": "tool-input-available", "value": {"toolCallId": id()}, "toolCall": {"id": id()},
-                "message": {"id": id(), "role": "user"}, "outcome": {"interrupts": [
+                "message": {"id": id(), "role": "user"}, "outcome": {"type": "interrupt", "interrupts": [
                     {"id": id(), "toolCallId": id(), "reason": "approval_required"}]},
                 "input": {"resume": [{"interruptId": id(), "status": "resolved", "payload": true}]},
             });
             let at = rng.random_range(0..=rows.len());
             rows.insert(at, ("r", Role::Assistant, chunk));
         }
-        assert_eq!(seen(&ledger(&rows)), calm, "seed {seed}: {rows:#?}");
+        assert_eq!(seen(&book(&rows)), calm, "seed {seed}: {rows:#?}");
     }
 }
