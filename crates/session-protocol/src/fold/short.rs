@@ -219,6 +219,7 @@ impl MessageFold {
             }
         }
         self.scratch.texts = Vec::new();
+        self.scratch.thoughts = Vec::new();
         self.scratch.closed = Vec::new();
     }
 }

@@ -563,7 +563,7 @@ impl<'a> Step<'a> {
     pub(crate) fn begin_reasoning(&mut self, key: &SegmentKey<'_>) {
         self.close_segment(key);
         if self.drops() {
-            self.push_reasoning(key, "");
+            self.drop_thought(key);
         } else {
             self.open_reasoning(key);
         }
@@ -572,6 +572,14 @@ impl<'a> Step<'a> {
     /// The next reasoning under this key is a new part.
     pub(crate) fn close_segment(&mut self, key: &SegmentKey<'_>) {
         self.fold.scratch.thoughts.retain(|segment| segment.key != *key);
+    }
+
+    fn drop_thought(&mut self, key: &SegmentKey<'_>) {
+        self.push_reasoning(key, "");
+        if self.is_heard() && self.fold.scratch.thoughts.len() < LOOK_BACK {
+            let segment = self.new_segment(key, true);
+            self.fold.scratch.thoughts.push(segment);
+        }
     }
 
     fn open_reasoning(&mut self, key: &SegmentKey<'_>) -> usize {
@@ -597,7 +605,12 @@ impl<'a> Step<'a> {
             return;
         }
         if self.drops() {
-            self.push_reasoning(key, "");
+            // Where words are heard, a thought that goes on elsewhere does not cut them.
+            let known = self.is_heard()
+                && self.fold.scratch.thoughts.iter().any(|segment| segment.key == *key);
+            if !known {
+                self.drop_thought(key);
+            }
             return;
         }
         let at = self.fold.scratch.thoughts.iter().position(|segment| segment.key == *key);
