@@ -61,6 +61,8 @@ async fn bench_frames_while_long_answers_are_drawn() {
     let computer = Computer::new();
     let server = Server::start(&computer.folder("server"), &[]);
     let mut sessions = Vec::new();
+    server.put("short").await;
+    write(&server, "short", "A few words.").await;
     for (kind, piece) in KINDS {
         for bytes in [100 * KB, 1_000 * KB] {
             let id = format!("{}-{}", kind.replace(' ', "-"), bytes / KB);
@@ -76,7 +78,7 @@ async fn bench_frames_while_long_answers_are_drawn() {
             "every session",
             &format!(
                 "return document.querySelectorAll('[data-testid=session-row]').length >= {}",
-                sessions.len()
+                sessions.len() + 1
             ),
         )
         .await;
@@ -84,6 +86,9 @@ async fn bench_frames_while_long_answers_are_drawn() {
     println!(
         "\nlong answers, drawn for the first time (want frames of at most {FRAME} ms, 1 MB at most {GROWTH} x 100 KB)"
     );
+    // The first session that a window opens costs it something of its own.
+    let first = draw(&app, "short").await;
+    println!("{:<26} longest frame {:>4.0} ms", "the first session, short", first.worst);
     let mut before = 0.0;
     for (kind, bytes, id) in sessions {
         let Drawn { whole, worst, slow, frames } = draw(&app, &id).await;

@@ -4,6 +4,7 @@ import './styles/markdown.css';
 
 import { mount } from 'svelte';
 
+import { warmUp } from './components/markdown/warm';
 import type { Backend } from './ipc/backend';
 import type { Bootstrap } from './ipc/contract';
 import { TauriBackend } from './ipc/tauri';
@@ -25,6 +26,7 @@ function show(backend: Backend, boot: Bootstrap): void {
     const rows = target.querySelectorAll('[data-testid=message]').length;
     requestAnimationFrame(() => {
       backend.painted(rows);
+      warmUp();
     });
   });
 }

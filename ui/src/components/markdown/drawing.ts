@@ -1,6 +1,7 @@
 import type { TextSink } from '../../state/row.svelte';
 import { finishBlock } from './finish';
 import { definitionsIn } from './lexer';
+import { textPart } from './part';
 import { LONG_TEXT, partsOf, pieceEnd } from './pieces';
 import { MarkdownStream, type StreamOptions } from './stream';
 
@@ -10,7 +11,7 @@ const FIRST = 2_500;
 const BUDGET = 6;
 const LEAST_BUDGET = 1;
 /** A frame that took longer than this, ms, is too long. */
-const LONG_FRAME = 36;
+const LONG_FRAME = 28;
 /** No more letters than this are drawn in a frame: what costs no time to draw costs some to lay out. */
 const SHARE = 8_000;
 
@@ -61,7 +62,7 @@ export class Drawing implements TextSink {
       while (text.length < LONG_TEXT && this.#at < text.length && this.#at < FIRST) this.#piece();
     } else {
       const options = { links: definitionsIn(text), finished: finishBlock };
-      const end = part();
+      const end = textPart();
       this.#root.append(end);
       this.#stream = new MarkdownStream(end, options);
       this.#waiting = text.slice(starts.at(-1));
@@ -72,7 +73,7 @@ export class Drawing implements TextSink {
 
   /** The stream of another part, which stands before the last one. */
   #partBefore(end: HTMLElement, options: StreamOptions): MarkdownStream {
-    const root = part();
+    const root = textPart();
     this.#root.insertBefore(root, end);
     return new MarkdownStream(root, options);
   }
@@ -147,11 +148,4 @@ export class Drawing implements TextSink {
     this.#closing = false;
     this.#stream.close();
   }
-}
-
-/** A part of a long text: the fewer blocks stand side by side, the less a web view has to look at when one is added. */
-function part(): HTMLElement {
-  const root = document.createElement('div');
-  root.className = 'md-part';
-  return root;
 }

@@ -27,42 +27,20 @@ let running = false;
  */
 export function highlightIn(root: HTMLElement): void {
   const part = root.closest<HTMLElement>('.md-part');
+  const waits = part !== null && part.dataset['near'] === undefined;
   const blocks = root.matches('.md-code') ? [root] : Array.from(root.querySelectorAll<HTMLElement>('.md-code'));
-  let waits = false;
   for (const block of blocks) {
     const { language, coloured } = block.dataset;
-    if (language === undefined || language === '' || coloured !== undefined) continue;
-    block.dataset['coloured'] = 'waits';
-    if (part === null) colour(block);
-    else waits = true;
+    if (language === undefined || language === '' || (coloured !== undefined && (coloured === '' || waits))) continue;
+    block.dataset['coloured'] = waits ? 'later' : '';
+    const code = block.querySelector('code');
+    if (!waits && code !== null) highlightLater(code, language);
   }
-  if (part !== null && waits) partsNear().observe(part);
 }
 
-/** How near the screen a part of a text is when its code is coloured. */
-const NEAR = '1000px';
-
-let observer: IntersectionObserver | null = null;
-
-/** Has the code coloured of each part that comes near the screen. */
-function partsNear(): IntersectionObserver {
-  observer ??= new IntersectionObserver(
-    (entries, seen) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) continue;
-        seen.unobserve(target);
-        for (const block of Array.from(target.querySelectorAll<HTMLElement>('.md-code[data-coloured=waits]'))) colour(block);
-      }
-    },
-    { scrollMargin: NEAR },
-  );
-  return observer;
-}
-
-function colour(block: HTMLElement): void {
-  const code = block.querySelector('code');
-  block.dataset['coloured'] = '';
-  if (code !== null) highlightLater(code, block.dataset['language'] ?? '');
+/** Has the code coloured that was whole before its part came near the screen. */
+export function highlightWaiting(part: HTMLElement): void {
+  for (const block of Array.from(part.querySelectorAll<HTMLElement>('.md-code[data-coloured=later]'))) highlightIn(block);
 }
 
 /**

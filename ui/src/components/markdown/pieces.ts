@@ -1,6 +1,6 @@
 /** Letters that are drawn at a time. A piece ends at a blank line where there is one between the two, else at a line, else at a word. */
-const LEAST = 1_000;
-const MOST = 2_000;
+const LEAST = 700;
+const MOST = 1_400;
 
 /** Where the piece of `text` that begins at `from` ends. */
 export function pieceEnd(text: string, from: number): number {
@@ -20,7 +20,7 @@ const LAST = 4_000;
 /** A text longer than this, letters, is drawn in parts, and not at once. */
 export const LONG_TEXT = 24_000;
 /** About how long a part is, letters. */
-const PART = 50_000;
+const PART = 12_000;
 /** What goes on a block that began before, although a blank line stands between. */
 const GOES_ON = /^(?:\s|[-+*]\s|\d+[.)]|[>|<])/;
 
