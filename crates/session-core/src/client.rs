@@ -8,10 +8,10 @@
 //! sent (L11).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use durable_stream::{Client, StreamHandle, http_client, lacks_certificates};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
+use durable_stream::{Client, StreamHandle, http_client, lacks_certificates, retry_after};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session_protocol::api::{
@@ -423,7 +423,7 @@ impl SessionClient {
         if status.is_success() {
             return Ok(response);
         }
-        let retry_after = wait(response.headers(), SystemTime::now());
+        let retry_after = retry_after(response.headers());
         // Half a refusal still has its status.
         let body = body(response, REFUSAL_BYTES).await.unwrap_or_default();
         Err(ClientError::Refused { status, report: ProblemReport::read(&body), retry_after })
@@ -451,16 +451,6 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, ClientErro
     Ok(body)
 }
 
-/// `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3).
-fn wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(value).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
-}
-
 fn builder(connect: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         // What a person writes is for this address and no other (L16).
@@ -478,21 +468,6 @@ fn bearer(token: &Secret) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_in_seconds_or_until_a_date() {
-        let at = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
-            let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:00 GMT").unwrap();
-            wait(&headers, now).map(|wait| wait.as_secs())
-        };
-        assert_eq!(at("7"), Some(7));
-        assert_eq!(at("Sun, 06 Nov 1994 08:49:37 GMT"), Some(37));
-        assert_eq!(at("Sun, 06 Nov 1994 08:48:37 GMT"), Some(0)); // it is over
-        for none in ["soon", "-1", "1.5", ""] {
-            assert_eq!(at(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn only_what_may_have_gone_out_may_have_arrived() {

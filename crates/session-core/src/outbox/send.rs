@@ -123,7 +123,7 @@ impl Sender {
     }
 }
 
-/// What an error means for an entry.
+/// The fate of an entry by an error.
 fn meaning(error: ClientError, intent: &Intent) -> SendOutcome {
     match error {
         ClientError::Refused { status, report, retry_after } => {
