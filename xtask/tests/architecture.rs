@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     (
         "threadkeep-cli",
         "crates/threadkeep-cli",
-        &["durable-stream", "session-protocol", "session-server"],
+        &["durable-stream", "session-protocol", "session-core", "session-server"],
     ),
     (
         "threadkeep-desktop",

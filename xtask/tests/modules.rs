@@ -28,7 +28,11 @@ const CRATES: &[(&str, &str)] = &[
 const KNOWN: &[(&str, &str, &[&str])] = &[
     ("session-protocol", "", &["authority", "dialect", "event", "fold"]),
     ("session-protocol", "fold", &["apply", "bare", "session"]),
-    ("session-protocol", "fold", &["calls", "log", "message", "replay", "snapshot", "step"]),
+    (
+        "session-protocol",
+        "fold",
+        &["calls", "log", "message", "replay", "runs", "snapshot", "step"],
+    ),
     ("session-core", "", &["hub", "session", "shared"]),
     ("session-core", "session", &["handle", "intents"]),
     ("session-core", "session", &["showing", "state"]),

@@ -722,16 +722,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The key of a row about a call in a message.
-pub(super) fn row_key(message: &str, call: &str) -> String {
-    format!("{}/{message}/{call}", message.len())
-}
-
-/// The key of a signal's row.
-pub(super) fn signal_key((pos, nth): (u64, u32)) -> String {
-    format!("{pos}.{nth}")
-}
-
 /// The time a message counts with.
 fn shown_time(message: &MessageFold) -> Option<String> {
     if message.message.hidden { None } else { message.message.created_at.clone() }

@@ -1,8 +1,9 @@
 //! Keeping the index of calls, requests and signals up with the messages, and the messages with it.
 
 use super::Collection;
-use super::apply::{Run, row_key, signal_key};
+use super::apply::Run;
 use super::calls::call_id;
+use super::keys::{row_key, signal_key};
 use super::message::{IndexEvent, MessageFold};
 use super::session::ApprovalKey;
 use super::short::Texts;

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::apply::{row_key, signal_key};
 use super::bare::Bare;
 use super::calls::call_id;
+use super::keys::{row_key, signal_key, split_row_key};
 use super::message::{Signal, SignalKind};
 use super::presence::Device;
 use super::session::SessionFold;
@@ -192,26 +192,5 @@ impl SessionFold {
             }
         };
         Some((json?, standing))
-    }
-}
-
-/// Message and call of a row's key: the length of the message id stands before it.
-fn split_row_key(key: &str) -> Option<(&str, &str)> {
-    let (len, rest) = key.split_once('/')?;
-    let len: usize = len.parse().ok()?;
-    let message = rest.get(..len)?;
-    let call = rest.get(len..)?.strip_prefix('/')?;
-    Some((message, call))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_key_holds_ids_with_slashes() {
-        assert_eq!(split_row_key(&row_key("a/b", "c/d")), Some(("a/b", "c/d")));
-        assert_eq!(split_row_key(&row_key("", "")), Some(("", "")));
-        assert_eq!(split_row_key("x"), None);
     }
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::apply::{Run, row_key};
+use super::apply::Run;
 use super::bare::Bare;
+use super::keys::row_key;
 use super::message::MessageFold;
 use super::presence::{Device, everyone};
 use super::shared::SharedState;

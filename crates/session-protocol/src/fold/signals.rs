@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::apply::row_key;
 use super::calls::call_id;
+use super::keys::row_key;
 use super::log::merge_into;
 use super::message::{Answer, Outcome, Signal, SignalKind};
 
