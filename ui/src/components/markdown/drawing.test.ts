@@ -171,6 +171,18 @@ describe('a long text', { timeout: 30_000 }, () => {
     expect(seen(root.textContent).length).toBeLessThan(5_000);
   });
 
+  it('shows its last words with the word that it is whole', () => {
+    const root = document.createElement('div');
+    const hand = new Hand();
+    const drawing = new Drawing(root, hand);
+    drawing.reset('An answer that ');
+    drawing.append('goes on ');
+    drawing.append('and *ends*.');
+    drawing.close();
+    expect(root.textContent).toBe('An answer that goes on and ends.');
+    expect(hand.waiting).toBeNull();
+  });
+
   it('takes what comes while it is being drawn, in order', () => {
     const root = document.createElement('div');
     const hand = new Hand();

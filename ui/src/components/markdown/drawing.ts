@@ -86,9 +86,14 @@ export class Drawing implements TextSink {
 
   close(): void {
     this.#closing = true;
-    // What is drawn already needs no frame of its own to end.
-    if (this.#drawn) this.#end();
-    else this.#frames.request(this.#draw);
+    // A text that is whole is shown whole: its last words, and its end, wait for no frame.
+    if (this.#before === null && this.#waiting.length - this.#at <= FIRST) while (!this.#drawn) this.#piece();
+    if (!this.#drawn) {
+      this.#frames.request(this.#draw);
+      return;
+    }
+    this.#frames.cancel(this.#draw);
+    this.#rest();
   }
 
   /** The text is not shown any more. */
