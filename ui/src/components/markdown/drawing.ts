@@ -7,6 +7,8 @@ import { MarkdownStream, type StreamOptions } from './stream';
 
 /** Letters that are drawn at once when a text is shown: more than a screenful. */
 const FIRST = 2_500;
+/** Letters at the end of a text that is whole that wait for no frame: about what comes within one. */
+const LAST_WORDS = 1_000;
 /** A frame's share of drawing text, ms: less where the web view takes long to lay it out, and at the beginning, when that is not known. */
 const BUDGET = 6;
 const LEAST_BUDGET = 1;
@@ -87,7 +89,7 @@ export class Drawing implements TextSink {
   close(): void {
     this.#closing = true;
     // A text that is whole is shown whole: its last words, and its end, wait for no frame.
-    if (this.#before === null && this.#waiting.length - this.#at <= FIRST) while (!this.#drawn) this.#piece();
+    if (this.#before === null && this.#waiting.length - this.#at <= LAST_WORDS) while (!this.#drawn) this.#piece();
     if (!this.#drawn) {
       this.#frames.request(this.#draw);
       return;
