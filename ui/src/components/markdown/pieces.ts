@@ -1,6 +1,6 @@
 /** Letters that are drawn at a time. A piece ends at a blank line where there is one between the two, else at a line, else at a word. */
-const LEAST = 700;
-const MOST = 1_400;
+const LEAST = 500;
+const MOST = 1_000;
 
 /** Where the piece of `text` that begins at `from` ends. */
 export function pieceEnd(text: string, from: number): number {
