@@ -6,7 +6,7 @@
 use crate::step::{Failure, on_path, skip, step};
 use std::process::{Command, Stdio};
 
-/// What building the app needs.
+/// Packages that building the app needs.
 const BUILD: &[&str] = &[
     "build-essential",
     "pkg-config",
@@ -14,23 +14,23 @@ const BUILD: &[&str] = &[
     "librsvg2-dev",
     "libayatana-appindicator3-dev",
 ];
-/// What showing it without a display needs.
+/// Packages that showing the app without a display needs.
 const HEADLESS: &[&str] = &["xvfb", "xauth"];
-/// What saving a picture of a display needs.
+/// Packages that saving a picture of a display needs.
 const SCREENSHOT: &[&str] = &["imagemagick"];
-/// What the window tests need: a driver, a private bus, a keychain.
+/// Packages that the window tests need: a driver, a private bus, a keychain.
 const TEST: &[&str] = &["webkit2gtk-driver", "dbus", "gnome-keyring", "procps"];
 
-/// What the packages are for.
+/// The purpose of packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// To build the app.
+    /// Building the app.
     Build,
-    /// To show it where there is no display.
+    /// Showing the app where there is no display.
     Headless,
-    /// To save a picture of the window.
+    /// Saving a picture of the window.
     Screenshot,
-    /// To run the window tests.
+    /// Running the window tests.
     Test,
 }
 
@@ -104,7 +104,7 @@ fn installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
 }
 
-/// How to run something as root: nothing in front, `sudo`, or not at all.
+/// The words before a command that is to run as root: none, `sudo`, or `None` where neither helps.
 pub(crate) fn privilege() -> Option<&'static [&'static str]> {
     let id = Command::new("id").arg("-u").output().ok()?;
     if id.stdout.trim_ascii() == b"0" {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The line the app prints once its window has painted.
 const PAINTED: &str = "window painted";
 
-/// What was asked for.
+/// Options of the command.
 pub(crate) struct Options {
     release: bool,
     screenshot: Option<PathBuf>,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A server of crates.io.
 struct Server {
-    /// Its crate, at a version that the suite is known to pass with.
+    /// The server's crate, at a version that the suite is known to pass with.
     package: &'static str,
     version: &'static str,
     binary: &'static str,
@@ -41,7 +41,7 @@ const URSULA: Server = Server {
     path: "/suite/",
 };
 
-/// How long a server may take to serve.
+/// Time that a server may take to serve.
 const START: Duration = Duration::from_secs(60);
 
 /// The tests that take any server.

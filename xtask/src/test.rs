@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// What was asked for.
+/// Options of the command.
 #[derive(Default)]
 pub(crate) struct Options {
     fast: bool,

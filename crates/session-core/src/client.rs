@@ -22,18 +22,18 @@ use session_protocol::api::{
 
 use crate::endpoint::{Endpoint, Secret};
 
-/// How long a request may take, unless [`SessionClient::patient`] says otherwise.
+/// Time that a request may take, unless [`SessionClient::patient`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a refusal that are read.
 const REFUSAL_BYTES: usize = 16 << 10;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: usize = 16 << 20;
 
-/// Why a request was not granted.
+/// The reason why a request was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// What was to be sent is no HTTP request, such as a name with a line break in a header.
+    /// The request is no HTTP, such as a name with a line break in a header.
     #[error("This could not be put into a request.")]
     Unsendable,
     /// The system has no CA certificates.
@@ -56,9 +56,9 @@ pub enum ClientError {
     Refused {
         /// The status of the answer, also of a redirect.
         status: StatusCode,
-        /// What the server says about it.
+        /// The server's words about it.
         report: ProblemReport,
-        /// How long to wait before asking again.
+        /// Time to wait before asking again.
         retry_after: Option<Duration>,
     },
     /// The answer is a success and not what a session server answers.
@@ -133,7 +133,7 @@ pub struct SessionClient {
     streams: Client,
     connect: Duration,
     patience: Duration,
-    /// Who acts, where the token does not say it.
+    /// Id of the actor, where the token does not say it.
     actor: Option<Arc<str>>,
 }
 
@@ -162,24 +162,24 @@ impl SessionClient {
         Ok(Self { endpoint, http, streams, connect, patience: PATIENCE, actor: None })
     }
 
-    /// The same client for who acts under this name, where the token does not say it.
+    /// Sets the actor, where the token does not say it.
     #[must_use]
     pub fn acting_as(self, actor: &str) -> Self {
         Self { actor: Some(actor.into()), ..self }
     }
 
-    /// The same client with another time for each request, from connecting to the end of the answer; 30 s unless given.
+    /// Sets the time for each request, from connecting to the end of the answer; 30 s unless given.
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// Where the server is, and who we are to it.
+    /// The address of the server, and the token by which we are known to it.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// What reads the streams of this server.
+    /// The client that reads the streams of this server.
     pub(crate) fn streams(&self) -> &Client {
         &self.streams
     }
@@ -307,8 +307,9 @@ impl SessionClient {
         self.send(&[session], body).await
     }
 
-    /// Says something in a session that exists. A word makes no session: upstream's clients make one so, and the server
-    /// lets them, so this request says that it wants none (`If-Match: *`, RFC 9110 §13.1.1).
+    /// Sends a message to a session that exists. A message makes no session: upstream's clients
+    /// make one so, and the server lets them, so this request says that it wants none (`If-Match:
+    /// *`, RFC 9110 §13.1.1).
     ///
     /// # Errors
     ///
@@ -366,7 +367,7 @@ impl SessionClient {
         self.send(&[session, approval], body).await
     }
 
-    /// Says that somebody is in a session, or still is.
+    /// Reports that somebody is in a session, or still is.
     ///
     /// # Errors
     ///
@@ -379,7 +380,7 @@ impl SessionClient {
         self.send(&[session], body).await
     }
 
-    /// Says that somebody has left a session.
+    /// Reports that somebody has left a session.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where the session server is and how the engine proves who it is.
+//! The address of a session server, and the proof of who the engine is to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl TokenProvider for NoToken {
 /// A session server.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Its base, e.g. `http://127.0.0.1:4000/`.
+    /// The server's base, e.g. `http://127.0.0.1:4000/`.
     pub base_url: Url,
     /// Tokens for the server.
     pub token: Arc<dyn TokenProvider>,

@@ -71,7 +71,7 @@ impl Engine {
         Self::open_with(config, Limits::default())
     }
 
-    /// As [`Engine::open`], with other limits.
+    /// Opens an engine as [`Engine::open`] does, with other limits.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -336,8 +336,8 @@ impl Engine {
         self.create_session_as(Uuid::new_v4(), session).await
     }
 
-    /// As [`Engine::create_session`], with an id that the caller made, so that asking twice makes
-    /// one session.
+    /// Makes a session as [`Engine::create_session`] does, with an id that the caller made, so that
+    /// asking twice makes one session.
     ///
     /// # Errors
     /// When it cannot be saved.
@@ -460,8 +460,8 @@ impl Engine {
         self.send_message_as(id, Uuid::new_v4(), text).await
     }
 
-    /// As [`Engine::send_message`], with an id that the caller made, so that asking twice says it
-    /// once.
+    /// Sends a message as [`Engine::send_message`] does, with an id that the caller made, so that
+    /// asking twice says it once.
     ///
     /// # Errors
     /// When there is no text, no such session, or it cannot be saved.
@@ -614,7 +614,7 @@ impl Engine {
         self.session(id)?.ask(|reply| Command::MarkRead { reply }).await
     }
 
-    /// How much of the disk the sessions take, and the `limit` that take most.
+    /// The disk that the sessions take, and the `limit` sessions that take most.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -651,7 +651,7 @@ impl Engine {
         Ok(page.map_err(|_| EngineError::Closed)??)
     }
 
-    /// How much the engine has taken on.
+    /// Numbers of what the engine has taken on.
     pub fn load(&self) -> Load {
         Load {
             followed: self.shared().followed.load(Ordering::Relaxed),
@@ -666,9 +666,9 @@ impl Engine {
         self.shared().nudge();
     }
 
-    /// As [`Engine::nudge`], and every connection is made anew: for when one may be dead without
-    /// anybody having said so, and for a person who asks for it. The engine does this by itself
-    /// after a sleep of the machine and a change of its network.
+    /// Tries everything that waits now, as [`Engine::nudge`] does, and makes every connection anew:
+    /// for when one may be dead without anybody having said so, and for a person who asks for it.
+    /// The engine does this by itself after a sleep of the machine and a change of its network.
     pub fn reconnect(&self) {
         self.shared().reconnect();
     }

@@ -57,9 +57,9 @@ impl Totals {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
     pub(crate) server: String,
-    /// Where it was; `None` when it is new.
+    /// Key that the session had; `None` when it is new.
     pub(crate) before: Option<Key>,
-    /// Where it is; `None` when it is gone.
+    /// Key that the session has; `None` when it is gone.
     pub(crate) after: Option<Key>,
 }
 

@@ -26,13 +26,13 @@ pub struct ServerSummary {
     pub id: String,
     /// The person's name for it.
     pub name: String,
-    /// Its address; `None` for the one inside this computer.
+    /// Address of the server; `None` for the one inside this computer.
     pub url: Option<String>,
     /// Id of this person there, where the token decides that: the actor of what is said.
     pub me: Option<String>,
     /// Whether the person removed it and kept its sessions, which can be read only.
     pub forgotten: bool,
-    /// How the connection to it stands.
+    /// State of the connection to the server.
     pub connection: Connection,
 }
 
@@ -49,15 +49,15 @@ impl fmt::Debug for ServerSummary {
 
 /// A server while the engine runs. Shared by the tasks of its sessions.
 pub(crate) struct Server {
-    /// Its id on this machine.
+    /// Id of the server on this machine.
     pub(crate) id: String,
     row: Mutex<ServerRow>,
-    /// Where it is and who we are to it; `None` while it cannot be talked to.
+    /// Endpoint and client of the server; `None` while it cannot be talked to.
     pub(crate) connected: watch::Sender<Option<Connected>>,
     /// Counts requests that got through and calls of `nudge`: whoever waits may try again.
     pub(crate) success: watch::Sender<u64>,
     pub(crate) status: watch::Sender<Connection>,
-    /// Its list is wanted now.
+    /// Signal that the server's list is wanted now.
     pub(crate) ask: Notify,
     /// Cancelled when the engine ends, or the person removes it.
     pub(crate) cancel: CancellationToken,
@@ -101,7 +101,7 @@ impl Server {
         lock(&self.row).me.clone().unwrap_or_else(|| actor.id.clone())
     }
 
-    /// Something got through to it: whatever waits may try now.
+    /// Takes note that something got through to the server: whatever waits may try now.
     pub(crate) fn succeeded(&self) {
         self.success.send_modify(|count| *count += 1);
     }

@@ -28,14 +28,14 @@ pub(crate) struct Shared {
     pub(crate) list: Arc<Mutex<SessionList>>,
     pub(crate) approvals: watch::Sender<Arc<Vec<WaitingApproval>>>,
     pub(crate) hub: mpsc::UnboundedSender<HubEvent>,
-    /// How many sessions are followed.
+    /// Number of sessions that are followed.
     pub(crate) followed: AtomicUsize,
     /// Ends every task at once, without writing anything more.
     pub(crate) cancel: CancellationToken,
     joined: Mutex<Vec<Arc<Server>>>,
     sessions: Mutex<HashMap<String, SessionHandle>>,
     feeds: Mutex<Vec<Weak<FeedShared>>>,
-    /// Told to every window, also to those that open later.
+    /// Notices for every window, also for those that open later.
     notices: Mutex<Vec<Notice>>,
 }
 

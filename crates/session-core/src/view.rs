@@ -21,7 +21,7 @@ pub(crate) const PAGE: usize = 60;
 /// Number of items that a reader keeps when it moves on: many screens of the shortest rows, so that
 /// both ends are never near at once.
 pub(crate) const KEPT: usize = 5 * PAGE;
-/// How many items keep their content.
+/// Number of items that keep their content.
 const LOADED: usize = 2 * PAGE;
 
 struct ViewRow {
@@ -43,7 +43,7 @@ pub(crate) struct Bounds {
 /// A stretch of a session's items, as one reader has it.
 pub(crate) struct View {
     entries: Vec<ViewRow>,
-    /// How many entries are remote.
+    /// Number of entries that are remote.
     remote: usize,
     bounds: Bounds,
 }
@@ -76,7 +76,7 @@ impl View {
         }
     }
 
-    /// Whether it reaches to the end of the session and grows with it.
+    /// Whether the stretch reaches to the end of the session and grows with it.
     fn follows(&self) -> bool {
         self.bounds.until.is_none()
     }

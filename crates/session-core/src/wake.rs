@@ -12,9 +12,9 @@ use jiff::Timestamp;
 
 use crate::shared::Shared;
 
-/// How often it looks.
+/// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How much longer than it should have been a pause must be to count as sleep.
+/// Time by which a pause must be longer than it should have been to count as sleep.
 const SLEPT: Duration = Duration::from_secs(10);
 
 /// The addresses that this machine would send from, by IPv4 and by IPv6.

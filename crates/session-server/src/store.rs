@@ -48,7 +48,7 @@ pub(crate) struct SessionRow {
 }
 
 impl SessionRow {
-    /// Where a page ends.
+    /// The place at which a page that ends with this session goes on.
     pub(crate) fn place(&self) -> Place {
         (self.last_activity_at.clone().unwrap_or_default(), self.session_id.clone())
     }
@@ -60,7 +60,7 @@ pub(crate) struct ForkRow {
     pub(crate) session_id: String,
     /// The last message that it took over; absent when it took over everything.
     pub(crate) message_id: Option<String>,
-    /// Its place among the forks.
+    /// Number of the fork, by which forks are ordered.
     pub(crate) number: i64,
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum Op {
         session_id: String,
         attended: bool,
     },
-    /// Where a session comes from.
+    /// Stores the parent of a fork.
     NameFork {
         session_id: String,
         source: String,
@@ -307,7 +307,7 @@ impl Store {
         .await
     }
 
-    /// Those of the sessions that are not in the list.
+    /// Ids that no session of the list has.
     pub(crate) async fn unlisted(&self, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
         self.look(move |db| {
             let mut listed = db.prepare_cached(
@@ -324,7 +324,7 @@ impl Store {
         .await
     }
 
-    /// How many sessions there are.
+    /// Number of sessions in the list.
     pub(crate) async fn count_sessions(&self) -> Result<i64, StoreError> {
         self.look(|db| {
             let count = "SELECT count(*) FROM sessions WHERE created_at IS NOT NULL";

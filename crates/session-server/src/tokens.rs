@@ -26,7 +26,7 @@ use crate::{
     store::{self, Store, StoreError},
 };
 
-/// Why a token could not be made, listed or revoked. The text is one sentence.
+/// A token that could not be made, listed or revoked. The text is one sentence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -38,13 +38,13 @@ pub enum TokenError {
         "there is a token named {0}, which looks the same; revoke it first or choose another name"
     )]
     Confusable(String),
-    /// It becomes the actor of messages.
+    /// The name is none that an actor of messages can have.
     #[error(
         "a token's name has 1 to 256 bytes in NFC, no slash, no control or invisible character and no white space \
          around it"
     )]
     Name,
-    /// It names no session.
+    /// A listed session has a name that none can have.
     #[error(
         "a session's name has 1 to 256 bytes in NFC, no slash, no control or invisible character and no white space \
          around it"
@@ -56,7 +56,7 @@ pub enum TokenError {
     /// The database cannot be used.
     #[error("the server's database cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
-    /// It cannot be made or opened.
+    /// The database cannot be made or opened.
     #[error(transparent)]
     Open(#[from] ServerError),
 }
@@ -64,13 +64,13 @@ pub enum TokenError {
 /// A token as listed: everything but the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
-    /// Who acts when it is used.
+    /// Name of the actor when the token is used.
     pub name: String,
-    /// What it allows.
+    /// The right that the token gives.
     pub role: TokenRole,
     /// The only sessions it is for; `None` is all.
     pub sessions: Option<Vec<String>>,
-    /// When it was made, RFC 3339.
+    /// Time at which the token was made, RFC 3339.
     pub created_at: String,
 }
 
@@ -98,7 +98,8 @@ impl Tokens {
         Ok(Self { connection: store::open(data_dir, None)?.db })
     }
 
-    /// As [`open`](Self::open), and nothing is made where no server or token was before.
+    /// Opens the tokens as [`open`](Self::open) does, and makes nothing where no server or token
+    /// was before.
     ///
     /// # Errors
     ///
@@ -193,7 +194,7 @@ impl KnownTokens {
         Ok(self.0.read_soon(names).await?)
     }
 
-    /// Those of the ids whose tokens have been revoked.
+    /// Ids whose tokens have been revoked.
     pub(crate) async fn revoked(&self, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
         let look = move |db: &Connection| {
             let mut known = db.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?;
@@ -204,7 +205,7 @@ impl KnownTokens {
         Ok(self.0.read_soon(look).await?)
     }
 
-    /// What a token stands for, or `None` when it is no token.
+    /// The grant of a token, or `None` when the text is no token.
     pub(crate) async fn find(&self, token: String) -> Result<Option<Grant>, StoreError> {
         Ok(self.0.read_soon(move |db| find(db, &token)).await?)
     }

@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-/// How long a connection waits for another process that has the file locked.
+/// Time that a connection waits for another process that has the file locked.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens a connection that only reads.

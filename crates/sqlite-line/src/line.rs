@@ -46,7 +46,7 @@ struct Shared<H: Housekeeping> {
     jobs: Mutex<Option<Queue<H::Notes>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
-    /// Who may read by [`Line::read_soon`] now.
+    /// Turns of [`Line::read_soon`]: as many as there are readers.
     reading: Arc<Semaphore>,
 }
 
@@ -108,7 +108,7 @@ impl<H: Housekeeping> Line<H> {
         Written(answer)
     }
 
-    /// As [`Self::write`], waiting on this thread.
+    /// Has the thread do `work`, as [`Self::write`] does, and waits for it on this thread.
     ///
     /// # Errors
     ///
@@ -135,8 +135,8 @@ impl<H: Housekeeping> Line<H> {
         self.shared.readers.read(work)
     }
 
-    /// As [`Self::read`], on a thread that may block. Who waits for a reader needs no thread: hundreds who come at once
-    /// would have one each, and these the processors.
+    /// Reads as [`Self::read`] does, on a thread that may block. A call that waits for a reader
+    /// needs no thread: hundreds that come at once would have one each, and these the processors.
     ///
     /// # Cancel safety
     ///

@@ -78,14 +78,14 @@ impl Reserve {
         false
     }
 
-    /// Gives back what only a large commit needed.
+    /// Gives back the part that only a large commit needed.
     pub(crate) fn trim(&mut self) {
         if self.held > KEPT.max(self.wanted) {
             self.shorten(KEPT.max(self.wanted));
         }
     }
 
-    /// Gives the room up. Whether there was any.
+    /// Gives the room up. Returns whether there was any.
     pub(crate) fn give_up(&mut self) -> bool {
         let there = std::mem::take(&mut self.held) > 0;
         fs::remove_file(&self.path).is_ok() && there

@@ -20,7 +20,7 @@ pub struct Writer {
     unfolded: usize,
     /// Bytes after which the log is folded, where SQLite does not do it.
     fold_after: Option<usize>,
-    /// As the setup wants them between jobs.
+    /// Durability between jobs, as the setup wants it.
     durable: bool,
     overwrites: bool,
 }
@@ -55,8 +55,9 @@ impl Writer {
         Ok(done)
     }
 
-    /// As [`Self::transaction`], as durable and with what is deleted overwritten as asked, and only where the reserve
-    /// covers what the file will grow by, if `covered`.
+    /// Does work in a transaction as [`Self::transaction`] does. The commit is as durable as asked,
+    /// and what is deleted is overwritten if asked. With `covered` it is done only where the
+    /// reserve covers what the file will grow by.
     pub(crate) fn commit(
         &mut self,
         durable: bool,
@@ -117,7 +118,7 @@ impl Writer {
         self.reserve.as_ref().is_some_and(|reserve| !reserve.is_whole())
     }
 
-    /// Gives the reserve up. Whether there was any.
+    /// Gives the reserve up. Returns whether there was any.
     pub fn give_up_reserve(&mut self) -> bool {
         self.reserve.as_mut().is_some_and(Reserve::give_up)
     }

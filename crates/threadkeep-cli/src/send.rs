@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// The session's name.
     session: String,
 
-    /// What to say; `-` reads it from standard input.
+    /// Text of the message; `-` reads it from standard input.
     text: String,
 
     /// Let this agent answer: `demo`, `model`, or the URL of a webhook agent.

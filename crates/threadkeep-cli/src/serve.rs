@@ -22,19 +22,19 @@ const TOKEN: &str = "THREADKEEP_TOKEN";
 const STREAMS_TOKEN: &str = "THREADKEEP_STREAMS_TOKEN";
 const MODEL_KEY: &str = "THREADKEEP_MODEL_KEY";
 
-/// Who may use the server.
+/// The callers that the server lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum AuthMode {
     /// Anybody on this machine (loopback addresses only).
     None,
-    /// Whoever sends a token of `threadkeep token create` as `Authorization: Bearer …`.
+    /// Callers that send a token of `threadkeep token create` as `Authorization: Bearer …`.
     Token,
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line, for programs that collect logs.
     Json,
@@ -73,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "streams_url")]
     streams_token_file: Option<PathBuf>,
 
-    /// Who may use the server.
+    /// Callers that may use the server.
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
 
@@ -89,7 +89,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// How log lines on standard error look.
+    /// Form of log lines on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
@@ -108,7 +108,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
 
-    /// How many times in a row agents may react to agents after a person spoke; 0: never.
+    /// Number of times in a row that agents may react to agents after a person spoke; 0: never.
     #[arg(long, default_value_t = 3, value_name = "N")]
     agent_depth: u32,
 

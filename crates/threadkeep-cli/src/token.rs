@@ -45,15 +45,15 @@ struct Create {
     #[command(flatten)]
     folder: DataDir,
 
-    /// Who acts: what is written with the token appears under this name.
+    /// Name of the actor: what is written with the token appears under it.
     #[arg(long)]
     name: String,
 
-    /// What the token allows.
+    /// Right that the token gives.
     #[arg(long, value_enum)]
     role: RoleName,
 
-    /// Only for this session. Repeatable; without it the token is for all sessions.
+    /// The only session of the token. Repeatable; without it the token is for all sessions.
     #[arg(long, value_name = "ID")]
     session: Vec<String>,
 }

@@ -51,7 +51,7 @@ pub enum FeedChange {
         /// The edit.
         diff: Diff,
     },
-    /// Something to tell the person.
+    /// A notice for the person.
     Notice {
         /// The notice.
         notice: Notice,

@@ -18,7 +18,7 @@ use crate::server::ServerSummary;
 use crate::summary::{Draft, SessionMeta, WaitingApproval};
 use crate::view::Bounds;
 
-/// How long a pull waits for something to happen.
+/// Time that a pull waits for something to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The shortest time between two batches: one frame.
 const FRAME: Duration = Duration::from_millis(16);
@@ -46,7 +46,7 @@ pub(crate) enum Place {
     Within(Bounds),
 }
 
-/// Where a feed reads the states from that it does not queue.
+/// Sources of the states that a feed does not queue.
 pub(crate) struct Sources {
     pub(crate) servers: watch::Receiver<Arc<Vec<ServerSummary>>>,
     pub(crate) list: Arc<Mutex<SessionList>>,
@@ -398,7 +398,7 @@ impl FeedShared {
         self.edit(|state| state.queue.approvals_changed());
     }
 
-    /// Something to tell the person.
+    /// Takes a notice for the person.
     pub(crate) fn push_notice(&self, notice: &Notice) {
         self.edit(|state| state.queue.push_notice(notice.clone()));
     }

@@ -72,7 +72,7 @@ pub struct HeadChange {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct HeadRow {
-    /// Its place in the head.
+    /// Place of the row in the head.
     pub index: u32,
     /// The session.
     pub session: SessionSummary,
@@ -104,7 +104,7 @@ struct Section {
     order: Vec<Key>,
     found: u32,
     totals: Totals,
-    /// When a count last changed.
+    /// Number of the change that last changed a count.
     changed: u64,
 }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::diff::Diff;
 use crate::error::Notice;
 
-/// How far back a patch looks for one to merge with.
+/// Number of diffs that a patch looks back for one to merge with.
 const MERGE_DEPTH: usize = 16;
 
 /// Which states changed since the number asked after, and the edits since then.
@@ -38,7 +38,7 @@ pub(super) enum Edit {
 #[derive(Debug, PartialEq)]
 pub(super) enum FeedRead {
     Ready(ReadState),
-    /// There is nothing after that number yet.
+    /// No change comes after that number yet.
     Wait,
     /// The shown session must send a `Reset` first; then there is something to read.
     NeedsReset,

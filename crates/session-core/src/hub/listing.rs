@@ -10,18 +10,18 @@ use crate::client::ClientError;
 use crate::connection::Connected;
 use crate::summary::{Connection, ConnectionState};
 
-/// How long the list may take.
+/// Time that the list may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Pages of one list at most: a server that never ends is not followed for ever.
 const PAGES: usize = 400;
 
-/// Why there is no list.
+/// The reason why there is no list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     Unreachable,
     Refused(u16),
-    /// Something answers, but it is no session server.
+    /// The answer is not a session server's.
     Stranger,
     /// The server is in trouble.
     Trouble(u16),

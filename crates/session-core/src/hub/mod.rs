@@ -64,14 +64,14 @@ pub(crate) struct SessionReport {
 /// Reasons to follow a session, the least pressing first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Need {
-    /// For being recent, if it is.
+    /// No need but being recent, if the session is.
     #[default]
     None,
     /// An approval is waited for, which somebody else may give.
     Approval,
     /// The server's list knows of something that is not here yet.
     Behind,
-    /// Something of the person's own waits for the server, or for its echo.
+    /// An entry of the person's own waits for the server, or for its echo.
     Sending,
     /// A window shows it.
     Shown,

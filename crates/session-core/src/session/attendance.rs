@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use super::state::Session;
 use crate::client::ClientError;
 
-/// How often it is said again. Readers believe it for three times as long.
+/// Pause between two beats. Readers believe a beat for three times as long.
 const BEAT: Duration = Duration::from_secs(30);
-/// How long one request may take.
+/// Time that one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the closing of the engine waits for the others to be told.
+/// Time that the closing of the engine waits for the others to be told.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The person's presence in a session: what the others were told, and what they are to be told.
@@ -26,9 +26,9 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct Attendance {
     /// A window shows the session.
     shown: bool,
-    /// When that began or ended.
+    /// Time at which that began or ended.
     since: Option<Instant>,
-    /// When the others were last told that the person is here, unless they were told otherwise.
+    /// The last word that the person is here; `None` once the others were told otherwise.
     said: Option<Said>,
     /// The request under way.
     call: Option<BoxFuture<'static, ()>>,
@@ -57,8 +57,8 @@ impl Attendance {
         }
     }
 
-    /// When a window has shown the session, or has not, for so long that it is said. `None`: it is
-    /// said already, or cannot be now.
+    /// Time at which a window has shown the session, or has not, for so long that it is said.
+    /// `None`: it is said already, or cannot be now.
     fn settled_at(&self, session: &Session) -> Option<Instant> {
         let limits = &session.shared.limits;
         match (self.shown, self.said) {
@@ -90,7 +90,7 @@ impl Attendance {
         }
     }
 
-    /// When to call [`Attendance::begin`], if nothing else happens.
+    /// Time at which to call [`Attendance::begin`], if nothing else happens.
     pub(super) fn wake_at(&self, session: &Session) -> Option<Instant> {
         if self.call.is_some() {
             return None;
@@ -138,7 +138,7 @@ impl Attendance {
     }
 }
 
-/// What the others are told.
+/// A word to the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     /// The person is here, or still is.

@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use crate::connection::Connected;
 use crate::summary::{Connection, ConnectionState};
 
-/// How long to wait before asking a server again that refused or does not know the session.
+/// Pause before a server is asked again that refused or does not know the session.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How long to wait after an answer that makes no sense.
+/// Pause after an answer that makes no sense.
 const ASK_STRANGER: Duration = Duration::from_secs(30);
-/// How long to wait for a session that is just being made.
+/// Pause before a session is asked for again that is just being made.
 const ASK_NEW: Duration = Duration::from_secs(2);
 
 /// An arrival over the line.

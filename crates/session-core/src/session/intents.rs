@@ -19,7 +19,7 @@ const GONE: &str =
 const COPY: &str =
     "A copy: the server does not have this session any more. It can be read, not written.";
 
-/// Where a copy of a session ends, and what the original is called.
+/// The end of a copy of a session, and the name of the original.
 pub(crate) struct ForkPoint {
     pub(crate) at_message_id: Option<String>,
     pub(crate) title: String,
@@ -176,7 +176,7 @@ impl Session {
         active.iter().map(|one| Intent::Stop { message_id: Some(one.message_id.clone()) }).collect()
     }
 
-    /// Where a copy of the session ends that is asked for now.
+    /// The end of a copy of the session that is asked for now.
     pub(super) fn fork_point(&mut self, at: Option<String>) -> Result<ForkPoint, EngineError> {
         if !self.keeping.head().remote {
             let why = "This session is not on the server yet. Copy it when it is.";

@@ -45,7 +45,7 @@ impl Session {
         Ok(View::new(stretch, self.local_items()))
     }
 
-    /// At most `limit` items at the end, and none before the position `from`.
+    /// The stretch at the end: at most `limit` items, and none before the position `from`.
     fn end(&mut self, from: Option<u64>, limit: usize) -> Result<Stretch, StoreError> {
         let (mut items, more) = self.window(None, limit)?;
         let from = match from {

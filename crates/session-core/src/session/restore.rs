@@ -1,4 +1,4 @@
-//! How a session's state comes back from the store.
+//! The way of a session's state back from the store.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::outbox::Outbox;
 
-/// How long a server that refused the token is not asked again, unless something changes.
+/// Time that a server that refused the token is not asked again, unless something changes.
 const ASK_REFUSED: Duration = Duration::from_secs(60);
 
 /// The sending side of a session.

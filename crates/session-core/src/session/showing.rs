@@ -17,7 +17,7 @@ use crate::view::{Bounds, View};
 /// Pause between looks at what goes out of date by itself: an answer that stopped coming, a person
 /// who left without a word.
 const TICK: Duration = Duration::from_secs(5);
-/// How long a title made from a message may be.
+/// Number of characters of a title that is made from a message.
 const TITLE_CHARS: usize = 60;
 
 /// The readers of a session, and what was last told of it.
@@ -27,9 +27,9 @@ pub(super) struct Showing {
     meta: Option<Arc<SessionMeta>>,
     /// Report that the hub was told last.
     report: Option<SessionReport>,
-    /// Something of that may have changed since.
+    /// Meta or report may have changed since.
     dirty: bool,
-    /// When to look again, because something goes out of date by itself.
+    /// Time of the next look, because something goes out of date by itself.
     tick: Option<Instant>,
 }
 

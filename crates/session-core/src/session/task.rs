@@ -24,7 +24,7 @@ use crate::shared::Shared;
 use crate::store::{StoreError, messages};
 use crate::summary::ConnectionState;
 
-/// How soon a task that could not be let go is looked at again.
+/// Pause before a task that could not be let go is looked at again.
 const SOON: Duration = Duration::from_millis(10);
 
 /// Starts a session's task, which restores it first.
@@ -75,7 +75,7 @@ struct Task {
     /// The request under way: one at a time (FIFO).
     request: Option<BoxFuture<'static, (String, SendOutcome)>>,
     attendance: Attendance,
-    /// Since when nobody needs the session.
+    /// Time since which nobody needs the session.
     resting_since: Option<Instant>,
 }
 

@@ -88,7 +88,7 @@ impl Store {
         self.submit(PLAIN, work)
     }
 
-    /// As [`Store::write`], and on the disk itself before it answers.
+    /// Writes as [`Store::write`] does, and on the disk itself before it answers.
     pub(crate) fn write_durable<T, F>(&self, work: F) -> Written<T>
     where
         T: Send + 'static,
@@ -97,8 +97,8 @@ impl Store {
         self.submit(DURABLE, work)
     }
 
-    /// As [`Store::write_durable`], for deletions: what is taken out is overwritten, and its room is
-    /// given back to the disk soon after it is committed.
+    /// Writes as [`Store::write_durable`] does, for deletions: what is taken out is overwritten,
+    /// and its room is given back to the disk soon after it is committed.
     pub(crate) fn erase<T, F>(&self, mut work: F) -> Written<T>
     where
         T: Send + 'static,
@@ -111,8 +111,8 @@ impl Store {
         }))
     }
 
-    /// As [`Store::write_durable`], waiting on this thread: for the rare repair that nothing may
-    /// overtake.
+    /// Writes as [`Store::write_durable`] does, and waits on this thread: for the rare repair that
+    /// nothing may overtake.
     pub(crate) fn write_now<T, F>(&self, mut work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -25,15 +25,15 @@ const SEARCH_SCHEMA: i64 = 7;
 /// The schema whose sessions belong to a server.
 const SERVERS_SCHEMA: i64 = 4;
 
-/// How long to wait for another engine in this directory to finish closing.
+/// Time to wait for another engine in this directory to finish closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Repairs that opening the database took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repair {
-    /// Where the old file was put.
+    /// Path that the old file has now.
     pub(crate) set_aside: PathBuf,
-    /// Whether it was written by a newer version (otherwise it was damaged).
+    /// Whether a newer version had written the file (otherwise it was damaged).
     pub(crate) newer: bool,
 }
 
@@ -196,7 +196,7 @@ pub(crate) fn name_of(url: &str) -> String {
     }
 }
 
-/// What exists nowhere else and may still be readable in a damaged file.
+/// Rows that exist nowhere else and may still be readable in a damaged file.
 #[derive(Default)]
 struct Kept {
     /// The file was of an earlier version, and all in it belongs to one server.

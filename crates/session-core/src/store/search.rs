@@ -18,7 +18,7 @@ use crate::words::{Query, SearchText};
 /// Positions are below 2^40; so are sessions below 2^23.
 const POSITION_BITS: u32 = 40;
 
-/// How much a match counts in what is said, in tools and in thoughts.
+/// Weights of a match in what is said, in tools and in thoughts.
 const WEIGHTS: &str = "4.0, 2.0, 1.0";
 
 /// Number of matching messages that are ranked, the newest; older ones follow by age. Ranking looks

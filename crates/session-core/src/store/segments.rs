@@ -18,7 +18,7 @@ const PACK: i64 = 64;
 const MANY: usize = 16;
 /// Less than this does not pay.
 const WORTH: usize = 512;
-/// How a packed segment begins; a plain one begins with a bracket.
+/// First bytes of a packed segment; a plain one begins with a bracket.
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Fast, and as small as any that is.
 const LEVEL: i32 = 1;

@@ -13,7 +13,7 @@ pub(crate) use text::{SearchText, folded, stands_alone};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct SearchRange {
-    /// Its first unit.
+    /// First unit of the range.
     pub start: u32,
     /// The first after it.
     pub end: u32,

@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// Why a body has no items.
+/// The reason why a body has no items.
 #[derive(Debug)]
 pub(super) enum NoItems {
     /// A text that is not JSON. The error holds the place and never the text (L11).
@@ -37,7 +37,7 @@ pub(super) fn items(body: &Bytes, most: usize) -> Result<Vec<Bytes>, NoItems> {
     }
 }
 
-/// As [`items`], however many there are.
+/// Splits a body into items as [`items`] does, however many there are.
 ///
 /// # Errors
 ///

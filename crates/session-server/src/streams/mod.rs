@@ -33,7 +33,7 @@ pub(crate) struct Stamp {
     pub(crate) at: u64,
 }
 
-/// Why a stream operation failed. Texts carry no content of streams (L11).
+/// A failed stream operation. Texts carry no content of streams (L11).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StreamError {
     #[error("the stream does not exist")]

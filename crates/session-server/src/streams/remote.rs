@@ -169,7 +169,8 @@ impl Streams for Remote {
         stream::once(items).try_flatten().boxed()
     }
 
-    /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.
+    /// Forks, and looks at what was made: not every server forks, and not every one that does knows
+    /// forks inside a batch.
     async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {
         if self.exists(name).await? {
             return Ok(false);

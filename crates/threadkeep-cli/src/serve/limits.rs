@@ -64,7 +64,7 @@ impl From<Wrap<std::time::Duration>> for Seconds {
 }
 
 flags! {
-    /// What one client may send and make the server hold.
+    /// Limits of what one client may send and make the server hold.
     LimitArgs of Limits {
         /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
         ///
@@ -115,26 +115,26 @@ flags! {
         /// Bytes of the messages that an agent is given; of a longer session it gets the newest.
         history_bytes: usize = "max-history", "THREADKEEP_MAX_HISTORY", "BYTES";
 
-        /// How long the head of a request may take.
+        /// Time that the head of a request may take.
         ///
         /// Also how long a connection may rest between two requests.
         head: Seconds = "head-timeout", "THREADKEEP_HEAD_TIMEOUT", "SECONDS";
 
-        /// How long the next piece of a request body may take.
+        /// Time that the next piece of a request body may take.
         body_pause: Seconds = "body-timeout", "THREADKEEP_BODY_TIMEOUT", "SECONDS";
 
-        /// How long a reader may take nothing of an answer that is ready before it is cut.
+        /// Time that a reader may take nothing of an answer that is ready before it is cut.
         answer_pause: Seconds = "answer-timeout", "THREADKEEP_ANSWER_TIMEOUT", "SECONDS";
     }
 }
 
 flags! {
-    /// How the streams in the data folder are read and written.
+    /// Limits of reading and writing the streams in the data folder.
     StreamArgs of StreamLimits {
         /// Messages of one append to a stream.
         append_messages: usize = "max-append", "THREADKEEP_MAX_APPEND", "N";
 
-        /// How long a long poll waits for something new, in whole seconds.
+        /// Time that a long poll waits for something new, in whole seconds.
         long_poll: Seconds = "long-poll", "THREADKEEP_LONG_POLL", "SECONDS";
     }
 }

@@ -13,7 +13,7 @@ export type Bootstrap = {
  */
 batch: FeedBatch, 
 /**
- * Who the person at this window is in every session.
+ * Id of the person at this window, in every session.
  */
 actorId: string, 
 /**
@@ -25,7 +25,7 @@ lastServer: string | null,
  */
 settings: Settings, 
 /**
- * What the person has to be told.
+ * Notices that the person has to be told.
  */
 notices: Array<Notice>, 
 /**

@@ -30,7 +30,7 @@ pub(crate) struct Append {
     /// The `Stream-Seq` of several writers that take turns.
     pub(crate) writer_seq: Option<String>,
     pub(crate) close: bool,
-    /// It may make the stream a little longer than streams may be.
+    /// The append may make the stream a little longer than streams may be.
     pub(crate) beyond: bool,
 }
 

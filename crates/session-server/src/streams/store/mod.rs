@@ -93,7 +93,7 @@ impl StreamStore {
         self.write_blocking(grows(create.size()), move |tx| create.run(tx, max))
     }
 
-    /// As [`Self::create`], for who may not block.
+    /// Makes a stream as [`Self::create`] does, for callers that may not block.
     ///
     /// # Cancel safety
     ///
@@ -115,7 +115,7 @@ impl StreamStore {
         self.write_blocking(grows(append.size()), move |tx| append.run(tx, max))
     }
 
-    /// As [`Self::append`], for who may not block.
+    /// Appends as [`Self::append`] does, for callers that may not block.
     pub(crate) async fn append_soon(&self, append: Append) -> Result<ProducerAppendResult, Error> {
         let max = self.limits.stream_bytes;
         self.write(grows(append.size()), move |tx| append.run(tx, max)).await
@@ -165,7 +165,7 @@ impl StreamStore {
         Ok(page)
     }
 
-    /// What is known of a stream, without using it.
+    /// Metadata of a stream, read without using the stream.
     pub(crate) fn head(&self, name: &str) -> Result<StreamMetadata, Error> {
         self.read(|db| Ok(Stream::usable(db, name, now())?.into_metadata()))
     }

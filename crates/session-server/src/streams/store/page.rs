@@ -15,7 +15,7 @@ pub(crate) const PAGE_BYTES: usize = 256 << 10;
 /// Messages after which a page ends.
 const PAGE_MESSAGES: usize = 4096;
 
-/// What follows the offset, up to a page of it.
+/// The messages after the offset, up to a page of them.
 pub(super) fn page(db: &Connection, stream: &Stream, from: &Offset) -> Result<ReadResult, Stop> {
     if from.is_now() {
         let (next_offset, closed) = (stream.tail(), stream.closed);
