@@ -10,8 +10,8 @@ use session_core::{FeedBatch, Notice};
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub(crate) struct Bootstrap {
-    /// The first batch of the feed, with everything that it knows: the lists, and of the session that
-    /// is shown its meta, draft and items.
+    /// The first batch of the feed, with everything that it knows: the lists, and of the session
+    /// that is shown its meta, draft and items.
     pub batch: FeedBatch,
     /// Id of the person at this window, in every session.
     pub actor_id: String,

@@ -53,8 +53,8 @@ impl Host {
         notices
     }
 
-    /// The session that was open when the app was last used. An earlier version knew it by its id on
-    /// the one server that there was.
+    /// The session that was open when the app was last used. An earlier version knew it by its id
+    /// on the one server that there was.
     pub(crate) fn last_session(&self) -> Option<String> {
         self.engine.find_session(&self.settings.last_session()?).ok().flatten()
     }

@@ -1,7 +1,8 @@
-//! `cargo xtask test --schemathesis`: requests made up from the server's OpenAPI document; none may be answered by 5xx.
+//! `cargo xtask test --schemathesis`: requests made up from the server's OpenAPI document; none may
+//! be answered by 5xx.
 //!
-//! Schemathesis comes from PyPI into a virtual environment under `target/schemathesis`, the first time. The server is
-//! the headless binary, with a token, on a free port.
+//! Schemathesis comes from PyPI into a virtual environment under `target/schemathesis`, the first
+//! time. The server is the headless binary, with a token, on a free port.
 
 use crate::python;
 use crate::step::{Failure, cargo, step, target_dir};

@@ -1,5 +1,5 @@
-//! How docs are written, in the crates that keep to it: the thing itself is the subject of the first sentence, and
-//! whatever a caller calls has an example.
+//! How docs are written, in the crates that keep to it: the thing itself is the subject of the
+//! first sentence, and whatever a caller calls has an example.
 
 use std::fs;
 use std::path::{Path, PathBuf};

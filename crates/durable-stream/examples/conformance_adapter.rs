@@ -1,8 +1,8 @@
-//! Speaks the adapter protocol of the Durable Streams client conformance suite: one JSON command a line on stdin, one
-//! JSON result a line on stdout.
+//! Speaks the adapter protocol of the Durable Streams client conformance suite: one JSON command a
+//! line on stdin, one JSON result a line on stdout.
 //!
-//! The suite is the `client-conformance-tests` package of `durable-streams/durable-streams`. Build this example and
-//! give its path to the suite's `--run`.
+//! The suite is the `client-conformance-tests` package of `durable-streams/durable-streams`. Build
+//! this example and give its path to the suite's `--run`.
 
 use std::collections::HashMap;
 use std::error::Error as _;

@@ -1,7 +1,7 @@
 //! Errors, and whether trying again helps.
 //!
-//! No variant carries body text, header values, userinfo or a query string, so an error may be logged and
-//! shown as it is.
+//! No variant carries body text, header values, userinfo or a query string, so an error may be
+//! logged and shown as it is.
 
 use std::fmt;
 use std::time::Duration;
@@ -104,8 +104,8 @@ impl fmt::Display for Phase {
 
 /// A failed operation on a stream.
 ///
-/// The statuses are those of PROTOCOL.md §4.2 and §5; [`is_retryable`](Self::is_retryable) says whether the same
-/// request may succeed later.
+/// The statuses are those of PROTOCOL.md §4.2 and §5; [`is_retryable`](Self::is_retryable) says
+/// whether the same request may succeed later.
 ///
 /// # Examples
 ///
@@ -239,7 +239,8 @@ pub enum Error {
         /// The stream.
         url: StreamUrl,
     },
-    /// 409: another configuration or content type, or a `Stream-Seq` that is not greater than the last.
+    /// 409: another configuration or content type, or a `Stream-Seq` that is not greater than the
+    /// last.
     #[error("409: the request conflicts with the stream's state: {url}")]
     Conflict {
         /// The stream.
@@ -420,7 +421,8 @@ impl Error {
         }
     }
 
-    /// A short name of the kind of failure, for a program to switch on. Never changes for a variant.
+    /// A short name of the kind of failure, for a program to switch on. Never changes for a
+    /// variant.
     ///
     /// # Examples
     ///

@@ -16,10 +16,11 @@ impl Pulse {
     pub(crate) const ZERO: Self = Self { wakes: 0, reconnects: 0 };
 }
 
-/// Tells the readers that hold it to try now: the machine woke up, the network is back, the window has focus.
+/// Tells the readers that hold it to try now: the machine woke up, the network is back, the window
+/// has focus.
 ///
-/// A clone reaches the same readers. [`Client::nudge`](crate::Client::nudge) reaches all readers of a client;
-/// [`FollowOptions::nudge`](crate::FollowOptions::nudge) gives one reader its own.
+/// A clone reaches the same readers. [`Client::nudge`](crate::Client::nudge) reaches all readers of
+/// a client; [`FollowOptions::nudge`](crate::FollowOptions::nudge) gives one reader its own.
 ///
 /// # Examples
 ///
@@ -69,8 +70,8 @@ impl Nudge {
         self.pulse.send_modify(|pulse| pulse.wakes += 1);
     }
 
-    /// As [`wake`](Self::wake), and readers that are connected connect anew from where they are: for after a
-    /// sleep, when a connection may be dead without anyone having said so.
+    /// As [`wake`](Self::wake), and readers that are connected connect anew from where they are:
+    /// for after a sleep, when a connection may be dead without anyone having said so.
     ///
     /// # Examples
     ///

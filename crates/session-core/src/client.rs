@@ -1,11 +1,13 @@
-//! The client of a session server: a method for each request of [`session_protocol::api`] that a person's programs send.
+//! The client of a session server: a method for each request of [`session_protocol::api`] that a
+//! person's programs send.
 //!
-//! The engine sends what waits in the outbox through it, and the command line tool what was typed, so both say the same
-//! and understand a refusal alike. A request is sent once: whoever wants it tried again does so, with the same ids.
+//! The engine sends what waits in the outbox through it, and the command line tool what was typed,
+//! so both say the same and understand a refusal alike. A request is sent once: whoever wants it
+//! tried again does so, with the same ids.
 //!
-//! What a person writes goes to the address of the [`Endpoint`] and to no other: redirects are not followed (L16). Memory
-//! is bounded: of a refusal 16 KiB are read, of an answer 16 MiB. Errors hold no URL, no token and nothing of what was
-//! sent (L11).
+//! What a person writes goes to the address of the [`Endpoint`] and to no other: redirects are not
+//! followed (L16). Memory is bounded: of a refusal 16 KiB are read, of an answer 16 MiB. Errors
+//! hold no URL, no token and nothing of what was sent (L11).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +110,9 @@ pub struct NoTls;
 ///
 /// # Cancel safety
 ///
-/// A method that is dropped leaves it open whether the server has the request. Requests that change something carry ids
-/// (`messageId`, `txid`, the approval's id), so that sending one again with the same ids is safe.
+/// A method that is dropped leaves it open whether the server has the request. Requests that change
+/// something carry ids (`messageId`, `txid`, the approval's id), so that sending one again with the
+/// same ids is safe.
 ///
 /// # Examples
 ///
@@ -142,7 +145,8 @@ impl SessionClient {
     ///
     /// # Errors
     ///
-    /// The platform's TLS set-up is broken. Having no CA certificates is no such error: plain HTTP and loopback work.
+    /// The platform's TLS set-up is broken. Having no CA certificates is no such error: plain HTTP
+    /// and loopback work.
     pub fn new(endpoint: Endpoint, connect: Duration) -> Result<Self, NoTls> {
         let http = http_client(|| builder(connect)).map_err(|_| NoTls)?;
         // Connections of its own: a reader does not go on where a request was cut off.
@@ -281,7 +285,8 @@ impl SessionClient {
     ///
     /// # Errors
     ///
-    /// See [`ClientError`]. Our server deletes what is not there, too; upstream's proxies may answer 404.
+    /// See [`ClientError`]. Our server deletes what is not there, too; upstream's proxies may
+    /// answer 404.
     ///
     /// # Cancel safety
     ///
@@ -344,7 +349,8 @@ impl SessionClient {
     ///
     /// # Cancel safety
     ///
-    /// The answer may be stopped; stopping it again changes nothing, as long as the message is named.
+    /// The answer may be stopped; stopping it again changes nothing, as long as the message is
+    /// named.
     pub async fn stop(&self, session: &str, body: &Stop) -> Result<(), ClientError> {
         self.send(&[session], body).await
     }

@@ -61,8 +61,8 @@ impl fmt::Debug for Inherit {
 pub struct Inherited {
     /// The address of the server that was used last.
     pub url: Option<String>,
-    /// The sessions, by their ids there, that the server inside this computer has. All others belong
-    /// to the server of that address.
+    /// The sessions, by their ids there, that the server inside this computer has. All others
+    /// belong to the server of that address.
     pub here: HashSet<String>,
 }
 

@@ -30,14 +30,14 @@ pub enum Diff {
         items: Vec<Item>,
         /// Older ones can be had by paging.
         has_more_before: bool,
-        /// The list ends before the session does: it was opened around a message, or the reader went
-        /// far up. Newer ones can be had by paging; what happens behind its end is not told.
+        /// The list ends before the session does: it was opened around a message, or the reader
+        /// went far up. Newer ones can be had by paging; what happens behind its end is not told.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(as = "Option<bool>", optional)]
         has_more_after: bool,
     },
-    /// Items on one side of the list: the reader moved on. They are fewer than a page, or none, when
-    /// the session ends there.
+    /// Items on one side of the list: the reader moved on. They are fewer than a page, or none,
+    /// when the session ends there.
     Extend {
         /// The side: before the first item, or behind the last.
         side: Direction,

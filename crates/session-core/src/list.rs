@@ -77,7 +77,8 @@ pub(crate) struct SessionList {
 }
 
 impl SessionList {
-    /// Takes a session as it is now, with when it was last active. Gives `None` when nothing changed.
+    /// Takes a session as it is now, with when it was last active. Gives `None` when nothing
+    /// changed.
     pub(crate) fn put(&mut self, recency: &str, summary: &SessionSummary) -> Option<Change> {
         let after = Key::new(recency, &summary.id);
         let known = self.rows.get(&summary.id);

@@ -1,7 +1,8 @@
 //! A session server that this person uses, and the connection to it.
 //!
 //! Each has its own connection, backoff and state: one that hangs or refuses delays no other. A
-//! session's task knows only its own server, so nothing that a person writes can go to another (L16).
+//! session's task knows only its own server, so nothing that a person writes can go to another
+//! (L16).
 
 use std::fmt;
 use std::sync::Mutex;

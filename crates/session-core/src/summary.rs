@@ -41,7 +41,7 @@ pub struct SessionSummary {
     pub parent_id: Option<String>,
 }
 
-/// The doing of a session, the most urgent first.
+/// State of a session. Of those that hold the first is shown: approval, running, sending, failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]

@@ -5,12 +5,13 @@
 //! 1. *remote* items, folded from the stream, ordered by their position in it;
 //! 2. *local* items, echoes of messages in the outbox, in the order they were written.
 //!
-//! A message keeps its id when it moves from the second region to the first (L7). Every reader has a
-//! view of its own: a stretch of the session between two bounds, whose first item has index 0. A view
-//! without an upper bound *follows*: it reaches to the end of the session and grows with it. What
-//! happens beyond a bound is none of the view's business until the reader moves on ([`View::extend`]).
-//! A view that has grown beyond some pages is trimmed on the side that the reader came from. Items far
-//! from the end of the view lose their content and keep their place (memory follows the window).
+//! A message keeps its id when it moves from the second region to the first (L7). Every reader has
+//! a view of its own: a stretch of the session between two bounds, whose first item has index 0. A
+//! view without an upper bound *follows*: it reaches to the end of the session and grows with it.
+//! What happens beyond a bound is none of the view's business until the reader moves on
+//! ([`View::extend`]). A view that has grown beyond some pages is trimmed on the side that the
+//! reader came from. Items far from the end of the view lose their content and keep their place
+//! (memory follows the window).
 
 use crate::diff::{Diff, Direction, patch_target};
 use crate::item::{Item, ItemMeta};
@@ -87,8 +88,8 @@ impl View {
     }
 
     /// The reader moves on: takes the items that lie next on one side, and lets go of those on the
-    /// other that are too many. `more`: there are others behind those. Local echoes (`local`) come with
-    /// the end of the session. Costs in proportion to the view, which is bounded.
+    /// other that are too many. `more`: there are others behind those. Local echoes (`local`) come
+    /// with the end of the session. Costs in proportion to the view, which is bounded.
     pub(crate) fn extend(
         &mut self,
         side: Direction,

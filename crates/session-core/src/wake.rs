@@ -1,8 +1,9 @@
 //! Notices that the machine slept or that its network changed.
 //!
 //! After either a connection may be dead without anybody having said so, and whoever waits for the
-//! server may wait in vain. Nothing on the system is asked to tell: every few seconds the two clocks
-//! and the addresses that this machine would send from are compared with those of the last look.
+//! server may wait in vain. Nothing on the system is asked to tell: every few seconds the two
+//! clocks and the addresses that this machine would send from are compared with those of the last
+//! look.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

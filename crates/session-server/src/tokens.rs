@@ -1,8 +1,9 @@
 //! Named tokens: made, listed and revoked on the command line, looked up by the server.
 //!
-//! They are in the server's own database, which both sides open: a running server sees a new or revoked token with the
-//! next request. A token is `tk_{id}_{secret}`. The id finds the row; of the secret (256 random bits) only the BLAKE3
-//! hash is kept, which is enough for a secret that nobody can guess, and compared in constant time.
+//! They are in the server's own database, which both sides open: a running server sees a new or
+//! revoked token with the next request. A token is `tk_{id}_{secret}`. The id finds the row; of the
+//! secret (256 random bits) only the BLAKE3 hash is kept, which is enough for a secret that nobody
+//! can guess, and compared in constant time.
 
 use std::{
     fmt,
@@ -86,7 +87,8 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Opens the tokens of a data folder, which is made (mode 0700) if it is not there. A server may be running on it.
+    /// Opens the tokens of a data folder, which is made (mode 0700) if it is not there. A server
+    /// may be running on it.
     ///
     /// # Errors
     ///
@@ -115,7 +117,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// The name is taken, looks like one that is, or cannot be one, a session's name cannot be one, or the database failed.
+    /// The name is taken, looks like one that is, or cannot be one, a session's name cannot be one,
+    /// or the database failed.
     pub fn create(
         &self,
         name: &str,
@@ -232,7 +235,8 @@ fn find(db: &Connection, token: &str) -> rusqlite::Result<Option<Grant>> {
     }))
 }
 
-/// The hash by which secrets are kept and compared, so that comparing takes the same time whatever was sent.
+/// The hash by which secrets are kept and compared, so that comparing takes the same time whatever
+/// was sent.
 pub(crate) fn hash(secret: &str) -> [u8; 32] {
     *blake3::hash(secret.as_bytes()).as_bytes()
 }

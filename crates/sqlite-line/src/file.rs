@@ -24,7 +24,8 @@ pub fn reader(file: &Path, cache_kib: Option<u32>) -> rusqlite::Result<Connectio
     Ok(db)
 }
 
-/// Makes the file, or tightens one that is there, to mode 0600. SQLite gives the files beside it the same mode.
+/// Makes the file, or tightens one that is there, to mode 0600. SQLite gives the files beside it
+/// the same mode.
 ///
 /// # Errors
 ///
@@ -41,8 +42,8 @@ pub fn owner_only(file: &Path) -> io::Result<()> {
     options.open(file).map(drop)
 }
 
-/// Renames a database and the files beside it to `{file}.{why}`, with a number behind it where that is taken, and answers
-/// the new name. Nothing is deleted.
+/// Renames a database and the files beside it to `{file}.{why}`, with a number behind it where that
+/// is taken, and answers the new name. Nothing is deleted.
 ///
 /// # Errors
 ///

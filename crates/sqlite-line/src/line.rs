@@ -83,8 +83,9 @@ impl<H: Housekeeping> Line<H> {
         &self.shared.file
     }
 
-    /// Has the thread do `work` in a transaction and hand what became of it to `reply`, on that thread. The work may run
-    /// again when its transaction did not commit. A line that is closed drops `reply` without calling it.
+    /// Has the thread do `work` in a transaction and hand what became of it to `reply`, on that
+    /// thread. The work may run again when its transaction did not commit. A line that is closed
+    /// drops `reply` without calling it.
     pub fn submit<T: Send + 'static>(
         &self,
         terms: Terms,
@@ -97,7 +98,8 @@ impl<H: Housekeeping> Line<H> {
         }
     }
 
-    /// Has the thread do `work`. The job is in the queue when this returns, before the answer is awaited.
+    /// Has the thread do `work`. The job is in the queue when this returns, before the answer is
+    /// awaited.
     pub fn write<T: Send + 'static>(
         &self,
         terms: Terms,
@@ -162,7 +164,8 @@ impl<H: Housekeeping> Line<H> {
         read.await.unwrap_or_else(|_| Err(failure(rusqlite::ffi::SQLITE_INTERNAL).into()))
     }
 
-    /// Finishes the jobs that are queued and closes the file. What is asked for later answers [`Error::Closed`].
+    /// Finishes the jobs that are queued and closes the file. What is asked for later answers
+    /// [`Error::Closed`].
     pub fn close(&self) {
         self.shared.close();
     }
@@ -170,7 +173,8 @@ impl<H: Housekeeping> Line<H> {
 
 impl<H: Housekeeping> Shared<H> {
     fn close(&self) {
-        // Readers first: the last connection to close folds the log into the file, and a reader could not.
+        // Readers first: the last connection to close folds the log into the file, and a reader
+        // could not.
         self.readers.close();
         drop(lock(&self.jobs).take());
         // The queue is closed, so the thread ends after the jobs it already has.

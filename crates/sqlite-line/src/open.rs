@@ -15,8 +15,9 @@ use crate::{
 const STATEMENTS: usize = 64;
 
 impl Setup {
-    /// Opens or makes the file and brings its tables up to date. `after` gets the version that the file had, 0 for a new
-    /// one, when there were migrations; what it does is committed together with the new version.
+    /// Opens or makes the file and brings its tables up to date. `after` gets the version that the
+    /// file had, 0 for a new one, when there were migrations; what it does is committed together
+    /// with the new version.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ pub struct Opened {
     pub(crate) reserve: Option<Reserve>,
 }
 
-/// Runs what the file has not had yet. Files of before refinery have a version and no history: what they have is written
-/// into one.
+/// Runs what the file has not had yet. Files of before refinery have a version and no history: what
+/// they have is written into one.
 fn migrate(
     db: &mut Connection,
     migrations: fn() -> refinery::Runner,

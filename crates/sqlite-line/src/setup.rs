@@ -36,15 +36,16 @@ pub struct Setup {
     pub reader_cache: Option<u32>,
     /// Bytes that the file may have at most.
     pub max_bytes: Option<u64>,
-    /// Readers that are kept open. As many at most read at once by [`Line::read_soon`](crate::Line::read_soon).
+    /// Readers that are kept open. As many at most read at once by
+    /// [`Line::read_soon`](crate::Line::read_soon).
     pub readers: usize,
     /// Bytes that are kept beside the file for deletions, and what one deletion needs.
     pub reserve: Option<(u64, u64)>,
 }
 
 impl Setup {
-    /// A file with SQLite's usual ways: a log that is folded after 1,000 pages, commits that a power cut may lose,
-    /// four readers, no reserve.
+    /// A file with SQLite's usual ways: a log that is folded after 1,000 pages, commits that a
+    /// power cut may lose, four readers, no reserve.
     pub fn new(file: PathBuf, thread: &'static str) -> Self {
         Self {
             file,

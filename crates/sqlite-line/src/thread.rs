@@ -25,7 +25,8 @@ const PAGES_PER_JOB: usize = 16 << 10;
 const TIDY_EVERY: usize = 16;
 /// A job that has no room waits so long for what is being removed.
 const TIDY_FOR_ROOM: Duration = Duration::from_secs(1);
-/// Housekeeping that is left when the line is closed has so long; what it does not finish is left to the next start.
+/// Housekeeping that is left when the line is closed has so long; what it does not finish is left
+/// to the next start.
 const TIDY_AT_STOP: Duration = Duration::from_secs(2);
 /// A reserve that is not whole is made again after so long.
 const AGAIN: Duration = Duration::from_secs(3);

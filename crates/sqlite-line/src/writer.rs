@@ -113,7 +113,8 @@ impl Writer {
         result
     }
 
-    /// Whether something is missing of the reserve, so that what room there is belongs to deletions.
+    /// Whether something is missing of the reserve, so that what room there is belongs to
+    /// deletions.
     pub fn is_scarce(&self) -> bool {
         self.reserve.as_ref().is_some_and(|reserve| !reserve.is_whole())
     }
@@ -160,7 +161,8 @@ impl Writer {
     }
 }
 
-/// Sets whether all that is deleted is overwritten, or only what lies in pages that are written anyway.
+/// Sets whether all that is deleted is overwritten, or only what lies in pages that are written
+/// anyway.
 pub(crate) fn overwriting(db: &Connection, all: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "secure_delete", if all { "ON" } else { "FAST" })
 }

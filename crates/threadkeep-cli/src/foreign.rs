@@ -19,7 +19,8 @@ pub(crate) fn clean_words(before: Option<char>, text: &str) -> String {
     })
 }
 
-/// The text with what is hidden in it shown, except where `keeps` says so of a character and the one before it.
+/// The text with what is hidden in it shown, except where `keeps` says so of a character and the
+/// one before it.
 fn shown(text: &str, mut keeps: impl FnMut(char, Option<char>) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = None;

@@ -93,7 +93,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
+    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002.
+    /// Repeatable.
     #[arg(long, value_name = "URL", value_parser = origin)]
     allow_agent_origin: Vec<Url>,
 
@@ -101,7 +102,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
     allow_origin: Vec<String>,
 
-    /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
+    /// Answer to this host name too, for a reverse proxy in front that passes its name on.
+    /// Repeatable.
     ///
     /// On a loopback address only requests for localhost, 127.x.y.z and ::1 are answered, because
     /// web pages can reach such an address under names of theirs.
@@ -127,7 +129,8 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "Limits")]
     reading: limits::StreamArgs,
 
-    /// Requests at once that one token or address may send after a pause; twice --rate-limit if absent.
+    /// Requests at once that one token or address may send after a pause; twice --rate-limit if
+    /// absent.
     #[arg(long, env = "THREADKEEP_BURST", value_name = "N", help_heading = "Limits")]
     burst: Option<u32>,
 
@@ -240,7 +243,8 @@ fn host_name(text: &str) -> Result<String, String> {
     Ok(host.to_string())
 }
 
-/// A secret from a file, else from the environment: never from the command line, which others can see.
+/// A secret from a file, else from the environment: never from the command line, which others can
+/// see.
 fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Secret>> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)

@@ -10,8 +10,8 @@ use crate::foreign::clean;
 
 /// Make, list and revoke the tokens of a server.
 ///
-/// A server that runs with --auth token lets in whoever has a token made here, with the token's role
-/// and under its name. It may run meanwhile: it sees new and revoked tokens at once.
+/// A server that runs with --auth token lets in whoever has a token made here, with the token's
+/// role and under its name. It may run meanwhile: it sees new and revoked tokens at once.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \

@@ -1,13 +1,14 @@
 //! The one owner of a producer's numbering.
 //!
-//! Batches under way form a *window* in the order of their numbers. A batch leaves it when it and all before it are
-//! stored. Three answers change the plan rather than end the producer:
+//! Batches under way form a *window* in the order of their numbers. A batch leaves it when it and
+//! all before it are stored. Three answers change the plan rather than end the producer:
 //!
-//! - a gap (409): a later batch overtook an earlier one and was refused; it is sent again when the earlier is stored;
-//! - too large (413): when nothing is under way any more, all that is left is cut into smaller batches under the
-//!   numbers that were refused;
-//! - replaced (403): the same, under the first numbers of a new epoch, if that may be claimed and nothing of it can
-//!   have been stored.
+//! - a gap (409): a later batch overtook an earlier one and was refused; it is sent again when the
+//!   earlier is stored;
+//! - too large (413): when nothing is under way any more, all that is left is cut into smaller
+//!   batches under the numbers that were refused;
+//! - replaced (403): the same, under the first numbers of a new epoch, if that may be claimed and
+//!   nothing of it can have been stored.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -85,7 +86,8 @@ pub(super) struct Task {
     body: BodyShape,
     epoch: u64,
     next_seq: u64,
-    /// A batch of this epoch is stored. Before that a second one could be refused for starting an epoch in its middle.
+    /// A batch of this epoch is stored. Before that a second one could be refused for starting an
+    /// epoch in its middle.
     established: bool,
     claims: u32,
     /// Less than the option once the server has refused a batch for its size.
@@ -107,7 +109,8 @@ pub(super) struct Task {
     replanning: bool,
     /// The producer has closed the stream.
     closed: Option<Closed>,
-    /// The code of the error that ended the producer, and the error itself until somebody has taken it.
+    /// The code of the error that ended the producer, and the error itself until somebody has taken
+    /// it.
     failed: Option<&'static str>,
     unclaimed: Option<Error>,
 }

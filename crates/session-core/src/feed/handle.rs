@@ -121,21 +121,21 @@ impl Feed {
         lock(&self.shared.state).shown.clone()
     }
 
-    /// Shows another session, or none, from its end. Its meta, draft and items come through the feed,
-    /// the items with a `Reset` first; so they do when the same session is shown again. A session that
-    /// is deleted while it is shown leaves the feed showing none.
+    /// Shows another session, or none, from its end. Its meta, draft and items come through the
+    /// feed, the items with a `Reset` first; so they do when the same session is shown again. A
+    /// session that is deleted while it is shown leaves the feed showing none.
     ///
     /// # Errors
-    /// [`EngineError::UnknownSession`], also for one that was deleted, or when the database cannot be
-    /// read; nothing is shown then.
+    /// [`EngineError::UnknownSession`], also for one that was deleted, or when the database cannot
+    /// be read; nothing is shown then.
     pub fn show(&self, session_id: Option<String>) -> Result<(), EngineError> {
         self.show_at(session_id, Place::End)
     }
 
     /// Shows a session around one of its messages, e.g. a search hit: the `Reset` has items on both
-    /// sides of it and says whether there are newer ones. What happens among them goes on being told
-    /// (L4). [`Feed::page`] moves on from there; [`Feed::show`] goes back to the end. The end is also
-    /// shown when there is no such message.
+    /// sides of it and says whether there are newer ones. What happens among them goes on being
+    /// told (L4). [`Feed::page`] moves on from there; [`Feed::show`] goes back to the end. The end
+    /// is also shown when there is no such message.
     ///
     /// # Errors
     /// As [`Feed::show`].
@@ -144,20 +144,20 @@ impl Feed {
     }
 
     /// Moves on in what is shown: up to 60 items come as an `Extend`, which says whether there are
-    /// more. What is then too much on the other side (more than 300 items in all) goes by a `Trim`. When
-    /// newer items reach the end, the window follows it from then on. Asked for newer items at the end
-    /// already, only the `Trim` comes, if anything. A window that reads too slowly gets a `Reset` with
-    /// all of that instead.
+    /// more. What is then too much on the other side (more than 300 items in all) goes by a `Trim`.
+    /// When newer items reach the end, the window follows it from then on. Asked for newer items at
+    /// the end already, only the `Trim` comes, if anything. A window that reads too slowly gets a
+    /// `Reset` with all of that instead.
     pub fn page(&self, direction: Direction) {
         if let Some(id) = self.shown() {
             (self.shared.sources.move_on)(&id, Arc::clone(&self.shared), direction);
         }
     }
 
-    /// Sets the head of the list of sessions that the window wants. The rows that it did not have come
-    /// with the next batch, and ids of those that it wants no more; what stays is not sent again.
-    /// A feed begins with 40 rows of each server. Another title costs in proportion to the number of
-    /// sessions, other numbers of rows in proportion to themselves.
+    /// Sets the head of the list of sessions that the window wants. The rows that it did not have
+    /// come with the next batch, and ids of those that it wants no more; what stays is not sent
+    /// again. A feed begins with 40 rows of each server. Another title costs in proportion to the
+    /// number of sessions, other numbers of rows in proportion to themselves.
     pub fn list(&self, query: ListQuery) {
         // The list first, then the feed, as the hub does it.
         let list = lock(&self.shared.sources.list);

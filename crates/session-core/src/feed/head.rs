@@ -118,7 +118,8 @@ pub(super) struct ListHead {
     /// Each of `rows` and `gone` once, by when it last changed.
     log: BTreeSet<(u64, String)>,
     sections: BTreeMap<String, Section>,
-    /// Number of the last change that was of the whole head: a reader from before it gets all of it.
+    /// Number of the last change that was of the whole head: a reader from before it gets all of
+    /// it.
     whole_since: u64,
 }
 

@@ -173,8 +173,9 @@ impl Queue {
         } else if self.merge(&diff) {
             return true;
         }
-        // A `Reset` is as large as the window is; were it counted, one larger than the cap would never
-        // be followed by anything but the next. The same goes for a page, as long as it is the only one.
+        // A `Reset` is as large as the window is; were it counted, one larger than the cap would
+        // never be followed by anything but the next. The same goes for a page, as long as it is
+        // the only one.
         let weight = if is_reset || self.is_only_page(&diff) { 0 } else { diff.weight() };
         if is_reset {
             self.reset = self.seq + 1;

@@ -27,8 +27,8 @@ pub(super) enum Failure {
     Trouble(u16),
 }
 
-/// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front, so that is read again
-/// behind the last page; each session comes once, as it was seen last.
+/// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front,
+/// so that is read again behind the last page; each session comes once, as it was seen last.
 pub(super) async fn fetch(connected: &Connected) -> Result<Vec<SessionEntry>, Failure> {
     let mut all = Vec::new();
     let mut pages = 0;
@@ -44,7 +44,8 @@ pub(super) async fn fetch(connected: &Connected) -> Result<Vec<SessionEntry>, Fa
     Ok(all)
 }
 
-/// Reads pages until there are no more, or until sessions that were not used since `until`. Returns the newest activity.
+/// Reads pages until there are no more, or until sessions that were not used since `until`. Returns
+/// the newest activity.
 async fn read(
     connected: &Connected,
     pages: &mut usize,

@@ -92,8 +92,8 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`] takes
-    /// the others, so that a start costs what is shown.
+    /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`]
+    /// takes the others, so that a start costs what is shown.
     pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
         let servers = shared.servers();
         let stored = shared.store.read(|connection| {

@@ -68,7 +68,8 @@ impl Sender {
         let txid = Some(txid.to_owned());
         match intent {
             Intent::CreateSession { agents, title } => {
-                // Upstream's proxies look into no body here, so the agents are registered by a request of their own.
+                // Upstream's proxies look into no body here, so the agents are registered by a
+                // request of their own.
                 let body = CreateSession { title: title.clone(), agents: Vec::new() };
                 client.create(session, &body).await?;
                 if agents.is_empty() {

@@ -9,9 +9,10 @@
 //! when its row was last rewritten, which happens whenever it has grown by half, and at its end).
 //! Every term must be in a message; the last letters of a word may be missing. Hits are ranked by
 //! bm25, what is said before tools and thoughts, and the newest first among equals; when there are
-//! very many, only the newest are ranked. Behind them are messages that have a word as a part of an identifier
-//! (`user` in `getUserName`), the newest first. When no message has the words, the text is looked through for the query
-//! as it stands: a part of a word, a sign, an emoji. Text and query are compared in their composed form (NFC).
+//! very many, only the newest are ranked. Behind them are messages that have a word as a part of an
+//! identifier (`user` in `getUserName`), the newest first. When no message has the words, the text
+//! is looked through for the query as it stands: a part of a word, a sign, an emoji. Text and query
+//! are compared in their composed form (NFC).
 
 mod snippet;
 
@@ -48,8 +49,8 @@ pub struct SearchRequest {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SearchPage {
-    /// Sessions whose title has every word, also inside its words; the most recently active first, at
-    /// most 20. Only on the first page of a search in all sessions.
+    /// Sessions whose title has every word, also inside its words; the most recently active first,
+    /// at most 20. Only on the first page of a search in all sessions.
     pub titles: Vec<TitleHit>,
     /// The best first.
     pub hits: Vec<SearchHit>,

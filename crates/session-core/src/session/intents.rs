@@ -169,8 +169,8 @@ impl Session {
         self.fold.message(id).is_some() || stored().is_some_and(|row| !self.keeping.hides(&row.id))
     }
 
-    /// Intents that stop what runs now: each answer by its id, because "everything" would be something else by
-    /// the time the server is asked, perhaps twice.
+    /// Intents that stop what runs now: each answer by its id, because "everything" would be
+    /// something else by the time the server is asked, perhaps twice.
     pub(super) fn stoppable(&self) -> Vec<Intent> {
         let active = self.fold.incomplete();
         active.iter().map(|one| Intent::Stop { message_id: Some(one.message_id.clone()) }).collect()

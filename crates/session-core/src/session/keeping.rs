@@ -173,7 +173,8 @@ impl Keeping {
         }
     }
 
-    /// Takes note of an outbox entry's echo: the entry leaves with the batch that showed it (L2, L6).
+    /// Takes note of an outbox entry's echo: the entry leaves with the batch that showed it (L2,
+    /// L6).
     pub(super) fn echo(&mut self, entry_id: String) {
         self.pending.echoed.push(entry_id);
     }

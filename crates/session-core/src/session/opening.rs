@@ -80,8 +80,8 @@ impl Session {
         Ok(Stretch { items, bounds: Bounds { from, until: Some(until) } })
     }
 
-    /// The items that lie next to a stretch on one side, at most a page of them, and whether there are
-    /// more behind those. None where the stretch has no bound.
+    /// The items that lie next to a stretch on one side, at most a page of them, and whether there
+    /// are more behind those. None where the stretch has no bound.
     pub(super) fn next_to(
         &mut self,
         bounds: Bounds,
@@ -126,7 +126,8 @@ impl Session {
         }
     }
 
-    /// The first `limit` shown messages from a position on, oldest first, and whether there are more.
+    /// The first `limit` shown messages from a position on, oldest first, and whether there are
+    /// more.
     fn window_from(
         &mut self,
         from: u64,

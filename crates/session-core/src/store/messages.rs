@@ -50,8 +50,8 @@ pub(crate) fn page(
     Ok((rows, more))
 }
 
-/// The first `limit` shown messages at `from` (a position) or later, oldest first, and whether there
-/// are more. Costs in proportion to `limit` (L13).
+/// The first `limit` shown messages at `from` (a position) or later, oldest first, and whether
+/// there are more. Costs in proportion to `limit` (L13).
 pub(crate) fn page_from(
     connection: &Connection,
     session: SessionKey,

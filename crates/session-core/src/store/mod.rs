@@ -1,7 +1,7 @@
 //! The store: one SQLite file with everything the engine remembers.
 //!
-//! - [`sqlite_line`] has the thread that writes and the connections that read. Jobs reach the thread in
-//!   order, and those that wait share a commit.
+//! - [`sqlite_line`] has the thread that writes and the connections that read. Jobs reach the
+//!   thread in order, and those that wait share a commit.
 //! - A session's rows, its stream offset and the outbox entries whose echo was seen are one
 //!   transaction ([`Store::commit`], L2), so that a process killed at any point finds either all of
 //!   a batch or none of it, and goes on from the stored offset.

@@ -1,4 +1,5 @@
-//! Opening the file: the lock, what follows migrations, and what is carried over from a useless file.
+//! Opening the file: the lock, what follows migrations, and what is carried over from a useless
+//! file.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -135,8 +136,8 @@ fn attempt(path: &Path, inherit: &Inherit) -> Result<sqlite_line::Opened, Unusab
         // For want of room, perhaps: deleted sessions leave free pages, which are used again.
         tracing::warn!(%error, "the database could not be written anew");
     }
-    // Everything that is read before a start is over must be readable. Damage that is found later is
-    // marked, and seen to at the next start.
+    // Everything that is read before a start is over must be readable. Damage that is found later
+    // is marked, and seen to at the next start.
     let tables = [
         "servers",
         "sessions",

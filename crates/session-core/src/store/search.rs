@@ -174,7 +174,8 @@ fn by_words(
     Ok(all)
 }
 
-/// Adds the messages that have every term when parts of identifiers count, the newest first; at most [`RANKED`].
+/// Adds the messages that have every term when parts of identifiers count, the newest first; at
+/// most [`RANKED`].
 fn by_parts(
     connection: &Connection,
     query: &Query,

@@ -2,8 +2,8 @@
 //! comes.
 //!
 //! Each commit appends what it got, as plain JSON: one event alone does not compress. Segments are
-//! packed together when there are [`PACK`] of them, and as a whole when the message is complete; so a
-//! message that streams for hours does not leave a row for every commit, and a finished one is a
+//! packed together when there are [`PACK`] of them, and as a whole when the message is complete; so
+//! a message that streams for hours does not leave a row for every commit, and a finished one is a
 //! fifteenth of its log. A packed segment is told apart by how it begins.
 
 use std::cell::RefCell;

@@ -1,4 +1,5 @@
-//! Words: of what was said, and of what is looked for. Both are compared in their composed form (NFC).
+//! Words: of what was said, and of what is looked for. Both are compared in their composed form
+//! (NFC).
 
 mod query;
 mod text;

@@ -57,8 +57,8 @@ impl SearchText {
         all
     }
 
-    /// The parts of its identifiers that no sign sets apart, in each place with what follows: `getUserName` has
-    /// `UserName` and `Name`.
+    /// The parts of its identifiers that no sign sets apart, in each place with what follows:
+    /// `getUserName` has `UserName` and `Name`.
     pub(crate) fn parts(&self) -> String {
         let mut parts = String::new();
         for text in [&self.said, &self.tools, &self.thought] {

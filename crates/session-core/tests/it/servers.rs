@@ -1,5 +1,5 @@
-//! L16: what a person writes is only ever sent to the server that its session belongs to, and a token
-//! only to the origin it was given for.
+//! L16: what a person writes is only ever sent to the server that its session belongs to, and a
+//! token only to the origin it was given for.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -19,8 +19,8 @@ pub(super) enum NoItems {
     TooMany,
 }
 
-/// Splits a body into items: an array is flattened one level, anything else is one item (PROTOCOL, "JSON mode"). It stops
-/// where there are more than `most`.
+/// Splits a body into items: an array is flattened one level, anything else is one item (PROTOCOL,
+/// "JSON mode"). It stops where there are more than `most`.
 pub(super) fn items(body: &Bytes, most: usize) -> Result<Vec<Bytes>, NoItems> {
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if !is_array {

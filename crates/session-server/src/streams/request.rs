@@ -1,9 +1,9 @@
 //! Words between the stream router and its storage about one request, beyond the trait between
 //! them.
 //!
-//! The router of `durable-streams-server` re-writes JSON, knows no fork inside a batch, and waits to be called after a
-//! page although there is more to read. Each request therefore runs in a scope that the storage calls it makes can look
-//! into.
+//! The router of `durable-streams-server` re-writes JSON, knows no fork inside a batch, and waits
+//! to be called after a page although there is more to read. Each request therefore runs in a scope
+//! that the storage calls it makes can look into.
 
 use std::{
     pin::Pin,

@@ -1,9 +1,11 @@
 //! Memory that is given back: what others made the server hold for a moment, it does not keep.
 
-/// Starts this program anew, in the same process, with an allocator that gives large blocks back to the system.
+/// Starts this program anew, in the same process, with an allocator that gives large blocks back to
+/// the system.
 ///
-/// glibc keeps freed blocks of up to 32 MiB for later, in several arenas, and reads its settings only at the start of a
-/// program. Returns where that is not the allocator, when somebody has set it already, and when it cannot be done.
+/// glibc keeps freed blocks of up to 32 MiB for later, in several arenas, and reads its settings
+/// only at the start of a program. Returns where that is not the allocator, when somebody has set
+/// it already, and when it cannot be done.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn set_up() {
     use std::{env, os::unix::process::CommandExt, process::Command};

@@ -4,8 +4,8 @@ use session_server::{Limits, StreamLimits};
 
 use crate::seconds::Seconds;
 
-/// A group of flags that set the fields of a structure, whose defaults are theirs. A line is the help, the field, the
-/// type on the command line, the flag, its variable and what its value is.
+/// A group of flags that set the fields of a structure, whose defaults are theirs. A line is the
+/// help, the field, the type on the command line, the flag, its variable and what its value is.
 macro_rules! flags {
     ($(#[$about:meta])* $name:ident of $target:ty { $(
         $(#[$help:meta])+
@@ -66,7 +66,8 @@ impl From<Wrap<std::time::Duration>> for Seconds {
 flags! {
     /// Limits of what one client may send and make the server hold.
     LimitArgs of Limits {
-        /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
+        /// Requests a second that one token, or one address without a token, may send; 0 is no
+        /// limit.
         ///
         /// Of the polls of readers who follow a session there may be 50 times as many.
         requests_per_second: u32 = "rate-limit", "THREADKEEP_RATE_LIMIT", "N";
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn every_limit_has_a_flag() {
-        // Those with a flag of their own in `serve`: they have no default, or one that is another flag's.
+        // Those with a flag of their own in `serve`: they have no default, or one that is another
+        // flag's.
         let own = ["burst", "stream_bytes", "total_bytes"];
         for field in fields(&format!("{:?}", Limits::default()))
             .into_iter()

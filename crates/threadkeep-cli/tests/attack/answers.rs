@@ -11,7 +11,8 @@ use super::{
     lab::{ANN, Attack, OWNER, until},
 };
 
-/// An agent that always asks under the same ids: when it is called, and so many times more when it goes on.
+/// An agent that always asks under the same ids: when it is called, and so many times more when it
+/// goes on.
 fn asks(a: &Attack, call: &str, approval: Option<&str>, again: usize) -> Hook {
     let (call, approval) = (call.to_owned(), approval.map(str::to_owned));
     let went_on = AtomicUsize::new(0);

@@ -1,4 +1,5 @@
-//! An agent that decides and speaks for others: with every chunk of every dialect, in every spelling.
+//! An agent that decides and speaks for others: with every chunk of every dialect, in every
+//! spelling.
 
 use std::{
     fs,

@@ -82,7 +82,8 @@ impl Hooks {
         })
     }
 
-    /// One that begins an answer, with more headers, and lets `write` go on as long as the server takes it.
+    /// One that begins an answer, with more headers, and lets `write` go on as long as the server
+    /// takes it.
     pub fn floods<F>(
         &self,
         headers: &'static str,
@@ -178,7 +179,8 @@ pub fn text(text: &str) -> Vec<String> {
     vec![event(&said), event(&end)]
 }
 
-/// A run that calls a tool and waits: for an approval of this id, or without one for the tool's result.
+/// A run that calls a tool and waits: for an approval of this id, or without one for the tool's
+/// result.
 pub fn waits(call: &str, approval: Option<&str>) -> Vec<String> {
     let start = json!({"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": "act"});
     let arguments = json!({"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": "{\"n\":1}"});

@@ -1,7 +1,8 @@
 //! Creating streams, from nothing or as a fork of another.
 //!
-//! A fork holds only what is its own: it reads through its source up to where it branched off, and both count offsets
-//! alike. A fork inside a message (a sub-offset of a stream of bytes) owns a copy of the part that it took over.
+//! A fork holds only what is its own: it reads through its source up to where it branched off, and
+//! both count offsets alike. A fork inside a message (a sub-offset of a stream of bytes) owns a
+//! copy of the part that it took over.
 
 use bytes::Bytes;
 use durable_streams_server::{
@@ -175,7 +176,8 @@ fn free_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<Stream>, Stop> {
     Ok(Some(existing))
 }
 
-/// PROTOCOL, "Create": repeating a PUT is no error, asking for something else is; closed or not is part of it.
+/// PROTOCOL, "Create": repeating a PUT is no error, asking for something else is; closed or not is
+/// part of it.
 fn is_same(existing: &Stream, wanted: &StreamConfig) -> bool {
     let config = &existing.config;
     config.content_type.eq_ignore_ascii_case(&wanted.content_type)

@@ -9,7 +9,8 @@ use tokio::sync::broadcast;
 
 use super::tx::Effect;
 
-/// A wake-up call for one reader. It holds one call: a second one before the reader looks adds nothing.
+/// A wake-up call for one reader. It holds one call: a second one before the reader looks adds
+/// nothing.
 pub(crate) type Wake = broadcast::Sender<()>;
 
 /// Readers that wait, by stream. Every reader has a channel of its own, so that one who reads page

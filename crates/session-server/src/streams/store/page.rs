@@ -1,4 +1,5 @@
-//! Reading: one page at a time, of one snapshot, so that the offset is always where the messages end.
+//! Reading: one page at a time, of one snapshot, so that the offset is always where the messages
+//! end.
 
 use bytes::Bytes;
 use durable_streams_server::{

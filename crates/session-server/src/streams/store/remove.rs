@@ -38,8 +38,8 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
     remove(tx, &stream)
 }
 
-/// Deletes a stream for good: its name is free again, and of its messages only those stay that forks read through it.
-/// More than PROTOCOL asks for, which keeps the name of a stream with forks.
+/// Deletes a stream for good: its name is free again, and of its messages only those stay that
+/// forks read through it. More than PROTOCOL asks for, which keeps the name of a stream with forks.
 pub(super) fn retire(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
     let stream = Stream::find(tx.db, name)?.ok_or_else(|| Error::NotFound(name.to_owned()))?;
     if !stream.hidden {
@@ -136,8 +136,8 @@ pub(super) fn slice(tx: &mut Tx<'_>, scarce: bool) -> rusqlite::Result<Slice> {
     Ok(Slice { more: true, bytes: usize::try_from(gone).unwrap_or(usize::MAX) })
 }
 
-/// Sets whether the pages that are freed are overwritten at once. Where that has no room, giving them back removes what
-/// they hold.
+/// Sets whether the pages that are freed are overwritten at once. Where that has no room, giving
+/// them back removes what they hold.
 pub(super) fn overwrite(db: &Connection, at_once: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "secure_delete", if at_once { "ON" } else { "FAST" })
 }
