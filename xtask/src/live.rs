@@ -49,6 +49,6 @@ pub(crate) fn run() -> Result<(), Failure> {
     };
     // It ends when its input does.
     drop(server.stdin.take());
-    let _ = server.wait();
+    server.wait().ok();
     result
 }

@@ -110,7 +110,7 @@ impl Server {
         install.arg("--version").arg(format!("={}", self.version)).arg(self.package);
         step(&format!("{title} (minutes, the first time)"), &mut install)?;
         // It only takes room from here on.
-        let _ = std::fs::remove_dir_all(build);
+        std::fs::remove_dir_all(build).ok();
         Ok(binary)
     }
 
@@ -121,7 +121,7 @@ impl Server {
     ) -> Result<(), Failure> {
         let data = folder().join("data").join(self.package);
         // What an earlier run may have left.
-        let _ = std::fs::remove_dir_all(&data);
+        std::fs::remove_dir_all(&data).ok();
         let io = |error| format!("{}: {error}", data.display());
         std::fs::create_dir_all(&data).map_err(io)?;
         let port = free_port()?;
@@ -154,8 +154,8 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

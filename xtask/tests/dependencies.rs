@@ -1,4 +1,4 @@
-//! What the workspace depends on: deny.toml's licences, sources and bans, and nothing that no
+//! Dependencies of the workspace: deny.toml's licences, sources and bans, and nothing that no
 //! source names.
 //!
 //! cargo-deny and cargo-machete say more, and take many minutes to build; these are the parts that

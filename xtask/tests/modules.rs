@@ -164,7 +164,7 @@ type Module = Vec<String>;
 #[derive(Default)]
 struct Tree {
     modules: BTreeMap<Module, Vec<Module>>,
-    /// What a module calls by a name of its own: the name, and the path behind it.
+    /// Names that a module has of its own: the name, and the path behind it.
     imports: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 

@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 const BODY_BYTES: usize = 50 << 20;
 const EVENTS: usize = 10_000;
 
-/// How long the stream is whose memory is measured, and after how much of it the measure begins.
+/// Bytes of the stream whose memory is measured, and of its part after which the measure begins.
 const MANY_EVENTS: usize = 1_000_000;
 const WARM: usize = 100_000;
 

@@ -14,7 +14,8 @@ use crate::nudge::Nudge;
 use crate::retry::RetryPolicy;
 use crate::trust::http_client;
 
-/// How long a connection may be silent before the system asks whether the other end is still there.
+/// Time that a connection may be silent before the system asks whether the other end is still
+/// there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Connections, headers, and the rules for retries and limits. A clone shares them all.
@@ -359,7 +360,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for a server.
+    /// Sets how long to wait for a server.
     ///
     /// # Examples
     ///
@@ -379,7 +380,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How much to take from a server.
+    /// Sets how much to take from a server.
     ///
     /// # Examples
     ///

@@ -93,7 +93,7 @@ pub struct Fork {
     pub source: String,
     /// An offset that the server gave for the source. `None`: its end.
     pub offset: Option<Offset>,
-    /// How much after `offset` is inherited too: items of a JSON stream, bytes of any other.
+    /// Length of what is inherited beyond `offset`: items of a JSON stream, bytes of any other.
     pub sub_offset: u64,
 }
 

@@ -51,8 +51,8 @@ impl From<&Url> for StreamUrl {
         safe.set_query(None);
         safe.set_fragment(None);
         // Both fail only for URLs that cannot have userinfo.
-        let _ = safe.set_username("");
-        let _ = safe.set_password(None);
+        safe.set_username("").ok();
+        safe.set_password(None).ok();
         Self(String::from(safe).into_boxed_str())
     }
 }
@@ -255,7 +255,7 @@ pub enum Error {
     /// 429: too many requests.
     #[error("429: too many requests: {url}")]
     RateLimited {
-        /// How long the server asks to wait.
+        /// Time that the server asks to wait.
         retry_after: Option<Duration>,
         /// The stream.
         url: StreamUrl,
@@ -265,7 +265,7 @@ pub enum Error {
     Unavailable {
         /// The status.
         status: u16,
-        /// How long the server asks to wait.
+        /// Time that the server asks to wait.
         retry_after: Option<Duration>,
         /// The stream.
         url: StreamUrl,
@@ -399,7 +399,7 @@ impl Error {
         }
     }
 
-    /// How long the server asked to wait before the next request (`Retry-After`).
+    /// Time that the server asked to wait before the next request (`Retry-After`).
     ///
     /// # Examples
     ///

@@ -1,9 +1,9 @@
-//! How much a server may make the client wait and hold in memory.
+//! Limits of what a server may make the client wait and hold in memory.
 
 use std::time::Duration;
 
-/// How long to wait for a server. Every part of a request has its own limit; there is none on a
-/// whole request.
+/// Limits of the waits for a server. Every part of a request has its own; there is none on a whole
+/// request.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ impl Default for Timeouts {
     }
 }
 
-/// How much a server may make the client hold; bytes are counted after decompression.
+/// Limits of what a server may make the client hold; bytes are counted after decompression.
 ///
 /// # Examples
 ///

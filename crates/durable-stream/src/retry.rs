@@ -1,4 +1,4 @@
-//! How often and how long to wait between attempts.
+//! Number and length of the waits between attempts.
 
 use std::time::{Duration, SystemTime};
 

@@ -28,7 +28,7 @@ pub(crate) struct Request {
     /// meaning.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
-    /// How long the head of the answer may take.
+    /// Time that the head of the answer may take.
     pub(crate) wait: Duration,
 }
 
@@ -256,7 +256,7 @@ async fn drain(mut response: reqwest::Response) {
         }
     };
     // Running out of time only costs the connection.
-    let _ = timeout(TIME, read).await;
+    timeout(TIME, read).await.ok();
 }
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {

@@ -259,7 +259,7 @@ impl Engine {
             self.close_sessions(|session| is_of(session, id)).await;
             let gone = id.to_owned();
             self.shared().store.erase(move |tx| servers::remove(tx, &gone)).await?;
-            let _ = self.shared().hub.send(HubEvent::Removed(id.to_owned()));
+            self.shared().hub.send(HubEvent::Removed(id.to_owned())).ok();
         }
         self.shared().publish_servers();
         Ok(())
@@ -781,7 +781,7 @@ impl Engine {
         }
         for closed in closing {
             // A task that has ended drops `done`.
-            let _ = closed.await;
+            closed.await.ok();
         }
     }
 }

@@ -1,10 +1,8 @@
 //! A file apart from what is in it: its mode, connections that only read it, and setting it aside.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
 use rusqlite::{Connection, OpenFlags};
 

@@ -1,26 +1,22 @@
 //! The handle: jobs for the thread that writes, reads from the pool.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    task::{Context, Poll},
-    thread::JoinHandle,
-};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::{fmt, io};
 
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::{
-    error::{Error, failure},
-    open::Opened,
-    readers::Readers,
-    setup::Setup,
-    terms::Terms,
-    thread::{Housekeeping, Job, Task, Work},
-    writer::Writer,
-};
+use crate::error::{Error, failure};
+use crate::open::Opened;
+use crate::readers::Readers;
+use crate::setup::Setup;
+use crate::terms::Terms;
+use crate::thread::{Housekeeping, Job, Task, Work};
+use crate::writer::Writer;
 
 impl Opened {
     /// Begins to take jobs.

@@ -4,13 +4,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::{
-    error::OpenError,
-    file::{BUSY, cache, owner_only},
-    reserve::Reserve,
-    setup::{Checkpoint, Setup},
-    writer::overwriting,
-};
+use crate::error::OpenError;
+use crate::file::{BUSY, cache, owner_only};
+use crate::reserve::Reserve;
+use crate::setup::{Checkpoint, Setup};
+use crate::writer::overwriting;
 
 const STATEMENTS: usize = 64;
 

@@ -6,18 +6,14 @@
 //! there must be a reserve for that and for a deletion behind it ([`Reserve::covers`]); then a full
 //! disk can always be tidied up.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ffi};
 
-use crate::{
-    error::{failure, is_full},
-    file::owner_only,
-};
+use crate::error::{failure, is_full};
+use crate::file::owner_only;
 
 const FILE: &str = "reserve";
 /// A reserve that was made longer for a large commit keeps at most this afterwards.

@@ -1,18 +1,14 @@
 //! The thread that writes: groups of jobs, their one commit, and each alone where that fails.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use crate::{
-    error::{Error, failure, is_full},
-    terms::{Room, Terms},
-    writer::Writer,
-};
+use crate::error::{Error, failure, is_full};
+use crate::terms::{Room, Terms};
+use crate::writer::Writer;
 
 /// Jobs of one commit at most.
 const GROUP: usize = 256;

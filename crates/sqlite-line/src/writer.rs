@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::{
-    error::failure,
-    reserve::{self, Reserve},
-    setup::{Checkpoint, Setup},
-};
+use crate::error::failure;
+use crate::reserve::{self, Reserve};
+use crate::setup::{Checkpoint, Setup};
 
 /// The connection that writes.
 #[derive(Debug)]

@@ -3,16 +3,15 @@
 pub(crate) mod allocator;
 mod limits;
 
-use std::{
-    env,
-    io::{IsTerminal, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::env;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{CommandFactory, ValueEnum, error::ErrorKind};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, ValueEnum};
 use session_server::{
     Auth, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend, TlsFiles,
 };

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Subcommand, ValueEnum, builder::PossibleValue};
+use clap::builder::PossibleValue;
+use clap::{Subcommand, ValueEnum};
 use session_server::{TokenRole, Tokens, normalised};
 
 use crate::foreign::clean;

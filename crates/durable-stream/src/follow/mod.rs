@@ -127,7 +127,7 @@ impl StreamHandle {
         self.follow_with(FollowOptions::new(from, live))
     }
 
-    /// As [`follow`](Self::follow), with more to say.
+    /// Follows the stream as [`follow`](Self::follow) does, with more to say.
     ///
     /// # Examples
     ///

@@ -40,11 +40,11 @@ pub struct ProducerOptions {
     pub max_batch_bytes: usize,
     /// The greatest number of items in one batch. Default 1,000.
     pub max_batch_items: usize,
-    /// How long an item may wait for others to share its batch. Default 5 ms.
+    /// Time that an item may wait for others to share its batch. Default 5 ms.
     pub linger: Duration,
-    /// How many batches may be under way at once. Default 5.
+    /// Number of batches that may be under way at once. Default 5.
     pub max_in_flight: usize,
-    /// How many bytes of items may wait for their answer before
+    /// Bytes of items that may wait for their answer before
     /// [`Producer::append`](crate::Producer::append) waits. Default 16 MiB.
     pub max_pending_bytes: usize,
     /// How a batch is retried. `None`: as the client retries requests.

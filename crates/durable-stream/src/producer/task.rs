@@ -205,7 +205,7 @@ impl Task {
             Command::Flush(reply) => self.waiting.push_back((self.appended, Then::Flushed(reply))),
             Command::Detach(reply) => self.waiting.push_back((self.appended, Then::Detach(reply))),
             Command::Close { reply, .. } if self.closed.is_some() => {
-                let _ = reply.send(self.closed.clone().ok_or_else(stopped));
+                reply.send(self.closed.clone().ok_or_else(stopped)).ok();
             }
             Command::Close { reply, .. } if self.failed.is_some() || self.close.is_some() => {
                 let error = self.failure();
@@ -389,14 +389,14 @@ impl Task {
             };
             for item in flight.items {
                 // Whoever dropped the other end does not want to know.
-                let _ = item.answer.send(Ok(receipt.clone()));
+                item.answer.send(Ok(receipt.clone())).ok();
             }
             if flight.closes
                 && let Some((_, reply)) = self.close.take()
             {
                 let closed = Closed { next_offset: receipt.next_offset };
                 self.closed = Some(closed.clone());
-                let _ = reply.send(Ok(closed));
+                reply.send(Ok(closed)).ok();
                 self.failed = Some("stream-closed");
             }
         }

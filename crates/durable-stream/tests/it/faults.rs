@@ -18,8 +18,8 @@ use crate::support::{Server, eager};
 /// Runs at the same time; they mostly wait, but more would starve each other on a small machine.
 const PARALLEL: usize = 6;
 
-/// What a stalled connection costs a run. Too little, and a busy machine takes its own slowness for
-/// stalls.
+/// Time that a stalled connection costs a run. Too little, and a busy machine takes its own
+/// slowness for stalls.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A run takes a fraction of a second.

@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Nothing in these tests takes this long unless it hangs.
+/// Time that a test takes only when it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {

@@ -226,7 +226,7 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         // Showing nothing cannot fail.
-        let _ = self.show(None);
+        self.show(None).ok();
     }
 }
 

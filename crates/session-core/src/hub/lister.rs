@@ -80,7 +80,7 @@ fn listed(shared: &Shared, server: &Server, sessions: Vec<SessionEntry>) {
     }
     let synced_at = Some(crate::clock::now_text());
     // First the sessions: who sees the server live sees them, too.
-    let _ = shared.hub.send(HubEvent::Listed { server: server.id.clone(), sessions });
+    shared.hub.send(HubEvent::Listed { server: server.id.clone(), sessions }).ok();
     let state = ConnectionState::Live;
     tell(shared, server, Connection { state, synced_at, ..Connection::default() });
 }

@@ -133,7 +133,7 @@ impl Attendance {
             }
         };
         async move {
-            let _ = tokio::time::timeout(GOODBYE, said).await;
+            tokio::time::timeout(GOODBYE, said).await.ok();
         }
     }
 }

@@ -78,7 +78,7 @@ impl SessionHandle {
 
     /// Sends a command that needs no answer. A task that has ended ignores it.
     pub(crate) fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+        self.commands.send(command).ok();
     }
 
     /// Sends a command and waits for its answer.

@@ -69,7 +69,7 @@ pub(super) enum Saved {
 
 /// Replies to the one who asked, who may have gone.
 fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
-    let _ = reply.send(result);
+    reply.send(result).ok();
 }
 
 /// An intent with the text that the person gives it.
@@ -383,7 +383,7 @@ impl Session {
         self.sending.outbox.push(entry);
         self.leave_viewers();
         self.keeping.forget();
-        let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
+        self.shared.hub.send(HubEvent::Deleted(self.id.clone())).ok();
     }
 
     /// Shows in an entry's item how far the entry has got.

@@ -226,7 +226,7 @@ impl Session {
             caught_up: self.reading.line.caught_up(),
         };
         if self.showing.report.as_ref() != Some(&report) {
-            let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));
+            self.shared.hub.send(HubEvent::Session(Box::new(report.clone()))).ok();
             self.showing.report = Some(report);
         }
     }

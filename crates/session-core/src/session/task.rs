@@ -42,7 +42,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> SessionHandle {
             Ok(Err(error)) => {
                 tracing::warn!(session = id, code = error.code(), "a session does not open");
                 // Whoever asks is told, and whoever asks later starts another task.
-                let _ = failed.set(error);
+                failed.set(error).ok();
             }
             // The runtime ends: nothing else panics there.
             Err(_) => {}
@@ -62,9 +62,9 @@ async fn watch_over(mut task: Task) {
     tracing::error!(session = id, "a session's task fell");
     // What it handed to the writer thread is written before anybody can restore the session,
     // which is when `task` is dropped.
-    let _ = shared.store.write(|_| Ok(())).await;
+    shared.store.write(|_| Ok(())).await.ok();
     drop(task);
-    let _ = shared.hub.send(HubEvent::Fell(id));
+    shared.hub.send(HubEvent::Fell(id)).ok();
 }
 
 struct Task {
@@ -277,11 +277,11 @@ impl Task {
                 None
             }
             Command::ForkPoint { at, reply } => {
-                let _ = reply.send(session.fork_point(at));
+                reply.send(session.fork_point(at)).ok();
                 None
             }
             Command::SharedState { agent_id, reply } => {
-                let _ = reply.send(Ok(session.shared_state(&agent_id)));
+                reply.send(Ok(session.shared_state(&agent_id))).ok();
                 None
             }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
@@ -333,7 +333,7 @@ impl Task {
         let mut intents = self.session.stoppable().into_iter();
         let Some(first) = intents.next() else {
             let why = "Nothing is running in this session.";
-            let _ = reply.send(Err(EngineError::NotPossible(why)));
+            reply.send(Err(EngineError::NotPossible(why))).ok();
             return;
         };
         let new_id = || uuid::Uuid::new_v4().to_string();
@@ -348,7 +348,7 @@ impl Task {
     async fn close(&mut self, done: oneshot::Sender<()>) {
         let goodbye = self.attendance.goodbye(&self.session);
         tokio::join!(goodbye, self.write_everything());
-        let _ = done.send(());
+        done.send(()).ok();
     }
 
     async fn write_everything(&mut self) {

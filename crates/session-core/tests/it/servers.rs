@@ -45,7 +45,7 @@ impl Recorded {
         new
     }
 
-    /// What becomes of requests from now on; all are noted.
+    /// Decides the fate of requests from now on; all are noted.
     fn decide(&self, mut fate: impl FnMut(bool) -> Fate + Send + 'static) {
         let tokens = Arc::clone(&self.tokens);
         self.way.decide(move |asked| {
@@ -75,7 +75,7 @@ impl Recorded {
         assert!(request.send().await.expect("the server answers").status().is_success());
     }
 
-    /// What people said in a session, in order. Empty when there is no such session.
+    /// Words of people in a session, in order. Empty when there is no such session.
     async fn said(&self, session: &str) -> Vec<String> {
         let path = format!("v1/stream/sessions/{session}?offset=-1");
         let url = self.server.base_url().join(&path).expect("a URL");

@@ -1,6 +1,8 @@
 //! A session server, as the commands that talk to one see it.
 
-use std::{env, sync::Arc, time::Duration};
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use durable_stream::{NO_CERTIFICATES, StreamHandle};

@@ -8,7 +8,9 @@
 /// it already, and when it cannot be done.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn set_up() {
-    use std::{env, os::unix::process::CommandExt, process::Command};
+    use std::env;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
 
     const SETTINGS: [(&str, &str); 2] =
         [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_ARENA_MAX", "2")];

@@ -6,10 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use session_protocol::SessionFold;
 
-use super::{
-    hooks::{Hook, resumed, text, waits},
-    lab::{ANN, Attack, OWNER, until},
-};
+use super::hooks::{Hook, resumed, text, waits};
+use super::lab::{ANN, Attack, OWNER, until};
 
 /// An agent that always asks under the same ids: when it is called, and so many times more when it
 /// goes on.

@@ -8,10 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use session_server::{TokenRole, Tokens};
 
-use super::{
-    hooks::text,
-    lab::{ANN, Attack, Got, MALLORY, OWNER, row, until},
-};
+use super::hooks::text;
+use super::lab::{ANN, Attack, Got, MALLORY, OWNER, row, until};
 
 /// Anything that is asked of a session with odd rows.
 const SOON: Duration = Duration::from_secs(5);
