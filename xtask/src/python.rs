@@ -4,7 +4,7 @@ use crate::step::{Failure, skip, step};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Installs packages (`name==version`) into an environment, unless it has them. Gives the folder of
+/// Installs packages (`name==version`) into an environment, unless it has them. Returns the folder of
 /// its programs.
 ///
 /// # Errors

@@ -26,12 +26,12 @@ pub enum Direction {
 pub enum Diff {
     /// Drop everything and start with these.
     Reset {
-        /// The last items, oldest first.
+        /// The items, oldest first.
         items: Vec<Item>,
-        /// Older ones can be had by paging.
+        /// Older items can be had by paging.
         has_more_before: bool,
         /// The list ends before the session does: it was opened around a message, or the reader
-        /// went far up. Newer ones can be had by paging; what happens behind its end is not told.
+        /// went far up. Newer items can be had by paging; what happens behind its end is not told.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(as = "Option<bool>", optional)]
         has_more_after: bool,
@@ -215,7 +215,7 @@ impl Diff {
         Ok(())
     }
 
-    /// About how many bytes the diff takes in a queue.
+    /// Bytes that the diff takes in a queue, about.
     pub(crate) fn weight(&self) -> usize {
         fn part(part: &Part) -> usize {
             128 + match part {

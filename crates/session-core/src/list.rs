@@ -77,7 +77,7 @@ pub(crate) struct SessionList {
 }
 
 impl SessionList {
-    /// Takes a session as it is now, with when it was last active. Gives `None` when nothing
+    /// Takes a session as it is now, with when it was last active. Returns `None` when nothing
     /// changed.
     pub(crate) fn put(&mut self, recency: &str, summary: &SessionSummary) -> Option<Change> {
         let after = Key::new(recency, &summary.id);
@@ -98,7 +98,7 @@ impl SessionList {
         Some(Change { server, before, after: Some(after) })
     }
 
-    /// Lets a session go. Gives `None` when it was not there.
+    /// Lets a session go. Returns `None` when it was not there.
     pub(crate) fn remove(&mut self, id: &str) -> Option<Change> {
         let (key, summary) = self.rows.remove(id)?;
         let server = server_of(id);

@@ -82,7 +82,7 @@ impl Server {
         lock(&self.row).clone()
     }
 
-    /// Changes what is known of it.
+    /// Changes the stored row in memory.
     pub(crate) fn edit(&self, change: impl FnOnce(&mut ServerRow)) {
         change(&mut lock(&self.row));
     }
@@ -107,7 +107,7 @@ impl Server {
         self.success.send_modify(|count| *count += 1);
     }
 
-    /// Whatever waits for it is tried now.
+    /// Tries now whatever waits for the server.
     pub(crate) fn nudge(&self) {
         if let Some(connected) = self.connected.borrow().as_ref() {
             connected.client.streams().nudge().wake();
@@ -116,7 +116,7 @@ impl Server {
         self.ask.notify_one();
     }
 
-    /// Every connection to it is made anew, also those of requests under way.
+    /// Makes every connection to the server anew, also those of requests under way.
     pub(crate) fn renew(&self) {
         self.connected.send_if_modified(|connected| {
             if let Some(connected) = connected {

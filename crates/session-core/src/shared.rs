@@ -71,7 +71,7 @@ impl Shared {
         &self.config.actor
     }
 
-    /// The servers as they are stored.
+    /// Reads the stored servers.
     pub(crate) fn restore_servers(&self) -> Result<(), StoreError> {
         for row in self.store.read(servers::all)? {
             self.add_server(row);
@@ -143,7 +143,7 @@ impl Shared {
         free
     }
 
-    /// Whatever waits is tried now.
+    /// Tries whatever waits now.
     pub(crate) fn nudge(&self) {
         for server in self.servers() {
             server.nudge();

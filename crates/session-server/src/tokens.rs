@@ -169,7 +169,7 @@ impl Tokens {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Ends a token. Says whether there was one.
+    /// Ends a token. Returns whether there was one.
     ///
     /// # Errors
     ///

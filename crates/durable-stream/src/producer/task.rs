@@ -217,7 +217,8 @@ impl Task {
         }
     }
 
-    /// Replies to those who wait for what is settled by now. True when that ends the producer.
+    /// Replies to those who wait for what is settled by now. Returns whether that ends the
+    /// producer.
     fn answer_waiting(&mut self) -> bool {
         while let Some((until, _)) = self.waiting.front() {
             if *until > self.settled {

@@ -231,7 +231,7 @@ impl Drop for Feed {
 }
 
 impl FeedState {
-    /// Shows another session, or none. Gives the one that was shown before.
+    /// Shows another session, or none. Returns the one that was shown before.
     fn show(&mut self, session_id: Option<String>, place: Place) -> Option<String> {
         self.queue.show(session_id.is_some());
         self.place = place;

@@ -136,7 +136,7 @@ impl ListHead {
         }
     }
 
-    /// Takes another query, at the number `now`. Gives whether the head changed by it.
+    /// Takes another query, at the number `now`. Returns whether the head changed by it.
     pub(super) fn ask(&mut self, query: ListQuery, list: &SessionList, now: u64) -> bool {
         let filters = query.title != self.query.title;
         self.query = query;
@@ -170,7 +170,8 @@ impl ListHead {
         changed
     }
 
-    /// Follows changes of the list, which has them already. Gives whether the head changed by them.
+    /// Follows changes of the list, which has them already. Returns whether the head changed by
+    /// them.
     pub(super) fn follow(&mut self, changes: &[Change], list: &SessionList, now: u64) -> bool {
         let mut by_server: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
         for change in changes {

@@ -48,7 +48,7 @@ impl CatchUp {
         self.listed.as_deref()
     }
 
-    /// Takes what the server lists. True when that is news.
+    /// Takes the last activity that the server lists. Returns whether that is news.
     pub(super) fn list(&mut self, at: ListedTime) -> bool {
         let is_news = self.listed < at;
         if is_news {

@@ -380,8 +380,8 @@ impl Outbox {
         })
     }
 
-    /// The server surely did not take the last request: it was never reached, or it refused.
-    /// True when it surely has none of the requests before either.
+    /// Takes note that the server surely did not take the last request: it was never reached, or it
+    /// refused. Returns whether it surely has none of the requests before either.
     pub(crate) fn not_delivered(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.tried = entry.tried_before;

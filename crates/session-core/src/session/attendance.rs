@@ -1,8 +1,8 @@
-//! Telling the others that the person is here while a window shows the session. Each arrival and
-//! each leave is a row of the shared log, so that a glance is neither.
+//! The person's presence, which the others are told while a window shows the session. Each arrival
+//! and each leave is a row of the shared log, so that a glance is neither.
 //!
-//! This is ephemeral. It is no intent and not in the outbox, one request at a time runs beside the
-//! task (L5), and a failure is told to nobody: the others take silence for absence.
+//! Presence is ephemeral. It is no intent and not in the outbox. One request at a time runs beside
+//! the task (L5). A failure is told to nobody: the others take silence for absence.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ impl Attendance {
         self.shown || self.said.is_some() || self.call.is_some()
     }
 
-    /// Another server, or none: it was told nothing.
+    /// Forgets what was said: another server, or none, was told nothing.
     pub(super) fn forget(&mut self) {
         self.said = None;
         self.call = None;

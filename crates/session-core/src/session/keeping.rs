@@ -124,12 +124,12 @@ impl Keeping {
         edit(&mut self.head);
     }
 
-    /// Takes note that the disk failed. True when that is news.
+    /// Takes note that the disk failed. Returns whether that is news.
     pub(super) fn fails(&mut self) -> bool {
         !std::mem::replace(&mut self.trouble, true)
     }
 
-    /// Takes note that the disk was written. True when it had failed.
+    /// Takes note that the disk was written. Returns whether it had failed.
     pub(super) fn works(&mut self) -> bool {
         std::mem::take(&mut self.trouble)
     }

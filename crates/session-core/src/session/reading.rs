@@ -40,8 +40,8 @@ impl Reading {
         }
     }
 
-    /// Ends the comparison. Number of messages that the stream does not have; `None` when nothing
-    /// was compared.
+    /// Ends the comparison. Returns the number of messages that the stream does not have; `None`
+    /// when nothing was compared.
     pub(super) fn compared(&mut self) -> Option<usize> {
         self.unconfirmed.take().map(|missing| missing.len())
     }

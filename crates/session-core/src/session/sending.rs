@@ -26,7 +26,7 @@ impl Sending {
         self.refused_until = Some(now + ASK_REFUSED);
     }
 
-    /// Allows asking again, because something changed. True when the server had refused.
+    /// Allows asking again, because something changed. Returns whether the server had refused.
     pub(super) fn ask_again(&mut self) -> bool {
         self.refused_until.take().is_some()
     }

@@ -59,7 +59,8 @@ impl Showing {
         self.tick
     }
 
-    /// Changes every reader's view and tells the readers. True when one of them wants no more.
+    /// Changes every reader's view and tells the readers. Returns whether one of them wants no
+    /// more.
     pub(super) fn redraw(
         &mut self,
         id: &str,
@@ -132,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Begins every reader's list anew: everything is another.
+    /// Begins every reader's list anew, because everything in it is another.
     pub(super) fn reset_views(&mut self) {
         let feeds: Vec<_> =
             self.showing.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect();
@@ -143,7 +144,7 @@ impl Session {
         }
     }
 
-    /// Every reader is told that the session is not there any more.
+    /// Tells every reader that the session is not there any more.
     pub(super) fn leave_viewers(&mut self) {
         for feed in self.showing.viewers.drain(..).filter_map(|viewer| viewer.feed.upgrade()) {
             feed.leave(&self.id);
@@ -304,7 +305,7 @@ impl Session {
 }
 
 impl Viewer {
-    /// Tells the feed. True when it wants more.
+    /// Tells the feed. Returns whether it wants more.
     fn push(&mut self, id: &str, diffs: Vec<Diff>) -> bool {
         let Some(feed) = self.feed.upgrade() else { return false };
         self.full = !diffs.into_iter().all(|diff| feed.push_diff(id, diff));

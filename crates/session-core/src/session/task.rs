@@ -239,7 +239,7 @@ impl Task {
             .min()
     }
 
-    /// Another server, or none, or another token.
+    /// Starts over with another server, with none, or with another token.
     fn reconnect(&mut self) {
         let session = &mut self.session;
         self.request = None;
@@ -328,7 +328,7 @@ impl Task {
         self.saving.extend(pending);
     }
 
-    /// Stops every answer that is being written. The first entry's id is the answer.
+    /// Stops every answer that is being written. Replies with the first entry's id.
     fn stop(&mut self, reply: Reply<String>) {
         let mut intents = self.session.stoppable().into_iter();
         let Some(first) = intents.next() else {
@@ -457,7 +457,7 @@ impl Session {
         }
     }
 
-    /// The database failed: say so once, and go on showing.
+    /// Tells once that the database failed, and goes on showing.
     pub(super) fn store_failed(&mut self, error: &StoreError) {
         if matches!(error, StoreError::Closed) || !self.keeping.fails() {
             return;

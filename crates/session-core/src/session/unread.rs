@@ -46,7 +46,7 @@ impl Unread {
     }
 
     /// Takes the number of unread messages, of `all` or of all but what is not on the disk yet.
-    /// True when it is another.
+    /// Returns whether it is another.
     pub(super) fn counted(&mut self, count: u32, all: bool) -> bool {
         self.stale = !all;
         std::mem::replace(&mut self.count, count) != count

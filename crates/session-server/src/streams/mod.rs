@@ -73,7 +73,7 @@ pub(crate) type Pages<'a> = BoxStream<'a, Result<Vec<Bytes>, StreamError>>;
 /// A place where streams live. All names are without the mount, such as `sessions/abc`.
 #[async_trait]
 pub(crate) trait Streams: Send + Sync {
-    /// Makes sure that the stream exists. True when it is new.
+    /// Makes sure that the stream exists. Returns whether it is new.
     async fn create(&self, name: &str) -> Result<bool, StreamError>;
 
     /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing
