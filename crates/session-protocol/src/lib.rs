@@ -32,6 +32,7 @@
 //! - L11: rows, events and intents hold text of people; their `Debug` shows shapes, not contents.
 //! - L15: what a row may say depends on who wrote it ([`authority`]).
 //! - L12: a chunk that arrives in order costs in proportion to its own bytes.
+//! - L17: a fold without texts, by which a server decides, agrees with the one that is shown.
 
 pub mod api;
 pub mod authority;

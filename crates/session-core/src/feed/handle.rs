@@ -22,7 +22,7 @@ use crate::view::Bounds;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The shortest time between two batches: one frame.
 const FRAME: Duration = Duration::from_millis(16);
-/// About how many bytes of diffs wait for a reader before they become a `Reset`.
+/// Bytes of diffs that wait for a reader before they become a `Reset`, about.
 const CAP: usize = 1024 * 1024;
 
 /// Asks the session with this id to serve a feed.
@@ -111,7 +111,7 @@ impl Feed {
         &self.shared
     }
 
-    /// The number that says which run of the feed this is. Pass it to [`Feed::next`].
+    /// Number of this run of the feed. Pass it to [`Feed::next`].
     pub fn epoch(&self) -> u64 {
         lock(&self.shared.state).queue.epoch()
     }
@@ -291,7 +291,7 @@ impl FeedShared {
         attached
     }
 
-    /// The session is not there, or cannot be read: if it is shown, nothing is from now on.
+    /// Shows nothing from now on, if this session was shown: it is not there, or cannot be read.
     pub(crate) fn leave(&self, session_id: &str) {
         self.edit(|state| {
             if state.shown.as_deref() == Some(session_id) {
@@ -379,12 +379,12 @@ impl FeedShared {
         }
     }
 
-    /// A server was joined or removed, or its connection stands otherwise.
+    /// Takes note that a server was joined or removed, or that its connection stands otherwise.
     pub(crate) fn servers_changed(&self) {
         self.edit(|state| state.queue.servers_changed());
     }
 
-    /// Sessions changed. The caller holds the list, which has the changes already.
+    /// Takes note that sessions changed. The caller holds the list, which has the changes already.
     pub(crate) fn sessions_changed(&self, changes: &[Change], list: &SessionList) {
         self.edit(|state| {
             if state.head.follow(changes, list, state.queue.next()) {
@@ -393,7 +393,7 @@ impl FeedShared {
         });
     }
 
-    /// The approvals that wait changed.
+    /// Takes note that the approvals that wait changed.
     pub(crate) fn approvals_changed(&self) {
         self.edit(|state| state.queue.approvals_changed());
     }

@@ -19,7 +19,7 @@ use crate::words::TitleFilter;
 /// Rows that went are remembered up to this many, or to as many as there are rows.
 const GONE: usize = 256;
 
-/// Which sessions a window wants of the list.
+/// The part of the list of sessions that a window wants.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase", default)]
 #[ts(export)]
@@ -252,7 +252,7 @@ impl ListHead {
         changed
     }
 
-    /// A session is in the head, at this place.
+    /// Takes a session into the head, at this place.
     fn enter(&mut self, key: &Key, list: &SessionList, now: u64) -> bool {
         let Some(session) = list.get(&key.id) else { return false };
         let known = self.rows.get(&key.id);
@@ -271,7 +271,7 @@ impl ListHead {
         true
     }
 
-    /// A session is no longer in the head.
+    /// Takes a session out of the head.
     fn leave(&mut self, id: &str, server: &str, now: u64) -> bool {
         let Some(row) = self.rows.remove(id) else { return false };
         self.log.remove(&(row.changed, id.to_owned()));
@@ -293,7 +293,7 @@ impl ListHead {
         changed
     }
 
-    /// Back-pressure: what went is not remembered for ever.
+    /// Forgets rows that went when they are too many (back-pressure).
     fn forget_many(&mut self, now: u64) {
         if self.gone.len() > self.rows.len().max(GONE) {
             self.whole_since = now;
@@ -301,7 +301,7 @@ impl ListHead {
         }
     }
 
-    /// Nobody asks after a number below this one again and gets less than the whole head.
+    /// Forgets the changes up to a number: whoever asks after a lower one gets the whole head.
     pub(super) fn forget(&mut self, floor: u64) {
         while self.log.first().is_some_and(|(at, _)| *at <= floor) {
             if let Some((_, id)) = self.log.pop_first() {

@@ -12,7 +12,7 @@ use crate::error::Notice;
 /// Number of diffs that a patch looks back for one to merge with.
 const MERGE_DEPTH: usize = 16;
 
-/// Which states changed since the number asked after, and the edits since then.
+/// States that changed since the number asked after, and the edits since then.
 #[derive(Debug, PartialEq)]
 pub(super) struct ReadState {
     /// The number that the changes follow; 0: everything.
@@ -121,7 +121,7 @@ impl Queue {
         self.floor
     }
 
-    /// Another session is shown, or none: its first diff must be a `Reset`.
+    /// Begins to show another session, or none: its first diff must be a `Reset`.
     pub(super) fn show(&mut self, something: bool) {
         self.drop_diffs();
         self.seq += 1;

@@ -1,10 +1,9 @@
 //! The hub: the list of sessions, over all of them.
 //!
-//! Session tasks report their summaries and approvals here; each server's list is fetched every 15
-//! s and whenever something suggests that it changed, by a task of its own. From all of them the
-//! hub makes the list ([`crate::list`]) that every window shows a head of. Bursts are gathered:
-//! publishing costs in proportion to what changed, and happens at most some 20 times a second
-//! (L12).
+//! Session tasks report their summaries and approvals here. A task of each server's own fetches its
+//! list, every 15 s and whenever something suggests that it changed. From all of them the hub makes
+//! the list ([`crate::list`]) that every window shows a head of. Bursts are gathered: publishing
+//! costs in proportion to what changed, and happens at most some 20 times a second (L12).
 //!
 //! The hub also decides which sessions are followed, each on a connection of its own: every one
 //! that a window shows, and of the others at most [`Limits::background`]: first those with

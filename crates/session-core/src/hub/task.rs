@@ -421,7 +421,7 @@ impl Hub {
         self.shared.followed.store(self.followed.len(), Ordering::Relaxed);
     }
 
-    /// A server has told its sessions.
+    /// Takes the sessions that a server told.
     async fn listed(&mut self, server: &str, sessions: Vec<SessionEntry>) {
         if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
             return;

@@ -338,7 +338,7 @@ impl Outbox {
         pointless
     }
 
-    /// No more waiting: the network is back, the machine woke up, or something else got through.
+    /// Ends the waits: the network is back, the machine woke up, or something else got through.
     /// What a server asked for (`Retry-After`) is kept to all the same.
     pub(crate) fn nudge(&mut self) {
         for entry in &mut self.entries {
@@ -348,7 +348,7 @@ impl Outbox {
         }
     }
 
-    /// The person changes or discards an entry: it is not sent until that is on the disk.
+    /// Holds an entry that the person changes or discards: it is not sent until that is on the disk.
     pub(crate) fn hold(&mut self, id: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.held = true;
@@ -362,7 +362,7 @@ impl Outbox {
         }
     }
 
-    /// The request under way is given up: nobody knows what became of it.
+    /// Gives up the request under way: nobody knows what became of it.
     pub(crate) fn give_up(&mut self) {
         for entry in &mut self.entries {
             if entry.is_sending() {
@@ -371,7 +371,8 @@ impl Outbox {
         }
     }
 
-    /// A request for it begins. Returns whether that must be remembered first: it is the first.
+    /// Takes note that a request for an entry begins. Returns whether that must be remembered first:
+    /// it is the first.
     pub(crate) fn sending(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.state = EntryState::Sending;
@@ -389,7 +390,7 @@ impl Outbox {
         })
     }
 
-    /// The server has it. It stays until its echo is seen (L6).
+    /// Takes note that the server has an entry. The entry stays until its echo is seen (L6).
     pub(crate) fn sent(&mut self, id: &str, now: Instant) {
         if let Some(entry) = self.get_mut(id) {
             entry.state = EntryState::Sent { at: now };
@@ -416,7 +417,8 @@ impl Outbox {
         }
     }
 
-    /// Another server, or another way to it: what was under way is given up, and nothing waits.
+    /// Starts over with another server, or another way to it: what was under way is given up, and
+    /// nothing waits.
     pub(crate) fn start_over(&mut self) {
         for entry in &mut self.entries {
             if matches!(entry.state, EntryState::Sending | EntryState::Queued { .. }) {
@@ -433,7 +435,7 @@ impl Outbox {
         }
     }
 
-    /// The person wants it tried again, perhaps with another intent.
+    /// Tries an entry again as the person wants it, perhaps with another intent.
     pub(crate) fn retry(&mut self, id: &str, intent: Option<Intent>) -> Option<&OutboxEntry> {
         let entry = self.get_mut(id)?;
         if let Some(intent) = intent {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use session_protocol::fold::{Collection, StateRow};
 use session_protocol::{FoldState, SessionFold};
 
-use super::follow::Line;
+use super::follow::StreamLine;
 use super::keeping::Keeping;
 use super::reading::Reading;
 use super::sending::Sending;
@@ -70,7 +70,7 @@ impl Session {
             draft: draft.map(|(text, saved_at)| Draft { text, saved_at }),
             last_failed: row.head.state == SessionState::Failed.as_str(),
             deleted: row.deleted,
-            reading: Reading::new(Line::new(row.head.closed, row.head.synced_at.clone())),
+            reading: Reading::new(StreamLine::new(row.head.closed, row.head.synced_at.clone())),
             sending: Sending::new(Outbox::restore(entries)),
             showing: Showing::new(),
             keeping: Keeping::new(row.head, row.commits),

@@ -72,7 +72,7 @@ impl Store {
         dir: &Path,
         inherit: &Inherit,
     ) -> Result<(Self, Option<Repair>), StoreError> {
-        let open::Opened { opened, lock, repair } = open::open(dir, inherit)?;
+        let open::OpenStore { opened, lock, repair } = open::open(dir, inherit)?;
         let line = opened.start(Reclaim::default())?;
         Ok((Self { line, dir: Arc::new(Mutex::new(Some(lock))) }, repair))
     }

@@ -38,13 +38,13 @@ pub(crate) struct Repair {
     pub(crate) newer: bool,
 }
 
-pub(super) struct Opened {
+pub(super) struct OpenStore {
     pub(super) opened: sqlite_line::Opened,
     pub(super) lock: File,
     pub(super) repair: Option<Repair>,
 }
 
-pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<Opened, StoreError> {
+pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<OpenStore, StoreError> {
     std::fs::create_dir_all(dir)?;
     let lock = lock_dir(dir)?;
     let path = dir.join(FILE);
@@ -74,7 +74,7 @@ pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<Opened, StoreError> 
             (opened, Some(Repair { set_aside, newer }))
         }
     };
-    Ok(Opened { opened, lock, repair })
+    Ok(OpenStore { opened, lock, repair })
 }
 
 /// The empty file whose presence says that the database was seen to be damaged while in use.

@@ -2,7 +2,7 @@
 //!
 //! Table `search_parts` beside it has the parts of identifiers, which are found after whole words.
 //!
-//! They hold no text, only where words are. A document's rowid says which message it is, so no
+//! Both hold no text, only places of words. A document's rowid says which message it is, so no
 //! table maps one to the other, and a session's documents lie together.
 
 use std::collections::{HashMap, HashSet};
