@@ -1,8 +1,8 @@
 //! The server's own database: what must survive a restart and must not be in a stream.
 //!
 //! The database holds agents' headers and bodies, runs that were planned or under way, the writer's
-//! epoch of each session, the list of sessions, the parents of forks, and named tokens. A server that
-//! loses it loses those, and nothing that was said in any session.
+//! epoch of each session, the list of sessions, the parents of forks, and named tokens. A server
+//! that loses it loses those, and nothing that was said in any session.
 
 use std::{fmt, fs, path::Path};
 

@@ -348,7 +348,8 @@ impl Outbox {
         }
     }
 
-    /// Holds an entry that the person changes or discards: it is not sent until that is on the disk.
+    /// Holds an entry that the person changes or discards: it is not sent until that is on the
+    /// disk.
     pub(crate) fn hold(&mut self, id: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.held = true;
@@ -371,8 +372,8 @@ impl Outbox {
         }
     }
 
-    /// Takes note that a request for an entry begins. Returns whether that must be remembered first:
-    /// it is the first.
+    /// Takes note that a request for an entry begins. Returns whether that must be remembered
+    /// first: it is the first.
     pub(crate) fn sending(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.state = EntryState::Sending;
