@@ -1,7 +1,7 @@
 //! System packages: what Tauri needs to build, and what the tests drive the window with.
 //!
-//! On Debian and Ubuntu they are installed through apt, as root or by sudo; without either, the
-//! exact line to run is printed. Elsewhere the README says what is needed and nothing is tried.
+//! On Debian and Ubuntu the packages are installed through apt, as root or by sudo; without either,
+//! the exact line to run is printed. Elsewhere the README says what is needed and nothing is tried.
 
 use crate::step::{Failure, on_path, skip, step};
 use std::process::{Command, Stdio};

@@ -1,8 +1,8 @@
 //! `cargo xtask test --servers`: the stream client against servers that others wrote.
 //!
-//! They are installed from crates.io into `target/servers`, which takes minutes the first time, and
-//! run on free loopback ports with their data in `target/servers/data`. `XTASK_URSULA` and
-//! `XTASK_DURABLE_STREAMS` name binaries to use instead of installed ones.
+//! The servers are installed from crates.io into `target/servers`, which takes minutes the first
+//! time, and run on free loopback ports with their data in `target/servers/data`. `XTASK_URSULA`
+//! and `XTASK_DURABLE_STREAMS` name binaries to use instead of installed ones.
 
 use crate::step::{Failure, cargo, skip, step, target_dir};
 use std::fs::File;

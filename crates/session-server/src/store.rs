@@ -201,7 +201,7 @@ impl Store {
         .await
     }
 
-    /// No server has used the database before.
+    /// Whether no server has used the database before.
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }

@@ -1,6 +1,6 @@
 //! Named tokens: made, listed and revoked on the command line, looked up by the server.
 //!
-//! They are in the server's own database, which both sides open: a running server sees a new or
+//! Tokens are in the server's own database, which both sides open: a running server sees a new or
 //! revoked token with the next request. A token is `tk_{id}_{secret}`. The id finds the row; of the
 //! secret (256 random bits) only the BLAKE3 hash is kept, which is enough for a secret that nobody
 //! can guess, and compared in constant time.
@@ -31,10 +31,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Names are who acts, so there is one token for each.
+    /// The name is an actor's, so there is one token for each.
     #[error("there is a token named {0} already; revoke it first or choose another name")]
     NameTaken(String),
-    /// People would take one for the other.
+    /// The name looks like another's: people would take one for the other.
     #[error(
         "there is a token named {0}, which looks the same; revoke it first or choose another name"
     )]

@@ -41,7 +41,7 @@ pub fn owner_only(file: &Path) -> io::Result<()> {
 }
 
 /// Renames a database and the files beside it to `{file}.{why}`, with a number behind it where that
-/// is taken, and answers the new name. Nothing is deleted.
+/// is taken. Returns the new name. Nothing is deleted.
 ///
 /// # Errors
 ///

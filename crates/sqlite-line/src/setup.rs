@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum Checkpoint {
     /// SQLite folds it, after a commit that finds this many pages in it.
     Pages(u32),
-    /// Between commits, after about this many bytes.
+    /// The thread folds it between commits, after about this many bytes.
     Bytes(usize),
 }
 

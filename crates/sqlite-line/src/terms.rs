@@ -1,6 +1,6 @@
 //! Terms on which a job is committed.
 
-/// Whose the room on a full disk is.
+/// The part that a job has in the room on a full disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Room {
     /// The job is committed only where enough is left for a deletion behind it.

@@ -1,9 +1,9 @@
 //! Streams of an earlier Threadkeep, which kept them in files of `durable-streams-server`'s own
 //! (`acid/`).
 //!
-//! They are taken over once, at the first start, with the offsets that readers remember; then the
-//! old files are removed, so that a session that is deleted later is really gone. Producers'
-//! numbers are not taken over: each start of the server begins a new epoch anyway.
+//! These streams are taken over once, at the first start, with the offsets that readers remember;
+//! then the old files are removed, so that a session that is deleted later is really gone.
+//! Producers' numbers are not taken over: each start of the server begins a new epoch anyway.
 
 use std::{fs, path::Path};
 

@@ -92,8 +92,8 @@ pub(crate) trait Streams: Send + Sync {
     /// a whole.
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;
 
-    /// Makes `name` a fork of `source` that holds its first `items` items. False when that is not
-    /// to be had here; then the name is as free as before.
+    /// Makes `name` a fork of `source` that holds its first `items` items. Returns false when that
+    /// is not to be had here; then the name is as free as before.
     async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError>;
 
     /// Whether the stream holds so many items, and no more: nobody else has written to it.

@@ -1,4 +1,4 @@
-//! Which sessions a folder has, without a server.
+//! The sessions that a folder has, without a server.
 
 use std::{collections::HashSet, path::Path};
 

@@ -141,8 +141,8 @@ impl StreamStore {
         self.write(FREES, move |tx| remove::retire(tx, &name)).await
     }
 
-    /// Removes streams that have expired; how many. The writer does so by itself when their time
-    /// comes.
+    /// Removes streams that have expired. Returns how many. The writer does so by itself when their
+    /// time comes.
     pub(crate) fn expire(&self) -> usize {
         self.write_blocking(grows(0), |tx| Ok(remove::expire(tx)?)).unwrap_or(0)
     }

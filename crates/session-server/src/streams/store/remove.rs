@@ -142,7 +142,7 @@ pub(super) fn overwrite(db: &Connection, at_once: bool) -> rusqlite::Result<()> 
     db.pragma_update(None, "secure_delete", if at_once { "ON" } else { "FAST" })
 }
 
-/// Removes streams whose time is over; how many.
+/// Removes streams whose time is over. Returns how many.
 pub(super) fn expire(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
     let ids: Vec<i64> = tx
         .db
