@@ -54,7 +54,7 @@ struct Create {
     #[arg(long, value_enum)]
     role: RoleName,
 
-    /// The only session of the token. Repeatable; without it the token is for all sessions.
+    /// A session that the token is for. Repeatable; without it the token is for all sessions.
     #[arg(long, value_name = "ID")]
     session: Vec<String>,
 }
