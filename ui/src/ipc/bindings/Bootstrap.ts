@@ -8,8 +8,8 @@ import type { Settings } from "./Settings";
  */
 export type Bootstrap = { 
 /**
- * The first batch of the feed, with everything that it knows: the lists, and of the session that
- * is shown its meta, draft and items.
+ * The first batch of the feed, with everything that it knows: the lists, and of the session
+ * that is shown its meta, draft and items.
  */
 batch: FeedBatch, 
 /**
