@@ -83,16 +83,28 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<(), Failure> {
 }
 
 fn node() -> Result<(), Failure> {
-    let output = Command::new("node").arg("--version").output().map_err(|_| {
-        "Node.js is missing: install Node 20 or newer (nodejs.org or your package system), then try \
-         again"
-            .to_owned()
-    })?;
+    const WANTED: &str =
+        "install Node 20.19, 22.12 or newer (nodejs.org or your package system), then try again";
+    let output = Command::new("node")
+        .arg("--version")
+        .output()
+        .map_err(|_| format!("Node.js is missing: {WANTED}"))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok());
-    match major {
-        Some(20_u32..) => Ok(()),
-        _ => Err(format!("Node.js {version} is too old: install Node 20 or newer, then try again")),
+    if node_is_new_enough(&version) {
+        Ok(())
+    } else {
+        Err(format!("Node.js {version} cannot build the window: {WANTED}"))
+    }
+}
+
+/// Whether `version`, as `node --version` prints it, is in the range that `ui/package.json` names.
+fn node_is_new_enough(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(20)), Some(Ok(minor))) => minor >= 19,
+        (Some(Ok(22)), Some(Ok(minor))) => minor >= 12,
+        (Some(Ok(major)), _) => major > 22,
+        _ => false,
     }
 }
 
@@ -121,5 +133,26 @@ pub(crate) fn elevated(prefix: &[&str]) -> Command {
     match prefix.first() {
         Some(sudo) => Command::new(sudo),
         None => Command::new("env"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::node_is_new_enough;
+
+    #[test]
+    fn a_node_is_taken_in_the_range_that_the_page_names() {
+        for (version, taken) in [
+            ("v20.18.3", false),
+            ("v20.19.0", true),
+            ("v21.7.0", false),
+            ("v22.11.0", false),
+            ("v22.12.0", true),
+            ("v24.0.0", true),
+            ("v18.20.0", false),
+            ("", false),
+        ] {
+            assert_eq!(node_is_new_enough(version), taken, "{version}");
+        }
     }
 }
