@@ -44,6 +44,7 @@ mod signals;
 mod snapshot;
 mod state;
 pub(crate) mod step;
+mod stored;
 mod totals;
 mod track;
 
