@@ -4,6 +4,7 @@ import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
+import { FindState } from './find.svelte';
 import { homeIdOf, THIS_COMPUTER } from './servers.svelte';
 import type { Sessions } from './sessions.svelte';
 import type { Shell } from './shell.svelte';
@@ -31,8 +32,12 @@ export class CurrentSession {
   /** Counts own acts that are answered at the end of the log, where the reader then wants to be. */
   acts = $state(0);
 
+  /** A message of a person that is to be gone to: the one before or after those in view. */
+  jump = $state.raw<{ step: -1 | 1 } | null>(null);
+
   readonly decisions: Decisions;
   readonly actors: Actors;
+  readonly find: FindState;
   readonly #backend: Backend;
   readonly #sessions: Sessions;
   readonly #shell: Shell;
@@ -46,6 +51,9 @@ export class CurrentSession {
     this.decisions = decisions;
     this.#shell = shell;
     this.#announcer = announcer;
+    this.find = new FindState(backend, (messageId) => {
+      this.target = { messageId, approvalId: null };
+    });
   }
 
   /** The session's row in the list. */
@@ -115,6 +123,7 @@ export class CurrentSession {
   /** Shows the session that the window opens with. */
   begin(sessionId: string): void {
     this.id = sessionId;
+    this.find.enter(sessionId);
     this.transcript = new TranscriptState(this.#backend, sessionId);
     this.#transcripts.set(sessionId, this.transcript);
   }
@@ -123,6 +132,7 @@ export class CurrentSession {
   async open(sessionId: string, target: Target | null): Promise<void> {
     this.#leave();
     this.id = sessionId;
+    this.find.enter(sessionId);
     // Known before the rows are drawn: who comes for something is not taken to where he was.
     this.target = target;
     const transcript = this.#transcripts.get(sessionId) ?? new TranscriptState(this.#backend, sessionId);
@@ -145,6 +155,7 @@ export class CurrentSession {
   close(): void {
     this.#leave();
     this.id = null;
+    this.find.enter(null);
     this.transcript = null;
     this.#shell.attempt(this.#backend.showSession(null));
   }
@@ -152,13 +163,16 @@ export class CurrentSession {
   // Doing things
 
   async respond(approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    const sessionId = this.id;
-    if (sessionId === null) return;
+    if (this.id !== null) await this.respondIn(this.id, approval, approved, payload);
+  }
+
+  /** Answers what is asked in any session. */
+  async respondIn(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
     // A refused answer makes room for a new one.
     const before = this.decisions.of(approval);
     this.decisions.give(approval, approved);
     // The answer to the last thing that was asked is read at the end.
-    if (this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
+    if (sessionId === this.id && this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
     try {
       if (before?.entryId !== null && before?.entryId !== undefined) await this.#backend.discardEntry(before.entryId);
       await this.#backend.respondApproval(sessionId, approval, approved, payload);

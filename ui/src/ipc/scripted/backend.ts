@@ -92,7 +92,7 @@ export class ScriptedBackend implements Backend {
   #to = 0;
   #shown: string | null = null;
   #waiting: (() => void)[] = [];
-  #wanted: ListQuery['rows'] = {};
+  #wanted: ListQuery = { title: '', rows: {} };
   /** The heads of the list as the window was told of them. */
   #heads = new Map<string, Listed>();
 
@@ -183,8 +183,8 @@ export class ScriptedBackend implements Backend {
     this.#diff(session, { op: 'trim', side, count });
   }
 
-  listSessions({ rows }: ListQuery): Promise<void> {
-    this.#wanted = rows;
+  listSessions(query: ListQuery): Promise<void> {
+    this.#wanted = query;
     this.#listChanged();
     return Promise.resolve();
   }
@@ -202,11 +202,12 @@ export class ScriptedBackend implements Backend {
   }
 
   /** Searches as the real one does, but for the index and the ranking: the newest first. */
-  async search({ query, offset, limit }: SearchRequest): Promise<SearchPage> {
+  async search({ query, sessionId, offset, limit }: SearchRequest): Promise<SearchPage> {
     await pause(5);
     const wanted = query.trim().toLowerCase();
     const hits: SearchHit[] = [];
     for (const { summary, items } of wanted === '' ? [] : this.sessions.values()) {
+      if (sessionId !== null && summary.id !== sessionId) continue;
       for (const one of [...items].reverse()) {
         const snippet = textOf(one).replaceAll(/\s+/g, ' ');
         const start = snippet.toLowerCase().indexOf(wanted);
@@ -225,7 +226,7 @@ export class ScriptedBackend implements Backend {
       }
     }
     const sessions = new Set(hits.map(({ sessionId }) => sessionId)).size;
-    const titles = offset === 0 ? this.#titles(query) : [];
+    const titles = offset === 0 && sessionId === null ? this.#titles(query) : [];
     return { titles, hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
   }
 
