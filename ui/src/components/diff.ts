@@ -1,3 +1,5 @@
+import { hiddenIn } from './hidden';
+
 /** A line of a comparison. */
 export interface DiffLine {
   kind: 'same' | 'removed' | 'added' | 'skipped';
@@ -129,6 +131,7 @@ const PAIRS: readonly (readonly [string, string])[] = [
   ['original', 'updated'],
 ];
 const PATHS = ['path', 'file_path', 'filePath', 'file', 'filename', 'target_file'];
+const LONGEST_PATH = 180;
 const PATCHES = ['patch', 'diff', 'unified_diff'];
 
 /** What a call changes, and its arguments that say no more than that; null where it is no edit. */
@@ -158,7 +161,13 @@ export function editsOf(input: unknown): { edits: Edit[]; told: ReadonlySet<stri
       told.add(name);
     }
   }
-  return edits.length === 0 ? null : { edits, told };
+  if (edits.length === 0) return null;
+  // Its name stands above the change, unless it is one that a line has no room for, or that hides something.
+  for (const name of PATHS) {
+    const value = input[name];
+    if (typeof value === 'string' && value === path && value.length <= LONGEST_PATH && hiddenIn(value).length === 0) told.add(name);
+  }
+  return { edits, told };
 }
 
 /** How many lines an edit adds and removes. */

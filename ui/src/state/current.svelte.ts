@@ -66,6 +66,23 @@ export class CurrentSession {
 
   readonly running: boolean = $derived((this.meta?.activeGenerations.length ?? 0) > 0);
 
+  /** Messages of people that came after the answer that is being written: they are answered when it ends. */
+  readonly waitingTurns: readonly Row[] = $derived.by(() => {
+    const writing = new Set((this.meta?.activeGenerations ?? []).map(({ messageId }) => messageId));
+    const rows = this.transcript?.rows ?? [];
+    if (writing.size === 0) return [];
+    const from = rows.findIndex(({ id }) => writing.has(id));
+    return from === -1 ? [] : rows.slice(from + 1).filter(({ meta }) => meta.role === 'user' && meta.delivery?.state !== 'wedged');
+  });
+
+  /** What this person said in the rows that are here, the last first. */
+  sayings(): string[] {
+    return [...(this.transcript?.rows ?? [])].reverse().flatMap((row) => {
+      const text = this.isOwn(row) ? row.parts.map(({ text: part }) => part).join('\n') : '';
+      return text.trim() === '' ? [] : [text];
+    });
+  }
+
   /** What is sent now waits for a connection. */
   readonly offline: boolean = $derived(
     this.meta !== null && ['offline', 'retrying', 'refused'].includes(this.meta.connection.state),
@@ -105,6 +122,19 @@ export class CurrentSession {
   /** What was said in the rows that are here, as Markdown. */
   conversation(): string {
     return (this.transcript?.rows ?? []).flatMap((row) => this.#saying(row)).join('\n\n');
+  }
+
+  /** An answer with the messages of people that it answers, or a message with its answers, as Markdown. */
+  turn(row: Row): string {
+    const rows = this.transcript?.rows ?? [];
+    const isPrompt = ({ meta }: Row): boolean => meta.role === 'user';
+    let from = Math.max(0, rows.indexOf(row));
+    while (from > 0 && !isPrompt(rows[from] ?? row)) from -= 1;
+    while (from > 0 && isPrompt(rows[from - 1] ?? row) && isPrompt(rows[from] ?? row)) from -= 1;
+    let to = from;
+    while (to < rows.length && isPrompt(rows[to] ?? row)) to += 1;
+    while (to < rows.length && !isPrompt(rows[to] ?? row)) to += 1;
+    return rows.slice(from, to).flatMap((one) => this.#saying(one)).join('\n\n');
   }
 
   #saying(row: Row): string[] {

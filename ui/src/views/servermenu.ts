@@ -1,4 +1,4 @@
-import type { MenuItem } from '../components/Menu.svelte';
+import type { MenuItem } from '../components/PopupMenu.svelte';
 import type { ServerSummary } from '../ipc/contract';
 import type { AppState } from '../state/app.svelte';
 import type { ServerDialog } from '../state/shell.svelte';

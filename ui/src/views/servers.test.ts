@@ -448,7 +448,9 @@ describe('the settings', () => {
   it('list the servers, and have no address to type', async () => {
     const { app } = await open('servers');
     app.openSettings();
-    flushSync();
+    await eventually(() => {
+      one('settings-servers');
+    });
     expect(one('settings-servers').textContent).toContain('Lab, second floor');
     expect(one('settings-servers').querySelectorAll('input')).toHaveLength(0);
   });

@@ -401,7 +401,10 @@ describe('checking the model', () => {
       return Promise.resolve({ ok: true, message: 'It answered.' });
     };
     app.openSettings();
-    flushSync();
+    await vi.waitFor(() => {
+      flushSync();
+      one('settings');
+    }, 10_000);
     const fill = (testId: string, value: string): void => {
       const field = one(testId) as HTMLInputElement;
       field.value = value;

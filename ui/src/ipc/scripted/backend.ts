@@ -92,6 +92,7 @@ export class ScriptedBackend implements Backend {
   #to = 0;
   #shown: string | null = null;
   #waiting: (() => void)[] = [];
+  readonly #turns = new Map<string, Promise<void>>();
   #wanted: ListQuery = { title: '', rows: {} };
   /** The heads of the list as the window was told of them. */
   #heads = new Map<string, Listed>();
@@ -693,7 +694,10 @@ export class ScriptedBackend implements Backend {
     this.#meta(session, message, { delivery: { state: 'sending', entryId, reason: null } });
     await pause(180);
     this.#meta(session, message, { delivery: null });
-    await this.#answer(session, value);
+    // One answer at a time: what is said meanwhile waits for its turn.
+    const turn = (this.#turns.get(session.summary.id) ?? Promise.resolve()).then(() => this.#answer(session, value));
+    this.#turns.set(session.summary.id, turn);
+    await turn;
   }
 
   async #answer(session: ScriptedSession, value: string): Promise<void> {
