@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use session_protocol::{FinishReason, Message, MessageError, Part, Role, Stopped};
+use session_protocol::{FinishReason, Message, MessageError, Part, Role, Stopped, Usage};
 use ts_rs::TS;
 
 /// One message of the transcript: folded from the stream, or a local echo of what waits in the
@@ -34,6 +34,14 @@ pub struct ItemMeta {
     pub created_at: Option<String>,
     /// Whether more may come.
     pub is_complete: bool,
+    /// Time of the last chunk of a complete answer, as on the wire: with `created_at`, how long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub ended_at: Option<String>,
+    /// Tokens it used, as far as its agent said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub usage: Option<Usage>,
     /// The error that ended the message.
     pub error: Option<MessageError>,
     /// Actor that stopped the message.
@@ -109,6 +117,10 @@ impl ItemMeta {
             actor_id: message.actor_id.clone(),
             created_at: message.created_at.clone(),
             is_complete: message.is_complete,
+            ended_at: (message.is_complete && message.role == Role::Assistant)
+                .then(|| message.last_chunk_at.clone())
+                .flatten(),
+            usage: message.usage,
             error: message.error.clone(),
             stopped: message.stopped.clone(),
             finish_reason: message.finish_reason,

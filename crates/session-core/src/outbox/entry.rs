@@ -116,6 +116,8 @@ impl OutboxEntry {
                 actor_id: Some(actor.to_owned()),
                 created_at: Some(self.created_at.clone()),
                 is_complete: true,
+                ended_at: None,
+                usage: None,
                 error: None,
                 stopped: None,
                 finish_reason: None,

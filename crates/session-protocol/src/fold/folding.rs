@@ -36,7 +36,11 @@ impl MessageFold {
         }
         if let Some(at) = row.created_at {
             match &mut self.message.last_chunk_at {
-                Some(last) if is_later(at, last) => at.clone_into(last),
+                Some(last) if is_later(at, last) => {
+                    at.clone_into(last);
+                    // Of a complete message it is the time of its end, which windows show.
+                    self.scratch.meta_dirty |= self.message.is_complete;
+                }
                 Some(_) => {}
                 None => self.message.last_chunk_at = Some(at.to_owned()),
             }

@@ -5,6 +5,7 @@ import type { MessageError } from "./MessageError";
 import type { Part } from "./Part";
 import type { Role } from "./Role";
 import type { Stopped } from "./Stopped";
+import type { Usage } from "./Usage";
 
 /**
  * One message of the transcript: folded from the stream, or a local echo of what waits in the
@@ -35,6 +36,14 @@ createdAt: string | null,
  * Whether more may come.
  */
 isComplete: boolean, 
+/**
+ * Time of the last chunk of a complete answer, as on the wire: with `created_at`, how long it took.
+ */
+endedAt?: string, 
+/**
+ * Tokens it used, as far as its agent said.
+ */
+usage?: Usage, 
 /**
  * The error that ended the message.
  */

@@ -4,6 +4,7 @@ import type { FinishReason } from "./FinishReason";
 import type { MessageError } from "./MessageError";
 import type { Role } from "./Role";
 import type { Stopped } from "./Stopped";
+import type { Usage } from "./Usage";
 
 /**
  * Everything of an item but its id and parts.
@@ -25,6 +26,14 @@ createdAt: string | null,
  * Whether more may come.
  */
 isComplete: boolean, 
+/**
+ * Time of the last chunk of a complete answer, as on the wire: with `created_at`, how long it took.
+ */
+endedAt?: string, 
+/**
+ * Tokens it used, as far as its agent said.
+ */
+usage?: Usage, 
 /**
  * The error that ended the message.
  */
