@@ -18,7 +18,6 @@ interface Style {
 const PLAIN: Style = { colour: null, bold: false, dim: false, italic: false, underline: false };
 
 // What a terminal is told: styles (CSI … m), everything else that begins with ESC, and a line that is written over.
-// eslint-disable-next-line no-control-regex
 const CONTROL = /\u001b\[([\d;:]*)m|\u001b\[[\d;:?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -/]*[0-~]|\u009b[\d;:?]*[@-~]/g;
 
 /** Whether a text has anything that is meant for a terminal. */

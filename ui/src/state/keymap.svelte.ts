@@ -57,7 +57,7 @@ export class Keymap {
 
   /** Gives a command other keys; none is allowed, null means the usual ones. */
   set(id: string, keys: readonly Chord[] | null): void {
-    const { [id]: _, ...others } = this.#own;
+    const others = Object.fromEntries(Object.entries(this.#own).filter(([other]) => other !== id));
     this.#own = keys === null ? others : { ...others, [id]: [...keys] };
     writeStored(STORED, Object.keys(this.#own).length === 0 ? null : this.#own);
   }

@@ -80,7 +80,7 @@ describe('the approvals that wait', { timeout: 40_000 }, () => {
     // All that is left is selected; those that delete stay.
     for (const row of all('inbox-row')) {
       click(row);
-      pressHere('x');
+      press('x');
     }
     await eventually(() => expect(one('approve-selected').textContent).toContain('14'));
     pressHere('a');
@@ -250,8 +250,7 @@ describe('finding in a session', { timeout: 30_000 }, () => {
 
 describe('a message', { timeout: 30_000 }, () => {
   it('has a menu, by pointer and by key, that copies and quotes', async () => {
-    const written = vi.fn((_text: string) => Promise.resolve());
-    vi.stubGlobal('navigator', Object.assign(Object.create(navigator) as Navigator, { clipboard: { writeText: written } }));
+    const written = vi.spyOn(navigator.clipboard, 'writeText').mockResolvedValue();
     const { app } = await opened([item('user', [text('One?')], 1), item('assistant', [text('Two\n\nlines')], 2), item('user', [text('Three?')], 3)]);
     const answer = all('message')[1];
     answer?.dispatchEvent(new MouseEvent('contextmenu', { bubbles: true, cancelable: true, clientX: 20, clientY: 20 }));
@@ -263,7 +262,7 @@ describe('a message', { timeout: 30_000 }, () => {
     flushSync();
     click(button(/Copy with question/));
     expect(written).toHaveBeenLastCalledWith('**You:**\n\nOne?\n\n**Demo agent:**\n\nTwo\n\nlines');
-    vi.unstubAllGlobals();
+    written.mockRestore();
   });
 
   it('that ended with nothing says so, and one that took long says how long', async () => {

@@ -171,7 +171,9 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
   }
 }
 
-const PIXEL = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC';
+/** A small chart. */
+const CHART =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAKAAAABQCAIAAAARP+ljAAAA2UlEQVR42u3csQ2AMAxFwQzAmHQslSEDNTVdLKREtg699je+Cgra/QwVrjkBYAEWYAEWYAEWYMACrC0d1xkKMGABFmABFmABBgx4x6EBAwYMGDBgwIAFWH+AV24BAxZgwIABAwYMOO/rCmDAgAEDBgwYMGDAXlcAAwYMGDBgwIABAwYMGDBgwIABZwX2yRAwYMCAAQMGDBgwYIcGDBiwQwO2BWwL2HYG2LEAOzRgW8C2gG0B2wK2BQzYsQDbArYFbAvYFrDtF7h7Sj/+VVk8wIAFWIAFWIAV7QW5iuk5oH3fQQAAAABJRU5ErkJggg==';
 
 /** What agents do with files and commands, and twenty-two requests of theirs, in several sessions. */
 function work(backend: ScriptedBackend, now: number): void {
@@ -188,7 +190,7 @@ function work(backend: ScriptedBackend, now: number): void {
       text('The last offset is one short. I mend it:'),
       call('edit_file', edit, { output: 'ok' }),
       call('bash', { command: 'npm test' }, { state: 'done', output: { stdout: '\u001b[32m✓\u001b[39m offsets \u001b[2m(12 tests)\u001b[22m\n\u001b[31m✗\u001b[39m index \u001b[1mfails\u001b[22m', exit_code: 1 } }),
-      { type: 'file', url: PIXEL, mediaType: 'image/png', filename: 'chart.png' },
+      { type: 'file', url: CHART, mediaType: 'image/png', filename: 'chart.png' },
       { type: 'file', url: 'data:text/plain,one%20line%0Atwo', mediaType: 'text/plain', filename: 'notes.txt' },
       text('One test is left, see the picture.'),
     ],
