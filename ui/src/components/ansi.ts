@@ -30,7 +30,13 @@ export function isAnsi(text: string): boolean {
  * left out, and of a line that is written over, as a progress bar is, the last state stays.
  */
 export function ansiPieces(output: string): AnsiPiece[] {
-  const text = output.replace(/\r\n/g, '\n').replace(/[^\n]*\r(?=[^\n])/g, '');
+  const text = output
+    .split('\n')
+    .map((line) => {
+      const written = line.replace(/\r+$/, '');
+      return written.slice(written.lastIndexOf('\r') + 1);
+    })
+    .join('\n');
   const pieces: AnsiPiece[] = [];
   let style = PLAIN;
   let at = 0;

@@ -12,6 +12,7 @@ const COMMANDS = ['command', 'cmd', 'script', 'shell'];
 /** Lists longer than this are read as text, in parts. */
 const LONGEST_LIST = 100;
 const LONGEST_ITEM = 400;
+const LONGEST_READ = 20_000;
 /** Pictures are drawn from the page itself, and only those that hold nothing but a picture. */
 const PICTURE = /^data:image\/(?:png|jpeg|gif|webp|avif);base64,[A-Za-z0-9+/=\s]+$/;
 
@@ -38,6 +39,17 @@ export function outputOf(input: unknown, output: unknown): Output {
   return { kind: 'text', text: contentOf(value) ?? textOf(output) };
 }
 
+/** How a command ended, where what it gave back is an object that says so. A long text is not read for it. */
+export function exitOf(input: unknown, output: unknown): number | null {
+  if (commandOf(input) === null) return null;
+  const value = typeof output === 'string' && output.length < LONGEST_READ ? parsed(output) : output;
+  return isObject(value) ? codeOf(value) : null;
+}
+
+function codeOf(value: Record<string, unknown>): number | null {
+  return ['exit_code', 'exitCode', 'exit', 'code', 'returncode', 'status'].map((name) => value[name]).find((one): one is number => typeof one === 'number') ?? null;
+}
+
 /** Whether an address holds a picture that may be drawn. */
 export function isPicture(url: string): boolean {
   return PICTURE.test(url);
@@ -46,16 +58,16 @@ export function isPicture(url: string): boolean {
 /** What a command printed, and how it ended, in the shapes that tools give it. */
 function terminalOf(value: unknown, whole: string): { text: string; exit: number | null } {
   if (!isObject(value)) return { text: contentOf(value) ?? whole, exit: null };
-  const exit = ['exit_code', 'exitCode', 'exit', 'code', 'returncode', 'status'].map((name) => value[name]).find((one) => typeof one === 'number');
+  const exit = codeOf(value);
   const printed = ['stdout', 'stderr', 'output', 'text'].flatMap((name) => {
     const text = value[name];
     return typeof text === 'string' && text !== '' ? [text] : [];
   });
   const known = new Set(['exit_code', 'exitCode', 'exit', 'code', 'returncode', 'status', 'stdout', 'stderr', 'output', 'text', 'success', 'ok', 'isError', 'interrupted', 'timed_out', 'duration', 'duration_ms']);
   // What says more than that is shown as it came.
-  if (printed.length === 0 && exit === undefined) return { text: contentOf(value) ?? whole, exit: null };
-  if (Object.keys(value).some((name) => !known.has(name))) return { text: whole, exit: exit ?? null };
-  return { text: printed.join('\n'), exit: exit ?? null };
+  if (printed.length === 0 && exit === null) return { text: contentOf(value) ?? whole, exit: null };
+  if (Object.keys(value).some((name) => !known.has(name))) return { text: whole, exit };
+  return { text: printed.join('\n'), exit };
 }
 
 /** The words of a list of content blocks, as MCP has them; null for anything else. */

@@ -5,7 +5,7 @@ export interface Piece {
   mask: string | null;
 }
 
-/** What keys and tokens look like, each with the part of its beginning that tells which kind it is. */
+/** What keys and tokens look like, in lengths that bound the search, each with the part of its beginning that tells which kind it is. */
 const SHAPES: readonly RegExp[] = [
   /(gh[pousr]_)[A-Za-z0-9]{16,}/g,
   /(github_pat_)\w{20,}/g,
@@ -16,11 +16,11 @@ const SHAPES: readonly RegExp[] = [
   /(AIza)[\w-]{30,}/g,
   /(npm_)[A-Za-z0-9]{30,}/g,
   /(hf_)[A-Za-z0-9]{20,}/g,
-  /(eyJ)[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}/g,
+  /(eyJ)[\w-]{10,2000}\.[\w-]{10,4000}\.[\w-]{5,2000}/g,
   /(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
   /(\b[Bb](?:earer|asic) )[\w.~+/=-]{12,}/g,
-  /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@]+:)[^\s/@]{3,}(?=@)/gi,
-  /((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)["']?\s*[=:]\s*["']?)[^\s"',;&]{6,}/gi,
+  /(\b[a-z][a-z0-9+.-]{0,20}:\/\/[^\s/:@]{1,200}:)[^\s/@]{3,200}(?=@)/gi,
+  /((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)["']?\s{0,8}[=:]\s{0,8}["']?)[^\s"',;&]{6,}/gi,
 ];
 
 /** Names of fields that hold nothing but a secret. */
