@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { matching, type Command } from './commands';
 import { rangesOf, wordsOf } from './marks';
 import { mentionAt, offered } from './mentions';
+import { marksOf } from './rail';
 
 describe('words that are looked for', () => {
   it('are marked wherever they are drawn', () => {
@@ -24,6 +25,18 @@ describe('commands', () => {
     expect(matching(all, 'col').map(({ id }) => id)).toEqual(['theme', 'dark']);
     expect(matching(all, 'in')).toEqual([]);
     expect(matching(all, ' ')).toEqual([]);
+  });
+});
+
+describe('marks of the rail', () => {
+  it('stand where their rows begin, and as many as can be told apart', () => {
+    const row = (id: string, height: number, marked: boolean): { id: string; height: number; marked: boolean } => ({ id, height, marked });
+    expect(marksOf([row('a', 100, true), row('b', 100, false), row('c', 200, true)])).toEqual([
+      { id: 'a', at: 0 },
+      { id: 'c', at: 0.5 },
+    ]);
+    expect(marksOf([])).toEqual([]);
+    expect(marksOf(Array.from({ length: 10_000 }, (_, at) => row(String(at), 10, true))).length).toBeLessThan(100);
   });
 });
 
