@@ -37,7 +37,7 @@ export class Marks {
 
   #later(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#mark(), 80);
+    this.#timer = setTimeout(() => this.#mark(), 250);
   }
 
   #mark(): void {

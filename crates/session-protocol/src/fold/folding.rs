@@ -38,7 +38,7 @@ impl MessageFold {
             match &mut self.message.last_chunk_at {
                 Some(last) if is_later(at, last) => {
                     at.clone_into(last);
-                    // Of a complete message it is the time of its end, which windows show.
+                    // Windows show the end of a complete message.
                     self.scratch.meta_dirty |= self.message.is_complete;
                 }
                 Some(_) => {}
