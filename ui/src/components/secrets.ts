@@ -17,10 +17,10 @@ const SHAPES: readonly RegExp[] = [
   /(npm_)[A-Za-z0-9]{30,}/g,
   /(hf_)[A-Za-z0-9]{20,}/g,
   /(eyJ)[\w-]{10,2000}\.[\w-]{10,4000}\.[\w-]{5,2000}/g,
-  /(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+  /(-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----)(?:(?:\r?\n|\\n)[A-Za-z0-9+/=]{16,})+(?:(?:\r?\n|\\n)[A-Za-z0-9+/=]{1,80})?(?:(?:\r?\n|\\n)-----END [A-Z ]{0,20}PRIVATE KEY-----)?/g,
   /(\b[Bb](?:earer|asic) )[\w.~+/=-]{12,}/g,
-  /(\b[a-z][a-z0-9+.-]{0,20}:\/\/[^\s/:@]{1,200}:)[^\s/@]{3,200}(?=@)/gi,
-  /((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)["']?\s{0,8}[=:]\s{0,8}["']?)[^\s"',;&]{6,}/gi,
+  /(\b[a-z][a-z0-9+.-]{0,20}:\/\/[^\s/:@]{1,200}:)[^\s/@$`(){}|<>;&\\]{3,200}(?=@)/gi,
+  /((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)["']?\s{0,8}[=:]\s{0,8}["']?)[^\s"',;&$`(){}|<>\\]{6,}/gi,
 ];
 
 /** Names of fields that hold nothing but a secret. */
@@ -31,10 +31,11 @@ const DOTS = '••••••••';
 /**
  * Where a text has secrets. `name` is the field it stands in, if any.
  *
- * A secret is a run of letters without spaces, or a key between its marks: no command can hide in one.
+ * A secret is a run of letters without spaces and without the signs that mean something to a shell, or a key between its
+ * marks: no command can hide in one.
  */
 export function secretsIn(text: string, name: string | null = null): Piece[] {
-  if (name !== null && NAMED.test(snake(name)) && /^(?:(?:bearer|basic) )?\S{4,}$/i.test(text) && !/^[\d.]+$/.test(text)) {
+  if (name !== null && NAMED.test(snake(name)) && /^(?:(?:bearer|basic) )?[^\s$`(){}|<>;&\\]{4,}$/i.test(text) && !/^[\d.]+$/.test(text)) {
     return [{ text, mask: DOTS }];
   }
   const found: { from: number; to: number; shown: string }[] = [];
