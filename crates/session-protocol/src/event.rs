@@ -413,20 +413,31 @@ pub fn decode(item: &[u8]) -> Event<'_> {
 /// that way: both halves must be whole JSON objects, so there is no other reading of the text.
 fn usual_chunk(text: &str) -> Option<ChunkEvent<'_>> {
     const HEADERS: &str = r#"},"headers":{"#;
+    const INSERTED: &str = r#","headers":{"operation":"insert"}}"#;
     let rest = text.strip_prefix(r#"{"type":"chunk","key":""#)?;
     let key = &rest[..rest.find(['"', '\\'])?];
     let rest = rest[key.len()..].strip_prefix(r#"","value":"#)?;
+    if key.is_empty() {
+        return None;
+    }
+    let key = Cow::Borrowed(key);
+    // Of nearly all rows nothing more is said than that they are new.
+    if let Some(value) = rest.strip_suffix(INSERTED) {
+        let fields = ChunkFields::typed(value)?;
+        let (operation, raw) = (Operation::Insert, Some(value));
+        return Some(ChunkEvent { key, operation, raw, fields, txid: None, run: None });
+    }
     let end = rest.rfind(HEADERS)?;
     let (value, headers) = rest.split_at(end + 1);
     let headers = headers.strip_prefix(&HEADERS[1..HEADERS.len() - 1])?.strip_suffix('}')?;
     let headers = serde_json::from_str::<Headers<'_>>(headers).ok()?;
     let operation = Operation::parse(&headers.operation.as_ref()?.0)?;
-    if key.is_empty() || headers.control.is_some() || operation == Operation::Delete {
+    if headers.control.is_some() || operation == Operation::Delete {
         return None;
     }
     let fields = ChunkFields::typed(value)?;
     let run = headers.run_mark();
-    let (key, txid) = (Cow::Borrowed(key), headers.txid.map(|txid| txid.0));
+    let txid = headers.txid.map(|txid| txid.0);
     Some(ChunkEvent { key, operation, raw: Some(value), fields, txid, run })
 }
 
@@ -615,6 +626,9 @@ mod tests {
     fn the_usual_layout_is_only_a_shortcut() {
         let value = r#"{"messageId":"m","chunk":"{\"a\":\"},\\\"headers\\\":{\"}","seq":1}"#;
         let usual = [
+            format!(
+                r#"{{"type":"chunk","key":"m:1","value":{value},"headers":{{"operation":"insert"}}}}"#
+            ),
             format!(
                 r#"{{"type":"chunk","key":"m:1","value":{value},"headers":{{"txid":"t","operation":"insert"}}}}"#
             ),

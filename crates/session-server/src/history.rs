@@ -260,12 +260,13 @@ impl Loading {
 
     fn weigh(&mut self, changes: &ChangeSet) {
         for entry in &changes.log {
-            let hidden = || self.fold.message(&entry.message_id).is_some_and(|m| m.hidden);
-            if self.late.contains(&entry.message_id) || hidden() {
-                *self.rows.entry(entry.message_id.clone()).or_default() += entry.raw.len();
+            let id = &*entry.message_id;
+            let hidden = || self.fold.message(id).is_some_and(|m| m.hidden);
+            if self.late.contains(id) || hidden() {
+                *self.rows.entry(id.to_owned()).or_default() += entry.raw.len();
             }
         }
-        let ids = changes.log.iter().map(|entry| entry.message_id.as_str());
+        let ids = changes.log.iter().map(|entry| &*entry.message_id);
         let changed = changes.messages.iter().map(|change| change.id()).chain(ids);
         for id in changed.collect::<HashSet<_>>() {
             if self.left_out.contains(&self.digest.hash_one(id)) && !self.wanted.is_needed(id) {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_protocol::fold::{Collection, LogEntry};
+use session_protocol::fold::Collection;
 use session_protocol::{ChangeSet, Message, MessageChange, MessageLoader, Role, StoredMessage};
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ struct Changes {
     reset: bool,
     removed: BTreeSet<String>,
     dirty: BTreeSet<String>,
-    log: BTreeMap<String, Vec<String>>,
+    log: BTreeMap<String, Vec<Arc<str>>>,
     rows: BTreeMap<(Collection, String), (Option<String>, bool)>,
     echoed: Vec<String>,
     /// The session's own row changed.
@@ -163,11 +163,17 @@ impl Keeping {
                 }
             }
         }
-        for LogEntry { message_id, raw } in changes.log.drain(..) {
-            pending.bytes += raw.len();
-            // A chunk that shows nothing still belongs to its message's log.
-            pending.log.entry(message_id).or_default().push(raw);
+        // A chunk that shows nothing still belongs to its message's log.
+        for entries in changes.log.chunk_by(|one, next| one.message_id == next.message_id) {
+            let id = &*entries[0].message_id;
+            if !pending.log.contains_key(id) {
+                pending.log.insert(id.to_owned(), Vec::new());
+            }
+            let log = pending.log.get_mut(id).expect("inserted above");
+            log.extend(entries.iter().map(|entry| Arc::clone(&entry.raw)));
+            pending.bytes += entries.iter().map(|entry| entry.raw.len()).sum::<usize>();
         }
+        changes.log.clear();
         for row in changes.rows.drain(..) {
             pending.rows.insert((row.collection, row.key), (row.json, row.standing));
         }
@@ -237,7 +243,8 @@ impl Keeping {
             .dirty
             .iter()
             .filter_map(|id| {
-                let log = pending.log.get(id).map_or(0, |log| log.iter().map(String::len).sum());
+                let log =
+                    pending.log.get(id).map_or(0, |log| log.iter().map(|raw| raw.len()).sum());
                 rows.write(message(id)?, log)
             })
             .collect();
@@ -427,7 +434,7 @@ impl MessageLoader for Loader<'_> {
         if pending.reset || pending.removed.contains(id) {
             log.clear();
         }
-        log.extend(pending.log.get(id).into_iter().flatten().cloned());
+        log.extend(pending.log.get(id).into_iter().flatten().map(|raw| raw.to_string()));
         (!log.is_empty()).then_some(StoredMessage { log })
     }
 }

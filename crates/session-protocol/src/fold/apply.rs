@@ -1,7 +1,8 @@
 //! One application of items to a session.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -32,12 +33,14 @@ pub(crate) struct Run<'a> {
     pub(super) tracker: Tracker,
     pub(super) out: ChangeSet,
     pub(super) log: Vec<LogEntry>,
+    /// Room to write an entry of a log in.
+    pub(super) room: String,
     /// Log entries before this index belong to a message that was removed since.
     pub(super) void: HashMap<String, usize>,
     /// Messages to refold at the end.
     pub(super) dirty: BTreeSet<String>,
     pub(super) rows: BTreeSet<(Collection, String)>,
-    pub(super) active_rows: HashSet<String>,
+    pub(super) active_rows: foldhash::HashSet<String>,
     pub(super) all_rows: bool,
     pub(super) approvals: BTreeSet<ApprovalKey>,
     pub(super) tool_calls: BTreeSet<String>,
@@ -52,10 +55,11 @@ impl<'a> Run<'a> {
             tracker: if drops { Tracker::off() } else { Tracker::default() },
             out: ChangeSet::default(),
             log: Vec::new(),
+            room: String::new(),
             void: HashMap::new(),
             dirty: BTreeSet::new(),
             rows: BTreeSet::new(),
-            active_rows: HashSet::new(),
+            active_rows: foldhash::HashSet::default(),
             all_rows: false,
             approvals: BTreeSet::new(),
             tool_calls: BTreeSet::new(),
@@ -207,36 +211,39 @@ impl<'a> Run<'a> {
         message.log.build_index(&stored, id, floor);
     }
 
-    fn keep(&mut self, id: &str, raw: String) {
+    fn keep(&mut self, id: &str, raw: Arc<str>) {
         if self.drops() {
             return;
         }
-        self.log.push(LogEntry { message_id: id.to_owned(), raw });
+        // Nearly always it is the message of the entry before.
+        let message_id = match self.log.last() {
+            Some(last) if *last.message_id == *id => Arc::clone(&last.message_id),
+            _ => id.into(),
+        };
+        self.log.push(LogEntry { message_id, raw });
     }
 
     fn chunk(&mut self, event: &ChunkEvent<'_>, pos: u64) {
-        let id = match self.fold.strays.get(event.key.as_ref()) {
-            Some(id) => id.clone(),
-            None => event.message_id().to_owned(),
-        };
+        let stray = self.fold.strays.get(event.key.as_ref()).cloned();
+        let id = stray.as_deref().unwrap_or_else(|| event.message_id());
         if event.operation == Operation::Delete {
-            self.delete_chunk(event, &id, pos);
+            self.delete_chunk(event, id, pos);
             return;
         }
         let Some(raw) = event.raw else { return };
         let fields = &event.fields;
         let seq = event.seq();
-        if !self.bring_or_create(&id, Shape::Rows, pos) {
+        if !self.bring_or_create(id, Shape::Rows, pos) {
             return;
         }
-        let row_id = RowId::of_chunk(&event.key, &id, seq);
-        let Some(message) = self.fold.messages.get_mut(&id) else { return };
+        let row_id = RowId::of_chunk(&event.key, id, seq);
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
         let usual = matches!(row_id, RowId::Seq(_));
         if !usual && !message.odd {
             message.odd = true;
         }
         if !usual && split_key(&event.key).0 != id && !self.fold.strays.contains_key(&*event.key) {
-            self.fold.strays.insert(event.key.to_string(), id.clone());
+            self.fold.strays.insert(event.key.to_string(), id.to_owned());
             self.rows.insert((Collection::Meta, "strays".to_owned()));
         }
         let run = event.run.as_ref();
@@ -253,13 +260,13 @@ impl<'a> Run<'a> {
             None => RowBody::Nothing,
         };
         if message.drops() {
-            let is_new = message.log.keys.insert(&event.key, &id);
+            let is_new = message.log.keys.insert(&event.key, id);
             if !message.log.is_bare {
                 self.fold.kept = self.fold.kept.saturating_add(raw.len());
                 if self.fold.kept > KEPT {
                     message.log.give_up();
                     message.dirty = false;
-                    self.dirty.remove(&id);
+                    self.dirty.remove(id);
                 }
             }
             if message.log.is_bare {
@@ -267,37 +274,38 @@ impl<'a> Run<'a> {
                 let follows = is_new && message.is_after(seq, pos);
                 if is_new {
                     message.fold_row(&context, &body, &mut self.tracker);
-                    self.settle(&id);
+                    self.settle(id);
                 }
                 if !follows {
-                    self.fold.torn.insert(id);
+                    self.fold.torn.insert(id.to_owned());
                 }
                 return;
             }
         }
         // L12: a row that cannot be there yet is folded alone, whatever the message's size.
-        let entry = entry(pos, EntryKind::of_chunk(run), Some(&event.key), Some(raw), run);
+        let entry =
+            entry(&mut self.room, pos, EntryKind::of_chunk(run), Some(&event.key), Some(raw), run);
         let row = NewRow { seq, pos, raw, run };
         if usual && !message.odd && !message.dirty && message.is_new_seq(seq) {
             message.log.push(entry.clone(), row_id, row);
             message.fold_row(&context, &body, &mut self.tracker);
-            self.keep(&id, entry);
-            self.settle(&id);
-            self.share(&id, seq, fields);
+            self.keep(id, entry);
+            self.settle(id);
+            self.share(id, seq, fields);
             return;
         }
-        self.build_index(&id);
-        let Some(message) = self.fold.messages.get_mut(&id) else { return };
-        let row_id = message.log.chunk_id(&event.key, &id, fields.seq.or(split_key(&event.key).1));
-        let upsert = message.log.upsert(row_id.clone(), row);
+        self.build_index(id);
+        let Some(message) = self.fold.messages.get_mut(id) else { return };
+        let row_id = message.log.chunk_id(&event.key, id, fields.seq.or(split_key(&event.key).1));
+        let upsert = message.log.upsert(row_id.to_owned(), row);
         if upsert == Upsert::New {
-            self.share(&id, seq, fields);
+            self.share(id, seq, fields);
         }
-        self.after_upsert(&id, upsert, &row_id, entry);
+        self.after_upsert(id, upsert, &row_id, entry);
     }
 
     /// A row went into the index: note it, fold it now when it is last, else refold later.
-    fn after_upsert(&mut self, id: &str, upsert: Upsert, row_id: &RowId, entry: String) {
+    fn after_upsert(&mut self, id: &str, upsert: Upsert, row_id: &RowId, entry: Arc<str>) {
         if upsert == Upsert::Same {
             return;
         }
@@ -392,7 +400,7 @@ impl<'a> Run<'a> {
             self.remove(id, pos);
             return;
         }
-        let entry = entry(pos, EntryKind::Delete, Some(key), None, None);
+        let entry = entry(&mut self.room, pos, EntryKind::Delete, Some(key), None, None);
         message.log.push_indexed(entry.clone());
         message.dirty = true;
         self.dirty.insert(id.to_owned());
@@ -567,7 +575,7 @@ impl<'a> Run<'a> {
         message.log.keep_index();
         let row_id = RowId::Entity(name.clone());
         let upsert = message.log.upsert(row_id.clone(), NewRow::at(pos, raw));
-        let entry = entry(pos, EntryKind::Entity, Some(&name), Some(raw), None);
+        let entry = entry(&mut self.room, pos, EntryKind::Entity, Some(&name), Some(raw), None);
         self.after_upsert(&id, upsert, &row_id, entry);
     }
 
@@ -613,7 +621,7 @@ impl<'a> Run<'a> {
             return;
         }
         let Some(message) = self.fold.messages.get_mut(id) else { return };
-        let entry = entry(pos, EntryKind::Bare, None, Some(raw), None);
+        let entry = entry(&mut self.room, pos, EntryKind::Bare, None, Some(raw), None);
         let row = NewRow::at(pos, raw);
         message.log.push(entry.clone(), RowId::Pos(pos), row);
         if message.dirty {
@@ -662,7 +670,7 @@ impl<'a> Run<'a> {
         } else {
             log.into_iter()
                 .enumerate()
-                .filter(|(at, entry)| void.get(&entry.message_id).is_none_or(|void| at >= void))
+                .filter(|(at, entry)| void.get(&*entry.message_id).is_none_or(|void| at >= void))
                 .map(|(_, entry)| entry)
                 .collect()
         };

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use super::call::{Call, Outcome};
 use super::message::MessageFold;
 use super::message_run::MessageRun;
-use super::runs::Lifecycle;
 use super::session::SessionFold;
 use super::table::call_id;
 use crate::chunk::parse_result;
@@ -72,7 +71,7 @@ impl<'a> RequestView<'a> {
 
     /// True while it waits for an answer at `now`.
     pub fn is_open(&self, now: Timestamp) -> bool {
-        self.fold.scratch.runs.lifecycle() != Lifecycle::Stopped && self.waits(now)
+        !self.fold.is_stopped() && self.waits(now)
     }
 
     fn waits(&self, now: Timestamp) -> bool {
@@ -180,9 +179,7 @@ impl SessionFold {
         let views = self.requests_in(message_id);
         views.filter_map(move |view| {
             let RequestView { fold, key, call } = view;
-            let for_client = call.is_for_client()
-                && call.is_open()
-                && fold.scratch.runs.lifecycle() != Lifecycle::Stopped;
+            let for_client = call.is_for_client() && call.is_open() && !fold.is_stopped();
             let (kind, id, position) = match &call.request {
                 Some(request) if view.is_open(now) => match view.tool_call_id() {
                     Some(_) => (AskKind::Approval, request.approval.as_str(), request.pos),
@@ -279,7 +276,7 @@ impl SessionFold {
             let theirs = call.is_for_client() || run.has_open_calls();
             if theirs
                 && call.is_open()
-                && run.lifecycle() != Lifecycle::Stopped
+                && !call.fold.is_stopped()
                 && !messages.iter().any(|id| id == call.message_id())
             {
                 messages.push(call.message_id().to_owned());

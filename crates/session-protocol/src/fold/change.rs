@@ -1,6 +1,7 @@
 //! What one application of items changed.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::StateRow;
 use crate::row::Approval;
@@ -86,9 +87,9 @@ impl fmt::Debug for MessageChange {
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// The message it belongs to.
-    pub message_id: String,
+    pub message_id: Arc<str>,
     /// Opaque JSON text.
-    pub raw: String,
+    pub raw: Arc<str>,
 }
 
 impl fmt::Debug for LogEntry {

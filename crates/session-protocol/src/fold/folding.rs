@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::context::{RowBody, RowContext, Shape};
 use super::dialect::{self, electric};
-use super::message::MessageFold;
+use super::message::{IndexEvent, MessageFold};
 use super::replay::{Held, Told};
 use super::short::AGAIN;
 use super::step::Step;
@@ -21,6 +21,7 @@ impl MessageFold {
         body: &RowBody<'_>,
         tracker: &mut Tracker,
     ) {
+        let was_stopped = self.is_stopped();
         let first = self.scratch.order.count(row.seq, row.pos);
         self.scratch.nth = 0;
         if first {
@@ -53,6 +54,12 @@ impl MessageFold {
                 self.take_down(row, "");
             }
             RowBody::Nothing => self.scratch.bad += 1,
+        }
+        if self.is_stopped() != was_stopped {
+            // What it asks is asked no more, or again.
+            let asked = self.scratch.calls.iter().filter(|(_, call)| call.request.is_some());
+            let touched = asked.map(|(key, _)| IndexEvent::Touched(key.clone()));
+            self.scratch.outbox.extend(touched);
         }
         self.settle(tracker);
     }

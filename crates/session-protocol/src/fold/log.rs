@@ -132,17 +132,18 @@ struct Entry<'a>(
     Option<RunMark>,
 );
 
-/// Writes one entry: `[position, kind, key, value]`, and behind them the mark of the run that begins.
+/// Writes one entry: `[position, kind, key, value]`, and behind them the mark of the run that begins. `out` is room to
+/// write in.
 pub(crate) fn entry(
+    out: &mut String,
     pos: u64,
     kind: EntryKind,
     key: Option<&str>,
     raw: Option<&str>,
     run: Option<&RunMark>,
-) -> String {
+) -> Arc<str> {
     use std::fmt::Write;
-    let mut out =
-        String::with_capacity(raw.map_or(4, str::len) + key.map_or(4, |key| key.len() + 2) + 32);
+    out.clear();
     // Writing to a String cannot fail.
     let _ = write!(out, "[{pos},\"{}\",", kind.code());
     match key {
@@ -164,7 +165,7 @@ pub(crate) fn entry(
         out.push_str(&mark);
     }
     out.push(']');
-    out
+    Arc::from(out.as_str())
 }
 
 /// The log of one message. Its rows are not stored with it.
@@ -172,7 +173,7 @@ pub(crate) fn entry(
 pub(crate) struct RowLog {
     /// Entries since the last release.
     #[serde(skip)]
-    entries: Vec<String>,
+    entries: Vec<Arc<str>>,
     /// True when earlier entries are only with the loader.
     released: bool,
     /// The rows, once somebody had to look.
@@ -210,7 +211,7 @@ impl RowLog {
     }
 
     /// Appends an entry whose row is known to be new.
-    pub(crate) fn push(&mut self, entry: String, id: RowId, row: NewRow<'_>) {
+    pub(crate) fn push(&mut self, entry: Arc<str>, id: RowId, row: NewRow<'_>) {
         if let Some(index) = &mut self.index {
             index.insert(id, row.live());
         }
@@ -218,7 +219,7 @@ impl RowLog {
     }
 
     /// Appends an entry after the index was changed.
-    pub(crate) fn push_indexed(&mut self, entry: String) {
+    pub(crate) fn push_indexed(&mut self, entry: Arc<str>) {
         self.entries.push(entry);
     }
 
@@ -256,7 +257,7 @@ impl RowLog {
     ) -> Option<u64> {
         let mut index = HashMap::new();
         let mut first = None;
-        let all = stored.iter().map(String::as_str).chain(self.entries.iter().map(String::as_str));
+        let all = stored.iter().map(String::as_str).chain(self.entries.iter().map(AsRef::as_ref));
         for raw in all {
             if let Some(pos) = replay(&mut index, raw, message_id, floor) {
                 first.get_or_insert(pos);

@@ -227,11 +227,13 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
     let request = call.request.as_ref()?;
     let part = message.call_part(key);
     let state = part.map(|part| part.state);
-    // Pending is: no answer, no result, and no denial.
+    // Pending is: no answer, no result, no denial, and nobody stopped the message.
     let status = match (&call.answer, state) {
         (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
         (Some(_), _) | (None, Some(ToolState::Denied)) => ApprovalStatus::Denied,
         (None, Some(ToolState::Done | ToolState::Failed)) => ApprovalStatus::Approved,
+        // Whoever stopped it does not want it to go on.
+        (None, _) if message.is_stopped() => ApprovalStatus::Denied,
         (None, _) => ApprovalStatus::Pending,
     };
     let name = part.map(|part| part.name.clone()).filter(|name| !name.is_empty());

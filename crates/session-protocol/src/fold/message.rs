@@ -11,7 +11,7 @@ use super::log::RowLog;
 use super::naming::Naming;
 use super::places::Places;
 use super::replay::Replays;
-use super::runs::Runs;
+use super::runs::{Lifecycle, Runs};
 use super::short::{Heard, Texts};
 use super::signal::Signal;
 use super::stage::Stage;
@@ -140,6 +140,11 @@ impl MessageFold {
             usage: self.message.usage.unwrap_or_default(),
             bad: self.scratch.bad,
         }
+    }
+
+    /// True when somebody stopped its last run.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.scratch.runs.lifecycle() == Lifecycle::Stopped
     }
 
     pub(crate) fn call(&self, call_id: &str) -> Option<&Call> {

@@ -8,6 +8,13 @@
 //! changed or deleted refolds that one message from its log; a repeated chunk that is equal after
 //! the merge is nothing at all (L3).
 //!
+//! What a message needs to go on is a few states, each with its own data and its own tests: its
+//! stage, the cursor of its texts, the table of its calls, a structured output, the places of parts
+//! that an id knows again, the lifecycle of its runs. The dialects call the operations of a `Step`,
+//! which leads each to the state that it concerns. Modules build on each other in one direction:
+//! states, the message, the step and its operations, the dialects, the folding of a row, the
+//! session.
+//!
 //! **Signals** (answers to approvals, tool results) may stand in any message, before or after what
 //! they answer, so they are matched by id over the whole session, here, not in the message. They are
 //! small and always in memory; messages need not be.

@@ -263,3 +263,88 @@ impl Runs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words() -> Said {
+        Said { goes: true, speaks: true, word: true, ..Said::default() }
+    }
+
+    fn begins() -> Said {
+        Said { goes: true, begins: true, ..Said::default() }
+    }
+
+    fn ends(kind: Lifecycle, reason: Option<FinishReason>) -> Said {
+        let end = Ending { kind, reason, of_run: true, is_clear: false, success: false };
+        Said { end: Some(end), ..Said::default() }
+    }
+
+    fn at(lifecycle: Lifecycle) -> Runs {
+        let mut runs = Runs::default();
+        runs.first(Role::Assistant);
+        runs.take(words(), 0);
+        if lifecycle != Lifecycle::Open {
+            runs.take(ends(lifecycle, None), 1);
+        }
+        assert_eq!(runs.lifecycle(), lifecycle);
+        runs
+    }
+
+    #[test]
+    fn what_a_chunk_says_leads_from_one_lifecycle_to_the_next() {
+        use Lifecycle::{Failed, Finished, Open, Stopped};
+        let all = [Open, Finished, Stopped, Failed];
+        type Say = fn() -> Said;
+        // What is said, and where it leads from each of these.
+        let table: [(&str, Say, [Lifecycle; 4]); 8] = [
+            ("nothing", Said::default, all),
+            ("words", words, [Open, Open, Open, Failed]),
+            ("a run begins", begins, [Open, Open, Open, Open]),
+            (
+                "an afterthought",
+                || Said { goes: true, afterthought: true, ..Said::default() },
+                [Open, Open, Open, Failed],
+            ),
+            ("an end", || ends(Finished, None), [Finished, Finished, Finished, Failed]),
+            ("an error", || ends(Failed, None), [Failed; 4]),
+            ("a stop", || ends(Stopped, None), [Stopped; 4]),
+            ("an end for an error", || ends(Finished, Some(FinishReason::Error)), [Failed; 4]),
+        ];
+        for (name, said, then) in table {
+            for (before, then) in all.into_iter().zip(then) {
+                let mut runs = at(before);
+                runs.take(said(), 2);
+                assert_eq!(runs.lifecycle(), then, "{name} after {before:?}");
+            }
+        }
+        for before in all {
+            let mut runs = at(before);
+            runs.stop(2);
+            assert_eq!(runs.lifecycle(), Stopped, "a person's stop after {before:?}");
+            let mut runs = at(before);
+            runs.begin(&RunMark::default(), 2);
+            assert_eq!(runs.lifecycle(), Open, "a server's run after {before:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_run_inside_another_one_ends_nothing() {
+        let named = |name: fn(Option<String>) -> Named, run: &str, said: Said| Said {
+            named: Some(name(Some(run.to_owned()))),
+            ..said
+        };
+        let begin = |run| Named::Begins { run, thread: None };
+        let end = |run| Named::Ends { run };
+        let mut runs = Runs::default();
+        runs.first(Role::Assistant);
+        for run in ["outer", "inner"] {
+            runs.take(named(begin, run, begins()), 0);
+        }
+        runs.take(named(end, "inner", ends(Lifecycle::Finished, None)), 1);
+        assert_eq!(runs.lifecycle(), Lifecycle::Open);
+        runs.take(named(end, "outer", ends(Lifecycle::Finished, None)), 2);
+        assert_eq!(runs.lifecycle(), Lifecycle::Finished);
+    }
+}

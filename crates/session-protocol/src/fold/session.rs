@@ -39,7 +39,8 @@ pub(crate) type ApprovalKey = (u64, String, String);
 #[derive(Default)]
 pub struct SessionFold {
     pub(super) session_id: String,
-    pub(super) messages: HashMap<String, MessageFold>,
+    /// By their ids, which are looked up with every row: the hasher is fast, and seeded anew in every process.
+    pub(super) messages: foldhash::HashMap<String, MessageFold>,
     /// Messages in memory by position.
     pub(super) order: BTreeMap<u64, String>,
     pub(super) signals: Signals,

@@ -1,6 +1,6 @@
 //! Collecting the changes of messages during one application.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::MessageChange;
 

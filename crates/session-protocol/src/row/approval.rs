@@ -13,7 +13,7 @@ pub enum ApprovalStatus {
     Pending,
     /// Answered with yes, or the call ran without a recorded answer.
     Approved,
-    /// Answered with no, or the call was refused.
+    /// Answered with no, or the call was refused, or its message was stopped before anybody answered.
     Denied,
 }
 

@@ -9,7 +9,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 use session_protocol::{Message, MessageLoader, Part, SessionFold, StoredMessage, Texts, decode};
 
-use crate::agree::{by_server, meaning};
+use crate::agree::{asked, by_server, meaning, pending};
 use crate::support::{Replica, Store, chunk_at, row, timeless};
 
 const MESSAGES: [&str; 4] = ["a", "b", "x:y", "u"];
@@ -445,6 +445,8 @@ proptest! {
         let (window, _) = replay(&items);
         let server = by_server(&items);
         prop_assert_eq!(meaning(&server, now()), meaning(&window, now()));
+        prop_assert_eq!(pending(&window, now()), asked(&window, now()));
+        prop_assert_eq!(pending(&server, now()), asked(&server, now()));
     }
 
     // L3

@@ -128,7 +128,8 @@ impl Store {
             self.logs.remove(id);
         }
         for entry in &changes.log {
-            self.logs.entry(entry.message_id.clone()).or_default().push(entry.raw.clone());
+            let log = self.logs.entry(entry.message_id.to_string()).or_default();
+            log.push(entry.raw.to_string());
         }
         for change in &changes.messages {
             match fold.message(change.id()) {
