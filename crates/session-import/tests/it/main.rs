@@ -1,0 +1,5 @@
+//! Tests of the importer as its users call it.
+
+mod cases;
+mod compare;
+mod import;
