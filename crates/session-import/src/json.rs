@@ -318,6 +318,11 @@ impl Iterator for Items<'_> {
                     self.outside.push(b'[');
                     continue;
                 }
+                b']' if self.searching => {
+                    // The broken element's own, as far as anybody knows.
+                    self.next_byte();
+                    continue;
+                }
                 b']' => {
                     self.next_byte();
                     if self.outside.last() == Some(&b'[') {

@@ -27,6 +27,7 @@
 //! | items → paths | `dag`: up by parents |
 //! | entries → messages | `turns`: all between two entries of a person is one message |
 //! | all of it, for one format | `formats` |
+//! | session → what is printed, or written | `report`, `rows` |
 
 mod dag;
 mod db;
@@ -38,6 +39,7 @@ mod json;
 mod media;
 mod model;
 mod report;
+mod rows;
 mod shape;
 mod sink;
 mod source;
@@ -52,6 +54,7 @@ use std::path::Path;
 pub use format::Format;
 pub use model::{Branch, Call, CallState, File, Message, Part, Problem, Role, Session, Source};
 pub use report::{Report, printed};
+pub use rows::{MISSING, Row, other_rows, rows};
 pub use sink::{Sink, Stop};
 pub use tree::Error;
 
@@ -106,6 +109,24 @@ impl Import {
     pub fn size(&self) -> u64 {
         let own = self.found.iter().flat_map(|(_, entries)| entries).map(|entry| entry.size);
         own.sum::<u64>() + self.inside.iter().map(Self::size).sum::<u64>()
+    }
+
+    /// Hands on the items of raw logs as they stand there, and the key of the log that each is of. Agents, who is there and
+    /// what the server keeps for itself are left out: an import brings a conversation, nobody who acts.
+    ///
+    /// # Errors
+    ///
+    /// `take` wants no more of them.
+    pub fn raw_items(
+        &self,
+        take: &mut dyn FnMut(&str, String) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        for (_, entries) in self.found.iter().filter(|(format, _)| *format == Format::Threadkeep) {
+            for entry in entries {
+                formats::raw_items(&self.tree, entry, take)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads all sessions, one after the other.

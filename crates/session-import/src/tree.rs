@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// Entries of a folder or a zip.
@@ -56,8 +55,6 @@ pub(crate) struct Entry {
     pub(crate) path: String,
     /// Its size in bytes, as it lies there.
     pub(crate) size: u64,
-    /// When it was written.
-    pub(crate) modified: Option<Timestamp>,
     at: At,
 }
 
@@ -117,7 +114,6 @@ impl Tree {
             entries.push(Entry {
                 path: name,
                 size: meta.len(),
-                modified: modified(&meta),
                 at: At::Disk(path.to_owned()),
             });
         }
@@ -282,10 +278,6 @@ fn begins_with(path: &Path, magic: &[u8]) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == magic
 }
 
-fn modified(meta: &fs::Metadata) -> Option<Timestamp> {
-    meta.modified().ok().and_then(|at| Timestamp::try_from(at).ok())
-}
-
 /// A regular file, opened without following a link in its last part.
 fn open_regular(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.is_file() {
@@ -310,8 +302,7 @@ fn walk(folder: &Path, inside: &str, depth: usize, entries: &mut Vec<Entry>) -> 
             if entries.len() >= MAX_ENTRIES {
                 return Err(());
             }
-            let (size, modified) = (meta.len(), modified(&meta));
-            entries.push(Entry { path: own, size, modified, at: At::Disk(path) });
+            entries.push(Entry { path: own, size: meta.len(), at: At::Disk(path) });
         }
     }
     Ok(())
@@ -336,7 +327,7 @@ fn listed(path: &Path) -> Result<Vec<Entry>, bool> {
         if entry.is_dir() || is_link || climbs || ignored {
             continue;
         }
-        entries.push(Entry { path: name, size: entry.compressed_size(), modified: None, at: At::Zip(index) });
+        entries.push(Entry { path: name, size: entry.compressed_size(), at: At::Zip(index) });
     }
     Ok(entries)
 }

@@ -118,11 +118,6 @@ impl Turns {
         }
     }
 
-    /// Whether nothing is shown yet.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
     /// The message that what is shown next belongs to.
     fn message(&mut self) -> &mut Message {
         let (role, head) = match self.entry.take() {
@@ -329,16 +324,6 @@ impl Turns {
         match self.messages.last_mut() {
             Some(last) => last.parts.push(part),
             None => self.marks.push(part),
-        }
-    }
-
-    /// Takes back the last `turns` turns of the person, and what came of them.
-    pub(crate) fn roll_back(&mut self, turns: usize) {
-        for _ in 0..turns {
-            let Some(at) = self.messages.iter().rposition(|m| m.role == Role::User) else { return };
-            self.messages.truncate(at);
-            self.sources.clear();
-            self.entry = None;
         }
     }
 

@@ -33,6 +33,7 @@ mod zed;
 use crate::Format;
 use crate::sink::Stop;
 use crate::source::Input;
+pub(crate) use threadkeep::raw_items;
 
 /// Reads the files of a format.
 pub(crate) fn read(format: Format, input: &mut Input<'_>) -> Result<(), Stop> {

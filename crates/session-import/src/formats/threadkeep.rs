@@ -10,7 +10,7 @@ use crate::model::Call;
 use crate::sink::Stop;
 use crate::source::{self, Input};
 use crate::time;
-use crate::tree::Entry;
+use crate::tree::{Entry, Tree};
 use crate::turns::{COMPACTION, Head, Outcome, Turns};
 
 /// Items that are folded at once.
@@ -30,6 +30,31 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Whether an item is part of the conversation.
+fn is_talk(item: &Value) -> bool {
+    let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
+    item.is_object() && !matches!(kind, "" | "agent" | "agents" | "presence" | "session" | "run" | "fork")
+}
+
+/// Hands on the items of a log that are part of the conversation.
+pub(crate) fn raw_items(
+    tree: &Tree,
+    entry: &Entry,
+    take: &mut dyn FnMut(&str, String) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let Ok(from) = tree.read(entry) else { return Ok(()) };
+    let mut key = None;
+    for item in Items::new(from, &[], |value| value.get("type").is_some()) {
+        let Item::Value(value) = item else { continue };
+        if is_talk(&value) {
+            let text = value.to_string();
+            let key = key.get_or_insert_with(|| source::hash(&[Format::Threadkeep.name(), &text]));
+            take(key, text)?;
+        }
+    }
+    Ok(())
+}
+
 fn fold(input: &mut Input<'_>, entry: &Entry, from: Box<dyn std::io::BufRead>) -> crate::Session {
     let mut fold = SessionFold::new("");
     let mut items = Items::new(from, &[], |value| value.get("type").is_some());
@@ -40,6 +65,9 @@ fn fold(input: &mut Input<'_>, entry: &Entry, from: Box<dyn std::io::BufRead>) -
                 if value.get("type").and_then(Value::as_str) == Some("session") {
                     let named = value.pointer("/value/title").and_then(Value::as_str);
                     title = named.map(str::to_owned).or(title);
+                }
+                if !is_talk(&value) {
+                    continue;
                 }
                 let text = value.to_string();
                 first.get_or_insert_with(|| text.clone());
