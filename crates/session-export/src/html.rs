@@ -40,7 +40,10 @@ fn message(message: &Message, options: &Options, out: &mut String) {
         Role::Assistant => "assistant",
         Role::System => "system",
     };
-    out.push_str(&format!("<article class=\"{role}\">\n<header><b dir=\"auto\">{}</b>", escaped(&name(message))));
+    out.push_str(&format!(
+        "<article class=\"{role}\">\n<header><b dir=\"auto\">{}</b>",
+        escaped(&name(message))
+    ));
     if let Some(at) = &message.created_at {
         out.push_str(&format!(" <time datetime=\"{0}\">{0}</time>", escaped(at)));
     }
@@ -59,14 +62,20 @@ fn message(message: &Message, options: &Options, out: &mut String) {
 
 fn part(part: &Part, options: &Options, out: &mut String) {
     match part {
-        Part::Text { text, .. } => out.push_str(&format!("<div dir=\"auto\">{}</div>\n", rendered(text))),
+        Part::Text { text, .. } => {
+            out.push_str(&format!("<div dir=\"auto\">{}</div>\n", rendered(text)))
+        }
         Part::Reasoning { text, .. } if options.details => {
-            out.push_str(&details("Thoughts", &format!("<div dir=\"auto\">{}</div>", rendered(text))));
+            out.push_str(&details(
+                "Thoughts",
+                &format!("<div dir=\"auto\">{}</div>", rendered(text)),
+            ));
         }
         Part::ToolCall(call) if options.details => self::call(call, out),
         Part::File(file) => self::file(file, out),
         Part::Source(source) => {
-            let title = source.title.as_deref().or(source.filename.as_deref()).or(source.url.as_deref());
+            let title =
+                source.title.as_deref().or(source.filename.as_deref()).or(source.url.as_deref());
             let title = escaped(title.unwrap_or("document"));
             match source.url.as_deref().filter(|url| is_link(url)) {
                 Some(url) => out.push_str(&format!(
@@ -76,7 +85,9 @@ fn part(part: &Part, options: &Options, out: &mut String) {
                 None => out.push_str(&format!("<p class=\"source\">{title}</p>\n")),
             }
         }
-        Part::StructuredOutput { raw, .. } => out.push_str(&format!("<pre>{}</pre>\n", escaped(raw))),
+        Part::StructuredOutput { raw, .. } => {
+            out.push_str(&format!("<pre>{}</pre>\n", escaped(raw)))
+        }
         Part::SteeringMessage { text, .. } => {
             out.push_str(&format!("<blockquote dir=\"auto\">{}</blockquote>\n", rendered(text)));
         }
@@ -112,7 +123,8 @@ fn call(call: &ToolCallPart, out: &mut String) {
 fn file(file: &FilePart, out: &mut String) {
     let name = escaped(file.filename.as_deref().or(file.media_type.as_deref()).unwrap_or("file"));
     let kinds = ["png", "jpeg", "gif", "webp", "avif"];
-    let is_image = kinds.iter().any(|kind| file.url.starts_with(&format!("data:image/{kind};base64,")));
+    let is_image =
+        kinds.iter().any(|kind| file.url.starts_with(&format!("data:image/{kind};base64,")));
     let plain = |c: char| c.is_ascii_alphanumeric() || ":/;,+=-.".contains(c);
     if is_image && file.url.chars().all(plain) {
         out.push_str(&format!("<p><img alt=\"{name}\" src=\"{}\"></p>\n", file.url));
@@ -140,7 +152,8 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// Markdown as HTML that runs and fetches nothing.
 fn rendered(markdown: &str) -> String {
-    let extensions = Extensions::ENABLE_TABLES | Extensions::ENABLE_STRIKETHROUGH | Extensions::ENABLE_TASKLISTS;
+    let extensions =
+        Extensions::ENABLE_TABLES | Extensions::ENABLE_STRIKETHROUGH | Extensions::ENABLE_TASKLISTS;
     let mut shown = Vec::new();
     let events = Parser::new_ext(markdown, extensions).map(|event| match event {
         Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
@@ -151,7 +164,11 @@ fn rendered(markdown: &str) -> String {
             if is_safe { Event::Start(link(dest_url)) } else { Event::Text(CowStr::Borrowed("")) }
         }
         Event::End(TagEnd::Image) => {
-            if shown.pop() == Some(true) { Event::End(TagEnd::Link) } else { Event::Text(CowStr::Borrowed("")) }
+            if shown.pop() == Some(true) {
+                Event::End(TagEnd::Link)
+            } else {
+                Event::Text(CowStr::Borrowed(""))
+            }
         }
         Event::Start(Tag::Heading { level, id, classes, attrs }) => {
             Event::Start(Tag::Heading { level: below(level), id, classes, attrs })
@@ -214,7 +231,16 @@ mod tests {
             "[x](<https://a\" onclick=\"x>)",
         ] {
             let html = rendered(text);
-            for bad in ["<script", "<img", "<style", "<iframe", "<div", "href=\"javascript", "href=\"data", " onclick=\""] {
+            for bad in [
+                "<script",
+                "<img",
+                "<style",
+                "<iframe",
+                "<div",
+                "href=\"javascript",
+                "href=\"data",
+                " onclick=\"",
+            ] {
                 assert!(!html.contains(bad), "{text} gives {html}");
             }
         }

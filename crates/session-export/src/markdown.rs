@@ -57,7 +57,10 @@ fn part(part: &Part, options: &Options, out: &mut String) {
     match part {
         Part::Text { text, .. } => out.push_str(&format!("\n{}\n", body(text))),
         Part::Reasoning { text, .. } if options.details => {
-            out.push_str(&format!("\n<details><summary>Thoughts</summary>\n\n{}\n\n</details>\n", body(text)));
+            out.push_str(&format!(
+                "\n<details><summary>Thoughts</summary>\n\n{}\n\n</details>\n",
+                body(text)
+            ));
         }
         Part::ToolCall(call) if options.details => self::call(call, out),
         Part::File(file) => {
@@ -69,19 +72,27 @@ fn part(part: &Part, options: &Options, out: &mut String) {
             match source.url.as_deref().filter(|url| is_link(url)) {
                 Some(url) => {
                     let title = words(&one_line(title.unwrap_or(url))).replace(['[', ']'], "");
-                    out.push_str(&format!("\n- [{title}](<{}>)\n", url.replace(['<', '>', '\n'], "")));
+                    out.push_str(&format!(
+                        "\n- [{title}](<{}>)\n",
+                        url.replace(['<', '>', '\n'], "")
+                    ));
                 }
-                None => out.push_str(&format!("\n- {}\n", words(&one_line(title.unwrap_or("document"))))),
+                None => out
+                    .push_str(&format!("\n- {}\n", words(&one_line(title.unwrap_or("document"))))),
             }
         }
         Part::StructuredOutput { raw, .. } => out.push_str(&format!("\n{}\n", fenced("json", raw))),
-        Part::SteeringMessage { text, .. } => out.push_str(&format!("\n> {}\n", body(text).replace('\n', "\n> "))),
+        Part::SteeringMessage { text, .. } => {
+            out.push_str(&format!("\n> {}\n", body(text).replace('\n', "\n> ")))
+        }
         Part::Question(question) => {
             if let Some(message) = &question.message {
                 out.push_str(&format!("\n{}\n", body(message)));
             }
         }
-        Part::Data { name, .. } if name == "compaction" => out.push_str("\n*(What is above was summed up here.)*\n"),
+        Part::Data { name, .. } if name == "compaction" => {
+            out.push_str("\n*(What is above was summed up here.)*\n")
+        }
         _ => {}
     }
 }
@@ -92,7 +103,10 @@ pub(crate) fn is_link(url: &str) -> bool {
 
 fn call(call: &ToolCallPart, out: &mut String) {
     let state = state(call);
-    out.push_str(&format!("\n<details><summary>{} ({state})</summary>\n\n", words(&one_line(&call.name))));
+    out.push_str(&format!(
+        "\n<details><summary>{} ({state})</summary>\n\n",
+        words(&one_line(&call.name))
+    ));
     let input = call.input.as_ref().map_or_else(|| call.arguments.clone(), pretty);
     out.push_str(&fenced("json", &input));
     if let Some(output) = &call.output {
@@ -106,7 +120,10 @@ fn call(call: &ToolCallPart, out: &mut String) {
 
 /// How a call ended, in one word.
 pub(crate) fn state(call: &ToolCallPart) -> String {
-    serde_json::to_value(call.state).ok().and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(call.state)
+        .ok()
+        .and_then(|state| state.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// JSON over several lines; a text as it is.
@@ -200,7 +217,10 @@ mod tests {
     #[test]
     fn content_cannot_be_taken_for_the_outline_or_for_html() {
         assert_eq!(body("# Big\n## Less"), "### Big\n#### Less");
-        assert_eq!(body("a <script> [[x]] ![y](http://z)"), "a &lt;script> \\[\\[x]] \\![y](http://z)");
+        assert_eq!(
+            body("a <script> [[x]] ![y](http://z)"),
+            "a &lt;script> \\[\\[x]] \\![y](http://z)"
+        );
         assert_eq!(body("`<b>`\n```\n# <b>\n```"), "`<b>`\n```\n# <b>\n```");
         assert_eq!(body("```\nnever closed"), "```\nnever closed\n```");
         assert_eq!(fenced("", "a ``` b"), "````\na ``` b\n````");

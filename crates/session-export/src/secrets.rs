@@ -30,9 +30,17 @@ const fn kind(name: &'static str, anchors: &'static [&'static str], pattern: &'s
 
 /// The kinds. Group 1 is the secret where there is one, else the whole match is.
 const KINDS: &[Kind] = &[
-    kind("a private key", &["PRIVATE KEY-----"], r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)"),
+    kind(
+        "a private key",
+        &["PRIVATE KEY-----"],
+        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
+    ),
     kind("an Anthropic key", &["sk-ant-"], r"\bsk-ant-[A-Za-z0-9_-]{19,}"),
-    kind("an OpenAI key", &["sk-proj-", "sk-svcacct-", "sk-admin-"], r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}"),
+    kind(
+        "an OpenAI key",
+        &["sk-proj-", "sk-svcacct-", "sk-admin-"],
+        r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}",
+    ),
     kind("an OpenAI key", &["T3BlbkFJ"], r"\bsk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}\b"),
     kind("an OpenRouter key", &["sk-or-v1-"], r"\bsk-or-v1-[0-9a-f]{64}\b"),
     kind("a Groq key", &["gsk_"], r"\bgsk_[A-Za-z0-9]{52}\b"),
@@ -42,23 +50,59 @@ const KINDS: &[Kind] = &[
     kind("a Google key", &["AIza"], r"\bAIza[A-Za-z0-9_-]{35}"),
     kind("a Google token", &["ya29."], r"\bya29\.[A-Za-z0-9_-]{20,}"),
     kind("a Google client secret", &["GOCSPX-"], r"\bGOCSPX-[A-Za-z0-9_-]{28}"),
-    kind("an AWS key", &["AKIA", "ASIA", "ABIA", "ACCA"], r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
-    kind("an AWS secret", &["aws_secret", "AWS_SECRET", "awsSecret", "SecretAccessKey", "secretAccessKey"], r#"(?i)(?:aws_?secret\w*|secretaccesskey)["']?\s*[:=]\s*["']?([A-Za-z0-9/+=]{40})"#),
-    kind("a GitHub token", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"\bgh[pousr]_[A-Za-z0-9]{36,}"),
+    kind(
+        "an AWS key",
+        &["AKIA", "ASIA", "ABIA", "ACCA"],
+        r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
+    ),
+    kind(
+        "an AWS secret",
+        &["aws_secret", "AWS_SECRET", "awsSecret", "SecretAccessKey", "secretAccessKey"],
+        r#"(?i)(?:aws_?secret\w*|secretaccesskey)["']?\s*[:=]\s*["']?([A-Za-z0-9/+=]{40})"#,
+    ),
+    kind(
+        "a GitHub token",
+        &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"],
+        r"\bgh[pousr]_[A-Za-z0-9]{36,}",
+    ),
     kind("a GitHub token", &["github_pat_"], r"\bgithub_pat_[A-Za-z0-9_]{40,}"),
-    kind("a GitLab token", &["glpat-", "gldt-", "glrt-", "glptt-"], r"\bgl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,}"),
+    kind(
+        "a GitLab token",
+        &["glpat-", "gldt-", "glrt-", "glptt-"],
+        r"\bgl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,}",
+    ),
     kind("a Hugging Face token", &["hf_"], r"\bhf_[A-Za-z0-9]{30,}"),
     kind("an npm token", &["npm_"], r"\bnpm_[A-Za-z0-9]{36}\b"),
     kind("a PyPI token", &["pypi-AgEIcHlwaS5vcmc"], r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}"),
     kind("a crates.io token", &["cio"], r"\bcio[A-Za-z0-9]{32}\b"),
-    kind("a Slack token", &["xox", "xapp-"], r"\b(?:xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,})"),
-    kind("a Slack webhook", &["hooks.slack.com/services/"], r"hooks\.slack\.com/services/([A-Za-z0-9/_-]{20,})"),
-    kind("a Discord token", &["discord", "Discord", "DISCORD"], r"(?s)(?i:discord).{0,80}?\b([A-Za-z0-9_-]{24,28}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"),
+    kind(
+        "a Slack token",
+        &["xox", "xapp-"],
+        r"\b(?:xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,})",
+    ),
+    kind(
+        "a Slack webhook",
+        &["hooks.slack.com/services/"],
+        r"hooks\.slack\.com/services/([A-Za-z0-9/_-]{20,})",
+    ),
+    kind(
+        "a Discord token",
+        &["discord", "Discord", "DISCORD"],
+        r"(?s)(?i:discord).{0,80}?\b([A-Za-z0-9_-]{24,28}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})",
+    ),
     kind("a Telegram token", &[":AA"], r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
-    kind("a Stripe key", &["sk_live_", "rk_live_", "sk_test_", "whsec_"], r"\b(?:sk_live_|rk_live_|sk_test_|whsec_)[A-Za-z0-9]{16,}"),
+    kind(
+        "a Stripe key",
+        &["sk_live_", "rk_live_", "sk_test_", "whsec_"],
+        r"\b(?:sk_live_|rk_live_|sk_test_|whsec_)[A-Za-z0-9]{16,}",
+    ),
     kind("a SendGrid key", &["SG."], r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
     kind("a Twilio key", &["SK", "AC"], r"\b(?:SK|AC)[0-9a-f]{32}\b"),
-    kind("a Shopify token", &["shpat_", "shpss_", "shpca_"], r"\bshp(?:at|ss|ca)_[0-9a-fA-F]{32}\b"),
+    kind(
+        "a Shopify token",
+        &["shpat_", "shpss_", "shpca_"],
+        r"\bshp(?:at|ss|ca)_[0-9a-fA-F]{32}\b",
+    ),
     kind("a DigitalOcean token", &["dop_v1_"], r"\bdop_v1_[0-9a-f]{64}\b"),
     kind("a Databricks token", &["dapi"], r"\bdapi[0-9a-f]{32}\b"),
     kind("a Vault token", &["hvs."], r"\bhvs\.[A-Za-z0-9_-]{24,}"),
@@ -66,9 +110,21 @@ const KINDS: &[Kind] = &[
     kind("an age key", &["AGE-SECRET-KEY-1"], r"\bAGE-SECRET-KEY-1[A-Z0-9]{58}\b"),
     kind("an npm token", &["_authToken"], r#"_authToken\s*=\s*["']?([A-Za-z0-9_./+=-]{16,})"#),
     kind("a Threadkeep token", &["tk_"], r"\btk_[A-Za-z0-9_-]{16,}"),
-    kind("a signed token", &["eyJ"], r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    kind("a password in an address", &["://"], r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/:@]{1,128}:([^\s/@]{3,256})@"),
-    kind("an authorization", &["uthorization", "AUTHORIZATION"], r#"(?i)authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{12,})"#),
+    kind(
+        "a signed token",
+        &["eyJ"],
+        r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+    ),
+    kind(
+        "a password in an address",
+        &["://"],
+        r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/:@]{1,128}:([^\s/@]{3,256})@",
+    ),
+    kind(
+        "an authorization",
+        &["uthorization", "AUTHORIZATION"],
+        r#"(?i)authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{12,})"#,
+    ),
     kind("a cookie", &["ookie"], r"(?i)\b(?:set-)?cookie:\s*([^\r\n]{16,})"),
     Kind {
         name: "a value that may be a secret",
@@ -85,7 +141,10 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 
 /// All anchors in one machine, and the kind of each.
 static ANCHORS: LazyLock<(AhoCorasick, Vec<usize>)> = LazyLock::new(|| {
-    let all = KINDS.iter().enumerate().flat_map(|(at, kind)| kind.anchors.iter().map(move |text| (*text, at)));
+    let all = KINDS
+        .iter()
+        .enumerate()
+        .flat_map(|(at, kind)| kind.anchors.iter().map(move |text| (*text, at)));
     let (anchors, kinds): (Vec<&str>, Vec<usize>) = all.unzip();
     (AhoCorasick::new(anchors).expect("the anchors are right"), kinds)
 });
@@ -114,15 +173,20 @@ pub fn find(text: &str) -> Vec<Secret> {
             let Some(whole) = found.get(1).or_else(|| found.get(0)) else { continue };
             let random = !kind.candidate || entropy(whole.as_str()) >= ENTROPY;
             if random && !is_placeholder(whole.as_str()) {
-                all.push(Secret { range: whole.range(), kind: kind.name, definite: !kind.candidate });
+                all.push(Secret {
+                    range: whole.range(),
+                    kind: kind.name,
+                    definite: !kind.candidate,
+                });
             }
         }
     }
     all.sort_by_key(|secret| (!secret.definite, secret.range.start));
     let mut kept: Vec<Secret> = Vec::new();
     for secret in all {
-        let overlaps =
-            |known: &&mut Secret| known.range.start < secret.range.end && secret.range.start < known.range.end;
+        let overlaps = |known: &&mut Secret| {
+            known.range.start < secret.range.end && secret.range.start < known.range.end
+        };
         match kept.iter_mut().find(overlaps) {
             Some(known) if secret.definite => {
                 known.range.start = known.range.start.min(secret.range.start);
@@ -151,7 +215,8 @@ fn entropy(text: &str) -> f64 {
 /// What stands in documents for a secret.
 fn is_placeholder(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let words = ["example", "xxxx", "your", "placeholder", "changeme", "redacted", "…", "...", "<", "${"];
+    let words =
+        ["example", "xxxx", "your", "placeholder", "changeme", "redacted", "…", "...", "<", "${"];
     let body = text.rsplit(['-', '_']).next().unwrap_or(text);
     let first = body.bytes().next();
     let repeats = body.len() >= 8 && body.bytes().all(|byte| Some(byte) == first);
@@ -165,7 +230,8 @@ pub fn shown(secret: &str) -> String {
     }
     let prefix = secret.find(['-', '_', '.']).filter(|at| *at < 8).map_or(0, |at| at + 1);
     let count = secret.chars().count();
-    let end: String = if count > 12 { secret.chars().skip(count - 4).collect() } else { String::new() };
+    let end: String =
+        if count > 12 { secret.chars().skip(count - 4).collect() } else { String::new() };
     format!("{}…{end}", &secret[..prefix])
 }
 
@@ -202,7 +268,10 @@ pub fn hide(value: &mut Value, told: &mut dyn FnMut(&Secret, &str)) {
             let dirty = fields.keys().any(|name| find(name).iter().any(|secret| secret.definite));
             if dirty {
                 let own = std::mem::take(fields);
-                fields.extend(own.into_iter().map(|(name, value)| (hidden(&name, told).unwrap_or(name), value)));
+                fields.extend(
+                    own.into_iter()
+                        .map(|(name, value)| (hidden(&name, told).unwrap_or(name), value)),
+                );
             }
             for (name, value) in fields.iter_mut() {
                 // A name beside its value is what tells some secrets.
@@ -294,7 +363,8 @@ mod tests {
                 format!("+const k = \"{secret}\";"),
                 format!("https://x.example/?key={secret}"),
             ] {
-                let hidden = hidden(&text, &mut |_, _| {}).unwrap_or_else(|| panic!("not found: {text}"));
+                let hidden =
+                    hidden(&text, &mut |_, _| {}).unwrap_or_else(|| panic!("not found: {text}"));
                 let inner: String = secret.chars().skip(secret.len() / 2).take(8).collect();
                 assert!(!hidden.contains(&inner), "{hidden}");
             }
@@ -314,7 +384,8 @@ mod tests {
             format!("//registry.example/:_authToken={secret}"),
             format!("Cookie: session={secret}"),
         ] {
-            let hidden = hidden(&text, &mut |_, _| {}).unwrap_or_else(|| panic!("not found: {text}"));
+            let hidden =
+                hidden(&text, &mut |_, _| {}).unwrap_or_else(|| panic!("not found: {text}"));
             assert!(!hidden.contains(&secret), "{hidden}");
         }
         let candidates = find(&format!("api_token: {secret}"));
@@ -332,7 +403,8 @@ mod tests {
             "https://user@host.example/path:80",
             "npm_config_registry=https://registry.example",
         ] {
-            let secrets: Vec<Secret> = find(text).into_iter().filter(|secret| secret.definite).collect();
+            let secrets: Vec<Secret> =
+                find(text).into_iter().filter(|secret| secret.definite).collect();
             assert_eq!(secrets, [], "{text}");
         }
         assert_eq!(shown("ghp_abcdefghijklmnopqrstuvwxyz0123456789"), "ghp_…6789");

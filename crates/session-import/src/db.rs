@@ -64,10 +64,13 @@ fn connect(disk: &OnDisk) -> rusqlite::Result<Connection> {
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     let mut millions = 0;
-    let _ = connection.progress_handler(1_000_000, Some(move || {
-        millions += 1;
-        millions > MAX_MILLIONS
-    }));
+    let _ = connection.progress_handler(
+        1_000_000,
+        Some(move || {
+            millions += 1;
+            millions > MAX_MILLIONS
+        }),
+    );
     connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))?;
     Ok(connection)
 }
@@ -75,7 +78,9 @@ fn connect(disk: &OnDisk) -> rusqlite::Result<Connection> {
 /// A column as text; empty where there is none.
 pub(crate) fn text(row: &Row<'_>, column: &str) -> String {
     match row.get_ref(column) {
-        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
         Ok(ValueRef::Integer(number)) => number.to_string(),
         Ok(ValueRef::Real(number)) => number.to_string(),
         Ok(ValueRef::Null) | Err(_) => String::new(),

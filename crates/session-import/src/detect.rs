@@ -33,7 +33,10 @@ pub(crate) fn detect(tree: &Tree, entry: &Entry) -> Option<Format> {
 }
 
 fn database(db: &Db) -> Option<Format> {
-    if db.has("session", &["id", "title"]) && db.has("message", &["session_id", "data"]) && db.has("part", &["message_id"]) {
+    if db.has("session", &["id", "title"])
+        && db.has("message", &["session_id", "data"])
+        && db.has("part", &["message_id"])
+    {
         Some(Format::OpenCode)
     } else if db.has("sessions", &["id"]) && db.has("messages", &["session_id", "content_json"]) {
         Some(Format::Goose)
@@ -86,7 +89,9 @@ fn value(shape: &Shape) -> Option<Format> {
     if any("mapping/*/message/fragments") {
         return Some(Format::DeepSeek);
     }
-    if any("mapping/*/message/author") || any("mapping") && (any("mapping/*/parent") || any("current_node")) {
+    if any("mapping/*/message/author")
+        || any("mapping") && (any("mapping/*/parent") || any("current_node"))
+    {
         return Some(Format::ChatGpt);
     }
     if any("chat_messages") {
@@ -102,19 +107,28 @@ fn value(shape: &Shape) -> Option<Format> {
     {
         return Some(Format::GeminiTakeout);
     }
-    if any("chat/history") || any("history/messages") || any("history/currentId") || any("chat/messages") {
+    if any("chat/history")
+        || any("history/messages")
+        || any("history/currentId")
+        || any("chat/messages")
+    {
         return Some(Format::OpenWebUi);
     }
     if any("conversationId") && (any("messages") || any("messagesTree")) {
         return Some(Format::LibreChat);
     }
-    if shape.has("indexedDB/topics") || shape.has("indexedDB/message_blocks") || shape.has("localStorage/persist:cherry-studio") {
+    if shape.has("indexedDB/topics")
+        || shape.has("indexedDB/message_blocks")
+        || shape.has("localStorage/persist:cherry-studio")
+    {
         return Some(Format::CherryV1);
     }
     if shape.has("messages/[]/versions") || shape.has("messages/[]/currentlySelected") {
         return Some(Format::LmStudio);
     }
-    if shape.has("requests") && (shape.has("responderUsername") || shape.has("requests/[]/response")) {
+    if shape.has("requests")
+        && (shape.has("responderUsername") || shape.has("requests/[]/response"))
+    {
         return Some(Format::VsCodeCopilot);
     }
     if shape.has("chunkedPrompt/chunks") {
@@ -126,10 +140,14 @@ fn value(shape: &Shape) -> Option<Format> {
     if any("conv") && any("messages") && any("conv/currNode") {
         return Some(Format::LlamaCpp);
     }
-    if shape.says("object", |text| text == "thread") && (shape.has("assistants") || shape.has("title")) {
+    if shape.says("object", |text| text == "thread")
+        && (shape.has("assistants") || shape.has("title"))
+    {
         return Some(Format::Jan);
     }
-    if shape.has("projectID") && shape.has("directory") || shape.has("sessionID") && (shape.has("messageID") || shape.has("role")) {
+    if shape.has("projectID") && shape.has("directory")
+        || shape.has("sessionID") && (shape.has("messageID") || shape.has("role"))
+    {
         return Some(Format::OpenCode);
     }
     if shape.has("[]/key") && shape.has("[]/headers/operation") || shape.has("[]/headers/control") {
@@ -153,7 +171,11 @@ fn messages(shape: &Shape) -> Option<Format> {
                 false => Format::AiSdk,
             });
         }
-        if has("toolInvocations") || has("experimental_attachments") || has("parts") || has("id") && has("createdAt") {
+        if has("toolInvocations")
+            || has("experimental_attachments")
+            || has("parts")
+            || has("id") && has("createdAt")
+        {
             return Some(Format::AiSdk);
         }
         if has("content") || has("tool_calls") {
@@ -194,28 +216,43 @@ fn line(shape: &Shape) -> Option<Format> {
     {
         return Some(Format::Codex);
     }
-    if shape.has("uuid") && shape.has("sessionId") && (shape.has("message/parts") || shape.has("systemPayload")) {
+    if shape.has("uuid")
+        && shape.has("sessionId")
+        && (shape.has("message/parts") || shape.has("systemPayload"))
+    {
         return Some(Format::QwenCode);
     }
-    let is_claude = shape.has("sessionId") && shape.has("type") && (shape.has("parentUuid") || shape.has("message/content"))
+    let is_claude = shape.has("sessionId")
+        && shape.has("type")
+        && (shape.has("parentUuid") || shape.has("message/content"))
         || shape.has("leafUuid") && kind(&|text| text == "summary")
         || shape.has("snapshot") && kind(&|text| text == "file-history-snapshot");
     if is_claude {
         return Some(Format::ClaudeCode);
     }
-    if shape.has("sessionId") && shape.has("projectHash") || shape.has("$rewindTo") || shape.has("$set") {
+    if shape.has("sessionId") && shape.has("projectHash")
+        || shape.has("$rewindTo")
+        || shape.has("$set")
+    {
         return Some(Format::GeminiCli);
     }
-    if shape.has("kind") && (shape.has("v/requests") || shape.has("v/responderUsername") || shape.has("k/[]") && shape.has("kind")) {
+    if shape.has("kind")
+        && (shape.has("v/requests")
+            || shape.has("v/responderUsername")
+            || shape.has("k/[]") && shape.has("kind"))
+    {
         return Some(Format::VsCodeCopilot);
     }
-    if shape.has("data") && kind(&|text| text.starts_with("session.start") || text == "user.message") {
+    if shape.has("data")
+        && kind(&|text| text.starts_with("session.start") || text == "user.message")
+    {
         return Some(Format::CopilotCli);
     }
     if shape.has("currNode") && !shape.has("messages") && !shape.has("conv") {
         return Some(Format::LlamaCpp);
     }
-    let goose = shape.has("working_dir") && (shape.has("message_count") || shape.has("description"));
+    let goose =
+        shape.has("working_dir") && (shape.has("message_count") || shape.has("description"));
     (goose && !shape.has("messages")).then_some(Format::Goose)
 }
 

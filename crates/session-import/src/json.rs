@@ -96,6 +96,64 @@ enum Scan {
     TooLarge,
 }
 
+/// Finds the end of one value, buffer by buffer.
+#[derive(Default)]
+struct Cutter {
+    open: Vec<u8>,
+    text: bool,
+    escaped: bool,
+    begun: bool,
+}
+
+impl Cutter {
+    fn is_whole(&self) -> bool {
+        self.begun && self.open.is_empty() && !self.text
+    }
+
+    /// The number of bytes that belong to the value, and how it ends when it does.
+    fn feed(&mut self, buffer: &[u8]) -> (usize, Option<Scan>) {
+        for (at, byte) in buffer.iter().enumerate() {
+            if self.text {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => {
+                        self.text = false;
+                        if self.open.is_empty() {
+                            return (at + 1, Some(Scan::Whole));
+                        }
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            if self.is_whole()
+                && matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
+            {
+                // A number or a word ends where the next thing begins.
+                return (at, Some(Scan::Whole));
+            }
+            match byte {
+                b'"' => self.text = true,
+                b'{' | b'[' => self.open.push(*byte),
+                b'}' | b']' => {
+                    let wanted = if *byte == b'}' { b'{' } else { b'[' };
+                    if self.begun && self.open.last() != Some(&wanted) {
+                        return (at, Some(Scan::Crossed));
+                    }
+                    self.open.pop();
+                    if self.open.is_empty() {
+                        return (at + 1, Some(Scan::Whole));
+                    }
+                }
+                _ => {}
+            }
+            self.begun = true;
+        }
+        (buffer.len(), None)
+    }
+}
+
 /// The elements of a JSON file: of its array, of a list in its object, or the values that follow each other in it.
 pub(crate) struct Items<'a> {
     input: Box<dyn BufRead + 'a>,
@@ -138,27 +196,11 @@ impl<'a> Items<'a> {
     }
 
     fn peek(&mut self) -> Option<u8> {
-        let at = usize::try_from(self.again.position()).unwrap_or(usize::MAX);
-        if let Some(byte) = self.again.get_ref().get(at) {
-            return Some(*byte);
-        }
-        loop {
-            match self.input.fill_buf() {
-                Ok(bytes) => return bytes.first().copied(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
+        self.buffer().first().copied()
     }
 
-    fn next_byte(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        if usize::try_from(self.again.position()).is_ok_and(|at| at < self.again.get_ref().len()) {
-            self.again.set_position(self.again.position() + 1);
-        } else {
-            self.input.consume(1);
-        }
-        Some(byte)
+    fn next_byte(&mut self) {
+        self.consume(1);
     }
 
     fn skip_between(&mut self) {
@@ -167,58 +209,43 @@ impl<'a> Items<'a> {
         }
     }
 
+    /// What is read next; nothing at the end.
+    fn buffer(&mut self) -> &[u8] {
+        let at = usize::try_from(self.again.position()).unwrap_or(usize::MAX);
+        if at < self.again.get_ref().len() {
+            return &self.again.get_ref()[at..];
+        }
+        // An error of the file is its end: what was read until then counts.
+        self.input.fill_buf().unwrap_or_default()
+    }
+
+    fn consume(&mut self, count: usize) {
+        let at = usize::try_from(self.again.position()).unwrap_or(usize::MAX);
+        if at < self.again.get_ref().len() {
+            self.again.set_position(self.again.position() + count as u64);
+        } else {
+            self.input.consume(count);
+        }
+    }
+
     /// Takes one value into `out`, as long as it is not too large; with `out` `None` only goes past it.
     fn scan(&mut self, mut out: Option<&mut Vec<u8>>) -> Scan {
-        let mut open: Vec<u8> = Vec::new();
-        let (mut text, mut escaped, mut begun) = (false, false, false);
+        let mut cutter = Cutter::default();
         loop {
-            let Some(byte) = self.peek() else {
-                return if begun && open.is_empty() && !text { Scan::Whole } else { Scan::Cut };
-            };
-            if !text && open.is_empty() && begun {
-                // A number or a word ends where the next thing begins.
-                if matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n') {
-                    return Scan::Whole;
-                }
+            let buffer = self.buffer();
+            if buffer.is_empty() {
+                return if cutter.is_whole() { Scan::Whole } else { Scan::Cut };
             }
-            if !text && begun && matches!(byte, b'}' | b']') {
-                let wants = if byte == b'}' { b'{' } else { b'[' };
-                if open.last() != Some(&wants) {
-                    return Scan::Crossed;
-                }
-            }
-            self.next_byte();
+            let (count, end) = cutter.feed(buffer);
             if let Some(out) = out.as_deref_mut() {
-                if out.len() >= MAX_ITEM {
+                if out.len() + count > MAX_ITEM {
                     return Scan::TooLarge;
                 }
-                out.push(byte);
+                out.extend_from_slice(&buffer[..count]);
             }
-            begun = true;
-            if text {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => {
-                        text = false;
-                        if open.is_empty() {
-                            return Scan::Whole;
-                        }
-                    }
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => text = true,
-                b'{' | b'[' => open.push(byte),
-                b'}' | b']' => {
-                    open.pop();
-                    if open.is_empty() {
-                        return Scan::Whole;
-                    }
-                }
-                _ => {}
+            self.consume(count);
+            if let Some(end) = end {
+                return end;
             }
         }
     }
@@ -310,7 +337,8 @@ impl Iterator for Items<'_> {
                 self.done = true;
                 // An array that is not closed was cut off between two elements.
                 let open = !std::mem::take(&mut self.outside).is_empty();
-                return (open && !self.searching).then_some(Item::Broken("the file ends too early"));
+                return (open && !self.searching)
+                    .then_some(Item::Broken("the file ends too early"));
             };
             match byte {
                 b'[' if self.outside.is_empty() => {
@@ -484,7 +512,7 @@ mod tests {
         assert_eq!(items(r#"[{"a":1},{"a":2"#), [one.clone(), CUT]);
         assert_eq!(items(r#"[{"a":1},"#), [one.clone(), CUT]);
         assert_eq!(items(r#"[{"a":}, {"a":3}]"#), [BROKEN, three]);
-        assert_eq!(items(r#"[{"a":1},{"a":2,"b":{"a":9}, {"a":1}"#).last(), Some(&one));
+        assert_eq!(items(r#"[{"a":1},{"a":2,"b":{"a":9}, {"a":1}]"#).last(), Some(&one));
     }
 
     #[test]

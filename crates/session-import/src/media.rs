@@ -27,7 +27,8 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// The media type and bytes of a data URL.
 fn data_url(url: &str) -> Option<(Option<String>, Option<Vec<u8>>)> {
-    let rest = url.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("data:")).map(|_| &url[5..])?;
+    let rest =
+        url.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("data:")).map(|_| &url[5..])?;
     let (head, body) = rest.split_once(',')?;
     let kind = head.split(';').next().filter(|kind| kind.contains('/')).map(str::to_owned);
     if head.ends_with(";base64") {
@@ -129,7 +130,8 @@ pub(crate) fn of_block(block: &Value) -> Option<File> {
             _ => by_url(field("url").unwrap_or_default(), media, name),
         });
     }
-    if let Some(inner) = block.get("file").or_else(|| block.get("input_audio")).filter(|i| i.is_object())
+    if let Some(inner) =
+        block.get("file").or_else(|| block.get("input_audio")).filter(|i| i.is_object())
     {
         let field = |name: &str| inner.get(name).and_then(Value::as_str);
         let name = field("filename").or(name);

@@ -142,7 +142,8 @@ fn call(call: &Call) -> Value {
         CallState::Failed => "failed",
         CallState::Denied => "denied",
     };
-    let mut out = json!({"type": "tool-call", "name": call.name, "input": call.input, "state": state});
+    let mut out =
+        json!({"type": "tool-call", "name": call.name, "input": call.input, "state": state});
     if let Some(id) = &call.id {
         out["id"] = id.clone().into();
     }
@@ -163,7 +164,8 @@ fn file(file: &File) -> Value {
     if let Some(kind) = &file.media_type {
         out["mediaType"] = kind.clone().into();
     }
-    let text = file.bytes.as_ref().filter(|bytes| bytes.len() <= MAX_CONTENT && !bytes.contains(&0));
+    let text =
+        file.bytes.as_ref().filter(|bytes| bytes.len() <= MAX_CONTENT && !bytes.contains(&0));
     if let Some(text) = text.and_then(|bytes| std::str::from_utf8(bytes).ok()) {
         out["content"] = text.into();
     }

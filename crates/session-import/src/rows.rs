@@ -134,7 +134,9 @@ fn part(part: &Part, id: &str, calls: &mut HashSet<String>) -> Value {
             }
             out
         }
-        Part::Data { name, data } => json!({"type": format!("data-{name}"), "id": id, "data": data}),
+        Part::Data { name, data } => {
+            json!({"type": format!("data-{name}"), "id": id, "data": data})
+        }
         Part::Step => json!({"type": "step-start"}),
     }
 }
@@ -165,7 +167,8 @@ fn file(file: &File) -> Value {
     let url = file.bytes.as_ref().filter(|bytes| bytes.len() < MAX_ROW / 2).map_or_else(
         || MISSING.to_owned(),
         |bytes| {
-            let kind = kind.filter(|kind| !kind.ends_with("/*")).unwrap_or("application/octet-stream");
+            let kind =
+                kind.filter(|kind| !kind.ends_with("/*")).unwrap_or("application/octet-stream");
             format!("data:{kind};base64,{}", STANDARD.encode(bytes))
         },
     );

@@ -129,7 +129,11 @@ fn items<'a>(tree: &Tree, entry: &Entry, listing: &'a Listing) -> Option<Items<'
     let is_object = head.trim_ascii_start().starts_with(b"{");
     let inside = listing.lists.iter().any(|list| shape.has(&format!("{list}/[]")));
     let is_one = listing.marker.iter().any(|field| shape.has(field));
-    let lists = if is_object && (inside || !is_one) && !shape.whole || inside { listing.lists } else { &[] };
+    let lists = if is_object && (inside || !is_one) && !shape.whole || inside {
+        listing.lists
+    } else {
+        &[]
+    };
     Some(Items::new(tree.read(entry).ok()?, lists, listing.is_item))
 }
 
@@ -144,7 +148,12 @@ pub(crate) fn hash(pieces: &[&str]) -> String {
 }
 
 /// A session of these messages. `seed` tells it apart where it has no id.
-pub(crate) fn session(format: Format, source_id: Option<&str>, seed: &[&str], told: Told) -> Session {
+pub(crate) fn session(
+    format: Format,
+    source_id: Option<&str>,
+    seed: &[&str],
+    told: Told,
+) -> Session {
     let source_id = source_id.filter(|id| !id.trim().is_empty()).map(text::clean);
     let key = match &source_id {
         Some(id) => hash(&[format.name(), id]),
@@ -243,15 +252,18 @@ pub(crate) struct Paths {
 }
 
 /// The path to `pointer`, else to the newest leaf. `id` gives the id of an entry.
-pub(crate) fn paths(dag: &Dag, pointer: Option<(usize, &'static str)>, id: &dyn Fn(usize) -> String) -> Option<Paths> {
+pub(crate) fn paths(
+    dag: &Dag,
+    pointer: Option<(usize, &'static str)>,
+    id: &dyn Fn(usize) -> String,
+) -> Option<Paths> {
     let (leaf, why) = match pointer {
         Some(pointer) => pointer,
         None => (dag.newest()?, "the newest leaf: the source points at none"),
     };
     let shown = dag.path(leaf);
     let leaves = dag.others(&shown);
-    let branch =
-        Branch { leaf: Some(id(leaf)), why, other_leaves: leaves.len(), continues: None };
+    let branch = Branch { leaf: Some(id(leaf)), why, other_leaves: leaves.len(), continues: None };
     let others = leaves.into_iter().take(MAX_OTHERS).map(|leaf| dag.path(leaf)).collect();
     Some(Paths { shown, others, branch })
 }

@@ -43,7 +43,8 @@ pub(crate) fn shortened(line: &str) -> String {
 pub(crate) fn fenced(language: &str, code: &str) -> String {
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
-    let language: String = language.chars().filter(|c| c.is_alphanumeric() || "+-#._".contains(*c)).collect();
+    let language: String =
+        language.chars().filter(|c| c.is_alphanumeric() || "+-#._".contains(*c)).collect();
     let line = if code.ends_with('\n') { "" } else { "\n" };
     format!("{fence}{language}\n{code}{line}{fence}")
 }
@@ -51,7 +52,9 @@ pub(crate) fn fenced(language: &str, code: &str) -> String {
 /// JSON where the text is JSON, else the text.
 pub(crate) fn json_or_text(text: &str) -> Value {
     let trimmed = text.trim_start();
-    if trimmed.starts_with(['{', '[', '"']) || matches!(trimmed.trim_end(), "true" | "false" | "null") {
+    if trimmed.starts_with(['{', '[', '"'])
+        || matches!(trimmed.trim_end(), "true" | "false" | "null")
+    {
         if let Some(value) = crate::json::parse(text.as_bytes()) {
             return value;
         }
@@ -185,7 +188,10 @@ mod tests {
     fn thoughts_in_tags_are_told_apart_outside_of_code() {
         use Stretch::{Said, Thought};
         assert_eq!(stretches("<think>a</think>b"), [Thought("a"), Said("b")]);
-        assert_eq!(stretches("x\n:::thinking\nHm.\n:::\ny"), [Said("x\n"), Thought("\nHm."), Said("\ny")]);
+        assert_eq!(
+            stretches("x\n:::thinking\nHm.\n:::\ny"),
+            [Said("x\n"), Thought("\nHm."), Said("\ny")]
+        );
         assert_eq!(stretches("```\n<think>\n```"), [Said("```\n<think>\n```")]);
         assert_eq!(stretches("a <think> b"), [Said("a <think> b")]);
         assert_eq!(stretches("<think>never closed"), [Thought("never closed")]);

@@ -111,11 +111,7 @@ impl Tree {
         } else {
             File::open(path).map_err(unreadable)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            entries.push(Entry {
-                path: name,
-                size: meta.len(),
-                at: At::Disk(path.to_owned()),
-            });
+            entries.push(Entry { path: name, size: meta.len(), at: At::Disk(path.to_owned()) });
         }
         entries.sort_by(|a, b| natural(&a.path).cmp(&natural(&b.path)).then(a.path.cmp(&b.path)));
         Ok(Self { entries, zip, is_folder: meta.is_dir() })
@@ -124,7 +120,9 @@ impl Tree {
     /// The path of a zip that lies in a folder.
     pub(crate) fn zip_in_folder(&self, entry: &Entry) -> Option<PathBuf> {
         match &entry.at {
-            At::Disk(path) if self.is_folder && begins_with(path, b"PK\x03\x04") => Some(path.clone()),
+            At::Disk(path) if self.is_folder && begins_with(path, b"PK\x03\x04") => {
+                Some(path.clone())
+            }
             _ => None,
         }
     }
@@ -266,9 +264,10 @@ impl<'a> Bounded<'a> {
 impl Read for Bounded<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.unpacked.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
-            io::Error::other("it unpacks to far more than any export")
-        })?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| io::Error::other("it unpacks to far more than any export"))?;
         Ok(count)
     }
 }

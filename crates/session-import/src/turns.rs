@@ -67,7 +67,11 @@ impl Outcome {
 
     /// It gave or failed with what MCP-like blocks say.
     pub(crate) fn of(value: &Value, failed: bool) -> Self {
-        if failed { Self::failed(text::error_of(value)) } else { Self::done(text::output_of(value)) }
+        if failed {
+            Self::failed(text::error_of(value))
+        } else {
+            Self::done(text::output_of(value))
+        }
     }
 }
 
@@ -310,9 +314,12 @@ impl Turns {
             .find(|call| call.name == name)
     }
 
-    /// The result of a call that is nowhere: kept as data.
+    /// The result of a call that is nowhere: kept as data of the answer, where there is one.
     pub(crate) fn stray_result(&mut self, name: &str, value: &Value) {
-        self.data("tool-result", json!({"name": name, "content": value}));
+        if let Some(last) = self.messages.last_mut().filter(|last| last.role == Role::Assistant) {
+            let data = json!({"name": name, "content": value});
+            last.parts.push(Part::Data { name: "tool-result".to_owned(), data });
+        }
     }
 
     /// A mark between messages: a compaction, a beginning without what was before.

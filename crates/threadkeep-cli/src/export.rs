@@ -111,7 +111,11 @@ fn first_words(messages: &[Message], session: &str) -> String {
 }
 
 /// The items of the stream as one JSON array. A secret that is spread over several items cannot be hidden in any of them.
-fn raw(items: &[impl AsRef<[u8]>], with_secrets: bool, found: &mut Found) -> anyhow::Result<String> {
+fn raw(
+    items: &[impl AsRef<[u8]>],
+    with_secrets: bool,
+    found: &mut Found,
+) -> anyhow::Result<String> {
     let mut out = String::from("[");
     let mut fold = SessionFold::new("");
     for (at, item) in items.iter().enumerate() {

@@ -71,7 +71,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         return tokio::task::spawn_blocking(move || print(&import, branches)).await?;
     }
     if import.format().is_none() {
-        bail!("nothing in there is a chat that can be read. `threadkeep help import` says what can");
+        bail!(
+            "nothing in there is a chat that can be read. `threadkeep help import` says what can"
+        );
     }
     if dry_run {
         return tokio::task::spawn_blocking(move || list(&import)).await?;
@@ -87,7 +89,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 /// Prints what a dry run found.
 fn print(import: &Import, branches: bool) -> anyhow::Result<()> {
     let out = BufWriter::new(io::stdout().lock());
-    let mut report = Report::begin(out, import.format(), branches).context("cannot write the result")?;
+    let mut report =
+        Report::begin(out, import.format(), branches).context("cannot write the result")?;
     let _ = import.read(&mut report); // that it stopped is an error of the report
     let problems = report.end().context("cannot write the result")?;
     tell(&problems);
@@ -195,7 +198,12 @@ impl Sink for Queue {
     }
 }
 
-async fn write(import: Import, remote: &Remote, branches: bool, done: &mut Done) -> anyhow::Result<()> {
+async fn write(
+    import: Import,
+    remote: &Remote,
+    branches: bool,
+    done: &mut Done,
+) -> anyhow::Result<()> {
     let (sessions, mut ready) = mpsc::channel(AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
         let mut queue = Queue { sessions, problems: Vec::new() };
@@ -206,7 +214,10 @@ async fn write(import: Import, remote: &Remote, branches: bool, done: &mut Done)
     while let Some(session) = ready.recv().await {
         let (rows, too_large) = session_import::rows(&session);
         if too_large {
-            cut.push(Problem { place: session.title.clone(), reason: "a message is too large and was cut" });
+            cut.push(Problem {
+                place: session.title.clone(),
+                reason: "a message is too large and was cut",
+            });
         }
         put(remote, &id_of(&session.key, 0), &session.title, &rows, done).await?;
         for which in (0..session.others.len()).filter(|_| branches) {
@@ -236,7 +247,8 @@ async fn put(
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let known = there(remote, id).await?;
-    let missing: Vec<&Row> = rows.iter().filter(|row| !is_there(remote, row, known.as_ref())).collect();
+    let missing: Vec<&Row> =
+        rows.iter().filter(|row| !is_there(remote, row, known.as_ref())).collect();
     match &known {
         None => {
             let body = CreateSession { title: Some(title.to_owned()), agents: Vec::new() };
@@ -332,7 +344,9 @@ async fn again<T, F: Future<Output = Result<T, ClientError>>>(
 async fn raw(import: Import, remote: &Remote, done: &mut Done) -> anyhow::Result<()> {
     let (items, mut ready) = mpsc::channel::<(String, String)>(1024);
     let reader = tokio::task::spawn_blocking(move || {
-        let _ = import.raw_items(&mut |key, item| items.blocking_send((key.to_owned(), item)).map_err(|_| Stop));
+        let _ = import.raw_items(&mut |key, item| {
+            items.blocking_send((key.to_owned(), item)).map_err(|_| Stop)
+        });
     });
     let mut log: Option<Log> = None;
     while let Some((key, item)) = ready.recv().await {

@@ -36,7 +36,8 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
             say(chunk, &mut turns);
         }
         let system = value.get("systemInstruction").unwrap_or(&Value::Null);
-        let parts: Vec<&str> = list(system, "parts").iter().map(|part| text(part, "text")).collect();
+        let parts: Vec<&str> =
+            list(system, "parts").iter().map(|part| text(part, "text")).collect();
         let prompt = named(system, "text").map_or_else(|| parts.join("\n"), str::to_owned);
         let first = chunks.first().map_or_else(String::new, Value::to_string);
         let session = source::session(Format::AiStudio, None, &[&first], turns.finish());
@@ -58,7 +59,9 @@ fn say(chunk: &Value, turns: &mut Turns) {
     if let Some(data) = chunk.get("inlineFile").or_else(|| chunk.get("inlineImage")) {
         turns.file(media::encoded(text(data, "data"), named(data, "mimeType"), None));
     }
-    for (kind, media_type) in [("driveDocument", None), ("driveImage", Some("image/*")), ("driveVideo", Some("video/*"))] {
+    for (kind, media_type) in
+        [("driveDocument", None), ("driveImage", Some("image/*")), ("driveVideo", Some("video/*"))]
+    {
         if chunk.get(kind).is_some() {
             turns.file(media::missing(None, media_type));
         }

@@ -25,7 +25,10 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
         let mut next_number = 1;
         for line in Lines::new(from) {
             let Some(bytes) = line.bytes else {
-                input.problem(format!("{} line {}", entry.path, line.number), "a line that is too long");
+                input.problem(
+                    format!("{} line {}", entry.path, line.number),
+                    "a line that is too long",
+                );
                 continue;
             };
             let text = String::from_utf8_lossy(&bytes);
@@ -78,7 +81,8 @@ impl Run {
     fn line(&mut self, line: &str, blank: usize) {
         let marker = line.trim_start();
         if let Some(fence) = &self.fence {
-            let ends = marker.starts_with(fence.as_str()) && marker.trim_start_matches(&fence[..1]).trim().is_empty();
+            let ends = marker.starts_with(fence.as_str())
+                && marker.trim_start_matches(&fence[..1]).trim().is_empty();
             self.answer(line, blank);
             if ends {
                 self.fence = None;
@@ -87,7 +91,9 @@ impl Run {
         }
         let ticks = marker.chars().take_while(|c| *c == '`').count();
         let waves = marker.chars().take_while(|c| *c == '~').count();
-        if let Some(prompt) = line.strip_prefix("####").filter(|rest| rest.is_empty() || rest.starts_with(' ')) {
+        if let Some(prompt) =
+            line.strip_prefix("####").filter(|rest| rest.is_empty() || rest.starts_with(' '))
+        {
             if !self.in_prompt || blank > 0 {
                 self.flush();
                 self.in_prompt = true;

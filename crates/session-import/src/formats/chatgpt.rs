@@ -40,13 +40,21 @@ const LISTING: Listing = Listing {
 /// Reads ChatGPT's.
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     let assets = Assets::of(input.tree);
-    source::conversations(input, &LISTING, &mut |value, _, _| conversation(value, &assets))
+    source::conversations(input, &LISTING, &mut |value, _, flaws| {
+        conversation(value, &assets, flaws)
+    })
 }
 
-fn conversation(value: &Value, assets: &Assets<'_>) -> Made {
+fn conversation(value: &Value, assets: &Assets<'_>, flaws: &mut Vec<&'static str>) -> Made {
     let Some(mapping) = value.get("mapping").and_then(Value::as_object) else {
         return Err("a conversation without messages");
     };
+    let is_broken = |node: &&Value| {
+        let message = node.get("message").unwrap_or(&Value::Null);
+        !node.is_object() || !(message.is_null() || message.is_object())
+    };
+    let broken = mapping.values().filter(is_broken).count();
+    flaws.extend(std::iter::repeat_n("a message that is none", broken));
     let nodes: Vec<(&String, &Value)> = mapping.iter().collect();
     let dag = Dag::new(nodes.iter().map(|(id, node)| link(id, node, is_shown)).collect());
     let pointer = named(value, "current_node").and_then(|id| dag.find(id));
@@ -171,7 +179,8 @@ fn assistant(
         "thoughts" => {
             for thought in list(content, "thoughts") {
                 let (summary, body) = (text(thought, "summary"), text(thought, "content"));
-                let gap = if words::is_blank(summary) || words::is_blank(body) { "" } else { "\n\n" };
+                let gap =
+                    if words::is_blank(summary) || words::is_blank(body) { "" } else { "\n\n" };
                 turns.reasoning(&format!("{summary}{gap}{body}"));
             }
         }
@@ -281,7 +290,8 @@ fn pointer(
 ) {
     match text(part, "content_type") {
         "audio_transcription" => turns.text(text(part, "text")),
-        kind @ ("image_asset_pointer" | "audio_asset_pointer" | "video_container_asset_pointer") => {
+        kind
+        @ ("image_asset_pointer" | "audio_asset_pointer" | "video_container_asset_pointer") => {
             let id = asset_id(text(part, "asset_pointer"));
             let format = named(part, "format").map(|format| format!("audio/{format}"));
             let of_kind = match kind {
@@ -358,7 +368,8 @@ impl<'a> Assets<'a> {
         if id.is_empty() {
             return None;
         }
-        let mut from = self.by_name.range(id.to_owned()..).take_while(|(name, _)| name.starts_with(id));
+        let mut from =
+            self.by_name.range(id.to_owned()..).take_while(|(name, _)| name.starts_with(id));
         let ends = |name: &str| !name[id.len()..].starts_with(|c: char| c.is_ascii_alphanumeric());
         from.find(|(name, _)| ends(name)).map(|(_, entry)| *entry)
     }
@@ -371,9 +382,12 @@ impl<'a> Assets<'a> {
         let by_id = || self.names.get(id);
         let own = entry.map(Entry::name).and_then(|name| name.strip_prefix(id)).and_then(|rest| {
             // `file-ID-name.png`
-            rest.strip_prefix('-').or_else(|| rest.strip_prefix('_')).filter(|rest| !rest.is_empty())
+            rest.strip_prefix('-')
+                .or_else(|| rest.strip_prefix('_'))
+                .filter(|rest| !rest.is_empty())
         });
-        let name = said("name").or(mapped.map(String::as_str)).or(own).or(by_id().map(String::as_str));
+        let name =
+            said("name").or(mapped.map(String::as_str)).or(own).or(by_id().map(String::as_str));
         let kind = said("mime_type").or_else(|| said("mimeType")).or(of_kind);
         let bytes = entry.and_then(|entry| self.tree.whole(entry, media::MAX_FILE as u64).ok());
         match bytes {
@@ -421,9 +435,7 @@ fn fragments(value: &Value) -> Made {
 }
 
 fn fragment(message: &Value, id: &str, turns: &mut Turns) {
-    let head = || {
-        Head::new(Some(id), time::at(message, "inserted_at")).by(named(message, "model"))
-    };
+    let head = || Head::new(Some(id), time::at(message, "inserted_at")).by(named(message, "model"));
     for file in list(message, "files") {
         let name = named(file, "file_name").or_else(|| named(file, "name"));
         turns.user(head());
@@ -446,7 +458,9 @@ fn fragment(message: &Value, id: &str, turns: &mut Turns) {
             "REQUEST" | "RESPONSE" => turns.text(text(fragment, "content")),
             "THINK" => turns.reasoning(text(fragment, "content")),
             "SEARCH" | "TOOL_SEARCH" | "READ_LINK" => {
-                for result in list(fragment, "results").iter().chain(list(fragment, "search_results")) {
+                for result in
+                    list(fragment, "results").iter().chain(list(fragment, "search_results"))
+                {
                     turns.page(text(result, "url"), named(result, "title"));
                 }
             }

@@ -61,7 +61,9 @@ fn topics(backup: &Value) -> HashMap<String, Topic> {
             let Some(id) = named(topic, "id") else { continue };
             let known = Topic {
                 name: named(topic, "name").map(str::to_owned),
-                prompt: named(topic, "prompt").or_else(|| named(assistant, "prompt")).map(str::to_owned),
+                prompt: named(topic, "prompt")
+                    .or_else(|| named(assistant, "prompt"))
+                    .map(str::to_owned),
                 created: topic.get("createdAt").cloned().unwrap_or_default(),
                 updated: topic.get("updatedAt").cloned().unwrap_or_default(),
             };
@@ -157,7 +159,8 @@ fn choose<'a>(rows: &[&'a Value]) -> (Rows<'a>, Vec<Rows<'a>>, Option<String>) {
     let mut others = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         if !is_shown(at) {
-            let before = (0..at).filter(|before| is_shown(*before) && asked(rows[*before]) != asked(row));
+            let before =
+                (0..at).filter(|before| is_shown(*before) && asked(rows[*before]) != asked(row));
             others.push(before.map(|at| rows[at]).chain([*row]).collect());
         }
     }
@@ -211,8 +214,12 @@ fn begin(row: &Value, turns: &mut Turns) -> bool {
 fn block(block: &Value, tree: &Tree, turns: &mut Turns) {
     let content = text(block, "content");
     match text(block, "type") {
-        "main_text" | "text" => turns.text_with_thoughts(if content.is_empty() { text(block, "text") } else { content }),
-        "thinking" | "reasoning" => turns.reasoning(if content.is_empty() { text(block, "text") } else { content }),
+        "main_text" | "text" => {
+            turns.text_with_thoughts(if content.is_empty() { text(block, "text") } else { content })
+        }
+        "thinking" | "reasoning" => {
+            turns.reasoning(if content.is_empty() { text(block, "text") } else { content })
+        }
         "code" => turns.text(&words::fenced(text(block, "language"), content)),
         "tool" => tool(block, turns),
         "image" | "video" | "file" => turns.file(file(block, tree)),
@@ -242,7 +249,10 @@ fn tool(block: &Value, turns: &mut Turns) {
     let id = named(block, "toolId").or_else(|| named(raw, "id"));
     let call = Call {
         id: id.map(str::to_owned),
-        name: named(block, "toolName").or_else(|| named(tool, "name")).unwrap_or_default().to_owned(),
+        name: named(block, "toolName")
+            .or_else(|| named(tool, "name"))
+            .unwrap_or_default()
+            .to_owned(),
         input: words::input_of(block.get("arguments").or_else(|| raw.get("arguments"))),
         ..Call::default()
     };
@@ -261,7 +271,8 @@ fn file(block: &Value, tree: &Tree) -> crate::model::File {
     };
     let name = named(file, "origin_name").or_else(|| named(file, "name"));
     let own = format!("{}{}", text(file, "id"), text(file, "ext"));
-    let entry = tree.entries.iter().find(|entry| entry.name() == own && entry.path.contains("Files/"));
+    let entry =
+        tree.entries.iter().find(|entry| entry.name() == own && entry.path.contains("Files/"));
     let kind = name.and_then(media::type_of_name).or(kind);
     match entry.and_then(|entry| tree.whole(entry, media::MAX_FILE as u64).ok()) {
         Some(bytes) => media::of_bytes(name, kind, bytes),
@@ -277,7 +288,9 @@ fn citation(block: &Value, turns: &mut Turns) {
         let url = named(result, "url").or_else(|| named(result, "link"));
         turns.page(url.unwrap_or_default(), named(result, "title"));
     }
-    for chunk in response.pointer("/results/groundingChunks").and_then(Value::as_array).into_iter().flatten() {
+    for chunk in
+        response.pointer("/results/groundingChunks").and_then(Value::as_array).into_iter().flatten()
+    {
         let web = chunk.get("web").unwrap_or(&Value::Null);
         turns.page(text(web, "uri"), named(web, "title"));
     }
@@ -320,7 +333,9 @@ pub(crate) fn read_v2(input: &mut Input<'_>) -> Result<(), Stop> {
 fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>, Stop> {
     let order = if db.has("message", &["created_at"]) { "created_at, rowid" } else { "rowid" };
     let sql = format!("SELECT * FROM message WHERE topic_id = ?1 ORDER BY {order}");
-    let Ok(mut topics) = db.connection.prepare("SELECT * FROM topic ORDER BY rowid") else { return Ok(None) };
+    let Ok(mut topics) = db.connection.prepare("SELECT * FROM topic ORDER BY rowid") else {
+        return Ok(None);
+    };
     let Ok(mut messages) = db.connection.prepare(&sql) else { return Ok(None) };
     let Ok(mut rows) = topics.query([]) else { return Ok(None) };
     loop {
@@ -334,7 +349,10 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>,
         let Ok(mut rows) = messages.query([&id]) else { return Ok(None) };
         while let Ok(Some(row)) = rows.next() {
             let Some(data) = db::value(row, "data") else {
-                input.problem(format!("{} message {}", entry.path, db::text(row, "id")), "it is not JSON");
+                input.problem(
+                    format!("{} message {}", entry.path, db::text(row, "id")),
+                    "it is not JSON",
+                );
                 continue;
             };
             found.push(json!({

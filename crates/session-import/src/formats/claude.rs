@@ -73,8 +73,7 @@ fn conversation(value: &Value, flaws: &mut Vec<&'static str>) -> Made {
     let others = paths.others.iter().map(|path| told(path).messages).collect();
     let first = messages.first().map_or("", |message| text(message, "uuid"));
     let seed = [text(value, "name"), first];
-    let session =
-        source::session(Format::Claude, named(value, "uuid"), &seed, told(&paths.shown));
+    let session = source::session(Format::Claude, named(value, "uuid"), &seed, told(&paths.shown));
     let (created, updated) = (time::at(value, "created_at"), time::at(value, "updated_at"));
     let session = session.titled(named(value, "name")).dated(created, updated);
     Ok(Some(session.branched(paths.branch, others)))
@@ -155,7 +154,9 @@ fn result(block: &Value, turns: &mut Turns) {
     let value = match content {
         Value::String(words) => Value::String(words::clean(words)),
         _ if !texts.is_empty() => Value::String(words::clean(&texts.join("\n"))),
-        _ => pages.map(|page| json!({"title": text(page, "title"), "url": text(page, "url")})).collect(),
+        _ => pages
+            .map(|page| json!({"title": text(page, "title"), "url": text(page, "url")}))
+            .collect(),
     };
     let failed = is(block, "is_error");
     let outcome = if failed {

@@ -280,7 +280,10 @@ fn item(at: Option<Timestamp>, payload: Value, turns: &mut Vec<Turn>) {
 fn event(at: Option<Timestamp>, payload: Value, turns: &mut Vec<Turn>) {
     let kind = text(&payload, "type").to_owned();
     let said = match kind.as_str() {
-        "user_message" if typed(text(&payload, "message")).is_some() || !list(&payload, "images").is_empty() => {
+        "user_message"
+            if typed(text(&payload, "message")).is_some()
+                || !list(&payload, "images").is_empty() =>
+        {
             Said::User(Origin::Event)
         }
         "agent_message" => Said::Words(Origin::Event),
@@ -293,7 +296,9 @@ fn event(at: Option<Timestamp>, payload: Value, turns: &mut Vec<Turn>) {
         },
         "context_compacted" => Said::Other,
         "task_started" | "turn_started" => return begin(turns, named(&payload, "turn_id")),
-        "thread_rolled_back" => return roll_back(turns, payload.get("num_turns").and_then(Value::as_u64)),
+        "thread_rolled_back" => {
+            return roll_back(turns, payload.get("num_turns").and_then(Value::as_u64));
+        }
         _ => return,
     };
     put(turns, Line { at, said, kind, payload });
@@ -326,11 +331,17 @@ fn texts(payload: &Value) -> Option<Vec<&Value>> {
 }
 
 fn thoughts(payload: &Value) -> String {
-    let pieces = |field| list(payload, field).iter().filter_map(|piece| {
-        piece.as_str().or_else(|| named(piece, "text"))
-    });
+    let pieces = |field| {
+        list(payload, field)
+            .iter()
+            .filter_map(|piece| piece.as_str().or_else(|| named(piece, "text")))
+    };
     let summary: Vec<&str> = pieces("summary").chain(pieces("summary_text")).collect();
-    let all = if summary.is_empty() { pieces("content").chain(pieces("raw_content")).collect() } else { summary };
+    let all = if summary.is_empty() {
+        pieces("content").chain(pieces("raw_content")).collect()
+    } else {
+        summary
+    };
     all.join("\n\n")
 }
 
@@ -413,8 +424,12 @@ fn other(line: &Line, model: Option<&str>, compacted: usize, turns: &mut Turns) 
     }
     turns.assistant(Head::new(None, line.at).by(model));
     match kind {
-        "function_call" => turns.call(call(text(payload, "name"), words::input_of(payload.get("arguments")))),
-        "custom_tool_call" => turns.call(call(text(payload, "name"), words::input_of(payload.get("input")))),
+        "function_call" => {
+            turns.call(call(text(payload, "name"), words::input_of(payload.get("arguments"))))
+        }
+        "custom_tool_call" => {
+            turns.call(call(text(payload, "name"), words::input_of(payload.get("input"))))
+        }
         "image_generation_call" => {
             let prompt = text(payload, "revised_prompt");
             let outcome = named(payload, "result").map(|_| Outcome::done(Value::Null));
@@ -427,13 +442,16 @@ fn other(line: &Line, model: Option<&str>, compacted: usize, turns: &mut Turns) 
             let input = payload.get("action").or_else(|| payload.get("arguments"));
             let outcome = match text(payload, "status") {
                 "completed" if kind != "local_shell_call" => Some(Outcome::done(Value::Null)),
-                "failed" => Some(Outcome::failed(words::error_of(payload.get("error").unwrap_or(&Value::Null)))),
+                "failed" => Some(Outcome::failed(words::error_of(
+                    payload.get("error").unwrap_or(&Value::Null),
+                ))),
                 _ => None,
             };
             turns.call_with(call(kind.trim_end_matches("_call"), words::input_of(input)), outcome);
         }
         _ if kind.ends_with("_output") => {
-            let output = payload.get("output").or_else(|| payload.get("tools")).unwrap_or(&Value::Null);
+            let output =
+                payload.get("output").or_else(|| payload.get("tools")).unwrap_or(&Value::Null);
             if !turns.result(&Of::Id(id.unwrap_or_default()), outcome(output)) {
                 turns.stray_result("", output);
             }
@@ -454,8 +472,12 @@ fn outcome(output: &Value) -> Outcome {
         Value::Object(_) => Some(output.clone()),
         _ => None,
     };
-    let inner = parsed.as_ref().and_then(|parsed| parsed.get("output").or_else(|| parsed.get("content")));
-    let code = parsed.as_ref().and_then(|parsed| parsed.pointer("/metadata/exit_code")).and_then(Value::as_i64);
+    let inner =
+        parsed.as_ref().and_then(|parsed| parsed.get("output").or_else(|| parsed.get("content")));
+    let code = parsed
+        .as_ref()
+        .and_then(|parsed| parsed.pointer("/metadata/exit_code"))
+        .and_then(Value::as_i64);
     let success = parsed.as_ref().and_then(|parsed| parsed.get("success")).and_then(Value::as_bool);
     let is_envelope = inner.is_some() && (code.is_some() || success.is_some());
     let value = if is_envelope { inner.cloned().unwrap_or_default() } else { output.clone() };
@@ -467,7 +489,8 @@ fn outcome(output: &Value) -> Outcome {
     };
     let said = words::of_blocks(&value).unwrap_or_default();
     let code = code.or_else(|| {
-        let (_, rest) = said.get(..said.len().min(2_000)).unwrap_or(&said).split_once("exited with code ")?;
+        let (_, rest) =
+            said.get(..said.len().min(2_000)).unwrap_or(&said).split_once("exited with code ")?;
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(rest.len());
         rest[..digits].parse().ok()
     });

@@ -20,7 +20,8 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
             continue;
         };
         let mut turns = Turns::default();
-        let (mut id, mut folder, mut created, mut title, mut model) = (None, None, None, None, None);
+        let (mut id, mut folder, mut created, mut title, mut model) =
+            (None, None, None, None, None);
         for line in Lines::new(from) {
             let row = line.bytes.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object);
             let Some(row) = row else {
@@ -33,7 +34,8 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
                 "session.start" => {
                     id = named(data, "sessionId").map(str::to_owned);
                     created = time::at(data, "startTime");
-                    folder = data.pointer("/context/cwd").and_then(Value::as_str).map(str::to_owned);
+                    folder =
+                        data.pointer("/context/cwd").and_then(Value::as_str).map(str::to_owned);
                 }
                 "session.model_change" => model = named(data, "newModel").map(str::to_owned),
                 "session.title_changed" => title = named(data, "title").map(str::to_owned),
@@ -60,8 +62,10 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
                 }
                 "tool.execution_complete" => {
                     let failed = data.get("success") == Some(&Value::Bool(false));
-                    let result = data.get("result").or_else(|| data.get("error")).unwrap_or(&Value::Null);
-                    let denied = data.pointer("/error/code").and_then(Value::as_str) == Some("denied");
+                    let result =
+                        data.get("result").or_else(|| data.get("error")).unwrap_or(&Value::Null);
+                    let denied =
+                        data.pointer("/error/code").and_then(Value::as_str) == Some("denied");
                     let outcome = if denied {
                         Outcome::denied(words::error_of(result))
                     } else {

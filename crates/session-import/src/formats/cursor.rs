@@ -31,7 +31,12 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn database(input: &mut Input<'_>, entry: &Entry, db: &Db, done: &mut HashSet<String>) -> Result<Option<()>, Stop> {
+fn database(
+    input: &mut Input<'_>,
+    entry: &Entry,
+    db: &Db,
+    done: &mut HashSet<String>,
+) -> Result<Option<()>, Stop> {
     let composers = db.connection.prepare(
         "SELECT key, value FROM cursorDiskKV WHERE key >= 'composerData:' AND key < 'composerData;' ORDER BY key",
     );
@@ -61,10 +66,14 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db, done: &mut HashSet<St
         }
         for header in list(&about, "fullConversationHeadersOnly") {
             let own = text(header, "bubbleId");
-            let stored = bubble.query_row([format!("bubbleId:{id}:{own}")], |row| Ok(db::value(row, "value")));
+            let stored = bubble
+                .query_row([format!("bubbleId:{id}:{own}")], |row| Ok(db::value(row, "value")));
             match stored.ok().flatten() {
                 Some(value) => say(&value, own, &mut turns),
-                None => input.problem(format!("{} bubble {own}", entry.path), "a message is missing or broken"),
+                None => input.problem(
+                    format!("{} bubble {own}", entry.path),
+                    "a message is missing or broken",
+                ),
             }
         }
         let mut session = source::session(Format::Cursor, Some(id), &[], turns.finish())
@@ -73,7 +82,8 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db, done: &mut HashSet<St
         if let Some(origin) = named(&about, "forkedFromComposerId") {
             let why = "the order of its headers";
             let continues = Some(origin.to_owned());
-            session = session.branched(Branch { leaf: None, why, other_leaves: 0, continues }, Vec::new());
+            session = session
+                .branched(Branch { leaf: None, why, other_leaves: 0, continues }, Vec::new());
         }
         input.session(Some(session))?;
     }
@@ -93,12 +103,19 @@ fn say(bubble: &Value, id: &str, turns: &mut Turns) {
         None => {}
     }
     turns.text(text(bubble, "text"));
-    let Some(tool) = bubble.get("toolFormerData").filter(|tool| named(tool, "name").is_some()) else { return };
+    let Some(tool) = bubble.get("toolFormerData").filter(|tool| named(tool, "name").is_some())
+    else {
+        return;
+    };
     let result = tool.get("result").filter(|result| !result.is_null());
     let error = tool.get("error").filter(|error| !error.is_null());
     let outcome = match (text(tool, "status"), text(tool, "userDecision")) {
-        (_, "rejected") | ("cancelled", _) => Some(Outcome::denied(error.map(words::error_of).unwrap_or_default())),
-        ("error", _) => Some(Outcome::failed(error.or(result).map(words::error_of).unwrap_or_default())),
+        (_, "rejected") | ("cancelled", _) => {
+            Some(Outcome::denied(error.map(words::error_of).unwrap_or_default()))
+        }
+        ("error", _) => {
+            Some(Outcome::failed(error.or(result).map(words::error_of).unwrap_or_default()))
+        }
         ("completed", _) => Some(Outcome::done(match result {
             Some(Value::String(text)) => words::json_or_text(text),
             other => other.cloned().unwrap_or_default(),

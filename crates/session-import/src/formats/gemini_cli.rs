@@ -99,7 +99,8 @@ impl Log {
             for line in Lines::new(from) {
                 match line.bytes.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object) {
                     Some(record) => self.take(record),
-                    None => input.problem(format!("{} line {}", entry.path, line.number), "it is not JSON"),
+                    None => input
+                        .problem(format!("{} line {}", entry.path, line.number), "it is not JSON"),
                 }
             }
         } else {
@@ -178,9 +179,18 @@ impl Log {
             }
             leaf = named(message, "id").map(str::to_owned);
         }
-        let session = source::session(Format::GeminiCli, named(&self.meta, "sessionId"), &[path], turns.finish());
-        let branch =
-            Branch { leaf, why: "what is left after taking back", other_leaves: 0, continues: None };
+        let session = source::session(
+            Format::GeminiCli,
+            named(&self.meta, "sessionId"),
+            &[path],
+            turns.finish(),
+        );
+        let branch = Branch {
+            leaf,
+            why: "what is left after taking back",
+            other_leaves: 0,
+            continues: None,
+        };
         let created = time::at(&self.meta, "startTime");
         Some(
             session
@@ -196,7 +206,9 @@ impl Log {
 fn is_context(content: &Value) -> bool {
     let first = match content {
         Value::String(text) => text.as_str(),
-        Value::Array(parts) => parts.first().map_or("", |part| part.as_str().unwrap_or_else(|| text(part, "text"))),
+        Value::Array(parts) => {
+            parts.first().map_or("", |part| part.as_str().unwrap_or_else(|| text(part, "text")))
+        }
         _ => "",
     };
     first.trim_start().starts_with("<session_context>")

@@ -20,7 +20,9 @@ pub(crate) enum Status<'a> {
 pub(crate) fn content(content: &Value, turns: &mut Turns) {
     match content {
         Value::String(words) => turns.text(words),
-        Value::Array(parts) => parts.iter().for_each(|part| self::part(part, &Status::Unknown, turns)),
+        Value::Array(parts) => {
+            parts.iter().for_each(|part| self::part(part, &Status::Unknown, turns))
+        }
         Value::Object(_) => part(content, &Status::Unknown, turns),
         _ => {}
     }
@@ -66,7 +68,11 @@ pub(crate) fn outcome(value: &Value, status: &Status<'_>) -> Outcome {
         Status::Told("error" | "failed") => Outcome::failed(said()),
         _ if error.is_some() => {
             let said = said();
-            if said.starts_with("[Operation Cancelled]") { Outcome::denied(said) } else { Outcome::failed(said) }
+            if said.starts_with("[Operation Cancelled]") {
+                Outcome::denied(said)
+            } else {
+                Outcome::failed(said)
+            }
         }
         _ => Outcome::of(value.get("output").unwrap_or(value), false),
     }

@@ -129,12 +129,18 @@ fn say(role: &str, head: Head, content: &[Value], turns: &mut Turns) {
             "thinking" | "reasoning" => {
                 turns.reasoning(named(item, "thinking").unwrap_or_else(|| text(item, "text")));
             }
-            "image" => turns.file(media::encoded(text(item, "data"), named(item, "mimeType"), None)),
+            "image" => {
+                turns.file(media::encoded(text(item, "data"), named(item, "mimeType"), None))
+            }
             "toolRequest" | "frontendToolRequest" => request(item, turns),
             "toolResponse" => response(item, turns),
             "conversationCompacted" | "summarizationRequested" => turns.mark(COMPACTION, json!({})),
-            "redactedThinking" | "toolConfirmationRequest" | "actionRequired" | "systemNotification"
-            | "contextLengthExceeded" | "" => {}
+            "redactedThinking"
+            | "toolConfirmationRequest"
+            | "actionRequired"
+            | "systemNotification"
+            | "contextLengthExceeded"
+            | "" => {}
             kind => turns.data(kind, item.clone()),
         }
     }

@@ -9,6 +9,7 @@ use crate::media;
 use crate::sink::Stop;
 use crate::source::{self, Input, Listing, Made};
 use crate::time;
+use crate::tree::Tree;
 use crate::turns::{Head, Told, Turns};
 
 const LISTING: Listing = Listing {
@@ -24,16 +25,21 @@ const LISTING: Listing = Listing {
 
 /// Reads the conversations.
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
-    source::conversations(input, &LISTING, &mut |value, _, _| conversation(value))
+    let tree = input.tree;
+    source::conversations(input, &LISTING, &mut |value, _, _| conversation(value, tree))
 }
 
-fn conversation(value: &Value) -> Made {
+fn conversation(value: &Value, tree: &Tree) -> Made {
     let about = value.get("conversation").filter(|about| about.is_object());
-    let Some((about, responses)) = about.zip(value.get("responses").and_then(Value::as_array)) else {
+    let Some((about, responses)) = about.zip(value.get("responses").and_then(Value::as_array))
+    else {
         return Err("a conversation without messages");
     };
-    let responses: Vec<&Value> =
-        responses.iter().map(|one| one.get("response").unwrap_or(one)).filter(|r| r.is_object()).collect();
+    let responses: Vec<&Value> = responses
+        .iter()
+        .map(|one| one.get("response").unwrap_or(one))
+        .filter(|r| r.is_object())
+        .collect();
     let id = |at: usize| {
         named(responses[at], "_id").map_or_else(|| format!("response {at}"), str::to_owned)
     };
@@ -53,7 +59,7 @@ fn conversation(value: &Value) -> Made {
     let told = |path: &[usize]| -> Told {
         let mut turns = Turns::default();
         for at in path {
-            say(responses[*at], &id(*at), &mut turns);
+            say(responses[*at], &id(*at), tree, &mut turns);
         }
         turns.finish()
     };
@@ -65,7 +71,7 @@ fn conversation(value: &Value) -> Made {
     Ok(Some(session.branched(paths.branch, others)))
 }
 
-fn say(response: &Value, id: &str, turns: &mut Turns) {
+fn say(response: &Value, id: &str, tree: &Tree, turns: &mut Turns) {
     let head = Head::new(Some(id), time::at(response, "create_time"));
     // Anything but a human is the assistant: its name, or a model's, in any case.
     if text(response, "sender").eq_ignore_ascii_case("human") {
@@ -74,7 +80,10 @@ fn say(response: &Value, id: &str, turns: &mut Turns) {
         turns.assistant(head.by(named(response, "model")));
         turns.reasoning(text(response, "thinking_trace"));
         for trace in list(response, "agent_thinking_traces") {
-            let words = trace.as_str().or_else(|| named(trace, "thinking_trace")).or_else(|| named(trace, "text"));
+            let words = trace
+                .as_str()
+                .or_else(|| named(trace, "thinking_trace"))
+                .or_else(|| named(trace, "text"));
             turns.reasoning(words.unwrap_or_default());
         }
     }
@@ -82,7 +91,17 @@ fn say(response: &Value, id: &str, turns: &mut Turns) {
     for file in list(response, "file_attachments") {
         let name = named(file, "file_name").or_else(|| named(file, "name"));
         let kind = named(file, "file_mime_type").or_else(|| named(file, "mime_type"));
-        turns.file(media::missing(name, kind));
+        // What was uploaded lies beside, in a folder with its id.
+        let own =
+            file.as_str().or_else(|| named(file, "file_metadata_id")).or_else(|| named(file, "id"));
+        let beside = own.map(|id| format!("/{id}/content")).and_then(|end| {
+            tree.entries.iter().find(|entry| format!("/{}", entry.path).ends_with(&end))
+        });
+        let bytes = beside.and_then(|entry| tree.whole(entry, media::MAX_FILE as u64).ok());
+        turns.file(match bytes {
+            Some(bytes) => media::of_bytes(name, kind, bytes),
+            None => media::missing(name, kind),
+        });
     }
     for url in list(response, "generated_image_urls").iter().filter_map(Value::as_str) {
         turns.file(media::by_url(url, Some("image/*"), None));

@@ -25,9 +25,10 @@ const MAX_THREAD: u64 = 16 << 20;
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     let mut threads: BTreeMap<String, (Option<Entry>, Option<Entry>)> = BTreeMap::new();
     for entry in input.entries.clone() {
-        let is_lines = input.tree.head(&entry, source::HEAD).is_ok_and(|head| {
-            head.windows(16).any(|at| at == b"\"thread.message\"")
-        });
+        let is_lines = input
+            .tree
+            .head(&entry, source::HEAD)
+            .is_ok_and(|head| head.windows(16).any(|at| at == b"\"thread.message\""));
         // Files that lie side by side without folders are threads of their own.
         let known = threads.entry(entry.folder().to_owned()).or_default();
         let place = if is_lines { &mut known.1 } else { &mut known.0 };
@@ -44,7 +45,11 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn thread(input: &mut Input<'_>, thread: Option<&Entry>, messages: Option<&Entry>) -> Result<(), Stop> {
+fn thread(
+    input: &mut Input<'_>,
+    thread: Option<&Entry>,
+    messages: Option<&Entry>,
+) -> Result<(), Stop> {
     let about = thread.and_then(|entry| {
         let read = input.tree.whole(entry, MAX_THREAD).ok().and_then(|bytes| json::parse(&bytes));
         if read.is_none() {
@@ -67,9 +72,8 @@ fn thread(input: &mut Input<'_>, thread: Option<&Entry>, messages: Option<&Entry
             None => input.problem(format!("{} line {}", entry.path, line.number), "it is not JSON"),
         }
     }
-    let id = |at: usize| {
-        named(&rows[at], "id").map_or_else(|| format!("message {at}"), str::to_owned)
-    };
+    let id =
+        |at: usize| named(&rows[at], "id").map_or_else(|| format!("message {at}"), str::to_owned);
     let nodes = rows.iter().enumerate().map(|(at, row)| Node {
         id: id(at),
         parent: row
@@ -96,7 +100,8 @@ fn thread(input: &mut Input<'_>, thread: Option<&Entry>, messages: Option<&Entry
     let session = source::session(Format::Jan, source_id, &[&entry.path], told(&paths.shown));
     let assistant = list(&about, "assistants").first().unwrap_or(&Value::Null);
     let system = rows.iter().find(|row| text(row, "role") == "system");
-    let system = system.and_then(|row| row.pointer("/content/0/text/value")).and_then(Value::as_str);
+    let system =
+        system.and_then(|row| row.pointer("/content/0/text/value")).and_then(Value::as_str);
     let mut session = session
         .titled(named(&about, "title"))
         .dated(time::at(&about, "created"), time::at(&about, "updated"))
@@ -117,7 +122,11 @@ fn say(row: &Value, turns: &mut Turns) {
         "assistant" | "tool" => false,
         _ => return,
     };
-    if is_user { turns.user(head) } else { turns.assistant(head) }
+    if is_user {
+        turns.user(head)
+    } else {
+        turns.assistant(head)
+    }
     let said = |block: &Value| match block.get("text") {
         Some(Value::String(words)) => words::clean(words),
         Some(inner) => words::clean(text(inner, "value")),
@@ -141,7 +150,8 @@ fn say(row: &Value, turns: &mut Turns) {
             _ => {}
         }
     }
-    for call in row.pointer("/metadata/tool_calls").and_then(Value::as_array).into_iter().flatten() {
+    for call in row.pointer("/metadata/tool_calls").and_then(Value::as_array).into_iter().flatten()
+    {
         self::call(call, turns);
     }
     for text in texts {

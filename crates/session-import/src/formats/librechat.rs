@@ -22,7 +22,8 @@ const LISTING: Listing = Listing {
     is_item: |value| value.get("conversationId").is_some(),
     stamp: |value| {
         let messages = flat(value);
-        let updated = messages.iter().filter_map(|(message, _)| time::at(message, "createdAt")).max();
+        let updated =
+            messages.iter().filter_map(|(message, _)| time::at(message, "createdAt")).max();
         Some((named(value, "conversationId")?.to_owned(), updated, messages.len()))
     },
 };
@@ -39,7 +40,8 @@ fn flat(value: &Value) -> Vec<(&Value, Option<&str>)> {
         roots = list(value, "messagesTree");
     }
     let mut out = Vec::new();
-    let mut todo: Vec<(&Value, Option<&str>)> = roots.iter().rev().map(|root| (root, None)).collect();
+    let mut todo: Vec<(&Value, Option<&str>)> =
+        roots.iter().rev().map(|root| (root, None)).collect();
     while let Some((message, above)) = todo.pop() {
         if !message.is_object() {
             continue;
@@ -82,8 +84,7 @@ fn conversation(value: &Value) -> Made {
     };
     let others = paths.others.iter().map(|path| told(path).messages).collect();
     let source_id = named(value, "conversationId");
-    let session =
-        source::session(Format::LibreChat, source_id, &[&id(0)], told(&paths.shown));
+    let session = source::session(Format::LibreChat, source_id, &[&id(0)], told(&paths.shown));
     let prompt = value.pointer("/options/promptPrefix").and_then(Value::as_str);
     let prompt = prompt.or_else(|| value.pointer("/options/system").and_then(Value::as_str));
     let session = session.titled(named(value, "title")).prompted(prompt);

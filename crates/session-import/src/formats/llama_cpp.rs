@@ -45,7 +45,11 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
 }
 
 /// A header with the conversation, then its messages; the next header begins the next one.
-fn lines(input: &mut Input<'_>, entry: &Entry, from: Box<dyn std::io::BufRead>) -> Result<(), Stop> {
+fn lines(
+    input: &mut Input<'_>,
+    entry: &Entry,
+    from: Box<dyn std::io::BufRead>,
+) -> Result<(), Stop> {
     let (mut about, mut messages) = (Value::Null, Vec::new());
     for line in Lines::new(from) {
         let row = line.bytes.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object);
@@ -117,7 +121,9 @@ fn say(message: &Value, id: &str, turns: &mut Turns) {
         }
         _ => return,
     }
-    let thought = ["reasoningContent", "reasoning_content", "thinking"].iter().find_map(|field| named(message, field));
+    let thought = ["reasoningContent", "reasoning_content", "thinking"]
+        .iter()
+        .find_map(|field| named(message, field));
     turns.reasoning(thought.unwrap_or_default());
     match message.get("content") {
         Some(Value::String(words)) => turns.text_with_thoughts(words),
@@ -141,8 +147,12 @@ fn say(message: &Value, id: &str, turns: &mut Turns) {
     for extra in list(message, "extra") {
         let name = named(extra, "name");
         match text(extra, "type").to_ascii_lowercase().as_str() {
-            "textfile" | "text" | "context" => turns.file(media::of_text(name, None, text(extra, "content"))),
-            "imagefile" | "image" => turns.file(media::by_url(text(extra, "base64Url"), Some("image/*"), name)),
+            "textfile" | "text" | "context" => {
+                turns.file(media::of_text(name, None, text(extra, "content")))
+            }
+            "imagefile" | "image" => {
+                turns.file(media::by_url(text(extra, "base64Url"), Some("image/*"), name))
+            }
             kind => turns.data(kind, json!({"name": name})),
         }
     }

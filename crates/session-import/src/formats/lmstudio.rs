@@ -31,7 +31,10 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
         };
         for (at, message) in list(&value, "messages").iter().enumerate() {
             if list(message, "versions").is_empty() {
-                input.problem(format!("{} message {}", entry.path, at + 1), "a message that is none");
+                input.problem(
+                    format!("{} message {}", entry.path, at + 1),
+                    "a message that is none",
+                );
             }
         }
         let made = value.get("createdAt").map_or_else(String::new, Value::to_string);
@@ -44,8 +47,10 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
 }
 
 fn conversation(value: &Value, seed: &str, tree: &Tree) -> crate::Session {
-    let messages: Vec<&Value> =
-        list(value, "messages").iter().filter(|message| !list(message, "versions").is_empty()).collect();
+    let messages: Vec<&Value> = list(value, "messages")
+        .iter()
+        .filter(|message| !list(message, "versions").is_empty())
+        .collect();
     let selected: Vec<usize> = messages
         .iter()
         .map(|message| {
@@ -82,7 +87,8 @@ fn conversation(value: &Value, seed: &str, tree: &Tree) -> crate::Session {
         let is_system = text(version, "role") == "system";
         is_system.then(|| version.pointer("/content/0/text").and_then(Value::as_str)).flatten()
     });
-    let prompt = named(value, "systemPrompt").or_else(|| field("llm.prediction.systemPrompt")).or(system);
+    let prompt =
+        named(value, "systemPrompt").or_else(|| field("llm.prediction.systemPrompt")).or(system);
     let branch = Branch {
         leaf: None,
         why: "currentlySelected of each message",
@@ -158,7 +164,8 @@ fn content(
                 _ => None,
             };
             let kind = name.and_then(media::type_of_name).or(kind);
-            let beside = name.and_then(|name| tree.entries.iter().find(|entry| entry.name() == name));
+            let beside =
+                name.and_then(|name| tree.entries.iter().find(|entry| entry.name() == name));
             let bytes = beside.and_then(|entry| tree.whole(entry, media::MAX_FILE as u64).ok());
             turns.file(match bytes {
                 Some(bytes) => media::of_bytes(name, kind, bytes),
@@ -167,7 +174,8 @@ fn content(
         }
         "toolCallRequest" => {
             let id = id_of(item, &["callId", "toolCallRequestId"]);
-            let outcome = id.as_ref().and_then(|id| statuses.get(id)).and_then(|status| ended(status));
+            let outcome =
+                id.as_ref().and_then(|id| statuses.get(id)).and_then(|status| ended(status));
             let input = item.get("parameters").or_else(|| item.get("arguments"));
             let call = Call {
                 id,
@@ -186,7 +194,9 @@ fn content(
                 None => Value::Null,
             };
             let outcome = match statuses.get(&id).and_then(|status| ended(status)) {
-                Some(known) if known.state == CallState::Failed => Outcome::failed(words::error_of(&value)),
+                Some(known) if known.state == CallState::Failed => {
+                    Outcome::failed(words::error_of(&value))
+                }
                 Some(known) => known,
                 None => Outcome::of(&value, false),
             };

@@ -26,7 +26,8 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
         // Lines that are messages, not conversations, are one conversation.
         let mut loose = Vec::new();
         if head.trim_ascii_start().starts_with(b"[") {
-            let is_item = |value: &Value| value.get("role").is_some() || value.get("messages").is_some();
+            let is_item =
+                |value: &Value| value.get("role").is_some() || value.get("messages").is_some();
             let mut items = Items::new(from, &[], is_item);
             while let Some(item) = items.next() {
                 let place = format!("{} #{}", entry.path, items.count);
@@ -35,7 +36,10 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
                     Item::Broken(reason) => input.problem(place, reason),
                 }
             }
-        } else if crate::shape::Shape::of(&input.tree.head(&entry, source::HEAD).unwrap_or_default()).has("messages/[]")
+        } else if crate::shape::Shape::of(
+            &input.tree.head(&entry, source::HEAD).unwrap_or_default(),
+        )
+        .has("messages/[]")
             && !head.trim_ascii_start().starts_with(b"{\"")
         {
             whole(input, &entry)?;
@@ -67,7 +71,12 @@ fn whole(input: &mut Input<'_>, entry: &Entry) -> Result<(), Stop> {
     }
 }
 
-fn take(input: &mut Input<'_>, place: String, value: Value, loose: &mut Vec<Value>) -> Result<(), Stop> {
+fn take(
+    input: &mut Input<'_>,
+    place: String,
+    value: Value,
+    loose: &mut Vec<Value>,
+) -> Result<(), Stop> {
     if value.get("role").is_some() {
         loose.push(value);
         return Ok(());
@@ -156,7 +165,8 @@ fn say(message: &Value, turns: &mut Turns, system: &mut Vec<String>) {
         }
         _ => {
             turns.assistant(head.by(named(message, "name").or_else(|| named(message, "model"))));
-            let thought = named(message, "reasoning_content").or_else(|| named(message, "reasoning"));
+            let thought =
+                named(message, "reasoning_content").or_else(|| named(message, "reasoning"));
             turns.reasoning(thought.unwrap_or_default());
             self::content(content, turns);
             turns.text(text(message, "refusal"));

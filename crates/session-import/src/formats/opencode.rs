@@ -50,11 +50,20 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     stored(input, &files, &mut done)
 }
 
-fn database(input: &mut Input<'_>, entry: &Entry, db: &Db, done: &mut HashSet<String>) -> Result<Option<()>, Stop> {
+fn database(
+    input: &mut Input<'_>,
+    entry: &Entry,
+    db: &Db,
+    done: &mut HashSet<String>,
+) -> Result<Option<()>, Stop> {
     let sessions = db.connection.prepare("SELECT * FROM session ORDER BY time_created, id");
-    let messages = db.connection.prepare("SELECT * FROM message WHERE session_id = ?1 ORDER BY time_created, id");
+    let messages = db
+        .connection
+        .prepare("SELECT * FROM message WHERE session_id = ?1 ORDER BY time_created, id");
     let parts = db.connection.prepare("SELECT * FROM part WHERE message_id = ?1 ORDER BY id");
-    let (Ok(mut sessions), Ok(mut messages), Ok(mut parts)) = (sessions, messages, parts) else { return Ok(None) };
+    let (Ok(mut sessions), Ok(mut messages), Ok(mut parts)) = (sessions, messages, parts) else {
+        return Ok(None);
+    };
     let Ok(mut rows) = sessions.query([]) else { return Ok(None) };
     loop {
         let row = match rows.next() {
@@ -99,7 +108,8 @@ fn stored(input: &mut Input<'_>, files: &[Entry], done: &mut HashSet<String>) ->
     let mut by_folder: BTreeMap<(String, String), Vec<Entry>> = BTreeMap::new();
     for entry in files {
         let mut folders = entry.folder().rsplit('/');
-        let (inner, kind) = (folders.next().unwrap_or_default(), folders.next().unwrap_or_default());
+        let (inner, kind) =
+            (folders.next().unwrap_or_default(), folders.next().unwrap_or_default());
         by_folder.entry((kind.to_owned(), inner.to_owned())).or_default().push(entry.clone());
     }
     let sessions: Vec<Entry> = by_folder
@@ -121,14 +131,18 @@ fn stored(input: &mut Input<'_>, files: &[Entry], done: &mut HashSet<String>) ->
     for entry in sessions {
         input.sink.file(&entry.path, entry.size);
         let Some(about) = read(input, &entry) else { continue };
-        let id = named(&about, "id").unwrap_or_else(|| entry.name().trim_end_matches(".json")).to_owned();
+        let id = named(&about, "id")
+            .unwrap_or_else(|| entry.name().trim_end_matches(".json"))
+            .to_owned();
         if named(&about, "parentID").is_some() || !done.insert(id.clone()) {
             continue;
         }
         let mut rows = Vec::new();
         for entry in in_folder("message", &id) {
             let Some(data) = read(input, &entry) else { continue };
-            let own = named(&data, "id").unwrap_or_else(|| entry.name().trim_end_matches(".json")).to_owned();
+            let own = named(&data, "id")
+                .unwrap_or_else(|| entry.name().trim_end_matches(".json"))
+                .to_owned();
             let mut parts = Vec::new();
             for entry in in_folder("part", &own) {
                 if let Some(part) = read(input, &entry) {
@@ -175,9 +189,10 @@ fn session(about: &Value, mut rows: Vec<Row>) -> crate::Session {
         .dated(time("created"), time("updated"))
         .working_in(named(about, "directory"));
     // A compaction behind it does not finish an answer.
-    let last = rows.iter().rev().find(|row| {
-        text(&row.data, "role") == "assistant" && !is(&row.data, "summary")
-    });
+    let last = rows
+        .iter()
+        .rev()
+        .find(|row| text(&row.data, "role") == "assistant" && !is(&row.data, "summary"));
     session.interrupted = interrupted || last.is_some_and(is_broken_off);
     session.context_from = context_from;
     session.touched_files = touched;
@@ -188,7 +203,9 @@ fn session(about: &Value, mut rows: Vec<Row>) -> crate::Session {
 fn revert(revert: &Value, rows: &mut Vec<Row>) {
     let Some(message) = named(revert, "messageID") else { return };
     let Some(at) = rows.iter().position(|row| row.id == message) else { return };
-    match named(revert, "partID").and_then(|part| rows[at].parts.iter().position(|(id, _)| id == part)) {
+    match named(revert, "partID")
+        .and_then(|part| rows[at].parts.iter().position(|(id, _)| id == part))
+    {
         Some(part) => {
             rows[at].parts.truncate(part);
             rows.truncate(at + 1);
@@ -198,7 +215,8 @@ fn revert(revert: &Value, rows: &mut Vec<Row>) {
 }
 
 fn is_broken_off(row: &Row) -> bool {
-    let aborted = row.data.pointer("/error/name").and_then(Value::as_str) == Some("MessageAbortedError");
+    let aborted =
+        row.data.pointer("/error/name").and_then(Value::as_str) == Some("MessageAbortedError");
     let running = row.parts.iter().any(|(_, part)| {
         matches!(part.pointer("/state/status").and_then(Value::as_str), Some("running" | "pending"))
     });
@@ -216,7 +234,11 @@ fn say(row: &Row, turns: &mut Turns, touched: &mut Vec<String>) -> bool {
             "text" if is(part, "synthetic") || is(part, "ignored") => {}
             "text" => turns.text(text(part, "text")),
             "reasoning" => turns.reasoning(text(part, "text")),
-            "file" => turns.file(media::by_url(text(part, "url"), named(part, "mime"), named(part, "filename"))),
+            "file" => turns.file(media::by_url(
+                text(part, "url"),
+                named(part, "mime"),
+                named(part, "filename"),
+            )),
             "tool" => tool(part, turns),
             "patch" => {
                 for file in list(part, "files").iter().filter_map(Value::as_str) {

@@ -31,7 +31,7 @@ const LISTING: Listing = Listing {
 
 /// Reads the chats.
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
-    source::conversations(input, &LISTING, &mut |value, _, _| conversation(value))
+    source::conversations(input, &LISTING, &mut |value, _, flaws| conversation(value, flaws))
 }
 
 /// The chat inside its row; older files hold it alone.
@@ -43,7 +43,7 @@ fn id_of(value: &Value) -> Option<&str> {
     named(value, "id").or_else(|| named(chat_of(value), "id"))
 }
 
-fn conversation(value: &Value) -> Made {
+fn conversation(value: &Value, flaws: &mut Vec<&'static str>) -> Made {
     let chat = chat_of(value);
     let history = chat.pointer("/history/messages").and_then(Value::as_object);
     let linear = list(chat, "messages");
@@ -53,10 +53,17 @@ fn conversation(value: &Value) -> Made {
             return Err("a conversation without messages");
         }
         None => {
-            let id = |(at, message)| (named(message, "id").map_or_else(|| format!("message {at}"), str::to_owned), message);
+            let id = |(at, message)| {
+                (
+                    named(message, "id").map_or_else(|| format!("message {at}"), str::to_owned),
+                    message,
+                )
+            };
             linear.iter().enumerate().map(id).collect()
         }
     };
+    let broken = messages.iter().filter(|(_, message)| !message.is_object()).count();
+    flaws.extend(std::iter::repeat_n("a message that is none", broken));
     let is_tree = history.is_some_and(|history| !history.is_empty());
     let nodes = messages.iter().enumerate().map(|(at, (id, message))| Node {
         id: id.clone(),
@@ -102,7 +109,9 @@ fn say(message: &Value, id: &str, turns: &mut Turns) {
             content(message, turns);
         }
         "assistant" => {
-            turns.assistant(head.by(named(message, "model").or_else(|| named(message, "modelName"))));
+            turns.assistant(
+                head.by(named(message, "model").or_else(|| named(message, "modelName"))),
+            );
             let output = list(message, "output");
             if output.is_empty() {
                 match message.get("content") {
@@ -115,7 +124,9 @@ fn say(message: &Value, id: &str, turns: &mut Turns) {
             if let Some(merged) = message.pointer("/merged/content").and_then(Value::as_str) {
                 turns.text(merged);
             }
-            if let Some(error) = message.get("error").filter(|error| error.is_object() || error.is_string()) {
+            if let Some(error) =
+                message.get("error").filter(|error| error.is_object() || error.is_string())
+            {
                 turns.data("error", error.clone());
             }
         }

@@ -27,7 +27,9 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
             match line.bytes.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object) {
                 Some(row) if !is(&row, "isSidechain") => rows.push(row),
                 Some(_) => {}
-                None => input.problem(format!("{} line {}", entry.path, line.number), "it is not JSON"),
+                None => {
+                    input.problem(format!("{} line {}", entry.path, line.number), "it is not JSON")
+                }
             }
         }
         let Some(session) = session(&rows, &entry.path) else { continue };
@@ -76,8 +78,10 @@ fn session(rows: &[Value], path: &str) -> Option<crate::Session> {
         }),
     };
     let title = rows.iter().rev().filter(|row| text(row, "subtype") == "custom_title");
-    let title = title.filter_map(|row| row.pointer("/systemPayload/customTitle")).find_map(Value::as_str);
-    let compaction = shown.iter().rev().find(|at| text(rows[**at], "subtype") == "chat_compression");
+    let title =
+        title.filter_map(|row| row.pointer("/systemPayload/customTitle")).find_map(Value::as_str);
+    let compaction =
+        shown.iter().rev().find(|at| text(rows[**at], "subtype") == "chat_compression");
     let source_id = rows.iter().find_map(|row| named(row, "sessionId"));
     let mut session = source::session(Format::QwenCode, source_id, &[path], told(&shown))
         .titled(title)
@@ -122,11 +126,15 @@ fn say(row: &Value, turns: &mut Turns) {
             }
         }
         "system" => match text(row, "subtype") {
-            "chat_compression" => turns.mark(COMPACTION, payload.get("info").cloned().unwrap_or_else(|| json!({}))),
+            "chat_compression" => {
+                turns.mark(COMPACTION, payload.get("info").cloned().unwrap_or_else(|| json!({})))
+            }
             "mid_turn_user_message" => {
                 turns.user(head);
                 let fields = ["displayText", "text", "message", "content"];
-                let words = payload.as_str().or_else(|| fields.iter().find_map(|field| named(payload, field)));
+                let words = payload
+                    .as_str()
+                    .or_else(|| fields.iter().find_map(|field| named(payload, field)));
                 match words {
                     Some(words) => turns.text(words),
                     None => gemini_parts::parts(message)

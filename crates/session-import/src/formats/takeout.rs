@@ -24,8 +24,12 @@ const MAX_HTML: u64 = 512 << 20;
 /// What begins the titles of prompts in English.
 const PROMPTED: &str = "Prompted ";
 /// What begins the titles of entries that are no prompts.
-const NO_PROMPT: &[&str] =
-    &["Gave feedback", "Created Gemini Canvas", "Selected preferred draft", "Used an Assistant feature"];
+const NO_PROMPT: &[&str] = &[
+    "Gave feedback",
+    "Created Gemini Canvas",
+    "Selected preferred draft",
+    "Used an Assistant feature",
+];
 
 /// An exchange in the order of time.
 struct Exchange {
@@ -170,9 +174,11 @@ fn say(input: &Input<'_>, entry: &Entry, value: &Value, at: Option<Timestamp>, t
         let name = file.as_str().or_else(|| named(file, "name")).unwrap_or_default();
         if !name.is_empty() {
             let name = media::base_name(name);
-            let beside = input.tree.entries.iter().find(|other| {
-                other.folder() == entry.folder() && other.name() == name
-            });
+            let beside = input
+                .tree
+                .entries
+                .iter()
+                .find(|other| other.folder() == entry.folder() && other.name() == name);
             let bytes = beside.and_then(|e| input.tree.whole(e, media::MAX_FILE as u64).ok());
             turns.file(match bytes {
                 Some(bytes) => media::of_bytes(Some(name), None, bytes),
@@ -211,7 +217,10 @@ fn inside(value: Option<&Value>) -> String {
         }
         other => {
             let fields = ["text", "prompt", "query", "content", "parts", "value", "candidates"];
-            fields.iter().find_map(|field| other.get(*field)).map_or_else(String::new, |found| inside(Some(found)))
+            fields
+                .iter()
+                .find_map(|field| other.get(*field))
+                .map_or_else(String::new, |found| inside(Some(found)))
         }
     }
 }
@@ -239,7 +248,9 @@ fn read_html(input: &mut Input<'_>, entry: &Entry) -> Result<(), Stop> {
             .map(|line| html::plain(line).replace(['\u{a0}', '\u{202f}'], " "))
             .filter(|line| !line.trim().is_empty())
             .collect();
-        let Some(date) = lines.iter().rposition(|line| date_in_words(line).is_some() || looks_dated(line)) else {
+        let Some(date) =
+            lines.iter().rposition(|line| date_in_words(line).is_some() || looks_dated(line))
+        else {
             continue;
         };
         let said = lines[..date].join("\n");

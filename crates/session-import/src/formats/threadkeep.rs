@@ -1,7 +1,9 @@
 //! A session's raw log, as a stream gives it: folded as every reader folds it.
 
 use serde_json::Value;
-use session_protocol::{Message as Folded, Part as FoldedPart, Role as FoldedRole, SessionFold, SourceKind, ToolState};
+use session_protocol::{
+    Message as Folded, Part as FoldedPart, Role as FoldedRole, SessionFold, SourceKind, ToolState,
+};
 
 use crate::Format;
 use crate::json::{Item, Items};
@@ -33,7 +35,8 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
 /// Whether an item is part of the conversation.
 fn is_talk(item: &Value) -> bool {
     let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
-    item.is_object() && !matches!(kind, "" | "agent" | "agents" | "presence" | "session" | "run" | "fork")
+    item.is_object()
+        && !matches!(kind, "" | "agent" | "agents" | "presence" | "session" | "run" | "fork")
 }
 
 /// Hands on the items of a log that are part of the conversation.
@@ -76,7 +79,9 @@ fn fold(input: &mut Input<'_>, entry: &Entry, from: Box<dyn std::io::BufRead>) -
                     fold.apply(waiting.drain(..), &mut ());
                 }
             }
-            Item::Broken(reason) => input.problem(format!("{} #{}", entry.path, items.count), reason),
+            Item::Broken(reason) => {
+                input.problem(format!("{} #{}", entry.path, items.count), reason)
+            }
         }
     }
     fold.apply(waiting.drain(..), &mut ());
@@ -106,7 +111,11 @@ fn part(part: &FoldedPart, turns: &mut Turns) {
         FoldedPart::Text { text, .. } => turns.text(text),
         FoldedPart::Reasoning { text, .. } => turns.reasoning(text),
         FoldedPart::File(file) => {
-            turns.file(media::by_url(&file.url, file.media_type.as_deref(), file.filename.as_deref()));
+            turns.file(media::by_url(
+                &file.url,
+                file.media_type.as_deref(),
+                file.filename.as_deref(),
+            ));
         }
         FoldedPart::Source(source) => match (source.kind, &source.url) {
             (SourceKind::Url, Some(url)) => turns.page(url, source.title.as_deref()),
@@ -121,10 +130,17 @@ fn part(part: &FoldedPart, turns: &mut Turns) {
                 _ => None,
             };
             let input = call.input.clone().unwrap_or_else(|| Value::String(call.arguments.clone()));
-            let made = Call { id: Some(call.id.clone()), name: call.name.clone(), input, ..Call::default() };
+            let made = Call {
+                id: Some(call.id.clone()),
+                name: call.name.clone(),
+                input,
+                ..Call::default()
+            };
             turns.call_with(made, outcome);
         }
-        FoldedPart::Data { name, data, .. } if name == COMPACTION => turns.mark(COMPACTION, data.clone()),
+        FoldedPart::Data { name, data, .. } if name == COMPACTION => {
+            turns.mark(COMPACTION, data.clone())
+        }
         FoldedPart::Data { name, data, .. } => turns.data(name, data.clone()),
         FoldedPart::StepStart => {}
         other => {

@@ -61,12 +61,16 @@ fn pieces(input: &mut Input<'_>, format: Format, entry: &Entry) -> Result<(), St
     let mut items = Items::new(from, &["messages", "chats"], is_item);
     while let Some(item) = items.next() {
         match item {
-            Item::Value(value) if value.get("messages").is_some() => chat(input, format, entry, &value)?,
+            Item::Value(value) if value.get("messages").is_some() => {
+                chat(input, format, entry, &value)?
+            }
             Item::Value(value) if value.get("role").is_some() => messages.push(value),
             Item::Value(_) => {
                 input.problem(format!("{} #{}", entry.path, items.count), "a message that is none");
             }
-            Item::Broken(reason) => input.problem(format!("{} #{}", entry.path, items.count), reason),
+            Item::Broken(reason) => {
+                input.problem(format!("{} #{}", entry.path, items.count), reason)
+            }
         }
     }
     let mut about = Map::new();
@@ -82,9 +86,8 @@ fn chat(input: &mut Input<'_>, format: Format, entry: &Entry, chat: &Value) -> R
             input.problem(format!("{} #{}", entry.path, at + 1), "a message that is none");
             continue;
         }
-        let created = time::at(message, "createdAt").or_else(|| {
-            message.pointer("/metadata/createdAt").and_then(time::of)
-        });
+        let created = time::at(message, "createdAt")
+            .or_else(|| message.pointer("/metadata/createdAt").and_then(time::of));
         let head = Head::new(named(message, "id"), created);
         match text(message, "role") {
             "user" => turns.user(head),
@@ -94,7 +97,8 @@ fn chat(input: &mut Input<'_>, format: Format, entry: &Entry, chat: &Value) -> R
             }
             "system" | "developer" => {
                 let parts = list(message, "parts").iter().map(said);
-                system.push(named(message, "content").map_or_else(|| parts.collect(), str::to_owned));
+                system
+                    .push(named(message, "content").map_or_else(|| parts.collect(), str::to_owned));
                 continue;
             }
             _ => continue,
@@ -102,7 +106,8 @@ fn chat(input: &mut Input<'_>, format: Format, entry: &Entry, chat: &Value) -> R
         say(message, &mut turns);
     }
     let messages = list(chat, "messages");
-    let first = messages.iter().find(|message| text(message, "role") == "user").or(messages.first());
+    let first =
+        messages.iter().find(|message| text(message, "role") == "user").or(messages.first());
     let seed = first.map_or_else(String::new, |first| {
         let words: String = list(first, "parts").iter().map(said).collect();
         format!("{}\n{}{}", text(first, "id"), text(first, "content"), words)
@@ -138,7 +143,8 @@ fn say(message: &Value, turns: &mut Turns) {
     for part in parts {
         self::part(part, turns);
     }
-    for file in list(message, "experimental_attachments").iter().chain(list(message, "attachments")) {
+    for file in list(message, "experimental_attachments").iter().chain(list(message, "attachments"))
+    {
         let kind = named(file, "contentType").or_else(|| named(file, "mediaType"));
         let name = named(file, "name").or_else(|| named(file, "filename"));
         turns.file(media::by_url(text(file, "url"), kind, name));
@@ -178,8 +184,16 @@ fn part(part: &Value, turns: &mut Turns) {
             }
         }
         "step-start" | "" => {}
+        "data" if text(part, "name") == COMPACTION => {
+            turns.mark(COMPACTION, part.get("data").cloned().unwrap_or_default());
+        }
+        "data" if named(part, "name").is_some() => {
+            turns.data(text(part, "name"), part.get("data").cloned().unwrap_or_default());
+        }
         "data-compaction" => turns.mark(COMPACTION, part.get("data").cloned().unwrap_or_default()),
-        _ if kind.starts_with("tool-") && part.get("toolCallId").is_some() => call(&kind[5..], part, turns),
+        _ if kind.starts_with("tool-") && part.get("toolCallId").is_some() => {
+            call(&kind[5..], part, turns)
+        }
         _ => match (kind.strip_prefix("data-"), media::of_block(part)) {
             (Some(name), _) => turns.data(name, part.get("data").cloned().unwrap_or_default()),
             (None, Some(file)) => turns.file(file),
@@ -193,7 +207,9 @@ fn call(name: &str, part: &Value, turns: &mut Turns) {
     let error = || text(part, "errorText").to_owned();
     let refused = part.pointer("/approval/approved") == Some(&Value::Bool(false));
     let outcome = match text(part, "state") {
-        "output-available" => Some(Outcome::done(part.get("output").map(words::output_of).unwrap_or_default())),
+        "output-available" => {
+            Some(Outcome::done(part.get("output").map(words::output_of).unwrap_or_default()))
+        }
         "output-error" => Some(Outcome::failed(error())),
         "output-denied" => Some(Outcome::denied(error())),
         _ if refused => Some(Outcome::denied(text(part, "reason").to_owned())),
@@ -232,7 +248,8 @@ fn unpacked(value: &Value) -> Value {
 
 /// A call of TanStack AI's, or of ours, whose states say how it ended.
 fn tanstack_call(part: &Value, turns: &mut Turns) {
-    let input = part.get("input").filter(|input| !input.is_null()).or_else(|| part.get("arguments"));
+    let input =
+        part.get("input").filter(|input| !input.is_null()).or_else(|| part.get("arguments"));
     let output = part.get("output").filter(|output| !output.is_null());
     let error = named(part, "error").map(str::to_owned);
     let refused = part.pointer("/approval/approved") == Some(&Value::Bool(false));

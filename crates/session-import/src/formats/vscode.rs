@@ -56,7 +56,10 @@ fn state(input: &mut Input<'_>, entry: &Entry) -> Option<Value> {
         return None;
     };
     for line in Lines::new(from) {
-        let row = line.bytes.and_then(|bytes| json::parse(&bytes)).filter(|row| row.get("kind").is_some());
+        let row = line
+            .bytes
+            .and_then(|bytes| json::parse(&bytes))
+            .filter(|row| row.get("kind").is_some());
         match row {
             Some(row) => operate(&mut state, row),
             None => input.problem(format!("{} line {}", entry.path, line.number), "it is not JSON"),
@@ -153,9 +156,10 @@ fn session(state: &Value, entry: &Entry) -> crate::Session {
     let told: Told = turns.finish();
     let first = requests.first().map_or("", |request| text(request, "requestId"));
     let seed = [if first.is_empty() { entry.path.as_str() } else { first }];
-    let mut session = source::session(Format::VsCodeCopilot, named(state, "sessionId"), &seed, told)
-        .titled(named(state, "customTitle"))
-        .dated(time::at(state, "creationDate"), time::at(state, "lastMessageDate"));
+    let mut session =
+        source::session(Format::VsCodeCopilot, named(state, "sessionId"), &seed, told)
+            .titled(named(state, "customTitle"))
+            .dated(time::at(state, "creationDate"), time::at(state, "lastMessageDate"));
     session.interrupted = requests.last().is_some_and(|request| is(request, "isCanceled"));
     session
 }
@@ -165,10 +169,14 @@ fn say(request: &Value, turns: &mut Turns) {
     turns.user(Head::new(named(request, "requestId"), at));
     let message = request.get("message").unwrap_or(&Value::Null);
     turns.text(message.as_str().unwrap_or_else(|| text(message, "text")));
-    for variable in request.pointer("/variableData/variables").and_then(Value::as_array).into_iter().flatten() {
+    for variable in
+        request.pointer("/variableData/variables").and_then(Value::as_array).into_iter().flatten()
+    {
         let name = named(variable, "name");
         match text(variable, "kind") {
-            "image" => turns.file(media::missing(name, named(variable, "mimeType").or(Some("image/*")))),
+            "image" => {
+                turns.file(media::missing(name, named(variable, "mimeType").or(Some("image/*"))))
+            }
             "file" => turns.file(media::missing(name.map(media::base_name), None)),
             _ => {}
         }
@@ -201,7 +209,8 @@ fn respond(item: &Value, turns: &mut Turns) {
         },
         "inlineReference" => {
             let reference = item.get("inlineReference").unwrap_or(&Value::Null);
-            let location = reference.get("location").or_else(|| reference.get("uri")).unwrap_or(reference);
+            let location =
+                reference.get("location").or_else(|| reference.get("uri")).unwrap_or(reference);
             let location = location.get("uri").unwrap_or(location);
             let path = named(location, "path").or_else(|| named(location, "fsPath"));
             let name = named(item, "name").or_else(|| named(reference, "name"));
@@ -225,7 +234,8 @@ fn call(item: &Value, turns: &mut Turns) {
         (None, None, Some(command)) => serde_json::json!({"command": command}),
         _ => Value::Object(Map::new()),
     };
-    let outputs = list(details, "output").iter().filter(|one| one.get("isText") != Some(&Value::Bool(false)));
+    let outputs =
+        list(details, "output").iter().filter(|one| one.get("isText") != Some(&Value::Bool(false)));
     let outputs: Vec<&str> = outputs.filter_map(|one| named(one, "value")).collect();
     let printed = specific.pointer("/terminalCommandOutput/text").and_then(Value::as_str);
     let output = match outputs.is_empty() {

@@ -26,7 +26,11 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
             input.problem(&*entry.path, "a database that cannot be opened");
             continue;
         };
-        let is_main = if db.has("threads", &["parent_id"]) { "parent_id IS NULL OR parent_id = ''" } else { "1" };
+        let is_main = if db.has("threads", &["parent_id"]) {
+            "parent_id IS NULL OR parent_id = ''"
+        } else {
+            "1"
+        };
         let sql = format!("SELECT * FROM threads WHERE {is_main} ORDER BY rowid");
         let statement = db.connection.prepare(&sql);
         let Ok(mut statement) = statement else {
@@ -49,13 +53,18 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
                 "zstd" => unpack(&data),
                 _ => Some(data),
             };
-            let Some(thread) = unpacked.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object) else {
+            let Some(thread) =
+                unpacked.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object)
+            else {
                 input.problem(format!("{} thread {id}", entry.path), "it is damaged, or too large");
                 continue;
             };
             let title = db::text(row, "summary");
-            let title = Some(title.as_str()).filter(|title| !title.is_empty()).or_else(|| named(&thread, "title"));
-            let updated = time::of(&db::plain(row, "updated_at")).or_else(|| time::at(&thread, "updated_at"));
+            let title = Some(title.as_str())
+                .filter(|title| !title.is_empty())
+                .or_else(|| named(&thread, "title"));
+            let updated =
+                time::of(&db::plain(row, "updated_at")).or_else(|| time::at(&thread, "updated_at"));
             let created = time::of(&db::plain(row, "created_at")).or(updated);
             let folders = db::text(row, "folder_paths");
             let session = source::session(Format::Zed, Some(&id), &[], told(&thread))
@@ -86,7 +95,9 @@ fn told(thread: &Value) -> Told {
         } else if let Some(agent) = message.get("Agent") {
             turns.assistant(Head::default().by(model));
             contents(agent, &mut turns);
-            for (id, result) in agent.get("tool_results").and_then(Value::as_object).into_iter().flatten() {
+            for (id, result) in
+                agent.get("tool_results").and_then(Value::as_object).into_iter().flatten()
+            {
                 self::result(id, result, &mut turns);
             }
         } else if message.is_object() {
@@ -156,7 +167,8 @@ fn mentioned(uri: &Value) -> Option<String> {
         Value::Object(kinds) => {
             let (kind, inside) = kinds.iter().next()?;
             let fields = ["abs_path", "path", "name", "title", "url"];
-            let name = fields.iter().find_map(|field| named(inside, field)).or_else(|| inside.as_str());
+            let name =
+                fields.iter().find_map(|field| named(inside, field)).or_else(|| inside.as_str());
             Some(name.unwrap_or(kind).to_owned())
         }
         _ => None,
@@ -191,6 +203,9 @@ fn earlier(message: &Value, model: Option<&str>, turns: &mut Turns) {
     for result in list(message, "tool_results") {
         let value = result.get("content").unwrap_or(&Value::Null);
         let value = value.get("Text").unwrap_or(value);
-        turns.result(&Of::Id(text(result, "tool_use_id")), Outcome::of(value, is(result, "is_error")));
+        turns.result(
+            &Of::Id(text(result, "tool_use_id")),
+            Outcome::of(value, is(result, "is_error")),
+        );
     }
 }

@@ -32,7 +32,8 @@ pub(crate) fn input(case: &Path) -> PathBuf {
 fn every_case_is_read_as_it_expects() {
     let mut wrong = Vec::new();
     for case in cases() {
-        let expected: Value = serde_json::from_slice(&fs::read(case.join("expect.json")).unwrap()).unwrap();
+        let expected: Value =
+            serde_json::from_slice(&fs::read(case.join("expect.json")).unwrap()).unwrap();
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         let found = differences(&expected, &report(&input(&case)));
         eprintln!("{name}: {}", if found.is_empty() { "as expected" } else { "WRONG" });

@@ -51,11 +51,21 @@ fn session(want: &Value, have: &Value, wrong: &mut dyn FnMut(String)) {
             wrong(format!("{field}: {} instead of {}", have[field], want[field]));
         }
     };
-    for field in ["sourceId", "compactions", "contextFrom", "systemPrompt", "workingDirectory", "interrupted", "touchedFiles"] {
+    for field in [
+        "sourceId",
+        "compactions",
+        "contextFrom",
+        "systemPrompt",
+        "workingDirectory",
+        "interrupted",
+        "touchedFiles",
+    ] {
         same(field);
     }
-    let also = want["titleMayBe"] == have["title"] || array(&want["titleMayBe"]).contains(&have["title"]);
-    let any = want["title"].is_null() && have["title"].as_str().is_some_and(|title| !title.is_empty());
+    let also =
+        want["titleMayBe"] == have["title"] || array(&want["titleMayBe"]).contains(&have["title"]);
+    let any =
+        want["title"].is_null() && have["title"].as_str().is_some_and(|title| !title.is_empty());
     if want["title"] != have["title"] && !also && !any {
         wrong(format!("title: {} instead of {}", have["title"], want["title"]));
     }
@@ -66,15 +76,20 @@ fn session(want: &Value, have: &Value, wrong: &mut dyn FnMut(String)) {
     }
     if want["branch"].is_object() {
         for field in ["leaf", "otherLeaves", "continues"] {
-            if want["branch"].get(field).is_some() && want["branch"][field] != have["branch"][field] {
-                wrong(format!("branch.{field}: {} instead of {}", have["branch"][field], want["branch"][field]));
+            if want["branch"].get(field).is_some() && want["branch"][field] != have["branch"][field]
+            {
+                wrong(format!(
+                    "branch.{field}: {} instead of {}",
+                    have["branch"][field], want["branch"][field]
+                ));
             }
         }
     }
     let mut shown = array(&have["messages"]).to_vec();
     for also in array(&want["also"]) {
         let at = shown.iter().position(|message| {
-            message["role"] == also["role"] && text_of(message).trim() == also["text"].as_str().unwrap()
+            message["role"] == also["role"]
+                && text_of(message).trim() == also["text"].as_str().unwrap()
         });
         match at {
             Some(at) => drop(shown.remove(at)),
@@ -146,7 +161,9 @@ fn joined(parts: &[Value]) -> Vec<Value> {
         });
         match last {
             Some(last) => {
-                let text = format!("{}\n\n{}", last["text"].as_str().unwrap(), part["text"].as_str().unwrap());
+                let (before, next) =
+                    (last["text"].as_str().unwrap(), part["text"].as_str().unwrap());
+                let text = format!("{}\n\n{}", before.trim(), next.trim());
                 last["text"] = text.into();
             }
             None => out.push(part.clone()),
@@ -155,8 +172,9 @@ fn joined(parts: &[Value]) -> Vec<Value> {
     out
 }
 
+/// A text in which it does not matter whether neighbours are joined by a blank line or by nothing.
 fn squeezed(text: &str) -> String {
-    text.replace("\r\n", "\n").chars().filter(|c| !c.is_whitespace()).collect()
+    text.replace("\r\n", "\n").replace("\n\n", "").trim().to_owned()
 }
 
 fn parts(want: &[Value], have: &[Value]) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! Tests of the importer as its users call it.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test binary")]
 
 mod cases;
 mod compare;
+mod hostile;
 mod import;
+mod variants;
