@@ -127,8 +127,7 @@ impl Cutter {
                 }
                 continue;
             }
-            if self.is_whole()
-                && matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
+            if self.is_whole() && matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
             {
                 // A number or a word ends where the next thing begins.
                 return (at, Some(Scan::Whole));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::Format;
 use crate::model::{Call, CallState, File, Message, Part, Problem, Role, Session, Source};
 use crate::sink::{Sink, Stop};
+use crate::time;
 
 /// Bytes of a file's text that are printed.
 const MAX_CONTENT: usize = 1 << 20;
@@ -71,7 +72,7 @@ pub fn printed(session: &Session, branches: bool) -> Value {
     put("sourceId", session.source_id.clone().into());
     put("key", session.key.clone().into());
     put("title", session.title.clone().into());
-    put("createdAt", session.created_at.map(|at| at.to_string()).into());
+    put("createdAt", session.created_at.map(time::text_of_time).into());
     let branch = session.branch.as_ref().map(|branch| {
         let mut told = json!({
             "leaf": branch.leaf, "why": branch.why, "otherLeaves": branch.other_leaves,
@@ -117,7 +118,7 @@ fn message(message: &Message) -> Value {
         out.insert("id".to_owned(), id.clone().into());
     }
     if let Some(at) = message.at {
-        out.insert("createdAt".to_owned(), at.to_string().into());
+        out.insert("createdAt".to_owned(), time::text_of_time(at).into());
     }
     out.insert("parts".to_owned(), message.parts.iter().filter_map(part).collect());
     Value::Object(out)

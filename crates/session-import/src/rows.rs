@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Call, CallState, File, Message, Part, Role, Session};
 use crate::source::hash;
+use crate::time;
 
 /// Bytes of one row. A server takes at most four MiB.
 const MAX_ROW: usize = 3 << 20;
@@ -72,7 +73,7 @@ fn path(session: &Session, messages: &[Message], which: usize) -> (Vec<Row>, boo
         };
         let mut told = json!({"id": message_id, "role": role, "parts": parts});
         if let Some(at) = message.at {
-            told["createdAt"] = at.to_string().into();
+            told["createdAt"] = time::text_of_time(at).into();
         }
         let mut chunk = json!({"type": "whole-message", "message": told}).to_string();
         if chunk.len() > MAX_ROW {
@@ -95,7 +96,7 @@ fn origin(session: &Session, which: usize) -> Value {
     let mut data = json!({
         "format": session.format.name(),
         "sourceId": session.source_id,
-        "createdAt": session.created_at.map(|at| at.to_string()),
+        "createdAt": session.created_at.map(time::text_of_time),
     });
     for (name, value) in [
         ("systemPrompt", &session.system_prompt),

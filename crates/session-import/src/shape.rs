@@ -25,12 +25,18 @@ impl Shape {
     /// Looks at one value, which may be cut off.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut shape = Self::default();
-        let mut scan = Scan { bytes, at: 0 };
+        let mut scan = Scan { bytes, at: 0, odd: false };
         let mut path: Vec<String> = Vec::new();
-        shape.whole = scan.value(&mut path, &mut shape).is_some() && {
+        let whole = scan.value(&mut path, &mut shape).is_some();
+        scan.space();
+        shape.whole = whole && !scan.odd && scan.at >= bytes.len();
+        // Behind a value that is broken stand others.
+        while scan.at < bytes.len() && scan.value(&mut path, &mut shape).is_some() {
             scan.space();
-            scan.at >= bytes.len()
-        };
+            if matches!(bytes.get(scan.at), Some(b'}' | b']' | b',')) {
+                scan.at += 1;
+            }
+        }
         shape
     }
 
@@ -55,6 +61,8 @@ fn matches(path: &[String], wanted: &[&str]) -> bool {
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Something was no JSON.
+    odd: bool,
 }
 
 impl Scan<'_> {
@@ -107,7 +115,14 @@ impl Scan<'_> {
                             path.pop();
                             whole?;
                         }
-                        _ => return None,
+                        b']' => {
+                            self.odd = true;
+                            return Some(());
+                        }
+                        _ => {
+                            self.odd = true;
+                            self.at += 1;
+                        }
                     }
                 }
             }
@@ -125,6 +140,10 @@ impl Scan<'_> {
                             break Some(());
                         }
                         Some(b',') => self.at += 1,
+                        Some(b'}') => {
+                            self.odd = true;
+                            break Some(());
+                        }
                         Some(_) if self.value(path, shape).is_some() => {}
                         _ => break None,
                     }
@@ -147,7 +166,17 @@ impl Scan<'_> {
                 self.at += end.unwrap_or(rest.len());
                 Some(())
             }
-            _ => None,
+            b'}' | b']' => {
+                self.odd = true;
+                Some(())
+            }
+            // Too deep, or nothing that begins a value.
+            b'{' | b'[' => None,
+            _ => {
+                self.odd = true;
+                self.at += 1;
+                Some(())
+            }
         }
     }
 }
@@ -163,6 +192,15 @@ mod tests {
         assert!(!shape.has("[]/b") && !shape.whole);
         assert!(shape.says("[]/a/*/b", |text| text == "Hi"));
         assert!(Shape::of(b" {\"a\": 1}\n").whole);
+        for broken in [
+            "[{\"a\":\"b\":{}},{\"c\":1}]",
+            "[{\"a\":}},{\"c\":1}]",
+            "[{\"a\":[1}],{\"c\":1}]",
+            "[{\"a\":1]},{\"c\":1}]",
+        ] {
+            let shape = Shape::of(broken.as_bytes());
+            assert!((shape.has("[]/c") || shape.has("c")) && !shape.whole, "{broken}");
+        }
         assert!(!Shape::of("[".repeat(1 << 20).as_bytes()).whole);
     }
 }

@@ -75,6 +75,17 @@ pub(crate) fn just_after(at: Timestamp) -> Timestamp {
     at.checked_add(SignedDuration::from_millis(1)).unwrap_or(at)
 }
 
+/// The time as text, with a fraction of three, six or nine digits where there is one: not every reader takes others.
+pub(crate) fn text_of_time(at: Timestamp) -> String {
+    let digits = match at.subsec_nanosecond() {
+        0 => return at.to_string(),
+        nanos if nanos % 1_000_000 == 0 => "%.3f",
+        nanos if nanos % 1_000 == 0 => "%.6f",
+        _ => "%.9f",
+    };
+    at.strftime(&format!("%Y-%m-%dT%H:%M:%S{digits}Z")).to_string()
+}
+
 /// The time without its fraction of a second.
 pub(crate) fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
@@ -85,6 +96,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_fraction_is_written_in_groups_of_three_digits() {
+        for text in
+            ["2026-03-01T10:00:00Z", "2026-03-01T10:00:00.500Z", "2026-03-01T10:00:00.123456Z"]
+        {
+            assert_eq!(text_of_time(text.parse().unwrap()), text);
+        }
+    }
 
     #[test]
     fn a_time_is_read_in_every_form() {

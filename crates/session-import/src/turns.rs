@@ -190,10 +190,18 @@ impl Turns {
         }
     }
 
-    /// Words in which thoughts stand in tags.
+    /// Words in which thoughts stand in tags; a person's are only words.
     pub(crate) fn text_with_thoughts(&mut self, words: &str) {
-        for stretch in text::stretches(&text::clean(words)) {
+        let last = || self.messages.last().map(|last| last.role);
+        if self.entry.as_ref().map(|(role, _)| *role).or_else(last) == Some(Role::User) {
+            return self.text(words);
+        }
+        let words = text::clean(words);
+        let stretches = text::stretches(&words);
+        let several = stretches.len() > 1;
+        for stretch in stretches {
             match stretch {
+                Stretch::Said(words) if several => self.text(words.trim()),
                 Stretch::Said(words) => self.text(words),
                 Stretch::Thought(words) => self.reasoning(words.trim()),
             }

@@ -164,6 +164,9 @@ fn session(rows: &[Value], entry: &Entry) -> Option<crate::Session> {
     let log = Log::of(rows, &main);
     let nodes = main.iter().map(|row| {
         let parent = named(row, "parentUuid").or_else(|| named(row, "logicalParentUuid"));
+        // Where a compaction names nothing, the file goes on.
+        let goes_on = text(row, "subtype") == "compact_boundary" || is(row, "isCompactSummary");
+        let parent = parent.or_else(|| goes_on.then_some("nowhere"));
         Node {
             id: text(row, "uuid").to_owned(),
             parent: parent.map(str::to_owned),

@@ -19,7 +19,7 @@ pub(crate) fn say(text: &str, turns: &mut Turns) {
             None => (behind, ""),
         };
         block(&tag, inside, turns);
-        rest = next;
+        rest = next.trim_start();
     }
     turns.text_with_thoughts(rest);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,7 +10,9 @@ use serde_json::{Value, json};
 use crate::cases::{cases, input};
 use crate::import::{report, report_of};
 
-/// Cases whose input is text.
+/// Cases whose input is text: their names, the names of their files, and what is in them.
+static TEXTS: LazyLock<Vec<(String, String, Vec<u8>)>> = LazyLock::new(texts);
+
 fn texts() -> Vec<(String, String, Vec<u8>)> {
     let mut found = Vec::new();
     for case in cases() {
@@ -29,11 +32,11 @@ fn texts() -> Vec<(String, String, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_file_that_was_cut_off_anywhere_is_read_as_far_as_it_goes(which in 0_usize..64, at in 0.0..1.0_f64) {
-        let texts = texts();
+        let texts = &*TEXTS;
         let (_, name, bytes) = &texts[which % texts.len()];
         let end = (bytes.len() as f64 * at) as usize;
         let whole = report_of(name, bytes);
@@ -43,7 +46,7 @@ proptest! {
 
     #[test]
     fn any_byte_may_be_another(which in 0_usize..64, at in 0.0..1.0_f64, byte: u8) {
-        let texts = texts();
+        let texts = &*TEXTS;
         let (_, name, bytes) = &texts[which % texts.len()];
         let mut bytes = bytes.clone();
         let at = ((bytes.len() - 1) as f64 * at) as usize;
@@ -79,13 +82,13 @@ proptest! {
     #[test]
     fn one_broken_line_costs_only_itself(line in 1_usize..12, byte in 0_usize..200) {
         // The words of every other line are still there.
-        for (case, name, bytes) in texts().into_iter().filter(|(case, ..)| case.contains("gemini-cli") || case.contains("openai")) {
+        for (case, name, bytes) in TEXTS.iter().filter(|(case, ..)| case.contains("gemini-cli") || case.contains("openai")) {
             let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
             let at = line % lines.len();
             let mut spoilt: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
             let end = byte % spoilt[at].len().max(1);
             spoilt[at].truncate(end);
-            let report = report_of(&name, &spoilt.join(&b'\n'));
+            let report = report_of(name, &spoilt.join(&b'\n'));
             prop_assert!(!report["sessions"].as_array().unwrap().is_empty(), "{case}");
         }
     }
@@ -212,7 +215,7 @@ fn a_key_never_changes() {
     assert_eq!(report["sessions"][0]["key"], KEY, "{}", Value::from(KEY));
 }
 
-const KEY: &str = "?";
+const KEY: &str = "504828f7a62a61bc4536c02c43c8be24";
 
 /// Run by `cargo test -p session-import --test it -- --ignored`: a gigabyte in the memory of one conversation.
 #[cfg(target_os = "linux")]

@@ -437,12 +437,13 @@ fn opencodes_files_are_read_as_its_database_is() {
 fn openai_lines_of_every_kind_are_conversations() {
     let rows = jsonl(&[
         json!({"input": [{"role": "user", "content": "Q"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "ok"}]}),
-        json!({"messages": [{"role": "user", "content": "<think>no tag of ours</think>Q"}, {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": "{}"}}, {"role": "function", "name": "f", "content": "ok"}]}),
+        json!({"messages": [{"role": "user", "content": "<think>a person's</think>"}, {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": "{}"}}, {"role": "function", "name": "f", "content": "ok"}]}),
     ]);
     let report = report_of("x", rows.as_bytes());
     assert_eq!(report["format"], "openai-jsonl");
     assert_eq!(told(&report["sessions"][0]), ["user: Q", "assistant: f=done"]);
-    assert_eq!(told(&report["sessions"][1])[1], "assistant: f=done");
+    let second = ["user: <think>a person's</think>", "assistant: f=done"];
+    assert_eq!(told(&report["sessions"][1]), second);
     let plain = json!([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]);
     assert_eq!(told(&session("x", &plain.to_string())), ["user: Q", "assistant: A"]);
 }
@@ -468,4 +469,87 @@ fn what_is_unknown_is_not_read_as_anything() {
 fn characters_that_are_none_cost_only_themselves() {
     let text = r#"[{"role":"user","content":"a\ud83d b\u0000 c\r\nd"},{"role":"assistant","content":"\ud83d\ude00"}]"#;
     assert_eq!(told(&session("x", text)), ["user: a\u{fffd} b c\nd", "assistant: \u{1f600}"]);
+}
+
+#[test]
+fn claude_code_goes_on_over_a_compaction_that_names_nothing() {
+    let entry = |id: &str, parent: Option<&str>, kind: &str, more: Value| {
+        let mut row = json!({"type": kind, "uuid": id, "parentUuid": parent, "sessionId": "s", "timestamp": "2026-01-01T00:00:00Z"});
+        for (name, value) in more.as_object().unwrap() {
+            row[name] = value.clone();
+        }
+        row
+    };
+    let user = |text: &str| json!({"message": {"role": "user", "content": text}});
+    let mut summary = user("This session is being continued");
+    summary["isCompactSummary"] = json!(true);
+    let rows = jsonl(&[
+        entry("u", None, "user", user("Before")),
+        entry("b", None, "system", json!({"subtype": "compact_boundary"})),
+        entry("c", Some("b"), "user", summary),
+        entry("v", Some("c"), "user", user("After")),
+    ]);
+    let read = session("x", &rows);
+    assert_eq!(told(&read), ["user: Before data:compaction", "user: After"]);
+    assert_eq!((read["compactions"].as_u64(), read["contextFrom"].as_str()), (Some(1), Some("c")));
+}
+
+#[test]
+fn cherrys_packed_backup_has_its_files_and_names_what_only_cherry_reads() {
+    let backup = json!({"version": 5, "localStorage": {}, "indexedDB": {
+        "topics": [{"id": "t", "messages": [{"id": "m", "role": "user", "createdAt": "2026-01-01T00:00:00Z", "blocks": ["b", "f"]}]}],
+        "message_blocks": [
+            {"id": "b", "type": "main_text", "content": "Q"},
+            {"id": "f", "type": "file", "file": {"id": "ff", "ext": ".txt", "origin_name": "a.txt"}}]}});
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in
+        [("data.json", backup.to_string()), ("Data/Files/ff.txt", "inside".to_owned())]
+    {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, bytes.as_bytes()).unwrap();
+    }
+    let report = report_of("x", &zip.finish().unwrap().into_inner());
+    assert_eq!(
+        (report["format"].as_str(), report["problems"].as_u64()),
+        (Some("cherry-v1"), Some(0))
+    );
+    assert_eq!(report["sessions"][0]["messages"][0]["parts"][1]["content"], "inside");
+
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("IndexedDB/file__0.indexeddb.leveldb");
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::write(inside.join("CURRENT"), "MANIFEST-000001\n").unwrap();
+    let report = crate::import::report(folder.path());
+    assert_eq!(
+        (report["format"].as_str(), report["problems"].as_u64()),
+        (Some("cherry-direct"), Some(1))
+    );
+}
+
+#[test]
+fn thoughts_and_calls_in_tags_are_told_apart_only_where_they_are_tags() {
+    let chat = |content: &str| {
+        json!({"history": {"currentId": "a", "messages": {
+            "u": {"id": "u", "parentId": null, "role": "user", "content": "Q", "timestamp": 1767225600},
+            "a": {"id": "a", "parentId": "u", "role": "assistant", "content": content, "timestamp": 1767225601}}}})
+        .to_string()
+    };
+    for (content, want) in [
+        (
+            "<details type=\"reasoning\" done=\"true\">\n<summary>x</summary>\n&gt; a &amp; b\n</details>\nSaid",
+            "(a & b) Said",
+        ),
+        (
+            "<details type=\"tool_calls\" done=\"false\" name=\"f\" arguments=\"&quot;{}&quot;\">\n</details>",
+            "f=ready",
+        ),
+        (
+            "<details>\n<summary>mine</summary>\n</details>",
+            "<details>\n<summary>mine</summary>\n</details>",
+        ),
+        ("```\n<details type=\"reasoning\">\n```", "```\n<details type=\"reasoning\">\n```"),
+        ("<think>t</think>Said", "(t) Said"),
+    ] {
+        assert_eq!(told(&session("x", &chat(content)))[1], format!("assistant: {want}"));
+    }
 }
