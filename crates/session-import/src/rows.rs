@@ -26,12 +26,27 @@ pub struct Row {
     pub role: Role,
     /// The model or agent; `None` for the person of the import.
     pub author: Option<String>,
-    /// The chunk, JSON text.
-    pub chunk: String,
+    /// The message, JSON text.
+    pub message: String,
+}
+
+impl Row {
+    /// The chunk that writes the message.
+    pub fn whole(&self) -> String {
+        format!("{{\"type\":\"whole-message\",\"message\":{}}}", self.message)
+    }
+
+    /// The chunk that writes an answer anew over an earlier state of it; `None` for what a person said, which stays as it
+    /// was.
+    pub fn anew(&self) -> Option<String> {
+        let is_answer = self.role == Role::Assistant;
+        is_answer
+            .then(|| format!("{{\"type\":\"MESSAGES_SNAPSHOT\",\"messages\":[{}]}}", self.message))
+    }
 }
 
 impl std::fmt::Debug for Row {
-    // L11: the chunk is a conversation.
+    // L11: the message is a conversation.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Row").field("role", &self.role).finish_non_exhaustive()
     }
@@ -75,13 +90,18 @@ fn path(session: &Session, messages: &[Message], which: usize) -> (Vec<Row>, boo
         if let Some(at) = message.at {
             told["createdAt"] = time::text_of_time(at).into();
         }
-        let mut chunk = json!({"type": "whole-message", "message": told}).to_string();
-        if chunk.len() > MAX_ROW {
+        let mut written = told.to_string();
+        if written.len() > MAX_ROW {
             cut = true;
             shorten(&mut told);
-            chunk = json!({"type": "whole-message", "message": told}).to_string();
+            written = told.to_string();
         }
-        out.push(Row { message_id, role: message.role, author: message.author.clone(), chunk });
+        out.push(Row {
+            message_id,
+            role: message.role,
+            author: message.author.clone(),
+            message: written,
+        });
     }
     (out, cut)
 }

@@ -247,19 +247,19 @@ async fn put(
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let known = there(remote, id).await?;
-    let missing: Vec<&Row> =
-        rows.iter().filter(|row| !is_there(remote, row, known.as_ref())).collect();
+    let chunks: Vec<(&Row, String)> =
+        rows.iter().filter_map(|row| Some((row, wanted(remote, row, known.as_ref())?))).collect();
     match &known {
         None => {
             let body = CreateSession { title: Some(title.to_owned()), agents: Vec::new() };
             remote.granted(again(|| remote.client().create(id, &body)).await)?;
             done.new += 1;
         }
-        Some(_) if missing.is_empty() => done.same += 1,
+        Some(_) if chunks.is_empty() => done.same += 1,
         Some(_) => done.changed += 1,
     }
-    for row in missing {
-        let body = WriteChunks { chunks: vec![chunk(remote, row)?] };
+    for (row, chunk) in chunks {
+        let body = WriteChunks { chunks: vec![self::chunk(remote, row, chunk)?] };
         remote.granted(again(|| remote.client().write_chunks(id, &body)).await)?;
     }
     println!("{id}\t{}", clean(title));
@@ -280,31 +280,35 @@ fn actor_of<'a>(remote: &'a Remote, row: &'a Row) -> &'a str {
     }
 }
 
-fn chunk(remote: &Remote, row: &Row) -> anyhow::Result<WriteChunk> {
+fn chunk(remote: &Remote, row: &Row, chunk: String) -> anyhow::Result<WriteChunk> {
     Ok(WriteChunk {
         message_id: row.message_id.clone(),
         actor_id: actor_of(remote, row).to_owned(),
         role: Some(role_of(row)),
-        chunk: RawValue::from_string(row.chunk.clone()).context("a row is no JSON")?,
+        chunk: RawValue::from_string(chunk).context("a row is no JSON")?,
         txid: None,
     })
 }
 
-/// Whether a session has a row already: its message says the same.
-fn is_there(remote: &Remote, row: &Row, known: Option<&SessionFold>) -> bool {
-    let Some(there) = known.and_then(|fold| fold.message(&row.message_id)) else { return false };
+/// The chunk that brings a row into a session; `None` when its message says the same already.
+fn wanted(remote: &Remote, row: &Row, known: Option<&SessionFold>) -> Option<String> {
+    let whole = row.whole();
+    let Some(there) = known.and_then(|fold| fold.message(&row.message_id)) else {
+        return Some(whole);
+    };
     let item = serde_json::json!({
         "type": "chunk", "key": format!("{}:0", row.message_id),
         "value": {
             "messageId": row.message_id, "actorId": actor_of(remote, row), "role": role_of(row),
-            "seq": 0, "createdAt": "2026-01-01T00:00:00Z", "chunk": row.chunk,
+            "seq": 0, "createdAt": "2026-01-01T00:00:00Z", "chunk": whole,
         },
         "headers": {"operation": "insert"},
     });
     let mut fold = SessionFold::new("");
     fold.apply([item.to_string()], &mut ());
     let says = |message: &Message| (message.role, message.parts.clone());
-    fold.message(&row.message_id).is_some_and(|wanted| says(wanted) == says(there))
+    let same = fold.message(&row.message_id).is_some_and(|wanted| says(wanted) == says(there));
+    if same { None } else { row.anew() }
 }
 
 /// The session as it is on the server; `None` when there is none.
