@@ -196,7 +196,7 @@ fn body(text: &str) -> String {
 }
 
 fn inline(line: &str, out: &mut String) {
-    let code = line.matches('`').count() % 2 == 0;
+    let code = line.matches('`').count().is_multiple_of(2);
     for (at, piece) in line.split('`').enumerate() {
         if at > 0 {
             out.push('`');

@@ -31,17 +31,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// The chunk that writes the message.
+    /// The chunk that opens a message. A message that began with a chunk may be stated again; one that was written whole
+    /// at once stays as it is.
+    pub const OPEN: &str = r#"{"type":"start"}"#;
+
+    /// The chunk that states the message, the first time and again.
     pub fn whole(&self) -> String {
         format!("{{\"type\":\"whole-message\",\"message\":{}}}", self.message)
-    }
-
-    /// The chunk that writes an answer anew over an earlier state of it; `None` for what a person said, which stays as it
-    /// was.
-    pub fn anew(&self) -> Option<String> {
-        let is_answer = self.role == Role::Assistant;
-        is_answer
-            .then(|| format!("{{\"type\":\"MESSAGES_SNAPSHOT\",\"messages\":[{}]}}", self.message))
     }
 }
 
@@ -99,11 +95,17 @@ fn path(session: &Session, messages: &[Message], which: usize) -> (Vec<Row>, boo
         out.push(Row {
             message_id,
             role: message.role,
-            author: message.author.clone(),
+            author: message.author.clone().filter(|name| is_name(name)),
             message: written,
         });
     }
     (out, cut)
+}
+
+/// Whether a model's or agent's name can be an actor's.
+fn is_name(name: &str) -> bool {
+    let plain = |byte| matches!(byte, b' '..=b'~');
+    !name.trim().is_empty() && name.len() <= 128 && name.bytes().all(plain)
 }
 
 /// Whether an id can be one of ours.

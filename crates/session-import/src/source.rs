@@ -55,8 +55,11 @@ pub(crate) struct Listing {
     /// Whether something is one.
     pub(crate) is_item: fn(&Value) -> bool,
     /// The id of one, when it changed last, and how much is in it.
-    pub(crate) stamp: fn(&Value) -> Option<(String, Option<Timestamp>, usize)>,
+    pub(crate) stamp: fn(&Value) -> Option<Stamp>,
 }
+
+/// The id of a conversation, when it changed last, and how much is in it.
+pub(crate) type Stamp = (String, Option<Timestamp>, usize);
 
 /// What is made of one conversation: a session, nothing, or a problem.
 pub(crate) type Made = Result<Option<Session>, &'static str>;
@@ -129,11 +132,7 @@ fn items<'a>(tree: &Tree, entry: &Entry, listing: &'a Listing) -> Option<Items<'
     let is_object = head.trim_ascii_start().starts_with(b"{");
     let inside = listing.lists.iter().any(|list| shape.has(&format!("{list}/[]")));
     let is_one = listing.marker.iter().any(|field| shape.has(field));
-    let lists = if is_object && (inside || !is_one) && !shape.whole || inside {
-        listing.lists
-    } else {
-        &[]
-    };
+    let lists = if inside || is_object && !is_one && !shape.whole { listing.lists } else { &[] };
     Some(Items::new(tree.read(entry).ok()?, lists, listing.is_item))
 }
 

@@ -52,12 +52,10 @@ pub(crate) fn fenced(language: &str, code: &str) -> String {
 /// JSON where the text is JSON, else the text.
 pub(crate) fn json_or_text(text: &str) -> Value {
     let trimmed = text.trim_start();
-    if trimmed.starts_with(['{', '[', '"'])
-        || matches!(trimmed.trim_end(), "true" | "false" | "null")
-    {
-        if let Some(value) = crate::json::parse(text.as_bytes()) {
-            return value;
-        }
+    let is_json = trimmed.starts_with(['{', '[', '"'])
+        || matches!(trimmed.trim_end(), "true" | "false" | "null");
+    if let Some(value) = is_json.then(|| crate::json::parse(text.as_bytes())).flatten() {
+        return value;
     }
     Value::String(clean(text))
 }

@@ -15,6 +15,7 @@ use session_core::ClientError;
 use session_import::{Format, Import, Problem, Report, Row, Session, Sink, Stop};
 use session_protocol::api::{CreateSession, WriteChunk, WriteChunks};
 use session_protocol::{Message, Role, SessionFold};
+use session_server::hides;
 use tokio::sync::mpsc;
 
 use crate::foreign::clean;
@@ -219,7 +220,11 @@ async fn write(
                 reason: "a message is too large and was cut",
             });
         }
-        put(remote, &id_of(&session.key, 0), &session.title, &rows, done).await?;
+        let id = id_of(&session.key, 0);
+        if !put(remote, &id, &session.title, &rows, done).await? {
+            let place = session.source_id.clone().unwrap_or(id);
+            cut.push(Problem { place, reason: "the server does not take all of it" });
+        }
         for which in (0..session.others.len()).filter(|_| branches) {
             let (rows, _) = session_import::other_rows(&session, which);
             let title = format!("{} ({})", session.title, which + 2);
@@ -238,32 +243,60 @@ fn id_of(key: &str, which: usize) -> String {
     format!("import-{}{end}", &key[..key.len().min(24)])
 }
 
-/// Brings a session up to the rows of a conversation.
+/// Brings a session up to the rows of a conversation. `false`: the server does not take it.
 async fn put(
     remote: &Remote,
     id: &str,
     title: &str,
     rows: &[Row],
     done: &mut Done,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let known = there(remote, id).await?;
-    let chunks: Vec<(&Row, String)> =
-        rows.iter().filter_map(|row| Some((row, wanted(remote, row, known.as_ref())?))).collect();
-    match &known {
-        None => {
-            let body = CreateSession { title: Some(title.to_owned()), agents: Vec::new() };
-            remote.granted(again(|| remote.client().create(id, &body)).await)?;
-            done.new += 1;
+    let wanted: Vec<(&Row, Vec<String>)> = rows
+        .iter()
+        .map(|row| (row, wanted(remote, row, known.as_ref())))
+        .filter(|(_, chunks)| !chunks.is_empty())
+        .collect();
+    let title = visible(title);
+    if known.is_none() {
+        let body = CreateSession { title: Some(title.clone()), agents: Vec::new() };
+        if !taken(remote, again(|| remote.client().create(id, &body)).await)? {
+            return Ok(false);
         }
-        Some(_) if chunks.is_empty() => done.same += 1,
-        Some(_) => done.changed += 1,
     }
-    for (row, chunk) in chunks {
-        let body = WriteChunks { chunks: vec![self::chunk(remote, row, chunk)?] };
-        remote.granted(again(|| remote.client().write_chunks(id, &body)).await)?;
+    let (is_new, is_same) = (known.is_none(), wanted.is_empty());
+    let mut whole = true;
+    for (row, chunks) in wanted {
+        let chunks = chunks.into_iter().map(|text| chunk(remote, row, text));
+        let body = WriteChunks { chunks: chunks.collect::<anyhow::Result<_>>()? };
+        whole &= taken(remote, again(|| remote.client().write_chunks(id, &body)).await)?;
     }
-    println!("{id}\t{}", clean(title));
-    Ok(())
+    match (is_new, is_same) {
+        (true, _) => done.new += 1,
+        (false, true) => done.same += 1,
+        (false, false) => done.changed += 1,
+    }
+    println!("{id}\t{}", clean(&title));
+    Ok(whole)
+}
+
+/// Whether the server took what was sent; `false` when that itself is what it does not take.
+fn taken(remote: &Remote, answer: Result<(), ClientError>) -> anyhow::Result<bool> {
+    match answer {
+        Err(ClientError::Refused { status, .. })
+            if matches!(status.as_u16(), 400 | 409 | 413 | 422) =>
+        {
+            Ok(false)
+        }
+        answer => remote.granted(answer).map(|()| true),
+    }
+}
+
+/// A title without what cannot be seen, which no server takes.
+fn visible(title: &str) -> String {
+    let shown: String = title.chars().filter(|c| !c.is_control() && !hides(*c)).collect();
+    let shown = shown.trim();
+    if shown.is_empty() { "Imported session".to_owned() } else { shown.to_owned() }
 }
 
 fn role_of(row: &Row) -> Role {
@@ -290,25 +323,26 @@ fn chunk(remote: &Remote, row: &Row, chunk: String) -> anyhow::Result<WriteChunk
     })
 }
 
-/// The chunk that brings a row into a session; `None` when its message says the same already.
-fn wanted(remote: &Remote, row: &Row, known: Option<&SessionFold>) -> Option<String> {
-    let whole = row.whole();
+/// The chunks that bring a row into a session; none when its message says the same already.
+fn wanted(remote: &Remote, row: &Row, known: Option<&SessionFold>) -> Vec<String> {
     let Some(there) = known.and_then(|fold| fold.message(&row.message_id)) else {
-        return Some(whole);
+        return vec![Row::OPEN.to_owned(), row.whole()];
     };
-    let item = serde_json::json!({
-        "type": "chunk", "key": format!("{}:0", row.message_id),
-        "value": {
-            "messageId": row.message_id, "actorId": actor_of(remote, row), "role": role_of(row),
-            "seq": 0, "createdAt": "2026-01-01T00:00:00Z", "chunk": whole,
-        },
-        "headers": {"operation": "insert"},
-    });
     let mut fold = SessionFold::new("");
-    fold.apply([item.to_string()], &mut ());
+    for (seq, chunk) in [Row::OPEN.to_owned(), row.whole()].into_iter().enumerate() {
+        let item = serde_json::json!({
+            "type": "chunk", "key": format!("{}:{seq}", row.message_id),
+            "value": {
+                "messageId": row.message_id, "actorId": actor_of(remote, row), "role": role_of(row),
+                "seq": seq, "createdAt": "2026-01-01T00:00:00Z", "chunk": chunk,
+            },
+            "headers": {"operation": "insert"},
+        });
+        fold.apply([item.to_string()], &mut ());
+    }
     let says = |message: &Message| (message.role, message.parts.clone());
     let same = fold.message(&row.message_id).is_some_and(|wanted| says(wanted) == says(there));
-    if same { None } else { row.anew() }
+    if same { Vec::new() } else { vec![row.whole()] }
 }
 
 /// The session as it is on the server; `None` when there is none.

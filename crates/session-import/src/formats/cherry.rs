@@ -388,7 +388,7 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>,
         let session = source::session(Format::CherryV2, Some(&id), &[], told(&paths.shown));
         let created = time::of(&db::plain(topic, "created_at"));
         let session = session
-            .titled(Some(&db::text(topic, "name")).map(String::as_str))
+            .titled(Some(db::text(topic, "name").as_str()))
             .dated(created, time::of(&db::plain(topic, "updated_at")))
             .branched(paths.branch, others);
         input.session(Some(session))?;

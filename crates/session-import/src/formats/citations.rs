@@ -109,7 +109,7 @@ fn without_brackets(words: &str) -> String {
             continue;
         }
         // Inside a pair of backticks every second piece is code.
-        let whole = line.matches('`').count() % 2 == 0;
+        let whole = line.matches('`').count().is_multiple_of(2);
         for (at, piece) in line.split_inclusive('`').enumerate() {
             if whole && at % 2 == 1 { out.push_str(piece) } else { brackets(piece, &mut out) }
         }

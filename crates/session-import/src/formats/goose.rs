@@ -116,7 +116,8 @@ fn log(input: &mut Input<'_>, entry: &Entry) -> Result<(), Stop> {
 
 fn say(role: &str, head: Head, content: &[Value], turns: &mut Turns) {
     let is_result = |item: &Value| text(item, "type") == "toolResponse";
-    if role == "user" && !(content.iter().all(is_result) && !content.is_empty()) {
+    let only_results = !content.is_empty() && content.iter().all(is_result);
+    if role == "user" && !only_results {
         turns.user(Head { author: None, ..head });
     } else if role == "user" {
         turns.goes_on(head);
