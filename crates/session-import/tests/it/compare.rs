@@ -16,7 +16,7 @@ pub(crate) fn differences(expected: &Value, got: &Value) -> Vec<String> {
     }
     let whole = got.to_string();
     for absent in texts(&expected["absentAnywhere"]) {
-        if whole.contains(&Value::from(absent.clone()).to_string().trim_matches('"')) {
+        if whole.contains(Value::from(absent.clone()).to_string().trim_matches('"')) {
             wrong.push(format!("is there: {absent}"));
         }
     }

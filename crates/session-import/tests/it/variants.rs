@@ -1,4 +1,5 @@
-//! Variants of each format that no case shows: what an app wrote earlier or writes elsewhere, and the traps of `rules`.
+//! Variants of each format that no case shows: what an app wrote earlier or writes elsewhere, and what is
+//! easily read wrong.
 
 use serde_json::{Value, json};
 
