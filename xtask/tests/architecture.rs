@@ -15,10 +15,19 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
         "crates/session-server",
         &["durable-stream", "session-protocol", "sqlite-line"],
     ),
+    ("session-import", "crates/session-import", &["session-protocol"]),
+    ("session-export", "crates/session-export", &["session-protocol"]),
     (
         "threadkeep-cli",
         "crates/threadkeep-cli",
-        &["durable-stream", "session-protocol", "session-core", "session-server"],
+        &[
+            "durable-stream",
+            "session-protocol",
+            "session-core",
+            "session-server",
+            "session-import",
+            "session-export",
+        ],
     ),
     (
         "threadkeep-desktop",

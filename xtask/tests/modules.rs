@@ -19,6 +19,8 @@ const CRATES: &[(&str, &str)] = &[
     ("sqlite-line", "crates/sqlite-line/src/lib.rs"),
     ("session-core", "crates/session-core/src/lib.rs"),
     ("session-server", "crates/session-server/src/lib.rs"),
+    ("session-import", "crates/session-import/src/lib.rs"),
+    ("session-export", "crates/session-export/src/lib.rs"),
     ("threadkeep-cli", "crates/threadkeep-cli/src/main.rs"),
     ("threadkeep-desktop", "src-tauri/lib.rs"),
     ("xtask", "xtask/src/main.rs"),

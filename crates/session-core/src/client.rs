@@ -18,8 +18,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session_protocol::api::{
     AnswerApproval, CreateSession, ForkSession, LogIn, LogOut, Me, PageQuery, ProblemReport,
-    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, Stop, header,
-    path,
+    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, Stop,
+    WriteChunks, header, path,
 };
 
 use crate::endpoint::{Endpoint, Secret};
@@ -326,6 +326,20 @@ impl SessionClient {
     pub async fn send_message(&self, session: &str, body: &SendMessage) -> Result<(), ClientError> {
         let request = self.with_body(&[session], body).header(IF_MATCH, "*");
         self.granted(request).await.map(drop)
+    }
+
+    /// Writes chunks of one message, in their order. Needs the role `manage`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The chunks may be written; sending them again writes them again, which changes nothing where they are whole
+    /// messages.
+    pub async fn write_chunks(&self, session: &str, body: &WriteChunks) -> Result<(), ClientError> {
+        self.send(&[session], body).await
     }
 
     /// Has a message answered again.

@@ -4,7 +4,9 @@
 //! and 1 for everything else that fails.
 
 mod approve;
+mod export;
 mod foreign;
+mod import;
 mod materialize;
 mod seconds;
 mod send;
@@ -48,6 +50,8 @@ enum Command {
     Send(send::Args),
     Approve(approve::Args),
     Materialize(materialize::Args),
+    Import(import::Args),
+    Export(export::Args),
     Token(token::Args),
 }
 
@@ -70,6 +74,8 @@ fn main() -> ExitCode {
             Command::Send(args) => send::run(args).await,
             Command::Approve(args) => approve::run(args).await,
             Command::Materialize(args) => materialize::run(args).await,
+            Command::Import(args) => import::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::Token(args) => token::run(args).await,
         }
     });

@@ -524,3 +524,185 @@ async fn a_session_has_one_name_however_it_is_typed() {
     let all = run(server.command(&["tail", "--no-follow", "cafe\u{301}"])).await.succeeded();
     assert!(all.contains("Hello"), "{all}");
 }
+
+/// A case of the importer.
+fn case(name: &str) -> String {
+    format!("{}/../session-import/tests/cases/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The ids of the sessions that an import names, and its last line.
+async fn import(server: &Server, path: &str) -> (Vec<String>, String) {
+    let done = run(server.command(&["import", path])).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let ids = done.out.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect();
+    (ids, done.err.lines().last().unwrap_or_default().to_owned())
+}
+
+/// The messages of a session, as its JSON has them.
+async fn messages(server: &Server, session: &str) -> Value {
+    let export = ["export", session, "--format", "json", "--with-secrets"];
+    let done = run(server.command(&export)).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    serde_json::from_str::<Value>(&done.out).unwrap()["messages"].clone()
+}
+
+#[tokio::test]
+async fn a_dry_run_prints_what_it_read_and_writes_nothing() {
+    let path = case("05-chatgpt-zip-shards/input.zip");
+    let report = run(threadkeep(&["import", "--dry-run", "--json", &path])).await.succeeded();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let fields: Vec<&String> = report.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["format", "sessions", "problems"]);
+    assert_eq!(report["format"], "chatgpt");
+    assert_eq!(report["sessions"].as_array().unwrap().len(), 2);
+    let lines = run(threadkeep(&["import", "--dry-run", &path])).await;
+    assert!(
+        lines.out.contains("First shard") && lines.err.contains("2 conversations"),
+        "{lines:?}"
+    );
+    let nothing = run(threadkeep(&["import", "--dry-run", env!("CARGO_MANIFEST_DIR")])).await;
+    assert!(nothing.failed().contains("nothing in there is a chat"));
+}
+
+#[tokio::test]
+async fn an_import_is_a_session_that_is_read_and_goes_on_and_a_second_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    let path = case("13-claude-code/input.jsonl");
+    let (ids, summed) = import(&server, &path).await;
+    assert_eq!(ids.len(), 1);
+    assert!(summed.contains("1 new, 0 changed, 0 as they were; 1 items"), "{summed}");
+    let all = run(server.command(&["tail", "--no-follow", &ids[0]])).await.succeeded();
+    assert!(all.contains("The rudder sticks") && all.contains("stuck is 0 now"), "{all}");
+    let before = messages(&server, &ids[0]).await;
+    assert_eq!(
+        before[1]["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|part| part["state"] == "failed")
+            .count(),
+        1
+    );
+
+    // A person goes on, and imports again.
+    let send = ["send", "--agent", "demo", "--wait", &ids[0], "And now?"];
+    run(server.command(&send)).await.succeeded();
+    let (again, summed) = import(&server, &path).await;
+    assert_eq!(again, ids);
+    assert!(summed.contains("0 new, 0 changed, 1 as they were"), "{summed}");
+    let after = messages(&server, &ids[0]).await;
+    let kept: Vec<&Value> =
+        after.as_array().unwrap().iter().take(before.as_array().unwrap().len()).collect();
+    assert_eq!(kept, before.as_array().unwrap().iter().collect::<Vec<_>>());
+    assert!(after.as_array().unwrap().len() > kept.len());
+}
+
+#[tokio::test]
+async fn what_was_added_at_the_source_comes_with_the_next_import() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    let message = |id: &str, sender: &str, text: &str| json!({"uuid": id, "sender": sender, "text": text, "content": []});
+    let path = folder.path().join("chats.json");
+    let write = |answer: &str, more: &[Value]| {
+        let mut rows = vec![message("m1", "human", "Q"), message("m2", "assistant", answer)];
+        rows.extend_from_slice(more);
+        let chat = json!([{"uuid": "c", "name": "N", "chat_messages": rows}]);
+        std::fs::write(&path, chat.to_string()).unwrap();
+    };
+    write("half an ans", &[]);
+    let (ids, _) = import(&server, path.to_str().unwrap()).await;
+    write("half an answer", &[message("m3", "human", "More")]);
+    let (again, summed) = import(&server, path.to_str().unwrap()).await;
+    assert_eq!(again, ids);
+    assert!(summed.contains("0 new, 1 changed"), "{summed}");
+    let words: Vec<String> = messages(&server, &ids[0])
+        .await
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| {
+            let parts = message["parts"].as_array().unwrap();
+            parts.iter().filter_map(|part| part["text"].as_str()).collect()
+        })
+        .collect();
+    assert_eq!(words, ["Q", "half an answer", "More"]);
+}
+
+#[tokio::test]
+async fn a_raw_log_comes_back_as_the_same_transcript_and_so_does_the_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    let send = ["send", "--agent", "demo", "--wait", "first-steps", "Clean up my reports"];
+    run(server.command(&send)).await.succeeded();
+    run(server.command(&["approve", "first-steps", "--first"])).await.succeeded();
+    let mut before = messages(&server, "first-steps").await;
+    while !before.to_string().contains("not really") {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        before = messages(&server, "first-steps").await;
+    }
+    let raw = folder.path().join("raw.json");
+    let export = ["export", "first-steps", "--format", "raw", "--out", raw.to_str().unwrap()];
+    run(server.command(&export)).await.succeeded();
+    let other = tempfile::tempdir().unwrap();
+    let other = Server::start(other.path(), &[], None).await;
+    let (ids, summed) = import(&other, raw.to_str().unwrap()).await;
+    assert!(summed.contains("1 new"), "{summed}");
+    let plain = |messages: Value| -> Vec<Value> {
+        messages
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| {
+                json!([message["id"], message["role"], message["createdAt"], message["parts"]])
+            })
+            .collect()
+    };
+    assert_eq!(plain(messages(&other, &ids[0]).await), plain(before.clone()));
+    let (again, summed) = import(&other, raw.to_str().unwrap()).await;
+    assert_eq!((again, summed.contains("1 as they were")), (ids, true), "{summed}");
+
+    let json = folder.path().join("session.json");
+    let export = ["export", "first-steps", "--format", "json", "--out", json.to_str().unwrap()];
+    run(server.command(&export)).await.succeeded();
+    let (ids, _) = import(&other, json.to_str().unwrap()).await;
+    let words = |messages: &Value| -> Vec<String> {
+        messages
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| {
+                let parts = message["parts"].as_array().unwrap();
+                format!(
+                    "{} {}",
+                    message["id"],
+                    parts.iter().filter_map(|part| part["text"].as_str()).collect::<String>()
+                )
+            })
+            .collect()
+    };
+    assert_eq!(words(&messages(&other, &ids[0]).await), words(&before));
+}
+
+#[tokio::test]
+async fn secrets_are_told_and_hidden_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], None).await;
+    let secret = ["ghp_", "Qz7Lm2Xc9Vb4Nk8Hj3Wd6Rt1Yp5Sf0Ga2BeK"].concat();
+    let text = format!("my token is {secret} <script>alert(1)</script>");
+    run(server.command(&["send", "--agent", "demo", "--wait", "s", &text])).await.succeeded();
+    for form in ["markdown", "html", "json", "raw"] {
+        let done = run(server.command(&["export", "s", "--format", form])).await;
+        assert_eq!(done.code, 0, "{done:?}");
+        assert!(!done.out.contains(&secret) && done.out.contains("ghp_…"), "{form}: {}", done.out);
+        assert!(
+            done.err.contains("a GitHub token") && !done.err.contains(&secret),
+            "{form}: {}",
+            done.err
+        );
+        let kept = run(server.command(&["export", "s", "--format", form, "--with-secrets"])).await;
+        assert!(kept.out.contains(&secret), "{form}");
+    }
+    let page = run(server.command(&["export", "s", "--format", "html"])).await.out;
+    assert!(!page.contains("<script") && page.contains("default-src 'none'"), "{page}");
+}

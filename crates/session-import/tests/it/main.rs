@@ -1,0 +1,13 @@
+//! Tests of the importer as its users call it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "a test binary"
+)]
+
+mod cases;
+mod compare;
+mod hostile;
+mod import;
+mod variants;
