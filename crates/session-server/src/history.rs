@@ -27,7 +27,7 @@ use crate::{
     budget::{Budget, Hold, Owner},
     config::Limits,
     run::{Cause, RunPlan},
-    streams::{StreamError, Streams, stream_name},
+    streams::{Place, StreamError, Streams, stream_name},
 };
 
 /// What is folded is in memory so many times: as messages, as what the fold knows beside them, and as a request's body.
@@ -145,9 +145,9 @@ async fn read(
     for again in 0.. {
         let known = late.len();
         let mut loading = Loading::new(session_id, wanted.clone(), late);
-        let mut pages = streams.pages(&name);
+        let mut pages = streams.pages(&name, Place::default());
         while let Some(page) = pages.try_next().await? {
-            loading = loading.taking(page).await?;
+            loading = loading.taking(page.items).await?;
             if loading.bytes() <= limit {
                 continue;
             }

@@ -20,6 +20,7 @@ use crate::{
     serve,
     session::Signs,
     sessions::{RECOVERY, Sessions, Shared},
+    snapshots::Snapshots,
     store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
     tls,
@@ -138,6 +139,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         store.instance().await.map_err(|error| ServerError::StoreFailed(error.to_string()))?;
     let shared = Arc::new(Shared {
         streams,
+        snapshots: Snapshots::of(&store),
         store,
         agents: Agents::new(&config)?,
         metrics: Metrics::new(),

@@ -489,6 +489,9 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE source = ?1", [session_id])?;
+            db.execute("DELETE FROM folds WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM folded WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM granted WHERE session_id = ?1", [session_id])?;
             db.execute(
                 "UPDATE sessions SET title = NULL, created_at = NULL, last_activity_at = NULL
                  WHERE session_id = ?1",

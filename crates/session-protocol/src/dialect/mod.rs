@@ -245,7 +245,7 @@ impl FinishReason {
 }
 
 /// The language of the chunks inside a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Dialect {
     /// TanStack AI before AG-UI: `content`, `tool_call`, `done`.
     Legacy,

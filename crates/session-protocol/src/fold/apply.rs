@@ -110,7 +110,11 @@ impl<'a> Run<'a> {
     /// Brings a message into memory; false when there is none.
     pub(super) fn bring(&mut self, id: &str) -> bool {
         if self.fold.messages.contains_key(id) {
+            self.fold.touch(id);
             return true;
+        }
+        if let Some(folded) = self.loader.folded(id) {
+            return self.bring_folded(id, &folded);
         }
         let Some(stored) = self.loader.load(id) else { return false };
         let floor = self.floor(id);
@@ -177,6 +181,7 @@ impl<'a> Run<'a> {
         self.fold.messages.insert(id.to_owned(), message);
         self.fold.order.insert(pos, id.to_owned());
         self.tracker.inserted(id);
+        self.fold.touch(id);
         true
     }
 

@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::message::{Call, IndexEvent, Outcome, Repetition, Request, SignalKind};
@@ -53,7 +54,7 @@ pub(crate) enum Start {
 }
 
 /// Ids that several calls of a message have.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Same {
     /// Number of the newest call of this id.
     pub(super) newest: u32,
@@ -62,7 +63,7 @@ pub(super) struct Same {
 }
 
 /// Keys of the calls whose arguments are not complete, in the order in which they were opened.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct OpenCalls {
     order: BTreeMap<u64, String>,
     places: HashMap<String, u64>,

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::message::Shape;
 use super::rows::Keys;
+use super::short::Texts;
 use crate::event::{ChunkFields, RunMark, lenient_value, split_key};
 
 /// What a row is known by inside its message.
@@ -165,14 +166,16 @@ pub(crate) fn entry(
     out
 }
 
-/// The log of one message.
-#[derive(Default)]
+/// The log of one message. Its rows are not stored with it.
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct RowLog {
     /// Entries since the last release.
+    #[serde(skip)]
     entries: Vec<String>,
     /// True when earlier entries are only with the loader.
     released: bool,
     /// The rows, once somebody had to look.
+    #[serde(skip)]
     index: Option<HashMap<RowId, LiveRow>>,
     /// True when the index must survive a release.
     keep_index: bool,
@@ -191,6 +194,12 @@ impl RowLog {
     /// A log that keeps no rows.
     pub(crate) fn bare() -> Self {
         Self { is_bare: true, ..Self::default() }
+    }
+
+    /// It comes back without its rows, which are elsewhere, or nowhere where texts are not kept.
+    pub(crate) fn come_back(&mut self, texts: Texts) {
+        self.released = texts == Texts::Kept;
+        self.is_bare = texts == Texts::Dropped;
     }
 
     /// Drops the rows for good.

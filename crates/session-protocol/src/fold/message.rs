@@ -21,7 +21,7 @@ use crate::event::{RunMark, lenient_value};
 use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage, is_later};
 
 /// Which open text or reasoning a delta belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum SegmentKey<'a> {
     /// The one text of a dialect without ids.
     Legacy,
@@ -50,6 +50,7 @@ impl<'a> SegmentKey<'a> {
 }
 
 /// An open part that text still goes to.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) key: SegmentKey<'static>,
     /// The subagent that writes it.
@@ -64,7 +65,7 @@ pub(super) struct Segment {
 }
 
 /// What a call came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(super) pos: u64,
     pub(super) output: Option<Value>,
@@ -92,7 +93,7 @@ impl Outcome {
 }
 
 /// A person's answer to a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) pos: u64,
     pub(crate) approved: bool,
@@ -103,7 +104,7 @@ pub(crate) struct Answer {
 }
 
 /// A call's request for approval.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) approval: String,
     pub(crate) name: Option<String>,
@@ -150,6 +151,7 @@ impl Request {
 }
 
 /// What is known of a call beside its part.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Call {
     pub(crate) part: usize,
     pub(crate) pos: u64,
@@ -192,6 +194,7 @@ pub(crate) struct Call {
 }
 
 /// A second start of a call that is over.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Repetition {
     pub(super) name: String,
     pub(super) arguments: String,
@@ -350,7 +353,7 @@ pub(crate) enum RowBody<'a> {
 }
 
 /// The state of the fold that is not in the message itself.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Scratch {
     pub(super) texts: Vec<Segment>,
     pub(super) thoughts: Vec<Segment>,
@@ -372,6 +375,7 @@ pub(super) struct Scratch {
     pub(super) copied: usize,
     /// Calls whose arguments are not complete.
     pub(super) open_calls: OpenCalls,
+    #[serde(with = "super::stored::pairs")]
     pub(super) data: HashMap<(String, Option<String>), usize>,
     pub(super) activities: HashMap<String, usize>,
     pub(super) subagents: HashMap<String, usize>,
@@ -384,6 +388,7 @@ pub(super) struct Scratch {
     /// Something was said before a whole message came.
     pub(super) spoken: bool,
     /// The message as it was, while a snapshot of it is read.
+    #[serde(skip)]
     pub(super) before: Option<Box<Before>>,
     /// Bytes that snapshots were laid beside so far.
     pub(super) compared: usize,
@@ -416,11 +421,13 @@ pub(super) struct Scratch {
     pub(super) nth: u32,
     pub(super) given: Vec<(u64, u32)>,
     pub(super) bad: u64,
+    #[serde(skip)]
     pub(super) outbox: Vec<IndexEvent>,
     pub(super) runs: Runs,
 }
 
 /// Where a part comes from.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Origin {
     /// The writer's own id of the message it is part of.
     pub(super) key: Option<Box<str>>,
@@ -453,7 +460,7 @@ impl Scratch {
 }
 
 /// The shape of the rows a message is made of. One message never mixes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Shape {
     /// Chunk rows with sequence numbers.
     Rows,
@@ -464,7 +471,7 @@ pub(crate) enum Shape {
 }
 
 /// What a message counts for in the statistics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Weight {
     pub(crate) shown: bool,
     pub(crate) role: Role,
@@ -474,10 +481,13 @@ pub(crate) struct Weight {
 }
 
 /// One message being folded.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct MessageFold {
     /// What is kept of it.
+    #[serde(skip)]
     pub(super) texts: Texts,
     /// Where the words begin that are kept although texts are not, and how many bytes more.
+    #[serde(skip)]
     pub(super) heard: Option<Heard>,
     pub(crate) message: Message,
     pub(crate) log: RowLog,

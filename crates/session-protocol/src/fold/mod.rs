@@ -43,6 +43,7 @@ mod short;
 mod signals;
 mod snapshot;
 mod state;
+mod stored;
 pub(crate) mod step;
 mod totals;
 mod track;

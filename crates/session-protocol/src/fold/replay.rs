@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 use super::message::RowContext;
 use crate::authority::chunk_kind;
 use crate::row::Role;
@@ -22,6 +24,7 @@ pub(super) const AGAIN: &str = r#"{"type":"AGAIN"}"#;
 const HELD: usize = 16;
 
 /// A row that is kept for later.
+#[derive(Serialize, Deserialize)]
 pub(super) struct HeldRow {
     pos: u64,
     seq: i64,
@@ -44,6 +47,7 @@ impl HeldRow {
 }
 
 /// A chunk that may be a repetition.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) row: HeldRow,
     pub(super) chunk: String,
@@ -58,6 +62,7 @@ pub(super) struct Told {
 }
 
 /// A repetition that goes on.
+#[derive(Serialize, Deserialize)]
 struct Replay {
     /// The place of what comes next, if it is one.
     at: usize,
@@ -69,7 +74,7 @@ struct Replay {
 }
 
 /// What was heard in a message.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Replays {
     /// Fingerprints of the chunks, in order.
     heard: Vec<u64>,

@@ -12,6 +12,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::calls::call_id;
 use super::message::{MessageFold, RowContext};
 use super::step::Step;
@@ -21,7 +23,7 @@ use crate::event::RunMark;
 use crate::row::{FinishReason, Role};
 
 /// Whether a message is still being written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// An agent writes to it, or did when its server was killed.
     #[default]
@@ -99,7 +101,7 @@ pub(crate) struct Said {
 }
 
 /// A change of a message's runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Event {
     /// A run begins that a server marked, and tells so many answers.
     Begin { told: usize },
@@ -112,8 +114,9 @@ enum Event {
 }
 
 /// The runs of one message.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Runs {
+    #[serde(skip)]
     pub(super) said: Said,
     pub(super) dialect: Option<Dialect>,
     /// The state before the first row.

@@ -78,6 +78,8 @@ pub struct SessionFold {
     pub(super) kept: usize,
     /// Messages that somebody listens to, and to how many bytes of them.
     pub(super) listened: HashMap<String, usize>,
+    /// Messages that were brought, made or changed since they were stored, where texts are not kept.
+    pub(super) touched: BTreeSet<String>,
     /// When requests are withdrawn that nobody has looked at since.
     pub(super) expiries: BTreeSet<Timestamp>,
 }
@@ -120,10 +122,10 @@ impl SessionFold {
         run.finish()
     }
 
-    /// Folds one item that is decoded, where nobody follows the changes. Costs no more than the item.
-    pub fn take(&mut self, event: &Event<'_>) {
-        let mut nothing = ();
-        let mut run = Run::new(self, &mut nothing);
+    /// Folds one item that is decoded, where nobody follows the changes. Costs no more than the item, and the messages
+    /// that it is about where `loader` has to bring these.
+    pub fn take(&mut self, event: &Event<'_>, loader: &mut dyn MessageLoader) {
+        let mut run = Run::new(self, loader);
         let pos = run.next_position();
         run.event(event, pos);
         run.finish();

@@ -33,7 +33,7 @@ pub(crate) enum Chunk {
 }
 
 /// What the last chunks of one writer named.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Named([Option<String>; 3]);
 
 impl Named {

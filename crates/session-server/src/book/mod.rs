@@ -6,20 +6,28 @@
 //! and people as they were written, and the wishes that were granted. All of it is rebuilt from the stream whenever a
 //! session is opened, and kept up by the same function for every event that the server appends, so that memory and
 //! stream cannot drift. Whole messages with their text are folded elsewhere, and only when an agent needs its history.
+//!
+//! A book can be stored and goes on from there ([`RunBook::stored`]): then only messages of which something is expected
+//! are in memory, and the others come from the [`Shelf`] when an item is about them, or when whoever reads has them
+//! [brought](RunBook::bring) before. A shelf that is damaged makes the book [damaged](RunBook::is_damaged): it is given
+//! up, and the stream read from its beginning.
 
+mod shelf;
 mod wish;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use session_protocol::{
-    AskKind, CallView, Event, MessageRun, RequestView, Role, SessionFold, decode,
+    AskKind, CallView, Event, MessageRun, RequestView, Role, SessionFold, Texts, decode,
     event::{Control, Operation, RowEvent},
 };
 
-use self::wish::Wishes;
+use self::{shelf::Away, wish::Wishes};
+pub(crate) use self::shelf::{Damaged, Grant, Shelf};
 pub(crate) use self::wish::{TxidUsed, Wish};
 
 /// What is known of one session.
@@ -30,6 +38,42 @@ pub(crate) struct RunBook {
     /// Registration order of agents.
     agent_order: Vec<String>,
     presence: BTreeMap<String, Value>,
+    away: Away,
+    /// The last item that was taken.
+    last: Vec<u8>,
+    /// It began anew since it was stored: what is stored is not of it.
+    is_anew: bool,
+    /// The stored messages in front of this position were brought, as far as they are not deleted.
+    brought: u64,
+}
+
+/// What is stored of a book beside its messages and wishes.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    fold: String,
+    acks: HashMap<String, Vec<u64>>,
+    agents: BTreeMap<String, Value>,
+    agent_order: Vec<String>,
+    presence: BTreeMap<String, Value>,
+}
+
+/// What changed in a book since it was stored.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) head: String,
+    pub(crate) messages: Vec<ChangedMessage>,
+    pub(crate) gone: Vec<String>,
+    pub(crate) granted: Vec<Grant>,
+}
+
+/// A message of a book, as it is stored.
+#[derive(Debug)]
+pub(crate) struct ChangedMessage {
+    pub(crate) id: String,
+    pub(crate) position: u64,
+    /// Something is expected of it.
+    pub(crate) standing: bool,
+    pub(crate) fold: String,
 }
 
 impl RunBook {
@@ -46,6 +90,98 @@ impl RunBook {
             agents: BTreeMap::new(),
             agent_order: Vec::new(),
             presence: BTreeMap::new(),
+            away: Away::default(),
+            last: Vec::new(),
+            is_anew: true,
+            brought: 0,
+        }
+    }
+
+    /// A book that goes on from what is stored: its head, the messages that stand, and the rest where it is asked for.
+    /// `None` when that cannot be read.
+    pub(crate) fn stored(
+        head: &str,
+        standing: &[(String, String)],
+        shelf: Box<dyn Shelf>,
+    ) -> Option<Self> {
+        let Head { fold, acks, agents, agent_order, presence } = serde_json::from_str(head).ok()?;
+        let mut fold = SessionFold::from_head("", Texts::Dropped, &fold)?;
+        let whole = standing.iter().all(|(id, message)| fold.put_back(id, message));
+        whole.then_some(())?;
+        let (wishes, away) = (Wishes::of(acks), Away::on(shelf));
+        let (last, is_anew, brought) = (Vec::new(), false, 0);
+        Some(Self { fold, wishes, agents, agent_order, presence, away, last, is_anew, brought })
+    }
+
+    /// What changed since it was stored; everything, when it began anew since then. `None` while it cannot be stored:
+    /// while somebody listens, and when some of it may be wrong.
+    pub(crate) fn changes(&mut self) -> Option<Changes> {
+        if self.is_damaged() || self.fold.is_listening() || self.fold.torn().next().is_some() {
+            return None;
+        }
+        let head = Head {
+            fold: self.fold.head(),
+            acks: self.wishes.acks().clone(),
+            agents: self.agents.clone(),
+            agent_order: self.agent_order.clone(),
+            presence: self.presence.clone(),
+        };
+        let (mut messages, mut gone) = (Vec::new(), Vec::new());
+        for id in self.fold.touched() {
+            match (self.fold.run(id), self.fold.folded(id)) {
+                (Some(run), Some(fold)) => {
+                    let (position, standing) = (run.position(), self.fold.is_standing(id));
+                    messages.push(ChangedMessage { id: id.clone(), position, standing, fold });
+                }
+                _ => gone.push(id.clone()),
+            }
+        }
+        let head = serde_json::to_string(&head).ok()?;
+        Some(Changes { head, messages, gone, granted: self.wishes.unsaved().collect() })
+    }
+
+    /// Everything is stored now.
+    pub(crate) fn saved(&mut self) {
+        self.fold.forget_touched();
+        self.wishes.saved();
+        self.is_anew = false;
+    }
+
+    /// Nothing that is stored is of it.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.is_anew
+    }
+
+    /// Something that is stored of it could not be read: it is not what the stream says.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.away.is_damaged()
+    }
+
+    /// The last item that was taken; empty before the first.
+    pub(crate) fn last(&self) -> &[u8] {
+        &self.last
+    }
+
+    /// Brings a message into memory, where it is stored.
+    pub(crate) fn bring(&mut self, message_id: &str) {
+        self.fold.load(message_id, &mut self.away);
+    }
+
+    /// Brings what an approval of this id is about: in this message, or else in the newest.
+    pub(crate) fn bring_approval(&mut self, id: &str, message_id: Option<&str>) {
+        self.fold.bring_request(id, message_id, &mut self.away);
+    }
+
+    /// Brings what a call of this id is about: in this message, or else in the newest.
+    pub(crate) fn bring_call(&mut self, id: &str, message_id: Option<&str>) {
+        self.fold.bring_call(id, message_id, &mut self.away);
+    }
+
+    /// Brings the wishes that were granted under a transaction id.
+    pub(crate) fn bring_wishes(&mut self, txid: Option<&str>) {
+        let Some(txid) = txid else { return };
+        for grant in self.away.granted(txid) {
+            self.wishes.recall(grant);
         }
     }
 
@@ -68,11 +204,14 @@ impl RunBook {
                 self.wishes.ack(&row.key, row.value.map(RawValue::get));
             }
             Event::Control(Control::Reset) => {
+                // What is stored was before.
                 *self = Self { fold: std::mem::take(&mut self.fold), ..Self::new() };
             }
             _ => {}
         }
-        self.fold.take(&event);
+        self.fold.take(&event, &mut self.away);
+        self.last.clear();
+        self.last.extend_from_slice(item);
     }
 
     fn agent_row(&mut self, row: &RowEvent<'_>) {
@@ -117,7 +256,19 @@ impl RunBook {
 
     /// The messages that answer a person's message, or the next ones before a person spoke again, and failed with
     /// answers that their agent was told: agent and message.
-    pub(crate) fn owed_after(&self, message_id: &str) -> HashMap<String, String> {
+    pub(crate) fn owed_after(&mut self, message_id: &str) -> HashMap<String, String> {
+        self.bring(message_id);
+        let Some(first) = self.message(message_id).map(|run| run.position()) else {
+            return HashMap::new();
+        };
+        let mut from = first.saturating_add(1);
+        while let Some((last, ids)) = self.bring_from(from) {
+            let mut runs = ids.iter().filter_map(|id| self.message(id));
+            if runs.any(|run| run.role() == Role::User && !run.is_hidden()) {
+                break;
+            }
+            from = last.saturating_add(1);
+        }
         let later = self.messages().skip_while(|run| run.message_id() != message_id);
         let answers = later
             .enumerate()
@@ -127,13 +278,29 @@ impl RunBook {
     }
 
     /// Keys of rows that exist, of messages that began before an item of the stream; so many at most.
-    pub(crate) fn row_keys(&self, before: u64, most: usize) -> Vec<String> {
-        self.fold.row_keys(before, most)
+    pub(crate) fn row_keys(&mut self, before: u64, most: usize) -> Vec<String> {
+        loop {
+            let keys = self.fold.row_keys(before, most);
+            if keys.len() >= most || self.brought >= before {
+                return keys;
+            }
+            let next = self.bring_from(self.brought);
+            self.brought = next.map_or(u64::MAX, |(last, _)| last.saturating_add(1));
+        }
+    }
+
+    /// Brings some messages from a position on, as far as they are stored: the position of the last, and their ids.
+    fn bring_from(&mut self, from: u64) -> Option<(u64, Vec<String>)> {
+        let ids = self.away.ids(from, BROUGHT);
+        let last = ids.last()?.0;
+        let ids: Vec<String> = ids.into_iter().map(|(_, id)| id).collect();
+        ids.iter().for_each(|id| self.bring(id));
+        Some((last, ids))
     }
 
     /// The next sequence number of a message: one after the highest in the stream.
     pub(crate) fn next_seq(&mut self, message_id: &str) -> u64 {
-        self.fold.next_seq(message_id, &mut ())
+        self.fold.next_seq(message_id, &mut self.away)
     }
 
     /// The approval with this id, when its request is in the stream: in this message, or else the newest.
@@ -251,6 +418,9 @@ impl RunBook {
         self.fold.was_deleted(message_id)
     }
 }
+
+/// Messages that are brought at once.
+const BROUGHT: usize = 64;
 
 /// Readers merge rows shallowly, so the server does too.
 fn merge(rows: &mut BTreeMap<String, Value>, key: &str, value: &RawValue) {

@@ -83,7 +83,7 @@ pub(super) async fn regenerate(
                     .titled(ProblemCode::NoAgents, "No agents registered for regeneration"));
             }
             if let Some(from) = &body.from_message_id
-                && session.book().message(from).is_none()
+                && !session.has_message(from)
             {
                 return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
             }

@@ -226,6 +226,16 @@ impl Session {
         &self.book
     }
 
+    pub(crate) fn book_mut(&mut self) -> &mut RunBook {
+        &mut self.book
+    }
+
+    /// Whether there is a message with this id.
+    pub(crate) fn has_message(&mut self, message_id: &str) -> bool {
+        self.book.bring(message_id);
+        self.book.message(message_id).is_some()
+    }
+
     /// When time alone changes something: somebody is missed, a run is over because its agent says nothing more, or a
     /// question is withdrawn.
     pub(crate) fn due_in(&self) -> Option<Duration> {

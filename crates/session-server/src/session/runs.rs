@@ -450,6 +450,10 @@ impl Session {
         });
         let heard: HashSet<String> = replies.collect();
         for StoredRun { mut plan, started } in runs {
+            self.book.bring(&plan.message_id);
+            if let Cause::Message { id } | Cause::Again { id } | Cause::Reply { id } = &plan.cause {
+                self.book.bring(id);
+            }
             known.push(plan.message_id.clone());
             let caused = match &plan.cause {
                 Cause::Message { id } | Cause::Again { id } => self.book.message(id).is_some(),

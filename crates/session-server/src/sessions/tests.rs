@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     ServerConfig,
-    streams::{Embedded, Listed, Pages},
+    streams::{Embedded, Listed, Pages, Place},
 };
 
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -32,9 +32,9 @@ impl Streams for Poisoned {
         self.0.append(name, items, stamp, grow).await
     }
 
-    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
+    fn pages<'a>(&'a self, name: &'a str, from: Place) -> Pages<'a> {
         assert!(!name.ends_with("poison"), "it is poisoned");
-        self.0.pages(name)
+        self.0.pages(name, from)
     }
 
     async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {
@@ -43,6 +43,10 @@ impl Streams for Poisoned {
 
     async fn is_at(&self, name: &str, items: u64) -> Result<bool, StreamError> {
         self.0.is_at(name, items).await
+    }
+
+    async fn end_at(&self, name: &str, items: u64) -> Result<Option<Place>, StreamError> {
+        self.0.end_at(name, items).await
     }
 
     async fn exists(&self, name: &str) -> Result<bool, StreamError> {
@@ -72,9 +76,11 @@ fn sessions() -> (TempDir, Sessions) {
     let streams = dir.path().join("streams");
     std::fs::create_dir(&streams).unwrap();
     let streams = Embedded::open(&streams, config.stream_limits, CancellationToken::new()).unwrap();
+    let store = Store::open(dir.path(), None).unwrap();
     let shared = Shared {
         streams: Arc::new(Poisoned(streams)),
-        store: Store::open(dir.path(), None).unwrap(),
+        snapshots: Snapshots::of(&store),
+        store,
         agents: Agents::new(&config).unwrap(),
         metrics: Metrics::new(),
         budget: Budget::new(&config.limits),
