@@ -14,6 +14,7 @@ use super::runs::Runs;
 use super::short::{AGAIN, Heard, Texts};
 use super::snapshot::Before;
 use super::step::{Named, Step};
+use super::stored::present;
 use super::track::Tracker;
 use crate::dialect::proxy::is_whole;
 use crate::dialect::{self, Inner, electric};
@@ -68,6 +69,7 @@ pub(super) struct Segment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(super) pos: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub(super) output: Option<Value>,
     pub(super) error: Option<String>,
     /// Another one will replace it: the call goes on.
@@ -98,6 +100,7 @@ pub(crate) struct Answer {
     pub(crate) pos: u64,
     pub(crate) approved: bool,
     /// What else was said.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub(crate) payload: Option<Value>,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
@@ -108,6 +111,7 @@ pub(crate) struct Answer {
 pub(crate) struct Request {
     pub(crate) approval: String,
     pub(crate) name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub(crate) input: Option<Value>,
     pub(crate) pos: u64,
     /// The run of the message that asked, counted from 0 by the marks of runs.
@@ -272,7 +276,7 @@ pub(crate) enum SignalKind {
     /// The result of a call.
     Result {
         call: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         output: Option<Value>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
@@ -281,7 +285,7 @@ pub(crate) enum SignalKind {
     Answer {
         approval: String,
         approved: bool,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         payload: Option<Value>,
     },
     /// Settings of the session.

@@ -45,6 +45,7 @@ mod snapshot;
 mod state;
 mod stored;
 pub(crate) mod step;
+mod stored;
 mod totals;
 mod track;
 

@@ -9,15 +9,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{FoldState, MessageLoader};
 use super::apply::Run;
 use super::message::{MessageFold, Shape};
 use super::runs::MessageRun;
 use super::session::SessionFold;
 use super::short::Texts;
 use super::track::Tracker;
+use super::{FoldState, MessageLoader};
 use crate::row::{ApprovalStatus, parse_time};
 
 /// Everything that is not of a single message.
@@ -49,7 +49,8 @@ impl SessionFold {
         let mut fold = Self::restore(session_id, &state);
         (fold.texts, fold.dead, fold.floor) = (texts, dead, floor);
         if texts == Texts::Dropped {
-            let pending = fold.approvals.values().filter(|one| one.status == ApprovalStatus::Pending);
+            let pending =
+                fold.approvals.values().filter(|one| one.status == ApprovalStatus::Pending);
             let ends = pending.filter_map(|one| one.expires_at.as_deref().and_then(parse_time));
             fold.expiries = ends.collect();
         }
@@ -83,9 +84,12 @@ impl SessionFold {
         let run = MessageRun { fold };
         let told = run.deliveries();
         let asks = || fold.calls().any(|(_, call)| call.request.is_some() && call.answer.is_none());
-        run.is_open() || run.has_open_calls() || asks()
+        run.is_open()
+            || run.has_open_calls()
+            || asks()
             || fold.calls().any(|(_, call)| call.is_for_client() && call.is_open())
-            || !told.undelivered.is_empty() || !told.owed.is_empty()
+            || !told.undelivered.is_empty()
+            || !told.owed.is_empty()
     }
 
     /// True when a fold of the message can be stored: it consists of rows with keys.
@@ -116,7 +120,12 @@ impl SessionFold {
 
     /// Brings the message into memory that the newest request of this id is of, of those in the message when one is
     /// named.
-    pub fn bring_request(&mut self, approval_id: &str, message_id: Option<&str>, loader: &mut dyn MessageLoader) {
+    pub fn bring_request(
+        &mut self,
+        approval_id: &str,
+        message_id: Option<&str>,
+        loader: &mut dyn MessageLoader,
+    ) {
         let mut sites = self.signals.requests_of(approval_id).iter();
         let site = sites.rfind(|site| message_id.is_none_or(|id| site.message == id));
         if let Some(id) = site.map(|site| site.message.clone()) {
@@ -125,7 +134,12 @@ impl SessionFold {
     }
 
     /// Brings the message into memory that holds the newest call of this id, of those in the message when one is named.
-    pub fn bring_call(&mut self, tool_call_id: &str, message_id: Option<&str>, loader: &mut dyn MessageLoader) {
+    pub fn bring_call(
+        &mut self,
+        tool_call_id: &str,
+        message_id: Option<&str>,
+        loader: &mut dyn MessageLoader,
+    ) {
         let mut sites = self.signals.calls_of(tool_call_id).iter();
         let site = sites.rfind(|site| message_id.is_none_or(|id| site.message == id));
         if let Some(id) = site.map(|site| site.message.clone()) {
@@ -142,18 +156,27 @@ fn read(id: &str, folded: &str, texts: Texts) -> Option<MessageFold> {
     (message.message.id == id).then_some(message)
 }
 
+/// Reads a field that is there: `null` is a value, and not none.
+pub(super) fn present<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(from).map(Some)
+}
+
 /// A map whose keys are no texts, as a list.
 pub(super) mod pairs {
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
     use std::hash::Hash;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(in crate::fold) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+    pub(in crate::fold) fn serialize<K: Serialize + Ord, V: Serialize, S: Serializer>(
         map: &HashMap<K, V>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(map)
+        to.collect_seq(map.iter().collect::<BTreeMap<_, _>>())
     }
 
     pub(in crate::fold) fn deserialize<'de, K, V, D>(from: D) -> Result<HashMap<K, V>, D::Error>
@@ -184,5 +207,162 @@ impl Run<'_> {
             message.take_outbox();
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::{Value, json};
+    use twox_hash::XxHash3_64;
+
+    use super::*;
+    use crate::event::decode;
+
+    /// The bytes of rows of one session, with something in every field that is stored.
+    fn items() -> Vec<String> {
+        let long = "long ".repeat(30);
+        let snapshot = json!([{"id": "k", "role": "assistant", "content": "Well then"}]);
+        let interrupt = json!({"id": "q", "reason": "how", "message": "How?", "expiresAt": "2027-01-01T00:00:00Z"});
+        let said = [
+            (
+                "u",
+                "user",
+                json!({"type": "whole-message", "message": {"id": "u", "role": "user", "parts": [{"type": "text", "content": "Hi"}]}}),
+            ),
+            ("a", "assistant", json!({"type": "RUN_STARTED", "runId": "r", "threadId": "t"})),
+            (
+                "a",
+                "assistant",
+                json!({"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"}),
+            ),
+            (
+                "a",
+                "assistant",
+                json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Well"}),
+            ),
+            (
+                "a",
+                "assistant",
+                json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "t"}),
+            ),
+            ("a", "assistant", json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": long})),
+            (
+                "a",
+                "assistant",
+                json!({"type": "TOOL_CALL_START", "toolCallId": "d", "toolCallName": "t"}),
+            ),
+            ("a", "assistant", json!({"type": "TOOL_CALL_ARGS", "toolCallId": "d", "delta": "{}"})),
+            ("a", "assistant", json!({"type": "TOOL_CALL_END", "toolCallId": "d"})),
+            (
+                "a",
+                "assistant",
+                json!({"type": "approval-requested", "toolCallId": "d", "toolName": "t", "input": null, "approval": {"id": "p"}}),
+            ),
+            (
+                "u",
+                "user",
+                json!({"type": "approval-response", "approvalId": "p", "approved": true}),
+            ),
+            ("u", "user", json!({"type": "tool-result", "toolCallId": "d", "output": null})),
+            ("u", "user", json!({"type": "config", "title": "A title"})),
+            ("a", "assistant", json!({"type": "data-p", "id": "1", "data": 1})),
+            (
+                "a",
+                "assistant",
+                json!({"type": "SUBAGENT_STARTED", "subagentRunId": "sub", "name": "s"}),
+            ),
+            (
+                "a",
+                "assistant",
+                json!({"type": "ACTIVITY_SNAPSHOT", "messageId": "card", "activityType": "PLAN", "content": {}}),
+            ),
+            (
+                "a",
+                "assistant",
+                json!({"type": "CUSTOM", "name": "structured-output.start", "value": {}}),
+            ),
+            ("a", "assistant", json!({"type": "MESSAGES_SNAPSHOT", "messages": snapshot})),
+            (
+                "a",
+                "assistant",
+                json!({"type": "RUN_FINISHED", "usage": {"promptTokens": 1}, "outcome": {"type": "interrupt", "interrupts": [interrupt]}}),
+            ),
+            ("a", "assistant", json!({"type": "RUN_STARTED", "runId": "r", "threadId": "t"})),
+        ];
+        (0..)
+            .zip(said)
+            .map(|(seq, (id, role, chunk))| {
+                let key = if seq == 3 { "odd".to_owned() } else { format!("{id}:{seq}") };
+                let run = (seq == 1).then(|| json!({"id": "run", "told": 1}));
+                json!({"type": "chunk", "key": key, "value": {"messageId": id, "actorId": "k", "role": role,
+                    "seq": seq, "createdAt": "2026-01-01T10:00:00Z", "chunk": chunk.to_string()},
+                    "headers": {"operation": "insert", "run": run}})
+                .to_string()
+            })
+            .collect()
+    }
+
+    fn fold() -> SessionFold {
+        let mut fold = SessionFold::without_texts("s", HashSet::new());
+        items().iter().for_each(|item| fold.take(&decode(item.as_bytes()), &mut ()));
+        fold
+    }
+
+    /// A value whose fields are in the order of their names.
+    fn in_order(value: Value) -> Value {
+        match value {
+            Value::Array(items) => items.into_iter().map(in_order).collect(),
+            Value::Object(fields) => {
+                let mut fields: Vec<_> =
+                    fields.into_iter().map(|(name, value)| (name, in_order(value))).collect();
+                fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+                Value::Object(fields.into_iter().collect())
+            }
+            other => other,
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_of_this_format() {
+        let fold = fold();
+        let stored = json!([fold.head(), fold.folded("a"), fold.folded("u")]);
+        let texts = stored.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let values: Vec<Value> =
+            texts.map(|text| in_order(serde_json::from_str(text).expect("JSON"))).collect();
+        assert_eq!(values.len(), 3);
+        let print = XxHash3_64::oneshot(Value::from(values).to_string().as_bytes());
+        assert_eq!(
+            (SessionFold::FORMAT, print),
+            (1, 11_919_020_730_435_079_807),
+            "another thing is stored: FORMAT wants another number, and this test both"
+        );
+    }
+
+    #[test]
+    fn what_is_damaged_is_an_error_or_goes_on_without_a_panic() {
+        let whole = fold();
+        let (head, message) = (whole.head(), whole.folded("a").expect("it is there"));
+        let mut read = 0;
+        for at in (0..message.len()).step_by(7) {
+            for with in ["9", "", "null"] {
+                let mut text = message.clone();
+                if !text.is_char_boundary(at) || !text.is_char_boundary(at + 1) {
+                    continue;
+                }
+                text.replace_range(at..=at, with);
+                let mut fold =
+                    SessionFold::from_head("s", Texts::Dropped, &head).expect("it is whole");
+                if fold.put_back("a", &text) {
+                    read += 1;
+                    items().iter().skip(1).for_each(|item| {
+                        let item = item.replace(":0Z", ":1Z").replace("\"seq\":", "\"seq\":1");
+                        fold.take(&decode(item.as_bytes()), &mut ());
+                    });
+                }
+            }
+        }
+        assert!(read > 10, "numbers are read, whatever they are");
     }
 }

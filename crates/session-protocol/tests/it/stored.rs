@@ -148,7 +148,7 @@ fn in_order() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn a_server_that_is_stopped_anywhere_knows_what_one_knows_that_read_everything(
