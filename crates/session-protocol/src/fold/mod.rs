@@ -43,7 +43,6 @@ mod short;
 mod signals;
 mod snapshot;
 mod state;
-mod stored;
 pub(crate) mod step;
 mod stored;
 mod totals;

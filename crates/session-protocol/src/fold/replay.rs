@@ -13,8 +13,6 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-use serde::{Deserialize, Serialize};
-
 use super::message::RowContext;
 use crate::authority::chunk_kind;
 use crate::row::Role;
