@@ -33,6 +33,7 @@ use crate::{
     config::Limits,
     event,
     forking::Making,
+    history,
     metrics::Metrics,
     problem::Problem,
     run::Start,
@@ -86,6 +87,14 @@ pub(crate) struct Shared {
     /// Ends runs, before the sessions themselves end.
     pub(crate) shutdown_runs: CancellationToken,
     pub(crate) tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Where agents' histories are read from.
+    pub(crate) fn histories(&self) -> history::Source<'_> {
+        let Self { streams, snapshots, budget, limits, .. } = self;
+        history::Source { streams: &**streams, snapshots, budget, limits }
+    }
 }
 
 /// Whether a job may make a session that does not exist.
@@ -470,6 +479,9 @@ impl Task {
         match loaded {
             Some(loaded) => {
                 let Kept { book, shelved, .. } = keeping::read(&self.shared, &self.id).await?;
+                if book.deleted_since(loaded.session.book().items()) {
+                    self.shared.snapshots.drop(&self.id, Kind::Told).await;
+                }
                 loaded.session.refresh(book);
                 loaded.shelved = shelved;
             }

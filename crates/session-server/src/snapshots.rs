@@ -367,9 +367,8 @@ fn head_digest(mark: &Mark, head: &str) -> Digest {
 
 fn message_digest(message: &FoldedMessage) -> Digest {
     let FoldedMessage { id, position, standing, fold, told } = message;
-    let told = told.as_ref().map(|told| {
-        format!("{} {:?} {} {}", told.size, told.agent_id, told.complete, told.json)
-    });
+    let told =
+        told.as_ref().map(|told| format!("{} {:?} {}", told.size, told.agent_id, told.complete));
     let place = format!("{position} {standing} {id}");
     digest(&[place.as_bytes(), fold.as_bytes(), told.unwrap_or_default().as_bytes()])
 }
@@ -408,12 +407,9 @@ const MESSAGE: &str = "SELECT message_id, position, standing, fold, size, agent_
 fn folded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<FoldedMessage, Damaged>> {
     let json: Option<String> = row.get(7)?;
     let told = match json {
-        Some(json) => Some(Told {
-            size: row.get(4)?,
-            agent_id: row.get(5)?,
-            complete: row.get(6)?,
-            json,
-        }),
+        Some(json) => {
+            Some(Told { size: row.get(4)?, agent_id: row.get(5)?, complete: row.get(6)?, json })
+        }
         None => None,
     };
     let message = FoldedMessage {
@@ -470,8 +466,8 @@ fn write(tx: &Transaction<'_>, save: &Save) -> rusqlite::Result<Option<Digest>> 
         delete.execute(params![session_id, *kind as u8, id])?;
     }
     let mut put = tx.prepare_cached(
-        "INSERT OR REPLACE INTO folded (session_id, kind, position, message_id, standing, size, agent_id, complete, fold, shown, digest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT OR REPLACE INTO folded (session_id, kind, position, message_id, standing, size, agent_id, complete, fold, shown, digest, shown_digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for message in changed {
         let told = message.told.as_ref();
@@ -487,23 +483,26 @@ fn write(tx: &Transaction<'_>, save: &Save) -> rusqlite::Result<Option<Digest>> 
             message.fold,
             told.map(|told| &told.json),
             message_digest(message),
+            told.map(|told| Proof::of(told.json.as_bytes())),
         ])?;
     }
-    let mut grant = tx.prepare_cached("INSERT OR REPLACE INTO granted VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut grant =
+        tx.prepare_cached("INSERT OR REPLACE INTO granted VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for row in granted {
         let about = row.about.cast_signed();
         grant.execute(params![session_id, row.txid, row.wish, row.message_id, about])?;
     }
     let digest = head_digest(mark, head);
-    tx.prepare_cached("INSERT OR REPLACE INTO folds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
-        session_id,
-        *kind as u8,
-        SessionFold::FORMAT,
-        mark.place.name(),
-        signed(mark.behind),
-        mark.proof,
-        head,
-        digest,
-    ])?;
+    tx.prepare_cached("INSERT OR REPLACE INTO folds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            session_id,
+            *kind as u8,
+            SessionFold::FORMAT,
+            mark.place.name(),
+            signed(mark.behind),
+            mark.proof,
+            head,
+            digest,
+        ])?;
     Ok(Some(digest))
 }

@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use session_protocol::{
-    Event, Message, MessageLoader, SessionFold, StoredMessage, Texts, decode,
-};
+use session_protocol::{Event, Message, MessageLoader, SessionFold, StoredMessage, Texts, decode};
 
 use crate::agree::{by_server, meaning};
 use crate::laws::{Op, log, now, row_op};

@@ -15,9 +15,10 @@ CREATE TABLE folded (
     size INTEGER NOT NULL,     -- bytes of what an agent is given of it; 0 for a message that it is not
     agent_id TEXT,             -- the agent that wrote it
     complete INTEGER NOT NULL,
-    fold TEXT NOT NULL,        -- what goes on with the next row of it
     shown TEXT,                -- what an agent is given of it
-    digest BLOB NOT NULL,      -- hash of the row
+    shown_digest BLOB,         -- hash of that
+    fold TEXT NOT NULL,        -- what goes on with the next row of it
+    digest BLOB NOT NULL,      -- hash of the rest of the row
     PRIMARY KEY (session_id, kind, position)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX folded_by_message ON folded (session_id, kind, message_id);

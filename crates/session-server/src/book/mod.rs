@@ -26,9 +26,9 @@ use session_protocol::{
     event::{Control, Operation, RowEvent},
 };
 
-use self::{shelf::Away, wish::Wishes};
 pub(crate) use self::shelf::{Damaged, Grant, Shelf};
 pub(crate) use self::wish::{TxidUsed, Wish};
+use self::{shelf::Away, wish::Wishes};
 
 /// What is known of one session.
 pub(crate) struct RunBook {
@@ -41,6 +41,8 @@ pub(crate) struct RunBook {
     away: Away,
     /// The last item that was taken.
     last: Vec<u8>,
+    /// The last item, counted from 1, by which something was deleted.
+    deleted: u64,
     /// It began anew since it was stored: what is stored is not of it.
     is_anew: bool,
     /// The stored messages in front of this position were brought, as far as they are not deleted.
@@ -92,6 +94,7 @@ impl RunBook {
             presence: BTreeMap::new(),
             away: Away::default(),
             last: Vec::new(),
+            deleted: 0,
             is_anew: true,
             brought: 0,
         }
@@ -109,8 +112,9 @@ impl RunBook {
         let whole = standing.iter().all(|(id, message)| fold.put_back(id, message));
         whole.then_some(())?;
         let (wishes, away) = (Wishes::of(acks), Away::on(shelf));
-        let (last, is_anew, brought) = (Vec::new(), false, 0);
-        Some(Self { fold, wishes, agents, agent_order, presence, away, last, is_anew, brought })
+        let stored = Self::new();
+        let is_anew = false;
+        Some(Self { fold, wishes, agents, agent_order, presence, away, is_anew, ..stored })
     }
 
     /// What changed since it was stored; everything, when it began anew since then. `None` while it cannot be stored:
@@ -155,6 +159,11 @@ impl RunBook {
     /// Something that is stored of it could not be read: it is not what the stream says.
     pub(crate) fn is_damaged(&self) -> bool {
         self.away.is_damaged()
+    }
+
+    /// Whether words were deleted by an item behind the first `items`.
+    pub(crate) fn deleted_since(&self, items: u64) -> bool {
+        self.deleted > items
     }
 
     /// The last item that was taken; empty before the first.
@@ -210,6 +219,14 @@ impl RunBook {
             _ => {}
         }
         self.fold.take(&event, &mut self.away);
+        let deletes = match &event {
+            Event::Chunk(row) => row.operation == Operation::Delete,
+            Event::Control(Control::Reset) => true,
+            _ => false,
+        };
+        if deletes {
+            self.deleted = self.items();
+        }
         self.last.clear();
         self.last.extend_from_slice(item);
     }

@@ -63,7 +63,6 @@ impl Away {
         self.is_damaged |= read.is_err();
         read.ok().flatten().unwrap_or_default()
     }
-
 }
 
 impl MessageLoader for Away {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
 use super::shelf::Grant;
+use serde_json::Value;
 use session_protocol::{
     Role,
     authority::{chunk_kind, chunk_value, is_peoples},

@@ -175,6 +175,10 @@ impl Session {
         let until = until.unwrap_or(self.book.items());
         let keys = self.book.row_keys(until, CLEARED_AT_ONCE);
         let more = keys.len() == CLEARED_AT_ONCE;
+        if !keys.is_empty() {
+            let session_id = self.id.clone();
+            self.batch.after.push(Op::ForgetTold { session_id });
+        }
         for key in keys {
             self.push(event::delete("chunk", &key));
         }

@@ -69,10 +69,8 @@ async fn go_on(
     session_id: &str,
     stored: Stored,
 ) -> Result<Option<Kept>, StreamError> {
-    let shelf = BookShelf {
-        snapshots: shared.snapshots.clone(),
-        session_id: session_id.to_owned(),
-    };
+    let shelf =
+        BookShelf { snapshots: shared.snapshots.clone(), session_id: session_id.to_owned() };
     let book = RunBook::stored(&stored.head, &stored.standing, Box::new(shelf));
     let Some(mut book) = book else { return Ok(None) };
     let shelved = Shelved { base: stored.base(), items: book.items() };

@@ -166,10 +166,8 @@ impl Streams for Remote {
             }
             let begins = offset == Offset::Beginning;
             let batches = stream.follow(offset, Live::No);
-            let page = |batch: Batch| Page {
-                items: batch.items,
-                next: Place::named(batch.next_offset),
-            };
+            let page =
+                |batch: Batch| Page { items: batch.items, next: Place::named(batch.next_offset) };
             let failed = move |error: Error| match StreamError::from(error) {
                 StreamError::Refused(_) | StreamError::Gone if !begins => StreamError::Displaced,
                 error => error,
