@@ -723,7 +723,7 @@ mod tests {
                 }
                 let count = items.len() as u64;
                 let items = items.into_iter().map(Bytes::from).collect();
-                let stamp = Stamp { id: "test".to_owned(), epoch: 0, seq: part as u64, at };
+                let stamp = Stamp { id: "test".to_owned(), epoch: 1, seq: part as u64, at };
                 streams.append("sessions/s", items, &stamp, true).await.unwrap();
                 at += count;
                 for history_bytes in [9_000, 40_000, 8 << 20] {

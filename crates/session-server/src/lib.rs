@@ -45,6 +45,7 @@ mod serve;
 mod server;
 mod session;
 mod sessions;
+mod shared;
 mod snapshots;
 mod ssrf;
 mod store;

@@ -23,24 +23,18 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::keeping::{Kept, Shelved};
 use crate::{
-    agent::Agents,
     book::RunBook,
-    budget::Budget,
-    config::Limits,
     event,
-    forking::Making,
-    history,
-    metrics::Metrics,
     problem::Problem,
     run::Start,
-    session::{Batch, Session, Signs, Waiter},
-    snapshots::{Kind, Snapshots},
-    store::{Op, Store},
-    streams::{Stamp, StreamError, Streams, stream_name},
+    session::{Batch, Moment, Session, Waiter},
+    shared::Shared,
+    snapshots::Kind,
+    store::Op,
+    streams::{Stamp, StreamError, stream_name},
     turns,
 };
 
@@ -66,36 +60,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// With more open sessions than [`MANY`] it is closed after this: memory follows what is used, not what was.
 const IDLE_AMONG_MANY: Duration = Duration::from_secs(1);
 const MANY: usize = 1_000;
-
-/// The state that all sessions share.
-pub(crate) struct Shared {
-    pub(crate) streams: Arc<dyn Streams>,
-    pub(crate) store: Store,
-    pub(crate) agents: Agents,
-    pub(crate) metrics: Metrics,
-    pub(crate) budget: Budget,
-    pub(crate) limits: Limits,
-    /// This server as a producer of streams.
-    pub(crate) instance: String,
-    /// Number of times in a row that agents may react to agents.
-    pub(crate) agent_depth: u32,
-    /// Time that a device which does not heartbeat may be silent.
-    pub(crate) silence: Duration,
-    pub(crate) signs: Signs,
-    pub(crate) snapshots: Snapshots,
-    pub(crate) making: Making,
-    /// Ends runs, before the sessions themselves end.
-    pub(crate) shutdown_runs: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-}
-
-impl Shared {
-    /// Where agents' histories are read from.
-    pub(crate) fn histories(&self) -> history::Source<'_> {
-        let Self { streams, snapshots, budget, limits, .. } = self;
-        history::Source { streams: &**streams, snapshots, budget, limits }
-    }
-}
 
 /// Whether a job may make a session that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,7 +334,7 @@ impl Task {
                 }
             }
             let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
-            let wait = loaded.as_ref().and_then(|l| l.session.due_in());
+            let wait = loaded.as_ref().and_then(|l| l.session.due_at()).map(Instant::from_std);
             let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
             let many = self.sessions.count_open() > MANY;
             let idle_for = if many { IDLE_AMONG_MANY } else { IDLE };
@@ -411,7 +375,10 @@ impl Task {
                             }
                         }
                         match &mut loaded {
-                            Some(loaded) => work(Ok(&mut loaded.session)),
+                            Some(loaded) => {
+                                loaded.session.tick(Moment::now());
+                                work(Ok(&mut loaded.session));
+                            }
                             None => work(Err(Problem::session_not_found())),
                         }
                     }
@@ -435,6 +402,7 @@ impl Task {
                 },
                 Some(output) = outputs.recv(), if room => {
                     if let Some(loaded) = &mut loaded {
+                        loaded.session.tick(Moment::now());
                         loaded.session.output(output);
                         while loaded.session.batch.events.len() < MAX_WAITING
                             && let Ok(output) = outputs.try_recv()
@@ -444,8 +412,9 @@ impl Task {
                     }
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(last_commit)), if due.is_some() => {}
-                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                () = tokio::time::sleep_until(wait.unwrap_or(last_commit)), if wait.is_some() => {
                     if let Some(loaded) = &mut loaded {
+                        loaded.session.tick(Moment::now());
                         loaded.session.elapse();
                     }
                 }
@@ -482,6 +451,7 @@ impl Task {
                 if book.deleted_since(loaded.session.book().items()) {
                     self.shared.snapshots.drop(&self.id, Kind::Told).await;
                 }
+                loaded.session.tick(Moment::now());
                 loaded.session.refresh(book);
                 loaded.shelved = shelved;
             }
@@ -507,8 +477,8 @@ impl Task {
         let specs = store.agents(&self.id).await?;
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
-        let shared = Arc::clone(&self.shared);
-        let mut session = Session::open(&self.id, shared, book, specs, runs, is_listed);
+        let (surroundings, now) = (self.shared.surroundings(), Moment::now());
+        let mut session = Session::open(&self.id, surroundings, now, book, specs, runs, is_listed);
         if !is_listed {
             let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
             session.batch.before.insert(0, add);
@@ -633,6 +603,7 @@ impl Task {
             return;
         }
         if let Some(mut loaded) = loaded {
+            loaded.session.tick(Moment::now());
             loaded.session.interrupt_all();
             settle(Some(self.commit(&mut loaded))).await.ok();
         }

@@ -15,7 +15,7 @@ use crate::{
     budget::Owner,
     history::{self, Unread, Wanted},
     run::{Output, RunEnd, RunOutput, RunSink, Start},
-    sessions::Shared,
+    shared::Shared,
     store::Op,
 };
 

@@ -39,6 +39,8 @@ pub(crate) struct RunBook {
     agent_order: Vec<String>,
     presence: BTreeMap<String, Value>,
     away: Away,
+    /// The time, as it was told last.
+    now: Timestamp,
     /// The last item that was taken.
     last: Vec<u8>,
     /// The last item, counted from 1, by which something was deleted.
@@ -93,6 +95,7 @@ impl RunBook {
             agent_order: Vec::new(),
             presence: BTreeMap::new(),
             away: Away::default(),
+            now: Timestamp::UNIX_EPOCH,
             last: Vec::new(),
             deleted: 0,
             is_anew: true,
@@ -161,6 +164,11 @@ impl RunBook {
         self.away.is_damaged()
     }
 
+    /// Takes the time: what waits, and what is withdrawn, is so at this time.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     /// Whether words were deleted by an item behind the first `items`.
     pub(crate) fn deleted_since(&self, items: u64) -> bool {
         self.deleted > items
@@ -214,7 +222,8 @@ impl RunBook {
             }
             Event::Control(Control::Reset) => {
                 // What is stored was before.
-                *self = Self { fold: std::mem::take(&mut self.fold), ..Self::new() };
+                let (fold, now) = (std::mem::take(&mut self.fold), self.now);
+                *self = Self { fold, now, ..Self::new() };
             }
             _ => {}
         }
@@ -327,7 +336,7 @@ impl RunBook {
 
     /// Messages in which an approval of this id waits for an answer, the oldest first.
     pub(crate) fn asking(&self, id: &str) -> Vec<String> {
-        self.fold.asking(id, Timestamp::now())
+        self.fold.asking(id, self.now)
     }
 
     /// Messages in which a call of this id waits for a result that a client may give, the oldest first.
@@ -342,18 +351,18 @@ impl RunBook {
 
     /// Whether a message still waits: for an answer, or for results of calls that its agent may run itself.
     pub(crate) fn is_waiting(&self, message_id: &str) -> bool {
-        self.fold.is_waiting(message_id, Timestamp::now())
+        self.fold.is_waiting(message_id, self.now)
     }
 
     /// Whether a message waits for a person or a client, as its agent said: an open approval, or a tool that the client
     /// must run.
     pub(crate) fn is_asking(&self, message_id: &str) -> bool {
-        self.fold.is_asking(message_id, Timestamp::now())
+        self.fold.is_asking(message_id, self.now)
     }
 
     /// Approvals of a message that nobody has answered, in the order in which they were asked for.
     pub(crate) fn open_asks(&self, message_id: &str) -> Vec<String> {
-        let asks = self.fold.asks_in(message_id, Timestamp::now());
+        let asks = self.fold.asks_in(message_id, self.now);
         let mut open: Vec<_> = asks.filter(|ask| ask.kind != AskKind::Call).collect();
         open.sort();
         let mut ids: Vec<String> = open.into_iter().map(|ask| ask.id).collect();
@@ -363,7 +372,7 @@ impl RunBook {
 
     /// Requests of a message's last run that nobody answered in time.
     pub(crate) fn withdrawn(&self, message_id: &str) -> impl Iterator<Item = RequestView<'_>> {
-        self.fold.withdrawn_in(message_id, Timestamp::now())
+        self.fold.withdrawn_in(message_id, self.now)
     }
 
     /// When the next request is withdrawn.

@@ -106,7 +106,7 @@ impl Session {
                 "id": message_id,
                 "role": role,
                 "parts": [{"type": "text", "content": content}],
-                "createdAt": event::now(),
+                "createdAt": event::at(self.now.time),
             },
         });
         let chunk = &chunk.to_string();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::{
     book::RunBook,
     pace::Pace,
-    sessions::Shared,
+    shared::Shared,
     snapshots::{Base, BookShelf, FoldedMessage, Kind, Mark, Proof, Save, Stored, Tail},
     streams::{StreamError, Streams, stream_name},
 };
@@ -30,7 +30,7 @@ pub(super) struct Kept {
 pub(super) struct Shelved {
     base: Base,
     /// Items of the stream that are in it.
-    items: u64,
+    pub(super) items: u64,
 }
 
 impl Kept {
