@@ -143,24 +143,36 @@ async fn at_rest() {
         let (long_wait, long_memory) = called_after(long, history).await;
         let ratio = long_wait / short_wait;
         row(
-            &format!("message to {long} chunks at rest, {} KB for the agent", history.parse::<u64>().unwrap() >> 10),
+            &format!(
+                "message to {long} chunks at rest, {} KB for the agent",
+                history.parse::<u64>().unwrap() >> 10
+            ),
             &if want.is_finite() { format!("<= {want} x") } else { "what it weighs".to_owned() },
             &format!("{ratio:.2} x ({long_wait:.1} ms, {short_wait:.1} ms)"),
             ratio <= want,
         );
-        println!("{:<58} {long_memory:.0} MB, with 1000 chunks {short_memory:.0} MB", "  memory of the server");
+        println!(
+            "{:<58} {long_memory:.0} MB, with 1000 chunks {short_memory:.0} MB",
+            "  memory of the server"
+        );
     }
 }
 
 /// The median wait of a message, and the server's memory after it. The server is started anew for each message.
 async fn called_after(chunks: usize, history: &str) -> (f64, f64) {
     let (called, mut calls) = mpsc::unbounded_channel();
-    let app = Router::new().route("/", post(move || async move {
-        called.send(Instant::now()).ok();
-        let end = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r","finishReason":"stop"}"#;
-        let body = format!("data: {end}\n\n");
-        Response::builder().header("content-type", "text/event-stream").body(Body::from(body)).unwrap()
-    }));
+    let app = Router::new().route(
+        "/",
+        post(move || async move {
+            called.send(Instant::now()).ok();
+            let end = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r","finishReason":"stop"}"#;
+            let body = format!("data: {end}\n\n");
+            Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(Body::from(body))
+                .unwrap()
+        }),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let agent = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -175,13 +187,15 @@ async fn called_after(chunks: usize, history: &str) -> (f64, f64) {
             http.put(&session).json(&agents).send().await.unwrap().error_for_status().unwrap();
             let stream = format!("{}/v1/stream/sessions/s", server.base);
             for first in (0..chunks).step_by(20 * EXCHANGE) {
-                let items: Vec<Value> = (first..chunks.min(first + 20 * EXCHANGE)).map(chunk).collect();
+                let items: Vec<Value> =
+                    (first..chunks.min(first + 20 * EXCHANGE)).map(chunk).collect();
                 let append = http.post(&stream).json(&items).send().await.unwrap();
                 append.error_for_status().unwrap();
             }
         }
         let started = Instant::now();
-        let message = json!({"content": "go", "actorId": "ann", "txid": uuid::Uuid::new_v4().to_string()});
+        let message =
+            json!({"content": "go", "actorId": "ann", "txid": uuid::Uuid::new_v4().to_string()});
         let sent = http.post(format!("{session}/messages")).json(&message).send().await.unwrap();
         sent.error_for_status().unwrap();
         let at = calls.recv().await.unwrap();
@@ -204,9 +218,13 @@ fn chunk(n: usize) -> Value {
         at => (format!("a{exchange}"), "assistant", at - 1),
     };
     let chunk = match at {
-        0 => json!({"type": "whole-message", "message": {"id": message, "role": "user", "parts": [{"type": "text", "content": "And then?"}]}}),
+        0 => {
+            json!({"type": "whole-message", "message": {"id": message, "role": "user", "parts": [{"type": "text", "content": "And then?"}]}})
+        }
         1 => json!({"type": "RUN_STARTED", "threadId": "t", "runId": format!("r{exchange}")}),
-        at if at == EXCHANGE - 1 => json!({"type": "RUN_FINISHED", "threadId": "t", "runId": format!("r{exchange}"), "finishReason": "stop"}),
+        at if at == EXCHANGE - 1 => {
+            json!({"type": "RUN_FINISHED", "threadId": "t", "runId": format!("r{exchange}"), "finishReason": "stop"})
+        }
         at => json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": format!("w{at} ")}),
     };
     let mut headers = json!({"operation": "insert"});

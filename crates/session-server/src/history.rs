@@ -642,7 +642,16 @@ mod tests {
             Ok::<_, String>((history.messages, note, state, kept))
         };
         let told = given(load(source, "s", wanted).await);
-        assert_eq!(told, given(load_whole(source, "s", wanted).await));
+        match (told, given(load_whole(source, "s", wanted).await)) {
+            // At the limit the whole reading has left out messages before it knew what the run is not given.
+            (Ok((told, _, state, _)), Ok((whole, Some(_), same_state, _))) => {
+                let mut told = told.iter();
+                assert!(whole.iter().all(|message| told.any(|one| one == message)));
+                assert_eq!(state, same_state);
+            }
+            (Ok(told), Ok(whole)) => assert_eq!(told, whole),
+            (told, whole) => assert!(whole.is_err(), "{told:?}"),
+        }
     }
 
     #[tokio::test]

@@ -61,18 +61,9 @@ struct Head {
     presence: BTreeMap<String, Value>,
 }
 
-/// What changed in a book since it was stored.
-#[derive(Debug)]
-pub(crate) struct Changes {
-    pub(crate) head: String,
-    pub(crate) messages: Vec<ChangedMessage>,
-    pub(crate) gone: Vec<String>,
-    pub(crate) granted: Vec<Grant>,
-}
-
 /// A message of a book, as it is stored.
 #[derive(Debug)]
-pub(crate) struct ChangedMessage {
+pub(crate) struct StoredMessage {
     pub(crate) id: String,
     pub(crate) position: u64,
     /// Something is expected of it.
@@ -120,12 +111,13 @@ impl RunBook {
         Some(Self { fold, wishes, agents, agent_order, presence, away, is_anew, ..stored })
     }
 
-    /// What changed since it was stored; everything, when it began anew since then. `None` while it cannot be stored:
-    /// while somebody listens, and when some of it may be wrong.
-    pub(crate) fn changes(&mut self) -> Option<Changes> {
-        if self.is_damaged() || self.fold.is_listening() || self.fold.torn().next().is_some() {
-            return None;
-        }
+    /// True when it can be stored: nobody listens, and none of it may be wrong.
+    pub(crate) fn is_storable(&self) -> bool {
+        !self.is_damaged() && !self.fold.is_listening() && self.fold.torn().next().is_none()
+    }
+
+    /// What is stored of it beside its messages and wishes; `None` when it cannot be written.
+    pub(crate) fn head(&self) -> Option<String> {
         let head = Head {
             fold: self.fold.head(),
             acks: self.wishes.acks().clone(),
@@ -133,18 +125,23 @@ impl RunBook {
             agent_order: self.agent_order.clone(),
             presence: self.presence.clone(),
         };
-        let (mut messages, mut gone) = (Vec::new(), Vec::new());
-        for id in self.fold.touched() {
-            match (self.fold.run(id), self.fold.folded(id)) {
-                (Some(run), Some(fold)) => {
-                    let (position, standing) = (run.position(), self.fold.is_standing(id));
-                    messages.push(ChangedMessage { id: id.clone(), position, standing, fold });
-                }
-                _ => gone.push(id.clone()),
-            }
-        }
-        let head = serde_json::to_string(&head).ok()?;
-        Some(Changes { head, messages, gone, granted: self.wishes.unsaved().collect() })
+        serde_json::to_string(&head).ok()
+    }
+
+    /// Messages that changed since it was stored, or are gone; all of them, when it began anew since then.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &String> {
+        self.fold.touched().iter()
+    }
+
+    /// A message as it is stored; `None` for one that is gone.
+    pub(crate) fn stored_message(&self, id: &str) -> Option<StoredMessage> {
+        let (position, standing) = (self.fold.run(id)?.position(), self.fold.is_standing(id));
+        Some(StoredMessage { id: id.to_owned(), position, standing, fold: self.fold.folded(id)? })
+    }
+
+    /// Wishes that were granted since it was stored.
+    pub(crate) fn newly_granted(&self) -> impl Iterator<Item = Grant> {
+        self.wishes.unsaved()
     }
 
     /// Everything is stored now.

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     budget::Owner,
+    pace::Pace,
     run::Cause,
     snapshots::{Base, FoldedMessage, Kind, Mark, Proof, Save, Snapshots, Tail, Told},
     streams::{StreamError, stream_name},
@@ -289,17 +290,20 @@ impl Reading {
     /// Stores what changed; false when it cannot be stored.
     async fn store(&mut self) -> bool {
         let (mut changed, mut gone) = (Vec::new(), Vec::new());
+        let mut pace = Pace::default();
         for id in &self.changed {
-            match (self.fold.message(id), self.fold.folded(id)) {
-                (Some(message), Some(fold)) => changed.push(FoldedMessage {
-                    id: id.clone(),
-                    position: message.position,
-                    standing: false,
-                    fold,
-                    told: self.told(id),
-                }),
-                _ => gone.push(id.clone()),
-            }
+            let (Some(message), Some(fold)) = (self.fold.message(id), self.fold.folded(id)) else {
+                gone.push(id.clone());
+                continue;
+            };
+            pace.worked(2 * fold.len()).await;
+            changed.push(FoldedMessage {
+                id: id.clone(),
+                position: message.position,
+                standing: false,
+                fold,
+                told: self.told(id),
+            });
         }
         let save = Save {
             session_id: self.rows.session_id.clone(),

@@ -439,11 +439,14 @@ impl Life {
             assert!(busy.insert(&live.plan.agent_id), "two runs of one agent at once");
         }
         let planned = self.session.runs.values().map(|live| &live.plan).chain(&self.session.queued);
+        let about_to_be = |plan: &RunPlan| {
+            let ops = self.session.batch.before.iter();
+            ops.into_iter()
+                .any(|op| matches!(op, Op::PlanRun { plan: new, .. } if new.run_id == plan.run_id))
+        };
         for plan in planned {
-            assert!(
-                self.runs.contains_key(&plan.run_id),
-                "a run that would be lost with its server"
-            );
+            let is_kept = self.runs.contains_key(&plan.run_id) || about_to_be(plan);
+            assert!(is_kept, "a run that would be lost with its server");
         }
         // A wish is in the log once. What was granted stays so.
         let mut seen: HashMap<&str, u32> = HashMap::new();

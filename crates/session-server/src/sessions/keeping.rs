@@ -31,6 +31,8 @@ pub(super) struct Shelved {
     base: Base,
     /// Items of the stream that are in it.
     pub(super) items: u64,
+    /// Items of the stream when it was tried last, and failed.
+    tried: u64,
 }
 
 impl Kept {
@@ -73,7 +75,7 @@ async fn go_on(
         BookShelf { snapshots: shared.snapshots.clone(), session_id: session_id.to_owned() };
     let book = RunBook::stored(&stored.head, &stored.standing, Box::new(shelf));
     let Some(mut book) = book else { return Ok(None) };
-    let shelved = Shelved { base: stored.base(), items: book.items() };
+    let shelved = Shelved { base: stored.base(), items: book.items(), tried: 0 };
     let mark = take(&*shared.streams, session_id, Some(&stored.mark), &mut book).await?;
     let is_whole = !book.is_damaged() && book.torn().next().is_none();
     Ok(is_whole.then_some(Kept { book, shelved, mark }))
@@ -128,12 +130,13 @@ pub(super) async fn store_grown(
     rests: bool,
 ) -> Shelved {
     let enough = if rests { AT_REST } else { OFTEN };
-    if book.items().saturating_sub(shelved.items) < enough {
+    let new = book.items().saturating_sub(shelved.items.max(if rests { 0 } else { shelved.tried }));
+    if new < enough || !book.is_storable() {
         return shelved;
     }
     let end = shared.streams.end_at(&stream_name(session_id), book.items()).await;
     // Where items are not counted, the next one who reads the session stores it.
-    let Ok(Some(place)) = end else { return shelved };
+    let Ok(Some(place)) = end else { return Shelved { tried: book.items(), ..shelved } };
     let mark = Mark::end(place, Proof::of(book.last()));
     store(shared, session_id, book, shelved, mark).await
 }
@@ -145,25 +148,38 @@ async fn store(
     shelved: Shelved,
     mark: Mark,
 ) -> Shelved {
-    let Some(changes) = book.changes() else { return shelved };
-    let message = |message: crate::book::ChangedMessage| FoldedMessage {
-        id: message.id,
-        position: message.position,
-        standing: message.standing,
-        fold: message.fold,
-        told: None,
-    };
+    let failed = Shelved { tried: book.items(), ..shelved };
+    if !book.is_storable() {
+        return failed;
+    }
+    let Some(head) = book.head() else { return failed };
+    let (mut changed, mut gone) = (Vec::new(), Vec::new());
+    let mut pace = Pace::default();
+    for id in book.changed() {
+        let Some(message) = book.stored_message(id) else {
+            gone.push(id.clone());
+            continue;
+        };
+        pace.worked(message.fold.len()).await;
+        changed.push(FoldedMessage {
+            id: message.id,
+            position: message.position,
+            standing: message.standing,
+            fold: message.fold,
+            told: None,
+        });
+    }
     let save = Save {
         session_id: session_id.to_owned(),
         kind: Kind::Book,
         base: if book.is_anew() { Base::default() } else { shelved.base },
         mark,
-        head: changes.head,
-        changed: changes.messages.into_iter().map(message).collect(),
-        gone: changes.gone,
-        granted: changes.granted,
+        head,
+        changed,
+        gone,
+        granted: book.newly_granted().collect(),
     };
-    let Some(base) = shared.snapshots.save(save).await else { return shelved };
+    let Some(base) = shared.snapshots.save(save).await else { return failed };
     book.saved();
-    Shelved { base, items: book.items() }
+    Shelved { base, items: book.items(), tried: 0 }
 }
