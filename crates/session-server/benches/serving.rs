@@ -38,6 +38,7 @@ fn main() {
     match (arguments.next().as_deref(), arguments.next()) {
         (Some("serve-sessions"), Some(folder)) => runtime.block_on(sessions(Path::new(&folder))),
         (Some("serve-streams"), Some(folder)) => runtime.block_on(streams(Path::new(&folder))),
+        (Some("at-rest"), _) => runtime.block_on(at_rest()),
         _ => runtime.block_on(measure()),
     }
 }
