@@ -30,22 +30,22 @@ pub struct ItemMeta {
     pub role: Role,
     /// Id of the author.
     pub actor_id: Option<String>,
-    /// When, RFC 3339.
+    /// Time of the message, RFC 3339.
     pub created_at: Option<String>,
     /// Whether more may come.
     pub is_complete: bool,
-    /// Why it failed.
+    /// The error that ended the message.
     pub error: Option<MessageError>,
-    /// By whom it was stopped.
+    /// Actor that stopped the message.
     pub stopped: Option<Stopped>,
-    /// Why the model ended.
+    /// The model's reason for the end.
     pub finish_reason: Option<FinishReason>,
     /// A chunk is missing in the middle.
     pub has_gap: bool,
     /// Number of its agent's chunks that were left out because only people may say such a thing.
     #[ts(type = "number")]
     pub refused: u64,
-    /// How far a message of this person's own has got; `null` once the stream has it.
+    /// Progress of a message of this person's own; `null` once the stream has it.
     pub delivery: Option<Delivery>,
 }
 
@@ -65,14 +65,14 @@ impl fmt::Debug for ItemMeta {
     }
 }
 
-/// Where an outbox entry stands.
+/// State of an outbox entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub enum DeliveryState {
     /// Saved here, waiting for its turn or for the server.
     Queued,
-    /// On its way.
+    /// The request is on its way.
     Sending,
     /// The server has it; the stream has not shown it yet.
     Sent,
@@ -80,16 +80,16 @@ pub enum DeliveryState {
     Wedged,
 }
 
-/// How far a local message has got.
+/// Progress of a local message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Delivery {
-    /// Where it stands.
+    /// State of its outbox entry.
     pub state: DeliveryState,
     /// The outbox entry, to retry, edit or discard it by.
     pub entry_id: String,
-    /// Why it was refused, or why it still waits; one sentence.
+    /// The reason why it was refused or still waits; one sentence.
     pub reason: Option<String>,
 }
 

@@ -5,16 +5,18 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
+use super::context::{RowBody, RowContext, Shape};
+use super::dialect::electric;
 use super::log::{
     EntryKind, LiveRow, NewRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
     split_entity,
 };
-use super::message::{MessageFold, RowBody, RowContext, Shape, Weight};
+use super::message::{MessageFold, Weight};
 use super::session::{ApprovalKey, SessionFold};
 use super::short::{KEPT, Texts};
 use super::track::Tracker;
 use super::{ChangeSet, Collection, LogEntry, MessageLoader};
-use crate::dialect::{self, Inner, electric};
+use crate::chunk::{self, Inner};
 use crate::event::{
     BareEvent, ChunkEvent, ChunkFields, Control, Event, Operation, RowEvent, decode, split_key,
 };
@@ -796,7 +798,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
 
 /// The time of a bare event: milliseconds, where they can be meant.
 pub(super) fn bare_time(inner: &Inner<'_>) -> Option<String> {
-    let millis = dialect::value(inner.timestamp).as_ref().and_then(Value::as_i64)?;
+    let millis = chunk::value(inner.timestamp).as_ref().and_then(Value::as_i64)?;
     if millis < 100_000_000_000 {
         return None;
     }

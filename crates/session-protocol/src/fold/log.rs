@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::message::Shape;
+use super::context::Shape;
 use super::rows::Keys;
 use super::short::Texts;
-use crate::event::{ChunkFields, RunMark, lenient_value, split_key};
+use crate::event::{ChunkFields, RunMark, split_key};
+use crate::text::lenient_value;
 
 /// What a row is known by inside its message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

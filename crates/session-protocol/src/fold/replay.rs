@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-use super::message::RowContext;
+use super::context::RowContext;
 use crate::authority::chunk_kind;
 use crate::row::Role;
 

@@ -9,11 +9,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::apply::Run;
-use super::message::{MessageFold, Shape};
-use super::runs::MessageRun;
+use super::context::Shape;
+use super::message::MessageFold;
+use super::message_run::MessageRun;
 use super::session::SessionFold;
 use super::short::Texts;
 use super::track::Tracker;
@@ -32,7 +33,7 @@ struct Head {
 impl SessionFold {
     /// The number of the form in which this version stores a fold. Another number is another fold: what it wrote cannot
     /// be read.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// Everything that is not of a single message, as text.
     pub fn head(&self) -> String {
@@ -154,39 +155,6 @@ fn read(id: &str, folded: &str, texts: Texts) -> Option<MessageFold> {
     message.texts = texts;
     message.log.come_back(texts);
     (message.message.id == id).then_some(message)
-}
-
-/// Reads a field that is there: `null` is a value, and not none.
-pub(super) fn present<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    T::deserialize(from).map(Some)
-}
-
-/// A map whose keys are no texts, as a list.
-pub(super) mod pairs {
-    use std::collections::{BTreeMap, HashMap};
-    use std::hash::Hash;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(in crate::fold) fn serialize<K: Serialize + Ord, V: Serialize, S: Serializer>(
-        map: &HashMap<K, V>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(map.iter().collect::<BTreeMap<_, _>>())
-    }
-
-    pub(in crate::fold) fn deserialize<'de, K, V, D>(from: D) -> Result<HashMap<K, V>, D::Error>
-    where
-        K: Deserialize<'de> + Eq + Hash,
-        V: Deserialize<'de>,
-        D: Deserializer<'de>,
-    {
-        Ok(Vec::<(K, V)>::deserialize(from)?.into_iter().collect())
-    }
 }
 
 impl Run<'_> {
@@ -335,7 +303,7 @@ mod tests {
         let print = XxHash3_64::oneshot(Value::from(values).to_string().as_bytes());
         assert_eq!(
             (SessionFold::FORMAT, print),
-            (1, 11_919_020_730_435_079_807),
+            (2, 15_146_785_850_076_241_639),
             "another thing is stored: FORMAT wants another number, and this test both"
         );
     }

@@ -1,7 +1,7 @@
 import type { TextSink } from '../../state/row.svelte';
 import { finishBlock } from './finish';
 import { definitionsIn } from './lexer';
-import { textPart } from './part';
+import { takeApart, textPart } from './part';
 import { LONG_TEXT, partsOf, pieceEnd } from './pieces';
 import { MarkdownStream, type StreamOptions } from './stream';
 
@@ -13,7 +13,7 @@ const LAST_WORDS = 1_000;
 const BUDGET = 6;
 const LEAST_BUDGET = 1;
 /** A frame that took longer than this, ms, is too long. */
-const LONG_FRAME = 28;
+const LONG_FRAME = 20;
 /** No more letters than this are drawn in a frame: what costs no time to draw costs some to lay out. */
 const SHARE = 8_000;
 
@@ -38,11 +38,11 @@ export class Drawing implements TextSink {
   #stream: MarkdownStream;
   #waiting = '';
   #at = 0;
-  /** What stands before the last screenful, where that was drawn by itself: the part that grows, and those after it. */
+  /** The text before the last screenful, where that was drawn by itself: the part that grows, and those after it. */
   #before: { stream: MarkdownStream; text: string; at: number; next: string[]; options: StreamOptions; end: HTMLElement } | null = null;
   #closing = false;
   #budget = LEAST_BUDGET;
-  /** When the frame before this one drew; never, where it had nothing to draw. */
+  /** Time at which the frame before this one drew; never, where it had nothing to draw. */
   #drewAt = Infinity;
 
   constructor(root: HTMLElement, frames: Frames) {
@@ -101,6 +101,7 @@ export class Drawing implements TextSink {
   /** The text is not shown any more. */
   stop(): void {
     this.#frames.cancel(this.#draw);
+    takeApart(this.#root);
   }
 
   readonly #draw = (): void => {

@@ -1,13 +1,14 @@
 import { LINES_TOGETHER } from './render';
+import { unheld } from './unheld';
 import type { Mark } from './highlighter';
 import type { Answer, Request } from './highlighter.worker';
 
-/** Past this many characters a block stays plain: nobody reads it by colour, and it would hold up the window. */
+/** A block with more characters than this stays plain: nobody reads it by colour, and it would hold up the window. */
 const LONGEST = 40_000;
 
-/** About so many letters are coloured in a frame: they are laid out anew. */
+/** Letters that are coloured in a frame, about: they are laid out anew. */
 const SHARE = 1_000;
-/** About so many letters are asked for at once. */
+/** Letters that are asked for at once, about. */
 const TOGETHER = 4_000;
 
 interface Block {
@@ -30,9 +31,9 @@ export function highlightIn(root: HTMLElement): void {
   const waits = part !== null && part.dataset['near'] === undefined;
   const blocks = root.matches('.md-code') ? [root] : Array.from(root.querySelectorAll<HTMLElement>('.md-code'));
   for (const block of blocks) {
-    const { language, coloured } = block.dataset;
-    if (language === undefined || language === '' || (coloured !== undefined && (coloured === '' || waits))) continue;
-    block.dataset['coloured'] = waits ? 'later' : '';
+    const [language, coloured] = [block.getAttribute('data-language') ?? '', block.getAttribute('data-coloured')];
+    if (language === '' || (coloured !== null && (coloured === '' || waits))) continue;
+    block.setAttribute('data-coloured', waits ? 'later' : '');
     const code = block.querySelector('code');
     if (!waits && code !== null) highlightLater(code, language);
   }
@@ -68,7 +69,7 @@ async function drain(): Promise<void> {
         const groups = Array.from(code.children);
         for (const lines of linesOf(marks)) {
           drawn += lines.textContent.length;
-          groups.shift()?.replaceChildren(lines);
+          groups.shift()?.replaceChildren(unheld(lines));
           if (drawn < SHARE) continue;
           await new Promise((resolve) => requestAnimationFrame(resolve));
           drawn = 0;

@@ -1,19 +1,22 @@
+import { unheld } from './unheld';
+
 /**
  * Makes `target`'s children equal to `next`, touching only what differs.
  *
  * The open end of a growing text is built anew each frame, and is mostly what it was: text that only grew gets the new
- * end appended, so that a selection, a scrolled code block and the layout of everything before it stay.
+ * end appended, so that a selection, a scrolled code block and the layout of everything before it stay. What is new is
+ * added as a copy: `next` stays as it was.
  */
 export function morphChildren(target: Node, next: Node[]): void {
   const flat = next.flatMap((node) => (node instanceof DocumentFragment ? Array.from(node.childNodes) : [node]));
   let current = target.firstChild;
   for (const wanted of flat) {
     if (current === null) {
-      target.appendChild(wanted);
+      target.appendChild(unheld(wanted));
       continue;
     }
     const following: ChildNode | null = current.nextSibling;
-    if (!morphNode(current, wanted)) target.replaceChild(wanted, current);
+    if (!morphNode(current, wanted)) target.replaceChild(unheld(wanted), current);
     current = following;
   }
   while (current !== null) {
@@ -23,7 +26,7 @@ export function morphChildren(target: Node, next: Node[]): void {
   }
 }
 
-/** True when `current` could be made like `wanted`. */
+/** Makes `current` like `wanted`. Returns whether that could be done. */
 function morphNode(current: Node, wanted: Node): boolean {
   if (current instanceof Text && wanted instanceof Text) {
     const [old, now] = [current.data, wanted.data];
@@ -32,6 +35,8 @@ function morphNode(current: Node, wanted: Node): boolean {
     else current.data = now;
     return true;
   }
+  // The web view compares the two without a word of script about what is in them.
+  if (current.isEqualNode(wanted)) return true;
   if (!(current instanceof HTMLElement) || !(wanted instanceof HTMLElement)) return false;
   if (current.nodeName !== wanted.nodeName) return false;
   if (sameMadeUp(current, wanted)) return true;

@@ -1,6 +1,6 @@
 import { highlightWaiting } from './highlight';
 
-/** How near the screen a part is said to be near. */
+/** Distance from the screen within which a part is said to be near. */
 const NEAR = '1000px';
 
 let observer: IntersectionObserver | null = null;
@@ -29,4 +29,31 @@ export function textPart(): HTMLElement {
   );
   observer.observe(part);
   return part;
+}
+
+/** Time that texts that are not shown any more take from one turn of the event loop, ms. */
+const SHARE = 3;
+/** Time between two such turns, ms. */
+const PAUSE = 30;
+
+/**
+ * Takes a text apart that is not shown any more, some of it at a time.
+ *
+ * A web view frees what is taken out of a text there and then. Left whole, the text is freed by its garbage collector, all
+ * at once: one of a megabyte held up the window for 200 ms, while another was read.
+ */
+export function takeApart(root: HTMLElement): void {
+  setTimeout(() => {
+    // It is shown after all.
+    if (root.isConnected) return;
+    const began = performance.now();
+    while (performance.now() - began < SHARE) {
+      const last = root.lastElementChild;
+      if (last === null) return;
+      // Within a part and within a list or table that grew long, the blocks go one by one.
+      if (last.childElementCount > 0) last.lastElementChild?.remove();
+      else last.remove();
+    }
+    takeApart(root);
+  }, PAUSE);
 }

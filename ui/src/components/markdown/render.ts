@@ -23,7 +23,7 @@ export function renderBlocks(tokens: Token[]): Node[] {
   return nodes;
 }
 
-/** What stands between two blocks: unseen, but the last word of one and the first of the next are not one word. */
+/** The gap between two blocks: unseen, but the last word of one and the first of the next are not one word. */
 export function gap(): Text {
   return document.createTextNode('\n');
 }

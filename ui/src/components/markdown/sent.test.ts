@@ -3,16 +3,16 @@ import { describe, expect, it } from 'vitest';
 
 import { normal, streamed, whole } from './grown.fixture';
 
-/** What must be true of a text that models, agents and pages really send. */
+/** Facts of a text that models, agents and pages really send. */
 interface Sent {
   text: string;
-  /** What the reader sees, in order, without what is between blocks. */
+  /** Words that the reader sees, in order, without what is between blocks. */
   reads?: string;
   has?: string[];
   lacks?: string[];
-  /** So many elements. */
+  /** Number of elements, by name. */
   count?: Record<string, number>;
-  /** Where its links go. */
+  /** Addresses of its links. */
   links?: string[];
 }
 

@@ -16,6 +16,7 @@ import {
   type CodeBlock,
 } from './render';
 import { morphChildren } from './morph';
+import { allUnheld } from './unheld';
 
 /** Lists and tables longer than this are frozen item by item. */
 const LONG = 12;
@@ -29,15 +30,15 @@ const LONG_TABLE = 100;
 const OPEN_PARAGRAPH = 600;
 /** No more than this, letters, is ever open: what grows past it in no way of its own is frozen as it is. */
 const MOST_OPEN = 8_000;
-/** Up to this length, letters, a text is lexed once more as a whole when it is closed, within a frame. */
+/** A text up to this length, letters, is lexed once more as a whole when it is closed, within a frame. */
 const SHORT = 4_000;
-/** Up to this length, letters, it is if something was frozen that its end may prove wrong. */
+/** A text up to this length, letters, is too, if something was frozen that its end may prove wrong. */
 const EXACT = 16_000;
 
 export interface StreamOptions {
   /** Definitions of links and footnotes that stand elsewhere. */
   links?: Links;
-  /** Called with each element that is whole. May be called again with one, or with what holds it. */
+  /** Called with each element that is whole and holds code or formulas, and with others. May be called again with one, or with what holds it. */
   finished?: (element: HTMLElement) => void;
   /** A text longer than this, letters, is never lexed once more as a whole when it is closed. */
   exact?: number;
@@ -77,18 +78,20 @@ export class MarkdownStream {
   #links: Links;
   #fence: Fence | null = null;
   #grown: Grown | null = null;
-  /** Frozen blocks that may hold links defined later, and what they were made of. */
-  #linking: { source: string; blocks: ChildNode[] }[] = [];
-  /** What comes next goes on a list item that was frozen: its indent means nothing any more. */
+  /** What frozen blocks were made of that may hold links defined later, and where they stand among the nodes of the root. */
+  #linking: { source: string; from: number; to: number }[] = [];
+  /** Number of nodes before the tail. */
+  #placed = 0;
+  /** The next line goes on a list item that was frozen: its indent means nothing any more. */
   #adrift = false;
-  /** Something was frozen that the end of the text may prove wrong. */
+  /** A block was frozen that the end of the text may prove wrong. */
   #approximate = false;
   /** All of the text was lexed at once: what is drawn is what it would be as a whole. */
   #exact = true;
   /** The text ended with half of a line's end, a carriage return. */
   #halfEnd = false;
   #closed = false;
-  /** Where the text goes, without markup, after something failed. */
+  /** The node that gets the text, without markup, after something failed. */
   #plain: Text | null = null;
 
   constructor(root: HTMLElement, { links = {}, finished = () => undefined, exact = EXACT }: StreamOptions = {}) {
@@ -110,6 +113,7 @@ export class MarkdownStream {
     this.#fence = null;
     this.#grown = null;
     this.#linking = [];
+    this.#placed = 0;
     this.#adrift = false;
     this.#approximate = false;
     this.#exact = true;
@@ -210,7 +214,7 @@ export class MarkdownStream {
     return lexBlocks(source, this.#links).tokens;
   }
 
-  /** What comes before `rest`, the end of the source, is frozen. */
+  /** Takes what comes before `rest`, the end of the source: it is frozen. */
   #take(rest: string): void {
     this.#define(this.#source.slice(0, this.#source.length - rest.length));
     this.#source = rest;
@@ -224,14 +228,14 @@ export class MarkdownStream {
   /** Draws the blocks anew that may hold a link whose definition came after them. */
   #relink(): void {
     if (Object.keys(this.#links).length === 0) return;
-    for (const { source, blocks } of this.#linking) {
-      const [first, ...others] = blocks;
-      if (first?.parentNode !== this.#root) continue;
+    const nodes = Array.from(this.#root.childNodes);
+    for (const { source, from, to } of this.#linking) {
+      const [first, ...others] = nodes.slice(from, to).filter((node) => node instanceof HTMLElement);
       for (const other of others) {
         other.previousSibling?.remove();
         other.remove();
       }
-      first.replaceWith(...renderBlocks(this.#lex(source)));
+      first?.replaceWith(allUnheld(renderBlocks(this.#lex(source))));
     }
   }
 
@@ -255,10 +259,16 @@ export class MarkdownStream {
       const done = flatten(renderBlocks(tokens.splice(0, last)));
       const source = this.#source.slice(0, cut);
       this.#take(this.#source.slice(cut));
-      // Drawn where they stand, then moved as they are.
-      morphChildren(this.#tail, [...done, ...renderBlocks(tokens)]);
-      const blocks = this.#freeze(Array.from(this.#tail.childNodes).slice(0, done.length));
-      if (source.includes('[')) this.#linking.push({ source, blocks });
+      // Those on screen are drawn where they stand, then moved as they are.
+      const drawn = done.splice(0, this.#tail.childNodes.length);
+      morphChildren(this.#tail, done.length > 0 ? drawn : [...drawn, ...renderBlocks(tokens)]);
+      const from = this.#placed;
+      this.#freeze(Array.from(this.#tail.childNodes).slice(0, drawn.length));
+      if (done.length > 0) {
+        this.#add(done);
+        morphChildren(this.#tail, renderBlocks(tokens));
+      }
+      if (source.includes('[')) this.#linking.push({ source, from, to: this.#placed });
     }
 
     const open = tokens[lastBlock(tokens)];
@@ -297,9 +307,8 @@ export class MarkdownStream {
     this.#adrift = inList;
   }
 
-  /** Moves `nodes` out of the tail. Returns the blocks among them. */
-  #freeze(nodes: Node[]): ChildNode[] {
-    const blocks: HTMLElement[] = [];
+  /** Moves the blocks among `nodes` out of the tail. */
+  #freeze(nodes: Node[]): void {
     for (const node of nodes) {
       if (!(node instanceof HTMLElement)) {
         (node as ChildNode).remove();
@@ -307,14 +316,24 @@ export class MarkdownStream {
       }
       this.#insert(node);
       this.#finished(node);
-      blocks.push(node);
     }
-    return blocks;
   }
 
-  #insert(block: HTMLElement): void {
+  /** Adds blocks that are whole before the tail, with the gaps between them. */
+  #add(nodes: Node[]): void {
+    const blocks = nodes.filter((node) => node instanceof HTMLElement);
+    if (blocks.length === 0) return;
+    const all = allUnheld(blocks.flatMap((block, at) => (at === 0 ? [block] : [gap(), block])));
+    const toFinish = blocks.flatMap((block, at) => (isMadeUp(block) ? [all.children[at] as HTMLElement] : []));
+    this.#insert(all);
+    for (const block of toFinish) this.#finished(block);
+  }
+
+  #insert(block: HTMLElement | DocumentFragment): void {
     const before = this.#tail.previousSibling;
-    if (before instanceof HTMLElement && !before.classList.contains('md-continued')) this.#root.insertBefore(gap(), this.#tail);
+    const apart = before instanceof HTMLElement && !before.classList.contains('md-continued');
+    if (apart) this.#root.insertBefore(gap(), this.#tail);
+    this.#placed += (apart ? 1 : 0) + (block instanceof DocumentFragment ? block.childNodes.length : 1);
     this.#root.insertBefore(block, this.#tail);
   }
 
@@ -467,7 +486,7 @@ class GrownParagraph implements Grown {
     }
     if (others.length > 0) {
       this.#clear();
-      this.#root.append(...childrenOf(first));
+      this.#root.append(allUnheld(childrenOf(first)));
       this.pending = source.slice(positionOf(tokens, 1, source));
       return null;
     }
@@ -498,7 +517,7 @@ class GrownParagraph implements Grown {
     this.#clear();
     if (this.pending.length > 2 * OPEN_PARAGRAPH) {
       const cut = wordEnd(this.pending, this.pending.length - OPEN_PARAGRAPH);
-      this.#root.append(...inlines(this.pending.slice(0, cut), lex));
+      this.#root.append(allUnheld(inlines(this.pending.slice(0, cut), lex)));
       this.pending = this.pending.slice(cut);
       if (this.#root.textContent.length > LONG_PARAGRAPH) this.#continue();
     }
@@ -507,7 +526,7 @@ class GrownParagraph implements Grown {
   }
 }
 
-/** Where to cut `text` near `at`: before a word that begins no block of its own. */
+/** The place to cut `text` near `at`: before a word that begins no block of its own. */
 function wordEnd(text: string, at: number): number {
   for (let cut = at; cut > at - OPEN_PARAGRAPH && cut > 0; cut -= 1) {
     if (/\s/.test(text.charAt(cut - 1)) && /[\p{L}(]/u.test(text.charAt(cut))) return cut;
@@ -553,7 +572,7 @@ class GrownList implements Grown {
     if (first?.type !== 'list' || (first as Tokens.List).ordered !== this.#ordered) return null;
     if (others.length > 0) {
       for (const node of this.#open.splice(0)) node.remove();
-      this.#root.append(...renderListItems(first as Tokens.List));
+      this.#root.append(allUnheld(renderListItems(first as Tokens.List)));
       this.pending = source.slice(positionOf(tokens, 1, source));
       return null;
     }
@@ -568,14 +587,16 @@ class GrownList implements Grown {
 
   #take(list: Tokens.List, source: string): void {
     const frozen = Math.max(0, list.items.length - 2);
-    const nodes = renderListItems(list);
+    const items = renderListItems(list);
     // The open items are morphed where they are; the rest is appended.
     const holder = document.createElement('div');
     holder.append(...this.#open);
-    morphChildren(holder, nodes);
-    const items = Array.from(holder.children) as HTMLElement[];
-    this.#root.append(...items);
-    this.#open.splice(0, this.#open.length, ...items.slice(frozen));
+    const added = items.splice(this.#open.length);
+    morphChildren(holder, items);
+    const open = added.splice(Math.max(0, frozen - items.length));
+    const old = Array.from(holder.children) as HTMLElement[];
+    this.#root.append(...old, allUnheld(added), ...open);
+    this.#open.splice(0, this.#open.length, ...old.slice(frozen), ...open);
     this.pending = source.slice(positionOf(list.items, frozen, source));
     if (this.#root.childElementCount > LONG_LIST) this.#continue();
   }
@@ -622,7 +643,7 @@ class GrownTable implements Grown {
     const [first, ...others] = tokens;
     if (first?.type !== 'table') return null;
     if (others.length > 0) {
-      this.#show(first as Tokens.Table);
+      this.#show(first as Tokens.Table, (first as Tokens.Table).rows.length);
       this.pending = (this.#head + source).slice(first.raw.length);
       return null;
     }
@@ -635,17 +656,17 @@ class GrownTable implements Grown {
     return this.#root;
   }
 
-  #show(table: Tokens.Table): HTMLElement[] {
+  /** Shows the rows instead of those that were open. Those from `frozen` on are open from now on. */
+  #show(table: Tokens.Table, frozen: number): void {
     for (const node of this.#open) node.remove();
     const rows = renderTableRows(table);
-    this.#body.append(...rows);
-    return rows;
+    this.#open = rows.splice(frozen);
+    this.#body.append(allUnheld(rows), ...this.#open);
   }
 
   #take(table: Tokens.Table, rowsSource: string): void {
-    const rows = this.#show(table);
-    const frozen = Math.max(0, rows.length - 2);
-    this.#open = rows.slice(frozen);
+    const frozen = Math.max(0, table.rows.length - 2);
+    this.#show(table, frozen);
     this.pending = rowsSource.split('\n').slice(frozen).join('\n');
     if (this.#body.childElementCount > LONG_TABLE) this.#continue();
   }
@@ -702,7 +723,7 @@ function firstOpen(tokens: Token[]): number {
 }
 
 /**
- * Where token `index` begins in `source`; 0 when that cannot be told. Tokens do not always hold all of their source
+ * The place where token `index` begins in `source`; 0 when that cannot be told. Tokens do not always hold all of their source
  * (the lexer drops blank ends of lists), so each is looked for behind the one before.
  */
 function positionOf(tokens: readonly { raw: string }[], index: number, source: string): number {
@@ -724,6 +745,11 @@ function endsBlank(token: Token | undefined): boolean {
 /** The source of all tokens from `index` on. */
 function rawFrom(tokens: readonly Token[], index: number): string {
   return tokens.slice(index).map(({ raw }) => raw).join('');
+}
+
+/** Whether something is made of it once it is whole: of its code, of its formulas. */
+function isMadeUp(block: HTMLElement): boolean {
+  return block.matches('.md-code, .md-math') || block.querySelector('.md-code, .md-math') !== null;
 }
 
 function flatten(nodes: Node[]): Node[] {

@@ -18,7 +18,7 @@ role: Role,
  */
 actorId: string | null, 
 /**
- * When, RFC 3339.
+ * Time of the message, RFC 3339.
  */
 createdAt: string | null, 
 /**
@@ -26,15 +26,15 @@ createdAt: string | null,
  */
 isComplete: boolean, 
 /**
- * Why it failed.
+ * The error that ended the message.
  */
 error: MessageError | null, 
 /**
- * By whom it was stopped.
+ * Actor that stopped the message.
  */
 stopped: Stopped | null, 
 /**
- * Why the model ended.
+ * The model's reason for the end.
  */
 finishReason: FinishReason | null, 
 /**
@@ -46,6 +46,6 @@ hasGap: boolean,
  */
 refused: number, 
 /**
- * How far a message of this person's own has got; `null` once the stream has it.
+ * Progress of a message of this person's own; `null` once the stream has it.
  */
 delivery: Delivery | null, };

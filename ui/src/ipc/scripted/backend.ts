@@ -48,7 +48,7 @@ export interface ScriptedSession {
   /** Index behind the last one that the window has; null while it follows the end. */
   end: number | null;
   meta: SessionMeta;
-  /** What agents share, by agent. */
+  /** States that agents share, by agent. */
   states: Record<string, JsonValue>;
   draft: string | null;
   /** Answers to approvals that wait to be sent. */
@@ -82,7 +82,7 @@ export class ScriptedBackend implements Backend {
   lastServer: string | null = null;
   /** The session to open with. */
   first: string | null = null;
-  /** False where nothing reaches the server. */
+  /** Whether anything reaches the server. */
   online = true;
   keychain = true;
   pace = PACE;
@@ -201,7 +201,7 @@ export class ScriptedBackend implements Backend {
     });
   }
 
-  /** As the real one, but for the index and the ranking: the newest first. */
+  /** Searches as the real one does, but for the index and the ranking: the newest first. */
   async search({ query, offset, limit }: SearchRequest): Promise<SearchPage> {
     await pause(5);
     const wanted = query.trim().toLowerCase();
@@ -261,7 +261,7 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve(structuredClone(this.#get(sessionId).states[agentId] ?? null));
   }
 
-  /** An agent shares a state, or another one. */
+  /** Lets an agent share a state, or another one. */
   share(session: ScriptedSession, agentId: string, state: JsonValue): void {
     session.states[agentId] = state;
     const others = session.meta.shared.filter((by) => by.agentId !== agentId);
@@ -570,7 +570,7 @@ export class ScriptedBackend implements Backend {
     }
   }
 
-  /** Somebody else answers an approval. */
+  /** Lets somebody else answer an approval first. */
   decideFirst(session: ScriptedSession, { id, messageId }: Approval, approved: boolean, by: string): void {
     const message = session.items.find((one) => one.id === messageId);
     const index = message?.parts.findIndex((part) => approvalOf(part)?.id === id) ?? -1;
@@ -808,7 +808,7 @@ export class ScriptedBackend implements Backend {
     if (index !== null) this.#diff(session, { op: 'meta', index, id: message.id, item: meta });
   }
 
-  /** Where the window has a message; null when it does not. */
+  /** The place of a message in the window; null when it has none. */
   #index({ items, base, end }: ScriptedSession, message: Item): number | null {
     const at = items.indexOf(message);
     return at < base || at >= (end ?? items.length) ? null : at - base;
@@ -850,7 +850,7 @@ export class ScriptedBackend implements Backend {
     return { epoch: this.#epoch, from: 0, to: this.#to, reset: true, changes: structuredClone(changes) };
   }
 
-  /** What the feed says of a session that begins to be shown. */
+  /** The first changes of the feed for a session that begins to be shown. */
   #opening({ summary: { id: sessionId }, meta, draft, items, base, end }: ScriptedSession): FeedChange[] {
     const shown = items.slice(base, end ?? items.length);
     const reset: Diff = { op: 'reset', items: shown, hasMoreBefore: base > 0, hasMoreAfter: end !== null };

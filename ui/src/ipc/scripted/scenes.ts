@@ -167,7 +167,7 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
   }
 }
 
-/** This computer, a server that is there, and one that refuses. */
+/** Three servers: this computer, one that is there, and one that refuses. */
 function servers(backend: ScriptedBackend, now: number): void {
   const [here] = backend.servers;
   if (here === undefined) throw new Error('this computer is a server');
