@@ -70,7 +70,8 @@ pub(crate) struct Listed {
     pub(crate) last_activity_at: String,
 }
 
-/// A place between two items of a stream, in the words of who keeps the stream; the default is the beginning.
+/// A place between two items of a stream, in the words of who keeps the stream; the default is
+/// the beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Place(Option<String>);
 
@@ -80,7 +81,7 @@ impl Place {
         Self(Some(name.into()))
     }
 
-    /// Its name; `None` for the beginning.
+    /// Name of the place; `None` for the beginning.
     pub(crate) fn name(&self) -> Option<&str> {
         self.0.as_deref()
     }
@@ -114,12 +115,13 @@ pub(crate) trait Streams: Send + Sync {
         grow: bool,
     ) -> Result<(), StreamError>;
 
-    /// The items of the stream behind a place, oldest first, a page at a time: a long stream is never in memory as a
-    /// whole. A place that the stream does not know is [`StreamError::Displaced`], where its keeper can tell.
+    /// The items of the stream behind a place, oldest first, a page at a time: a long stream is
+    /// never in memory as a whole. A place that the stream does not know is
+    /// [`StreamError::Displaced`], where its keeper can tell.
     fn pages<'a>(&'a self, name: &'a str, from: Place) -> Pages<'a>;
 
-    /// The place in front of the last item of a stream that holds so many items and no more. `None` for one that holds
-    /// others, and where the keeper of the stream does not count them.
+    /// The place in front of the last item of a stream that holds so many items and no more. `None`
+    /// for one that holds others, and where the keeper of the stream does not count them.
     async fn end_at(&self, _name: &str, _items: u64) -> Result<Option<Place>, StreamError> {
         Ok(None)
     }

@@ -169,7 +169,8 @@ impl StreamStore {
         Ok(page)
     }
 
-    /// The offset in front of the last message of a stream that holds so many; `None` when it holds others.
+    /// The offset in front of the last message of a stream that holds so many; `None` when it holds
+    /// others.
     pub(crate) fn last_offset(&self, name: &str, count: u64) -> Result<Option<Offset>, Error> {
         self.read(|db| {
             let stream = Stream::usable(db, name, now())?;
