@@ -80,7 +80,8 @@ fn pieces<'a>(items: &'a [String], cuts: &'a [usize]) -> Vec<&'a [String]> {
             break;
         }
         let (piece, after) = rest.split_at((*size).clamp(1, rest.len()));
-        (rest, _) = (after, pieces.push(piece));
+        rest = after;
+        pieces.push(piece);
     }
     pieces
 }
@@ -104,7 +105,9 @@ fn by_stopped_server(items: &[String], cuts: &[usize]) -> Option<SessionFold> {
         assert_eq!(fold.asks(now()), asks);
     }
     let all: Vec<String> = shelf.messages.keys().cloned().collect();
-    all.iter().for_each(|id| drop(fold.load(id, &mut shelf).cloned()));
+    for id in &all {
+        fold.load(id, &mut shelf);
+    }
     Some(fold)
 }
 
@@ -131,7 +134,9 @@ fn told_by_stopped_server(items: &[String], cuts: &[usize]) -> Option<SessionFol
         fold = shelf.open(Texts::Kept);
     }
     let all: Vec<String> = shelf.messages.keys().cloned().collect();
-    all.iter().for_each(|id| drop(fold.load(id, &mut shelf).cloned()));
+    for id in &all {
+        fold.load(id, &mut shelf);
+    }
     Some(fold)
 }
 
