@@ -45,9 +45,10 @@ Usage: cargo xtask <command> [options]
   bench stream
            Measure the stream client in an optimised build: catch-up compared with plain HTTP,
            events a second, memory.
-  bench server
+  bench server [at-rest]
            Measure the session server in an optimised build beside the bare stream server:
-           tokens a second, delivery to 1,000 readers, memory of 10,000 idle sessions.
+           tokens a second, delivery to 1,000 readers, a message to a long session at rest,
+           memory of 10,000 idle sessions.
   bench streams
            Measure the embedded streams beside the store that their router comes with: starting,
            appends, the memory of a long read.
@@ -98,7 +99,9 @@ fn bench(what: Option<&str>, row: Option<&str>) -> Result<(), step::Failure> {
         ),
         Some("server") => step::step(
             "Benchmark of the session server",
-            &mut step::cargo(&["bench", "-p", "session-server", "--bench", "serving"]),
+            step::cargo(&["bench", "-p", "session-server", "--bench", "serving"])
+                .arg("--")
+                .args(row),
         ),
         Some("streams") => step::step(
             "Benchmark of the embedded streams",

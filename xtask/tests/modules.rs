@@ -33,7 +33,6 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
     ("session-core", "", &["hub", "session", "shared"]),
     ("session-core", "session", &["handle", "intents"]),
     ("session-core", "session", &["showing", "state"]),
-    ("session-server", "", &["forking", "session", "sessions", "turns"]),
     ("threadkeep-cli", "", &["send", "tail"]),
     ("threadkeep-desktop", "", &["server", "state"]),
 ];
@@ -49,11 +48,15 @@ const SERVER: &[&[&str]] = &[
     &["run"],
     // The databases and the streams.
     &["metrics", "seal", "store", "streams"],
-    &["failures", "tokens"],
+    &["failures", "snapshots", "tokens"],
     // What agents are told, agents, and the sessions that they speak in.
     &["history"],
     &["agent"],
-    &["forking", "session", "sessions", "turns"],
+    &["session"],
+    &["forking"],
+    &["shared"],
+    &["turns"],
+    &["sessions"],
     // HTTP.
     &["following"],
     &["delivery"],

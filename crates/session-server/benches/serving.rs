@@ -38,6 +38,7 @@ fn main() {
     match (arguments.next().as_deref(), arguments.next()) {
         (Some("serve-sessions"), Some(folder)) => runtime.block_on(sessions(Path::new(&folder))),
         (Some("serve-streams"), Some(folder)) => runtime.block_on(streams(Path::new(&folder))),
+        (Some("at-rest"), _) => runtime.block_on(at_rest()),
         _ => runtime.block_on(measure()),
     }
 }
@@ -47,6 +48,9 @@ async fn sessions(folder: &Path) {
     config.demo_pace = Duration::ZERO;
     config.allow_private_agents = true;
     config.limits.requests_per_second = 0;
+    if let Ok(bytes) = std::env::var(HISTORY) {
+        config.limits.history_bytes = bytes.parse().unwrap();
+    }
     let server = session_server::start(config).await.unwrap();
     announce(server.base_url().as_str()).await;
 }
@@ -72,14 +76,20 @@ struct Server {
     child: Child,
     _out: BufReader<ChildStdout>,
     base: String,
-    _folder: tempfile::TempDir,
+    _folder: Arc<tempfile::TempDir>,
 }
 
 impl Server {
     fn start(mode: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(mode, &Arc::new(tempfile::tempdir().unwrap()), &[])
+    }
+
+    /// A server over a folder that may have been another's.
+    fn start_in(mode: &str, folder: &Arc<tempfile::TempDir>, with: &[(&str, &str)]) -> Self {
+        let folder = Arc::clone(folder);
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([mode, folder.path().to_str().unwrap()])
+            .envs(with.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -114,7 +124,119 @@ async fn measure() {
     tokens().await;
     waiting().await;
     readers().await;
+    at_rest().await;
     idle().await;
+}
+
+/// The variable that says how many bytes of history a server gives an agent.
+const HISTORY: &str = "BENCH_HISTORY_BYTES";
+/// The variable that says how many chunks the long session has.
+const CHUNKS: &str = "BENCH_CHUNKS";
+/// Chunks of one exchange: a question, and an answer of so many words.
+const EXCHANGE: usize = 200;
+
+/// A message to a session at rest, until its agent is called: what a long session costs beside a short one.
+async fn at_rest() {
+    let long = std::env::var(CHUNKS).ok().and_then(|chunks| chunks.parse().ok());
+    let long: usize = long.unwrap_or(1_000_000);
+    for (history, want) in [("65536", 1.5), ("8388608", f64::INFINITY)] {
+        let (short_wait, short_memory) = called_after(1_000, history).await;
+        let (long_wait, long_memory) = called_after(long, history).await;
+        let ratio = long_wait / short_wait;
+        row(
+            &format!(
+                "message to {long} chunks at rest, {} KB for the agent",
+                history.parse::<u64>().unwrap() >> 10
+            ),
+            &if want.is_finite() { format!("<= {want} x") } else { "what it weighs".to_owned() },
+            &format!("{ratio:.2} x ({long_wait:.1} ms, {short_wait:.1} ms)"),
+            ratio <= want,
+        );
+        println!(
+            "{:<58} {long_memory:.0} MB, with 1000 chunks {short_memory:.0} MB",
+            "  memory of the server"
+        );
+    }
+}
+
+/// The median wait of a message, and the server's memory after it. The server is started anew for each message.
+async fn called_after(chunks: usize, history: &str) -> (f64, f64) {
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let app = Router::new().route(
+        "/",
+        post(move || async move {
+            called.send(Instant::now()).ok();
+            let end = r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r","finishReason":"stop"}"#;
+            let body = format!("data: {end}\n\n");
+            Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(Body::from(body))
+                .unwrap()
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let http = Client::new();
+    let (mut waits, mut memory) = (Vec::new(), 0.0);
+    for round in 0..7 {
+        let server = Server::start_in("serve-sessions", &folder, &[(HISTORY, history)]);
+        let session = format!("{}/v1/sessions/s", server.base);
+        if round == 0 {
+            let agents = json!({"agents": [{"id": "a", "endpoint": agent}]});
+            http.put(&session).json(&agents).send().await.unwrap().error_for_status().unwrap();
+            let stream = format!("{}/v1/stream/sessions/s", server.base);
+            for first in (0..chunks).step_by(20 * EXCHANGE) {
+                let items: Vec<Value> =
+                    (first..chunks.min(first + 20 * EXCHANGE)).map(chunk).collect();
+                let append = http.post(&stream).json(&items).send().await.unwrap();
+                append.error_for_status().unwrap();
+            }
+        }
+        let started = Instant::now();
+        let message =
+            json!({"content": "go", "actorId": "ann", "txid": uuid::Uuid::new_v4().to_string()});
+        let sent = http.post(format!("{session}/messages")).json(&message).send().await.unwrap();
+        sent.error_for_status().unwrap();
+        let at = calls.recv().await.unwrap();
+        // The first one reads the stream and stores what it says.
+        if round > 0 {
+            waits.push((at - started).as_secs_f64() * 1e3);
+            memory = server.memory();
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await; // until the run has ended
+    }
+    waits.sort_by(f64::total_cmp);
+    (waits[waits.len() / 2], memory)
+}
+
+/// An item of a session of many exchanges.
+fn chunk(n: usize) -> Value {
+    let (exchange, at) = (n / EXCHANGE, n % EXCHANGE);
+    let (message, role, seq) = match at {
+        0 => (format!("q{exchange}"), "user", 0),
+        at => (format!("a{exchange}"), "assistant", at - 1),
+    };
+    let chunk = match at {
+        0 => {
+            json!({"type": "whole-message", "message": {"id": message, "role": "user", "parts": [{"type": "text", "content": "And then?"}]}})
+        }
+        1 => json!({"type": "RUN_STARTED", "threadId": "t", "runId": format!("r{exchange}")}),
+        at if at == EXCHANGE - 1 => {
+            json!({"type": "RUN_FINISHED", "threadId": "t", "runId": format!("r{exchange}"), "finishReason": "stop"})
+        }
+        at => json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": format!("w{at} ")}),
+    };
+    let mut headers = json!({"operation": "insert"});
+    if at == 0 {
+        headers["txid"] = format!("t{exchange}").into();
+    }
+    json!({
+        "type": "chunk", "key": format!("{message}:{seq}"), "headers": headers,
+        "value": {"messageId": message, "actorId": if at == 0 { "ann" } else { "a" }, "role": role,
+            "chunk": chunk.to_string(), "seq": seq, "createdAt": "2026-03-01T10:00:00.000Z"},
+    })
 }
 
 /// An agent that says all its tokens as fast as they are taken.

@@ -100,9 +100,14 @@ pub(crate) fn delete(kind: &'static str, key: &str) -> Bytes {
     })
 }
 
-/// Now, as the wire has it: RFC 3339 in UTC with milliseconds.
+/// Now, as the wire has it.
 pub(crate) fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
+    at(jiff::Timestamp::now())
+}
+
+/// A time as the wire has it: RFC 3339 in UTC with milliseconds.
+pub(crate) fn at(time: jiff::Timestamp) -> String {
+    format!("{time:.3}")
 }
 
 #[cfg(test)]

@@ -43,12 +43,14 @@ impl From<StreamError> for Problem {
                 "Another writer took over",
             )
             .details(details),
-            StreamError::Unavailable(_) | StreamError::Refused(_) => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                ProblemCode::StreamUnavailable,
-                "The stream server is not available",
-            )
-            .details(details),
+            StreamError::Unavailable(_) | StreamError::Refused(_) | StreamError::Displaced => {
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ProblemCode::StreamUnavailable,
+                    "The stream server is not available",
+                )
+                .details(details)
+            }
         }
     }
 }

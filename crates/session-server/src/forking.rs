@@ -12,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{
     pace::Pace,
     session::{Cut, Survey},
-    streams::{Pages, Stamp, StreamError, Streams},
+    streams::{Pages, Place, Stamp, StreamError, Streams},
 };
 
 /// Bytes of one append.
@@ -45,7 +45,8 @@ struct Items<'a> {
 
 impl<'a> Items<'a> {
     fn of(streams: &'a dyn Streams, name: &'a str) -> Self {
-        Self { pages: streams.pages(name), page: Vec::new().into_iter(), pace: Pace::default() }
+        let pages = streams.pages(name, Place::default());
+        Self { pages, page: Vec::new().into_iter(), pace: Pace::default() }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
@@ -55,7 +56,7 @@ impl<'a> Items<'a> {
                 return Ok(Some(item));
             }
             match self.pages.next().await {
-                Some(page) => self.page = page?.into_iter(),
+                Some(page) => self.page = page?.items.into_iter(),
                 None => return Ok(None),
             }
         }

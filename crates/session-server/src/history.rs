@@ -1,10 +1,12 @@
 //! What was said in a session so far, for agents: folded from the stream at the start of each run.
 //!
+//! Most runs read what was folded for an earlier one ([`told`]). The rest of this module is how a whole stream is read.
 //! A session may be longer than anything that reads it, and longer than memory. So it is read page by page, and of what
 //! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory for
 //! that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
 
 mod state;
+mod told;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +29,8 @@ use crate::{
     budget::{Budget, Hold, Owner},
     config::Limits,
     run::{Cause, RunPlan},
-    streams::{StreamError, Streams, stream_name},
+    snapshots::Snapshots,
+    streams::{Place, StreamError, Streams, stream_name},
 };
 
 /// What is folded is in memory so many times: as messages, as what the fold knows beside them, and as a request's body.
@@ -100,8 +103,16 @@ impl Wanted {
     }
 }
 
-/// Reads a session, page by page. Costs in proportion to the session, once per run; holds no more than
-/// [`Limits::history_bytes`], several times over, of which the budget knows.
+/// Where histories are read from.
+pub(crate) struct Source<'a> {
+    pub(crate) streams: &'a dyn Streams,
+    pub(crate) snapshots: &'a Snapshots,
+    pub(crate) budget: &'a Budget,
+    pub(crate) limits: &'a Limits,
+}
+
+/// Reads a session. Costs the items since it was stored, and what is wanted; where it cannot be told from what is stored,
+/// the whole stream. Holds no more than [`Limits::history_bytes`], several times over, of which the budget knows.
 ///
 /// # Cancel safety
 ///
@@ -111,12 +122,23 @@ impl Wanted {
 ///
 /// The stream cannot be read, or the wanted message alone is too long.
 pub(crate) async fn load(
-    streams: &dyn Streams,
-    budget: &Budget,
-    limits: &Limits,
+    source: &Source<'_>,
     session_id: &str,
     wanted: &Wanted,
 ) -> Result<History, Unread> {
+    match told::load(source, session_id, wanted).await? {
+        Some(history) => Ok(history),
+        None => load_whole(source, session_id, wanted).await,
+    }
+}
+
+/// Reads a session from the beginning of its stream, page by page.
+async fn load_whole(
+    source: &Source<'_>,
+    session_id: &str,
+    wanted: &Wanted,
+) -> Result<History, Unread> {
+    let Source { streams, budget, limits, .. } = *source;
     let owner = Owner::Session(session_id.to_owned());
     let mut limit = FIRST.min(limits.history_bytes);
     loop {
@@ -145,9 +167,9 @@ async fn read(
     for again in 0.. {
         let known = late.len();
         let mut loading = Loading::new(session_id, wanted.clone(), late);
-        let mut pages = streams.pages(&name);
+        let mut pages = streams.pages(&name, Place::default());
         while let Some(page) = pages.try_next().await? {
-            loading = loading.taking(page).await?;
+            loading = loading.taking(page.items).await?;
             if loading.bytes() <= limit {
                 continue;
             }
@@ -550,6 +572,7 @@ mod tests {
     use super::*;
     use crate::{
         config::StreamLimits,
+        store::{Op, Store},
         streams::{Embedded, Stamp},
     };
 
@@ -588,7 +611,161 @@ mod tests {
         wanted: Wanted,
     ) -> Result<History, Unread> {
         let limits = Limits { history_bytes, ..Limits::default() };
-        load(streams, &Budget::new(&limits), &limits, "s", &wanted).await
+        let budget = Budget::new(&limits);
+        let (_folder, snapshots) = stored().await;
+        let source = Source { streams, snapshots: &snapshots, budget: &budget, limits: &limits };
+        // Read for the first time, and from what is stored.
+        same(&source, &wanted).await;
+        same(&source, &wanted).await;
+        load_whole(&source, "s", &wanted).await
+    }
+
+    /// A database that knows the session.
+    async fn stored() -> (TempDir, Snapshots) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), None).unwrap();
+        let at = "2026-01-01T10:00:00.000Z".to_owned();
+        store.apply(vec![Op::AddSession { session_id: "s".to_owned(), at }]).await.unwrap();
+        (folder, Snapshots::of(&store))
+    }
+
+    /// What is stored and what the stream says give an agent the same.
+    async fn same(source: &Source<'_>, wanted: &Wanted) {
+        let given = |history: Result<History, Unread>| {
+            let history = history.map_err(|error| error.to_string())?;
+            let history = match wanted {
+                Wanted::Run(plan, _) => history.for_run(plan),
+                // The whole reading has others, too.
+                Wanted::Message(id) => {
+                    let one = history.message(id).cloned();
+                    return Ok((one.into_iter().collect(), None, None, Vec::new()));
+                }
+            };
+            let kept = |message: &Message| history.keepsakes.get(&message.id).cloned();
+            let kept: Vec<_> = history.messages.iter().map(kept).collect();
+            let (note, state) = (history.note(), history.state().cloned());
+            Ok::<_, String>((history.messages, note, state, kept))
+        };
+        let told = given(load(source, "s", wanted).await);
+        match (told, given(load_whole(source, "s", wanted).await)) {
+            // At the limit the whole reading has left out messages before it knew what the run is not given.
+            (Ok((told, _, state, _)), Ok((whole, Some(_), same_state, _))) => {
+                let mut told = told.iter();
+                assert!(whole.iter().all(|message| told.any(|one| one == message)));
+                assert_eq!(state, same_state);
+            }
+            (Ok(told), Ok(whole)) => assert_eq!(told, whole),
+            (told, whole) => assert!(whole.is_err(), "{told:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_tells_agents_what_the_stream_tells_them() {
+        for seed in 0..6_u64 {
+            let mut state = seed + 1;
+            let mut random = |below: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                usize::try_from(state >> 33).unwrap() % below
+            };
+            let (_folder, streams, _) = stream(Vec::new()).await;
+            let (_stored, snapshots) = stored().await;
+            let (mut at, mut message) = (0, 0);
+            for part in 0..4 {
+                let mut items = Vec::new();
+                // In the second part less is said than is worth storing.
+                for _ in 0..[30, 2, 20, 10][part] {
+                    let id = format!("m{message}");
+                    let agent = ["a", "b", "c"][random(3)];
+                    let mut seq = 0;
+                    let mut say = |role: &str, chunk: Value| {
+                        let item = json!({
+                            "type": "chunk", "key": format!("{id}:{seq}"), "headers": {"operation": "upsert"},
+                            "value": {"messageId": id, "actorId": agent, "role": role, "seq": seq, "chunk": chunk.to_string()},
+                        });
+                        seq += 1;
+                        items.push(item.to_string());
+                    };
+                    if random(2) == 0 {
+                        say(
+                            "user",
+                            json!({"type": "whole-message", "message": {"id": id, "role": "user",
+                            "parts": [{"type": "text", "content": "x".repeat(random(2000))}]}}),
+                        );
+                    } else {
+                        for _ in 0..12 {
+                            say(
+                                "assistant",
+                                json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "t", "delta": "y".repeat(random(200))}),
+                            );
+                        }
+                        if random(3) == 0 {
+                            say(
+                                "assistant",
+                                json!({"type": KEPT, "entityId": "e", "encryptedValue": "k".repeat(random(50))}),
+                            );
+                            say(
+                                "assistant",
+                                json!({"type": "STATE_SNAPSHOT", "snapshot": {"n": message}}),
+                            );
+                        }
+                        say(
+                            "assistant",
+                            json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "t"}),
+                        );
+                        say("assistant", json!({"type": "TOOL_CALL_END", "toolCallId": "c"}));
+                        if random(6) > 0 {
+                            say(
+                                "assistant",
+                                json!({"type": "RUN_FINISHED", "finishReason": "stop"}),
+                            );
+                        }
+                    }
+                    // A result of a call long ago.
+                    if message > 4 && random(4) == 0 {
+                        let id = format!("r{message}");
+                        items.push(json!({
+                            "type": "chunk", "key": format!("{id}:0"), "headers": {"operation": "upsert"},
+                            "value": {"messageId": id, "actorId": "p", "role": "user", "seq": 0,
+                                "chunk": json!({"type": "tool-result", "toolCallId": "c", "output": message}).to_string()},
+                        }).to_string());
+                    }
+                    message += 1;
+                }
+                if part == 2 {
+                    let old = random(20);
+                    items.push(json!({"type": "chunk", "key": format!("m{old}:0"), "headers": {"operation": "delete"}}).to_string());
+                }
+                let count = items.len() as u64;
+                let items = items.into_iter().map(Bytes::from).collect();
+                let stamp = Stamp { id: "test".to_owned(), epoch: 1, seq: part as u64, at };
+                streams.append("sessions/s", items, &stamp, true).await.unwrap();
+                at += count;
+                for history_bytes in [9_000, 40_000, 8 << 20] {
+                    let limits = Limits { history_bytes, ..Limits::default() };
+                    let budget = Budget::new(&limits);
+                    let source = Source {
+                        streams: &streams,
+                        snapshots: &snapshots,
+                        budget: &budget,
+                        limits: &limits,
+                    };
+                    let id = format!("m{}", random(message));
+                    for cause in [
+                        Cause::Message { id: id.clone() },
+                        Cause::Again { id: id.clone() },
+                        Cause::Answers { parent_run_id: None },
+                    ] {
+                        let plan = RunPlan {
+                            message_id: format!("m{}", random(message)),
+                            ..RunPlan::new("a", cause, None)
+                        };
+                        let wanted = Wanted::Run(Arc::new(plan), Arc::new(json!({})));
+                        same(&source, &wanted).await;
+                    }
+                    same(&source, &Wanted::Message(id)).await;
+                }
+            }
+        }
     }
 
     fn answers(cause: Cause) -> Wanted {

@@ -46,6 +46,8 @@ mod serve;
 mod server;
 mod session;
 mod sessions;
+mod shared;
+mod snapshots;
 mod ssrf;
 mod store;
 mod streams;

@@ -18,8 +18,9 @@ use crate::{
     problem::Problem,
     routes::{self, App, Readiness},
     serve,
-    session::Signs,
-    sessions::{RECOVERY, Sessions, Shared},
+    sessions::{RECOVERY, Sessions},
+    shared::Shared,
+    snapshots::Snapshots,
     store::{Op, Store, private_folder},
     streams::{Embedded, Remote, Streams},
     tls,
@@ -138,6 +139,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         store.instance().await.map_err(|error| ServerError::StoreFailed(error.to_string()))?;
     let shared = Arc::new(Shared {
         streams,
+        snapshots: Snapshots::of(&store),
         store,
         agents: Agents::new(&config)?,
         metrics: Metrics::new(),
@@ -146,7 +148,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         instance,
         agent_depth: config.agent_depth,
         silence: config.silence,
-        signs: Signs::default(),
+        signs: Arc::default(),
         making: Making::default(),
         shutdown_runs: CancellationToken::new(),
         tasks: TaskTracker::new(),

@@ -8,6 +8,8 @@
 //! A task that panics takes nothing down but its own state: whoever waits gets a 500 of this session, and a deletion is
 //! done all the same, because it needs no state.
 
+mod keeping;
+
 use std::{
     collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
@@ -16,27 +18,23 @@ use std::{
 };
 
 use durable_stream::RetryPolicy;
-use futures::{FutureExt, TryStreamExt, future::BoxFuture};
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::keeping::{Kept, Shelved};
 use crate::{
-    agent::Agents,
     book::RunBook,
-    budget::Budget,
-    config::Limits,
     event,
-    forking::Making,
-    metrics::Metrics,
-    pace::Pace,
     problem::Problem,
     run::Start,
-    session::{Batch, Session, Signs, Waiter},
-    store::{Op, Store},
-    streams::{Stamp, StreamError, Streams, stream_name},
+    session::{Batch, Moment, Session, Waiter},
+    shared::Shared,
+    snapshots::Kind,
+    store::Op,
+    streams::{Stamp, StreamError, stream_name},
     turns,
 };
 
@@ -62,27 +60,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// With more open sessions than [`MANY`] it is closed after this: memory follows what is used, not what was.
 const IDLE_AMONG_MANY: Duration = Duration::from_secs(1);
 const MANY: usize = 1_000;
-
-/// The state that all sessions share.
-pub(crate) struct Shared {
-    pub(crate) streams: Arc<dyn Streams>,
-    pub(crate) store: Store,
-    pub(crate) agents: Agents,
-    pub(crate) metrics: Metrics,
-    pub(crate) budget: Budget,
-    pub(crate) limits: Limits,
-    /// This server as a producer of streams.
-    pub(crate) instance: String,
-    /// Number of times in a row that agents may react to agents.
-    pub(crate) agent_depth: u32,
-    /// Time that a device which does not heartbeat may be silent.
-    pub(crate) silence: Duration,
-    pub(crate) signs: Signs,
-    pub(crate) making: Making,
-    /// Ends runs, before the sessions themselves end.
-    pub(crate) shutdown_runs: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-}
 
 /// Whether a job may make a session that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,8 +156,8 @@ impl Sessions {
 
     /// The index of a session's stream as it is now, without opening the session, which may write to it.
     pub(crate) async fn index(&self, session_id: &str) -> Result<Option<RunBook>, Problem> {
-        match read_book(&*self.shared.streams, &stream_name(session_id)).await {
-            Ok(book) => Ok(Some(book)),
+        match keeping::read_whole(&*self.shared.streams, session_id).await {
+            Ok(kept) => Ok(Some(kept.book)),
             Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -336,6 +313,12 @@ impl Task {
                     return self.fail(loaded, &problem);
                 }
             }
+            if let Some(damaged) = loaded.take_if(|loaded| loaded.session.book().is_damaged()) {
+                settle(under_way).await.ok();
+                tracing::warn!("what was stored of a session is damaged; its stream is read again");
+                self.shared.snapshots.drop(&self.id, Kind::Book).await;
+                return self.fail(Some(damaged), &Problem::session_failed());
+            }
             let mut due = None;
             if let (None, Some(loaded)) = (&under_way, &mut loaded)
                 && !loaded.session.batch.is_empty()
@@ -351,7 +334,7 @@ impl Task {
                 }
             }
             let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
-            let wait = loaded.as_ref().and_then(|l| l.session.due_in());
+            let wait = loaded.as_ref().and_then(|l| l.session.due_at()).map(Instant::from_std);
             let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
             let many = self.sessions.count_open() > MANY;
             let idle_for = if many { IDLE_AMONG_MANY } else { IDLE };
@@ -374,6 +357,7 @@ impl Task {
                     for start in starts {
                         turns::spawn(&self.shared, &self.id, start, runs.clone());
                     }
+                    self.store(&mut loaded, false).await;
                 }
                 job = next(&mut first, jobs), if !stale => match job {
                     None => return Ended::Idle,
@@ -391,7 +375,10 @@ impl Task {
                             }
                         }
                         match &mut loaded {
-                            Some(loaded) => work(Ok(&mut loaded.session)),
+                            Some(loaded) => {
+                                loaded.session.tick(Moment::now());
+                                work(Ok(&mut loaded.session));
+                            }
                             None => work(Err(Problem::session_not_found())),
                         }
                     }
@@ -415,6 +402,7 @@ impl Task {
                 },
                 Some(output) = outputs.recv(), if room => {
                     if let Some(loaded) = &mut loaded {
+                        loaded.session.tick(Moment::now());
                         loaded.session.output(output);
                         while loaded.session.batch.events.len() < MAX_WAITING
                             && let Ok(output) = outputs.try_recv()
@@ -424,20 +412,33 @@ impl Task {
                     }
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(last_commit)), if due.is_some() => {}
-                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                () = tokio::time::sleep_until(wait.unwrap_or(last_commit)), if wait.is_some() => {
                     if let Some(loaded) = &mut loaded {
+                        loaded.session.tick(Moment::now());
                         loaded.session.elapse();
                     }
                 }
-                () = tokio::time::sleep(idle_for), if idle => return Ended::Idle,
+                () = tokio::time::sleep(idle_for), if idle => {
+                    self.store(&mut loaded, true).await;
+                    return Ended::Idle;
+                }
             }
+        }
+    }
+
+    /// Stores what is known of the session, when enough is new in it and none of it is on its way to the stream.
+    async fn store(&self, loaded: &mut Option<Loaded>, rests: bool) {
+        let Some(Loaded { session, shelved, .. }) = loaded else { return };
+        if session.batch.events.is_empty() {
+            let book = session.book_mut();
+            *shelved = keeping::store_grown(&self.shared, &self.id, book, *shelved, rests).await;
         }
     }
 
     /// The session as it is in the stream, or `None` when there is none.
     async fn load(&self) -> Result<Option<Loaded>, Problem> {
-        match self.read().await {
-            Ok(book) => self.open(book).await.map(Some),
+        match keeping::read(&self.shared, &self.id).await {
+            Ok(kept) => self.open(kept).await.map(Some),
             Err(StreamError::NotFound | StreamError::Gone) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -445,7 +446,15 @@ impl Task {
 
     async fn refresh(&self, loaded: &mut Option<Loaded>) -> Result<(), Problem> {
         match loaded {
-            Some(loaded) => loaded.session.refresh(self.read().await?),
+            Some(loaded) => {
+                let Kept { book, shelved, .. } = keeping::read(&self.shared, &self.id).await?;
+                if book.deleted_since(loaded.session.book().items()) {
+                    self.shared.snapshots.drop(&self.id, Kind::Told).await;
+                }
+                loaded.session.tick(Moment::now());
+                loaded.session.refresh(book);
+                loaded.shelved = shelved;
+            }
             None => *loaded = self.load().await?,
         }
         Ok(())
@@ -456,22 +465,20 @@ impl Task {
             return Err(Problem::session_deleted());
         }
         let new = self.shared.streams.create(&stream_name(&self.id)).await?;
-        self.open(if new { RunBook::new() } else { self.read().await? }).await
+        let kept = if new { Kept::new() } else { keeping::read(&self.shared, &self.id).await? };
+        self.open(kept).await
     }
 
-    async fn read(&self) -> Result<RunBook, StreamError> {
-        read_book(&*self.shared.streams, &stream_name(&self.id)).await
-    }
-
-    async fn open(&self, book: RunBook) -> Result<Loaded, Problem> {
+    async fn open(&self, kept: Kept) -> Result<Loaded, Problem> {
+        let Kept { book, shelved, .. } = kept;
         // Nothing is written where nothing has to be: on a full disk what is there can still be opened.
         let store = &self.shared.store;
         let is_listed = store.is_listed(&self.id).await?;
         let specs = store.agents(&self.id).await?;
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
-        let shared = Arc::clone(&self.shared);
-        let mut session = Session::open(&self.id, shared, book, specs, runs, is_listed);
+        let (surroundings, now) = (self.shared.surroundings(), Moment::now());
+        let mut session = Session::open(&self.id, surroundings, now, book, specs, runs, is_listed);
         if !is_listed {
             let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
             session.batch.before.insert(0, add);
@@ -482,7 +489,7 @@ impl Task {
         if writes && self.shared.streams.is_closed(&stream_name(&self.id)).await? {
             session.settle_for_reading();
         }
-        Ok(Loaded { session, writing: Arc::default() })
+        Ok(Loaded { session, shelved, writing: Arc::default() })
     }
 
     /// Tells the database of an earlier deletion of this session, before it can be made again.
@@ -596,6 +603,7 @@ impl Task {
             return;
         }
         if let Some(mut loaded) = loaded {
+            loaded.session.tick(Moment::now());
             loaded.session.interrupt_all();
             settle(Some(self.commit(&mut loaded))).await.ok();
         }
@@ -615,33 +623,6 @@ async fn next(first: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) 
     }
 }
 
-/// Times that a stream is read at most to know what is in it.
-const READINGS: usize = 3;
-
-/// What is known of a stream, made page by page. Where rows of a message are late, changed or deleted, it is read again
-/// with the rows of that message kept.
-async fn read_book(streams: &dyn Streams, name: &str) -> Result<RunBook, StreamError> {
-    let mut whole = HashSet::new();
-    let mut left = READINGS;
-    loop {
-        let mut book = RunBook::with_rows_of(whole.clone());
-        let mut pages = streams.pages(name);
-        let mut pace = Pace::default();
-        while let Some(page) = pages.try_next().await? {
-            for item in &page {
-                book.apply(item);
-                pace.worked(item.len()).await;
-            }
-        }
-        let known = whole.len();
-        whole.extend(book.torn().map(str::to_owned));
-        left -= 1;
-        if left == 0 || whole.len() == known {
-            return Ok(book);
-        }
-    }
-}
-
 /// Waits for a commit, and answers those who wait for it.
 async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
     let Some(under_way) = under_way else { return Ok(()) };
@@ -652,6 +633,8 @@ async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
 
 struct Loaded {
     session: Session,
+    /// What is stored of its book.
+    shelved: Shelved,
     writing: Arc<tokio::sync::Mutex<Writing>>,
 }
 

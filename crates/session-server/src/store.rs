@@ -120,6 +120,10 @@ pub(crate) enum Op {
         source: String,
         message_id: Option<String>,
     },
+    /// Words were deleted: what is stored of what agents are told goes with them.
+    ForgetTold {
+        session_id: String,
+    },
     ForgetSession {
         session_id: String,
     },
@@ -486,6 +490,10 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             "INSERT INTO forks (session_id, source, message_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             params![session_id, source, message_id],
         ),
+        Op::ForgetTold { session_id } => {
+            db.execute("DELETE FROM folds WHERE session_id = ?1 AND kind = 1", [session_id])?;
+            db.execute("DELETE FROM folded WHERE session_id = ?1 AND kind = 1", [session_id])
+        }
         Op::ForgetSession { session_id } => {
             // The epoch stays: a session made again under the same id must not reuse stamps.
             db.execute("DELETE FROM agents WHERE session_id = ?1", [session_id])?;
@@ -493,6 +501,9 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE source = ?1", [session_id])?;
+            db.execute("DELETE FROM folds WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM folded WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM granted WHERE session_id = ?1", [session_id])?;
             db.execute(
                 "UPDATE sessions SET title = NULL, created_at = NULL, last_activity_at = NULL
                  WHERE session_id = ?1",

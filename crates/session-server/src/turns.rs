@@ -15,7 +15,7 @@ use crate::{
     budget::Owner,
     history::{self, Unread, Wanted},
     run::{Output, RunEnd, RunOutput, RunSink, Start},
-    sessions::Shared,
+    shared::Shared,
     store::Op,
 };
 
@@ -58,11 +58,10 @@ pub(crate) fn spawn(
 
 async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
     let Start { plan, spec, answers, called, recalls, .. } = start;
-    let Shared { streams, budget, limits, .. } = shared;
     let first = spec.as_ref().and_then(|spec| spec.body_template.as_ref()?.get("state"));
     let first = first.cloned().unwrap_or_else(|| Value::Object(Map::new()));
     let wanted = Wanted::Run(Arc::new(plan.clone()), Arc::new(first));
-    let history = match history::load(&**streams, budget, limits, &session_id, &wanted).await {
+    let history = match history::load(&shared.histories(), &session_id, &wanted).await {
         Ok(history) => history,
         Err(Unread::TooLong) => {
             return RunEnd::failed(

@@ -81,7 +81,7 @@ fn signal() -> impl Strategy<Value = Value> {
 
 /// One step of a random log.
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     /// The next chunk of a message, after a gap of so many.
     Next(usize, i64, Value),
     /// The next row of a message, by a person, or where a run begins.
@@ -191,7 +191,7 @@ fn closely() -> impl Strategy<Value = Value> {
 }
 
 /// A log as a server reads it: rows of messages, also such as are late, changed or deleted.
-fn row_op() -> impl Strategy<Value = Op> {
+pub(crate) fn row_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => op().prop_filter("a row of a message", |op| match op {
             Op::Raw(item) => matches!(item["type"].as_str(), Some("presence" | "agent" | "note")),
@@ -218,7 +218,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn log(ops: &[Op]) -> Vec<String> {
+pub(crate) fn log(ops: &[Op]) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
     let mut next: BTreeMap<usize, i64> = BTreeMap::new();
     for op in ops {
@@ -271,7 +271,7 @@ fn log(ops: &[Op]) -> Vec<String> {
     items
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-03-01T10:01:00Z".parse().expect("a time")
 }
 

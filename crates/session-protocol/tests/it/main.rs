@@ -11,5 +11,6 @@ mod laws;
 mod newer;
 mod signals;
 mod snapshots;
+mod stored;
 mod streams;
 mod support;

@@ -6,21 +6,29 @@
 //! and people as they were written, and the wishes that were granted. All of it is rebuilt from the stream whenever a
 //! session is opened, and kept up by the same function for every event that the server appends, so that memory and
 //! stream cannot drift. Whole messages with their text are folded elsewhere, and only when an agent needs its history.
+//!
+//! A book can be stored and goes on from there ([`RunBook::stored`]): then only messages of which something is expected
+//! are in memory, and the others come from the [`Shelf`] when an item is about them, or when whoever reads has them
+//! [brought](RunBook::bring) before. A shelf that is damaged makes the book [damaged](RunBook::is_damaged): it is given
+//! up, and the stream read from its beginning.
 
+mod shelf;
 mod wish;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use session_protocol::{
-    AskKind, CallView, Event, MessageRun, RequestView, Role, SessionFold, decode,
+    AskKind, CallView, Event, MessageRun, RequestView, Role, SessionFold, Texts, decode,
     event::{Control, Operation, RowEvent},
 };
 
-use self::wish::Wishes;
+pub(crate) use self::shelf::{Damaged, Grant, Shelf};
 pub(crate) use self::wish::{TxidUsed, Wish};
+use self::{shelf::Away, wish::Wishes};
 
 /// What is known of one session.
 pub(crate) struct RunBook {
@@ -30,6 +38,37 @@ pub(crate) struct RunBook {
     /// Registration order of agents.
     agent_order: Vec<String>,
     presence: BTreeMap<String, Value>,
+    away: Away,
+    /// The time, as it was told last.
+    now: Timestamp,
+    /// The last item that was taken.
+    last: Vec<u8>,
+    /// The last item, counted from 1, by which something was deleted.
+    deleted: u64,
+    /// It began anew since it was stored: what is stored is not of it.
+    is_anew: bool,
+    /// The stored messages in front of this position were brought, as far as they are not deleted.
+    brought: u64,
+}
+
+/// What is stored of a book beside its messages and wishes.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    fold: String,
+    acks: HashMap<String, Vec<u64>>,
+    agents: BTreeMap<String, Value>,
+    agent_order: Vec<String>,
+    presence: BTreeMap<String, Value>,
+}
+
+/// A message of a book, as it is stored.
+#[derive(Debug)]
+pub(crate) struct StoredMessage {
+    pub(crate) id: String,
+    pub(crate) position: u64,
+    /// Something is expected of it.
+    pub(crate) standing: bool,
+    pub(crate) fold: String,
 }
 
 impl RunBook {
@@ -46,6 +85,117 @@ impl RunBook {
             agents: BTreeMap::new(),
             agent_order: Vec::new(),
             presence: BTreeMap::new(),
+            away: Away::default(),
+            now: Timestamp::UNIX_EPOCH,
+            last: Vec::new(),
+            deleted: 0,
+            is_anew: true,
+            brought: 0,
+        }
+    }
+
+    /// A book that goes on from what is stored: its head, the messages that stand, and the rest where it is asked for.
+    /// `None` when that cannot be read.
+    pub(crate) fn stored(
+        head: &str,
+        standing: &[(String, String)],
+        shelf: Box<dyn Shelf>,
+    ) -> Option<Self> {
+        let Head { fold, acks, agents, agent_order, presence } = serde_json::from_str(head).ok()?;
+        let mut fold = SessionFold::from_head("", Texts::Dropped, &fold)?;
+        let whole = standing.iter().all(|(id, message)| fold.put_back(id, message));
+        whole.then_some(())?;
+        let (wishes, away) = (Wishes::of(acks), Away::on(shelf));
+        let stored = Self::new();
+        let is_anew = false;
+        Some(Self { fold, wishes, agents, agent_order, presence, away, is_anew, ..stored })
+    }
+
+    /// True when it can be stored: nobody listens, and none of it may be wrong.
+    pub(crate) fn is_storable(&self) -> bool {
+        !self.is_damaged() && !self.fold.is_listening() && self.fold.torn().next().is_none()
+    }
+
+    /// What is stored of it beside its messages and wishes; `None` when it cannot be written.
+    pub(crate) fn head(&self) -> Option<String> {
+        let head = Head {
+            fold: self.fold.head(),
+            acks: self.wishes.acks().clone(),
+            agents: self.agents.clone(),
+            agent_order: self.agent_order.clone(),
+            presence: self.presence.clone(),
+        };
+        serde_json::to_string(&head).ok()
+    }
+
+    /// Messages that changed since it was stored, or are gone; all of them, when it began anew since then.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &String> {
+        self.fold.touched().iter()
+    }
+
+    /// A message as it is stored; `None` for one that is gone.
+    pub(crate) fn stored_message(&self, id: &str) -> Option<StoredMessage> {
+        let (position, standing) = (self.fold.run(id)?.position(), self.fold.is_standing(id));
+        Some(StoredMessage { id: id.to_owned(), position, standing, fold: self.fold.folded(id)? })
+    }
+
+    /// Wishes that were granted since it was stored.
+    pub(crate) fn newly_granted(&self) -> impl Iterator<Item = Grant> {
+        self.wishes.unsaved()
+    }
+
+    /// Everything is stored now.
+    pub(crate) fn saved(&mut self) {
+        self.fold.forget_touched();
+        self.wishes.saved();
+        self.is_anew = false;
+    }
+
+    /// Nothing that is stored is of it.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.is_anew
+    }
+
+    /// Something that is stored of it could not be read: it is not what the stream says.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.away.is_damaged()
+    }
+
+    /// Takes the time: what waits, and what is withdrawn, is so at this time.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// Whether words were deleted by an item behind the first `items`.
+    pub(crate) fn deleted_since(&self, items: u64) -> bool {
+        self.deleted > items
+    }
+
+    /// The last item that was taken; empty before the first.
+    pub(crate) fn last(&self) -> &[u8] {
+        &self.last
+    }
+
+    /// Brings a message into memory, where it is stored.
+    pub(crate) fn bring(&mut self, message_id: &str) {
+        self.fold.load(message_id, &mut self.away);
+    }
+
+    /// Brings what an approval of this id is about: in this message, or else in the newest.
+    pub(crate) fn bring_approval(&mut self, id: &str, message_id: Option<&str>) {
+        self.fold.bring_request(id, message_id, &mut self.away);
+    }
+
+    /// Brings what a call of this id is about: in this message, or else in the newest.
+    pub(crate) fn bring_call(&mut self, id: &str, message_id: Option<&str>) {
+        self.fold.bring_call(id, message_id, &mut self.away);
+    }
+
+    /// Brings the wishes that were granted under a transaction id.
+    pub(crate) fn bring_wishes(&mut self, txid: Option<&str>) {
+        let Some(txid) = txid else { return };
+        for grant in self.away.granted(txid) {
+            self.wishes.recall(grant);
         }
     }
 
@@ -68,11 +218,23 @@ impl RunBook {
                 self.wishes.ack(&row.key, row.value.map(RawValue::get));
             }
             Event::Control(Control::Reset) => {
-                *self = Self { fold: std::mem::take(&mut self.fold), ..Self::new() };
+                // What is stored was before.
+                let (fold, now) = (std::mem::take(&mut self.fold), self.now);
+                *self = Self { fold, now, ..Self::new() };
             }
             _ => {}
         }
-        self.fold.take(&event, &mut ());
+        self.fold.take(&event, &mut self.away);
+        let deletes = match &event {
+            Event::Chunk(row) => row.operation == Operation::Delete,
+            Event::Control(Control::Reset) => true,
+            _ => false,
+        };
+        if deletes {
+            self.deleted = self.items();
+        }
+        self.last.clear();
+        self.last.extend_from_slice(item);
     }
 
     fn agent_row(&mut self, row: &RowEvent<'_>) {
@@ -117,7 +279,19 @@ impl RunBook {
 
     /// The messages that answer a person's message, or the next ones before a person spoke again, and failed with
     /// answers that their agent was told: agent and message.
-    pub(crate) fn owed_after(&self, message_id: &str) -> HashMap<String, String> {
+    pub(crate) fn owed_after(&mut self, message_id: &str) -> HashMap<String, String> {
+        self.bring(message_id);
+        let Some(first) = self.message(message_id).map(|run| run.position()) else {
+            return HashMap::new();
+        };
+        let mut from = first.saturating_add(1);
+        while let Some((last, ids)) = self.bring_from(from) {
+            let mut runs = ids.iter().filter_map(|id| self.message(id));
+            if runs.any(|run| run.role() == Role::User && !run.is_hidden()) {
+                break;
+            }
+            from = last.saturating_add(1);
+        }
         let later = self.messages().skip_while(|run| run.message_id() != message_id);
         let answers = later
             .enumerate()
@@ -127,13 +301,29 @@ impl RunBook {
     }
 
     /// Keys of rows that exist, of messages that began before an item of the stream; so many at most.
-    pub(crate) fn row_keys(&self, before: u64, most: usize) -> Vec<String> {
-        self.fold.row_keys(before, most)
+    pub(crate) fn row_keys(&mut self, before: u64, most: usize) -> Vec<String> {
+        loop {
+            let keys = self.fold.row_keys(before, most);
+            if keys.len() >= most || self.brought >= before {
+                return keys;
+            }
+            let next = self.bring_from(self.brought);
+            self.brought = next.map_or(u64::MAX, |(last, _)| last.saturating_add(1));
+        }
+    }
+
+    /// Brings some messages from a position on, as far as they are stored: the position of the last, and their ids.
+    fn bring_from(&mut self, from: u64) -> Option<(u64, Vec<String>)> {
+        let ids = self.away.ids(from, BROUGHT);
+        let last = ids.last()?.0;
+        let ids: Vec<String> = ids.into_iter().map(|(_, id)| id).collect();
+        ids.iter().for_each(|id| self.bring(id));
+        Some((last, ids))
     }
 
     /// The next sequence number of a message: one after the highest in the stream.
     pub(crate) fn next_seq(&mut self, message_id: &str) -> u64 {
-        self.fold.next_seq(message_id, &mut ())
+        self.fold.next_seq(message_id, &mut self.away)
     }
 
     /// The approval with this id, when its request is in the stream: in this message, or else the newest.
@@ -143,7 +333,7 @@ impl RunBook {
 
     /// Messages in which an approval of this id waits for an answer, the oldest first.
     pub(crate) fn asking(&self, id: &str) -> Vec<String> {
-        self.fold.asking(id, Timestamp::now())
+        self.fold.asking(id, self.now)
     }
 
     /// Messages in which a call of this id waits for a result that a client may give, the oldest first.
@@ -158,18 +348,18 @@ impl RunBook {
 
     /// Whether a message still waits: for an answer, or for results of calls that its agent may run itself.
     pub(crate) fn is_waiting(&self, message_id: &str) -> bool {
-        self.fold.is_waiting(message_id, Timestamp::now())
+        self.fold.is_waiting(message_id, self.now)
     }
 
     /// Whether a message waits for a person or a client, as its agent said: an open approval, or a tool that the client
     /// must run.
     pub(crate) fn is_asking(&self, message_id: &str) -> bool {
-        self.fold.is_asking(message_id, Timestamp::now())
+        self.fold.is_asking(message_id, self.now)
     }
 
     /// Approvals of a message that nobody has answered, in the order in which they were asked for.
     pub(crate) fn open_asks(&self, message_id: &str) -> Vec<String> {
-        let asks = self.fold.asks_in(message_id, Timestamp::now());
+        let asks = self.fold.asks_in(message_id, self.now);
         let mut open: Vec<_> = asks.filter(|ask| ask.kind != AskKind::Call).collect();
         open.sort();
         let mut ids: Vec<String> = open.into_iter().map(|ask| ask.id).collect();
@@ -179,7 +369,7 @@ impl RunBook {
 
     /// Requests of a message's last run that nobody answered in time.
     pub(crate) fn withdrawn(&self, message_id: &str) -> impl Iterator<Item = RequestView<'_>> {
-        self.fold.withdrawn_in(message_id, Timestamp::now())
+        self.fold.withdrawn_in(message_id, self.now)
     }
 
     /// When the next request is withdrawn.
@@ -251,6 +441,9 @@ impl RunBook {
         self.fold.was_deleted(message_id)
     }
 }
+
+/// Messages that are brought at once.
+const BROUGHT: usize = 64;
 
 /// Readers merge rows shallowly, so the server does too.
 fn merge(rows: &mut BTreeMap<String, Value>, key: &str, value: &RawValue) {

@@ -1,10 +1,8 @@
 //! Wishes: what clients asked for under a transaction id, so that asking again changes nothing.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::HashMap;
 
+use super::shelf::Grant;
 use serde_json::Value;
 use session_protocol::{
     Role,
@@ -24,15 +22,18 @@ struct Granted {
 /// The kind of a wish: clients number their wishes, and two kinds of them may share a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wish {
-    Message,
-    Approval,
-    Setting,
-    Regenerate,
+    Message = 0,
+    Approval = 1,
+    Setting = 2,
+    Regenerate = 3,
     /// A tool's result, or a chunk of an agent that runs elsewhere.
-    Chunk,
+    Chunk = 4,
 }
 
 impl Wish {
+    const ALL: [Self; 5] =
+        [Self::Message, Self::Approval, Self::Setting, Self::Regenerate, Self::Chunk];
+
     /// The wish that wrote a chunk of this type.
     pub(crate) fn of(kind: &str) -> Self {
         match kind {
@@ -80,11 +81,43 @@ pub(crate) struct TxidUsed;
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     txids: HashMap<(Wish, String), Granted>,
+    /// Those of them that are not stored.
+    unsaved: Vec<(Wish, String)>,
     /// Hashes of wishes that others had had before, by transaction id.
     acks: HashMap<String, Vec<u64>>,
 }
 
 impl Wishes {
+    /// Wishes of which only these acknowledgements are in memory.
+    pub(super) fn of(acks: HashMap<String, Vec<u64>>) -> Self {
+        Self { acks, ..Self::default() }
+    }
+
+    /// Hashes of wishes that others had had before, by transaction id.
+    pub(super) fn acks(&self) -> &HashMap<String, Vec<u64>> {
+        &self.acks
+    }
+
+    /// Takes a wish back that was stored.
+    pub(super) fn recall(&mut self, row: Grant) {
+        let Some(wish) = Wish::ALL.into_iter().find(|wish| *wish as u8 == row.wish) else { return };
+        let granted = Granted { message_id: row.message_id, about: row.about };
+        self.txids.entry((wish, row.txid)).or_insert(granted);
+    }
+
+    /// The wishes that are not stored yet.
+    pub(super) fn unsaved(&self) -> impl Iterator<Item = Grant> {
+        self.unsaved.iter().filter_map(|key| {
+            let Granted { message_id, about } = self.txids.get(key)?.clone();
+            Some(Grant { txid: key.1.clone(), wish: key.0 as u8, message_id, about })
+        })
+    }
+
+    /// All wishes are stored now.
+    pub(super) fn saved(&mut self) {
+        self.unsaved.clear();
+    }
+
     /// Takes down the wish that a chunk grants.
     pub(super) fn chunk(&mut self, row: &ChunkEvent<'_>) {
         let (Some(txid), Some(chunk)) = (&row.txid, &row.fields.chunk) else { return };
@@ -94,7 +127,9 @@ impl Wishes {
         let wish = if by_agent && is_peoples(&kind) { Wish::Chunk } else { Wish::of(&kind) };
         let about = hash(wish.about_of(row.message_id(), &chunk_value(chunk).unwrap_or_default()));
         let granted = Granted { message_id: row.message_id().to_owned(), about };
-        self.txids.insert((wish, txid.clone().into_owned()), granted);
+        let key = (wish, txid.clone().into_owned());
+        self.unsaved.push(key.clone());
+        self.txids.insert(key, granted);
     }
 
     /// Takes down that a wish had been granted to somebody else before.
@@ -138,10 +173,10 @@ impl Wishes {
     }
 }
 
+/// The first bytes of a hash that is the same in every version: it is stored.
 fn hash(text: impl AsRef<str>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.as_ref().hash(&mut hasher);
-    hasher.finish()
+    let hash = blake3::hash(text.as_ref().as_bytes());
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {

@@ -19,7 +19,7 @@ use crate::{
     history::{self, Unread, Wanted},
     problem::{Problem, ProblemCode},
     session::NewMessage,
-    sessions::{Open, Shared},
+    sessions::Open,
 };
 
 /// Time that a request waits for room to read a message.
@@ -83,7 +83,7 @@ pub(super) async fn regenerate(
                     .titled(ProblemCode::NoAgents, "No agents registered for regeneration"));
             }
             if let Some(from) = &body.from_message_id
-                && session.book().message(from).is_none()
+                && !session.has_message(from)
             {
                 return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
             }
@@ -109,9 +109,9 @@ pub(super) async fn regenerate(
 
 /// The text of a message. Nothing else of the session is kept in memory.
 async fn text_of(app: &App, session: &str, message: &str) -> Result<Option<String>, Problem> {
-    let Shared { streams, budget, limits, .. } = app.sessions.shared();
     let wanted = Wanted::Message(message.to_owned());
-    let history = history::load(&**streams, budget, limits, session, &wanted);
+    let source = app.sessions.shared().histories();
+    let history = history::load(&source, session, &wanted);
     let history = tokio::time::timeout(PATIENCE, history).await.map_err(|_| Problem::busy())?;
     match history {
         Ok(history) => Ok(history.message(message).map(Message::plain_text)),

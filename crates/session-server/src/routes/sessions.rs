@@ -15,7 +15,6 @@ use url::Url;
 use super::{App, Body, SessionId, agents, no_content, uuid};
 use crate::{
     access::Acting,
-    book::Wish,
     problem::{Problem, ProblemCode},
     reading::MOUNT,
     sessions::Open,
@@ -205,17 +204,7 @@ pub(super) async fn rename(
     let answer = SessionRenamed { session_id: session.clone(), title: title.clone() };
     app.sessions
         .with(&session, Open::Existing, move |session| {
-            // Whoever names the wish waits for its echo, and may ask again when somebody else has
-            // given another title since.
-            let granted = session.book().granted(Wish::Setting, txid.as_deref(), &title)?;
-            let is_new = match &txid {
-                Some(_) => granted.is_none(),
-                None => session.book().title() != Some(&title),
-            };
-            if is_new {
-                session.rename(&title, &actor, txid.as_deref());
-            }
-            Ok(())
+            session.name(&title, &actor, txid.as_deref())
         })
         .await?;
     Ok(Json(answer))

@@ -146,7 +146,7 @@ pub(super) async fn read_session(
     if reading::follows(&request)
         && let Some(reader) = acting.reader()
     {
-        app.sessions.shared().signs.note(&session, reader);
+        app.sessions.shared().signs.note(&session, reader, std::time::Instant::now());
     }
     read(app, request).await
 }

@@ -218,11 +218,11 @@ impl Session {
             source: origin.session_id.clone(),
             message_id: origin.message_id.clone(),
         };
-        if origin.is_of(&self.book, &self.id, &self.shared.instance) {
+        if origin.is_of(&self.book, &self.id, &self.surroundings.instance) {
             self.batch.after.push(name);
             return Ok(());
         }
-        let mark = origin.mark(&self.id, &self.shared.instance);
+        let mark = origin.mark(&self.id, &self.surroundings.instance);
         let into = self.book.origin().and_then(|known| known.get("into"));
         let is_fork = into.is_some_and(|into| *into == mark["into"] || *into == self.id.as_str());
         if is_fork || self.book.items() != self.opened_at {

@@ -43,9 +43,11 @@ impl Session {
     /// Writes a message and starts the agents that listen. Repeating it changes nothing; gives the message's id.
     pub(crate) fn send(&mut self, new: NewMessage) -> Result<String, Problem> {
         let txid = new.txid.as_deref();
+        self.book.bring_wishes(txid);
         let known = txid.and_then(|txid| self.book.by_txid(Wish::Message, txid));
         let message_id = new.message_id.as_deref().or(known).map(str::to_owned);
         let message_id = message_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        self.book.bring(&message_id);
         if self.book.granted(Wish::Message, txid, &message_id)?.is_some() {
             return Ok(message_id); // also when it was deleted since
         }
@@ -104,7 +106,7 @@ impl Session {
                 "id": message_id,
                 "role": role,
                 "parts": [{"type": "text", "content": content}],
-                "createdAt": event::now(),
+                "createdAt": event::at(self.now.time),
             },
         });
         let chunk = &chunk.to_string();
@@ -129,12 +131,14 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
+        self.book.bring_wishes(txid);
         let wish = format!("{approval_id} {approved}");
         if self.book.granted(Wish::Approval, txid, &wish)?.is_some() {
             return Ok(()); // also when the agent has asked anew under the same id since
         }
         let asking = self.book.asking(approval_id);
         let meant = only_one(message_id, &asking, |id| self.agent_of(id))?;
+        self.book.bring_approval(approval_id, meant);
         let Some(ask) = self.book.approval(approval_id, meant) else {
             return Err(Problem::not_found(ProblemCode::ApprovalNotFound, "Approval not found"));
         };
@@ -192,6 +196,9 @@ impl Session {
     /// result.
     pub(crate) fn tool_result(&mut self, new: &NewToolResult) -> Result<(), Problem> {
         let txid = new.txid.as_deref();
+        self.book.bring_wishes(txid);
+        self.book.bring_call(&new.tool_call_id, new.message_id.as_deref());
+        self.book.bring_call(&new.tool_call_id, None);
         if self.book.granted(Wish::Chunk, txid, &new.tool_call_id)?.is_some() {
             return Ok(());
         }
@@ -250,6 +257,8 @@ impl Session {
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
+        self.book.bring_wishes(txid);
+        self.book.bring(message_id);
         if self.book.granted(Wish::Regenerate, txid, message_id)?.is_some() {
             return Ok(());
         }

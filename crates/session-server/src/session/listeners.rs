@@ -50,7 +50,7 @@ impl Session {
 
     /// Whether another agent may react to what this run says.
     pub(super) fn may_be_heard(&self, plan: &RunPlan) -> bool {
-        plan.depth < self.shared.agent_depth
+        plan.depth < self.surroundings.agent_depth
             && self.book.agents().any(|(id, _)| *id != plan.agent_id)
     }
 

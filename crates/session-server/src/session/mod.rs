@@ -1,7 +1,10 @@
 //! One session's state and what each intent does to it.
 //!
-//! Everything here is synchronous: a method checks an intent against the [`RunBook`], and either refuses it or puts
-//! events, database changes and run starts into the current [`Batch`]. The task in `sessions` commits batches.
+//! A session is a state machine. What comes in is an intent, an agent's word, or the time ([`Session::tick`]); a method
+//! checks it against the [`RunBook`], and either refuses it or puts effects into the current [`Batch`]: events, changes of
+//! the database, runs to start. It reads no clock, waits for nothing and knows of other sessions only what is in its
+//! [`Surroundings`]; when time alone changes something, [`Session::due_at`] says so. The task in `sessions` tells it the
+//! time and commits its batches, and a test drives it through thousands of lives ([`tests`]).
 //! State is ahead of the stream by what is not committed; when a commit fails the whole state is thrown away and read
 //! again from the stream (L1).
 
@@ -20,7 +23,7 @@ pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -28,7 +31,6 @@ use listeners::{Hearing, MAX_HEARD};
 use presence::Attendance;
 use serde_json::{Value, json};
 use session_protocol::{AgentSpec, Dialect, RunMark, api::SendMode};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -36,14 +38,45 @@ use crate::{
     book::{RunBook, Wish},
     budget::Hold,
     event::{self, Role, Row},
+    metrics::Metrics,
     problem::Problem,
     run::{RunPlan, Start},
-    sessions::Shared,
     store::{Op, StoredRun},
 };
 
 /// Told when the batch is in the stream, or why it is not.
 pub(crate) type Waiter = Box<dyn FnOnce(Result<(), Problem>) + Send>;
+
+/// A time, by the clock that people read and by the one that only goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) time: jiff::Timestamp,
+    pub(crate) clock: Instant,
+}
+
+impl Moment {
+    /// This time. Whoever leads sessions asks for it; a session is told.
+    pub(crate) fn now() -> Self {
+        Self { time: jiff::Timestamp::now(), clock: Instant::now() }
+    }
+}
+
+/// What a session has from its server.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// This server as a producer of streams.
+    pub(crate) instance: String,
+    /// Number of times in a row that agents may react to agents.
+    pub(crate) agent_depth: u32,
+    /// Time that a device which does not heartbeat may be silent.
+    pub(crate) silence: Duration,
+    /// Signs of life that are in no stream.
+    pub(crate) signs: Arc<Signs>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    /// Ends the runs when the server stops.
+    pub(crate) shutdown_runs: CancellationToken,
+}
 
 /// What the next commit writes, and what happens after it.
 #[derive(Default)]
@@ -130,7 +163,8 @@ pub(crate) struct NewToolResult {
 /// The state of one session, owned by its task (L5).
 pub(crate) struct Session {
     id: String,
-    shared: Arc<Shared>,
+    surroundings: Surroundings,
+    now: Moment,
     book: RunBook,
     specs: HashMap<String, AgentSpec>,
     runs: HashMap<String, Live>,
@@ -151,15 +185,18 @@ impl Session {
     /// Rebuilds a session from the index of its stream and the server's database, then ends or starts what a crash left over.
     pub(crate) fn open(
         id: &str,
-        shared: Arc<Shared>,
-        book: RunBook,
+        surroundings: Surroundings,
+        now: Moment,
+        mut book: RunBook,
         specs: Vec<AgentSpec>,
         runs: Vec<StoredRun>,
         is_known: bool,
     ) -> Self {
+        book.tick(now.time);
         let mut session = Self {
             id: id.to_owned(),
-            shared,
+            surroundings,
+            now,
             book,
             specs: specs.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
             runs: HashMap::new(),
@@ -170,7 +207,7 @@ impl Session {
             batch: Batch::default(),
         };
         // What was withdrawn by now is nothing new: the recovery sees it so.
-        session.book.take_expired(jiff::Timestamp::now());
+        session.book.take_expired(now.time);
         session.recover(runs, is_known);
         session.rest_all();
         session.open_attendance();
@@ -180,6 +217,7 @@ impl Session {
 
     /// Takes over what somebody else wrote to the stream, of which `book` is the index. No commit may be under way.
     pub(crate) fn refresh(&mut self, mut book: RunBook) {
+        book.tick(self.now.time);
         for item in &self.batch.events {
             book.apply(item);
         }
@@ -226,22 +264,37 @@ impl Session {
         &self.book
     }
 
+    pub(crate) fn book_mut(&mut self) -> &mut RunBook {
+        &mut self.book
+    }
+
+    /// Whether there is a message with this id.
+    pub(crate) fn has_message(&mut self, message_id: &str) -> bool {
+        self.book.bring(message_id);
+        self.book.message(message_id).is_some()
+    }
+
+    /// Takes the time. Whatever is asked next is asked now.
+    pub(crate) fn tick(&mut self, now: Moment) {
+        self.now = now;
+        self.book.tick(now.time);
+    }
+
     /// When time alone changes something: somebody is missed, a run is over because its agent says nothing more, or a
     /// question is withdrawn.
-    pub(crate) fn due_in(&self) -> Option<Duration> {
-        let over = self.over_at().map(|at| at.saturating_duration_since(Instant::now()));
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         let withdrawn = self.book.expires_next().map(|end| {
-            let left = end.duration_since(jiff::Timestamp::now());
-            Duration::try_from(left).unwrap_or_default().min(LONGEST)
+            let left = end.duration_since(self.now.time);
+            self.now.clock + Duration::try_from(left).unwrap_or_default().min(LONGEST)
         });
-        self.absence_in().into_iter().chain(over).chain(withdrawn).min()
+        self.absence_at().into_iter().chain(self.over_at()).chain(withdrawn).min()
     }
 
     /// Does what is due.
     pub(crate) fn elapse(&mut self) {
         self.expire();
         self.end_silent();
-        if self.book.take_expired(jiff::Timestamp::now()) && !self.is_closing {
+        if self.book.take_expired(self.now.time) && !self.is_closing {
             self.go_on_where_decided();
             self.rest_all();
         }
@@ -252,7 +305,7 @@ impl Session {
         self.runs.is_empty()
             && self.queued.is_empty()
             && self.batch.is_empty()
-            && self.absence_in().is_none()
+            && self.absence_at().is_none()
     }
 
     fn push(&mut self, item: Bytes) {
@@ -264,7 +317,7 @@ impl Session {
         if row.role == Role::User {
             self.sign_of_life(row.actor_id);
         }
-        let item = event::chunk(row, self.book.next_seq(row.message_id), &event::now());
+        let item = event::chunk(row, self.book.next_seq(row.message_id), &event::at(self.now.time));
         self.push(item.clone());
         item
     }
@@ -309,7 +362,7 @@ impl Session {
     }
 
     fn touch(&mut self) {
-        let op = Op::Touch { session_id: self.id.clone(), at: event::now() };
+        let op = Op::Touch { session_id: self.id.clone(), at: event::at(self.now.time) };
         self.batch.after.push(op);
     }
 
@@ -327,3 +380,6 @@ impl Drop for Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

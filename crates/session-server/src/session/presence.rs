@@ -13,12 +13,11 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use serde_json::{Number, Value, json};
-use tokio::time::Instant;
 
 use super::Session;
 use crate::{event, store::Op};
@@ -46,9 +45,9 @@ struct Remembered {
 
 impl Signs {
     /// The actor follows the session's stream, or did something in it.
-    pub(crate) fn note(&self, session_id: &str, actor_id: &str) {
+    pub(crate) fn note(&self, session_id: &str, actor_id: &str, now: Instant) {
         let mut signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.new.insert((session_id.to_owned(), actor_id.to_owned()), Instant::now());
+        signs.new.insert((session_id.to_owned(), actor_id.to_owned()), now);
         if signs.new.len() >= REMEMBERED {
             signs.old = std::mem::take(&mut signs.new);
         }
@@ -117,7 +116,7 @@ struct Pulse {
 
 impl Pulse {
     /// `None` for who is offline, and for rows of others that cannot be read: they must say when it ends.
-    fn of(row: &Value, silence: Duration) -> Option<Self> {
+    fn of(row: &Value, silence: Duration, now: Timestamp) -> Option<Self> {
         let text = |field: &str| row.get(field)?.as_str();
         let (Some(_), Some(_), true) = (text("actorId"), text("deviceId"), is_online(row)) else {
             return None;
@@ -132,7 +131,7 @@ impl Pulse {
             None => (silence.min(LONG), silence.min(LONG)),
         };
         // A time that is still to come was written by another clock.
-        let ago = Duration::try_from(Timestamp::now().duration_since(seen)).unwrap_or_default();
+        let ago = Duration::try_from(now.duration_since(seen)).unwrap_or_default();
         Some(Self { silence, grace, left: silence.saturating_sub(ago), beats: beat.is_some() })
     }
 }
@@ -156,7 +155,14 @@ impl Session {
         heartbeat: Option<&Number>,
     ) {
         self.attendance.gone.remove(actor_id);
-        self.put_presence(actor_id, device_id, Some(called), "online", heartbeat, &event::now());
+        self.put_presence(
+            actor_id,
+            device_id,
+            Some(called),
+            "online",
+            heartbeat,
+            &event::at(self.now.time),
+        );
     }
 
     /// Says that an actor left with one device, or with all of them. Gives the number of devices.
@@ -183,7 +189,7 @@ impl Session {
             }
         };
         for device in &devices {
-            self.put_presence(actor_id, device, None, "offline", None, &event::now());
+            self.put_presence(actor_id, device, None, "offline", None, &event::at(self.now.time));
         }
         self.attendance.gone.remove(actor_id);
         count
@@ -191,21 +197,21 @@ impl Session {
 
     /// The actor does something here: a device of his that was taken for gone is back.
     pub(super) fn sign_of_life(&mut self, actor_id: &str) {
-        self.shared.signs.note(&self.id, actor_id);
+        self.surroundings.signs.note(&self.id, actor_id, self.now.clock);
         if let Some(device) = self.attendance.gone.remove(actor_id) {
-            self.put_presence(actor_id, &device, None, "online", None, &event::now());
+            self.put_presence(actor_id, &device, None, "online", None, &event::at(self.now.time));
         }
     }
 
-    /// How long until a device that fell silent is gone; `None` when nobody is here.
-    pub(super) fn absence_in(&self) -> Option<Duration> {
+    /// When the next device that fell silent is gone; `None` when nobody is here.
+    pub(super) fn absence_at(&self) -> Option<Instant> {
         let (next, _) = self.attendance.deadlines.first().filter(|_| !self.is_closing)?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(*next)
     }
 
     /// Writes `offline` for the devices that fell silent, some at once.
     pub(super) fn expire(&mut self) {
-        let now = Instant::now();
+        let now = self.now.clock;
         for _ in 0..GONE_AT_ONCE {
             let due = self.attendance.deadlines.first().filter(|(at, _)| *at <= now);
             let Some((_, key)) = due.cloned() else { break };
@@ -216,7 +222,7 @@ impl Session {
             };
             let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
             let (actor, device) = (text("actorId").to_owned(), text("deviceId").to_owned());
-            let sign = self.shared.signs.last(&self.id, &actor).filter(|_| !pulse.beats);
+            let sign = self.surroundings.signs.last(&self.id, &actor).filter(|_| !pulse.beats);
             if let Some(later) = sign.map(|sign| sign + pulse.silence).filter(|later| *later > now)
             {
                 self.attendance.expect(&key, later, fingerprint(row));
@@ -239,18 +245,20 @@ impl Session {
 
     /// After opening: devices may come back for a while before they are missed.
     pub(super) fn open_attendance(&mut self) {
-        self.attendance.opened = Some(Instant::now());
+        self.attendance.opened = Some(self.now.clock);
         self.expect_absences();
     }
 
     /// Looks at all rows, which were read from the stream, for who is expected to be heard of again.
     pub(super) fn expect_absences(&mut self) {
-        let now = Instant::now();
+        let now = self.now.clock;
         let opened = self.attendance.opened.unwrap_or(now);
         let mut before = std::mem::take(&mut self.attendance.expected);
         self.attendance.deadlines.clear();
         for (key, row) in self.book.presence() {
-            let Some(pulse) = Pulse::of(row, self.shared.silence) else { continue };
+            let Some(pulse) = Pulse::of(row, self.surroundings.silence, self.now.time) else {
+                continue;
+            };
             let print = fingerprint(row);
             let at = match before.remove(key).filter(|known| known.row == print) {
                 Some(known) => known.at,
@@ -266,7 +274,7 @@ impl Session {
         let row = self.book.presence().get(key);
         match row.and_then(|row| Some((self.pulse(row)?, fingerprint(row)))) {
             Some((pulse, row)) => {
-                self.attendance.expect(key, Instant::now() + pulse.silence, row);
+                self.attendance.expect(key, self.now.clock + pulse.silence, row);
             }
             None => self.attendance.forget(key),
         }
@@ -274,7 +282,7 @@ impl Session {
     }
 
     fn pulse(&self, row: &Value) -> Option<Pulse> {
-        Pulse::of(row, self.shared.silence)
+        Pulse::of(row, self.surroundings.silence, self.now.time)
     }
 
     /// Lets the database know whether anybody is here, so that a server that starts again misses them too.
@@ -383,7 +391,7 @@ mod tests {
                 row["deviceId"] = json!(random.random_range(-1e9..1e9));
             }
             let silence = *silences.choose(&mut random).unwrap();
-            if let Some(pulse) = Pulse::of(&row, silence) {
+            if let Some(pulse) = Pulse::of(&row, silence, Timestamp::now()) {
                 assert!(pulse.left <= pulse.silence && pulse.grace <= pulse.silence, "seed {seed}");
                 let _ = Instant::now() + pulse.silence; // it has a place on the clock
             }

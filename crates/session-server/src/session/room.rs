@@ -129,6 +129,30 @@ impl Session {
         self.batch.after.push(Op::DropAgent { session_id, agent_id });
     }
 
+    /// Gives the session a title, unless the wish was granted before. Whoever gives it a `txid` waits for its echo, and
+    /// may ask again when somebody else has given another title since.
+    ///
+    /// # Errors
+    ///
+    /// The `txid` was used for another wish.
+    pub(crate) fn name(
+        &mut self,
+        title: &str,
+        actor_id: &str,
+        txid: Option<&str>,
+    ) -> Result<(), Problem> {
+        self.book.bring_wishes(txid);
+        let granted = self.book.granted(Wish::Setting, txid, title)?;
+        let is_new = match txid {
+            Some(_) => granted.is_none(),
+            None => self.book.title() != Some(title),
+        };
+        if is_new {
+            self.rename(title, actor_id, txid);
+        }
+        Ok(())
+    }
+
     /// Gives the session a title.
     pub(crate) fn rename(&mut self, title: &str, actor_id: &str, txid: Option<&str>) {
         self.push_signal(&json!({"type": "config", "title": title}), actor_id, txid);
@@ -151,6 +175,10 @@ impl Session {
         let until = until.unwrap_or(self.book.items());
         let keys = self.book.row_keys(until, CLEARED_AT_ONCE);
         let more = keys.len() == CLEARED_AT_ONCE;
+        if !keys.is_empty() {
+            let session_id = self.id.clone();
+            self.batch.after.push(Op::ForgetTold { session_id });
+        }
         for key in keys {
             self.push(event::delete("chunk", &key));
         }
@@ -167,6 +195,9 @@ impl Session {
 
     /// Writes chunks for a program that runs its agent elsewhere, except those that an earlier request wrote.
     pub(crate) fn write_raw(&mut self, chunks: &[RawChunk]) {
+        for raw in chunks {
+            self.book.bring_wishes(raw.txid.as_deref());
+        }
         let is_new = |raw: &&RawChunk| {
             let written = |txid: &String| {
                 self.book.by_txid(Wish::of(&raw.kind), txid) == Some(&raw.message_id)

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -13,7 +13,6 @@ use session_protocol::{
         REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
     },
 };
-use tokio::time::Instant;
 
 use super::{
     Live, Refused, Session,
@@ -73,7 +72,7 @@ impl Session {
     }
 
     fn start(&mut self, mut plan: RunPlan) {
-        let cancel = self.shared.shutdown_runs.child_token();
+        let cancel = self.surroundings.shutdown_runs.child_token();
         let answers = match &plan.cause {
             Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => Vec::new(),
             Cause::Answers { .. } => {
@@ -97,7 +96,7 @@ impl Session {
             plan,
             spec: None,
             answers: Vec::new(),
-            cancel: self.shared.shutdown_runs.child_token(),
+            cancel: self.surroundings.shutdown_runs.child_token(),
             called: Arc::default(),
             recalls: true,
         };
@@ -212,7 +211,7 @@ impl Session {
         let plan = &live.plan;
         let kind = chunk_kind(chunk).unwrap_or_default();
         if !self.may_say(plan, &kind, chunk) {
-            self.shared.metrics.refused_chunk();
+            self.surroundings.metrics.refused_chunk();
             if live.refused.count(&kind) {
                 self.tell_refused(live);
             }
@@ -229,7 +228,7 @@ impl Session {
         if after == before {
             return;
         }
-        live.wrote_at = Some(Instant::now());
+        live.wrote_at = Some(self.now.clock);
         let at_end = |progress: Option<(u64, bool)>| progress.is_some_and(|(_, at_end)| at_end);
         if at_end(after) && self.book.is_asking(&plan.message_id) {
             self.show(&plan.agent_id, Activity::Blocked);
@@ -283,7 +282,7 @@ impl Session {
 
     /// Ends the runs that are over by silence.
     pub(super) fn end_silent(&mut self) {
-        let now = Instant::now();
+        let now = self.now.clock;
         self.hang_up_where(|session, live| session.over_by(live).is_some_and(|at| at <= now));
     }
 
@@ -450,6 +449,10 @@ impl Session {
         });
         let heard: HashSet<String> = replies.collect();
         for StoredRun { mut plan, started } in runs {
+            self.book.bring(&plan.message_id);
+            if let Cause::Message { id } | Cause::Again { id } | Cause::Reply { id } = &plan.cause {
+                self.book.bring(id);
+            }
             known.push(plan.message_id.clone());
             let caused = match &plan.cause {
                 Cause::Message { id } | Cause::Again { id } => self.book.message(id).is_some(),

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    Listed, MOUNT, Pages, Stamp, StreamError, Streams, import, json,
+    Listed, MOUNT, Page, Pages, Place, Stamp, StreamError, Streams, import, json,
     request::{ForkPart, Scope},
     routed::Routed,
     store::{Append, Create, Fork, StreamStore},
@@ -129,6 +129,7 @@ impl From<Error> for StreamError {
             Error::NotFound(_) | Error::StreamExpired => Self::NotFound,
             Error::StreamGone(_) | Error::StreamPathBlocked(_) => Self::Gone,
             Error::StreamClosed => Self::Closed,
+            Error::InvalidOffset(_) => Self::Displaced,
             Error::EpochFenced { current, .. } => Self::Fenced(Some(current)),
             Error::StreamSizeLimitExceeded => Self::Long,
             Error::MemoryLimitExceeded | Error::InsufficientStorage(_) => Self::Full,
@@ -181,18 +182,29 @@ impl Streams for Embedded {
         }
     }
 
-    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
-        let pages = stream::try_unfold(Some(Offset::start()), move |from| async move {
-            let Some(from) = from else { return Ok(None) };
+    fn pages<'a>(&'a self, name: &'a str, from: Place) -> Pages<'a> {
+        let from = match from.name() {
+            None => Ok(Offset::start()),
+            Some(name) => Offset::from_str(name).map_err(|_| StreamError::Displaced),
+        };
+        let pages = stream::try_unfold(Some(from), move |from| async move {
+            let Some(from) = from.transpose()? else { return Ok(None) };
             let name = name.to_owned();
             let (page, is_json) = self.reading(move |store| store.page(&name, &from)).await?;
             if !is_json {
                 return Err(StreamError::Foreign);
             }
-            let next = (!page.at_tail).then_some(page.next_offset);
-            Ok(Some((page.messages, next)))
+            let place = Place::named(page.next_offset.to_string());
+            let next = (!page.at_tail).then_some(Ok(page.next_offset));
+            Ok(Some((Page { items: page.messages, next: place }, next)))
         });
         pages.boxed()
+    }
+
+    async fn end_at(&self, name: &str, items: u64) -> Result<Option<Place>, StreamError> {
+        let name = name.to_owned();
+        let offset = self.reading(move |store| store.last_offset(&name, items)).await?;
+        Ok(offset.map(|offset| Place::named(offset.to_string())))
     }
 
     async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {

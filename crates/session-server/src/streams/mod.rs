@@ -44,6 +44,9 @@ pub(crate) enum StreamError {
     Foreign,
     #[error("the stream is closed")]
     Closed,
+    /// The place is of another stream, or of one that had this name before.
+    #[error("the place is not one of this stream")]
+    Displaced,
     /// The stream knows this epoch of the writer, or a higher one where it does not say.
     #[error("another writer took over this session")]
     Fenced(Option<u64>),
@@ -67,8 +70,32 @@ pub(crate) struct Listed {
     pub(crate) last_activity_at: String,
 }
 
-/// Pages of items, in order; an error is the last.
-pub(crate) type Pages<'a> = BoxStream<'a, Result<Vec<Bytes>, StreamError>>;
+/// A place between two items of a stream, in the words of who keeps the stream; the default is
+/// the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Place(Option<String>);
+
+impl Place {
+    /// The place of this name.
+    pub(crate) fn named(name: impl Into<String>) -> Self {
+        Self(Some(name.into()))
+    }
+
+    /// Name of the place; `None` for the beginning.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+/// Some items of a stream, in order, and the place behind them.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) items: Vec<Bytes>,
+    pub(crate) next: Place,
+}
+
+/// Pages of a stream, in order; an error is the last.
+pub(crate) type Pages<'a> = BoxStream<'a, Result<Page, StreamError>>;
 
 /// A place where streams live. All names are without the mount, such as `sessions/abc`.
 #[async_trait]
@@ -88,9 +115,16 @@ pub(crate) trait Streams: Send + Sync {
         grow: bool,
     ) -> Result<(), StreamError>;
 
-    /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as
-    /// a whole.
-    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;
+    /// The items of the stream behind a place, oldest first, a page at a time: a long stream is
+    /// never in memory as a whole. A place that the stream does not know is
+    /// [`StreamError::Displaced`], where its keeper can tell.
+    fn pages<'a>(&'a self, name: &'a str, from: Place) -> Pages<'a>;
+
+    /// The place in front of the last item of a stream that holds so many items and no more. `None`
+    /// for one that holds others, and where the keeper of the stream does not count them.
+    async fn end_at(&self, _name: &str, _items: u64) -> Result<Option<Place>, StreamError> {
+        Ok(None)
+    }
 
     /// Makes `name` a fork of `source` that holds its first `items` items. Returns false when that
     /// is not to be had here; then the name is as free as before.

@@ -10,13 +10,13 @@ use axum::{
 };
 use bytes::Bytes;
 use durable_stream::{
-    AppendOptions, Client, CreateOptions, Error, Live, Offset, ProducerStamp, RetryPolicy,
+    AppendOptions, Batch, Client, CreateOptions, Error, Live, Offset, ProducerStamp, RetryPolicy,
     StreamHandle, http_client,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use url::Url;
 
-use super::{Listed, MOUNT, Pages, Stamp, StreamError, Streams, array};
+use super::{Listed, MOUNT, Page, Pages, Place, Stamp, StreamError, Streams, array};
 use crate::{config::Secret, error::ServerError, problem::Problem};
 
 /// A long poll or an event stream is cut by its server long before.
@@ -84,8 +84,8 @@ impl Remote {
         items: usize,
     ) -> Result<bool, StreamError> {
         let one_by_one = |name| {
-            self.pages(name)
-                .map_ok(|page| stream::iter(page).map(Ok::<_, StreamError>))
+            self.pages(name, Place::default())
+                .map_ok(|page| stream::iter(page.items).map(Ok::<_, StreamError>))
                 .try_flatten()
         };
         let (mut got, mut wanted) = (one_by_one(name), one_by_one(source).take(items));
@@ -160,14 +160,22 @@ impl Streams for Remote {
         Ok(())
     }
 
-    fn pages<'a>(&'a self, name: &'a str) -> Pages<'a> {
+    fn pages<'a>(&'a self, name: &'a str, from: Place) -> Pages<'a> {
+        let offset = from.name().map_or(Offset::Beginning, |name| Offset::At(name.to_owned()));
         let items = async move {
             let stream = self.stream(name);
             if !is_json(stream.head().await?.content_type.as_deref()) {
                 return Err(StreamError::Foreign);
             }
-            let batches = stream.follow(Offset::Beginning, Live::No);
-            Ok(batches.map_ok(|batch| batch.items).map_err(StreamError::from))
+            let begins = offset == Offset::Beginning;
+            let batches = stream.follow(offset, Live::No);
+            let page =
+                |batch: Batch| Page { items: batch.items, next: Place::named(batch.next_offset) };
+            let failed = move |error: Error| match StreamError::from(error) {
+                StreamError::Refused(_) | StreamError::Gone if !begins => StreamError::Displaced,
+                error => error,
+            };
+            Ok(batches.map_ok(page).map_err(failed))
         };
         stream::once(items).try_flatten().boxed()
     }
@@ -195,9 +203,9 @@ impl Streams for Remote {
 
     async fn is_at(&self, name: &str, items: u64) -> Result<bool, StreamError> {
         let mut left = items;
-        let mut pages = self.pages(name);
+        let mut pages = self.pages(name, Place::default());
         while let Some(page) = pages.try_next().await? {
-            let Some(rest) = left.checked_sub(page.len() as u64) else { return Ok(false) };
+            let Some(rest) = left.checked_sub(page.items.len() as u64) else { return Ok(false) };
             left = rest;
         }
         Ok(left == 0)

@@ -169,6 +169,18 @@ impl StreamStore {
         Ok(page)
     }
 
+    /// The offset in front of the last message of a stream that holds so many; `None` when it holds
+    /// others.
+    pub(crate) fn last_offset(&self, name: &str, count: u64) -> Result<Option<Offset>, Error> {
+        self.read(|db| {
+            let stream = Stream::usable(db, name, now())?;
+            let seq = count.checked_sub(1).filter(|_| stream.next_seq == count);
+            let Some(seq) = seq else { return Ok(None) };
+            let message = page::message(db, &stream, seq)?;
+            Ok(message.map(|(start, _)| Offset::new(seq, start)))
+        })
+    }
+
     /// Metadata of a stream, read without using the stream.
     pub(crate) fn head(&self, name: &str) -> Result<StreamMetadata, Error> {
         self.read(|db| Ok(Stream::usable(db, name, now())?.into_metadata()))
