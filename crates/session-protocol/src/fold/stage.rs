@@ -137,7 +137,9 @@ mod tests {
     const CONTENT: (&str, Do) = ("content", Stage::content);
     const HIDE: (&str, Do) = ("hide", Stage::hide);
     const END: (&str, Do) = ("end", Stage::end);
-    const RESUME: (&str, Do) = ("resume", |stage| drop(stage.resume()));
+    const RESUME: (&str, Do) = ("resume", |stage| {
+        stage.resume();
+    });
     const DONE: (&str, Do) = ("complete", |stage| stage.lock(true));
     const GOING: (&str, Do) = ("not complete", |stage| stage.lock(false));
     const PIECE: (&str, Do) = ("piece", Stage::piece);

@@ -251,7 +251,10 @@ impl Reading {
         for (id, kept) in kept {
             self.rows.kept.entry(id).or_default().extend(kept);
         }
-        let logged = changes.log.into_iter().map(|entry| entry.message_id);
+        let mut logged: Vec<_> = changes.log.into_iter().map(|entry| entry.message_id).collect();
+        // Neighbours are mostly of one message.
+        logged.dedup();
+        let logged = logged.iter().map(|id| String::from(&**id));
         let said = changes.messages.iter().map(|change| change.id().to_owned());
         let mut changed: BTreeSet<String> = logged.chain(said).chain(changes.removed).collect();
         changed.extend(std::mem::take(&mut self.rows.brought));
