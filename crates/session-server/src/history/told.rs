@@ -476,12 +476,12 @@ impl View {
     /// ones do not.
     fn choose(&self, db: &Connection) -> rusqlite::Result<Option<Chosen>> {
         let (mut positions, mut size) = (BTreeSet::new(), 0);
-        let mut need = |id: &str| -> rusqlite::Result<Option<u64>> {
+        let mut need = |id: &str| -> rusqlite::Result<Option<Candidate>> {
             let Some(found) = self.find(db, id)? else { return Ok(None) };
             if positions.insert(found.position) {
                 size += found.size;
             }
-            Ok(Some(found.position))
+            Ok(Some(found))
         };
         let (plan, cause) = match &self.wanted {
             Wanted::Message(id) => {
@@ -493,7 +493,10 @@ impl View {
             Wanted::Run(plan, _) => {
                 need(&plan.message_id)?;
                 let cause = self.wanted.cause().map(&mut need).transpose()?.flatten();
-                (plan, cause)
+                // Behind a cause that is not complete nothing is cut off ([`History::for_run`]).
+                let own = self.wanted.cause() == Some(&plan.message_id);
+                let cause = cause.filter(|cause| cause.complete || own);
+                (plan, cause.map(|cause| cause.position))
             }
         };
         if size > self.limit {
