@@ -297,7 +297,7 @@ impl<'a> Run<'a> {
         self.build_index(id);
         let Some(message) = self.fold.messages.get_mut(id) else { return };
         let row_id = message.log.chunk_id(&event.key, id, fields.seq.or(split_key(&event.key).1));
-        let upsert = message.log.upsert(row_id.to_owned(), row);
+        let upsert = message.log.upsert(row_id.clone(), row);
         if upsert == Upsert::New {
             self.share(id, seq, fields);
         }
