@@ -1,0 +1,4 @@
+//! The crate from outside, with real programs.
+
+#[cfg(unix)]
+mod peer;
