@@ -16,6 +16,7 @@ mod message;
 mod peer;
 mod phase;
 mod pids;
+mod turn;
 
 pub use command::{Command, StartError};
 pub use lines::{Lines, MAX_LINE};
@@ -23,3 +24,4 @@ pub use message::{AUTH_REQUIRED, CANCELLED, Message, NO_METHOD, RpcError};
 pub use peer::{Aside, Ended, Incoming, PATIENCE, Peer};
 pub use phase::{Event, How, Phase};
 pub use pids::Pids;
+pub use turn::{Ask, End, Grants, Local, Names, Offer, Turn};
