@@ -127,8 +127,8 @@ pub struct Peer {
     pid: u32,
     aside: Arc<Aside>,
     exited: oneshot::Receiver<Option<i32>>,
-    /// Dropping it ends the program.
-    _end: oneshot::Sender<()>,
+    /// Dropping it ends the program; so does a word, at once.
+    end: oneshot::Sender<()>,
     supervisor: JoinHandle<()>,
 }
 
@@ -163,7 +163,7 @@ impl Peer {
         tokio::spawn(hear(stderr, Arc::clone(&aside)));
         let supervisor = tokio::spawn(supervise(group, ending, exit, reading));
         let to = Some(to);
-        Ok(Self { to, from, next: 0, stuck: false, pid, aside, exited, _end: end, supervisor })
+        Ok(Self { to, from, next: 0, stuck: false, pid, aside, exited, end, supervisor })
     }
 
     /// Sends a request; its number, under which the answer comes.
@@ -227,9 +227,19 @@ impl Peer {
     ///
     /// It ends also when the future is dropped.
     pub async fn close(self) {
-        let Self { to, from, _end, supervisor, .. } = self;
-        drop((to, from, _end));
+        let Self { to, from, end, supervisor, .. } = self;
+        drop((to, from, end));
         supervisor.await.ok();
+    }
+
+    /// Kills the program and all of its group, and waits until they are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// They end also when the future is dropped.
+    pub async fn kill(self) {
+        self.end.send(()).ok();
+        self.supervisor.await.ok();
     }
 }
 
@@ -281,7 +291,11 @@ async fn supervise(
     reading: JoinHandle<()>,
 ) {
     tokio::select! {
-        _ = ending => {} // its input ends with the peer
+        ending = ending => {
+            if ending.is_ok() {
+                group.kill();
+            } // else its input ends with the peer
+        }
         status = group.child.wait() => {
             exit.send(status.ok().and_then(|status| status.code())).ok();
             // A descendant may hold the output open: what was said is read, and no more.

@@ -55,7 +55,7 @@ mod turns;
 
 pub use agent::model_findings;
 pub use config::{
-    Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
+    AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
     StreamLimits, StreamsBackend, TlsFiles,
 };
 pub use error::ServerError;

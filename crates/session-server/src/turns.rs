@@ -57,7 +57,7 @@ pub(crate) fn spawn(
 }
 
 async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
-    let Start { plan, spec, answers, called, recalls, .. } = start;
+    let Start { plan, spec, answers, given, called, recalls, .. } = start;
     let Shared { streams, budget, limits, .. } = shared;
     let first = spec.as_ref().and_then(|spec| spec.body_template.as_ref()?.get("state"));
     let first = first.cloned().unwrap_or_else(|| Value::Object(Map::new()));
@@ -102,6 +102,6 @@ async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink)
         return RunEnd::failed("store_unavailable", "The server's database failed. Try again.");
     }
     let history = history.for_run(&plan);
-    let request = RunRequest { session_id, plan, spec, answers, history };
+    let request = RunRequest { session_id, plan, spec, answers, history, given };
     agent.run(request, sink).await
 }

@@ -391,6 +391,8 @@ fn resumed(input: &Map<String, Value>, step: &mut Step<'_>) {
                 .get("payload")
                 .filter(|payload| payload.get("approved").is_none())
                 .cloned(),
+            option: None,
+            reason: None,
         });
     }
 }
@@ -408,10 +410,8 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
             let approval_id = approval.and_then(|a| a.get("id")).and_then(Value::as_str);
             if let (Some(call_id), Some(approval_id)) = (string("toolCallId"), approval_id) {
                 let name = string("toolName").map(Cow::Borrowed);
-                step.request(
-                    call_id,
-                    Request::new(approval_id, name, payload.get("input").cloned()),
-                );
+                let request = Request::new(approval_id, name, payload.get("input").cloned());
+                step.request(call_id, request.offering(super::acp::options(&payload)));
             }
         }
         "structured-output.start" => {
@@ -448,6 +448,6 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
                 step.tool_input_hint(call_id, payload.get("input"));
             }
         }
-        _ => {}
+        name => super::acp::custom(name, payload, step),
     }
 }

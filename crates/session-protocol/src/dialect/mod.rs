@@ -3,6 +3,7 @@
 //! The dialect is decided per chunk: each module takes the chunk types it knows and leaves the rest.
 //! Names that two dialects share are told apart by their fields (`text-delta`, `error`).
 
+mod acp;
 pub(crate) mod agui;
 pub(crate) mod aisdk;
 pub(crate) mod electric;
@@ -124,6 +125,8 @@ pub(crate) struct Inner<'a> {
     pub(crate) citations: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(crate) payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) option_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(crate) timestamp: Option<&'a RawValue>,
     #[serde(skip)]

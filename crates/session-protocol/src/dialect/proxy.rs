@@ -85,6 +85,8 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                     approval: approval.into_owned(),
                     approved: is_true(inner.approved),
                     payload: value(inner.payload),
+                    option: id(inner.option_id).map(Cow::into_owned),
+                    reason: text(inner.reason).map(Cow::into_owned),
                 });
             } else {
                 step.mark_signal();

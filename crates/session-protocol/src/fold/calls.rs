@@ -93,7 +93,7 @@ impl OpenCalls {
 
 impl Step<'_> {
     /// The key of the newest call with this id.
-    fn key<'k>(&self, call_id: &'k str) -> Cow<'k, str> {
+    pub(super) fn key<'k>(&self, call_id: &'k str) -> Cow<'k, str> {
         match self.fold.scratch.same.get(call_id) {
             Some(same) if same.newest > 0 => Cow::Owned(call_key(call_id, same.newest)),
             _ => Cow::Borrowed(call_id),
@@ -587,6 +587,9 @@ impl Step<'_> {
         request.input = self.short_input(request.input);
         request.name = request.name.map(|name| self.short_words(name));
         request.reason = request.reason.filter(|_| !self.drops());
+        if self.drops() {
+            request.options.iter_mut().flatten().for_each(|option| option.name.clear());
+        }
         if !self.has_call(call_id) {
             self.fold.scratch.content = true;
             self.start_call(call_id, request.name.as_deref().unwrap_or_default(), Start::Piece);

@@ -23,8 +23,9 @@ impl SignalKind {
             Self::Result { call, output, error } => {
                 Self::Result { call, output: output.map(short_value), error: error.map(short_text) }
             }
-            Self::Answer { approval, approved, .. } => {
-                Self::Answer { approval, approved, payload: None }
+            Self::Answer { approval, approved, option, reason, .. } => {
+                let reason = reason.map(short_text);
+                Self::Answer { approval, approved, payload: None, option, reason }
             }
             Self::Config { mut settings } => {
                 settings.retain(|name, _| SETTINGS.contains(&name.as_str()));

@@ -231,6 +231,10 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
     let status = match (&call.answer, state) {
         (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
         (Some(_), _) | (None, Some(ToolState::Denied)) => ApprovalStatus::Denied,
+        // Where the agent asks inside its run, only an answer grants.
+        (None, Some(ToolState::Done | ToolState::Failed)) if request.options.is_some() => {
+            ApprovalStatus::Denied
+        }
         (None, Some(ToolState::Done | ToolState::Failed)) => ApprovalStatus::Approved,
         (None, _) => ApprovalStatus::Pending,
     };
@@ -248,6 +252,9 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
         responded_at: call.answer.as_ref().and_then(|answer| answer.at.clone()),
         question: request.question.clone(),
         expires_at: request.expires_at.clone(),
+        options: request.options.clone(),
+        option_id: call.answer.as_ref().and_then(|answer| answer.option.clone()),
+        reason: call.answer.as_ref().and_then(|answer| answer.reason.clone()),
     };
     Some((approval, request.pos))
 }

@@ -18,7 +18,9 @@ use super::track::Tracker;
 use crate::dialect::proxy::is_whole;
 use crate::dialect::{self, Inner, electric};
 use crate::event::{RunMark, lenient_value};
-use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage, is_later};
+use crate::row::{
+    ApprovalOption, Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage, is_later,
+};
 
 /// Which open text or reasoning a delta belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +100,9 @@ pub(crate) struct Answer {
     pub(crate) approved: bool,
     /// What else was said.
     pub(crate) payload: Option<Value>,
+    /// The option that was chosen, of those that were offered.
+    pub(crate) option: Option<String>,
+    pub(crate) reason: Option<String>,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
 }
@@ -119,6 +124,8 @@ pub(crate) struct Request {
     pub(crate) question: Option<String>,
     /// When it is withdrawn.
     pub(crate) expires_at: Option<String>,
+    /// The answers that are offered. One that has them is answered inside its run.
+    pub(crate) options: Option<Vec<ApprovalOption>>,
 }
 
 impl Request {
@@ -134,12 +141,18 @@ impl Request {
             reason: None,
             question: None,
             expires_at: None,
+            options: None,
         }
     }
 
     /// With the time at which it is withdrawn.
     pub(crate) fn until(self, expires_at: Option<&str>) -> Self {
         Self { expires_at: expires_at.map(str::to_owned), ..self }
+    }
+
+    /// With the answers that are offered.
+    pub(crate) fn offering(self, options: Option<Vec<ApprovalOption>>) -> Self {
+        Self { options, ..self }
     }
 
     /// With why it is asked.
@@ -280,6 +293,10 @@ pub(crate) enum SignalKind {
         approved: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        option: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Settings of the session.
     Config { settings: Map<String, Value> },

@@ -25,6 +25,7 @@ mod asks;
 mod bare;
 pub(crate) mod calls;
 mod change;
+mod details;
 mod dropped;
 pub(crate) mod extras;
 mod keys;

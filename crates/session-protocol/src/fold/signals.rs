@@ -297,10 +297,12 @@ impl Signals {
         let sites = self.requests_of(approval);
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
-            SignalKind::Answer { approved, payload, .. } => Some(Answer {
+            SignalKind::Answer { approved, payload, option, reason, .. } => Some(Answer {
                 pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),
+                option: option.clone(),
+                reason: reason.clone(),
                 by: signal.by.clone(),
                 at: signal.at.clone(),
             }),
@@ -346,7 +348,13 @@ mod tests {
             message: "s".into(),
             by: None,
             at: None,
-            kind: SignalKind::Answer { approval: "a".into(), approved, payload: None },
+            kind: SignalKind::Answer {
+                approval: "a".into(),
+                approved,
+                payload: None,
+                option: None,
+                reason: None,
+            },
         }
     }
 

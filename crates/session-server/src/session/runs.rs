@@ -13,7 +13,7 @@ use session_protocol::{
         REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Live, Refused, Session,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     agent,
     event::Role,
-    run::{Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
+    run::{Answer, Cause, Given, Output, RunEnd, RunOutput, RunPlan, Start},
     store::{Op, StoredRun},
     terminal::{self, RunName},
 };
@@ -88,26 +88,36 @@ impl Session {
         }
         self.show(&plan.agent_id, Activity::Thinking);
         let called = Arc::default();
-        self.lead(heard, Start { plan, spec, answers, cancel, called, recalls: false });
+        let (given, taken) = mpsc::unbounded_channel();
+        let start = Start { plan, spec, answers, given: taken, cancel, called, recalls: false };
+        self.lead(heard, given, start);
     }
 
     /// Lets other agents react to a message that was finished just before its server died.
     fn recall(&mut self, plan: RunPlan) {
+        let (given, taken) = mpsc::unbounded_channel();
         let start = Start {
             plan,
             spec: None,
             answers: Vec::new(),
+            given: taken,
             cancel: self.shared.shutdown_runs.child_token(),
             called: Arc::default(),
             recalls: true,
         };
-        self.lead(Some(Hearing::default()), start);
+        self.lead(Some(Hearing::default()), given, start);
     }
 
-    fn lead(&mut self, heard: Option<Hearing>, start: Start) {
+    fn lead(
+        &mut self,
+        heard: Option<Hearing>,
+        given: mpsc::UnboundedSender<Given>,
+        start: Start,
+    ) {
         let live = Live {
             plan: start.plan.clone(),
             cancel: start.cancel.clone(),
+            given,
             called: Arc::clone(&start.called),
             wrote_at: None,
             heard,
@@ -198,6 +208,12 @@ impl Session {
                 let live = self.runs.get_mut(&output.run_id);
                 if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
                     heard.before(text);
+                }
+            }
+            Output::Withdraw { approval_id, reason } => {
+                let live = self.runs.get(&output.run_id);
+                if let Some(message_id) = live.map(|live| live.plan.message_id.clone()) {
+                    self.withdraw(&message_id, &approval_id, &reason);
                 }
             }
             Output::End(end) => {
@@ -347,6 +363,7 @@ impl Session {
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
     fn end(&mut self, live: &mut Live, end: &RunEnd) {
         self.tell_refused(live);
+        self.lapse(&live.plan.message_id);
         let plan = &live.plan;
         let entry = self.entry_of(plan);
         let (wrote, open) = (entry.is_some(), entry.is_some_and(|run| run.is_open()));
@@ -411,6 +428,7 @@ impl Session {
 
     /// Ends a run that nobody leads any more.
     pub(super) fn interrupt(&mut self, plan: &RunPlan) {
+        self.lapse(&plan.message_id);
         let message = "The run was interrupted on the server. Send the message again to retry.";
         self.push_failure(plan, "interrupted", message);
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
