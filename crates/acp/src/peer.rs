@@ -123,7 +123,8 @@ pub struct Peer {
     to: Option<mpsc::Sender<Vec<u8>>>,
     from: mpsc::Receiver<Taken>,
     next: u64,
-    stuck: bool,
+    /// It is gone, and has said all that there was.
+    ended: Option<Ended>,
     pid: u32,
     aside: Arc<Aside>,
     exited: oneshot::Receiver<Option<i32>>,
@@ -163,7 +164,7 @@ impl Peer {
         tokio::spawn(hear(stderr, Arc::clone(&aside)));
         let supervisor = tokio::spawn(supervise(group, ending, exit, reading));
         let to = Some(to);
-        Ok(Self { to, from, next: 0, stuck: false, pid, aside, exited, end, supervisor })
+        Ok(Self { to, from, next: 0, ended: None, pid, aside, exited, end, supervisor })
     }
 
     /// Sends a request; its number, under which the answer comes.
@@ -188,7 +189,7 @@ impl Peer {
         if let Some(to) = &self.to
             && let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(line)
         {
-            self.stuck = true;
+            self.ended = Some(Ended::Silent);
         }
     }
 
@@ -198,17 +199,19 @@ impl Peer {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Incoming {
-        if self.stuck {
-            return Incoming::Gone(Ended::Silent);
+        if let Some(ended) = &self.ended {
+            return Incoming::Gone(ended.clone());
         }
-        match self.from.recv().await {
-            Some((message, _held)) => Incoming::Message(message),
-            // Its output ended, by its end as a rule.
-            None => Incoming::Gone(match timeout(LAST_WORDS, &mut self.exited).await {
-                Ok(code) => Ended::Exited(code.ok().flatten()),
-                Err(_) => Ended::Silent,
-            }),
+        if let Some((message, _held)) = self.from.recv().await {
+            return Incoming::Message(message);
         }
+        // Its output ended, by its end as a rule.
+        let ended = match timeout(LAST_WORDS, &mut self.exited).await {
+            Ok(code) => Ended::Exited(code.ok().flatten()),
+            Err(_) => Ended::Silent,
+        };
+        self.ended = Some(ended.clone());
+        Incoming::Gone(ended)
     }
 
     /// Its process id, which is its group's.

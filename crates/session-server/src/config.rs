@@ -1,7 +1,8 @@
 //! What a server is started with.
 
 use std::{
-    ffi::OsString, fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+    ffi::OsString, fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
+    time::Duration,
 };
 
 use url::Url;

@@ -98,7 +98,10 @@ pub(crate) enum Output {
     /// The text of its message before this run, for those who hear it.
     Before(String),
     /// A request with options is asked no more; it was not granted.
-    Withdraw { approval_id: String, reason: String },
+    Withdraw {
+        approval_id: String,
+        reason: String,
+    },
     End(RunEnd),
 }
 

@@ -90,7 +90,9 @@ fn chosen<'a>(
 ) -> anyhow::Result<Option<&'a ApprovalOption>> {
     let options = approval.options.as_deref().unwrap_or_default();
     let names = || {
-        let names = options.iter().map(|option| format!("{} ({})", clean(&option.option_id), clean(&option.name)));
+        let names = options
+            .iter()
+            .map(|option| format!("{} ({})", clean(&option.option_id), clean(&option.name)));
         names.collect::<Vec<_>>().join(", ")
     };
     let Some(named) = named else {
@@ -102,7 +104,9 @@ fn chosen<'a>(
     };
     match options.iter().find(|option| option.option_id == named) {
         Some(option) => Ok(Some(option)),
-        None if options.is_empty() => bail!("{} offers no options; leave --option out", approval.id),
+        None if options.is_empty() => {
+            bail!("{} offers no options; leave --option out", approval.id)
+        }
         None => bail!("there is no option {named}; choose one of: {}", names()),
     }
 }
@@ -127,7 +131,9 @@ fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
         ApprovalStatus::Pending => Ok(approval),
         ApprovalStatus::Approved => bail!("{id} was approved already"),
         ApprovalStatus::Denied => match approval.reason.as_deref() {
-            Some("lapsed") => bail!("{id} has lapsed: the agent that asked is gone, and nothing was done. Send a message to go on"),
+            Some("lapsed") => bail!(
+                "{id} has lapsed: the agent that asked is gone, and nothing was done. Send a message to go on"
+            ),
             Some("cancelled") => bail!("{id} was withdrawn, and nothing was done"),
             _ => bail!("{id} was denied already"),
         },

@@ -91,7 +91,9 @@ fn spec(agent: &str) -> anyhow::Result<AgentSpec> {
         url if url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) => {
             ("webhook", url.to_owned())
         }
-        _ => bail!("{agent} is no agent: give `demo`, `model`, `acp:NAME` or the http(s) URL of a webhook"),
+        _ => bail!(
+            "{agent} is no agent: give `demo`, `model`, `acp:NAME` or the http(s) URL of a webhook"
+        ),
     };
     Ok(AgentSpec {
         id: id.to_owned(),

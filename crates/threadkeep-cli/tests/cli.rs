@@ -168,11 +168,19 @@ async fn an_agent_of_this_computer_answers_and_its_options_are_chosen_from() {
     assert!(asked.contains("--option ever   Always allow touch"), "{asked}");
     // Nothing that lasts is chosen for somebody.
     let plain = run(server.command(&["approve", "work", "--first"])).await.failed();
-    assert!(plain.contains("choose with --option: ever (Always allow touch), no (Reject)"), "{plain}");
-    let other = run(server.command(&["approve", "work", "--first", "--option", "x"])).await.failed();
+    assert!(
+        plain.contains("choose with --option: ever (Always allow touch), no (Reject)"),
+        "{plain}"
+    );
+    let other =
+        run(server.command(&["approve", "work", "--first", "--option", "x"])).await.failed();
     assert!(other.contains("there is no option x"), "{other}");
-    let chosen = run(server.command(&["approve", "work", "--first", "--option", "ever"])).await.succeeded();
-    assert!(chosen.starts_with("Approved ") && chosen.ends_with(": Always allow touch\n"), "{chosen}");
+    let chosen =
+        run(server.command(&["approve", "work", "--first", "--option", "ever"])).await.succeeded();
+    assert!(
+        chosen.starts_with("Approved ") && chosen.ends_with(": Always allow touch\n"),
+        "{chosen}"
+    );
     let all = run(server.command(&["send", "--wait", "work", "Again"])).await.succeeded();
     assert!(all.contains("--option no"), "{all}");
     run(server.command(&["approve", "work", "--first", "--deny"])).await.succeeded();
@@ -186,7 +194,8 @@ async fn an_agent_of_this_computer_answers_and_its_options_are_chosen_from() {
     };
     let all = tokio::time::timeout(DEADLINE, said).await.expect("it goes on");
     assert!(all.contains("You chose ever in project with key plum."), "{all}");
-    let unknown = run(server.command(&["send", "--agent", "acp:other", "work", "Hello"])).await.failed();
+    let unknown =
+        run(server.command(&["send", "--agent", "acp:other", "work", "Hello"])).await.failed();
     assert!(unknown.contains("--acp NAME=COMMAND"), "{unknown}");
     let missing = threadkeep(&["serve", "--acp", "a=b", "--acp-cwd", "/nowhere/at/all"]);
     assert!(run(missing).await.failed().contains("--acp-cwd"));

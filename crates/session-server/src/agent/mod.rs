@@ -119,7 +119,8 @@ impl Agents {
             other if other.starts_with(BUILTIN) => refused("there is no such agent".into()),
             other if self.acp.knows(other) => Ok(()),
             other if other.starts_with(acp::ACP) => refused(
-                "this server does not run this agent; start the server with --acp NAME=COMMAND".into(),
+                "this server does not run this agent; start the server with --acp NAME=COMMAND"
+                    .into(),
             ),
             other => match self.webhook.outbound().check_resolved(other).await {
                 Ok(_) => Ok(()),

@@ -10,7 +10,11 @@ use session_protocol::api::{AnswerApproval, AnswerQuestions, GiveToolResult, pat
 
 use super::{App, Body, Param, SessionId, no_content, uuid};
 use crate::{
-    access::Acting, names::is_name, problem::Problem, session::{NewToolResult, Said}, sessions::Open,
+    access::Acting,
+    names::is_name,
+    problem::Problem,
+    session::{NewToolResult, Said},
+    sessions::Open,
 };
 
 /// The approval or tool use named in the path.

@@ -7,7 +7,10 @@ use session_protocol::MessageRun;
 use session_protocol::api::SendMode;
 use uuid::Uuid;
 
-use super::{NewMessage, NewToolResult, Session, options::{self, Said}};
+use super::{
+    NewMessage, NewToolResult, Session,
+    options::{self, Said},
+};
 use crate::{
     book::Wish,
     event::{self, Role, Row},

@@ -44,10 +44,13 @@ pub(super) fn choose(
     let chosen = match option_id {
         Some(id) => {
             let Some(option) = offered.iter().find(|option| option.option_id == id) else {
-                return Err(Problem::bad_request("optionId: the request offers no such option").details(names()));
+                return Err(Problem::bad_request("optionId: the request offers no such option")
+                    .details(names()));
             };
             if option.allows() != approved {
-                return Err(Problem::bad_request("optionId: the option says the opposite of approved"));
+                return Err(Problem::bad_request(
+                    "optionId: the option says the opposite of approved",
+                ));
             }
             Some(option)
         }

@@ -108,12 +108,7 @@ impl Session {
         self.lead(Some(Hearing::default()), given, start);
     }
 
-    fn lead(
-        &mut self,
-        heard: Option<Hearing>,
-        given: mpsc::UnboundedSender<Given>,
-        start: Start,
-    ) {
+    fn lead(&mut self, heard: Option<Hearing>, given: mpsc::UnboundedSender<Given>, start: Start) {
         let live = Live {
             plan: start.plan.clone(),
             cancel: start.cancel.clone(),

@@ -30,7 +30,8 @@ impl AcpArgs {
         }
         let folder = acp_cwd.as_deref().unwrap_or(Path::new("."));
         let folder = std::path::absolute(folder).and_then(|folder| folder.canonicalize());
-        let folder = folder.context("the folder of --acp-cwd is not there; choose one that exists")?;
+        let folder =
+            folder.context("the folder of --acp-cwd is not there; choose one that exists")?;
         let mut names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -42,7 +43,8 @@ impl AcpArgs {
 
 /// An agent as it stands on the command line.
 fn agent(text: &str) -> Result<AcpAgent, String> {
-    let (name, command) = text.split_once('=').ok_or("give NAME=COMMAND, as in qwen='qwen --acp'")?;
+    let (name, command) =
+        text.split_once('=').ok_or("give NAME=COMMAND, as in qwen='qwen --acp'")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err("the name has letters, digits, - . and _ only".to_owned());
@@ -80,13 +82,24 @@ mod tests {
         let agent = agent(r#"q=KEY=x A_B='two words' /opt/q --acp "it's" a=b"#).expect("it is one");
         assert_eq!((agent.name.as_str(), agent.program.to_str()), ("q", Some("/opt/q")));
         assert_eq!(agent.arguments, ["--acp", "it's", "a=b"]);
-        let variables: Vec<_> = agent.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
+        let variables: Vec<_> = agent
+            .environment
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+            .collect();
         assert_eq!(variables, [("KEY", "x"), ("A_B", "two words")]);
     }
 
     #[test]
     fn what_is_no_agent_is_told_in_one_sentence() {
-        for (text, says) in [("qwen", "NAME=COMMAND"), ("=x", "letters"), ("a b=x", "letters"), ("a=", "no command"), ("a='x", "quote"), ("a=K=v", "no command")] {
+        for (text, says) in [
+            ("qwen", "NAME=COMMAND"),
+            ("=x", "letters"),
+            ("a b=x", "letters"),
+            ("a=", "no command"),
+            ("a='x", "quote"),
+            ("a=K=v", "no command"),
+        ] {
             let error = agent(text).expect_err("it is none");
             assert!(error.contains(says), "{text}: {error}");
         }

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
-use acp::{Aside, CANCELLED, Command, Ended, Event, How, Incoming, Message, NO_METHOD, Peer, Phase, Pids, RpcError};
+use acp::{
+    Aside, CANCELLED, Command, Ended, Event, How, Incoming, Message, NO_METHOD, Peer, Phase, Pids,
+    RpcError,
+};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -120,7 +123,9 @@ impl Connection {
             let look = until.min(Instant::now() + Duration::from_millis(200));
             match timeout_at(look, self.peer.next()).await {
                 Err(_) => {}
-                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => break answer,
+                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => {
+                    break answer;
+                }
                 Ok(Incoming::Message(message)) => self.aside_of(message),
                 Ok(Incoming::Gone(_)) if aside.noise() > 0 => {
                     return Err(Failure::Foreign { name: self.name.clone() });
@@ -152,7 +157,10 @@ impl Connection {
     ) -> Result<Opened, Failure> {
         let params = json!({"cwd": folder, "mcpServers": []});
         if let Some(known) = known {
-            let ways = [(self.resumes, How::Resume, "session/resume"), (self.loads, How::Load, "session/load")];
+            let ways = [
+                (self.resumes, How::Resume, "session/resume"),
+                (self.loads, How::Load, "session/load"),
+            ];
             for (can, how, method) in ways {
                 let mut params = params.clone();
                 params["sessionId"] = known.id.clone().into();
@@ -171,7 +179,12 @@ impl Connection {
 
     /// Opens a session in one way; `None` when the agent does not have it any more. What it says again of a known one
     /// is dropped.
-    async fn try_open(&mut self, how: How, method: &str, params: &Value) -> Result<Option<Value>, Failure> {
+    async fn try_open(
+        &mut self,
+        how: How,
+        method: &str,
+        params: &Value,
+    ) -> Result<Option<Value>, Failure> {
         self.on(Event::Open(how));
         let id = self.peer.request(method, params);
         let replays = self.phase.replays();
@@ -179,10 +192,15 @@ impl Connection {
         let answer = loop {
             match timeout(OPENING, self.peer.next()).await {
                 Err(_) => {
-                    return Err(Failure::Silent { name: self.name.clone(), seconds: OPENING.as_secs() });
+                    return Err(Failure::Silent {
+                        name: self.name.clone(),
+                        seconds: OPENING.as_secs(),
+                    });
                 }
                 Ok(Incoming::Gone(ended)) => return Err(Failure::at_once(&self.name, &ended)),
-                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => break answer,
+                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => {
+                    break answer;
+                }
                 Ok(Incoming::Message(message)) if replays => again += self.dropped(message),
                 Ok(Incoming::Message(message)) => self.aside_of(message),
             }
@@ -218,7 +236,8 @@ impl Connection {
             Message::Notification { params, .. } => {
                 let kind = params.get("update").and_then(|update| update.get("sessionUpdate"));
                 let kind = kind.and_then(Value::as_str).unwrap_or_default();
-                let said = ["user_message_chunk", "agent_message_chunk", "tool_call"].contains(&kind);
+                let said =
+                    ["user_message_chunk", "agent_message_chunk", "tool_call"].contains(&kind);
                 usize::from(said)
             }
             other => {
@@ -235,7 +254,9 @@ impl Connection {
                 let size = params.to_string().len();
                 let fits = self.late.len() < LATE.0 && self.late_bytes + size <= LATE.1;
                 let words = params.get("update").and_then(|update| update.get("sessionUpdate"));
-                let is_of_prompts = words.and_then(Value::as_str).is_some_and(|kind| kind.starts_with("agent_message") || kind.starts_with("tool_call"));
+                let is_of_prompts = words.and_then(Value::as_str).is_some_and(|kind| {
+                    kind.starts_with("agent_message") || kind.starts_with("tool_call")
+                });
                 if fits && is_of_prompts {
                     self.late_bytes += size;
                     self.late.push_back(params);

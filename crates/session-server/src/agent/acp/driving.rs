@@ -182,14 +182,14 @@ impl Driving {
     /// Tells the agent what a person chose.
     fn answer(&mut self, given: &Given) {
         let Some(Asked { rpc, ask }) = self.asked.remove(&given.approval_id) else { return };
-        let offer = given.option_id.as_ref().and_then(|id| ask.offers.iter().find(|offer| offer.id == *id));
+        let offer =
+            given.option_id.as_ref().and_then(|id| ask.offers.iter().find(|offer| offer.id == *id));
         let outcome = match offer {
             Some(offer) => json!({"outcome": "selected", "optionId": offer.id}),
             None => json!({"outcome": "cancelled"}),
         };
-        let allows = offer.is_some_and(|offer| {
-            matches!(offer.grants, Some(Grants::Once | Grants::Always))
-        });
+        let allows =
+            offer.is_some_and(|offer| matches!(offer.grants, Some(Grants::Once | Grants::Always)));
         self.turn.answered(&ask.id, allows && given.approved);
         if let Some(connection) = self.connection() {
             connection.peer().answer(&rpc, &Ok(json!({"outcome": outcome})));

@@ -13,14 +13,18 @@ pub(super) enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
     /// It ended before it spoke.
-    #[error("{name} ended at once{code}. Run its command by hand on the server's computer to see why.")]
+    #[error(
+        "{name} ended at once{code}. Run its command by hand on the server's computer to see why."
+    )]
     AtOnce { name: String, code: String },
     /// What it says is something else.
     #[error(
         "{name} does not speak the Agent Client Protocol. Check its command: most agents need a word such as acp or --acp."
     )]
     Foreign { name: String },
-    #[error("{name} speaks another version of the Agent Client Protocol. Update it, or this server.")]
+    #[error(
+        "{name} speaks another version of the Agent Client Protocol. Update it, or this server."
+    )]
     Version { name: String },
     #[error("{name} did not answer for {seconds} s and was ended. Send the message again.")]
     Silent { name: String, seconds: u64 },
@@ -60,7 +64,10 @@ impl Failure {
         };
         let said: String = said.chars().filter(|c| !c.is_control()).take(WORDS).collect();
         let said = said.trim_end_matches('.');
-        Self::Refused { name: name.to_owned(), said: format!("{said}. Check its settings and try again.") }
+        Self::Refused {
+            name: name.to_owned(),
+            said: format!("{said}. Check its settings and try again."),
+        }
     }
 
     /// The end of the run. Codes are stable: pages and programs switch on them.

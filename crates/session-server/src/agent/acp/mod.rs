@@ -72,7 +72,10 @@ impl Acp {
         let pids = Pids::new(folder.join("running"));
         let swept = pids.sweep();
         if swept > 0 {
-            tracing::warn!(agents = swept, "agents of an earlier server were still running and were ended");
+            tracing::warn!(
+                agents = swept,
+                "agents of an earlier server were still running and were ended"
+            );
         }
         Self {
             agents: agents.iter().map(|agent| (agent.name.clone(), agent.clone())).collect(),
@@ -117,7 +120,11 @@ impl Acp {
     }
 
     /// The connection of the agent in this session, new where there is none, with its session open.
-    async fn connect(&self, agent: &AcpAgent, request: &RunRequest) -> Result<(Connection, Opened), Failure> {
+    async fn connect(
+        &self,
+        agent: &AcpAgent,
+        request: &RunRequest,
+    ) -> Result<(Connection, Opened), Failure> {
         let command = Command {
             program: agent.program.clone(),
             arguments: agent.arguments.clone(),
@@ -128,7 +135,8 @@ impl Acp {
         let opened = async {
             connection.greet().await?;
             let known = self.memory.recall(&request.session_id, &request.spec.id).await;
-            let known = known.filter(|known| known.agent == agent.name && known.folder == agent.folder);
+            let known =
+                known.filter(|known| known.agent == agent.name && known.folder == agent.folder);
             connection.open(&agent.folder, known.as_ref()).await
         };
         match opened.await {
@@ -143,7 +151,8 @@ impl Acp {
     /// Keeps the last words of a program that failed, for the owner of this computer.
     fn note(&self, agent: &AcpAgent, aside: &Aside) {
         let words = format!("{}\n{}", aside.noise_lines().join("\n"), aside.stderr());
-        let name: String = agent.name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect();
+        let name: String =
+            agent.name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect();
         let path = self.folder.join(format!("{name}.log"));
         let written = sqlite_line::owner_only(&path).and_then(|()| std::fs::write(&path, words));
         if written.is_err() {
@@ -212,11 +221,14 @@ impl Agent for Acp {
             told: history.messages.last().map(|message| message.id.clone()),
         };
         drop(history);
-        if let Err(error) = self.memory.keep(&request.session_id, &request.spec.id, remembered).await {
+        if let Err(error) =
+            self.memory.keep(&request.session_id, &request.spec.id, remembered).await
+        {
             tracing::warn!(%error, "what an agent was told could not be kept");
         }
         let (aside, turns) = (connection.aside(), connection.turns() + 1);
-        let mut driving = Driving::new(slot, agent, &request, self.tasks.clone(), self.stop.clone());
+        let mut driving =
+            Driving::new(slot, agent, &request, self.tasks.clone(), self.stop.clone());
         if opened == Opened::Lost {
             driving.notice(
                 "The agent's memory of this session is lost",

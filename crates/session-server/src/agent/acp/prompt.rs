@@ -27,12 +27,15 @@ pub(super) fn blocks(messages: &[Message], plan: &RunPlan, told: Option<&str>) -
     let others = said(since.iter().filter(|message| !(knows && is_own(message))));
     let mut context = Vec::new();
     if !others.is_empty() {
-        let begin = if knows { "Said here since your last turn:" } else { "The conversation so far:" };
+        let begin =
+            if knows { "Said here since your last turn:" } else { "The conversation so far:" };
         context.push(text(&format!("[{begin}]\n{others}[End]")));
     }
-    if let Some(cut) = since.iter().rfind(|message| is_own(message)).filter(|own| {
-        knows && (own.error.is_some() || own.stopped.is_some())
-    }) {
+    if let Some(cut) = since
+        .iter()
+        .rfind(|message| is_own(message))
+        .filter(|own| knows && (own.error.is_some() || own.stopped.is_some()))
+    {
         let words = cut.plain_text();
         let end = &words[words.ceil_char_boundary(words.len().saturating_sub(LAST_WORDS))..];
         context.push(text(&if end.trim().is_empty() {
@@ -112,17 +115,29 @@ mod tests {
 
     #[test]
     fn an_agent_is_told_what_others_said_since_with_their_names() {
-        let all = [message("1", "ann", "first"), message("2", "it", "own"), message("3", "bob", "hm"), message("4", "ann", "now?")];
-        assert_eq!(told(&all, Some("1")), ["[Said here since your last turn:]\nbob: hm\n[End]", "now?"]);
+        let all = [
+            message("1", "ann", "first"),
+            message("2", "it", "own"),
+            message("3", "bob", "hm"),
+            message("4", "ann", "now?"),
+        ];
+        assert_eq!(
+            told(&all, Some("1")),
+            ["[Said here since your last turn:]\nbob: hm\n[End]", "now?"]
+        );
         assert_eq!(told(&all, Some("3")), ["now?"]);
-        assert_eq!(told(&all, None)[0], "[The conversation so far:]\nann: first\nit: own\nbob: hm\n[End]");
+        assert_eq!(
+            told(&all, None)[0],
+            "[The conversation so far:]\nann: first\nit: own\nbob: hm\n[End]"
+        );
         assert_eq!(told(&all, Some("gone"))[1], "now?");
     }
 
     #[test]
     fn a_command_stands_first_and_what_is_long_is_bounded() {
         let long = "x".repeat(100_000);
-        let mut all: Vec<Message> = (0..50).map(|n| message(&n.to_string(), "bob", &long)).collect();
+        let mut all: Vec<Message> =
+            (0..50).map(|n| message(&n.to_string(), "bob", &long)).collect();
         all.push(message("last", "ann", "/compact"));
         let told = told(&all, None);
         assert_eq!(told[0], "/compact");

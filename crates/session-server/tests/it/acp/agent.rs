@@ -24,7 +24,9 @@ pub fn scripted(name: &str, mode: &str, state: &std::path::Path) -> AcpAgent {
     AcpAgent {
         name: name.to_owned(),
         program: std::env::current_exe().unwrap().into(),
-        arguments: ["--ignored", "--exact", "--nocapture", "acp::agent::an_agent"].map(Into::into).into(),
+        arguments: ["--ignored", "--exact", "--nocapture", "acp::agent::an_agent"]
+            .map(Into::into)
+            .into(),
         environment: vec![("ACP_MODE".into(), mode.into()), ("ACP_STATE".into(), state.into())],
         folder: state.to_owned(),
     }
@@ -43,7 +45,13 @@ fn an_agent() {
         }
         _ => {}
     }
-    let agent = Arc::new(Scripted { mode, state, next: AtomicU64::new(0), waiting: Mutex::default(), cancelled: AtomicBool::new(false) });
+    let agent = Arc::new(Scripted {
+        mode,
+        state,
+        next: AtomicU64::new(0),
+        waiting: Mutex::default(),
+        cancelled: AtomicBool::new(false),
+    });
     // Who wants to know which processes there were finds them here.
     let pids = agent.state.join("pids");
     let mut pids = std::fs::OpenOptions::new().create(true).append(true).open(pids).unwrap();
@@ -79,7 +87,9 @@ impl Scripted {
         let (id, params) = (message["id"].clone(), message["params"].clone());
         let answer = |result: Value| say(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
         let refuse = |code: i64, details: &str| {
-            say(&json!({"id": id, "error": {"code": code, "message": "Internal error", "data": {"details": details}}}));
+            say(
+                &json!({"id": id, "error": {"code": code, "message": "Internal error", "data": {"details": details}}}),
+            );
         };
         match message["method"].as_str() {
             Some("initialize") if self.mode == "v9" => answer(json!({"protocolVersion": 9})),
@@ -92,12 +102,17 @@ impl Scripted {
                 answer(json!({"protocolVersion": 1, "agentCapabilities": can}));
             }
             Some("session/new") if self.mode == "login" => refuse(-32000, "sign in"),
-            Some("session/new") if self.mode == "no-key" => refuse(-32603, "OPENAI_API_KEY is not set"),
+            Some("session/new") if self.mode == "no-key" => {
+                refuse(-32603, "OPENAI_API_KEY is not set")
+            }
             Some("session/new") => {
                 let session = format!("own-{}", std::process::id());
                 std::fs::write(self.state.join(&session), "").unwrap();
                 // Said before the answer, as some do.
-                self.update(&session, &json!({"sessionUpdate": "available_commands_update", "availableCommands": []}));
+                self.update(
+                    &session,
+                    &json!({"sessionUpdate": "available_commands_update", "availableCommands": []}),
+                );
                 answer(json!({"sessionId": session}));
             }
             Some("session/resume" | "session/load") => {
@@ -125,14 +140,19 @@ impl Scripted {
                 thread::spawn(move || {
                     let session = params["sessionId"].as_str().unwrap();
                     let blocks = params["prompt"].as_array().unwrap();
-                    let words: Vec<&str> = blocks.iter().map(|block| block["text"].as_str().unwrap()).collect();
+                    let words: Vec<&str> =
+                        blocks.iter().map(|block| block["text"].as_str().unwrap()).collect();
                     let reason = agent.prompt(session, &words);
-                    say(&json!({"id": id, "result": {"stopReason": reason, "usage": {"inputTokens": 1, "outputTokens": 2}}}));
+                    say(
+                        &json!({"id": id, "result": {"stopReason": reason, "usage": {"inputTokens": 1, "outputTokens": 2}}}),
+                    );
                 });
             }
             Some(_) => refuse(-32601, "no such method"),
             None => {
-                if let Some(waits) = id.as_u64().and_then(|id| self.waiting.lock().unwrap().remove(&id)) {
+                if let Some(waits) =
+                    id.as_u64().and_then(|id| self.waiting.lock().unwrap().remove(&id))
+                {
                     waits.send(message.clone()).ok();
                 }
             }
@@ -140,7 +160,9 @@ impl Scripted {
     }
 
     fn update(&self, session: &str, update: &Value) {
-        say(&json!({"method": "session/update", "params": {"sessionId": session, "update": update}}));
+        say(
+            &json!({"method": "session/update", "params": {"sessionId": session, "update": update}}),
+        );
     }
 
     fn text(&self, session: &str, text: &str) {
@@ -152,20 +174,25 @@ impl Scripted {
         let id = self.next.fetch_add(1, Ordering::SeqCst);
         let (to, from) = mpsc::channel();
         self.waiting.lock().unwrap().insert(id, to);
-        let option = |id: &str, kind: &str, name: &str| json!({"optionId": id, "kind": kind, "name": name});
-        say(&json!({"id": id, "method": "session/request_permission", "params": {"sessionId": session,
+        let option =
+            |id: &str, kind: &str, name: &str| json!({"optionId": id, "kind": kind, "name": name});
+        say(
+            &json!({"id": id, "method": "session/request_permission", "params": {"sessionId": session,
             "toolCall": {"toolCallId": call, "title": format!("touch {call}"), "kind": "execute", "status": "pending",
                 "rawInput": {"command": format!("touch {}/{call}", self.state.display())}},
             "options": [option("always", "allow_always", "Always allow touch *"), option("once", "allow_once", "Allow once"),
-                option("no", "reject_once", "Reject")]}}));
+                option("no", "reject_once", "Reject")]}}),
+        );
         from
     }
 
     /// The option that was chosen; the call says how it went.
     fn chosen(&self, session: &str, call: &str, asked: &mpsc::Receiver<Value>) -> String {
         let answer = asked.recv().unwrap();
-        let chosen = answer["result"]["outcome"]["optionId"].as_str().unwrap_or("nothing").to_owned();
-        let status = if matches!(chosen.as_str(), "once" | "always") { "completed" } else { "failed" };
+        let chosen =
+            answer["result"]["outcome"]["optionId"].as_str().unwrap_or("nothing").to_owned();
+        let status =
+            if matches!(chosen.as_str(), "once" | "always") { "completed" } else { "failed" };
         self.update(session, &json!({"sessionUpdate": "tool_call_update", "toolCallId": call, "status": status,
             "content": [{"type": "content", "content": {"type": "text", "text": format!("it was {chosen}")}}]}));
         chosen

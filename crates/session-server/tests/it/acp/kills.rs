@@ -1,4 +1,4 @@
-//! Kills of the agent at any moment, and servers that died: whatever happens, the session is left in order.
+//! Kills of the agent, ends of the server and stops at any moment: whatever happens, the session is left in order.
 
 #![cfg(target_os = "linux")]
 
@@ -26,17 +26,47 @@ fn assert_in_order(log: &Log) {
         assert_ne!(run.lifecycle(), Lifecycle::Open, "{}", run.message_id());
         assert_eq!(run.deliveries(), session_protocol::Deliveries::default());
     }
-    let failed_or_stopped = |id: &str| fold.message(id).is_some_and(|m| m.error.is_some() || m.stopped.is_some());
+    let failed_or_stopped =
+        |id: &str| fold.message(id).is_some_and(|m| m.error.is_some() || m.stopped.is_some());
     for call in fold.tool_calls() {
-        let over = matches!(call.call.state, ToolState::Done | ToolState::Failed | ToolState::Denied);
-        assert!(over || failed_or_stopped(&call.message_id), "{} is {:?}", call.call.id, call.call.state);
+        let over =
+            matches!(call.call.state, ToolState::Done | ToolState::Failed | ToolState::Denied);
+        assert!(
+            over || failed_or_stopped(&call.message_id),
+            "{} is {:?}",
+            call.call.id,
+            call.call.state
+        );
     }
     // Words of one answer are there once, in order.
     for message in fold.messages() {
         let text = message.plain_text();
-        let words: Vec<u32> = text.split("word ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect();
+        let words: Vec<u32> = text
+            .split("word ")
+            .skip(1)
+            .filter_map(|rest| rest.split(' ').next()?.parse().ok())
+            .collect();
         assert!(words.iter().copied().eq(0..u32::try_from(words.len()).unwrap()), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_while_its_agent_asked_ends_both() {
+    let (first, state) = rig("stays").await;
+    let id = talk(&first).await.id;
+    first.talk(&id).send("ask").await;
+    let log = first.talk(&id).until("it asks", |log| log.approvals().len() == 1).await;
+    // What a killed server leaves behind: its files, and its agents.
+    let second = first.crashed_copy(with("resume", state.path())).await;
+    gone(state.path()).await;
+    let talk = second.talk(&id);
+    let after = talk.until("its run has ended", |log| log.ended() == 1).await;
+    assert_in_order(&after);
+    assert_eq!(talk.approve(&log.approvals()[0], true).await, 204, "a late answer does nothing");
+    talk.send("count").await;
+    let after = talk.until("it goes on", |log| log.ended() == 2).await;
+    assert!(after.text().contains("prompt 1 of"), "resumed: {}", after.text());
+    assert_in_order(&after);
 }
 
 async fn settle(talk: &Talk<'_>, runs: usize) -> Log {
@@ -60,7 +90,8 @@ async fn an_ordeal(kills: usize) {
         talk.send(said).await;
         tokio::time::sleep(Duration::from_millis(below(250))).await;
         if below(3) == 0 {
-            for approval in Log { items: talk.items().await }.approvals() {
+            let now = Log { items: talk.items().await };
+            for approval in now.approvals() {
                 let body = json!({"approved": below(2) == 0});
                 talk.rig.post(&talk.path(&format!("/approvals/{approval}")), body).await;
             }
@@ -68,9 +99,9 @@ async fn an_ordeal(kills: usize) {
         match below(3) {
             0 => pids(state.path()).into_iter().filter(|pid| runs(*pid)).for_each(kill),
             1 => {
-                // What a killed server leaves behind; its agents are ended by the next one, and by its own end.
-                let next = rig.crashed_copy(with("resume", state.path())).await;
-                drop(std::mem::replace(&mut rig, next));
+                let Rig { dir, server, .. } = rig;
+                server.shutdown().await;
+                rig = Rig::at(dir, with("resume", state.path())).await;
             }
             _ => {
                 talk.rig.post(&talk.path("/stop"), json!({"actorId": "ann"})).await;
