@@ -391,8 +391,7 @@ fn resumed(input: &Map<String, Value>, step: &mut Step<'_>) {
                 .get("payload")
                 .filter(|payload| payload.get("approved").is_none())
                 .cloned(),
-            option: None,
-            reason: None,
+            chosen: None,
         });
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::{Inner, delta, id, is_true, parse_result, text, value};
-use crate::fold::message::{SegmentKey, SignalKind};
+use crate::fold::message::{Chosen, SegmentKey, SignalKind};
 use crate::fold::step::Step;
 use crate::row::{Role, Stopped};
 
@@ -85,8 +85,10 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                     approval: approval.into_owned(),
                     approved: is_true(inner.approved),
                     payload: value(inner.payload),
-                    option: id(inner.option_id).map(Cow::into_owned),
-                    reason: text(inner.reason).map(Cow::into_owned),
+                    chosen: Chosen::of(
+                        id(inner.option_id).map(Cow::into_owned),
+                        text(inner.reason).map(Cow::into_owned),
+                    ),
                 });
             } else {
                 step.mark_signal();

@@ -75,12 +75,12 @@ impl<'a> RequestView<'a> {
 
     /// The option that was chosen.
     pub fn option_id(&self) -> Option<&'a str> {
-        self.call.answer.as_ref()?.option.as_deref()
+        self.call.answer.as_ref()?.chosen.as_ref()?.option.as_deref()
     }
 
     /// Why it was denied, where no person did.
     pub fn reason(&self) -> Option<&'a str> {
-        self.call.answer.as_ref()?.reason.as_deref()
+        self.call.answer.as_ref()?.chosen.as_ref()?.reason.as_deref()
     }
 
     /// True while it waits for an answer at `now`.

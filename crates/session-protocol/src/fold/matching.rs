@@ -239,6 +239,7 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
         (None, _) => ApprovalStatus::Pending,
     };
     let name = part.map(|part| part.name.clone()).filter(|name| !name.is_empty());
+    let chosen = call.answer.as_ref().and_then(|answer| answer.chosen.as_deref());
     let approval = Approval {
         id: request.approval.clone(),
         tool_call_id: call_id(key).to_owned(),
@@ -253,8 +254,8 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
         question: request.question.clone(),
         expires_at: request.expires_at.clone(),
         options: request.options.clone(),
-        option_id: call.answer.as_ref().and_then(|answer| answer.option.clone()),
-        reason: call.answer.as_ref().and_then(|answer| answer.reason.clone()),
+        option_id: chosen.and_then(|chosen| chosen.option.clone()),
+        reason: chosen.and_then(|chosen| chosen.reason.clone()),
     };
     Some((approval, request.pos))
 }

@@ -93,6 +93,22 @@ impl Outcome {
     }
 }
 
+/// What is said with an answer to a request that offers options. Most answers have none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    /// The option that was chosen.
+    pub(crate) option: Option<String>,
+    /// Why it was denied, where no person did.
+    pub(crate) reason: Option<String>,
+}
+
+impl Chosen {
+    /// Both, where there is one.
+    pub(crate) fn of(option: Option<String>, reason: Option<String>) -> Option<Box<Self>> {
+        (option.is_some() || reason.is_some()).then(|| Box::new(Self { option, reason }))
+    }
+}
+
 /// A person's answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
@@ -100,9 +116,7 @@ pub(crate) struct Answer {
     pub(crate) approved: bool,
     /// What else was said.
     pub(crate) payload: Option<Value>,
-    /// The option that was chosen, of those that were offered.
-    pub(crate) option: Option<String>,
-    pub(crate) reason: Option<String>,
+    pub(crate) chosen: Option<Box<Chosen>>,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
 }
@@ -294,9 +308,7 @@ pub(crate) enum SignalKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        option: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
+        chosen: Option<Box<Chosen>>,
     },
     /// Settings of the session.
     Config { settings: Map<String, Value> },

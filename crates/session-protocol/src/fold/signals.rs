@@ -297,12 +297,11 @@ impl Signals {
         let sites = self.requests_of(approval);
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
-            SignalKind::Answer { approved, payload, option, reason, .. } => Some(Answer {
+            SignalKind::Answer { approved, payload, chosen, .. } => Some(Answer {
                 pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),
-                option: option.clone(),
-                reason: reason.clone(),
+                chosen: chosen.clone(),
                 by: signal.by.clone(),
                 at: signal.at.clone(),
             }),
@@ -352,8 +351,7 @@ mod tests {
                 approval: "a".into(),
                 approved,
                 payload: None,
-                option: None,
-                reason: None,
+                chosen: None,
             },
         }
     }

@@ -78,7 +78,8 @@ impl Session {
         txid: Option<&str>,
     ) {
         let live = self.runs.values().find(|live| live.plan.message_id == message_id);
-        let Some(to) = live.map(|live| live.given.clone()) else {
+        let found = live.map(|live| (live.given.clone(), live.plan.agent_id.clone()));
+        let Some((to, agent_id)) = found else {
             self.write_denial(message_id, &given.approval_id, "lapsed", SERVER, txid);
             return;
         };
@@ -90,6 +91,9 @@ impl Session {
         }
         let chunk = &chunk.to_string();
         self.push_row(Row { message_id, actor_id, role: Role::User, chunk, txid, run: None });
+        if !self.book.is_asking(message_id) {
+            self.show_now(&agent_id);
+        }
         self.touch();
         self.batch.waiters.push(Box::new(move |committed| {
             if committed.is_ok() {

@@ -242,7 +242,9 @@ impl Session {
         }
         live.wrote_at = Some(Instant::now());
         let at_end = |progress: Option<(u64, bool)>| progress.is_some_and(|(_, at_end)| at_end);
-        if at_end(after) && self.book.is_asking(&plan.message_id) {
+        // Some ask in the middle of their work, by an event of this type.
+        let may_ask = at_end(after) || (kind == "CUSTOM" && chunk.contains("approval-requested"));
+        if may_ask && self.book.is_asking(&plan.message_id) {
             self.show(&plan.agent_id, Activity::Blocked);
         } else if first_word || (at_end(before) && !at_end(after)) {
             let activity = if live.streaming { Activity::Streaming } else { Activity::Thinking };
