@@ -72,10 +72,11 @@ fn sessions() -> (TempDir, Sessions) {
     let streams = dir.path().join("streams");
     std::fs::create_dir(&streams).unwrap();
     let streams = Embedded::open(&streams, config.stream_limits, CancellationToken::new()).unwrap();
+    let store = Store::open(dir.path(), None).unwrap();
     let shared = Shared {
         streams: Arc::new(Poisoned(streams)),
-        store: Store::open(dir.path(), None).unwrap(),
-        agents: Agents::new(&config).unwrap(),
+        agents: Agents::new(&config, &store).unwrap(),
+        store,
         metrics: Metrics::new(),
         budget: Budget::new(&config.limits),
         limits: config.limits.clone(),
