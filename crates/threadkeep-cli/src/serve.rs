@@ -1,6 +1,6 @@
 //! `threadkeep serve`: a session server until Ctrl-C.
 
-mod acp;
+mod agents;
 pub(crate) mod allocator;
 mod limits;
 
@@ -123,7 +123,7 @@ pub(crate) struct Args {
     model: Option<String>,
 
     #[command(flatten)]
-    acp: acp::AcpArgs,
+    acp: agents::AcpArgs,
 
     // The heading is of everything behind it, too.
     #[command(flatten, next_help_heading = "Limits")]

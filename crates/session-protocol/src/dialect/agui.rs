@@ -410,7 +410,7 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
             if let (Some(call_id), Some(approval_id)) = (string("toolCallId"), approval_id) {
                 let name = string("toolName").map(Cow::Borrowed);
                 let request = Request::new(approval_id, name, payload.get("input").cloned());
-                step.request(call_id, request.offering(super::acp::options(&payload)));
+                step.request(call_id, request.offering(super::local::options(&payload)));
             }
         }
         "structured-output.start" => {
@@ -447,6 +447,6 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
                 step.tool_input_hint(call_id, payload.get("input"));
             }
         }
-        name => super::acp::custom(name, payload, step),
+        name => super::local::custom(name, payload, step),
     }
 }

@@ -3,11 +3,11 @@
 //! The dialect is decided per chunk: each module takes the chunk types it knows and leaves the rest.
 //! Names that two dialects share are told apart by their fields (`text-delta`, `error`).
 
-mod acp;
 pub(crate) mod agui;
 pub(crate) mod aisdk;
 pub(crate) mod electric;
 pub(crate) mod legacy;
+mod local;
 pub(crate) mod proxy;
 pub(crate) mod snapshot;
 
