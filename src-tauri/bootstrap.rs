@@ -1,4 +1,4 @@
-//! What the page needs for its first paint, in one object.
+//! The page's first state: one object with all that its first paint needs.
 
 use crate::settings::{self, Settings};
 use crate::state::Host;
@@ -10,16 +10,16 @@ use session_core::{FeedBatch, Notice};
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub(crate) struct Bootstrap {
-    /// The first batch of the feed, with everything that it knows: the lists, and of the session that
-    /// is shown its meta, draft and items.
+    /// The first batch of the feed, with everything that it knows: the lists, and of the session
+    /// that is shown its meta, draft and items.
     pub batch: FeedBatch,
-    /// Who the person at this window is in every session.
+    /// Id of the person at this window, in every session.
     pub actor_id: String,
     /// The server that the last new session was made on.
     pub last_server: Option<String>,
     /// The person's settings.
     pub settings: Settings,
-    /// What the person has to be told.
+    /// Notices that the person has to be told.
     pub notices: Vec<Notice>,
     /// `linux`, `macos` or `windows`.
     pub platform: &'static str,

@@ -1,7 +1,7 @@
-//! Wakes the page. A Tauri event is a script that the web view evaluates and keeps, so it carries no
-//! payload and is rare: while the page pulls (`next_diffs`), none is needed. It is for a page that
-//! does not pull: just loaded, back from hidden, after an error. One event, then silence until the
-//! page has pulled again.
+//! Wakes the page. A Tauri event is a script that the web view evaluates and keeps, so it carries
+//! no payload and is rare: while the page pulls (`next_diffs`), none is needed. It is for a page
+//! that does not pull: just loaded, back from hidden, after an error. One event, then silence until
+//! the page has pulled again.
 
 use crate::state::Host;
 use crate::window::MAIN;

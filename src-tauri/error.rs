@@ -1,4 +1,4 @@
-//! What crosses to the page when a command fails: a stable code and one sentence.
+//! Failures of commands as they cross to the page: a stable code and one sentence.
 
 use serde::Serialize;
 
@@ -34,5 +34,5 @@ impl From<crate::keychain::KeychainError> for CommandError {
     }
 }
 
-/// What every command answers.
+/// The answer of every command.
 pub(crate) type Answer<T> = Result<T, CommandError>;

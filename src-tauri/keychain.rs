@@ -8,7 +8,7 @@ use thiserror::Error;
 
 const SERVICE: &str = "dev.threadkeep.desktop";
 
-/// What is kept in the keychain.
+/// Name of a secret in the keychain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Name {
     /// The model endpoint's API key.
@@ -29,7 +29,7 @@ impl Name {
     }
 }
 
-/// Why the keychain did not do what was asked.
+/// The reason why the keychain did not do what was asked.
 #[derive(Debug, Error)]
 pub(crate) enum KeychainError {
     /// No keychain runs here.
@@ -38,7 +38,7 @@ pub(crate) enum KeychainError {
          GNOME Keyring or KWallet), then restart Threadkeep."
     )]
     Missing,
-    /// There is one, but it refused.
+    /// The keychain refused.
     #[error("The keychain refused. Unlock it, then try again.")]
     Refused,
 }

@@ -33,7 +33,7 @@ const DATA_DIR: &str = "THREADKEEP_DATA_DIR";
 
 /// Runs the app until its window is closed.
 ///
-/// Answers a failure's exit code when the app cannot start; the reason is on stderr.
+/// Returns a failure's exit code when the app cannot start; the reason is on stderr.
 #[must_use]
 pub fn run() -> ExitCode {
     tracing_subscriber::fmt()

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 /// The session server inside the app: started when it is first needed, on a free loopback port.
 pub(crate) struct Server {
     folder: PathBuf,
-    /// Made up at every start and kept in memory only: no other program on this computer can use
-    /// the embedded server.
+    /// The token of the embedded server. A new one is made at every start and kept in memory only:
+    /// no other program on this computer can use the server.
     token: session_server::Secret,
     running: Mutex<Option<RunningServer>>,
 }
@@ -45,7 +45,7 @@ impl Server {
         Ok(Endpoint { base_url: server.base_url(), token: Arc::new(move || Some(token.clone())) })
     }
 
-    /// What the endpoint was seen not to take from the model agent, one sentence each.
+    /// Findings of the model agent about what the endpoint does not take, one sentence each.
     pub(crate) fn model_findings(&self, base_url: &Url, model: &str) -> Vec<&'static str> {
         session_server::model_findings(&self.folder, base_url, model)
     }
@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-/// Says to the engine where all servers are. May be called again at any time.
+/// Tells the engine where all servers are. May be called again at any time.
 pub(crate) async fn connect_all(host: &Arc<Host>) {
     let servers = host.engine.servers().borrow().clone();
     let mut connecting = tokio::task::JoinSet::new();
@@ -70,7 +70,7 @@ pub(crate) async fn connect_all(host: &Arc<Host>) {
     connecting.join_all().await;
 }
 
-/// Says to the engine where a server is, and who we are to it.
+/// Tells the engine where a server is, and by which token we are known to it.
 pub(crate) async fn connect(host: &Host, id: &str) {
     let server = host.engine.servers().borrow().iter().find(|server| server.id == id).cloned();
     let endpoint = match server.map(|server| server.url) {
@@ -96,7 +96,8 @@ pub(crate) async fn connect(host: &Host, id: &str) {
     }
 }
 
-/// Who we are to a server; read once, because the keychain may ask the person.
+/// The token by which we are known to a server. It is read once, because the keychain may ask the
+/// person.
 async fn token_of(host: &Host, id: &str, url: &str) -> Arc<dyn TokenProvider> {
     match keychain::read(Name::ServerToken(id.to_owned())).await {
         Ok(Some(token)) => provider(token),
@@ -134,8 +135,8 @@ async fn token_before(host: &Host, id: &str, url: &str) -> Option<String> {
     Some(token)
 }
 
-/// Where the sessions of an old database belong: what the server in this computer has to it, all
-/// others to the server that the settings name.
+/// The servers to which the sessions of an old database belong: what the server in this computer
+/// has to it, all others to the server that the settings name.
 pub(crate) fn inherit(settings: &SettingsFile, folder: PathBuf) -> Inherit {
     let url = settings.server_before();
     Inherit::new(move || {

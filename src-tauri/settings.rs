@@ -1,4 +1,4 @@
-//! What the person set, in one JSON file beside the app's data (`tauri-plugin-store`).
+//! Settings of the person, in one JSON file beside the app's data (`tauri-plugin-store`).
 //!
 //! Keys and tokens are not here but in the keychain; the page learns only whether there is one.
 
@@ -58,7 +58,7 @@ impl Default for Settings {
     }
 }
 
-/// Who this installation is to others: kept from its first start on.
+/// The identity of this installation to others, kept from its first start on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) actor_id: String,
@@ -76,7 +76,7 @@ const ACTOR: &str = "actorId";
 const DEVICE: &str = "deviceId";
 const LAST_SESSION: &str = "lastSession";
 const LAST_SERVER: &str = "lastServer";
-/// Where an earlier version kept the address of its one server.
+/// Key under which an earlier version kept the address of its one server.
 const BEFORE: &str = "serverUrl";
 
 impl SettingsFile {
@@ -122,7 +122,7 @@ impl SettingsFile {
         self.put(SETTINGS, serde_json::to_value(settings).expect("settings are plain data"))
     }
 
-    /// Who this installation is; made up at the first call.
+    /// The identity of this installation; the first call makes it up.
     pub(crate) fn identity(&self) -> Identity {
         Identity { actor_id: self.stable_id(ACTOR), device_id: self.stable_id(DEVICE) }
     }

@@ -1,4 +1,4 @@
-//! What the host keeps while the app runs: handles only. The truth is the engine's (L8).
+//! State of the host while the app runs: handles only. The truth is the engine's (L8).
 
 use crate::server::Server;
 use crate::settings::SettingsFile;
@@ -14,11 +14,11 @@ pub(crate) struct Host {
     pub(crate) feed: Feed,
     pub(crate) settings: SettingsFile,
     pub(crate) server: Server,
-    /// Told when the window shows another session, or gains or loses the focus.
+    /// Signal that the window shows another session, or gains or loses the focus.
     pub(crate) screen_changed: Notify,
     /// Whether the page is pulling its feed right now: then it needs no wake-up event.
     pub(crate) pulling: AtomicBool,
-    /// How many pulls have been answered.
+    /// Number of pulls that have been answered.
     pub(crate) pulls: AtomicU64,
     notices: Mutex<Vec<Notice>>,
 }
@@ -46,15 +46,15 @@ impl Host {
         self.feed.notify(notice);
     }
 
-    /// What the person has been told since the start.
+    /// Notices that the person has been told since the start.
     pub(crate) fn notices(&self) -> Vec<Notice> {
         let mut notices = self.engine.notices();
         notices.extend(self.notices.lock().expect("no notice panics").iter().cloned());
         notices
     }
 
-    /// The session that was open when the app was last used. An earlier version knew it by its id on
-    /// the one server that there was.
+    /// The session that was open when the app was last used. An earlier version knew it by its id
+    /// on the one server that there was.
     pub(crate) fn last_session(&self) -> Option<String> {
         self.engine.find_session(&self.settings.last_session()?).ok().flatten()
     }

@@ -76,7 +76,8 @@ fn main(app: &AppHandle) -> Option<WebviewWindow> {
     app.get_webview_window(MAIN)
 }
 
-/// The page may not leave itself: links open in the system's browser by a command.
+/// Whether a page is the app's own: it may not leave itself, and links open in the system's browser
+/// by a command.
 fn is_ours(url: &Url) -> bool {
     url.scheme() == "tauri"
         || url.host_str() == Some("tauri.localhost")

@@ -1,4 +1,4 @@
-//! What a person does in a session: each is in the outbox, on disk, before it is answered.
+//! Acts of a person in a session. Each is in the outbox, on disk, before it is answered.
 
 use super::State;
 use crate::error::Answer;

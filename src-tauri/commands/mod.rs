@@ -1,4 +1,4 @@
-//! What the page may ask for: one file per domain, each command a few lines on the engine.
+//! Commands of the page: one file per domain, each command a few lines on the engine.
 //!
 //! Commands are idempotent or carry ids, because a page whose reply was lost asks again.
 

@@ -52,7 +52,7 @@ pub(crate) async fn set_server_token(
     Ok(())
 }
 
-/// How many wishes wait for a server.
+/// Number of wishes that wait for a server.
 #[tauri::command]
 pub(crate) async fn count_unsent(host: State<'_>, id: String) -> Answer<u32> {
     Ok(host.engine.unsent(&id).await?)

@@ -8,7 +8,7 @@ use session_core::{
 use session_protocol::AgentSpec;
 use uuid::Uuid;
 
-/// Says which head of the list of sessions the page wants.
+/// Chooses the head of the list of sessions that the page wants.
 #[tauri::command]
 pub(crate) async fn list_sessions(host: State<'_>, query: ListQuery) -> Answer<()> {
     host.feed.list(query);
@@ -71,7 +71,7 @@ pub(crate) async fn fork_session(
     Ok(host.engine.fork_session(id, &session_id, at_message_id.as_deref()).await?)
 }
 
-/// How many of the sessions that take most of the disk are named.
+/// Number of the sessions that take most of the disk that are named.
 const LARGEST: usize = 5;
 
 /// Reads the state that an agent shares with the people of a session.
@@ -84,7 +84,7 @@ pub(crate) async fn shared_state(
     Ok(host.engine.shared_state(&session_id, &agent_id).await?)
 }
 
-/// Says how much of the disk the sessions take.
+/// Bytes of the disk that the sessions take.
 #[tauri::command]
 pub(crate) async fn disk_use(host: State<'_>) -> Answer<DiskUse> {
     Ok(host.engine.disk_use(LARGEST).await?)

@@ -31,7 +31,7 @@ pub(crate) async fn set_model_key(key: Option<String>) -> Answer<()> {
 #[derive(Debug, Serialize, ts_rs::TS)]
 #[ts(export)]
 pub(crate) struct ModelCheck {
-    /// It answered and knows the model, as far as it says.
+    /// Whether the endpoint answered and knows the model, as far as it says.
     pub ok: bool,
     /// One sentence, with what to do next when it did not.
     pub message: String,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tauri::{AppHandle, Emitter};
 
-/// How long an approval must have waited: one that is answered at once should not flash.
+/// Time that an approval must have waited: one that is answered at once should not flash.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Watches the engine's waiting approvals for as long as the app runs.

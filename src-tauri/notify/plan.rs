@@ -13,7 +13,7 @@ pub(super) enum Step {
     Withdraw { session: String },
 }
 
-/// What the person knows of one session's approvals.
+/// The person's knowledge of one session's approvals.
 #[derive(Debug, Default)]
 struct Known {
     /// The approvals that were announced, or that came before the person's eyes by themselves.
@@ -22,23 +22,24 @@ struct Known {
     shown: bool,
 }
 
-/// What has been seen and shown so far.
+/// The approvals and notifications that were seen and shown so far.
 #[derive(Debug)]
 pub(super) struct Plan {
     patience: Duration,
-    /// When each waiting approval (session, id) was first seen.
+    /// Time at which each waiting approval (session, id) was first seen.
     since: BTreeMap<(String, String), Instant>,
     known: BTreeMap<String, Known>,
     due: Option<Instant>,
 }
 
 impl Plan {
-    /// Nothing seen yet; an approval is announced after it has waited for `patience`.
+    /// A plan that has seen nothing; an approval is announced after it has waited for `patience`.
     pub(super) fn new(patience: Duration) -> Self {
         Self { patience, since: BTreeMap::new(), known: BTreeMap::new(), due: None }
     }
 
-    /// What to do now that `waiting` waits and the session `on_screen` is before the person's eyes.
+    /// The steps to take now that `waiting` waits and the session `on_screen` is before the
+    /// person's eyes.
     pub(super) fn next(
         &mut self,
         waiting: &[WaitingApproval],

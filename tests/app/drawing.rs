@@ -1,4 +1,5 @@
-//! Measures what a window's frames cost while it draws long answers for the first time: `cargo xtask bench window`.
+//! Measures what a window's frames cost while it draws long answers for the first time: `cargo
+//! xtask bench window`.
 
 use crate::support::app::{App, Computer};
 use crate::support::server::Server;

@@ -14,7 +14,8 @@ pub(crate) fn run() -> Result<(), Failure> {
     packages::ensure(&[Need::Build])?;
     ui::install()?;
     let tauri = ui::folder().join("node_modules/.bin/tauri");
-    // Tauri's own command builds the page (`beforeBuildCommand`), the release binary and packs both.
+    // Tauri's own command builds the page (`beforeBuildCommand`), the release binary and packs
+    // both.
     step(
         "Build the packages (an optimised build: 10 minutes or more the first time)",
         Command::new(tauri).args(["build", "--bundles", "deb,rpm"]).current_dir(root()),

@@ -1,7 +1,8 @@
 //! `cargo xtask test --live`: the model agent against a model server that people run.
 //!
-//! llama.cpp's server comes from PyPI as a wheel, and needs no download of a model: `xtask/live/tiny_model.py` writes
-//! one of half a megabyte. What it says makes no sense; how it says it is what is tried.
+//! llama.cpp's server comes from PyPI as a wheel, and needs no download of a model:
+//! `xtask/live/tiny_model.py` writes one of half a megabyte. What it says makes no sense; how it
+//! says it is what is tried.
 
 use crate::python;
 use crate::step::{Failure, cargo, root, step, target_dir};
@@ -48,6 +49,6 @@ pub(crate) fn run() -> Result<(), Failure> {
     };
     // It ends when its input does.
     drop(server.stdin.take());
-    let _ = server.wait();
+    server.wait().ok();
     result
 }

@@ -1,6 +1,6 @@
 //! The one list of development commands: `cargo xtask run | test | bundle | …`.
 //!
-//! It uses nothing but the standard library, so that the first command a newcomer types starts
+//! The commands use nothing but the standard library, so that the first one a newcomer types starts
 //! at once. Every step says what it does, what it waits for and how long it took; a step whose
 //! result is already there is skipped and says so.
 

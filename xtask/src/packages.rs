@@ -1,12 +1,12 @@
 //! System packages: what Tauri needs to build, and what the tests drive the window with.
 //!
-//! On Debian and Ubuntu they are installed through apt, as root or by sudo; without either, the
-//! exact line to run is printed. Elsewhere the README says what is needed and nothing is tried.
+//! On Debian and Ubuntu the packages are installed through apt, as root or by sudo; without either,
+//! the exact line to run is printed. Elsewhere the README says what is needed and nothing is tried.
 
 use crate::step::{Failure, on_path, skip, step};
 use std::process::{Command, Stdio};
 
-/// What building the app needs.
+/// Packages that building the app needs.
 const BUILD: &[&str] = &[
     "build-essential",
     "pkg-config",
@@ -14,23 +14,23 @@ const BUILD: &[&str] = &[
     "librsvg2-dev",
     "libayatana-appindicator3-dev",
 ];
-/// What showing it without a display needs.
+/// Packages that showing the app without a display needs.
 const HEADLESS: &[&str] = &["xvfb", "xauth"];
-/// What saving a picture of a display needs.
+/// Packages that saving a picture of a display needs.
 const SCREENSHOT: &[&str] = &["imagemagick"];
-/// What the window tests need: a driver, a private bus, a keychain.
+/// Packages that the window tests need: a driver, a private bus, a keychain.
 const TEST: &[&str] = &["webkit2gtk-driver", "dbus", "gnome-keyring", "procps"];
 
-/// What the packages are for.
+/// The purpose of packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// To build the app.
+    /// Building the app.
     Build,
-    /// To show it where there is no display.
+    /// Showing the app where there is no display.
     Headless,
-    /// To save a picture of the window.
+    /// Saving a picture of the window.
     Screenshot,
-    /// To run the window tests.
+    /// Running the window tests.
     Test,
 }
 
@@ -83,16 +83,28 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<(), Failure> {
 }
 
 fn node() -> Result<(), Failure> {
-    let output = Command::new("node").arg("--version").output().map_err(|_| {
-        "Node.js is missing: install Node 20 or newer (nodejs.org or your package system), then try \
-         again"
-            .to_owned()
-    })?;
+    const WANTED: &str =
+        "install Node 20.19, 22.12 or newer (nodejs.org or your package system), then try again";
+    let output = Command::new("node")
+        .arg("--version")
+        .output()
+        .map_err(|_| format!("Node.js is missing: {WANTED}"))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok());
-    match major {
-        Some(20_u32..) => Ok(()),
-        _ => Err(format!("Node.js {version} is too old: install Node 20 or newer, then try again")),
+    if node_is_new_enough(&version) {
+        Ok(())
+    } else {
+        Err(format!("Node.js {version} cannot build the window: {WANTED}"))
+    }
+}
+
+/// Whether `version`, as `node --version` prints it, is in the range that `ui/package.json` names.
+fn node_is_new_enough(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(20)), Some(Ok(minor))) => minor >= 19,
+        (Some(Ok(22)), Some(Ok(minor))) => minor >= 12,
+        (Some(Ok(major)), _) => major > 22,
+        _ => false,
     }
 }
 
@@ -104,7 +116,7 @@ fn installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
 }
 
-/// How to run something as root: nothing in front, `sudo`, or not at all.
+/// The words before a command that is to run as root: none, `sudo`, or `None` where neither helps.
 pub(crate) fn privilege() -> Option<&'static [&'static str]> {
     let id = Command::new("id").arg("-u").output().ok()?;
     if id.stdout.trim_ascii() == b"0" {
@@ -121,5 +133,26 @@ pub(crate) fn elevated(prefix: &[&str]) -> Command {
     match prefix.first() {
         Some(sudo) => Command::new(sudo),
         None => Command::new("env"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::node_is_new_enough;
+
+    #[test]
+    fn a_node_is_taken_in_the_range_that_the_page_names() {
+        for (version, taken) in [
+            ("v20.18.3", false),
+            ("v20.19.0", true),
+            ("v21.7.0", false),
+            ("v22.11.0", false),
+            ("v22.12.0", true),
+            ("v24.0.0", true),
+            ("v18.20.0", false),
+            ("", false),
+        ] {
+            assert_eq!(node_is_new_enough(version), taken, "{version}");
+        }
     }
 }

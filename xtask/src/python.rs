@@ -4,7 +4,8 @@ use crate::step::{Failure, skip, step};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Installs packages (`name==version`) into an environment, unless it has them. Gives the folder of its programs.
+/// Installs packages (`name==version`) into an environment, unless it has them. Returns the folder
+/// of its programs.
 ///
 /// # Errors
 /// When there is no Python, or PyPI cannot be reached.

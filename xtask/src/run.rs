@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The line the app prints once its window has painted.
 const PAINTED: &str = "window painted";
 
-/// What was asked for.
+/// Options of the command.
 pub(crate) struct Options {
     release: bool,
     screenshot: Option<PathBuf>,
@@ -108,7 +108,7 @@ fn screenshot(
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             println!("   {line}");
             if line.contains(PAINTED) {
-                let _ = painted.send(());
+                painted.send(()).ok();
             }
         }
     });
@@ -116,8 +116,8 @@ fn screenshot(
         .recv_timeout(DEADLINE)
         .map_err(|_| format!("the window did not paint within {} s", DEADLINE.as_secs()))
         .and_then(|()| settle(display, file));
-    let _ = child.kill();
-    let _ = child.wait();
+    child.kill().ok();
+    child.wait().ok();
     result?;
     println!("   saved {}", file.display());
     Ok(())

@@ -1,7 +1,8 @@
-//! `cargo xtask test --schemathesis`: requests made up from the server's OpenAPI document; none may be answered by 5xx.
+//! `cargo xtask test --schemathesis`: requests made up from the server's OpenAPI document; none may
+//! be answered by 5xx.
 //!
-//! Schemathesis comes from PyPI into a virtual environment under `target/schemathesis`, the first time. The server is
-//! the headless binary, with a token, on a free port.
+//! Schemathesis comes from PyPI into a virtual environment under `target/schemathesis`, the first
+//! time. The server is the headless binary, with a token, on a free port.
 
 use crate::python;
 use crate::step::{Failure, cargo, step, target_dir};
@@ -24,7 +25,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         .with_extension(std::env::consts::EXE_EXTENSION);
     step("Build the headless binary", &mut cargo(&["build", "-p", "threadkeep-cli"]))?;
     let data = folder.join("data");
-    let _ = std::fs::remove_dir_all(&data);
+    std::fs::remove_dir_all(&data).ok();
     std::fs::create_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
     let (server, url) = start(&data)?;
     let result = step(
@@ -47,8 +48,8 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

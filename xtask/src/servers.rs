@@ -1,8 +1,8 @@
 //! `cargo xtask test --servers`: the stream client against servers that others wrote.
 //!
-//! They are installed from crates.io into `target/servers`, which takes minutes the first time, and
-//! run on free loopback ports with their data in `target/servers/data`. `XTASK_URSULA` and
-//! `XTASK_DURABLE_STREAMS` name binaries to use instead of installed ones.
+//! The servers are installed from crates.io into `target/servers`, which takes minutes the first
+//! time, and run on free loopback ports with their data in `target/servers/data`. `XTASK_URSULA`
+//! and `XTASK_DURABLE_STREAMS` name binaries to use instead of installed ones.
 
 use crate::step::{Failure, cargo, skip, step, target_dir};
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A server of crates.io.
 struct Server {
-    /// Its crate, at a version that the suite is known to pass with.
+    /// The server's crate, at a version that the suite is known to pass with.
     package: &'static str,
     version: &'static str,
     binary: &'static str,
@@ -41,7 +41,7 @@ const URSULA: Server = Server {
     path: "/suite/",
 };
 
-/// How long a server may take to serve.
+/// Time that a server may take to serve.
 const START: Duration = Duration::from_secs(60);
 
 /// The tests that take any server.
@@ -110,7 +110,7 @@ impl Server {
         install.arg("--version").arg(format!("={}", self.version)).arg(self.package);
         step(&format!("{title} (minutes, the first time)"), &mut install)?;
         // It only takes room from here on.
-        let _ = std::fs::remove_dir_all(build);
+        std::fs::remove_dir_all(build).ok();
         Ok(binary)
     }
 
@@ -121,7 +121,7 @@ impl Server {
     ) -> Result<(), Failure> {
         let data = folder().join("data").join(self.package);
         // What an earlier run may have left.
-        let _ = std::fs::remove_dir_all(&data);
+        std::fs::remove_dir_all(&data).ok();
         let io = |error| format!("{}: {error}", data.display());
         std::fs::create_dir_all(&data).map_err(io)?;
         let port = free_port()?;
@@ -154,8 +154,8 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// Why a command of this list stopped: one sentence for the person.
+/// The reason why a command of this list stopped: one sentence for the person.
 pub(crate) type Failure = String;
 
 /// The repository's root.
@@ -13,7 +13,7 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().expect("xtask lies in the repository's root").to_path_buf()
 }
 
-/// Where cargo puts what it builds.
+/// The folder in which cargo puts what it builds.
 pub(crate) fn target_dir() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// What was asked for.
+/// Options of the command.
 #[derive(Default)]
 pub(crate) struct Options {
     fast: bool,
@@ -159,7 +159,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks the advisory database about what is locked, where cargo-deny is installed and the database can be fetched.
+/// Asks the advisory database about what is locked, where cargo-deny is installed and the database
+/// can be fetched.
 fn advisories() -> Result<(), Failure> {
     let title = "Advisories about dependencies";
     if !on_path("cargo-deny") {
@@ -203,7 +204,8 @@ pub(crate) fn regenerate_types() -> Result<(), Failure> {
     step(title, &mut cargo(&["test", "-q", "-p", "threadkeep-desktop", "--lib", "export_bindings"]))
 }
 
-/// The tests before have just written the types: a difference to what is committed, or a new file, is a failure.
+/// The tests before have just written the types: a difference to what is committed, or a new file,
+/// is a failure.
 fn types_unchanged() -> Result<(), Failure> {
     const BINDINGS: &str = "ui/src/ipc/bindings";
     let title = "TypeScript types are the committed ones";
@@ -266,7 +268,8 @@ fn conformance() -> Result<(), Failure> {
     step("The embedded streams: upstream's conformance tests, two hundred kills", &mut test)
 }
 
-/// Attacks the release binary for so many seconds; `THREADKEEP_SEED` repeats a run, `THREADKEEP_ATTACKS` names kinds.
+/// Attacks the release binary for so many seconds; `THREADKEEP_SEED` repeats a run,
+/// `THREADKEEP_ATTACKS` names kinds.
 fn attack(seconds: u32) -> Result<(), Failure> {
     if !cfg!(target_os = "linux") {
         skip("The attack", "it is measured through /proc, which is Linux's");

@@ -34,7 +34,7 @@ impl Xvfb {
             .read_line(&mut number)
             .map_err(|error| format!("Xvfb did not say its display: {error}"))?;
         if number.trim().is_empty() {
-            let _ = server.wait();
+            server.wait().ok();
             return Err("Xvfb ended at once".to_owned());
         }
         Ok(Self { server, display: format!(":{}", number.trim()) })
@@ -43,7 +43,7 @@ impl Xvfb {
 
 impl Drop for Xvfb {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        self.server.kill().ok();
+        self.server.wait().ok();
     }
 }

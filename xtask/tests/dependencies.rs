@@ -1,6 +1,8 @@
-//! What the workspace depends on: deny.toml's licences, sources and bans, and nothing that no source names.
+//! Dependencies of the workspace: deny.toml's licences, sources and bans, and nothing that no
+//! source names.
 //!
-//! cargo-deny and cargo-machete say more, and take many minutes to build; these are the parts that need no network.
+//! cargo-deny and cargo-machete say more, and take many minutes to build; these are the parts that
+//! need no network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -62,7 +64,8 @@ fn nothing_is_there_that_deny_toml_bans() {
     assert!(there.is_empty(), "banned: {there:?}");
 }
 
-/// A crate that two of ours name has one version, in the workspace's manifest; and all that is named there is used.
+/// A crate that two of ours name has one version, in the workspace's manifest; and all that is
+/// named there is used.
 #[test]
 fn members_share_the_versions_of_the_workspace() {
     let manifest = table("Cargo.toml");

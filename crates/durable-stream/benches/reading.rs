@@ -1,9 +1,11 @@
 //! Reading against a server in the same process: what this crate adds to plain HTTP.
 //!
-//! `catch-up/plain` is `reqwest` and the same cut into items; `catch-up/follow` is to come close to it. `live/events` is
-//! the time for 10,000 events that come one by one, each with its control event; client and server share one thread.
+//! `catch-up/plain` is `reqwest` and the same cut into items; `catch-up/follow` is to come close to
+//! it. `live/events` is the time for 10,000 events that come one by one, each with its control
+//! event; client and server share one thread.
 //!
-//! At the end a summary compares both ways to catch up in turns, and says how much memory a long event stream takes.
+//! At the end a summary compares both ways to catch up in turns, and says how much memory a long
+//! event stream takes.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -22,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 const BODY_BYTES: usize = 50 << 20;
 const EVENTS: usize = 10_000;
 
-/// How long the stream is whose memory is measured, and after how much of it the measure begins.
+/// Bytes of the stream whose memory is measured, and of its part after which the measure begins.
 const MANY_EVENTS: usize = 1_000_000;
 const WARM: usize = 100_000;
 
@@ -158,7 +160,8 @@ fn compare_catch_up() {
     );
 }
 
-/// The memory of this process that is not swapped out, in MB. The server is in it, but makes each event as it goes.
+/// The memory of this process that is not swapped out, in MB. The server is in it, but makes each
+/// event as it goes.
 fn resident() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,8 +1,8 @@
-//! Speaks the adapter protocol of the Durable Streams client conformance suite: one JSON command a line on stdin, one
-//! JSON result a line on stdout.
+//! Speaks the adapter protocol of the Durable Streams client conformance suite: one JSON command a
+//! line on stdin, one JSON result a line on stdout.
 //!
-//! The suite is the `client-conformance-tests` package of `durable-streams/durable-streams`. Build this example and
-//! give its path to the suite's `--run`.
+//! The suite is the `client-conformance-tests` package of `durable-streams/durable-streams`. Build
+//! this example and give its path to the suite's `--run`.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -108,7 +108,7 @@ impl Dynamic {
 #[derive(Default)]
 struct DynamicHeaders {
     values: HashMap<String, Dynamic>,
-    /// What the last request was sent with.
+    /// Headers that the last request was sent with, by name.
     sent: HashMap<String, String>,
 }
 
@@ -455,7 +455,7 @@ impl Adapter {
         Ok(json!({ "finalOffset": closed.next_offset }))
     }
 
-    /// The same producer for all commands that name it.
+    /// The producer that all commands mean which name it.
     fn producer(&mut self, command: &Command) -> Result<Producer, Failure> {
         let id = command.producer_id.clone().unwrap_or_default();
         let key = (command.path.clone(), id.clone(), command.epoch);

@@ -12,7 +12,8 @@ use crate::offset::Offset;
 use crate::transport::{Repeat, Response};
 use crate::wire::{self, MAX_PRODUCER_NUMBER, header_value};
 
-/// Names one append, so that the server stores it once however often it arrives (PROTOCOL.md §5.2.1).
+/// Names one append, so that the server stores it once however often it arrives (PROTOCOL.md
+/// §5.2.1).
 ///
 /// The stamp is of the request: whoever sends it again must send the identical body.
 ///
@@ -67,15 +68,15 @@ impl ProducerStamp {
 pub struct AppendOptions {
     /// The type of the body, which must be that of the stream. Default `application/json`.
     pub content_type: String,
-    /// A sequence for coordination between writers: the server refuses one that is not greater, byte by byte, than
-    /// the last.
+    /// A sequence for coordination between writers: the server refuses one that is not greater,
+    /// byte by byte, than the last.
     pub seq: Option<String>,
     /// Makes the append idempotent.
     pub producer: Option<ProducerStamp>,
     /// Close the stream with this append, in one step.
     pub close: bool,
-    /// Send again also when an attempt may have been stored although its answer was lost: the data may then be in
-    /// the stream twice. Has no meaning with `producer`, which makes that safe.
+    /// Send again also when an attempt may have been stored although its answer was lost: the data
+    /// may then be in the stream twice. Has no meaning with `producer`, which makes that safe.
     pub at_least_once: bool,
 }
 
@@ -207,18 +208,20 @@ pub struct Closed {
 }
 
 impl StreamHandle {
-    /// Appends `body`, which is the unit that is stored or not. For a JSON stream it is an array of items:
-    /// `[{"a":1},{"a":2}]` are two, and an item that is itself an array is wrapped, `[[1,2]]`.
+    /// Appends `body`, which is the unit that is stored or not. For a JSON stream it is an array of
+    /// items: `[{"a":1},{"a":2}]` are two, and an item that is itself an array is wrapped,
+    /// `[[1,2]]`.
     ///
-    /// With a [`ProducerStamp`] it is retried until it is known to be stored once. Without one it is retried only
-    /// while it surely was not stored, unless [`at_least_once`](AppendOptions::at_least_once) allows more;
-    /// [`Error::outcome_unknown`] tells the cases apart.
+    /// With a [`ProducerStamp`] it is retried until it is known to be stored once. Without one it
+    /// is retried only while it surely was not stored, unless
+    /// [`at_least_once`](AppendOptions::at_least_once) allows more; [`Error::outcome_unknown`]
+    /// tells the cases apart.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::StreamClosed`], [`Error::Conflict`], [`Error::TooLarge`], with a stamp also
-    /// [`Error::Fenced`] and [`Error::SequenceGap`]; [`Error::InvalidInput`] for an empty body; and whatever can
-    /// befall a request.
+    /// [`Error::NotFound`], [`Error::StreamClosed`], [`Error::Conflict`], [`Error::TooLarge`], with
+    /// a stamp also [`Error::Fenced`] and [`Error::SequenceGap`]; [`Error::InvalidInput`] for an
+    /// empty body; and whatever can befall a request.
     ///
     /// # Cancel safety
     ///
@@ -261,12 +264,13 @@ impl StreamHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`]; [`Error::StreamClosed`] if there is a body to append and the stream was closed before;
-    /// and whatever can befall a request.
+    /// [`Error::NotFound`]; [`Error::StreamClosed`] if there is a body to append and the stream was
+    /// closed before; and whatever can befall a request.
     ///
     /// # Cancel safety
     ///
-    /// The stream may or may not have been closed; without a body, or with a stamp, it may be called again.
+    /// The stream may or may not have been closed; without a body, or with a stamp, it may be
+    /// called again.
     ///
     /// # Examples
     ///
@@ -316,7 +320,8 @@ impl Appended {
         let reply = response.reply();
         Self {
             next_offset: reply.next_offset(),
-            // A plain append is answered with 204 too: only with a stamp does it tell new from seen.
+            // A plain append is answered with 204 too: only with a stamp does it tell new from
+            // seen.
             duplicate: stamped && response.status() == StatusCode::NO_CONTENT,
             producer_seq: reply.producer_seq(),
             producer_epoch: reply.producer_epoch(),

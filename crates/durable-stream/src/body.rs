@@ -1,8 +1,8 @@
 //! Bodies and their items.
 //!
-//! A JSON body is cut into its top-level items without building values: each item is a slice of the body, byte for
-//! byte as the server sent it. The cut is made by `serde_json`'s own grammar, so that what comes out is valid JSON
-//! and a damaged body is an error rather than an item.
+//! A JSON body is cut into its top-level items without building values: each item is a slice of the
+//! body, byte for byte as the server sent it. The cut is made by `serde_json`'s own grammar, so
+//! that what comes out is valid JSON and a damaged body is an error rather than an item.
 
 use bytes::{Bytes, BytesMut};
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
@@ -57,9 +57,9 @@ impl From<serde_json::Error> for BodyError {
 
 /// Collects bodies until they end where an item ends.
 ///
-/// A page of JSON lines may end inside an item: a server that counts pages in bytes cuts where it must (ursula does).
-/// The place after such a page is no place to go on from, so that nothing of it is handed out before the item is
-/// whole. Any other body is whole in itself.
+/// A page of JSON lines may end inside an item: a server that counts pages in bytes cuts where it
+/// must (ursula does). The place after such a page is no place to go on from, so that nothing of it
+/// is handed out before the item is whole. Any other body is whole in itself.
 pub(crate) struct Collector {
     framing: Framing,
     max_items: usize,
@@ -122,8 +122,8 @@ impl Collector {
         }
     }
 
-    /// All items up to a place that the server gave, or `None` if that place is inside an item. At the end of the
-    /// stream the last line needs no line end.
+    /// All items up to a place that the server gave, or `None` if that place is inside an item. At
+    /// the end of the stream the last line needs no line end.
     pub(crate) fn commit(&mut self, at_end: bool) -> Result<Option<Vec<Bytes>>, BodyError> {
         if !self.lines.is_empty() {
             if !at_end && !self.lines.ends_with(b"\n") {
@@ -138,9 +138,9 @@ impl Collector {
 
 /// Cuts a body into items by its content type.
 ///
-/// `application/json` is an array of items (a body that is one other value is one item), `application/x-ndjson` one
-/// item a line; of any other type the whole body is one item. An empty body has none. ItemSlices are slices of `body`
-/// without the white space around them.
+/// `application/json` is an array of items (a body that is one other value is one item),
+/// `application/x-ndjson` one item a line; of any other type the whole body is one item. An empty
+/// body has none. ItemSlices are slices of `body` without the white space around them.
 ///
 /// # Errors
 ///

@@ -14,7 +14,8 @@ use crate::nudge::Nudge;
 use crate::retry::RetryPolicy;
 use crate::trust::http_client;
 
-/// How long a connection may be silent before the system asks whether the other end is still there.
+/// Time that a connection may be silent before the system asks whether the other end is still
+/// there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Connections, headers, and the rules for retries and limits. A clone shares them all.
@@ -69,7 +70,8 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If the TLS backend or the system's resolver cannot be set up; [`ClientBuilder::build`] returns an error then.
+    /// If the TLS backend or the system's resolver cannot be set up; [`ClientBuilder::build`]
+    /// returns an error then.
     ///
     /// # Examples
     ///
@@ -193,9 +195,9 @@ impl fmt::Debug for ClientBuilder {
 impl ClientBuilder {
     /// Uses a finished HTTP client.
     ///
-    /// Give it `redirect::Policy::none()`: with any other policy it follows redirects by its own rules before this
-    /// crate sees them. Where only settings such as a proxy or a root certificate are wanted,
-    /// [`http_builder`](Self::http_builder) is better.
+    /// Give it `redirect::Policy::none()`: with any other policy it follows redirects by its own
+    /// rules before this crate sees them. Where only settings such as a proxy or a root certificate
+    /// are wanted, [`http_builder`](Self::http_builder) is better.
     ///
     /// # Examples
     ///
@@ -213,9 +215,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses the HTTP client that this builder makes: for proxies, root certificates, resolvers. Redirects and the
-    /// time to connect are set over it. A system without CA certificates makes none from a builder without
-    /// certificates of its own; [`http_client`] does.
+    /// Uses the HTTP client that this builder makes: for proxies, root certificates, resolvers.
+    /// Redirects and the time to connect are set over it. A system without CA certificates makes
+    /// none from a builder without certificates of its own; [`http_client`] does.
     ///
     /// # Examples
     ///
@@ -303,8 +305,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Shows headers also to this origin (scheme, host and port of `url`) when a redirect leads there: for the other
-    /// nodes of a cluster.
+    /// Shows headers also to this origin (scheme, host and port of `url`) when a redirect leads
+    /// there: for the other nodes of a cluster.
     ///
     /// A redirect to any other origin is followed with the body but without the caller's headers.
     ///
@@ -358,7 +360,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for a server.
+    /// Sets how long to wait for a server.
     ///
     /// # Examples
     ///
@@ -378,7 +380,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How much to take from a server.
+    /// Sets how much to take from a server.
     ///
     /// # Examples
     ///

@@ -29,8 +29,8 @@ use crate::wire::{self, header_value};
 pub struct CreateOptions {
     /// The type of the stream. `None`: the server's default, or for a fork that of its source.
     pub content_type: Option<String>,
-    /// The stream goes when it was neither read nor written for this long; rounded up to whole seconds. Excludes
-    /// `expires_at`.
+    /// The stream goes when it was neither read nor written for this long; rounded up to whole
+    /// seconds. Excludes `expires_at`.
     pub ttl: Option<Duration>,
     /// When the stream goes, as an RFC 3339 time. Excludes `ttl`.
     pub expires_at: Option<String>,
@@ -93,7 +93,7 @@ pub struct Fork {
     pub source: String,
     /// An offset that the server gave for the source. `None`: its end.
     pub offset: Option<Offset>,
-    /// How much after `offset` is inherited too: items of a JSON stream, bytes of any other.
+    /// Length of what is inherited beyond `offset`: items of a JSON stream, bytes of any other.
     pub sub_offset: u64,
 }
 
@@ -113,7 +113,8 @@ impl Fork {
         Self { source: source.path().to_owned(), offset: None, sub_offset: 0 }
     }
 
-    /// Leaves the source at `offset` and `sub_offset` items (of a JSON stream; bytes of any other) after it.
+    /// Leaves the source at `offset` and `sub_offset` items (of a JSON stream; bytes of any other)
+    /// after it.
     ///
     /// # Examples
     ///
@@ -165,7 +166,8 @@ impl StreamHandle {
     /// # Errors
     ///
     /// [`Error::Conflict`] if it is there with another configuration or another closure status,
-    /// [`Error::InvalidInput`] if the options contradict each other, and whatever can befall a request.
+    /// [`Error::InvalidInput`] if the options contradict each other, and whatever can befall a
+    /// request.
     ///
     /// # Cancel safety
     ///
@@ -232,8 +234,9 @@ impl StreamHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if this stream is not there, [`Error::BadRequest`] if it has no such place,
-    /// [`Error::InvalidInput`] if `target` is on another server, and those of [`create`](Self::create).
+    /// [`Error::NotFound`] if this stream is not there, [`Error::BadRequest`] if it has no such
+    /// place, [`Error::InvalidInput`] if `target` is on another server, and those of
+    /// [`create`](Self::create).
     ///
     /// # Cancel safety
     ///

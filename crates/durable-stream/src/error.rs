@@ -1,7 +1,7 @@
 //! Errors, and whether trying again helps.
 //!
-//! No variant carries body text, header values, userinfo or a query string, so an error may be logged and
-//! shown as it is.
+//! No variant carries body text, header values, userinfo or a query string, so an error may be
+//! logged and shown as it is.
 
 use std::fmt;
 use std::time::Duration;
@@ -51,8 +51,8 @@ impl From<&Url> for StreamUrl {
         safe.set_query(None);
         safe.set_fragment(None);
         // Both fail only for URLs that cannot have userinfo.
-        let _ = safe.set_username("");
-        let _ = safe.set_password(None);
+        safe.set_username("").ok();
+        safe.set_password(None).ok();
         Self(String::from(safe).into_boxed_str())
     }
 }
@@ -104,8 +104,8 @@ impl fmt::Display for Phase {
 
 /// A failed operation on a stream.
 ///
-/// The statuses are those of PROTOCOL.md §4.2 and §5; [`is_retryable`](Self::is_retryable) says whether the same
-/// request may succeed later.
+/// The statuses are those of PROTOCOL.md §4.2 and §5; [`is_retryable`](Self::is_retryable) says
+/// whether the same request may succeed later.
 ///
 /// # Examples
 ///
@@ -239,7 +239,8 @@ pub enum Error {
         /// The stream.
         url: StreamUrl,
     },
-    /// 409: another configuration or content type, or a `Stream-Seq` that is not greater than the last.
+    /// 409: another configuration or content type, or a `Stream-Seq` that is not greater than the
+    /// last.
     #[error("409: the request conflicts with the stream's state: {url}")]
     Conflict {
         /// The stream.
@@ -254,7 +255,7 @@ pub enum Error {
     /// 429: too many requests.
     #[error("429: too many requests: {url}")]
     RateLimited {
-        /// How long the server asks to wait.
+        /// Time that the server asks to wait.
         retry_after: Option<Duration>,
         /// The stream.
         url: StreamUrl,
@@ -264,7 +265,7 @@ pub enum Error {
     Unavailable {
         /// The status.
         status: u16,
-        /// How long the server asks to wait.
+        /// Time that the server asks to wait.
         retry_after: Option<Duration>,
         /// The stream.
         url: StreamUrl,
@@ -398,7 +399,7 @@ impl Error {
         }
     }
 
-    /// How long the server asked to wait before the next request (`Retry-After`).
+    /// Time that the server asked to wait before the next request (`Retry-After`).
     ///
     /// # Examples
     ///
@@ -420,7 +421,8 @@ impl Error {
         }
     }
 
-    /// A short name of the kind of failure, for a program to switch on. Never changes for a variant.
+    /// A short name of the kind of failure, for a program to switch on. Never changes for a
+    /// variant.
     ///
     /// # Examples
     ///

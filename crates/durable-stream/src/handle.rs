@@ -141,11 +141,13 @@ impl StreamHandle {
 
     /// Deletes the stream. While forks of it exist the server keeps what they need.
     ///
-    /// A 404 or 410 that answers a repeated attempt is a success: the attempt before it did the work.
+    /// A 404 or 410 that answers a repeated attempt is a success: the attempt before it did the
+    /// work.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::Gone`] if it was deleted before, and whatever can befall a request.
+    /// [`Error::NotFound`], [`Error::Gone`] if it was deleted before, and whatever can befall a
+    /// request.
     ///
     /// # Cancel safety
     ///

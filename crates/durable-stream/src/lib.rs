@@ -1,8 +1,8 @@
 //! A client for [Durable Streams]: append-only, replayable logs over HTTP.
 //!
-//! A stream is a URL. Writers append to it, readers read it from any place and follow it live, and a reader that was
-//! away goes on exactly where it was. This crate reads and writes such streams exactly: every item once and in order,
-//! whatever the network does in between.
+//! A stream is a URL. Writers append to it, readers read it from any place and follow it live, and
+//! a reader that was away goes on exactly where it was. This crate reads and writes such streams
+//! exactly: every item once and in order, whatever the network does in between.
 //!
 //! ```
 //! use durable_stream::{AppendOptions, Bytes, Client, CloseOptions, CreateOptions, Live, Offset, Url};
@@ -50,16 +50,18 @@
 //!
 //! # What it promises
 //!
-//! - A [`Batch`] is committed by the server: its items and its `next_offset` belong together, and no data is handed
-//!   out before the server has said where it ends.
+//! - A [`Batch`] is committed by the server: its items and its `next_offset` belong together, and
+//!   no data is handed out before the server has said where it ends.
 //! - Items are the bytes that the server sent, not a copy that was parsed and written anew.
-//! - A reader ends only at the end of a closed stream or at an error that trying again does not mend.
+//! - A reader ends only at the end of a closed stream or at an error that trying again does not
+//!   mend.
 //! - A write is repeated only if that cannot store it twice. What cannot be known is told
 //!   ([`Error::outcome_unknown`]).
 //! - A server cannot make the client hold more than [`Limits`] or wait longer than [`Timeouts`].
 //! - No error, no `Debug` output and no log line holds a header value, a body or a query string.
 //!
-//! The protocol is that of `PROTOCOL.md` in the [Durable Streams] repository; section numbers in these pages are its.
+//! The protocol is that of `PROTOCOL.md` in the [Durable Streams] repository; section numbers in
+//! these pages are its.
 //!
 //! [Durable Streams]: https://github.com/durable-streams/durable-streams
 

@@ -1,8 +1,9 @@
-//! How much a server may make the client wait and hold in memory.
+//! Limits of what a server may make the client wait and hold in memory.
 
 use std::time::Duration;
 
-/// How long to wait for a server. Every part of a request has its own limit; there is none on a whole request.
+/// Limits of the waits for a server. Every part of a request has its own; there is none on a whole
+/// request.
 ///
 /// # Examples
 ///
@@ -27,8 +28,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// Between two pieces of an event stream. Servers close one about once a minute. Default 90 s.
     pub sse_idle: Duration,
-    /// From the head of an event stream to its first event, before [`Live::Auto`](crate::Live::Auto) takes it
-    /// for buffered by something in between. Default 10 s.
+    /// From the head of an event stream to its first event, before
+    /// [`Live::Auto`](crate::Live::Auto) takes it for buffered by something in between. Default 10
+    /// s.
     pub sse_first_event: Duration,
 }
 
@@ -45,7 +47,7 @@ impl Default for Timeouts {
     }
 }
 
-/// How much a server may make the client hold; bytes are counted after decompression.
+/// Limits of what a server may make the client hold; bytes are counted after decompression.
 ///
 /// # Examples
 ///
@@ -61,7 +63,8 @@ impl Default for Timeouts {
 pub struct Limits {
     /// One body that is not an event stream. Default 256 MiB.
     pub body: usize,
-    /// The items of one delivery: a body of tiny items takes many times its size. Default 8,388,608.
+    /// The items of one delivery: a body of tiny items takes many times its size. Default
+    /// 8,388,608.
     pub items: usize,
     /// One line of an event stream. Default 32 MiB.
     pub sse_line: usize,

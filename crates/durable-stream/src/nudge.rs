@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// How often a nudge was given so far.
+/// Numbers of the nudges that were given so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pulse {
     wakes: u64,
@@ -16,10 +16,11 @@ impl Pulse {
     pub(crate) const ZERO: Self = Self { wakes: 0, reconnects: 0 };
 }
 
-/// Tells the readers that hold it to try now: the machine woke up, the network is back, the window has focus.
+/// Tells the readers that hold it to try now: the machine woke up, the network is back, the window
+/// has focus.
 ///
-/// A clone reaches the same readers. [`Client::nudge`](crate::Client::nudge) reaches all readers of a client;
-/// [`FollowOptions::nudge`](crate::FollowOptions::nudge) gives one reader its own.
+/// A clone reaches the same readers. [`Client::nudge`](crate::Client::nudge) reaches all readers of
+/// a client; [`FollowOptions::nudge`](crate::FollowOptions::nudge) gives one reader its own.
 ///
 /// # Examples
 ///
@@ -69,8 +70,9 @@ impl Nudge {
         self.pulse.send_modify(|pulse| pulse.wakes += 1);
     }
 
-    /// As [`wake`](Self::wake), and readers that are connected connect anew from where they are: for after a
-    /// sleep, when a connection may be dead without anyone having said so.
+    /// Wakes whoever waits, as [`wake`](Self::wake) does, and has readers that are connected
+    /// connect anew from where they are: for after a sleep, when a connection may be dead without
+    /// anyone having said so.
     ///
     /// # Examples
     ///
@@ -86,7 +88,7 @@ impl Nudge {
         });
     }
 
-    /// How often it was given so far.
+    /// Numbers of the nudges that were given so far.
     pub(crate) fn pulse(&self) -> Pulse {
         *self.pulse.borrow()
     }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// A place in a stream: the point from which to read.
 ///
 /// Offsets are opaque. Take them from a [`Batch`](crate::Batch), a [`Created`](crate::Created) or a
-/// [`Head`](crate::Head), store them as text, and never compute one. Two places are sentinels that a
-/// client may send and a server never returns (PROTOCOL.md, "Offsets").
+/// [`Head`](crate::Head), store them as text, and never compute one. Two places are sentinels that
+/// a client may send and a server never returns (PROTOCOL.md, "Offsets").
 ///
 /// # Examples
 ///

@@ -1,7 +1,8 @@
 //! Data events and the control event after them.
 //!
-//! Data means nothing until a control event says where it ends (PROTOCOL.md §5.8). Items are held here until
-//! then; when the connection ends first they are dropped, and the server sends them again.
+//! Data means nothing until a control event says where it ends (PROTOCOL.md §5.8). Items are held
+//! here until then; when the connection ends first they are dropped, and the server sends them
+//! again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! How often and how long to wait between attempts.
+//! Number and length of the waits between attempts.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,13 +28,13 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// A policy of at most `max_retries` retries (`None`: without end), whose first wait is up to `initial` and
-    /// whose later ones grow by `multiplier` up to `max`.
+    /// A policy of at most `max_retries` retries (`None`: without end), whose first wait is up to
+    /// `initial` and whose later ones grow by `multiplier` up to `max`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if `initial` is zero, `max` is less than `initial`, or `multiplier` is less than 1
-    /// or not a number.
+    /// [`Error::InvalidInput`] if `initial` is zero, `max` is less than `initial`, or `multiplier`
+    /// is less than 1 or not a number.
     ///
     /// # Examples
     ///
@@ -136,11 +136,11 @@ impl RetryPolicy {
         Self { max_retries: None, initial, max, multiplier: 2.0 }
     }
 
-    /// The wait before retry number `attempt` (from 0), or `None` when there are to be no more. `floor` is the least
-    /// wait, such as what [`retry_after`] reads.
+    /// The wait before retry number `attempt` (from 0), or `None` when there are to be no more.
+    /// `floor` is the least wait, such as what [`retry_after`] reads.
     ///
-    /// The wait is a random one between half and all of what the policy has grown to, so that clients that lost a
-    /// server together do not come back together.
+    /// The wait is a random one between half and all of what the policy has grown to, so that
+    /// clients that lost a server together do not come back together.
     ///
     /// # Examples
     ///
@@ -168,8 +168,8 @@ impl RetryPolicy {
     }
 }
 
-/// The wait that an answer asks for by `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3). A date in the past is
-/// no wait; what cannot be read is none asked for.
+/// The wait that an answer asks for by `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3). A
+/// date in the past is no wait; what cannot be read is none asked for.
 ///
 /// # Examples
 ///

@@ -1,7 +1,8 @@
 //! The event stream format (WHATWG HTML, "Server-sent events"), decoded from bytes as they come.
 //!
-//! The decoder works on bytes: a character that is cut between two pieces is never looked at before it is whole,
-//! and what comes out is exactly what was sent. Lines end in LF, CR or CRLF, also when a cut falls inside CRLF.
+//! The decoder works on bytes: a character that is cut between two pieces is never looked at before
+//! it is whole, and what comes out is exactly what was sent. Lines end in LF, CR or CRLF, also when
+//! a cut falls inside CRLF.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr2};
@@ -56,7 +57,8 @@ pub enum SseError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The data of an event, or of all events that wait for their control event, is longer than allowed.
+    /// The data of an event, or of all events that wait for their control event, is longer than
+    /// allowed.
     #[error("an event is longer than {limit} bytes")]
     EventTooLong {
         /// The limit, in bytes.
@@ -130,8 +132,8 @@ impl SseDecoder {
         }
     }
 
-    /// Decodes one piece and appends the events that it completes. An event without its blank line is never
-    /// complete: what the decoder holds when the stream ends is to be dropped with it.
+    /// Decodes one piece and appends the events that it completes. An event without its blank line
+    /// is never complete: what the decoder holds when the stream ends is to be dropped with it.
     ///
     /// # Errors
     ///
@@ -215,7 +217,8 @@ impl SseDecoder {
                 self.name.clear();
                 self.name.extend_from_slice(value);
             }
-            // A comment, `id`, `retry` or a field of later days: none says anything about the stream.
+            // A comment, `id`, `retry` or a field of later days: none says anything about the
+            // stream.
             _ => {}
         }
         Ok(())

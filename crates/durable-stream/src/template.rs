@@ -9,8 +9,8 @@ use crate::error::Error;
 /// A pattern for the addresses of a server's streams, such as `{base}/v1/stream/sessions/{id}` or
 /// `https://streams.example.org/{bucket}/{id}`.
 ///
-/// A value is one path segment: everything in it that means something in a URL is percent-encoded. Only `{base}`,
-/// at the very start, is taken as it is, without a slash at its end.
+/// A value is one path segment: everything in it that means something in a URL is percent-encoded.
+/// Only `{base}`, at the very start, is taken as it is, without a slash at its end.
 ///
 /// # Examples
 ///
@@ -38,8 +38,8 @@ impl UrlTemplate {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if a brace has no partner, a name is empty or not made of letters, digits and `_`, or
-    /// `{base}` is not at the start.
+    /// [`Error::InvalidInput`] if a brace has no partner, a name is empty or not made of letters,
+    /// digits and `_`, or `{base}` is not at the start.
     ///
     /// # Examples
     ///
@@ -83,8 +83,8 @@ impl UrlTemplate {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if a value is missing, empty, `.` or `..`, or the result is not an `http` or `https`
-    /// URL.
+    /// [`Error::InvalidInput`] if a value is missing, empty, `.` or `..`, or the result is not an
+    /// `http` or `https` URL.
     ///
     /// # Examples
     ///

@@ -24,10 +24,11 @@ const SLOWEST_UPLOAD: u64 = 16 << 10;
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// The protocol's own headers. They come after the caller's, so that those cannot change their meaning.
+    /// The protocol's own headers. They come after the caller's, so that those cannot change their
+    /// meaning.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
-    /// How long the head of the answer may take.
+    /// Time that the head of the answer may take.
     pub(crate) wait: Duration,
 }
 
@@ -47,7 +48,8 @@ pub(crate) struct Response {
 }
 
 impl Client {
-    /// Sends with the client's retries. Also tells whether an earlier attempt may have been carried out.
+    /// Sends with the client's retries. Also tells whether an earlier attempt may have been carried
+    /// out.
     pub(crate) async fn send(
         &self,
         request: &Request,
@@ -254,7 +256,7 @@ async fn drain(mut response: reqwest::Response) {
         }
     };
     // Running out of time only costs the connection.
-    let _ = timeout(TIME, read).await;
+    timeout(TIME, read).await.ok();
 }
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
@@ -272,7 +274,8 @@ fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
     }
 }
 
-/// Asks for an answer as it is: something on the way that compresses an event stream also holds it back.
+/// Asks for an answer as it is: something on the way that compresses an event stream also holds it
+/// back.
 pub(crate) fn uncompressed(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }

@@ -25,10 +25,12 @@ static NONE: AtomicBool = AtomicBool::new(false);
 pub const NO_CERTIFICATES: &str = "This system has no CA certificates, so no HTTPS server can be trusted. Install \
      them (the package ca-certificates) or name a file of them in SSL_CERT_FILE, then start the program again.";
 
-/// Makes an HTTP client, also where the system has no CA certificates: loopback and plain HTTP work there as
-/// everywhere, and an HTTPS request fails (see [`lacks_certificates`]). Without this no client could be made at all.
+/// Makes an HTTP client, also where the system has no CA certificates: loopback and plain HTTP work
+/// there as everywhere, and an HTTPS request fails (see [`lacks_certificates`]). Without this no
+/// client could be made at all.
 ///
-/// `builder` is asked again when the first client cannot be made. The system's certificates are then not looked for again.
+/// `builder` is asked again when the first client cannot be made. The system's certificates are
+/// then not looked for again.
 ///
 /// # Errors
 ///

@@ -50,7 +50,8 @@ impl ReplyHead<'_> {
         self.text(&NEXT_OFFSET).map(Offset::from)
     }
 
-    /// Its presence counts, not its value: servers differ in the value.
+    /// Whether the header for the end of the stream is there. Its value does not count: servers
+    /// differ in it.
     pub(crate) fn up_to_date(&self) -> bool {
         self.0.contains_key(&UP_TO_DATE)
     }

@@ -1,5 +1,5 @@
-//! What 100 live sessions cost the engine, 3 of them streaming about 200 chunks a second each, one
-//! of those shown in a window: `cargo bench -p session-core --bench many`.
+//! Cost of 100 live sessions for the engine, 3 of them streaming about 200 chunks a second each,
+//! one of those shown in a window: `cargo bench -p session-core --bench many`.
 //!
 //! The server runs in a process of its own (this one, started again), so that the processor time of
 //! this process is the engine's: reading, folding, diffs, and SQLite.
@@ -69,7 +69,7 @@ fn demo() -> CreateSession {
     CreateSession { agents: vec![agent], ..CreateSession::default() }
 }
 
-/// What a window shows first: the items, and the session's meta.
+/// The first picture of a window: the items, and the session's meta.
 async fn shown(engine: &Engine, session: &str) -> (Vec<Item>, SessionMeta) {
     let feed = engine.feed();
     feed.show(Some(session.to_owned())).expect("it exists");

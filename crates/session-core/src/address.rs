@@ -1,8 +1,8 @@
-//! Where a session lives: its server, and the id that it has there.
+//! The address of a session: its server, and the id that it has there.
 //!
-//! The same id on two servers is two sessions. So a session is known on this machine by both, written
-//! `SERVER/SESSION`, in every table, command, diff and file; only what goes to the server itself has
-//! the second half alone (L16).
+//! One id on two servers is two sessions. So a session is known on this machine by both, written
+//! `SERVER/SESSION`, in every table, command, diff and file. Only what goes to the server itself
+//! has the second half alone (L16).
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use ts_rs::TS;
 use crate::client::{ClientError, SessionClient};
 use crate::endpoint::Endpoint;
 
-/// How long the server may take to answer.
+/// Time that the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of a look at an address.
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ServerCheck {
-    /// Whether it is a session server that lets this person in.
+    /// Whether the address is a session server's that lets this person in.
     pub ok: bool,
     /// A stable word for programs.
     pub code: String,
@@ -109,7 +109,8 @@ fn older(
     }
 }
 
-/// What the person may do there. A role that only a newer server knows is more than the ones here.
+/// The right that the person has there, as a sentence. A role that only a newer server knows is
+/// more than the ones here.
 fn sentence(me: &Me) -> String {
     let may = match me.role.parse() {
         Ok(TokenRole::View) => "may read",

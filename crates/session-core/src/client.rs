@@ -1,11 +1,13 @@
-//! The client of a session server: a method for each request of [`session_protocol::api`] that a person's programs send.
+//! The client of a session server: a method for each request of [`session_protocol::api`] that a
+//! person's programs send.
 //!
-//! The engine sends what waits in the outbox through it, and the command line tool what was typed, so both say the same
-//! and understand a refusal alike. A request is sent once: whoever wants it tried again does so, with the same ids.
+//! The engine sends what waits in the outbox through it, and the command line tool what was typed,
+//! so both say the same and understand a refusal alike. A request is sent once: whoever wants it
+//! tried again does so, with the same ids.
 //!
-//! What a person writes goes to the address of the [`Endpoint`] and to no other: redirects are not followed (L16). Memory
-//! is bounded: of a refusal 16 KiB are read, of an answer 16 MiB. Errors hold no URL, no token and nothing of what was
-//! sent (L11).
+//! What a person writes goes to the address of the [`Endpoint`] and to no other: redirects are not
+//! followed (L16). Memory is bounded: of a refusal 16 KiB are read, of an answer 16 MiB. Errors
+//! hold no URL, no token and nothing of what was sent (L11).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +24,18 @@ use session_protocol::api::{
 
 use crate::endpoint::{Endpoint, Secret};
 
-/// How long a request may take, unless [`SessionClient::patient`] says otherwise.
+/// Time that a request may take, unless [`SessionClient::patient`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a refusal that are read.
 const REFUSAL_BYTES: usize = 16 << 10;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: usize = 16 << 20;
 
-/// Why a request was not granted.
+/// The reason why a request was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// What was to be sent is no HTTP request, such as a name with a line break in a header.
+    /// The request is no HTTP, such as a name with a line break in a header.
     #[error("This could not be put into a request.")]
     Unsendable,
     /// The system has no CA certificates.
@@ -56,9 +58,9 @@ pub enum ClientError {
     Refused {
         /// The status of the answer, also of a redirect.
         status: StatusCode,
-        /// What the server says about it.
+        /// The server's words about it.
         report: ProblemReport,
-        /// How long to wait before asking again.
+        /// Time to wait before asking again.
         retry_after: Option<Duration>,
     },
     /// The answer is a success and not what a session server answers.
@@ -108,8 +110,9 @@ pub struct NoTls;
 ///
 /// # Cancel safety
 ///
-/// A method that is dropped leaves it open whether the server has the request. Requests that change something carry ids
-/// (`messageId`, `txid`, the approval's id), so that sending one again with the same ids is safe.
+/// A method that is dropped leaves it open whether the server has the request. Requests that change
+/// something carry ids (`messageId`, `txid`, the approval's id), so that sending one again with the
+/// same ids is safe.
 ///
 /// # Examples
 ///
@@ -133,7 +136,7 @@ pub struct SessionClient {
     streams: Client,
     connect: Duration,
     patience: Duration,
-    /// Who acts, where the token does not say it.
+    /// Id of the actor, where the token does not say it.
     actor: Option<Arc<str>>,
 }
 
@@ -142,7 +145,8 @@ impl SessionClient {
     ///
     /// # Errors
     ///
-    /// The platform's TLS set-up is broken. Having no CA certificates is no such error: plain HTTP and loopback work.
+    /// The platform's TLS set-up is broken. Having no CA certificates is no such error: plain HTTP
+    /// and loopback work.
     pub fn new(endpoint: Endpoint, connect: Duration) -> Result<Self, NoTls> {
         let http = http_client(|| builder(connect)).map_err(|_| NoTls)?;
         // Connections of its own: a reader does not go on where a request was cut off.
@@ -162,24 +166,24 @@ impl SessionClient {
         Ok(Self { endpoint, http, streams, connect, patience: PATIENCE, actor: None })
     }
 
-    /// The same client for who acts under this name, where the token does not say it.
+    /// Sets the actor, where the token does not say it.
     #[must_use]
     pub fn acting_as(self, actor: &str) -> Self {
         Self { actor: Some(actor.into()), ..self }
     }
 
-    /// The same client with another time for each request, from connecting to the end of the answer; 30 s unless given.
+    /// Sets the time for each request, from connecting to the end of the answer; 30 s unless given.
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// Where the server is, and who we are to it.
+    /// The address of the server, and the token by which we are known to it.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// What reads the streams of this server.
+    /// The client that reads the streams of this server.
     pub(crate) fn streams(&self) -> &Client {
         &self.streams
     }
@@ -281,7 +285,8 @@ impl SessionClient {
     ///
     /// # Errors
     ///
-    /// See [`ClientError`]. Our server deletes what is not there, too; upstream's proxies may answer 404.
+    /// See [`ClientError`]. Our server deletes what is not there, too; upstream's proxies may
+    /// answer 404.
     ///
     /// # Cancel safety
     ///
@@ -307,8 +312,9 @@ impl SessionClient {
         self.send(&[session], body).await
     }
 
-    /// Says something in a session that exists. A word makes no session: upstream's clients make one so, and the server
-    /// lets them, so this request says that it wants none (`If-Match: *`, RFC 9110 §13.1.1).
+    /// Sends a message to a session that exists. A message makes no session: upstream's clients
+    /// make one so, and the server lets them, so this request says that it wants none (`If-Match:
+    /// *`, RFC 9110 §13.1.1).
     ///
     /// # Errors
     ///
@@ -343,7 +349,8 @@ impl SessionClient {
     ///
     /// # Cancel safety
     ///
-    /// The answer may be stopped; stopping it again changes nothing, as long as the message is named.
+    /// The answer may be stopped; stopping it again changes nothing, as long as the message is
+    /// named.
     pub async fn stop(&self, session: &str, body: &Stop) -> Result<(), ClientError> {
         self.send(&[session], body).await
     }
@@ -366,7 +373,7 @@ impl SessionClient {
         self.send(&[session, approval], body).await
     }
 
-    /// Says that somebody is in a session, or still is.
+    /// Reports that somebody is in a session, or still is.
     ///
     /// # Errors
     ///
@@ -379,7 +386,7 @@ impl SessionClient {
         self.send(&[session], body).await
     }
 
-    /// Says that somebody has left a session.
+    /// Reports that somebody has left a session.
     ///
     /// # Errors
     ///

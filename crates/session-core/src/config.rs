@@ -24,13 +24,13 @@ impl fmt::Debug for Actor {
 /// Configuration of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Where the database lives; made when it is not there. One engine for each directory.
+    /// Folder of the database; made when it is not there. One engine for each folder.
     pub data_dir: PathBuf,
     /// The person.
     pub actor: Actor,
     /// Id of this installation, the same after a restart.
     pub device_id: String,
-    /// Where the sessions of a database belong that was written before there were several servers.
+    /// The servers of sessions in a database that was written before there were several servers.
     /// Asked at most once for each database.
     pub inherit: Inherit,
 }
@@ -56,29 +56,30 @@ impl fmt::Debug for Inherit {
     }
 }
 
-/// Where the sessions of an old database belong: without an address, all to this computer.
+/// The servers of an old database's sessions: without an address, all are on this computer.
 #[derive(Debug, Clone, Default)]
 pub struct Inherited {
     /// The address of the server that was used last.
     pub url: Option<String>,
-    /// The sessions, by their ids there, that the server inside this computer has. All others belong
-    /// to the server of that address.
+    /// The sessions, by their ids there, that the server inside this computer has. All others
+    /// belong to the server of that address.
     pub here: HashSet<String>,
 }
 
-/// How much an engine takes on at once.
+/// Limits of what an engine takes on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many sessions are followed at most beside those that a window shows: first those with
-    /// something to send, then those that wait for an approval, then the most recent. Each has one
-    /// connection to its server; among equals the servers take turns.
+    /// Number of sessions that are followed at most beside those that a window shows: first those
+    /// with something to send, then a few that the server's list knows to have changed, then those
+    /// that wait for an approval, then the most recent. Each has one connection to its server;
+    /// among equals the servers take turns.
     pub background: usize,
-    /// How long a session that is not followed stays in memory after it was last asked for.
+    /// Time that a session that is not followed stays in memory after it was last asked for.
     pub rest_after: Duration,
-    /// How long a window shows a session before the others in it are told that the person is there:
-    /// who only looks in leaves no row in the log.
+    /// Time that a window shows a session before the others in it are told that the person is
+    /// there: a glance leaves no row in the log.
     pub arrive_after: Duration,
-    /// How long no window shows a session before the others are told that the person has left.
+    /// Time that no window shows a session before the others are told that the person has left.
     pub leave_after: Duration,
 }
 
@@ -94,7 +95,7 @@ impl Default for Limits {
     }
 }
 
-/// How much an engine has taken on.
+/// Numbers of what an engine has taken on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Sessions that are followed, each on a connection of its own.
@@ -108,7 +109,7 @@ pub struct Load {
 pub struct CreateSession {
     /// The server it will live on, by its id.
     pub server: String,
-    /// Its title; without one it is called after its first message.
+    /// The title; without one the session is called after its first message.
     pub title: Option<String>,
     /// The agents that answer in it.
     pub agents: Vec<session_protocol::AgentSpec>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::client::{NoTls, SessionClient};
 use crate::endpoint::Endpoint;
 
-/// How long making a connection may take.
+/// Time that making a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A server, with the client that talks to it. Cheap to clone.

@@ -26,20 +26,20 @@ pub enum Direction {
 pub enum Diff {
     /// Drop everything and start with these.
     Reset {
-        /// The last items, oldest first.
+        /// The items, oldest first.
         items: Vec<Item>,
-        /// Older ones can be had by paging.
+        /// Older items can be had by paging.
         has_more_before: bool,
-        /// The list ends before the session does: it was opened around a message, or the reader went
-        /// far up. Newer ones can be had by paging; what happens behind its end is not told.
+        /// The list ends before the session does: it was opened around a message, or the reader
+        /// went far up. Newer items can be had by paging; what happens behind its end is not told.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(as = "Option<bool>", optional)]
         has_more_after: bool,
     },
-    /// Items on one side of the list: the reader moved on. They are fewer than a page, or none, when
-    /// the session ends there.
+    /// Items on one side of the list: the reader moved on. They are fewer than a page, or none,
+    /// when the session ends there.
     Extend {
-        /// Before the first item, or behind the last.
+        /// The side: before the first item, or behind the last.
         side: Direction,
         /// The items, oldest first.
         items: Vec<Item>,
@@ -49,7 +49,7 @@ pub enum Diff {
     /// Items went from one side of the list, because the reader moved on to the other. They can be
     /// had by paging.
     Trim {
-        /// From the first item on, or from the last back.
+        /// The side: the first items went, or the last.
         side: Direction,
         /// Number of items that went.
         #[ts(type = "number")]
@@ -57,7 +57,7 @@ pub enum Diff {
     },
     /// A new item.
     Insert {
-        /// Where it goes.
+        /// Index of the new item.
         #[ts(type = "number")]
         index: usize,
         /// The item.
@@ -65,7 +65,7 @@ pub enum Diff {
     },
     /// An item as a whole.
     Set {
-        /// Where it is.
+        /// Index of the item.
         #[ts(type = "number")]
         index: usize,
         /// The new item.
@@ -73,32 +73,32 @@ pub enum Diff {
     },
     /// An item went away.
     Remove {
-        /// Where it was.
+        /// Index that the item had.
         #[ts(type = "number")]
         index: usize,
     },
     /// Text was added to the end of a text or reasoning part, of a tool call's arguments, or of a
     /// structured output's raw text.
     Patch {
-        /// Which item.
+        /// Index of the item.
         #[ts(type = "number")]
         index: usize,
-        /// Its id, to check by.
+        /// Id of the item, to check by.
         id: String,
-        /// Which part.
+        /// Index of the part.
         #[ts(type = "number")]
         part: usize,
-        /// Only the new text.
+        /// The new text only.
         text: String,
     },
     /// A part as a whole; a new one when `part` is the number of parts.
     Part {
-        /// Which item.
+        /// Index of the item.
         #[ts(type = "number")]
         index: usize,
-        /// Its id, to check by.
+        /// Id of the item, to check by.
         id: String,
-        /// Which part.
+        /// Index of the part.
         #[ts(type = "number")]
         part: usize,
         /// The new part.
@@ -106,10 +106,10 @@ pub enum Diff {
     },
     /// Everything of an item but its parts.
     Meta {
-        /// Which item.
+        /// Index of the item.
         #[ts(type = "number")]
         index: usize,
-        /// Its id, to check by.
+        /// Id of the item, to check by.
         id: String,
         /// The new meta.
         item: Box<ItemMeta>,
@@ -215,7 +215,7 @@ impl Diff {
         Ok(())
     }
 
-    /// About how many bytes the diff takes in a queue.
+    /// Bytes that the diff takes in a queue, about.
     pub(crate) fn weight(&self) -> usize {
         fn part(part: &Part) -> usize {
             128 + match part {

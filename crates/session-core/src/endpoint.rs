@@ -1,4 +1,4 @@
-//! Where the session server is and how the engine proves who it is.
+//! The address of a session server, and the proof of who the engine is to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A source of tokens, asked for each request, so that a renewed token is used at once. Must not block: read
-/// the keychain beforehand.
+/// A source of tokens, asked for each request, so that a renewed token is used at once. Must not
+/// block: read the keychain beforehand.
 pub trait TokenProvider: Send + Sync {
     /// The token to send as `Authorization: Bearer …`; `None` sends no such header.
     fn token(&self) -> Option<Secret>;
@@ -57,7 +57,7 @@ impl TokenProvider for NoToken {
 /// A session server.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Its base, e.g. `http://127.0.0.1:4000/`.
+    /// The server's base, e.g. `http://127.0.0.1:4000/`.
     pub base_url: Url,
     /// Tokens for the server.
     pub token: Arc<dyn TokenProvider>,
@@ -69,7 +69,8 @@ impl Endpoint {
         Self { base_url, token: Arc::new(NoToken) }
     }
 
-    /// The URL of a path below the base: a pattern of [`path`], and the ids that it has; each is escaped.
+    /// The URL of a path below the base: a pattern of [`path`], and the ids that it has; each is
+    /// escaped.
     pub(crate) fn url(&self, pattern: &str, ids: &[&str]) -> Url {
         let mut url = self.base_url.clone();
         url.set_query(None);

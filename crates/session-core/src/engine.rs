@@ -71,7 +71,7 @@ impl Engine {
         Self::open_with(config, Limits::default())
     }
 
-    /// As [`Engine::open`], with other limits.
+    /// Opens an engine as [`Engine::open`] does, with other limits.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -92,6 +92,9 @@ impl Engine {
     ///
     /// # Errors
     /// When the database cannot be read or written.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: a session that was made stays.
     #[doc(hidden)]
     pub async fn measured(&self, id: &str) -> Result<Measured, EngineError> {
         Measured::open(self.shared(), id).await
@@ -119,9 +122,9 @@ impl Engine {
     /// time, for instance when the one inside this computer came back on another port.
     ///
     /// # Errors
-    /// [`EngineError::UnknownServer`], also of one that was forgotten;
-    /// [`EngineError::NotPossible`] when the endpoint has another address than the server was joined
-    /// by, whose words and token it would get (L16), or this machine's TLS set-up cannot be used.
+    /// [`EngineError::UnknownServer`], also of one that was forgotten; [`EngineError::NotPossible`]
+    /// when the endpoint has another address than the server was joined by, whose words and token
+    /// it would get (L16), or this machine's TLS set-up cannot be used.
     pub fn connect(&self, server: &str, endpoint: Option<Endpoint>) -> Result<(), EngineError> {
         let server = self.server(server)?;
         let row = server.row();
@@ -146,12 +149,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Joins a session server by its address; [`Engine::connect`] says who we are to it. One that was
-    /// forgotten and is joined again has its sessions as before. Returns its id.
+    /// Joins a session server by its address; [`Engine::connect`] says who we are to it. One that
+    /// was forgotten and is joined again has its sessions as before. Returns its id.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when it is joined already, or the address is none; when it
     /// cannot be saved.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a call that is dropped may have stored the server, which is then asked from
+    /// the next start on.
     pub async fn join_server(&self, url: &Url, name: &str) -> Result<String, EngineError> {
         let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
         if !is_web || !url.username().is_empty() || url.password().is_some() {
@@ -189,8 +196,12 @@ impl Engine {
     /// Renames a server.
     ///
     /// # Errors
-    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] without a letter; when it cannot
-    /// be saved.
+    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] without a letter; when it
+    /// cannot be saved.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a call that is dropped may have stored the name, which is then shown from
+    /// the next start on.
     pub async fn rename_server(&self, id: &str, name: &str) -> Result<(), EngineError> {
         let server = self.server(id)?;
         let name = name.trim().to_owned();
@@ -205,10 +216,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Number of outbox entries that wait for a server, and are lost or kept unsent when it is forgotten.
+    /// Number of outbox entries that wait for a server, and are lost or kept unsent when it is
+    /// forgotten.
     ///
     /// # Errors
     /// When the database cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn unsent(&self, server: &str) -> Result<u32, EngineError> {
         let (store, server) = (self.shared().store.clone(), server.to_owned());
         let unsent =
@@ -220,8 +235,12 @@ impl Engine {
     /// are kept on this machine, to be read, or deleted here. The server itself is told nothing.
     ///
     /// # Errors
-    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] for this computer; when it cannot
-    /// be saved.
+    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] for this computer; when it
+    /// cannot be saved.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a call that is dropped may have stored that the server is forgotten, and do
+    /// the rest not at all.
     pub async fn forget_server(&self, id: &str, keep_sessions: bool) -> Result<(), EngineError> {
         if id == THIS_COMPUTER {
             return Err(EngineError::NotPossible("This computer is always there."));
@@ -240,7 +259,7 @@ impl Engine {
             self.close_sessions(|session| is_of(session, id)).await;
             let gone = id.to_owned();
             self.shared().store.erase(move |tx| servers::remove(tx, &gone)).await?;
-            let _ = self.shared().hub.send(HubEvent::Removed(id.to_owned()));
+            self.shared().hub.send(HubEvent::Removed(id.to_owned())).ok();
         }
         self.shared().publish_servers();
         Ok(())
@@ -328,19 +347,25 @@ impl Engine {
     /// Makes a session: at once here, on the server when it can be reached. Returns its id.
     ///
     /// # Errors
-    /// When it cannot be saved.
+    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] when the first message has no
+    /// text; when it cannot be saved.
     ///
     /// # Cancel safety
-    /// The session is made or not made as a whole.
+    /// The session is made or not made as a whole. A call that is dropped may leave it without a
+    /// task: it is then shown and sent when something asks for it, or after the next start.
     pub async fn create_session(&self, session: CreateSession) -> Result<String, EngineError> {
         self.create_session_as(Uuid::new_v4(), session).await
     }
 
-    /// As [`Engine::create_session`], with an id that the caller made, so that asking twice makes
-    /// one session.
+    /// Makes a session as [`Engine::create_session`] does, with an id that the caller made, so that
+    /// asking twice makes one session.
     ///
     /// # Errors
-    /// When it cannot be saved.
+    /// [`EngineError::UnknownServer`]; [`EngineError::NotPossible`] when the first message has no
+    /// text; when it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// As [`Engine::create_session`].
     pub async fn create_session_as(
         &self,
         id: Uuid,
@@ -358,8 +383,8 @@ impl Engine {
         self.begin_session(&server, id, None, None, make, say).await
     }
 
-    /// The state that an agent shares with the people of a session, as far as it is here; `None` where it shares none
-    /// ([`SessionMeta::shared`](crate::SessionMeta::shared) says who does).
+    /// The state that an agent shares with the people of a session, as far as it is here; `None`
+    /// where it shares none ([`SessionMeta::shared`](crate::SessionMeta::shared) says who does).
     ///
     /// # Errors
     /// [`EngineError::UnknownSession`].
@@ -376,14 +401,14 @@ impl Engine {
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
-    /// shown now. It is here at once, and has its messages when the server has made it. The copy's id
-    /// on its server comes from the caller, so that asking twice makes one. Returns its id.
+    /// shown now. It is here at once, and has its messages when the server has made it. The copy's
+    /// id on its server comes from the caller, so that asking twice makes one. Returns its id.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when the original or the message is not on the server yet.
     ///
     /// # Cancel safety
-    /// The copy is made or not made as a whole.
+    /// The copy is made or not made as a whole, as by [`Engine::create_session`].
     pub async fn fork_session(
         &self,
         new_id: Uuid,
@@ -398,9 +423,8 @@ impl Engine {
         self.begin_session(&server, new_id, Some(point.title), Some(id), intent, None).await
     }
 
-    /// A session, the entry that makes it on the server, and what is said in it first, on the disk
-    /// together. `known_as`: what
-    /// it is called until it says so itself.
+    /// Stores a session, the entry that makes it on the server and what is said in it first, in one
+    /// transaction, and starts its task. `known_as`: its title until it has one of its own.
     async fn begin_session(
         &self,
         server: &Server,
@@ -456,15 +480,23 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no text, no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn send_message(&self, id: &str, text: &str) -> Result<String, EngineError> {
         self.send_message_as(id, Uuid::new_v4(), text).await
     }
 
-    /// As [`Engine::send_message`], with an id that the caller made, so that asking twice says it
-    /// once.
+    /// Sends a message as [`Engine::send_message`] does, with an id that the caller made, so that
+    /// asking twice says it once.
     ///
     /// # Errors
     /// When there is no text, no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn send_message_as(
         &self,
         id: &str,
@@ -478,11 +510,15 @@ impl Engine {
         self.enqueue(id, message_id.to_string(), intent).await
     }
 
-    /// Answers the approval or the question that a message asks, with what is said besides yes or no.
-    /// On the disk when this returns.
+    /// Answers the approval or the question that a message asks, with what is said besides yes or
+    /// no. The answer is on the disk when this returns. Returns its entry's id.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn respond_approval(
         &self,
         id: &str,
@@ -500,27 +536,41 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
-    /// Has a message of a person answered again. On the disk when this returns.
+    /// Has a message of a person answered again. The wish is on the disk when this returns. Returns
+    /// its entry's id.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn regenerate(&self, id: &str, message_id: &str) -> Result<String, EngineError> {
         let intent = Intent::Regenerate { message_id: message_id.to_owned() };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
-    /// Stops the answers that are being written. Returns the first one's entry.
+    /// Stops the answers that are being written. Returns the id of the first one's entry.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when nothing is running.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn stop(&self, id: &str) -> Result<String, EngineError> {
         self.session(id)?.ask(|reply| Command::Stop { reply }).await
     }
 
-    /// Renames a session.
+    /// Renames a session. Returns the entry's id.
     ///
     /// # Errors
-    /// When there is no such session, or it cannot be saved.
+    /// [`EngineError::NotPossible`] without a letter; when there is no such session, or it cannot
+    /// be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn rename_session(&self, id: &str, title: &str) -> Result<String, EngineError> {
         let title = title.trim().to_owned();
         if title.is_empty() {
@@ -529,11 +579,15 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), Intent::Rename { title }).await
     }
 
-    /// Keeps what is here of a session that its server does not have any more, as a copy that can be
-    /// read and is not looked for on the server again. What waits to be sent to it is dropped.
+    /// Keeps what is here of a session that its server does not have any more, as a copy that can
+    /// be read and is not looked for on the server again. What waits to be sent to it is dropped.
     ///
     /// # Errors
     /// [`EngineError::NotPossible`] when the server has it, or was not asked yet.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn keep_copy(&self, id: &str) -> Result<(), EngineError> {
         self.session(id)?.ask(|reply| Command::KeepCopy { reply }).await
     }
@@ -542,6 +596,10 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn delete_session(&self, id: &str) -> Result<(), EngineError> {
         self.session(id)?.ask(|reply| Command::Delete { reply }).await
     }
@@ -568,6 +626,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::UnknownEntry`].
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn retry_entry(&self, entry_id: &str) -> Result<(), EngineError> {
         let entry = entry_id.to_owned();
         self.session_of_entry(entry_id)?
@@ -579,6 +641,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::UnknownEntry`]; [`EngineError::NotPossible`] when the server may have it.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn edit_entry(&self, entry_id: &str, text: &str) -> Result<(), EngineError> {
         let (entry, text) = (entry_id.to_owned(), Some(text.to_owned()));
         self.session_of_entry(entry_id)?
@@ -590,6 +656,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::UnknownEntry`].
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn discard_entry(&self, entry_id: &str) -> Result<(), EngineError> {
         let entry = entry_id.to_owned();
         self.session_of_entry(entry_id)?
@@ -601,23 +671,34 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn save_draft(&self, id: &str, text: &str) -> Result<(), EngineError> {
         let text = text.to_owned();
         self.session(id)?.ask(|reply| Command::SaveDraft { text, reply }).await
     }
 
-    /// Everything in the session so far was seen.
+    /// Marks everything in the session so far as seen.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
     pub async fn mark_read(&self, id: &str) -> Result<(), EngineError> {
         self.session(id)?.ask(|reply| Command::MarkRead { reply }).await
     }
 
-    /// How much of the disk the sessions take, and the `limit` that take most.
+    /// The disk that the sessions take, and the `limit` sessions that take most.
     ///
     /// # Errors
     /// When the database cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn disk_use(&self, limit: usize) -> Result<DiskUse, EngineError> {
         let store = self.shared().store.clone();
         let sizes = tokio::task::spawn_blocking(move || store.read(messages::sizes)).await;
@@ -640,6 +721,9 @@ impl Engine {
     ///
     /// # Errors
     /// When the database cannot be read. Nothing that a person types is an error.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn search(&self, request: SearchRequest) -> Result<SearchPage, EngineError> {
         let (store, list) = (self.shared().store.clone(), Arc::clone(&self.shared().list));
         let page = tokio::task::spawn_blocking(move || {
@@ -651,7 +735,7 @@ impl Engine {
         Ok(page.map_err(|_| EngineError::Closed)??)
     }
 
-    /// How much the engine has taken on.
+    /// Numbers of what the engine has taken on.
     pub fn load(&self) -> Load {
         Load {
             followed: self.shared().followed.load(Ordering::Relaxed),
@@ -659,22 +743,26 @@ impl Engine {
         }
     }
 
-    /// Whatever waits is tried now, unless the server asked for patience: the window has the focus,
+    /// Tries whatever waits now, unless the server asked for patience: the window has the focus,
     /// the person pressed "Retry now". The engine does this by itself whenever something gets
     /// through.
     pub fn nudge(&self) {
         self.shared().nudge();
     }
 
-    /// As [`Engine::nudge`], and every connection is made anew: for when one may be dead without
-    /// anybody having said so, and for a person who asks for it. The engine does this by itself
-    /// after a sleep of the machine and a change of its network.
+    /// Tries everything that waits now, as [`Engine::nudge`] does, and makes every connection anew:
+    /// for when one may be dead without anybody having said so, and for a person who asks for it.
+    /// The engine does this by itself after a sleep of the machine and a change of its network.
     pub fn reconnect(&self) {
         self.shared().reconnect();
     }
 
     /// Writes everything that is not on the disk yet and stops. Waits at most a second for the
     /// server to be told that the person has left.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped stops the engine at once, as dropping the last handle does, if this
+    /// was the last one.
     pub async fn close(self) {
         self.close_sessions(|_| true).await;
         self.shared().cancel.cancel();
@@ -693,7 +781,7 @@ impl Engine {
         }
         for closed in closing {
             // A task that has ended drops `done`.
-            let _ = closed.await;
+            closed.await.ok();
         }
     }
 }

@@ -52,7 +52,7 @@ impl EngineError {
     }
 }
 
-/// Something the person should know that is no answer to a request.
+/// A sentence that the person should know and that answers no request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use session_protocol::{FinishReason, Message, MessageError, Part, Role, Stopped};
+use session_protocol::{FinishReason, Message, MessageError, Part, Role, Stopped, Usage};
 use ts_rs::TS;
 
 /// One message of the transcript: folded from the stream, or a local echo of what waits in the
@@ -30,22 +30,30 @@ pub struct ItemMeta {
     pub role: Role,
     /// Id of the author.
     pub actor_id: Option<String>,
-    /// When, RFC 3339.
+    /// Time of the message, RFC 3339.
     pub created_at: Option<String>,
     /// Whether more may come.
     pub is_complete: bool,
-    /// Why it failed.
+    /// Time of the last chunk of a complete answer, as on the wire: with `created_at`, how long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub ended_at: Option<String>,
+    /// Tokens it used, as far as its agent said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub usage: Option<Usage>,
+    /// The error that ended the message.
     pub error: Option<MessageError>,
-    /// By whom it was stopped.
+    /// Actor that stopped the message.
     pub stopped: Option<Stopped>,
-    /// Why the model ended.
+    /// The model's reason for the end.
     pub finish_reason: Option<FinishReason>,
     /// A chunk is missing in the middle.
     pub has_gap: bool,
     /// Number of its agent's chunks that were left out because only people may say such a thing.
     #[ts(type = "number")]
     pub refused: u64,
-    /// How far a message of this person's own has got; `null` once the stream has it.
+    /// Progress of a message of this person's own; `null` once the stream has it.
     pub delivery: Option<Delivery>,
 }
 
@@ -65,14 +73,14 @@ impl fmt::Debug for ItemMeta {
     }
 }
 
-/// Where an outbox entry stands.
+/// State of an outbox entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub enum DeliveryState {
     /// Saved here, waiting for its turn or for the server.
     Queued,
-    /// On its way.
+    /// The request is on its way.
     Sending,
     /// The server has it; the stream has not shown it yet.
     Sent,
@@ -80,16 +88,16 @@ pub enum DeliveryState {
     Wedged,
 }
 
-/// How far a local message has got.
+/// Progress of a local message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Delivery {
-    /// Where it stands.
+    /// State of its outbox entry.
     pub state: DeliveryState,
     /// The outbox entry, to retry, edit or discard it by.
     pub entry_id: String,
-    /// Why it was refused, or why it still waits; one sentence.
+    /// The reason why it was refused or still waits; one sentence.
     pub reason: Option<String>,
 }
 
@@ -109,6 +117,10 @@ impl ItemMeta {
             actor_id: message.actor_id.clone(),
             created_at: message.created_at.clone(),
             is_complete: message.is_complete,
+            ended_at: (message.is_complete && message.role == Role::Assistant)
+                .then(|| message.last_chunk_at.clone())
+                .flatten(),
+            usage: message.usage,
             error: message.error.clone(),
             stopped: message.stopped.clone(),
             finish_reason: message.finish_reason,

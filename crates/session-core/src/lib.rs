@@ -12,8 +12,8 @@
 //!
 //! The laws that are upheld here, and where: L1 and L2 in the store's commits, L3 in the folding of
 //! repeated batches, L4 in the feed's queue, L5 in a session's task, L6 in the outbox, L7 in the
-//! view, L10 and L14 in the line to a stream, L11 everywhere, L12 in all that happens per token, L13
-//! in the opening of a session, L16 in a session's home.
+//! view, L10 and L14 in the line to a stream, L11 everywhere, L12 in all that happens per token,
+//! L13 in the opening of a session, L16 in a session's home.
 
 mod address;
 mod check;

@@ -57,9 +57,9 @@ impl Totals {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
     pub(crate) server: String,
-    /// Where it was; `None` when it is new.
+    /// Key that the session had; `None` when it is new.
     pub(crate) before: Option<Key>,
-    /// Where it is; `None` when it is gone.
+    /// Key that the session has; `None` when it is gone.
     pub(crate) after: Option<Key>,
 }
 
@@ -77,7 +77,8 @@ pub(crate) struct SessionList {
 }
 
 impl SessionList {
-    /// Takes a session as it is now, with when it was last active. Gives `None` when nothing changed.
+    /// Takes a session as it is now, with when it was last active. Returns `None` when nothing
+    /// changed.
     pub(crate) fn put(&mut self, recency: &str, summary: &SessionSummary) -> Option<Change> {
         let after = Key::new(recency, &summary.id);
         let known = self.rows.get(&summary.id);
@@ -97,7 +98,7 @@ impl SessionList {
         Some(Change { server, before, after: Some(after) })
     }
 
-    /// Lets a session go. Gives `None` when it was not there.
+    /// Lets a session go. Returns `None` when it was not there.
     pub(crate) fn remove(&mut self, id: &str) -> Option<Change> {
         let (key, summary) = self.rows.remove(id)?;
         let server = server_of(id);

@@ -1,7 +1,8 @@
 //! A session server that this person uses, and the connection to it.
 //!
 //! Each has its own connection, backoff and state: one that hangs or refuses delays no other. A
-//! session's task knows only its own server, so nothing that a person writes can go to another (L16).
+//! session's task knows only its own server, so nothing that a person writes can go to another
+//! (L16).
 
 use std::fmt;
 use std::sync::Mutex;
@@ -26,13 +27,13 @@ pub struct ServerSummary {
     pub id: String,
     /// The person's name for it.
     pub name: String,
-    /// Its address; `None` for the one inside this computer.
+    /// Address of the server; `None` for the one inside this computer.
     pub url: Option<String>,
     /// Id of this person there, where the token decides that: the actor of what is said.
     pub me: Option<String>,
     /// Whether the person removed it and kept its sessions, which can be read only.
     pub forgotten: bool,
-    /// How the connection to it stands.
+    /// State of the connection to the server.
     pub connection: Connection,
 }
 
@@ -49,15 +50,15 @@ impl fmt::Debug for ServerSummary {
 
 /// A server while the engine runs. Shared by the tasks of its sessions.
 pub(crate) struct Server {
-    /// Its id on this machine.
+    /// Id of the server on this machine.
     pub(crate) id: String,
     row: Mutex<ServerRow>,
-    /// Where it is and who we are to it; `None` while it cannot be talked to.
+    /// Endpoint and client of the server; `None` while it cannot be talked to.
     pub(crate) connected: watch::Sender<Option<Connected>>,
     /// Counts requests that got through and calls of `nudge`: whoever waits may try again.
     pub(crate) success: watch::Sender<u64>,
     pub(crate) status: watch::Sender<Connection>,
-    /// Its list is wanted now.
+    /// Signal that the server's list is wanted now.
     pub(crate) ask: Notify,
     /// Cancelled when the engine ends, or the person removes it.
     pub(crate) cancel: CancellationToken,
@@ -81,7 +82,7 @@ impl Server {
         lock(&self.row).clone()
     }
 
-    /// Changes what is known of it.
+    /// Changes the stored row in memory.
     pub(crate) fn edit(&self, change: impl FnOnce(&mut ServerRow)) {
         change(&mut lock(&self.row));
     }
@@ -101,12 +102,12 @@ impl Server {
         lock(&self.row).me.clone().unwrap_or_else(|| actor.id.clone())
     }
 
-    /// Something got through to it: whatever waits may try now.
+    /// Takes note that something got through to the server: whatever waits may try now.
     pub(crate) fn succeeded(&self) {
         self.success.send_modify(|count| *count += 1);
     }
 
-    /// Whatever waits for it is tried now.
+    /// Tries now whatever waits for the server.
     pub(crate) fn nudge(&self) {
         if let Some(connected) = self.connected.borrow().as_ref() {
             connected.client.streams().nudge().wake();
@@ -115,7 +116,7 @@ impl Server {
         self.ask.notify_one();
     }
 
-    /// Every connection to it is made anew, also those of requests under way.
+    /// Makes every connection to the server anew, also those of requests under way.
     pub(crate) fn renew(&self) {
         self.connected.send_if_modified(|connected| {
             if let Some(connected) = connected {

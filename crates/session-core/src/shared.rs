@@ -28,14 +28,14 @@ pub(crate) struct Shared {
     pub(crate) list: Arc<Mutex<SessionList>>,
     pub(crate) approvals: watch::Sender<Arc<Vec<WaitingApproval>>>,
     pub(crate) hub: mpsc::UnboundedSender<HubEvent>,
-    /// How many sessions are followed.
+    /// Number of sessions that are followed.
     pub(crate) followed: AtomicUsize,
     /// Ends every task at once, without writing anything more.
     pub(crate) cancel: CancellationToken,
     joined: Mutex<Vec<Arc<Server>>>,
     sessions: Mutex<HashMap<String, SessionHandle>>,
     feeds: Mutex<Vec<Weak<FeedShared>>>,
-    /// Told to every window, also to those that open later.
+    /// Notices for every window, also for those that open later.
     notices: Mutex<Vec<Notice>>,
 }
 
@@ -71,7 +71,7 @@ impl Shared {
         &self.config.actor
     }
 
-    /// The servers as they are stored.
+    /// Reads the stored servers.
     pub(crate) fn restore_servers(&self) -> Result<(), StoreError> {
         for row in self.store.read(servers::all)? {
             self.add_server(row);
@@ -143,7 +143,7 @@ impl Shared {
         free
     }
 
-    /// Whatever waits is tried now.
+    /// Tries whatever waits now.
     pub(crate) fn nudge(&self) {
         for server in self.servers() {
             server.nudge();

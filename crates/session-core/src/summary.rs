@@ -9,7 +9,7 @@ use ts_rs::TS;
 
 use crate::item::DeliveryState;
 
-/// What a session without title and messages is called.
+/// Title of a session without title and messages.
 pub(crate) const UNTITLED: &str = "New session";
 
 /// One row of the list of sessions.
@@ -19,11 +19,11 @@ pub(crate) const UNTITLED: &str = "New session";
 pub struct SessionSummary {
     /// The session's id.
     pub id: String,
-    /// Its title, else how its first message begins.
+    /// Title of the session, else the beginning of its first message.
     pub title: String,
-    /// When it was made, RFC 3339.
+    /// Time at which the session was made, RFC 3339.
     pub created_at: Option<String>,
-    /// When something last happened in it, RFC 3339.
+    /// Time at which something last happened in the session, RFC 3339.
     pub last_activity_at: Option<String>,
     /// The beginning of the last complete message.
     pub preview: Option<String>,
@@ -41,7 +41,7 @@ pub struct SessionSummary {
     pub parent_id: Option<String>,
 }
 
-/// The doing of a session, the most urgent first.
+/// State of a session. Of those that hold the first is shown: approval, running, sending, failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -55,7 +55,7 @@ pub enum SessionState {
     Approval,
     /// The last answer failed.
     Failed,
-    /// Something of this person's own is not delivered yet.
+    /// An entry of this person's own is not delivered yet.
     Sending,
 }
 
@@ -81,12 +81,12 @@ impl SessionState {
     }
 }
 
-/// How a session's connection stands.
+/// State of a session's connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub enum ConnectionState {
-    /// There is no server to talk to, or this session is not followed.
+    /// No server can be talked to, or this session is not followed.
     #[default]
     Offline,
     /// Asking for the first time.
@@ -110,19 +110,19 @@ pub enum ConnectionState {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Connection {
-    /// How it stands.
+    /// State of the connection.
     pub state: ConnectionState,
     /// A stable word for the cause.
     pub code: Option<String>,
     /// One sentence for the person.
     pub message: Option<String>,
-    /// When it will be tried again, RFC 3339.
+    /// Time of the next attempt, RFC 3339.
     pub retry_at: Option<String>,
-    /// When it was last up to date, RFC 3339.
+    /// Time at which the session was last up to date, RFC 3339.
     pub synced_at: Option<String>,
 }
 
-/// Something of this person's own that the stream has not shown yet.
+/// An entry of this person's own that the stream has not shown yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -131,17 +131,18 @@ pub struct OutboxItem {
     pub entry_id: String,
     /// Kind of the intent.
     pub kind: OutboxKind,
-    /// Where it stands.
+    /// State of the entry.
     pub state: DeliveryState,
-    /// Why it was refused, or why it still waits; one sentence.
+    /// The reason why the entry was refused or still waits; one sentence.
     pub reason: Option<String>,
-    /// For an answer: the approval.
+    /// Id of the approval, for an answer to one.
     pub approval_id: Option<String>,
-    /// For an answer: the message that asks. For another answer: the message that is answered.
+    /// Id of the message: for an answer the one that asks, for another answer the one that is
+    /// answered.
     pub message_id: Option<String>,
-    /// For an answer: what was decided.
+    /// The decision, for an answer.
     pub approved: Option<bool>,
-    /// When the person asked, RFC 3339.
+    /// Time at which the person asked, RFC 3339.
     pub created_at: String,
 }
 
@@ -190,7 +191,7 @@ pub struct SharedBy {
 pub struct SessionMeta {
     /// The session's id.
     pub session_id: String,
-    /// Its title, else how its first message begins.
+    /// Title of the session, else the beginning of its first message.
     pub title: String,
     /// The connection to its stream.
     pub connection: Connection,
@@ -209,7 +210,7 @@ pub struct SessionMeta {
     /// Items of the stream that could not be understood.
     #[ts(type = "number")]
     pub skipped: u64,
-    /// How many entries wait in the outbox.
+    /// Number of entries that wait in the outbox.
     pub queued: u32,
     /// The entries that wait in the outbox, in order.
     pub outbox: Vec<OutboxItem>,
@@ -226,7 +227,7 @@ pub struct SessionMeta {
 pub struct WaitingApproval {
     /// The session.
     pub session_id: String,
-    /// Its title.
+    /// Title of the session.
     pub session_title: String,
     /// The approval.
     pub approval: Approval,
@@ -239,7 +240,7 @@ pub struct WaitingApproval {
 pub struct Draft {
     /// The text.
     pub text: String,
-    /// When it was saved, RFC 3339.
+    /// Time at which the text was saved, RFC 3339.
     pub saved_at: String,
 }
 
@@ -283,7 +284,7 @@ impl fmt::Debug for WaitingApproval {
     }
 }
 
-/// How much of the disk all sessions take, without the index of the search.
+/// The disk that all sessions take, without the index of the search.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -291,22 +292,22 @@ pub struct DiskUse {
     /// Bytes of all sessions.
     #[ts(type = "number")]
     pub bytes: u64,
-    /// How many sessions have something on the disk.
+    /// Number of sessions that have something on the disk.
     pub sessions: u32,
     /// The sessions that take most, the greatest first.
     pub largest: Vec<SessionSize>,
 }
 
-/// How much of the disk a session takes.
+/// The disk that a session takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SessionSize {
     /// The session.
     pub session_id: String,
-    /// Its title, as in the list.
+    /// Title of the session, as in the list.
     pub title: String,
-    /// How many messages are shown.
+    /// Number of messages that are shown.
     #[ts(type = "number")]
     pub messages: u64,
     /// Bytes of its rows and logs as they are stored, without the index.

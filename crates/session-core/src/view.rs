@@ -5,12 +5,13 @@
 //! 1. *remote* items, folded from the stream, ordered by their position in it;
 //! 2. *local* items, echoes of messages in the outbox, in the order they were written.
 //!
-//! A message keeps its id when it moves from the second region to the first (L7). Every reader has a
-//! view of its own: a stretch of the session between two bounds, whose first item has index 0. A view
-//! without an upper bound *follows*: it reaches to the end of the session and grows with it. What
-//! happens beyond a bound is none of the view's business until the reader moves on ([`View::extend`]).
-//! A view that has grown beyond some pages is trimmed on the side that the reader came from. Items far
-//! from the end of the view lose their content and keep their place (memory follows the window).
+//! A message keeps its id when it moves from the second region to the first (L7). Every reader has
+//! a view of its own: a stretch of the session between two bounds, whose first item has index 0. A
+//! view without an upper bound *follows*: it reaches to the end of the session and grows with it.
+//! What happens beyond a bound is none of the view's business until the reader moves on
+//! ([`View::extend`]). A view that has grown beyond some pages is trimmed on the side that the
+//! reader came from. Items far from the end of the view lose their content and keep their place
+//! (memory follows the window).
 
 use crate::diff::{Diff, Direction, patch_target};
 use crate::item::{Item, ItemMeta};
@@ -21,7 +22,7 @@ pub(crate) const PAGE: usize = 60;
 /// Number of items that a reader keeps when it moves on: many screens of the shortest rows, so that
 /// both ends are never near at once.
 pub(crate) const KEPT: usize = 5 * PAGE;
-/// How many items keep their content.
+/// Number of items that keep their content.
 const LOADED: usize = 2 * PAGE;
 
 struct ViewRow {
@@ -43,7 +44,7 @@ pub(crate) struct Bounds {
 /// A stretch of a session's items, as one reader has it.
 pub(crate) struct View {
     entries: Vec<ViewRow>,
-    /// How many entries are remote.
+    /// Number of entries that are remote.
     remote: usize,
     bounds: Bounds,
 }
@@ -76,7 +77,7 @@ impl View {
         }
     }
 
-    /// Whether it reaches to the end of the session and grows with it.
+    /// Whether the stretch reaches to the end of the session and grows with it.
     fn follows(&self) -> bool {
         self.bounds.until.is_none()
     }
@@ -86,9 +87,9 @@ impl View {
         self.bounds
     }
 
-    /// The reader moves on: takes the items that lie next on one side, and lets go of those on the
-    /// other that are too many. `more`: there are others behind those. Local echoes (`local`) come with
-    /// the end of the session. Costs in proportion to the view, which is bounded.
+    /// Moves the reader on: takes the items that lie next on one side, and lets go of those on the
+    /// other that are too many. `more`: there are others behind those. Local echoes (`local`) come
+    /// with the end of the session. Costs in proportion to the view, which is bounded.
     pub(crate) fn extend(
         &mut self,
         side: Direction,
@@ -172,7 +173,7 @@ impl View {
         self.entries[..self.remote].partition_point(|entry| entry.position <= position)
     }
 
-    /// A message appeared in the stream.
+    /// Inserts a message that appeared in the stream.
     pub(crate) fn insert_remote(&mut self, position: u64, item: Item, diffs: &mut Vec<Diff>) {
         let id = item.id.clone();
         match self.find(&id) {
@@ -218,7 +219,7 @@ impl View {
         }
     }
 
-    /// A message is something else now, as a whole.
+    /// Replaces a message as a whole.
     pub(crate) fn replace(&mut self, item: Item, diffs: &mut Vec<Diff>) {
         let Some(index) = self.find(&item.id) else { return };
         let entry = &mut self.entries[index];
@@ -231,7 +232,7 @@ impl View {
         }
     }
 
-    /// Text was added to a part. Costs its own length (L12).
+    /// Adds text to a part. Costs the text's own length (L12).
     pub(crate) fn append_text(
         &mut self,
         id: &str,
@@ -250,7 +251,7 @@ impl View {
         Ok(())
     }
 
-    /// A part is something else now, or is new at the end.
+    /// Replaces a part, or adds one at the end.
     pub(crate) fn set_part(
         &mut self,
         id: &str,
@@ -274,7 +275,7 @@ impl View {
         Ok(())
     }
 
-    /// The flags of a message changed. Returns whether the view has the message.
+    /// Changes the flags of a message. Returns whether the view has the message.
     pub(crate) fn set_meta(&mut self, id: &str, meta: ItemMeta, diffs: &mut Vec<Diff>) -> bool {
         let Some(index) = self.find(id) else { return false };
         if let Some(item) = &mut self.entries[index].item {
@@ -287,14 +288,14 @@ impl View {
         true
     }
 
-    /// A local echo went away: its entry was discarded.
+    /// Removes a local echo whose entry was discarded.
     pub(crate) fn remove_local(&mut self, id: &str, diffs: &mut Vec<Diff>) {
         if self.find(id).is_some_and(|index| index >= self.remote) {
             self.remove(id, diffs);
         }
     }
 
-    /// An item went away.
+    /// Removes an item.
     pub(crate) fn remove(&mut self, id: &str, diffs: &mut Vec<Diff>) {
         let Some(index) = self.find(id) else { return };
         self.entries.remove(index);
@@ -304,7 +305,7 @@ impl View {
         diffs.push(Diff::Remove { index });
     }
 
-    /// A message was written here.
+    /// Inserts the echo of a message that was written here.
     pub(crate) fn insert_local(&mut self, item: Item, diffs: &mut Vec<Diff>) {
         if self.find(&item.id).is_some() {
             return self.replace(item, diffs);
@@ -318,7 +319,8 @@ impl View {
         self.unload();
     }
 
-    /// A local message got further, or says something else. Remote items are no concern of it.
+    /// Replaces the echo of a message that got further, or says something else. A remote item stays
+    /// as it is.
     pub(crate) fn redraw_local(&mut self, item: Item, diffs: &mut Vec<Diff>) {
         let Some(index) = self.find(&item.id).filter(|index| *index >= self.remote) else { return };
         match &self.entries[index].item {

@@ -1,8 +1,9 @@
 //! Notices that the machine slept or that its network changed.
 //!
 //! After either a connection may be dead without anybody having said so, and whoever waits for the
-//! server may wait in vain. Nothing on the system is asked to tell: every few seconds the two clocks
-//! and the addresses that this machine would send from are compared with those of the last look.
+//! server may wait in vain. Nothing on the system is asked to tell: every few seconds the two
+//! clocks and the addresses that this machine would send from are compared with those of the last
+//! look.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use jiff::Timestamp;
 
 use crate::shared::Shared;
 
-/// How often it looks.
+/// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How much longer than it should have been a pause must be to count as sleep.
+/// Time by which a pause must be longer than it should have been to count as sleep.
 const SLEPT: Duration = Duration::from_secs(10);
 
 /// The addresses that this machine would send from, by IPv4 and by IPv6.

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use crate::dialect::proxy::{is_peoples, is_whole};
-use crate::event::{Str, lenient_value};
+pub use crate::chunk::{is_peoples, is_whole};
+use crate::text::{Str, lenient_value};
 
 /// The type of a chunk given as JSON text, as the fold reads it, however it is spelled; `None` when it has none.
 pub fn chunk_kind(chunk: &str) -> Option<Cow<'_, str>> {

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{aisdk, electric};
+use crate::chunk::is_ai_sdk;
 use crate::row::Role;
-use crate::text::json_text;
+use crate::text::{Str, json_text, lenient_value};
 
 /// What one item of the stream is. Borrows from the item.
 #[derive(Debug)]
@@ -201,10 +201,6 @@ pub struct ChunkFields<'a> {
     pub created_at: Option<Cow<'a, str>>,
 }
 
-/// A string that borrows when it can, also inside an `Option`.
-#[derive(Deserialize)]
-pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
-
 #[derive(Deserialize)]
 struct TypedFields<'a> {
     #[serde(rename = "messageId", borrow, default)]
@@ -286,62 +282,6 @@ impl<'a> ChunkFields<'a> {
             created_at: text("createdAt"),
         })
     }
-}
-
-/// Parses JSON, also with surrogates that do not pair up; they become U+FFFD.
-pub(crate) fn lenient_value(raw: &str) -> Option<Value> {
-    if let Ok(value) = serde_json::from_str(raw) {
-        return Some(value);
-    }
-    if !raw.contains("\\u") {
-        return None;
-    }
-    serde_json::from_str(&pair_surrogates(raw)).ok()
-}
-
-/// Replaces escapes of lone surrogates in JSON text.
-fn pair_surrogates(raw: &str) -> String {
-    let unit = |at: usize| -> Option<u16> {
-        let bytes = raw.as_bytes().get(at..at + 6)?;
-        if bytes[0] != b'\\' || bytes[1] != b'u' {
-            return None;
-        }
-        u16::from_str_radix(raw.get(at + 2..at + 6)?, 16).ok()
-    };
-    let mut out = String::with_capacity(raw.len());
-    let mut at = 0;
-    while at < raw.len() {
-        let rest = &raw[at..];
-        if let Some(stripped) = rest.strip_prefix('\\') {
-            match unit(at) {
-                Some(high @ 0xd800..0xdc00) => match unit(at + 6) {
-                    Some(0xdc00..0xe000) => {
-                        out.push_str(&raw[at..at + 12]);
-                        at += 12;
-                    }
-                    _ => {
-                        debug_assert!(high >= 0xd800, "matched above");
-                        out.push_str("\\ufffd");
-                        at += 6;
-                    }
-                },
-                Some(0xdc00..0xe000) => {
-                    out.push_str("\\ufffd");
-                    at += 6;
-                }
-                _ => {
-                    let len = 1 + stripped.chars().next().map_or(0, char::len_utf8);
-                    out.push_str(&raw[at..at + len]);
-                    at += len;
-                }
-            }
-        } else {
-            let len = rest.find('\\').unwrap_or(rest.len());
-            out.push_str(&rest[..len]);
-            at += len;
-        }
-    }
-    out
 }
 
 /// Something about the stream itself.
@@ -490,6 +430,22 @@ fn usual_chunk(text: &str) -> Option<ChunkEvent<'_>> {
     Some(ChunkEvent { key, operation, raw: Some(value), fields, txid, run })
 }
 
+/// True for the types of rows of an entity stream that make messages.
+fn is_entity_type(type_: &str) -> bool {
+    matches!(
+        type_,
+        "run"
+            | "step"
+            | "text"
+            | "text_delta"
+            | "tool_call"
+            | "reasoning"
+            | "reasoning_delta"
+            | "error"
+            | "inbox"
+    )
+}
+
 fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
     let headers = match serde_json::from_str::<Headers<'a>>(headers) {
         Ok(headers) => headers,
@@ -528,7 +484,7 @@ fn enveloped<'a>(envelope: &Envelope<'a>, headers: &'a str) -> Event<'a> {
         return Event::Malformed { reason: "empty type or key", txid };
     }
     let known = matches!(type_.as_ref(), "chunk" | "presence" | "agent");
-    let entity = !known && electric::is_entity_type(&type_);
+    let entity = !known && is_entity_type(&type_);
     let is_object = envelope.value.is_some_and(|raw| raw.get().starts_with('{'));
     if (known || entity) && operation != Operation::Delete && !is_object {
         return Event::Malformed { reason: "value is not an object", txid };
@@ -594,7 +550,7 @@ fn bare<'a>(envelope: &Envelope<'a>, text: &'a str) -> Event<'a> {
     if is_upper_snake(&type_) {
         return Event::Bare(BareEvent::Agui(text));
     }
-    if aisdk::is_chunk_type(&type_) {
+    if is_ai_sdk(&type_) {
         return Event::Bare(BareEvent::AiSdk(text));
     }
     malformed("no headers and an unknown type")

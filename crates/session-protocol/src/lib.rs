@@ -20,7 +20,7 @@
 //! A chunk is the unit of a streaming message: a JSON text in a row `(messageId, seq)`. Several
 //! generations of software wrote chunks in several vocabularies ("dialects"), and a session may be
 //! continued by newer software than the one that began it, so the dialect is decided per chunk,
-//! never per stream. The modules below `dialect` each translate one vocabulary into the few
+//! never per stream. The modules below `fold/dialect` each translate one vocabulary into the few
 //! operations of the message fold.
 //!
 //! # Laws upheld here
@@ -32,6 +32,7 @@
 //! - L11: rows, events and intents hold text of people; their `Debug` shows shapes, not contents.
 //! - L15: what a row may say depends on who wrote it ([`authority`]).
 //! - L12: a chunk that arrives in order costs in proportion to its own bytes.
+//! - L17: a fold without texts, by which a server decides, agrees with the one that is shown.
 
 pub mod api;
 pub mod authority;
@@ -42,10 +43,10 @@ pub mod materialize;
 pub mod patch;
 pub mod row;
 
-mod dialect;
+mod chunk;
 mod text;
 
-pub use dialect::Dialect;
+pub use chunk::Dialect;
 pub use event::{Event, RunMark, decode};
 pub use fold::{
     AnswerRef, Ask, AskKind, CallView, ChangeSet, Deliveries, FoldState, Lifecycle, MessageChange,

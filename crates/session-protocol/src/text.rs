@@ -7,6 +7,9 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::Value;
+
 /// A JSON string with the halves of characters it may begin and end with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delta<'a> {
@@ -118,6 +121,66 @@ fn is_low(unit: u16) -> bool {
 /// Reads the raw JSON of a string leniently; `None` when it is not a string.
 pub(crate) fn json_text(raw: &str) -> Option<Cow<'_, str>> {
     Delta::from_json(raw).map(Delta::into_text)
+}
+
+/// A string that borrows when it can, also inside an `Option`.
+#[derive(Deserialize)]
+pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+/// Parses JSON, also with surrogates that do not pair up; they become U+FFFD.
+pub(crate) fn lenient_value(raw: &str) -> Option<Value> {
+    if let Ok(value) = serde_json::from_str(raw) {
+        return Some(value);
+    }
+    if !raw.contains("\\u") {
+        return None;
+    }
+    serde_json::from_str(&pair_surrogates(raw)).ok()
+}
+
+/// Replaces escapes of lone surrogates in JSON text.
+fn pair_surrogates(raw: &str) -> String {
+    let unit = |at: usize| -> Option<u16> {
+        let bytes = raw.as_bytes().get(at..at + 6)?;
+        if bytes[0] != b'\\' || bytes[1] != b'u' {
+            return None;
+        }
+        u16::from_str_radix(raw.get(at + 2..at + 6)?, 16).ok()
+    };
+    let mut out = String::with_capacity(raw.len());
+    let mut at = 0;
+    while at < raw.len() {
+        let rest = &raw[at..];
+        if let Some(stripped) = rest.strip_prefix('\\') {
+            match unit(at) {
+                Some(high @ 0xd800..0xdc00) => match unit(at + 6) {
+                    Some(0xdc00..0xe000) => {
+                        out.push_str(&raw[at..at + 12]);
+                        at += 12;
+                    }
+                    _ => {
+                        debug_assert!(high >= 0xd800, "matched above");
+                        out.push_str("\\ufffd");
+                        at += 6;
+                    }
+                },
+                Some(0xdc00..0xe000) => {
+                    out.push_str("\\ufffd");
+                    at += 6;
+                }
+                _ => {
+                    let len = 1 + stripped.chars().next().map_or(0, char::len_utf8);
+                    out.push_str(&raw[at..at + len]);
+                    at += len;
+                }
+            }
+        } else {
+            let len = rest.find('\\').unwrap_or(rest.len());
+            out.push_str(&rest[..len]);
+            at += len;
+        }
+    }
+    out
 }
 
 #[cfg(test)]

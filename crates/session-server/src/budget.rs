@@ -56,18 +56,18 @@ struct Held {
 #[derive(Debug, Default)]
 struct Own {
     bytes: usize,
-    /// Wishes that wait for room, first come, first served.
+    /// Demands that wait for room, first come, first served.
     waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    wish: Wish,
+    demand: Demand,
     grant: oneshot::Sender<Hold>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Wish {
+struct Demand {
     bytes: usize,
     /// Whether an owner that holds nothing gets them however much others hold.
     always: bool,
@@ -85,7 +85,7 @@ impl Budget {
     /// stream by itself, so their waiting ends. And who holds nothing always gets a little, so that no number of others
     /// keeps a short answer or a short session waiting.
     pub(crate) fn try_take(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
-        self.try_wish(&mut self.lock(), owner, self.wish(bytes))
+        self.try_demand(&mut self.lock(), owner, self.demand(bytes))
     }
 
     /// Takes bytes when there is room.
@@ -94,7 +94,7 @@ impl Budget {
     ///
     /// Dropping the future takes nothing.
     pub(crate) async fn take(&self, owner: &Owner, bytes: usize) -> Hold {
-        self.get(owner, self.wish(bytes)).await
+        self.get(owner, self.demand(bytes)).await
     }
 
     /// Takes bytes for the making of one answer, as [`take`](Self::take), but who holds nothing gets them always: others
@@ -104,12 +104,12 @@ impl Budget {
     ///
     /// Dropping the future takes nothing.
     pub(crate) async fn answer(&self, owner: &Owner, bytes: usize) -> Hold {
-        self.get(owner, Wish { always: true, ..self.wish(bytes) }).await
+        self.get(owner, Demand { always: true, ..self.demand(bytes) }).await
     }
 
     /// Takes those bytes at once, or not.
     pub(crate) fn try_answer(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
-        self.try_wish(&mut self.lock(), owner, Wish { always: true, ..self.wish(bytes) })
+        self.try_demand(&mut self.lock(), owner, Demand { always: true, ..self.demand(bytes) })
     }
 
     /// Takes bytes that are in memory already, whether there was room for them or not.
@@ -123,14 +123,14 @@ impl Budget {
         self.lock().all
     }
 
-    fn wish(&self, bytes: usize) -> Wish {
-        Wish { bytes: bytes.min(self.0.share), always: false }
+    fn demand(&self, bytes: usize) -> Demand {
+        Demand { bytes: bytes.min(self.0.share), always: false }
     }
 
-    async fn get(&self, owner: &Owner, wish: Wish) -> Hold {
+    async fn get(&self, owner: &Owner, demand: Demand) -> Hold {
         let granted = {
             let mut held = self.lock();
-            if let Some(hold) = self.try_wish(&mut held, owner, wish) {
+            if let Some(hold) = self.try_demand(&mut held, owner, demand) {
                 return hold;
             }
             let (grant, granted) = oneshot::channel();
@@ -138,7 +138,7 @@ impl Budget {
             if own.waiting.len() >= FORGET && own.waiting.len().is_power_of_two() {
                 own.waiting.retain(|waiting| !waiting.grant.is_closed());
             }
-            own.waiting.push_back(Waiting { wish, grant });
+            own.waiting.push_back(Waiting { demand, grant });
             if own.waiting.len() == 1 {
                 held.turns.push_back(owner.clone());
             }
@@ -147,13 +147,13 @@ impl Budget {
         granted.await.expect("who waits is forgotten only with the budget, which `self` keeps")
     }
 
-    /// Grants a wish, unless one of the same owner waits before it.
-    fn try_wish(&self, held: &mut Held, owner: &Owner, wish: Wish) -> Option<Hold> {
+    /// Grants a demand, unless one of the same owner waits before it.
+    fn try_demand(&self, held: &mut Held, owner: &Owner, demand: Demand) -> Option<Hold> {
         let waits = held.by.get(owner).is_some_and(|own| !own.waiting.is_empty());
-        (!waits && self.fits(held, owner, wish)).then(|| self.give(held, owner, wish.bytes))
+        (!waits && self.fits(held, owner, demand)).then(|| self.give(held, owner, demand.bytes))
     }
 
-    fn fits(&self, held: &Held, owner: &Owner, wish: Wish) -> bool {
+    fn fits(&self, held: &Held, owner: &Owner, demand: Demand) -> bool {
         let own = held.by.get(owner).map_or(0, |own| own.bytes);
         let most = match owner {
             Owner::Agent(..) => self.0.total,
@@ -161,10 +161,10 @@ impl Budget {
                 self.0.total - self.0.total / 4
             }
         };
-        let is_little = wish.always || wish.bytes <= self.0.share / LITTLE;
+        let is_little = demand.always || demand.bytes <= self.0.share / LITTLE;
         (own == 0 && is_little)
-            || (held.all.saturating_add(wish.bytes) <= most
-                && own.saturating_add(wish.bytes) <= self.0.share)
+            || (held.all.saturating_add(demand.bytes) <= most
+                && own.saturating_add(demand.bytes) <= self.0.share)
     }
 
     fn give(&self, held: &mut Held, owner: &Owner, bytes: usize) -> Hold {
@@ -203,8 +203,8 @@ impl Budget {
     fn serve(&self, held: &mut Held, owner: &Owner) -> Vec<Hold> {
         let mut unwanted = Vec::new();
         while let Some(first) = held.by.get(owner).and_then(|own| own.waiting.front()) {
-            let (wish, is_gone) = (first.wish, first.grant.is_closed());
-            if !is_gone && !self.fits(held, owner, wish) {
+            let (demand, is_gone) = (first.demand, first.grant.is_closed());
+            if !is_gone && !self.fits(held, owner, demand) {
                 break;
             }
             let Some(own) = held.by.get_mut(owner) else { break };
@@ -213,7 +213,7 @@ impl Budget {
                 held.turns.retain(|waits| waits != owner);
             }
             if !is_gone {
-                let hold = self.give(held, owner, wish.bytes);
+                let hold = self.give(held, owner, demand.bytes);
                 unwanted.extend(first.grant.send(hold).err());
             }
         }
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(budget.held(), 0);
     }
 
-    /// A wish that waits, and whether it was called since it was looked at.
+    /// A demand that waits, and whether it was called since it was looked at.
     struct Waiter {
         take: Pin<Box<dyn Future<Output = Hold>>>,
         called: Arc<Called>,

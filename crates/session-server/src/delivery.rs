@@ -40,16 +40,16 @@ type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The answers of one connection that are under way. Cloning shares them.
 #[derive(Clone)]
-pub(crate) struct Deliveries(Arc<Mutex<UnderWay>>);
+pub(crate) struct Outgoing(Arc<Mutex<UnderWay>>);
 
 struct UnderWay {
-    answers: Vec<Weak<Delivery>>,
+    answers: Vec<Weak<OutgoingAnswer>>,
     /// When there are so many, those that are over are forgotten.
     forget_at: usize,
 }
 
 /// One answer: what the connection was given of it and has not written.
-struct Delivery {
+struct OutgoingAnswer {
     began: Instant,
     /// Bytes given and not written.
     out: AtomicUsize,
@@ -57,13 +57,13 @@ struct Delivery {
     moved: AtomicU64,
 }
 
-impl Deliveries {
+impl Outgoing {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(UnderWay { answers: Vec::new(), forget_at: 16 })))
     }
 
-    fn begin(&self) -> Arc<Delivery> {
-        let new = Arc::new(Delivery {
+    fn begin(&self) -> Arc<OutgoingAnswer> {
+        let new = Arc::new(OutgoingAnswer {
             began: Instant::now(),
             out: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
@@ -88,7 +88,7 @@ impl Deliveries {
     }
 }
 
-impl Delivery {
+impl OutgoingAnswer {
     /// Milliseconds since it began.
     fn age(&self) -> u64 {
         self.began.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
@@ -106,7 +106,7 @@ impl Delivery {
 /// A part of an answer, until the connection has written it.
 struct Piece {
     bytes: Bytes,
-    delivery: Arc<Delivery>,
+    delivery: Arc<OutgoingAnswer>,
     _hold: Arc<Hold>,
 }
 
@@ -161,15 +161,15 @@ pub(crate) fn largest_page(limits: &Limits) -> usize {
 #[derive(Clone)]
 struct Made(Arc<Mutex<Option<Hold>>>);
 
-/// Answers on their way to one client.
-pub(crate) struct Way<'a> {
+/// The room for one client's answers.
+pub(crate) struct AnswerRoom<'a> {
     pub(crate) budget: &'a Budget,
     pub(crate) owner: &'a Owner,
     /// Bytes that are in memory at once of one answer.
     pub(crate) bytes: usize,
 }
 
-impl Way<'_> {
+impl AnswerRoom<'_> {
     /// Makes an answer when there is room for it.
     ///
     /// `waits`: it may wait for something before it begins. Then it holds nothing while it waits, and goes on when there
@@ -225,7 +225,7 @@ impl Way<'_> {
     pub(crate) fn deliver(
         &self,
         mut answer: Response,
-        deliveries: &Deliveries,
+        outgoing: &Outgoing,
         revoked: Option<Revoked>,
     ) -> Response {
         let made = answer.extensions_mut().remove::<Made>();
@@ -251,7 +251,7 @@ impl Way<'_> {
                 hold,
                 frame: None,
                 gate: Gate::new(self.budget, self.owner, self.bytes),
-                delivery: deliveries.begin(),
+                delivery: outgoing.begin(),
                 ended: revoked
                     .map(|revoked| -> Waiting { Box::pin(async move { revoked.revoked().await }) }),
             })
@@ -267,7 +267,7 @@ struct Delivered {
     /// A frame of the body that the connection was not given yet.
     frame: Option<(Bytes, Arc<Hold>)>,
     gate: Gate,
-    delivery: Arc<Delivery>,
+    delivery: Arc<OutgoingAnswer>,
     /// Ready when the reader's token is revoked.
     ended: Option<Waiting>,
 }

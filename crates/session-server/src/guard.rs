@@ -28,7 +28,7 @@ use crate::{
     access::{self, Caller, Need},
     budget::{Budget, Owner},
     config::{Auth, ServerConfig},
-    delivery::{Deliveries, Way, largest_page},
+    delivery::{AnswerRoom, Outgoing, largest_page},
     following::{Following, Revoked},
     limits::{Client, Limiter},
     problem::{Problem, ProblemCode},
@@ -210,7 +210,7 @@ impl Guard {
 impl Guard {
     /// Lets a request through, and its answer out.
     async fn answer(&self, mut request: Request, next: Next) -> Response {
-        let deliveries = peer(&request).deliveries.clone();
+        let outgoing = peer(&request).outgoing.clone();
         let Admitted { client, revoked } = match self.admit(&mut request).await {
             Ok(admitted) => admitted,
             Err(problem) => return problem.into_response(),
@@ -225,8 +225,8 @@ impl Guard {
                 () = token.revoked() => return Problem::unauthorized().into_response(),
             },
         };
-        let way = Way { budget: &self.budget, owner: &owner, bytes: self.largest_page };
-        way.deliver(answer, &deliveries, revoked)
+        let room = AnswerRoom { budget: &self.budget, owner: &owner, bytes: self.largest_page };
+        room.deliver(answer, &outgoing, revoked)
     }
 }
 
@@ -325,7 +325,7 @@ fn bad_host() -> Problem {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Answers on their way there.
-    pub(crate) deliveries: Deliveries,
+    pub(crate) outgoing: Outgoing,
 }
 
 /// Says what an allowed page may do. Credentials are never allowed: tokens are sent by hand, not by cookies.

@@ -1,9 +1,10 @@
 //! The session server: the only appender of session streams.
 //!
-//! It keeps no truth in memory. A session is one Durable Stream (`/v1/stream/sessions/{id}`, readable by any
-//! Durable Streams client); everything the server must know to write to it (sequence numbers, runs, open approvals,
-//! registered agents) is rebuilt from that stream and from a small database of its own, which holds only what must not
-//! be in the stream: agents' headers, and which runs were planned or under way.
+//! The server keeps no truth in memory. A session is one Durable Stream (`/v1/stream/sessions/{id}`,
+//! readable by any Durable Streams client). Everything the server must know to write to it (sequence
+//! numbers, runs, open approvals, registered agents) is rebuilt from that stream and from a small
+//! database. The database holds what must not be in the stream (agents' headers, tokens, the parents
+//! of forks), what is not there yet (runs that were planned or under way), and the list of sessions.
 //!
 //! ```text
 //! routes ─▶ session (one task each: book, runs) ─▶ batch ─▶ store, then stream ─▶ replies, runs

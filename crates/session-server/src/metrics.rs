@@ -33,19 +33,19 @@ use session_protocol::api::ProblemCode;
 use crate::reading;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     method: &'static str,
     route: String,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Refused {
+struct RefusalLabels {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct RunLabels {
     outcome: &'static str,
 }
 
@@ -53,13 +53,13 @@ struct Ended {
 #[derive(Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
-    requests: Family<Answered, Counter<u64, AtomicU64>>,
-    refused: Family<Refused, Counter>,
+    requests: Family<RequestLabels, Counter<u64, AtomicU64>>,
+    refused: Family<RefusalLabels, Counter>,
     seconds: Histogram,
     readers: Gauge<i64, AtomicI64>,
     appends: Counter,
     events: Counter,
-    runs: Family<Ended, Counter>,
+    runs: Family<RunLabels, Counter>,
     refused_chunks: Counter,
     sessions: Gauge<i64, AtomicI64>,
     open: Gauge<i64, AtomicI64>,
@@ -133,12 +133,12 @@ impl Metrics {
 
     /// A run ended: `finished`, `failed` or `stopped`.
     pub(crate) fn run_ended(&self, outcome: &'static str) {
-        self.runs.get_or_create(&Ended { outcome }).inc();
+        self.runs.get_or_create(&RunLabels { outcome }).inc();
     }
 
     /// Counts a client that was refused or cut for want of room.
     pub(crate) fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&Refused { reason }).inc();
+        self.refused.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// The counters, in the format of OpenMetrics.
@@ -153,16 +153,16 @@ impl Metrics {
 }
 
 /// One reader that follows, for as long as it lives.
-struct Reader(Gauge<i64, AtomicI64>);
+struct FollowingReader(Gauge<i64, AtomicI64>);
 
-impl Reader {
+impl FollowingReader {
     fn new(readers: &Gauge<i64, AtomicI64>) -> Self {
         readers.inc();
         Self(readers.clone())
     }
 }
 
-impl Drop for Reader {
+impl Drop for FollowingReader {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -186,7 +186,7 @@ pub(crate) async fn count(
     };
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("none", MatchedPath::as_str).to_owned();
-    let reader = reading::follows(&request).then(|| Reader::new(&metrics.readers));
+    let reader = reading::follows(&request).then(|| FollowingReader::new(&metrics.readers));
     let began = Instant::now();
     let response = next.run(request).await;
     let status = response.status();
@@ -201,7 +201,7 @@ pub(crate) async fn count(
     if is_refusal && let Some(code) = response.extensions().get::<ProblemCode>() {
         metrics.refused(code.as_str());
     }
-    let labels = Answered { method, route, status: status.as_u16() };
+    let labels = RequestLabels { method, route, status: status.as_u16() };
     metrics.requests.get_or_create(&labels).inc();
     let Some(reader) = reader else {
         metrics.seconds.observe(took.as_secs_f64());

@@ -45,7 +45,7 @@ use tower::ServiceExt;
 use crate::{
     budget::{Budget, Hold, Owner},
     config::Limits,
-    delivery::Deliveries,
+    delivery::Outgoing,
     guard::Peer,
     limits::{Client, network},
     metrics::Metrics,
@@ -197,8 +197,8 @@ impl Line {
     ) {
         let asked = Arc::new(AtomicBool::new(false));
         let (app, asks) = (self.app.clone(), Arc::clone(&asked));
-        let deliveries = Deliveries::new();
-        let peer = Peer { address: peer, deliveries: deliveries.clone() };
+        let outgoing = Outgoing::new();
+        let peer = Peer { address: peer, outgoing: outgoing.clone() };
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             asks.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(ConnectInfo(peer.clone()));
@@ -224,7 +224,7 @@ impl Line {
                     }
                 }
                 _ = look.tick() => {
-                    if deliveries.are_left_lying(self.answer_pause) {
+                    if outgoing.are_left_lying(self.answer_pause) {
                         tracing::debug!("a connection is cut: its peer takes no answer");
                         self.metrics.refused("ANSWER_NOT_TAKEN");
                         return;

@@ -1,7 +1,8 @@
 //! The server's own database: what must survive a restart and must not be in a stream.
 //!
-//! Agents' headers and bodies, which runs were planned or under way, the writer's epoch per session, and the list of
-//! sessions. Losing it loses the secrets of webhook agents and nothing of any session.
+//! The database holds agents' headers and bodies, runs that were planned or under way, the writer's
+//! epoch of each session, the list of sessions, the parents of forks, and named tokens. A server
+//! that loses it loses those, and nothing that was said in any session.
 
 use std::{fmt, fs, path::Path};
 
@@ -48,7 +49,7 @@ pub(crate) struct SessionRow {
 }
 
 impl SessionRow {
-    /// Where a page ends.
+    /// The place at which a page that ends with this session goes on.
     pub(crate) fn place(&self) -> Place {
         (self.last_activity_at.clone().unwrap_or_default(), self.session_id.clone())
     }
@@ -60,7 +61,7 @@ pub(crate) struct ForkRow {
     pub(crate) session_id: String,
     /// The last message that it took over; absent when it took over everything.
     pub(crate) message_id: Option<String>,
-    /// Its place among the forks.
+    /// Number of the fork, by which forks are ordered.
     pub(crate) number: i64,
 }
 
@@ -113,7 +114,7 @@ pub(crate) enum Op {
         session_id: String,
         attended: bool,
     },
-    /// Where a session comes from.
+    /// Stores the parent of a fork.
     NameFork {
         session_id: String,
         source: String,
@@ -136,7 +137,8 @@ mod embedded {
 }
 
 const FILE: &str = "server.sqlite";
-/// Bytes that are kept on the disk so that a session can be forgotten when it is full, and what one needs.
+/// Bytes that are kept on the disk so that a session can be forgotten when it is full, and what one
+/// needs.
 const RESERVE: (u64, u64) = (256 << 10, 128 << 10);
 /// Pages of the log after which it is folded into the database.
 const LOG_PAGES: u32 = 250;
@@ -150,8 +152,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or makes the database in `folder`, readable by its owner only. Agents are sealed with `key`, else with the
-    /// folder's own.
+    /// Opens or makes the database in `folder`, readable by its owner only. Agents are sealed with
+    /// `key`, else with the folder's own.
     pub(crate) fn open(folder: &Path, key: Option<&Secret>) -> Result<Self, ServerError> {
         let failed = |error: OpenError| ServerError::store(folder.join(FILE), &error);
         let mut opened = open(folder, Some(RESERVE))?;
@@ -199,7 +201,7 @@ impl Store {
         .await
     }
 
-    /// No server has used the database before.
+    /// Whether no server has used the database before.
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -218,8 +220,8 @@ impl Store {
         Ok(self.line.write(Terms { room, ..Terms::default() }, work).await?)
     }
 
-    /// Takes over the writing of a session: each call gives a higher epoch, and one above that which the stream knows
-    /// (`fence`) where it knows one.
+    /// Takes over the writing of a session: each call gives a higher epoch, and one above that
+    /// which the stream knows (`fence`) where it knows one.
     pub(crate) async fn next_epoch(
         &self,
         session_id: &str,
@@ -239,8 +241,9 @@ impl Store {
         .map(i64::unsigned_abs)
     }
 
-    /// A page of the sessions behind a place, newest activity first; of only these, when some are named. One that is used
-    /// meanwhile moves to the front, where the next look at the list has it. Rows without a creation time are only epochs.
+    /// A page of the sessions behind a place, newest activity first; of only these, when some are
+    /// named. One that is used meanwhile moves to the front, where the next look at the list has
+    /// it. Rows without a creation time are only epochs.
     pub(crate) async fn sessions(
         &self,
         only: Option<Vec<String>>,
@@ -272,8 +275,8 @@ impl Store {
         .await
     }
 
-    /// A page of the forks of a session, the oldest first, behind the one with this number; only these, when some are
-    /// named.
+    /// A page of the forks of a session, the oldest first, behind the one with this number; only
+    /// these, when some are named.
     pub(crate) async fn forks(
         &self,
         source: &str,
@@ -307,7 +310,7 @@ impl Store {
         .await
     }
 
-    /// Those of the sessions that are not in the list.
+    /// Ids that no session of the list has.
     pub(crate) async fn unlisted(&self, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
         self.look(move |db| {
             let mut listed = db.prepare_cached(
@@ -324,7 +327,7 @@ impl Store {
         .await
     }
 
-    /// How many sessions there are.
+    /// Number of sessions in the list.
     pub(crate) async fn count_sessions(&self) -> Result<i64, StoreError> {
         self.look(|db| {
             let count = "SELECT count(*) FROM sessions WHERE created_at IS NOT NULL";
@@ -342,7 +345,8 @@ impl Store {
         .await
     }
 
-    /// Sessions that need their task at once: with a run that did not end, or somebody to be missed.
+    /// Sessions that need their task at once: with a run that did not end, or somebody to be
+    /// missed.
     pub(crate) async fn sessions_to_open(&self) -> Result<Vec<String>, StoreError> {
         self.look(|db| {
             let mut query =
@@ -505,7 +509,8 @@ pub(crate) fn is_in(folder: &Path) -> bool {
     folder.join(FILE).is_file()
 }
 
-/// Opens or makes the database in `folder`, readable by its owner only, and brings its tables up to date.
+/// Opens or makes the database in `folder`, readable by its owner only, and brings its tables up to
+/// date.
 pub(crate) fn open(folder: &Path, reserve: Option<(u64, u64)>) -> Result<Opened, ServerError> {
     let file = folder.join(FILE);
     let setup = Setup {

@@ -1,8 +1,9 @@
 //! Named tokens: made, listed and revoked on the command line, looked up by the server.
 //!
-//! They are in the server's own database, which both sides open: a running server sees a new or revoked token with the
-//! next request. A token is `tk_{id}_{secret}`. The id finds the row; of the secret (256 random bits) only the BLAKE3
-//! hash is kept, which is enough for a secret that nobody can guess, and compared in constant time.
+//! Tokens are in the server's own database, which both sides open: a running server sees a new or
+//! revoked token with the next request. A token is `tk_{id}_{secret}`. The id finds the row; of the
+//! secret (256 random bits) only the BLAKE3 hash is kept, which is enough for a secret that nobody
+//! can guess, and compared in constant time.
 
 use std::{
     fmt,
@@ -26,25 +27,25 @@ use crate::{
     store::{self, Store, StoreError},
 };
 
-/// Why a token could not be made, listed or revoked. The text is one sentence.
+/// A token that could not be made, listed or revoked. The text is one sentence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Names are who acts, so there is one token for each.
+    /// The name is an actor's, so there is one token for each.
     #[error("there is a token named {0} already; revoke it first or choose another name")]
     NameTaken(String),
-    /// People would take one for the other.
+    /// The name looks like another's: people would take one for the other.
     #[error(
         "there is a token named {0}, which looks the same; revoke it first or choose another name"
     )]
     Confusable(String),
-    /// It becomes the actor of messages.
+    /// The name is none that an actor of messages can have.
     #[error(
         "a token's name has 1 to 256 bytes in NFC, no slash, no control or invisible character and no white space \
          around it"
     )]
     Name,
-    /// It names no session.
+    /// A listed session has a name that none can have.
     #[error(
         "a session's name has 1 to 256 bytes in NFC, no slash, no control or invisible character and no white space \
          around it"
@@ -56,7 +57,7 @@ pub enum TokenError {
     /// The database cannot be used.
     #[error("the server's database cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
-    /// It cannot be made or opened.
+    /// The database cannot be made or opened.
     #[error(transparent)]
     Open(#[from] ServerError),
 }
@@ -64,13 +65,13 @@ pub enum TokenError {
 /// A token as listed: everything but the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
-    /// Who acts when it is used.
+    /// Name of the actor when the token is used.
     pub name: String,
-    /// What it allows.
+    /// The right that the token gives.
     pub role: TokenRole,
     /// The only sessions it is for; `None` is all.
     pub sessions: Option<Vec<String>>,
-    /// When it was made, RFC 3339.
+    /// Time at which the token was made, RFC 3339.
     pub created_at: String,
 }
 
@@ -86,7 +87,8 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Opens the tokens of a data folder, which is made (mode 0700) if it is not there. A server may be running on it.
+    /// Opens the tokens of a data folder, which is made (mode 0700) if it is not there. A server
+    /// may be running on it.
     ///
     /// # Errors
     ///
@@ -98,7 +100,8 @@ impl Tokens {
         Ok(Self { connection: store::open(data_dir, None)?.db })
     }
 
-    /// As [`open`](Self::open), and nothing is made where no server or token was before.
+    /// Opens the tokens as [`open`](Self::open) does, and makes nothing where no server or token
+    /// was before.
     ///
     /// # Errors
     ///
@@ -114,7 +117,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// The name is taken, looks like one that is, or cannot be one, a session's name cannot be one, or the database failed.
+    /// The name is taken, looks like one that is, or cannot be one, a session's name cannot be one,
+    /// or the database failed.
     pub fn create(
         &self,
         name: &str,
@@ -165,7 +169,7 @@ impl Tokens {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Ends a token. Says whether there was one.
+    /// Ends a token. Returns whether there was one.
     ///
     /// # Errors
     ///
@@ -193,7 +197,7 @@ impl KnownTokens {
         Ok(self.0.read_soon(names).await?)
     }
 
-    /// Those of the ids whose tokens have been revoked.
+    /// Ids whose tokens have been revoked.
     pub(crate) async fn revoked(&self, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
         let look = move |db: &Connection| {
             let mut known = db.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?;
@@ -204,7 +208,7 @@ impl KnownTokens {
         Ok(self.0.read_soon(look).await?)
     }
 
-    /// What a token stands for, or `None` when it is no token.
+    /// The grant of a token, or `None` when the text is no token.
     pub(crate) async fn find(&self, token: String) -> Result<Option<Grant>, StoreError> {
         Ok(self.0.read_soon(move |db| find(db, &token)).await?)
     }
@@ -231,7 +235,8 @@ fn find(db: &Connection, token: &str) -> rusqlite::Result<Option<Grant>> {
     }))
 }
 
-/// The hash by which secrets are kept and compared, so that comparing takes the same time whatever was sent.
+/// The hash by which secrets are kept and compared, so that comparing takes the same time whatever
+/// was sent.
 pub(crate) fn hash(secret: &str) -> [u8; 32] {
     *blake3::hash(secret.as_bytes()).as_bytes()
 }

@@ -1,11 +1,11 @@
-//! What can go wrong with a database, and what it means.
+//! Failures of a database, and what to do about them.
 
 use rusqlite::{ErrorCode, ffi};
 
-/// What a failure means to the one who has to do something about it.
+/// The meaning of a failure for the one who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// There is no room on the disk, or beyond the size that was set. Free some, and try again.
+    /// The disk, or the size that was set, has no room. Free some, and try again.
     Full,
     /// The file is no database any more. Set it aside.
     Damaged,
@@ -34,7 +34,7 @@ impl Cause {
     }
 }
 
-/// Why a job or a read was not done. SQLite's texts hold no values.
+/// The reason why a job or a read was not done. SQLite's texts hold no values.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// SQLite refused or could not do it; nothing of it was done.
@@ -45,7 +45,7 @@ pub enum Error {
     Closed,
 }
 
-/// Why a file could not be opened.
+/// The reason why a file could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// SQLite refused or could not do it.
@@ -76,7 +76,7 @@ impl From<refinery::Error> for OpenError {
 }
 
 impl OpenError {
-    /// What the failure means. Tables that the migrations do not recognise are damage.
+    /// The meaning of the failure. Tables that the migrations do not recognise are damage.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Sqlite(error) => Cause::of(error),

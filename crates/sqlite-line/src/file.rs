@@ -1,14 +1,12 @@
 //! A file apart from what is in it: its mode, connections that only read it, and setting it aside.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
 use rusqlite::{Connection, OpenFlags};
 
-/// How long a connection waits for another process that has the file locked.
+/// Time that a connection waits for another process that has the file locked.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens a connection that only reads.
@@ -24,7 +22,8 @@ pub fn reader(file: &Path, cache_kib: Option<u32>) -> rusqlite::Result<Connectio
     Ok(db)
 }
 
-/// Makes the file, or tightens one that is there, to mode 0600. SQLite gives the files beside it the same mode.
+/// Makes the file, or tightens one that is there, to mode 0600. SQLite gives the files beside it
+/// the same mode.
 ///
 /// # Errors
 ///
@@ -41,8 +40,8 @@ pub fn owner_only(file: &Path) -> io::Result<()> {
     options.open(file).map(drop)
 }
 
-/// Renames a database and the files beside it to `{file}.{why}`, with a number behind it where that is taken, and answers
-/// the new name. Nothing is deleted.
+/// Renames a database and the files beside it to `{file}.{why}`, with a number behind it where that
+/// is taken. Returns the new name. Nothing is deleted.
 ///
 /// # Errors
 ///

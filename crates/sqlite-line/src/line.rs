@@ -1,26 +1,22 @@
 //! The handle: jobs for the thread that writes, reads from the pool.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    task::{Context, Poll},
-    thread::JoinHandle,
-};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::{fmt, io};
 
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::{
-    error::{Error, failure},
-    open::Opened,
-    readers::Readers,
-    setup::Setup,
-    terms::Terms,
-    thread::{Housekeeping, Job, Task, Work},
-    writer::Writer,
-};
+use crate::error::{Error, failure};
+use crate::open::Opened;
+use crate::readers::Readers;
+use crate::setup::Setup;
+use crate::terms::Terms;
+use crate::thread::{Housekeeping, Job, Task, Work};
+use crate::writer::Writer;
 
 impl Opened {
     /// Begins to take jobs.
@@ -46,7 +42,7 @@ struct Shared<H: Housekeeping> {
     jobs: Mutex<Option<Queue<H::Notes>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
-    /// Who may read by [`Line::read_soon`] now.
+    /// Turns of [`Line::read_soon`]: as many as there are readers.
     reading: Arc<Semaphore>,
 }
 
@@ -83,8 +79,9 @@ impl<H: Housekeeping> Line<H> {
         &self.shared.file
     }
 
-    /// Has the thread do `work` in a transaction and hand what became of it to `reply`, on that thread. The work may run
-    /// again when its transaction did not commit. A line that is closed drops `reply` without calling it.
+    /// Has the thread do `work` in a transaction and hand what became of it to `reply`, on that
+    /// thread. The work may run again when its transaction did not commit. A line that is closed
+    /// drops `reply` without calling it.
     pub fn submit<T: Send + 'static>(
         &self,
         terms: Terms,
@@ -97,7 +94,8 @@ impl<H: Housekeeping> Line<H> {
         }
     }
 
-    /// Has the thread do `work`. The job is in the queue when this returns, before the answer is awaited.
+    /// Has the thread do `work`. The job is in the queue when this returns, before the answer is
+    /// awaited.
     pub fn write<T: Send + 'static>(
         &self,
         terms: Terms,
@@ -108,7 +106,7 @@ impl<H: Housekeeping> Line<H> {
         Written(answer)
     }
 
-    /// As [`Self::write`], waiting on this thread.
+    /// Has the thread do `work`, as [`Self::write`] does, and waits for it on this thread.
     ///
     /// # Errors
     ///
@@ -135,8 +133,8 @@ impl<H: Housekeeping> Line<H> {
         self.shared.readers.read(work)
     }
 
-    /// As [`Self::read`], on a thread that may block. Who waits for a reader needs no thread: hundreds who come at once
-    /// would have one each, and these the processors.
+    /// Reads as [`Self::read`] does, on a thread that may block. A call that waits for a reader
+    /// needs no thread: hundreds that come at once would have one each, and these the processors.
     ///
     /// # Cancel safety
     ///
@@ -162,7 +160,8 @@ impl<H: Housekeeping> Line<H> {
         read.await.unwrap_or_else(|_| Err(failure(rusqlite::ffi::SQLITE_INTERNAL).into()))
     }
 
-    /// Finishes the jobs that are queued and closes the file. What is asked for later answers [`Error::Closed`].
+    /// Finishes the jobs that are queued and closes the file. What is asked for later answers
+    /// [`Error::Closed`].
     pub fn close(&self) {
         self.shared.close();
     }
@@ -170,7 +169,8 @@ impl<H: Housekeeping> Line<H> {
 
 impl<H: Housekeeping> Shared<H> {
     fn close(&self) {
-        // Readers first: the last connection to close folds the log into the file, and a reader could not.
+        // Readers first: the last connection to close folds the log into the file, and a reader
+        // could not.
         self.readers.close();
         drop(lock(&self.jobs).take());
         // The queue is closed, so the thread ends after the jobs it already has.

@@ -4,19 +4,18 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::{
-    error::OpenError,
-    file::{BUSY, cache, owner_only},
-    reserve::Reserve,
-    setup::{Checkpoint, Setup},
-    writer::overwriting,
-};
+use crate::error::OpenError;
+use crate::file::{BUSY, cache, owner_only};
+use crate::reserve::Reserve;
+use crate::setup::{Checkpoint, Setup};
+use crate::writer::overwriting;
 
 const STATEMENTS: usize = 64;
 
 impl Setup {
-    /// Opens or makes the file and brings its tables up to date. `after` gets the version that the file had, 0 for a new
-    /// one, when there were migrations; what it does is committed together with the new version.
+    /// Opens or makes the file and brings its tables up to date. `after` gets the version that the
+    /// file had, 0 for a new one, when there were migrations; what it does is committed together
+    /// with the new version.
     ///
     /// # Errors
     ///
@@ -93,8 +92,8 @@ pub struct Opened {
     pub(crate) reserve: Option<Reserve>,
 }
 
-/// Runs what the file has not had yet. Files of before refinery have a version and no history: what they have is written
-/// into one.
+/// Runs what the file has not had yet. Files of before refinery have a version and no history: what
+/// they have is written into one.
 fn migrate(
     db: &mut Connection,
     migrations: fn() -> refinery::Runner,

@@ -1,13 +1,12 @@
 //! Connections that read, each read one snapshot.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::{error::Error, file::reader};
+use crate::error::Error;
+use crate::file::reader;
 
 /// Readers kept open; more are opened when needed and closed after use.
 pub(crate) struct Readers {

@@ -1,21 +1,19 @@
-//! Room on the disk that is kept for tidying up: on a full disk a deletion is what makes room, and needs some itself.
+//! Room on the disk that is kept for tidying up: on a full disk a deletion is what makes room, and
+//! needs some itself.
 //!
-//! A deletion writes a little into the log beside its database, and the log can only be emptied when what it holds fits
-//! into the database's file. So before a commit that makes the file longer there must be a reserve for that and for a
-//! deletion behind it ([`Reserve::covers`]); then a full disk can always be tidied up.
+//! A deletion writes a little into the log beside its database, and the log can only be emptied
+//! when what it holds fits into the database's file. So before a commit that makes the file longer
+//! there must be a reserve for that and for a deletion behind it ([`Reserve::covers`]); then a full
+//! disk can always be tidied up.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ffi};
 
-use crate::{
-    error::{failure, is_full},
-    file::owner_only,
-};
+use crate::error::{failure, is_full};
+use crate::file::owner_only;
 
 const FILE: &str = "reserve";
 /// A reserve that was made longer for a large commit keeps at most this afterwards.
@@ -54,9 +52,9 @@ impl Reserve {
         }
     }
 
-    /// Whether a commit after which the database's file must get so many bytes longer leaves enough for a deletion. The
-    /// reserve is made longer for it where it can be. One that was given up or is not complete covers nothing: what room
-    /// there is belongs to who tidies up.
+    /// Whether a commit after which the database's file must get so many bytes longer leaves enough
+    /// for a deletion. The reserve is made longer for it where it can be. One that was given up or
+    /// is not complete covers nothing: what room there is belongs to who tidies up.
     pub(crate) fn covers(&mut self, growth: u64) -> bool {
         let enough = growth.saturating_add(self.work);
         self.is_whole() && (self.held >= enough || self.lengthen(enough))
@@ -78,14 +76,14 @@ impl Reserve {
         false
     }
 
-    /// Gives back what only a large commit needed.
+    /// Gives back the part that only a large commit needed.
     pub(crate) fn trim(&mut self) {
         if self.held > KEPT.max(self.wanted) {
             self.shorten(KEPT.max(self.wanted));
         }
     }
 
-    /// Gives the room up. Whether there was any.
+    /// Gives the room up. Returns whether there was any.
     pub(crate) fn give_up(&mut self) -> bool {
         let there = std::mem::take(&mut self.held) > 0;
         fs::remove_file(&self.path).is_ok() && there
@@ -119,7 +117,8 @@ impl Reserve {
     }
 }
 
-/// Bytes that the database's file gets longer by when its log is folded into it, with what the open transaction wrote.
+/// Bytes that the database's file gets longer by when its log is folded into it, with what the open
+/// transaction wrote.
 pub(crate) fn growth(db: &Connection, file: &Path) -> rusqlite::Result<u64> {
     let number = |pragma| db.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
     let pages = number("PRAGMA page_count")?;
@@ -127,8 +126,9 @@ pub(crate) fn growth(db: &Connection, file: &Path) -> rusqlite::Result<u64> {
     Ok((pages * number("PRAGMA page_size")?).saturating_sub(there))
 }
 
-/// Folds the log into the database's file (SQLite's checkpoint); on a full disk with the reserve, which is made again from
-/// what the log gives back. Where the reserve is too small it is put off: half a checkpoint would take the last room.
+/// Folds the log into the database's file (SQLite's checkpoint); on a full disk with the reserve,
+/// which is made again from what the log gives back. Where the reserve is too small it is put off:
+/// half a checkpoint would take the last room.
 pub(crate) fn fold(
     db: &Connection,
     file: &Path,

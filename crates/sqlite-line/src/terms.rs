@@ -1,6 +1,6 @@
-//! How a job is to be committed.
+//! Terms on which a job is committed.
 
-/// Whose the room on a full disk is.
+/// The part that a job has in the room on a full disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Room {
     /// The job is committed only where enough is left for a deletion behind it.
@@ -12,15 +12,15 @@ pub enum Room {
     Frees,
 }
 
-/// How a job is to be committed.
+/// Terms on which a job is committed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Terms {
-    /// Bytes that it is about to write; large jobs share no commit.
+    /// Bytes that the job is about to write; large jobs share no commit.
     pub size: usize,
-    /// It is on the disk itself before it is answered: a power cut does not lose it.
+    /// The job is on the disk itself before it is answered: a power cut does not lose it.
     pub durable: bool,
-    /// All that it deletes is overwritten.
+    /// Whatever the job deletes is overwritten.
     pub overwrites: bool,
-    /// What it may do on a full disk.
+    /// The job's part of the room on a full disk.
     pub room: Room,
 }

@@ -1,10 +1,8 @@
 //! The line as its stores use it: groups, failures, durability, versions, damage, full files.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, mpsc},
-    time::{Duration, Instant},
-};
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rusqlite::{Connection, ffi};
@@ -59,7 +57,7 @@ fn hold(line: &Line) -> mpsc::Sender<()> {
     go
 }
 
-/// What a job of a random group does.
+/// The work of a job of a random group.
 #[derive(Debug, Clone, Copy)]
 enum Does {
     Writes,

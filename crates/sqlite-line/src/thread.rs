@@ -1,47 +1,49 @@
 //! The thread that writes: groups of jobs, their one commit, and each alone where that fails.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use crate::{
-    error::{Error, failure, is_full},
-    terms::{Room, Terms},
-    writer::Writer,
-};
+use crate::error::{Error, failure, is_full};
+use crate::terms::{Room, Terms};
+use crate::writer::Writer;
 
 /// Jobs of one commit at most.
 const GROUP: usize = 256;
 /// Bytes of one commit at most, beyond the first job.
 const GROUP_BYTES: usize = 4 << 20;
-/// What a commit writes beside what its jobs say: pages of rows and indexes.
+/// Bytes that a commit writes for each job beside those that the job says: pages of rows and
+/// indexes.
 const PAGES_PER_JOB: usize = 16 << 10;
 /// Housekeeping goes on after so many commits even when the thread is never idle.
 const TIDY_EVERY: usize = 16;
 /// A job that has no room waits so long for what is being removed.
 const TIDY_FOR_ROOM: Duration = Duration::from_secs(1);
-/// Housekeeping that is left when the line is closed has so long; what it does not finish is left to the next start.
+/// Housekeeping that is left when the line is closed has so long; what it does not finish is left
+/// to the next start.
 const TIDY_AT_STOP: Duration = Duration::from_secs(2);
 /// A reserve that is not whole is made again after so long.
 const AGAIN: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What a store does on the thread that writes, beside its jobs. All of it happens between transactions.
+/// The work of a store on the thread that writes, beside its jobs. All of it happens between
+/// transactions.
 pub trait Housekeeping: Send + 'static {
-    /// What the jobs of one transaction leave for [`Housekeeping::committed`]; dropped with one that is undone.
+    /// Notes that the jobs of one transaction leave for [`Housekeeping::committed`]; those of a
+    /// transaction that is undone are dropped.
     type Notes: Default;
 
-    /// Learns of a commit before its jobs are answered. Whether there is something to tidy now.
+    /// Takes note of a commit before its jobs are answered. Returns whether there is something to
+    /// tidy now.
     fn committed(&mut self, notes: Self::Notes) -> bool;
 
-    /// Does a slice of tidying, short enough for jobs to wait for it. Whether there is more.
+    /// Does a slice of tidying, short enough for jobs to wait for it. Returns whether there is
+    /// more.
     fn tidy(&mut self, writer: &mut Writer) -> bool;
 
-    /// How long the thread may wait for jobs before it tidies unasked.
+    /// Time that the thread may wait for jobs before it tidies unasked.
     fn rest(&self, writer: &Writer) -> Duration;
 }
 
@@ -66,7 +68,7 @@ impl Housekeeping for () {
     }
 }
 
-/// Something to do in a transaction; it may be run again when the transaction did not commit.
+/// Work in a transaction, which may be run again when the transaction did not commit.
 pub(crate) trait Job<N>: Send {
     fn terms(&self) -> Terms;
     /// Works and keeps its outcome.
@@ -114,7 +116,7 @@ pub(crate) struct Work<H: Housekeeping> {
     writer: Writer,
     house: H,
     jobs: mpsc::Receiver<Box<dyn Job<H::Notes>>>,
-    /// There is something to tidy.
+    /// Something is left to tidy.
     untidy: bool,
 }
 

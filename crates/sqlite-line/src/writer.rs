@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::{
-    error::failure,
-    reserve::{self, Reserve},
-    setup::{Checkpoint, Setup},
-};
+use crate::error::failure;
+use crate::reserve::{self, Reserve};
+use crate::setup::{Checkpoint, Setup};
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -20,7 +18,7 @@ pub struct Writer {
     unfolded: usize,
     /// Bytes after which the log is folded, where SQLite does not do it.
     fold_after: Option<usize>,
-    /// As the setup wants them between jobs.
+    /// Durability between jobs, as the setup wants it.
     durable: bool,
     overwrites: bool,
 }
@@ -55,8 +53,9 @@ impl Writer {
         Ok(done)
     }
 
-    /// As [`Self::transaction`], as durable and with what is deleted overwritten as asked, and only where the reserve
-    /// covers what the file will grow by, if `covered`.
+    /// Does work in a transaction as [`Self::transaction`] does. The commit is as durable as asked,
+    /// and what is deleted is overwritten if asked. With `covered` it is done only where the
+    /// reserve covers what the file will grow by.
     pub(crate) fn commit(
         &mut self,
         durable: bool,
@@ -112,12 +111,13 @@ impl Writer {
         result
     }
 
-    /// Whether something is missing of the reserve, so that what room there is belongs to deletions.
+    /// Whether something is missing of the reserve, so that what room there is belongs to
+    /// deletions.
     pub fn is_scarce(&self) -> bool {
         self.reserve.as_ref().is_some_and(|reserve| !reserve.is_whole())
     }
 
-    /// Gives the reserve up. Whether there was any.
+    /// Gives the reserve up. Returns whether there was any.
     pub fn give_up_reserve(&mut self) -> bool {
         self.reserve.as_mut().is_some_and(Reserve::give_up)
     }
@@ -159,7 +159,8 @@ impl Writer {
     }
 }
 
-/// Sets whether all that is deleted is overwritten, or only what lies in pages that are written anyway.
+/// Sets whether all that is deleted is overwritten, or only what lies in pages that are written
+/// anyway.
 pub(crate) fn overwriting(db: &Connection, all: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "secure_delete", if all { "ON" } else { "FAST" })
 }

@@ -2,14 +2,15 @@
 
 use session_server::{hides, shapes};
 
-/// What an agent asks for, a name, an id: every character that cannot be seen is shown by its number, so that what is
-/// approved is what is read. Of control characters only the end of a line and a tab are left.
+/// Words of somebody else that are short (what an agent asks for, a name, an id), as they may be
+/// shown: every character that cannot be seen is shown by its number, so that what is approved is
+/// what is read. Of control characters only the end of a line and a tab are left.
 pub(crate) fn clean(text: &str) -> String {
     shown(text, |_, _| false)
 }
 
-/// What is said: as [`clean`], with the joiners of scripts and emoji where they join something. `before` is what was
-/// printed just before it.
+/// Words of a message, as they may be shown: cleaned as [`clean`] does, with the joiners of scripts
+/// and emoji where they join something. `before` is the character that was printed just before.
 pub(crate) fn clean_words(before: Option<char>, text: &str) -> String {
     let mut before = before;
     shown(text, |c, inside| {
@@ -18,7 +19,8 @@ pub(crate) fn clean_words(before: Option<char>, text: &str) -> String {
     })
 }
 
-/// The text with what is hidden in it shown, except where `keeps` says so of a character and the one before it.
+/// The text with what is hidden in it shown, except where `keeps` says so of a character and the
+/// one before it.
 fn shown(text: &str, mut keeps: impl FnMut(char, Option<char>) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = None;

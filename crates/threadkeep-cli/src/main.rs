@@ -1,7 +1,7 @@
 //! `threadkeep`: durable AI sessions without a window.
 //!
-//! One command per file. Errors are one clear line on stderr; the exit code is 2 for wrong usage and
-//! 1 for everything else that fails.
+//! One command per file. Errors are one clear line on stderr; the exit code is 2 for wrong usage
+//! and 1 for everything else that fails.
 
 mod approve;
 mod foreign;
@@ -19,9 +19,9 @@ use foreign::clean;
 
 /// Durable AI sessions without a window: serve, follow, write, approve, inspect.
 ///
-/// A session is a log on a server that people and agents write to and follow. It stays when programs
-/// end, and whoever comes later reads all of it. `threadkeep serve` starts a server; the other
-/// commands talk to one.
+/// A session is a log on a server that people and agents write to and follow. It stays when
+/// programs end, and whoever comes later reads all of it. `threadkeep serve` starts a server; the
+/// other commands talk to one.
 #[derive(Parser)]
 #[command(
     name = "threadkeep",

@@ -1,6 +1,9 @@
 //! A length of time on the command line.
 
-use std::{fmt, num::ParseFloatError, str::FromStr, time::Duration};
+use std::fmt;
+use std::num::ParseFloatError;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// Seconds, with or without a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

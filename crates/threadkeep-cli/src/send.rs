@@ -12,8 +12,8 @@ use remote::{Remote, ServerArgs};
 
 /// Send a message to a session.
 ///
-/// Prints the message's id. With --wait it prints the answer instead, as it comes, and ends when the
-/// answer is complete or waits for an approval. With --agent the session is made if it does not
+/// Prints the message's id. With --wait it prints the answer instead, as it comes, and ends when
+/// the answer is complete or waits for an approval. With --agent the session is made if it does not
 /// exist, and the agent answers in it from now on.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// The session's name.
     session: String,
 
-    /// What to say; `-` reads it from standard input.
+    /// Text of the message; `-` reads it from standard input.
     text: String,
 
     /// Let this agent answer: `demo`, `model`, `acp:NAME` of an agent that the server runs, or the URL of a webhook

@@ -4,16 +4,15 @@ mod agents;
 pub(crate) mod allocator;
 mod limits;
 
-use std::{
-    env,
-    io::{IsTerminal, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::env;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{CommandFactory, ValueEnum, error::ErrorKind};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, ValueEnum};
 use session_server::{
     Auth, ModelConfig, Secret, ServerConfig, ServerError, StreamsBackend, TlsFiles,
 };
@@ -23,19 +22,19 @@ const TOKEN: &str = "THREADKEEP_TOKEN";
 const STREAMS_TOKEN: &str = "THREADKEEP_STREAMS_TOKEN";
 const MODEL_KEY: &str = "THREADKEEP_MODEL_KEY";
 
-/// Who may use the server.
+/// The callers that the server lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum AuthMode {
     /// Anybody on this machine (loopback addresses only).
     None,
-    /// Whoever sends a token of `threadkeep token create` as `Authorization: Bearer …`.
+    /// Callers that send a token of `threadkeep token create` as `Authorization: Bearer …`.
     Token,
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line, for programs that collect logs.
     Json,
@@ -75,7 +74,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "streams_url")]
     streams_token_file: Option<PathBuf>,
 
-    /// Who may use the server.
+    /// Callers that may use the server.
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
 
@@ -91,11 +90,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// How log lines on standard error look.
+    /// Form of log lines on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002. Repeatable.
+    /// Let webhook agents be at this private or loopback origin, e.g. http://127.0.0.1:3002.
+    /// Repeatable.
     #[arg(long, value_name = "URL", value_parser = origin)]
     allow_agent_origin: Vec<Url>,
 
@@ -103,14 +103,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
     allow_origin: Vec<String>,
 
-    /// Answer to this host name too, for a reverse proxy in front that passes its name on. Repeatable.
+    /// Answer to this host name too, for a reverse proxy in front that passes its name on.
+    /// Repeatable.
     ///
     /// On a loopback address only requests for localhost, 127.x.y.z and ::1 are answered, because
     /// web pages can reach such an address under names of theirs.
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
 
-    /// How many times in a row agents may react to agents after a person spoke; 0: never.
+    /// Number of times in a row that agents may react to agents after a person spoke; 0: never.
     #[arg(long, default_value_t = 3, value_name = "N")]
     agent_depth: u32,
 
@@ -132,7 +133,8 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "Limits")]
     reading: limits::StreamArgs,
 
-    /// Requests at once that one token or address may send after a pause; twice --rate-limit if absent.
+    /// Requests at once that one token or address may send after a pause; twice --rate-limit if
+    /// absent.
     #[arg(long, env = "THREADKEEP_BURST", value_name = "N", help_heading = "Limits")]
     burst: Option<u32>,
 
@@ -246,7 +248,8 @@ fn host_name(text: &str) -> Result<String, String> {
     Ok(host.to_string())
 }
 
-/// A secret from a file, else from the environment: never from the command line, which others can see.
+/// A secret from a file, else from the environment: never from the command line, which others can
+/// see.
 fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Secret>> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)

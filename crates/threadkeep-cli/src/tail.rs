@@ -49,12 +49,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// When to stop following.
+/// The moment at which following stops.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// When everything there is was printed.
+    /// Everything there is was printed.
     CaughtUp,
-    /// When the answer is complete or waits for an approval.
+    /// The answer is complete or waits for an approval.
     Answered,
     /// Never, unless the stream is closed.
     Closed,
@@ -64,7 +64,7 @@ pub(crate) enum Until {
 pub(crate) struct Transcript {
     fold: SessionFold,
     json: bool,
-    /// Nothing up to and with this message is printed.
+    /// The message up to and with which nothing is printed.
     after: Option<String>,
     progress: HashMap<String, Progress>,
     announced: HashSet<String>,
@@ -73,7 +73,7 @@ pub(crate) struct Transcript {
     hint: String,
 }
 
-/// How much of a message was printed.
+/// The part of a message that was printed.
 #[derive(Default)]
 struct Progress {
     begun: bool,

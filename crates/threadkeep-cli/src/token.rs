@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Subcommand, ValueEnum, builder::PossibleValue};
+use clap::builder::PossibleValue;
+use clap::{Subcommand, ValueEnum};
 use session_server::{TokenRole, Tokens, normalised};
 
 use crate::foreign::clean;
 
 /// Make, list and revoke the tokens of a server.
 ///
-/// A server that runs with --auth token lets in whoever has a token made here, with the token's role
-/// and under its name. It may run meanwhile: it sees new and revoked tokens at once.
+/// A server that runs with --auth token lets in whoever has a token made here, with the token's
+/// role and under its name. It may run meanwhile: it sees new and revoked tokens at once.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \
@@ -45,15 +46,15 @@ struct Create {
     #[command(flatten)]
     folder: DataDir,
 
-    /// Who acts: what is written with the token appears under this name.
+    /// Name of the actor: what is written with the token appears under it.
     #[arg(long)]
     name: String,
 
-    /// What the token allows.
+    /// Right that the token gives.
     #[arg(long, value_enum)]
     role: RoleName,
 
-    /// Only for this session. Repeatable; without it the token is for all sessions.
+    /// A session that the token is for. Repeatable; without it the token is for all sessions.
     #[arg(long, value_name = "ID")]
     session: Vec<String>,
 }

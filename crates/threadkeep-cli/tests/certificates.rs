@@ -1,4 +1,5 @@
-//! A machine without CA certificates: everything works that needs none, and the rest says what is missing.
+//! A machine without CA certificates: everything works that needs none, and the rest says what is
+//! missing.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test binary")]
 
 use std::path::Path;

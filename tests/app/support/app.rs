@@ -91,7 +91,8 @@ impl Computer {
         app
     }
 
-    /// Starts the app as a person would who starts it by hand, on a folder of data of this computer.
+    /// Starts the app as a person would who starts it by hand, on a folder of data of this
+    /// computer.
     pub fn start_by_hand(&self, data: &Path, bus: &str) -> Child {
         let home = self.home.path();
         Command::new(binary())
@@ -249,7 +250,8 @@ impl App<'_> {
 
     /// Saves what the window shows as `target/screenshots/NAME.png`.
     pub async fn save(&self, name: &str) {
-        // The web view gives a picture with its next frame, so there has to be one; the first after a paint can be blank.
+        // The web view gives a picture with its next frame, so there has to be one; the first after
+        // a paint can be blank.
         self.page().execute(REPAINT).await;
         self.page().screenshot().await;
         let picture = self.page().screenshot().await;

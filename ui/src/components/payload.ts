@@ -46,6 +46,27 @@ export function clip(text: string, longest: number): string {
   return line.length > longest || text.length > longest * 8 ? `${line.slice(0, longest - 1)}…` : line;
 }
 
+/** The beginning of a text in Markdown as plain words, for one line of a list. */
+export function plainWords(markdown: string): string {
+  return markdown
+    .slice(0, 400)
+    .replace(/```[\w-]*/g, ' ')
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .replace(/^\s{0,3}(?:#{1,6}\s+|>\s?|[-*+]\s+(?:\[[ xX]\]\s+)?|\d+[.)]\s+)/gm, '')
+    .replace(/^\s*\|?[\s:|-]{3,}\|?\s*$/gm, ' ')
+    .replace(/(\*\*|__|~~)(?=\S)([\s\S]*?\S)\1/g, '$2')
+    .replace(/(^|[\s(])[*_](?=\S)([^*_\n]*?\S)[*_](?=[\s).,;:!?]|$)/g, '$1$2')
+    .replace(/`([^`]*)`/g, '$1')
+    .replace(/\s*\|\s*/g, ' ')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+/** A text that is a list or an object in JSON; undefined for any other. */
+export function parsed(text: string): unknown {
+  return /^\s*[[{]/.test(text) ? parse(text) : undefined;
+}
+
 function parse(raw: string): unknown {
   try {
     return JSON.parse(raw);

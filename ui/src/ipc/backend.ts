@@ -30,13 +30,13 @@ export interface NewSession {
 }
 
 /**
- * What the window may ask of its host: one method per command, nothing else.
+ * The host, as the window may ask it: one method per command, nothing else.
  *
  * Two implementations: {@link file://./tauri.ts} talks to the app, {@link file://./scripted/backend.ts} plays a session
  * in a plain browser. A method that fails rejects with a {@link BackendError}.
  */
 export interface Backend {
-  /** What was put in the page before it loaded; null where the page must ask by {@link Backend.bootstrap}. */
+  /** The first state that was put in the page before it loaded; null where the page must ask by {@link Backend.bootstrap}. */
   readonly boot: Bootstrap | null;
   bootstrap(): Promise<Bootstrap>;
 
@@ -51,14 +51,14 @@ export interface Backend {
   painted(rows: number): void;
 
   /**
-   * Says which session is on screen, from its end or around a message. Its meta, draft and items then come with the
+   * Chooses the session on screen, from its end or around a message. Its meta, draft and items then come with the
    * feed. Rejects when there is no such session.
    */
   showSession(sessionId: string | null, around?: string): Promise<void>;
   /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
   page(sessionId: string, direction: Direction): Promise<void>;
 
-  /** Says which rows of the list of sessions are wanted. Those that are not here come with the feed. */
+  /** Chooses the rows of the list of sessions that are wanted. Those that are not here come with the feed. */
   listSessions(query: ListQuery): Promise<void>;
 
   /** Looks through all that was said, in every session, and all titles; offline, within a few milliseconds. */
@@ -70,7 +70,7 @@ export interface Backend {
   forkSession(id: string, sessionId: string, atMessageId: string): Promise<string>;
   /** Reads the state that an agent shares with the people of a session; null where it shares none. */
   sharedState(sessionId: string, agentId: string): Promise<JsonValue>;
-  /** How much of the disk the sessions take, and the largest ones. */
+  /** The disk that the sessions take, and the largest ones. */
   diskUse(): Promise<DiskUse>;
   renameSession(sessionId: string, title: string): Promise<void>;
   deleteSession(sessionId: string): Promise<void>;
@@ -107,7 +107,7 @@ export interface Backend {
   renameServer(id: string, name: string): Promise<void>;
   /** Signs in again, with another token or with none. */
   setServerToken(id: string, token: string | null): Promise<void>;
-  /** How much that was written here waits for a server. */
+  /** Number of wishes that wait for a server. */
   countUnsent(id: string): Promise<number>;
   /** Removes a server. Its sessions stay here to be read, or are deleted here. */
   forgetServer(id: string, keepSessions: boolean): Promise<void>;

@@ -17,6 +17,7 @@ export type { Direction } from './bindings/Direction';
 export type { DiskUse } from './bindings/DiskUse';
 export type { Draft } from './bindings/Draft';
 export type { FeedBatch } from './bindings/FeedBatch';
+export type { FilePart } from './bindings/FilePart';
 export type { FeedChange } from './bindings/FeedChange';
 export type { HeadChange } from './bindings/HeadChange';
 export type { Item } from './bindings/Item';

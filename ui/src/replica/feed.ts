@@ -1,18 +1,18 @@
 import type { FeedBatch } from '../ipc/contract';
 
-/** What to do with a batch. */
+/** The verdict on a batch. */
 export type Verdict =
-  /** It follows what we have: apply its changes. */
+  /** The batch follows what we have: apply its changes. */
   | 'apply'
-  /** It starts over: drop everything, then apply. */
+  /** The batch starts over: drop everything, then apply. */
   | 'restart'
-  /** It is a repetition, or nothing happened: ignore it. */
+  /** The batch is a repetition, or nothing happened: ignore it. */
   | 'ignore'
-  /** Something in between is missing: pull again from the start. */
+  /** A batch in between is missing: pull again from the start. */
   | 'gap';
 
 /**
- * Where this page is in the host's feed of changes.
+ * The place of this page in the host's feed of changes.
  *
  * Sending the cursor back is the acknowledgement; a read takes nothing away, so that a lost reply costs one more pull.
  */

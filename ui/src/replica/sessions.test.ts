@@ -59,7 +59,7 @@ describe('the heads of the list', () => {
       const id = `${['a', 'b', 'c'][random(3)] ?? ''}/${String(random(12))}`;
       if (random(4) === 0) all.delete(id);
       else all.set(id, session(id, String(random(30)).padStart(2, '0'), `title ${String(random(3))}`));
-      const now = headsOf(all.values(), { a: 1 + random(8), b: 5 });
+      const now = headsOf(all.values(), { title: '', rows: { a: 1 + random(8), b: 5 } });
       heads = fold(heads, { reset: false, servers: edits(published, now) });
       published = now;
       expect(heads).toEqual(new Map([...now].map(([server, { counts, rows }]) => [server, { ...counts, rows }])));

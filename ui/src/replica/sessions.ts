@@ -1,6 +1,6 @@
 import type { HeadChange, SessionSummary } from '../ipc/contract';
 
-/** What this page has of one server's list: its counts, and the first rows, the most recently active first. */
+/** The part of one server's list that this page has: its counts, and the first rows, the most recently active first. */
 export interface Head {
   /** Number of the server's sessions. */
   sessions: number;

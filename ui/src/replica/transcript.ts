@@ -1,6 +1,6 @@
 import type { Diff, Direction, Item, Part } from '../ipc/contract';
 
-/** What one diff did to the rows on screen, so that a reader need not look for it. */
+/** The effect of one diff on the rows on screen, so that a reader need not look for it. */
 export type Effect =
   | { kind: 'reset' }
   | { kind: 'extend'; side: Direction; count: number }
@@ -88,7 +88,7 @@ export class TranscriptReplica {
   }
 }
 
-/** Appends to the part's growing text. False when the part has none. */
+/** Appends to the part's growing text. Returns whether the part has one. */
 function appendText(part: Part, text: string): boolean {
   switch (part.type) {
     case 'text':

@@ -3,15 +3,19 @@ import type { Bootstrap, FeedBatch, FeedChange, Notice, SearchHit, SessionMeta, 
 import { Actors } from './actors';
 import { agentSpec } from './agents';
 import { Announcer } from './announcer.svelte';
+import { Appearance } from './appearance.svelte';
 import { Clock } from './clock.svelte';
 import { ComposerState } from './composer.svelte';
 import { CurrentSession, type Target } from './current.svelte';
 import { Decisions } from './decisions.svelte';
 import { FeedLoop } from './feed';
+import { Keymap } from './keymap.svelte';
 import { homeIdOf, Servers } from './servers.svelte';
 import { Sessions } from './sessions.svelte';
 import { SettingsState } from './settings.svelte';
+import { Shelf } from './shelf.svelte';
 import { Shell } from './shell.svelte';
+import { Trail } from './trail.svelte';
 
 /** Somebody else answered an approval before this person did. */
 const ANSWERED_FIRST = 'answered-first';
@@ -25,7 +29,11 @@ const ANSWERED_FIRST = 'answered-first';
 export class AppState {
   readonly backend: Backend;
   readonly announcer = new Announcer();
+  readonly appearance = new Appearance();
   readonly clock = new Clock();
+  readonly keymap = new Keymap();
+  readonly shelf = new Shelf();
+  readonly trail = new Trail();
   readonly composer: ComposerState;
   readonly shell: Shell;
   readonly settings: SettingsState;
@@ -34,19 +42,24 @@ export class AppState {
   readonly current: CurrentSession;
 
   readonly #feed: FeedLoop;
+  /** The session that was on screen before others were only looked at; undefined where none was. */
+  #left: string | null | undefined;
 
   constructor(backend: Backend, boot: Bootstrap) {
     this.backend = backend;
     const decisions = new Decisions();
     this.composer = new ComposerState(backend);
-    this.shell = new Shell(backend, boot.notices);
+    this.shell = new Shell(backend, this.appearance, boot.notices);
     this.settings = new SettingsState(backend, boot.settings);
     this.servers = new Servers(backend, boot.lastServer);
     this.sessions = new Sessions(backend, decisions, this.announcer);
     this.current = new CurrentSession(backend, new Actors(boot.actorId, this.servers), this.sessions, decisions, this.shell, this.announcer);
     // The host shows what it showed before.
     const shown = boot.batch.changes.find((change) => change.type === 'meta')?.meta.sessionId ?? null;
-    if (shown !== null) this.current.begin(shown);
+    if (shown !== null) {
+      this.current.begin(shown);
+      this.trail.visit(shown);
+    }
     this.composer.open(shown, null);
     this.#feed = new FeedLoop(backend, this);
     this.#feed.begin(boot.batch);
@@ -85,6 +98,29 @@ export class AppState {
 
   /** Shows a session: `target` in it, else where the reader was last. */
   async open(sessionId: string, target: Target | null = null): Promise<void> {
+    this.shell.view = 'session';
+    this.#left = undefined;
+    this.trail.visit(sessionId);
+    await this.#show(sessionId, target);
+  }
+
+  /** Has a session here without leaving what stands in its place: its rows are what is told of it there. */
+  async peek(sessionId: string, target: Target): Promise<void> {
+    if (this.#left === undefined) this.#left = this.current.id;
+    await this.#show(sessionId, target);
+  }
+
+  /** Closes what stands in the place of the session, and shows the one that was there. */
+  leaveView(): void {
+    const left = this.#left;
+    this.#left = undefined;
+    this.shell.view = 'session';
+    if (left === undefined || left === this.current.id) return;
+    if (left === null) this.newSession();
+    else void this.open(left);
+  }
+
+  async #show(sessionId: string, target: Target | null): Promise<void> {
     this.shell.closeDrawer();
     if (sessionId === this.current.id) {
       if (target !== null) this.current.target = target;
@@ -94,9 +130,39 @@ export class AppState {
     await this.current.open(sessionId, target);
   }
 
+  /** To the session that was on screen before, or after. */
+  async walk(step: -1 | 1): Promise<void> {
+    const id = this.trail.go(step);
+    if (id !== null) await this.open(id);
+  }
+
+  /** The sessions as the list has them: pinned ones first, archived ones left out. */
+  readonly order: readonly string[] = $derived.by(() => {
+    const pinned = this.shelf.pinned.map(([id]) => id);
+    const known = new Set(pinned);
+    const others = this.sessions.recent.filter(({ id }) => !known.has(id) && !this.shelf.isArchived(id));
+    return [...pinned, ...others.map(({ id }) => id)];
+  });
+
+  togglePin(id: string): void {
+    if (this.shelf.isPinned(id)) this.shelf.unpin(id);
+    else this.shelf.pin(id, this.sessions.find(id)?.title ?? (id === this.current.id ? this.current.title : ''));
+  }
+
+  toggleArchive(id: string): void {
+    if (this.shelf.isArchived(id)) {
+      this.shelf.unarchive(id);
+    } else {
+      this.shelf.archive(id);
+      this.shell.say('Archived. It is listed under “Archived”.');
+    }
+  }
+
   /** An empty session, which comes to be with its first message: on the server where the person is. */
   newSession(): void {
     if (this.current.id !== null) this.servers.choose(homeIdOf(this.current.id));
+    this.shell.view = 'session';
+    this.#left = undefined;
     this.shell.closeDrawer();
     this.composer.open(null, null);
     this.current.close();
@@ -107,14 +173,22 @@ export class AppState {
     await this.open(sessionId, { messageId: approval.messageId, approvalId: approval.id });
   }
 
-  /** To a message that was found. */
-  async goToMessage({ sessionId, messageId }: Pick<SearchHit, 'sessionId' | 'messageId'>): Promise<void> {
-    await this.open(sessionId, { messageId, approvalId: null });
+  /** To a message that was found, where the words are marked. */
+  async goToMessage({ sessionId, messageId }: Pick<SearchHit, 'sessionId' | 'messageId'>, query = ''): Promise<void> {
+    const opened = this.open(sessionId, { messageId, approvalId: null });
+    this.current.find.mark(query);
+    await opened;
   }
 
   openSettings(): void {
-    this.shell.dialog = 'settings';
+    this.shell.closeDrawer();
+    this.shell.view = 'settings';
     this.shell.attempt(this.settings.refresh());
+  }
+
+  openInbox(): void {
+    this.shell.closeDrawer();
+    this.shell.view = 'inbox';
   }
 
   // Doing things
@@ -162,7 +236,11 @@ export class AppState {
   }
 
   async deleteCurrent(): Promise<void> {
-    if (await this.current.delete()) this.newSession();
+    const { id } = this.current;
+    if (!(await this.current.delete()) || id === null) return;
+    this.shelf.forget(id);
+    this.trail.forget(id);
+    this.newSession();
   }
 
   /** Removes a server. What is deleted here leaves the screen. */
@@ -210,6 +288,10 @@ export class AppState {
         return true;
       case 'sessions':
         this.sessions.take(change);
+        for (const [id] of this.shelf.pinned) {
+          const found = this.sessions.find(id);
+          if (found !== null) this.shelf.rename(id, found.title);
+        }
         return true;
       case 'approvals':
         this.sessions.takeApprovals(change.approvals);

@@ -17,6 +17,8 @@ export class ComposerState {
   /** True from Enter until the outbox has it. */
   sending = $state(false);
   error = $state<string | null>(null);
+  /** Counts what was put into the field from outside of it: the person wants to go on there. */
+  wanted = $state(0);
 
   readonly #backend: Backend;
   #sessionId: string | null = null;
@@ -34,6 +36,7 @@ export class ComposerState {
   open(sessionId: string | null, draft: string | null): void {
     this.flush();
     this.#sessionId = sessionId;
+    this.lastSent = null;
     this.error = null;
     const known = this.#drafts.get(sessionId);
     this.text = known ?? (sessionId === null ? readStored(NEW_SESSION, '') : (draft ?? ''));
@@ -56,6 +59,19 @@ export class ComposerState {
     }, REST);
   }
 
+  /** Puts words of somebody before what is written, marked as theirs. */
+  quote(said: string): void {
+    const quoted = said.trim().split('\n').map((line) => (line === '' ? '>' : `> ${line}`)).join('\n');
+    this.type(this.text.trim() === '' ? `${quoted}\n\n` : `${this.text.trimEnd()}\n\n${quoted}\n\n`);
+    this.wanted += 1;
+  }
+
+  /** Puts what was said before into the field. What was being written stays below it. */
+  again(said: string): void {
+    this.type(this.text.trim() === '' ? said : `${said}\n\n${this.text}`);
+    this.wanted += 1;
+  }
+
   /** Ids for the text as it is: the same ones until it is sent or changed. */
   ids(): Ids {
     const { text } = this;
@@ -66,11 +82,15 @@ export class ComposerState {
     return ids;
   }
 
+  /** The text that was sent last from here, which taking back brings again. */
+  lastSent: string | null = null;
+
   /** A text is where it is safe: it is no draft of that session any more, wherever the person is by now. */
   sent(sessionId: string | null, text: string): void {
     this.#ids.delete(sessionId);
     if (sessionId === this.#sessionId) {
       if (this.text !== text) return;
+      this.lastSent = text;
       this.type('');
       this.flush();
     } else if (this.#drafts.get(sessionId) === text) {

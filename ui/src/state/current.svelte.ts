@@ -4,6 +4,7 @@ import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
+import { FindState } from './find.svelte';
 import { homeIdOf, THIS_COMPUTER } from './servers.svelte';
 import type { Sessions } from './sessions.svelte';
 import type { Shell } from './shell.svelte';
@@ -31,8 +32,12 @@ export class CurrentSession {
   /** Counts own acts that are answered at the end of the log, where the reader then wants to be. */
   acts = $state(0);
 
+  /** A message of a person that is to be gone to: the one before or after those in view. */
+  jump = $state.raw<{ step: -1 | 1 } | null>(null);
+
   readonly decisions: Decisions;
   readonly actors: Actors;
+  readonly find: FindState;
   readonly #backend: Backend;
   readonly #sessions: Sessions;
   readonly #shell: Shell;
@@ -46,6 +51,9 @@ export class CurrentSession {
     this.decisions = decisions;
     this.#shell = shell;
     this.#announcer = announcer;
+    this.find = new FindState(backend, (messageId) => {
+      this.target = { messageId, approvalId: null };
+    });
   }
 
   /** The session's row in the list. */
@@ -57,6 +65,23 @@ export class CurrentSession {
   readonly title: string = $derived(this.meta?.title || this.summary?.title || 'New session');
 
   readonly running: boolean = $derived((this.meta?.activeGenerations.length ?? 0) > 0);
+
+  /** Messages of people that came after the answer that is being written: they are answered when it ends. */
+  readonly waitingTurns: readonly Row[] = $derived.by(() => {
+    const writing = new Set((this.meta?.activeGenerations ?? []).map(({ messageId }) => messageId));
+    const rows = this.transcript?.rows ?? [];
+    if (writing.size === 0) return [];
+    const from = rows.findIndex(({ id }) => writing.has(id));
+    return from === -1 ? [] : rows.slice(from + 1).filter(({ meta }) => meta.role === 'user' && meta.delivery?.state !== 'wedged');
+  });
+
+  /** What this person said in the rows that are here, the last first. */
+  sayings(): string[] {
+    return [...(this.transcript?.rows ?? [])].reverse().flatMap((row) => {
+      const text = this.isOwn(row) ? row.parts.map(({ text: part }) => part).join('\n') : '';
+      return text.trim() === '' ? [] : [text];
+    });
+  }
 
   /** What is sent now waits for a connection. */
   readonly offline: boolean = $derived(
@@ -99,6 +124,19 @@ export class CurrentSession {
     return (this.transcript?.rows ?? []).flatMap((row) => this.#saying(row)).join('\n\n');
   }
 
+  /** An answer with the messages of people that it answers, or a message with its answers, as Markdown. */
+  turn(row: Row): string {
+    const rows = this.transcript?.rows ?? [];
+    const isPrompt = ({ meta }: Row): boolean => meta.role === 'user';
+    let from = Math.max(0, rows.indexOf(row));
+    while (from > 0 && !isPrompt(rows[from] ?? row)) from -= 1;
+    while (from > 0 && isPrompt(rows[from - 1] ?? row) && isPrompt(rows[from] ?? row)) from -= 1;
+    let to = from;
+    while (to < rows.length && isPrompt(rows[to] ?? row)) to += 1;
+    while (to < rows.length && !isPrompt(rows[to] ?? row)) to += 1;
+    return rows.slice(from, to).flatMap((one) => this.#saying(one)).join('\n\n');
+  }
+
   #saying(row: Row): string[] {
     const said = row.parts.flatMap(({ value }) => {
       if (value.type === 'text') return [value.text.trim()];
@@ -115,6 +153,7 @@ export class CurrentSession {
   /** Shows the session that the window opens with. */
   begin(sessionId: string): void {
     this.id = sessionId;
+    this.find.enter(sessionId);
     this.transcript = new TranscriptState(this.#backend, sessionId);
     this.#transcripts.set(sessionId, this.transcript);
   }
@@ -123,6 +162,7 @@ export class CurrentSession {
   async open(sessionId: string, target: Target | null): Promise<void> {
     this.#leave();
     this.id = sessionId;
+    this.find.enter(sessionId);
     // Known before the rows are drawn: who comes for something is not taken to where he was.
     this.target = target;
     const transcript = this.#transcripts.get(sessionId) ?? new TranscriptState(this.#backend, sessionId);
@@ -145,6 +185,7 @@ export class CurrentSession {
   close(): void {
     this.#leave();
     this.id = null;
+    this.find.enter(null);
     this.transcript = null;
     this.#shell.attempt(this.#backend.showSession(null));
   }
@@ -152,13 +193,16 @@ export class CurrentSession {
   // Doing things
 
   async respond(approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    const sessionId = this.id;
-    if (sessionId === null) return;
+    if (this.id !== null) await this.respondIn(this.id, approval, approved, payload);
+  }
+
+  /** Answers what is asked in any session. */
+  async respondIn(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
     // A refused answer makes room for a new one.
     const before = this.decisions.of(approval);
     this.decisions.give(approval, approved);
     // The answer to the last thing that was asked is read at the end.
-    if (this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
+    if (sessionId === this.id && this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
     try {
       if (before?.entryId !== null && before?.entryId !== undefined) await this.#backend.discardEntry(before.entryId);
       await this.#backend.respondApproval(sessionId, approval, approved, payload);

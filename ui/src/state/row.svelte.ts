@@ -12,6 +12,8 @@ export interface TextSink {
 
 /** Letters of growing text that are state. */
 const HEAD = 200;
+/** A part that has more letters than this when it is first seen began long before. */
+const SHORT = 400;
 
 /**
  * One part of a message.
@@ -25,11 +27,16 @@ export class PartCell {
   head = $state('');
   /** Nothing more is expected in this part. */
   closed = $state(false);
+  /** When it began, as far as this window saw that; null of what was over when it came. ms */
+  readonly began: number | null;
+  /** How long it grew while this window looked on, ms; null where it did not. */
+  took = $state<number | null>(null);
   readonly #sinks = new Set<TextSink>();
 
   constructor(value: Part, closed: boolean) {
     this.value = value;
     this.closed = closed;
+    this.began = closed || growing(value).length > SHORT ? null : Date.now();
     this.head = growing(value).slice(0, HEAD);
   }
 
@@ -76,6 +83,7 @@ export class PartCell {
   setClosed(closed: boolean): void {
     if (closed === this.closed) return;
     this.closed = closed;
+    if (closed && this.began !== null) this.took = Date.now() - this.began;
     if (closed) this.#each((sink) => sink.close());
   }
 

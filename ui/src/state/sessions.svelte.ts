@@ -16,6 +16,8 @@ export class Sessions {
 
   #removed = $state.raw<ReadonlySet<string>>(new Set());
   readonly #backend: Backend;
+  /** Words that titles must have. */
+  filter = $state('');
   /** Rows asked for, by server. */
   readonly #asked = new Map<string, number>();
   readonly #decisions: Decisions;
@@ -32,6 +34,11 @@ export class Sessions {
   /** The sessions whose rows are here. */
   readonly list: SessionSummary[] = $derived(
     [...this.heads.values()].flatMap(({ rows }) => rows.filter(({ id }) => !this.#removed.has(id))),
+  );
+
+  /** The same, the most recently active first. */
+  readonly recent: SessionSummary[] = $derived(
+    [...this.list].sort((one, other) => lastOf(other).localeCompare(lastOf(one))),
   );
 
   /** Number of sessions, also of those whose rows are not here. */
@@ -74,11 +81,22 @@ export class Sessions {
     if ((this.#asked.get(server) ?? 0) > head.rows.length) return;
     this.#asked.set(server, head.rows.length + PAGE);
     try {
-      await this.#backend.listSessions({ title: '', rows: Object.fromEntries(this.#asked) });
+      await this.#ask();
     } catch {
       // Whoever scrolls on asks again.
       this.#asked.delete(server);
     }
+  }
+
+  /** Lists only sessions whose title has these words; empty: all. */
+  async filterBy(title: string): Promise<void> {
+    this.filter = title;
+    this.#asked.clear();
+    await this.#ask();
+  }
+
+  #ask(): Promise<void> {
+    return this.#backend.listSessions({ title: this.filter.trim(), rows: Object.fromEntries(this.#asked) });
   }
 
   takeApprovals(approvals: WaitingApproval[]): void {
@@ -88,6 +106,10 @@ export class Sessions {
     if (fresh !== undefined && this.#begun) this.#announcer.say(`Approval needed: ${toolOf(fresh.approval)}`);
     this.#begun = true;
   }
+}
+
+function lastOf({ lastActivityAt, createdAt }: SessionSummary): string {
+  return lastActivityAt ?? createdAt ?? '';
 }
 
 /** What tells approvals apart over all sessions: agents may choose the same ids. */

@@ -1,8 +1,17 @@
 import { BackendError, type Backend } from '../ipc/backend';
 import type { Notice } from '../ipc/contract';
+import type { Appearance } from './appearance.svelte';
 import { readStored, writeStored } from './stored';
 
 const TOAST_MS = 4_000;
+/** Windows that are narrower than this have no room for a sidebar beside the log, px at the usual size of text. */
+const NARROW = 760;
+/** Widths of the sidebar, rem. */
+export const SIDEBAR = { least: 13, usual: 17.5, most: 28 } as const;
+
+function within(width: unknown): number {
+  return typeof width === 'number' && Number.isFinite(width) ? Math.min(SIDEBAR.most, Math.max(SIDEBAR.least, width)) : SIDEBAR.usual;
+}
 
 /** A dialog about one server. */
 export interface ServerDialog {
@@ -12,29 +21,37 @@ export interface ServerDialog {
 
 /** The window itself: its dialog, its sidebar, its short words, and whether it has the person's attention. */
 export class Shell {
-  dialog = $state.raw<'settings' | 'delete' | 'search' | 'add-server' | ServerDialog | null>(null);
+  dialog = $state.raw<'delete' | 'search' | 'add-server' | 'shortcuts' | ServerDialog | null>(null);
+  /** What the middle of the window shows: the session, or something that stands in its place. */
+  view = $state.raw<'session' | 'inbox' | 'settings'>('session');
   toast = $state<string | null>(null);
   notices = $state.raw<Notice[]>([]);
   /** The window has the person's attention. */
   focused = $state(document.hasFocus());
-  /** Where the window is too narrow for a sidebar beside the log, it is a drawer over it. */
-  narrow = $state(false);
+  /** Where the window is too narrow for a sidebar beside the log, it is a drawer over it. Larger text needs more room. */
+  readonly narrow: boolean = $derived.by(() => this.#width < (NARROW * this.#appearance.textSize) / 100);
+  /** Width of the sidebar, rem. */
+  sidebarWidth = $state<number>(SIDEBAR.usual);
   /** What is known of the session beside its messages is shown. */
   inspectorOpen = $state(readStored('inspector', false));
 
   readonly #backend: Backend;
+  readonly #appearance: Appearance;
+  #width = $state(0);
   #sidebarWanted = $state(readStored('sidebar', true));
   #drawerOpen = $state(false);
   #toastTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(backend: Backend, notices: Notice[]) {
+  constructor(backend: Backend, appearance: Appearance, notices: Notice[]) {
     this.#backend = backend;
+    this.#appearance = appearance;
+    this.sidebarWidth = within(readStored<unknown>('sidebarWidth', SIDEBAR.usual));
     this.notices = notices;
-    const narrow = window.matchMedia('(max-width: 760px)');
-    this.narrow = narrow.matches;
-    narrow.addEventListener('change', () => {
-      this.narrow = narrow.matches;
-    });
+    const measure = (): void => {
+      this.#width = window.innerWidth;
+    };
+    measure();
+    window.addEventListener('resize', measure);
     window.addEventListener('focus', () => {
       this.focused = true;
     });
@@ -54,6 +71,11 @@ export class Shell {
     }
     this.#sidebarWanted = !this.#sidebarWanted;
     writeStored('sidebar', this.#sidebarWanted);
+  }
+
+  setSidebarWidth(width: number): void {
+    this.sidebarWidth = within(width);
+    writeStored('sidebarWidth', this.sidebarWidth);
   }
 
   toggleInspector(): void {

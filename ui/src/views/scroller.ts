@@ -68,7 +68,7 @@ const ROUNDS = 5;
 /** A scroll within this time of something done in the log is the reader's, ms. */
 const ACTED_MS = 300;
 /** How far down the view a row stands that was gone to, as a part of the view's height. */
-const REVEALED_AT = 0.25;
+export const REVEALED_AT = 0.25;
 
 const NOTHING: Span = { start: 0, end: 0, before: 0, after: 0 };
 

@@ -445,10 +445,13 @@ describe('an answer that came second', () => {
 });
 
 describe('the settings', () => {
-  it('name no server', async () => {
+  it('list the servers, and have no address to type', async () => {
     const { app } = await open('servers');
     app.openSettings();
-    flushSync();
-    expect(one('settings').textContent).not.toMatch(/server\b(?!-sent)/i);
+    await eventually(() => {
+      one('settings-servers');
+    });
+    expect(one('settings-servers').textContent).toContain('Lab, second floor');
+    expect(one('settings-servers').querySelectorAll('input')).toHaveLength(0);
   });
 });

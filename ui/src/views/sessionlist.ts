@@ -71,6 +71,38 @@ export function groupsByServer(sessions: readonly SessionSummary[], servers: rea
   });
 }
 
+/** What the list is narrowed to. */
+export type Only = 'all' | 'unread' | 'approval' | 'running' | 'failed' | 'draft' | 'archived';
+
+/** Whether a session is one of those; archived ones are listed by themselves only. */
+export function isListed({ state, unread, draft }: SessionSummary, only: Only, archived: boolean): boolean {
+  if (archived !== (only === 'archived')) return false;
+  switch (only) {
+    case 'all':
+    case 'archived':
+      return true;
+    case 'unread':
+      return unread > 0;
+    case 'draft':
+      return draft !== null && draft.trim() !== '';
+    default:
+      return state === only;
+  }
+}
+
+/** The pinned sessions, in the order they were pinned; those whose rows are not here are known by their titles. */
+export function pinnedGroup(pinned: readonly (readonly [id: string, title: string])[], sessions: readonly SessionSummary[]): Group[] {
+  if (pinned.length === 0) return [];
+  const known = new Map(sessions.map((session) => [session.id, session]));
+  const rows = pinned.map(
+    ([id, title]): SessionSummary =>
+      known.get(id) ?? { id, title, createdAt: null, lastActivityAt: null, preview: null, state: 'idle', unread: 0, pendingApprovals: 0, draft: null },
+  );
+  return [{ name: PINNED, sessions: rows, home: null }];
+}
+
+const PINNED = 'Pinned';
+
 function dated(sessions: readonly SessionSummary[]): { session: SessionSummary; at: number }[] {
   return sessions.map((session) => ({ session, at: activity(session) })).sort((a, b) => b.at - a.at);
 }
@@ -85,15 +117,15 @@ const ARRIVED = 'New';
 export function held(before: readonly Group[], sessions: readonly SessionSummary[], clock: number): Group[] {
   const now = new Map(sessions.map((session) => [session.id, session]));
   const ends = new Map<string, number>();
-  for (const session of before.flatMap((group) => group.sessions)) {
+  for (const session of before.flatMap((group) => (group.name === PINNED ? [] : group.sessions))) {
     const server = homeIdOf(session.id);
     ends.set(server, Math.min(activity(session), ends.get(server) ?? Infinity));
   }
   const groups: Group[] = before.map(({ name, sessions: old, home }) => ({
     name,
     home,
-    sessions: old.flatMap(({ id }) => {
-      const session = now.get(id);
+    sessions: old.flatMap((one) => {
+      const session = now.get(one.id) ?? (name === PINNED ? one : undefined);
       return session === undefined ? [] : [session];
     }),
   }));

@@ -330,7 +330,7 @@ describe('a fork', () => {
 describe('the settings', () => {
   it('say how much of the disk the sessions take, and which take most', async () => {
     const { app } = await open('chat');
-    app.shell.dialog = 'settings';
+    app.openSettings();
     await vi.waitFor(() => {
       flushSync();
       expect(one('settings-disk').textContent).toMatch(/\d+ sessions take [\d.,]+ (KB|MB)/);
@@ -349,8 +349,8 @@ describe('a failed run', () => {
     const { app, backend } = await opened(failed());
     const asked = vi.spyOn(backend, 'regenerate');
     click(one('mend-settings'));
-    expect(app.shell.dialog).toBe('settings');
-    app.shell.dialog = null;
+    expect(app.shell.view).toBe('settings');
+    app.leaveView();
     flushSync();
     click(one('try-again'));
     expect(asked).toHaveBeenCalledWith(app.current.id, app.current.transcript?.rows[0]?.id);
@@ -401,7 +401,10 @@ describe('checking the model', () => {
       return Promise.resolve({ ok: true, message: 'It answered.' });
     };
     app.openSettings();
-    flushSync();
+    await vi.waitFor(() => {
+      flushSync();
+      one('settings');
+    }, 10_000);
     const fill = (testId: string, value: string): void => {
       const field = one(testId) as HTMLInputElement;
       field.value = value;

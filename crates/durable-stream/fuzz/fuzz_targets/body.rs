@@ -1,4 +1,5 @@
-//! The body parser: items are slices of the body, in order and apart from each other, and each is a body of its own.
+//! The body parser: items are slices of the body, in order and apart from each other, and each is a
+//! body of its own.
 
 #![no_main]
 

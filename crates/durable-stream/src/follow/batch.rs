@@ -27,8 +27,8 @@ use crate::offset::Offset;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// For a stream of JSON items each item as it was sent, byte for byte; for any other the bytes in pieces of any
-    /// size. May be empty, when only the rest of the batch is news.
+    /// For a stream of JSON items each item as it was sent, byte for byte; for any other the bytes
+    /// in pieces of any size. May be empty, when only the rest of the batch is news.
     pub items: Vec<Bytes>,
     /// Where to go on after these items.
     pub next_offset: Offset,

@@ -42,8 +42,8 @@ pub(super) struct Decoded {
 }
 
 impl Events {
-    /// Takes over an answer that is an event stream, read from `place`. `known` is the framing of the stream where the
-    /// answer does not say it.
+    /// Takes over an answer that is an event stream, read from `place`. `known` is the framing of
+    /// the stream where the answer does not say it.
     pub(super) fn new(response: Response, known: Framing, place: Offset, limits: &Limits) -> Self {
         let reply = response.reply();
         let framing = reply.sse_content_type().map_or(known, Framing::of);

@@ -1,9 +1,10 @@
 //! Reading a stream, and going on reading it.
 //!
-//! A reader first catches up with plain requests, which caches can answer, and goes live only when the server says
-//! that it has everything. Live is an event stream, or long polls where that does not get through. Whatever breaks is
-//! tried again from the last offset that was *committed*: data counts only together with the offset after it, so that
-//! what was delivered once never comes again and nothing is left out.
+//! A reader first catches up with plain requests, which caches can answer, and goes live only when
+//! the server says that it has everything. Live is an event stream, or long polls where that does
+//! not get through. Whatever breaks is tried again from the last offset that was *committed*: data
+//! counts only together with the offset after it, so that what was delivered once never comes again
+//! and nothing is left out.
 //!
 //! | what the server says | what the reader does |
 //! | --- | --- |
@@ -95,14 +96,14 @@ impl Stream for Follow {
 impl StreamHandle {
     /// Reads the stream from a place, and goes on as `live` says.
     ///
-    /// Failures that may pass are retried without a word (see [`FollowOptions::on_state`]); any other is delivered as
-    /// the last item. Without one the reader ends only when the stream is closed, or, with [`Live::No`], when
-    /// everything was read.
+    /// Failures that may pass are retried without a word (see [`FollowOptions::on_state`]); any
+    /// other is delivered as the last item. Without one the reader ends only when the stream is
+    /// closed, or, with [`Live::No`], when everything was read.
     ///
     /// # Cancel safety
     ///
-    /// Waiting for the next batch may be given up and taken up again. Dropping the reader closes its connection;
-    /// a new one from the last batch's offset goes on where it was.
+    /// Waiting for the next batch may be given up and taken up again. Dropping the reader closes
+    /// its connection; a new one from the last batch's offset goes on where it was.
     ///
     /// # Examples
     ///
@@ -126,7 +127,7 @@ impl StreamHandle {
         self.follow_with(FollowOptions::new(from, live))
     }
 
-    /// As [`follow`](Self::follow), with more to say.
+    /// Follows the stream as [`follow`](Self::follow) does, with more to say.
     ///
     /// # Examples
     ///

@@ -26,8 +26,8 @@ use crate::retry::RetryPolicy;
 pub enum Live {
     /// Not at all: the stream of batches ends.
     No,
-    /// By an event stream, or by long polls where that is refused or held back on the way, and for `text/*`, which
-    /// an event stream does not carry byte for byte (line ends and leading spaces).
+    /// By an event stream, or by long polls where that is refused or held back on the way, and for
+    /// `text/*`, which an event stream does not carry byte for byte (line ends and leading spaces).
     #[default]
     Auto,
     /// By an event stream only.
@@ -158,8 +158,8 @@ impl FollowOptions {
         self
     }
 
-    /// Tells `hear` what the reader is doing, each time that changes. Called from the task that polls the reader; it
-    /// must not block.
+    /// Tells `hear` what the reader is doing, each time that changes. Called from the task that
+    /// polls the reader; it must not block.
     ///
     /// # Examples
     ///

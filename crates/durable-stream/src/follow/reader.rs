@@ -1,4 +1,5 @@
-//! The reader behind [`Follow`](super::Follow): one step at a time, each of which either brings news or fails.
+//! The reader behind [`Follow`](super::Follow): one step at a time, each of which either brings
+//! news or fails.
 //!
 //! `state` says which step follows which; the steps here do the I/O and say what they found.
 
@@ -364,8 +365,8 @@ impl Reader {
         };
         let next = reply.next_offset();
         let framing = reply.content_type().filter(|_| has_body).map(Framing::of);
-        // An event stream carries text by lines: it loses which line ends they had, and servers that write `data:`
-        // without a space after it lose a space at the start of each.
+        // An event stream carries text by lines: it loses which line ends they had, and servers
+        // that write `data:` without a space after it lose a space at the start of each.
         let is_text =
             reply.content_type().is_some_and(|kind| media_type(kind).starts_with("text/"));
         let url = response.url().clone();

@@ -14,7 +14,8 @@
 //! | any | a reconnect | `CatchUp`, and event streams are tried anew |
 //! | any | that the stream is closed, or an error for good | `Ended` |
 //!
-//! The transitions do no I/O and know nothing of what an event stream is made of (`E`), so that a test can name them all.
+//! The transitions do no I/O and know nothing of what an event stream is made of (`E`), so that a
+//! test can name them all.
 
 use std::time::Duration;
 

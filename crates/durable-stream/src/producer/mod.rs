@@ -1,12 +1,13 @@
 //! Writing so that every item is stored exactly once, however often requests have to be repeated.
 //!
-//! A producer collects items into batches, numbers the batches, and keeps several under way. The server stores a
-//! number once and in order (PROTOCOL.md §5.2.1), so a batch whose answer was lost is sent again, byte for byte the
-//! same, until its fate is known. Where a fate cannot be known, the producer stops and says so: it never guesses.
+//! A producer collects items into batches, numbers the batches, and keeps several under way. The
+//! server stores a number once and in order (PROTOCOL.md §5.2.1), so a batch whose answer was lost
+//! is sent again, byte for byte the same, until its fate is known. Where a fate cannot be known,
+//! the producer stops and says so: it never guesses.
 //!
-//! One task owns the numbering; handles send it items (`task`). A batch that came before its predecessor waits
-//! for it and is sent again; one that is too large for the server is halved; a producer that was replaced claims the
-//! next epoch if it may.
+//! One task owns the numbering; handles send it items (`task`). A batch that came before its
+//! predecessor waits for it and is sent again; one that is too large for the server is halved; a
+//! producer that was replaced claims the next epoch if it may.
 
 mod batch;
 mod options;
@@ -62,8 +63,8 @@ impl Future for Pending {
 
 /// Writes items in order and exactly once. A clone is the same producer.
 ///
-/// When the last clone is dropped, what was appended is still sent, in the background, as long as the runtime lives;
-/// [`detach`](Self::detach) or [`close`](Self::close) waits for it.
+/// When the last clone is dropped, what was appended is still sent, in the background, as long as
+/// the runtime lives; [`detach`](Self::detach) or [`close`](Self::close) waits for it.
 ///
 /// # Examples
 ///
@@ -134,13 +135,16 @@ impl StreamHandle {
 }
 
 impl Producer {
-    /// Takes an item to be stored after all items appended before. For a JSON stream it is one JSON value.
+    /// Takes an item to be stored after all items appended before. For a JSON stream it is one JSON
+    /// value.
     ///
-    /// Waits only while too many bytes are under way. The item is stored when the [`Pending`] says so.
+    /// Waits only while too many bytes are under way. The item is stored when the [`Pending`] says
+    /// so.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the item is empty or not valid JSON; then it has no effect on other items.
+    /// [`Error::InvalidInput`] if the item is empty or not valid JSON; then it has no effect on
+    /// other items.
     ///
     /// # Cancel safety
     ///
@@ -194,8 +198,8 @@ impl Producer {
         self.ask(Command::Flush).await
     }
 
-    /// Waits until everything appended before is stored and closes the stream, in one step with `last` if there is
-    /// one.
+    /// Waits until everything appended before is stored and closes the stream, in one step with
+    /// `last` if there is one.
     ///
     /// # Errors
     ///
@@ -221,7 +225,8 @@ impl Producer {
         self.ask(|reply| Command::Close { last, reply }).await
     }
 
-    /// Waits until everything appended before is stored and ends the producer without closing the stream.
+    /// Waits until everything appended before is stored and ends the producer without closing the
+    /// stream.
     ///
     /// # Errors
     ///

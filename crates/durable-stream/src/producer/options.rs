@@ -22,15 +22,17 @@ use crate::wire::{MAX_PRODUCER_NUMBER, header_value};
 pub struct ProducerOptions {
     /// Name of the writer: the same across restarts, of one writer only.
     pub id: String,
-    /// Which run of the writer. Start each run with a greater one, or with the same and the right `first_seq`.
+    /// Which run of the writer. Start each run with a greater one, or with the same and the right
+    /// `first_seq`.
     pub epoch: u64,
-    /// The number of the first batch: 0 in a new epoch, else that of the [`Position`](crate::Position) the last run ended with.
+    /// The number of the first batch: 0 in a new epoch, else that of the
+    /// [`Position`](crate::Position) the last run ended with.
     pub first_seq: u64,
-    /// When the server knows a later epoch, take the one after it rather than fail. For writers that cannot
-    /// remember their epoch. It shuts out whoever holds the id now.
+    /// When the server knows a later epoch, take the one after it rather than fail. For writers
+    /// that cannot remember their epoch. It shuts out whoever holds the id now.
     ///
-    /// A batch that may have been stored before the refusal is not sent again under the new epoch, since it could be
-    /// stored twice: the producer fails with [`Error::Fenced`] then.
+    /// A batch that may have been stored before the refusal is not sent again under the new epoch,
+    /// since it could be stored twice: the producer fails with [`Error::Fenced`] then.
     pub auto_claim: bool,
     /// The content type of the stream. Default `application/json`.
     pub content_type: String,
@@ -38,11 +40,12 @@ pub struct ProducerOptions {
     pub max_batch_bytes: usize,
     /// The greatest number of items in one batch. Default 1,000.
     pub max_batch_items: usize,
-    /// How long an item may wait for others to share its batch. Default 5 ms.
+    /// Time that an item may wait for others to share its batch. Default 5 ms.
     pub linger: Duration,
-    /// How many batches may be under way at once. Default 5.
+    /// Number of batches that may be under way at once. Default 5.
     pub max_in_flight: usize,
-    /// How many bytes of items may wait for their answer before [`Producer::append`](crate::Producer::append) waits. Default 16 MiB.
+    /// Bytes of items that may wait for their answer before
+    /// [`Producer::append`](crate::Producer::append) waits. Default 16 MiB.
     pub max_pending_bytes: usize,
     /// How a batch is retried. `None`: as the client retries requests.
     pub retry: Option<RetryPolicy>,
@@ -80,8 +83,8 @@ impl ProducerOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the id is empty or not allowed in a header, a number is greater than 2⁵³ − 1, or a
-    /// limit is zero.
+    /// [`Error::InvalidInput`] if the id is empty or not allowed in a header, a number is greater
+    /// than 2⁵³ − 1, or a limit is zero.
     ///
     /// # Examples
     ///

@@ -1,13 +1,14 @@
 //! The one owner of a producer's numbering.
 //!
-//! Batches under way form a *window* in the order of their numbers. A batch leaves it when it and all before it are
-//! stored. Three answers change the plan rather than end the producer:
+//! Batches under way form a *window* in the order of their numbers. A batch leaves it when it and
+//! all before it are stored. Three answers change the plan rather than end the producer:
 //!
-//! - a gap (409): a later batch overtook an earlier one and was refused; it is sent again when the earlier is stored;
-//! - too large (413): when nothing is under way any more, all that is left is cut into smaller batches under the
-//!   numbers that were refused;
-//! - replaced (403): the same, under the first numbers of a new epoch, if that may be claimed and nothing of it can
-//!   have been stored.
+//! - a gap (409): a later batch overtook an earlier one and was refused; it is sent again when the
+//!   earlier is stored;
+//! - too large (413): when nothing is under way any more, all that is left is cut into smaller
+//!   batches under the numbers that were refused;
+//! - replaced (403): the same, under the first numbers of a new epoch, if that may be claimed and
+//!   nothing of it can have been stored.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -85,7 +86,8 @@ pub(super) struct Task {
     body: BodyShape,
     epoch: u64,
     next_seq: u64,
-    /// A batch of this epoch is stored. Before that a second one could be refused for starting an epoch in its middle.
+    /// A batch of this epoch is stored. Before that a second one could be refused for starting an
+    /// epoch in its middle.
     established: bool,
     claims: u32,
     /// Less than the option once the server has refused a batch for its size.
@@ -107,7 +109,8 @@ pub(super) struct Task {
     replanning: bool,
     /// The producer has closed the stream.
     closed: Option<Closed>,
-    /// The code of the error that ended the producer, and the error itself until somebody has taken it.
+    /// The code of the error that ended the producer, and the error itself until somebody has taken
+    /// it.
     failed: Option<&'static str>,
     unclaimed: Option<Error>,
 }
@@ -202,7 +205,7 @@ impl Task {
             Command::Flush(reply) => self.waiting.push_back((self.appended, Then::Flushed(reply))),
             Command::Detach(reply) => self.waiting.push_back((self.appended, Then::Detach(reply))),
             Command::Close { reply, .. } if self.closed.is_some() => {
-                let _ = reply.send(self.closed.clone().ok_or_else(stopped));
+                reply.send(self.closed.clone().ok_or_else(stopped)).ok();
             }
             Command::Close { reply, .. } if self.failed.is_some() || self.close.is_some() => {
                 let error = self.failure();
@@ -214,7 +217,8 @@ impl Task {
         }
     }
 
-    /// Replies to those who wait for what is settled by now. True when that ends the producer.
+    /// Replies to those who wait for what is settled by now. Returns whether that ends the
+    /// producer.
     fn answer_waiting(&mut self) -> bool {
         while let Some((until, _)) = self.waiting.front() {
             if *until > self.settled {
@@ -386,14 +390,14 @@ impl Task {
             };
             for item in flight.items {
                 // Whoever dropped the other end does not want to know.
-                let _ = item.answer.send(Ok(receipt.clone()));
+                item.answer.send(Ok(receipt.clone())).ok();
             }
             if flight.closes
                 && let Some((_, reply)) = self.close.take()
             {
                 let closed = Closed { next_offset: receipt.next_offset };
                 self.closed = Some(closed.clone());
-                let _ = reply.send(Ok(closed));
+                reply.send(Ok(closed)).ok();
                 self.failed = Some("stream-closed");
             }
         }

@@ -1,8 +1,8 @@
 //! Three ursula nodes on loopback, whose leader is killed in mid-stream.
 //!
-//! `DURABLE_STREAM_URSULA` is the ursula binary; `cargo xtask test --servers` installs it and runs this. What is killed
-//! when and who reads how is drawn from a seed: `DURABLE_STREAM_SEEDS=20` runs as many, `DURABLE_STREAM_SEED=7` only
-//! that one.
+//! `DURABLE_STREAM_URSULA` is the ursula binary; `cargo xtask test --servers` installs it and runs
+//! this. What is killed when and who reads how is drawn from a seed: `DURABLE_STREAM_SEEDS=20` runs
+//! as many, `DURABLE_STREAM_SEED=7` only that one.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;

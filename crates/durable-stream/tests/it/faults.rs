@@ -18,7 +18,8 @@ use crate::support::{Server, eager};
 /// Runs at the same time; they mostly wait, but more would starve each other on a small machine.
 const PARALLEL: usize = 6;
 
-/// What a stalled connection costs a run. Too little, and a busy machine takes its own slowness for stalls.
+/// Time that a stalled connection costs a run. Too little, and a busy machine takes its own
+/// slowness for stalls.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A run takes a fraction of a second.
@@ -34,7 +35,8 @@ fn patient() -> Client {
     eager().timeouts(timeouts).build().unwrap()
 }
 
-/// Also what event streams cannot carry: a space at the start of a line, with the servers there are.
+/// Also what event streams cannot carry: a space at the start of a line, with the servers there
+/// are.
 fn text(rng: &mut StdRng) -> String {
     const ALPHABET: [&str; 9] = ["a", "zz", " ", "\n", "é", "€", "😀", "\"", "\\"];
     (0..rng.random_range(0..30)).map(|_| ALPHABET[rng.random_range(0..ALPHABET.len())]).collect()

@@ -1,6 +1,7 @@
 //! The suite against upstream's published stream server, `@durable-streams/server` of npm.
 //!
-//! It runs in a process of its own, which is this test binary again with `DURABLE_STREAM_SERVER` set.
+//! It runs in a process of its own, which is this test binary again with `DURABLE_STREAM_SERVER`
+//! set.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

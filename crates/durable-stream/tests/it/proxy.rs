@@ -1,7 +1,7 @@
 //! A proxy that does to a connection what networks and gateways do, by a seed.
 //!
-//! Each connection carries one request. What happens to it is drawn from the seed, the kind of the request and its
-//! number, so that a seed brings the same faults again.
+//! Each connection carries one request. What happens to it is drawn from the seed, the kind of the
+//! request and its number, so that a seed brings the same faults again.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -218,7 +218,8 @@ async fn read_request(client: &mut TcpStream) -> std::io::Result<(String, Vec<u8
     Ok((head, body))
 }
 
-/// Lets the server carry out a request and drops its answer. An event stream is dropped at its first bytes.
+/// Lets the server carry out a request and drops its answer. An event stream is dropped at its
+/// first bytes.
 async fn forget(upstream: SocketAddr, request: &[u8]) -> std::io::Result<()> {
     let mut server = TcpStream::connect(upstream).await?;
     server.write_all(request).await?;

@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Nothing in these tests takes this long unless it hangs.
+/// Time that a test takes only when it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
@@ -30,8 +30,8 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// A server in this process, or the one whose streams are below `DURABLE_STREAM_SERVER`, a URL with a slash at
-    /// its end.
+    /// A server in this process, or the one whose streams are below `DURABLE_STREAM_SERVER`, a URL
+    /// with a slash at its end.
     pub(crate) async fn start() -> Self {
         let prefix = format!("t{:08x}-", rand::random::<u32>());
         if let Ok(base) = std::env::var("DURABLE_STREAM_SERVER") {

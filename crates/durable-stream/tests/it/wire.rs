@@ -1,4 +1,4 @@
-//! What is asked, and what is made of each answer: against a server that says exactly this.
+//! Requests, and what is made of each answer: against a server that says exactly this.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What something costs: time by the clock, and the processor time of this process, which does not
+//! Cost of something: time by the clock, and the processor time of this process, which does not
 //! depend on what else the machine does.
 
 use std::fmt;
@@ -40,7 +40,7 @@ impl Cost {
         Self { started: None, wall: of(wall), processor: of(processor) }
     }
 
-    /// How many times the other it is: by the processor where that is known.
+    /// Ratio to another cost: by the processor where that is known.
     pub(crate) fn ratio(self, other: Self) -> f64 {
         if self.processor.is_zero() || other.processor.is_zero() {
             return self.wall.as_secs_f64() / other.wall.as_secs_f64();

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 pub(crate) enum Kind {
     /// Legacy TanStack chunks with only the new text.
     Delta,
-    /// The same, with all text so far in every chunk (bytes grow with the square).
+    /// Legacy TanStack chunks with all text so far in each (bytes grow with the square).
     Accum,
     /// AG-UI.
     Agui,
 }
 
-/// What to write.
+/// The shape of a log to write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) kind: Kind,

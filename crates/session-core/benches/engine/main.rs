@@ -1,8 +1,8 @@
 //! The engine against the figures it is made for: `cargo xtask bench engine`.
 //!
-//! Every row prints what it must reach, what it has, and whether that is enough; ratios are taken in
-//! turns on the same machine. The logs are made by `log.rs`; `--log KIND CHUNKS [LONG]` prints one.
-//! Upstream's published packages do the same work in Node when `tests/interop` is installed.
+//! Every row prints what it must reach, what it has, and whether that is enough; ratios are taken
+//! in turns on the same machine. The logs are made by `log.rs`; `--log KIND CHUNKS [LONG]` prints
+//! one. Upstream's published packages do the same work in Node when `tests/interop` is installed.
 //!
 //! What must not share a process with the rest (memory) is a child of this one: `--child NAME …`.
 //! What many sessions cost is measured by `many.rs` beside this folder.

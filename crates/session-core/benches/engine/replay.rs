@@ -154,7 +154,7 @@ pub(crate) fn run() -> Vec<Row> {
     rows
 }
 
-/// The same log read by `createStreamDB` and folded by one `StreamProcessor` for each message.
+/// Reads the log by `createStreamDB` and folds it by one `StreamProcessor` for each message.
 fn upstream(ours: Cost) -> Option<Row> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop");
     if !folder.join("node_modules/@tanstack/ai").is_dir() {

@@ -51,7 +51,7 @@ pub enum FeedChange {
         /// The edit.
         diff: Diff,
     },
-    /// Something to tell the person.
+    /// A notice for the person.
     Notice {
         /// The notice.
         notice: Notice,
@@ -63,7 +63,7 @@ pub enum FeedChange {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct FeedBatch {
-    /// Which run of the feed the numbers belong to; pass it on with the next pull.
+    /// Number of the feed's run that the numbers belong to; pass it on with the next pull.
     #[ts(type = "number")]
     pub epoch: u64,
     /// The number asked after.

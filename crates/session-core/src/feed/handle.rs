@@ -18,11 +18,11 @@ use crate::server::ServerSummary;
 use crate::summary::{Draft, SessionMeta, WaitingApproval};
 use crate::view::Bounds;
 
-/// How long a pull waits for something to happen.
+/// Time that a pull waits for something to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The shortest time between two batches: one frame.
 const FRAME: Duration = Duration::from_millis(16);
-/// About how many bytes of diffs wait for a reader before they become a `Reset`.
+/// Bytes of diffs that wait for a reader before they become a `Reset`, about.
 const CAP: usize = 1024 * 1024;
 
 /// Asks the session with this id to serve a feed.
@@ -46,7 +46,7 @@ pub(crate) enum Place {
     Within(Bounds),
 }
 
-/// Where a feed reads the states from that it does not queue.
+/// Sources of the states that a feed does not queue.
 pub(crate) struct Sources {
     pub(crate) servers: watch::Receiver<Arc<Vec<ServerSummary>>>,
     pub(crate) list: Arc<Mutex<SessionList>>,
@@ -111,7 +111,7 @@ impl Feed {
         &self.shared
     }
 
-    /// The number that says which run of the feed this is. Pass it to [`Feed::next`].
+    /// Number of this run of the feed. Pass it to [`Feed::next`].
     pub fn epoch(&self) -> u64 {
         lock(&self.shared.state).queue.epoch()
     }
@@ -121,21 +121,21 @@ impl Feed {
         lock(&self.shared.state).shown.clone()
     }
 
-    /// Shows another session, or none, from its end. Its meta, draft and items come through the feed,
-    /// the items with a `Reset` first; so they do when the same session is shown again. A session that
-    /// is deleted while it is shown leaves the feed showing none.
+    /// Shows another session, or none, from its end. Its meta, draft and items come through the
+    /// feed, the items with a `Reset` first; so they do when the same session is shown again. A
+    /// session that is deleted while it is shown leaves the feed showing none.
     ///
     /// # Errors
-    /// [`EngineError::UnknownSession`], also for one that was deleted, or when the database cannot be
-    /// read; nothing is shown then.
+    /// [`EngineError::UnknownSession`], also for one that was deleted, or when the database cannot
+    /// be read; nothing is shown then.
     pub fn show(&self, session_id: Option<String>) -> Result<(), EngineError> {
         self.show_at(session_id, Place::End)
     }
 
     /// Shows a session around one of its messages, e.g. a search hit: the `Reset` has items on both
-    /// sides of it and says whether there are newer ones. What happens among them goes on being told
-    /// (L4). [`Feed::page`] moves on from there; [`Feed::show`] goes back to the end. The end is also
-    /// shown when there is no such message.
+    /// sides of it and says whether there are newer ones. What happens among them goes on being
+    /// told (L4). [`Feed::page`] moves on from there; [`Feed::show`] goes back to the end. The end
+    /// is also shown when there is no such message.
     ///
     /// # Errors
     /// As [`Feed::show`].
@@ -144,20 +144,20 @@ impl Feed {
     }
 
     /// Moves on in what is shown: up to 60 items come as an `Extend`, which says whether there are
-    /// more. What is then too much on the other side (more than 300 items in all) goes by a `Trim`. When
-    /// newer items reach the end, the window follows it from then on. Asked for newer items at the end
-    /// already, only the `Trim` comes, if anything. A window that reads too slowly gets a `Reset` with
-    /// all of that instead.
+    /// more. What is then too much on the other side (more than 300 items in all) goes by a `Trim`.
+    /// When newer items reach the end, the window follows it from then on. Asked for newer items at
+    /// the end already, only the `Trim` comes, if anything. A window that reads too slowly gets a
+    /// `Reset` with all of that instead.
     pub fn page(&self, direction: Direction) {
         if let Some(id) = self.shown() {
             (self.shared.sources.move_on)(&id, Arc::clone(&self.shared), direction);
         }
     }
 
-    /// Sets the head of the list of sessions that the window wants. The rows that it did not have come
-    /// with the next batch, and ids of those that it wants no more; what stays is not sent again.
-    /// A feed begins with 40 rows of each server. Another title costs in proportion to the number of
-    /// sessions, other numbers of rows in proportion to themselves.
+    /// Sets the head of the list of sessions that the window wants. The rows that it did not have
+    /// come with the next batch, and ids of those that it wants no more; what stays is not sent
+    /// again. A feed begins with 40 rows of each server. Another title costs in proportion to the
+    /// number of sessions, other numbers of rows in proportion to themselves.
     pub fn list(&self, query: ListQuery) {
         // The list first, then the feed, as the hub does it.
         let list = lock(&self.shared.sources.list);
@@ -226,12 +226,12 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         // Showing nothing cannot fail.
-        let _ = self.show(None);
+        self.show(None).ok();
     }
 }
 
 impl FeedState {
-    /// Shows another session, or none. Gives the one that was shown before.
+    /// Shows another session, or none. Returns the one that was shown before.
     fn show(&mut self, session_id: Option<String>, place: Place) -> Option<String> {
         self.queue.show(session_id.is_some());
         self.place = place;
@@ -291,7 +291,7 @@ impl FeedShared {
         attached
     }
 
-    /// The session is not there, or cannot be read: if it is shown, nothing is from now on.
+    /// Shows nothing from now on, if this session was shown: it is not there, or cannot be read.
     pub(crate) fn leave(&self, session_id: &str) {
         self.edit(|state| {
             if state.shown.as_deref() == Some(session_id) {
@@ -379,12 +379,12 @@ impl FeedShared {
         }
     }
 
-    /// A server was joined or removed, or its connection stands otherwise.
+    /// Takes note that a server was joined or removed, or that its connection stands otherwise.
     pub(crate) fn servers_changed(&self) {
         self.edit(|state| state.queue.servers_changed());
     }
 
-    /// Sessions changed. The caller holds the list, which has the changes already.
+    /// Takes note that sessions changed. The caller holds the list, which has the changes already.
     pub(crate) fn sessions_changed(&self, changes: &[Change], list: &SessionList) {
         self.edit(|state| {
             if state.head.follow(changes, list, state.queue.next()) {
@@ -393,12 +393,12 @@ impl FeedShared {
         });
     }
 
-    /// The approvals that wait changed.
+    /// Takes note that the approvals that wait changed.
     pub(crate) fn approvals_changed(&self) {
         self.edit(|state| state.queue.approvals_changed());
     }
 
-    /// Something to tell the person.
+    /// Takes a notice for the person.
     pub(crate) fn push_notice(&self, notice: &Notice) {
         self.edit(|state| state.queue.push_notice(notice.clone()));
     }

@@ -19,7 +19,7 @@ use crate::words::TitleFilter;
 /// Rows that went are remembered up to this many, or to as many as there are rows.
 const GONE: usize = 256;
 
-/// Which sessions a window wants of the list.
+/// The part of the list of sessions that a window wants.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase", default)]
 #[ts(export)]
@@ -72,7 +72,7 @@ pub struct HeadChange {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct HeadRow {
-    /// Its place in the head.
+    /// Place of the row in the head.
     pub index: u32,
     /// The session.
     pub session: SessionSummary,
@@ -104,7 +104,7 @@ struct Section {
     order: Vec<Key>,
     found: u32,
     totals: Totals,
-    /// When a count last changed.
+    /// Number of the change that last changed a count.
     changed: u64,
 }
 
@@ -118,7 +118,8 @@ pub(super) struct ListHead {
     /// Each of `rows` and `gone` once, by when it last changed.
     log: BTreeSet<(u64, String)>,
     sections: BTreeMap<String, Section>,
-    /// Number of the last change that was of the whole head: a reader from before it gets all of it.
+    /// Number of the last change that was of the whole head: a reader from before it gets all of
+    /// it.
     whole_since: u64,
 }
 
@@ -135,7 +136,7 @@ impl ListHead {
         }
     }
 
-    /// Takes another query, at the number `now`. Gives whether the head changed by it.
+    /// Takes another query, at the number `now`. Returns whether the head changed by it.
     pub(super) fn ask(&mut self, query: ListQuery, list: &SessionList, now: u64) -> bool {
         let filters = query.title != self.query.title;
         self.query = query;
@@ -169,7 +170,8 @@ impl ListHead {
         changed
     }
 
-    /// Follows changes of the list, which has them already. Gives whether the head changed by them.
+    /// Follows changes of the list, which has them already. Returns whether the head changed by
+    /// them.
     pub(super) fn follow(&mut self, changes: &[Change], list: &SessionList, now: u64) -> bool {
         let mut by_server: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
         for change in changes {
@@ -250,7 +252,7 @@ impl ListHead {
         changed
     }
 
-    /// A session is in the head, at this place.
+    /// Takes a session into the head, at this place.
     fn enter(&mut self, key: &Key, list: &SessionList, now: u64) -> bool {
         let Some(session) = list.get(&key.id) else { return false };
         let known = self.rows.get(&key.id);
@@ -269,7 +271,7 @@ impl ListHead {
         true
     }
 
-    /// A session is no longer in the head.
+    /// Takes a session out of the head.
     fn leave(&mut self, id: &str, server: &str, now: u64) -> bool {
         let Some(row) = self.rows.remove(id) else { return false };
         self.log.remove(&(row.changed, id.to_owned()));
@@ -291,7 +293,7 @@ impl ListHead {
         changed
     }
 
-    /// Back-pressure: what went is not remembered for ever.
+    /// Forgets rows that went when they are too many (back-pressure).
     fn forget_many(&mut self, now: u64) {
         if self.gone.len() > self.rows.len().max(GONE) {
             self.whole_since = now;
@@ -299,7 +301,7 @@ impl ListHead {
         }
     }
 
-    /// Nobody asks after a number below this one again and gets less than the whole head.
+    /// Forgets the changes up to a number: whoever asks after a lower one gets the whole head.
     pub(super) fn forget(&mut self, floor: u64) {
         while self.log.first().is_some_and(|(at, _)| *at <= floor) {
             if let Some((_, id)) = self.log.pop_first() {

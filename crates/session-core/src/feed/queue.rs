@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use crate::diff::Diff;
 use crate::error::Notice;
 
-/// How far back a patch looks for one to merge with.
+/// Number of diffs that a patch looks back for one to merge with.
 const MERGE_DEPTH: usize = 16;
 
-/// Which states changed since the number asked after, and the edits since then.
+/// States that changed since the number asked after, and the edits since then.
 #[derive(Debug, PartialEq)]
 pub(super) struct ReadState {
     /// The number that the changes follow; 0: everything.
@@ -38,7 +38,7 @@ pub(super) enum Edit {
 #[derive(Debug, PartialEq)]
 pub(super) enum FeedRead {
     Ready(ReadState),
-    /// There is nothing after that number yet.
+    /// No change comes after that number yet.
     Wait,
     /// The shown session must send a `Reset` first; then there is something to read.
     NeedsReset,
@@ -121,7 +121,7 @@ impl Queue {
         self.floor
     }
 
-    /// Another session is shown, or none: its first diff must be a `Reset`.
+    /// Begins to show another session, or none: its first diff must be a `Reset`.
     pub(super) fn show(&mut self, something: bool) {
         self.drop_diffs();
         self.seq += 1;
@@ -173,8 +173,9 @@ impl Queue {
         } else if self.merge(&diff) {
             return true;
         }
-        // A `Reset` is as large as the window is; were it counted, one larger than the cap would never
-        // be followed by anything but the next. The same goes for a page, as long as it is the only one.
+        // A `Reset` is as large as the window is; were it counted, one larger than the cap would
+        // never be followed by anything but the next. The same goes for a page, as long as it is
+        // the only one.
         let weight = if is_reset || self.is_only_page(&diff) { 0 } else { diff.weight() };
         if is_reset {
             self.reset = self.seq + 1;

@@ -1,7 +1,7 @@
 //! Progress of a session: is what its server lists already here?
 //!
-//! A server's list says when each session was last active. A session at rest that was active since it
-//! was last read is behind, and is followed until its line has said all there was when it began.
+//! A server's list says when each session was last active. A session at rest that was active since
+//! it was last read is behind, and is followed until its line has said all there was when it began.
 //! What is listed while a line is live comes by the line itself.
 //!
 //! | in | when | becomes |
@@ -48,7 +48,7 @@ impl CatchUp {
         self.listed.as_deref()
     }
 
-    /// Takes what the server lists. True when that is news.
+    /// Takes the last activity that the server lists. Returns whether that is news.
     pub(super) fn list(&mut self, at: ListedTime) -> bool {
         let is_news = self.listed < at;
         if is_news {

@@ -13,9 +13,9 @@ use crate::shared::Shared;
 use crate::store::{ServerRow, servers};
 use crate::summary::{Connection, ConnectionState};
 
-/// How often the list is fetched.
+/// Pause between two fetches of the list.
 const LIST_EVERY: Duration = Duration::from_secs(15);
-/// How soon after a failure the server is asked again.
+/// Pause before the server is asked again after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(3);
 
 /// Runs until the server is removed or the engine ends.
@@ -80,7 +80,7 @@ fn listed(shared: &Shared, server: &Server, sessions: Vec<SessionEntry>) {
     }
     let synced_at = Some(crate::clock::now_text());
     // First the sessions: who sees the server live sees them, too.
-    let _ = shared.hub.send(HubEvent::Listed { server: server.id.clone(), sessions });
+    shared.hub.send(HubEvent::Listed { server: server.id.clone(), sessions }).ok();
     let state = ConnectionState::Live;
     tell(shared, server, Connection { state, synced_at, ..Connection::default() });
 }

@@ -10,25 +10,25 @@ use crate::client::ClientError;
 use crate::connection::Connected;
 use crate::summary::{Connection, ConnectionState};
 
-/// How long the list may take.
+/// Time that the list may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Pages of one list at most: a server that never ends is not followed for ever.
 const PAGES: usize = 400;
 
-/// Why there is no list.
+/// The reason why there is no list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     Unreachable,
     Refused(u16),
-    /// Something answers, but it is no session server.
+    /// The answer is not a session server's.
     Stranger,
     /// The server is in trouble.
     Trouble(u16),
 }
 
-/// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front, so that is read again
-/// behind the last page; each session comes once, as it was seen last.
+/// Asks the server for its sessions, page by page. One that is used meanwhile moves to the front,
+/// so that is read again behind the last page; each session comes once, as it was seen last.
 pub(super) async fn fetch(connected: &Connected) -> Result<Vec<SessionEntry>, Failure> {
     let mut all = Vec::new();
     let mut pages = 0;
@@ -44,7 +44,8 @@ pub(super) async fn fetch(connected: &Connected) -> Result<Vec<SessionEntry>, Fa
     Ok(all)
 }
 
-/// Reads pages until there are no more, or until sessions that were not used since `until`. Returns the newest activity.
+/// Reads pages until there are no more, or until sessions that were not used since `until`. Returns
+/// the newest activity.
 async fn read(
     connected: &Connected,
     pages: &mut usize,

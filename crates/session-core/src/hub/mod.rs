@@ -1,8 +1,8 @@
 //! The hub: the list of sessions, over all of them.
 //!
-//! Session tasks report their summaries and approvals here; each server's list is fetched every
-//! 15 s and whenever something suggests that it changed, by a task of its own. From all of them the
-//! hub makes the list ([`crate::list`]) that every window shows a head of. Bursts are gathered: publishing
+//! Session tasks report their summaries and approvals here. A task of each server's own fetches its
+//! list, every 15 s and whenever something suggests that it changed. From all of them the hub makes
+//! the list ([`crate::list`]) that every window shows a head of. Bursts are gathered: publishing
 //! costs in proportion to what changed, and happens at most some 20 times a second (L12).
 //!
 //! The hub also decides which sessions are followed, each on a connection of its own: every one
@@ -64,14 +64,14 @@ pub(crate) struct SessionReport {
 /// Reasons to follow a session, the least pressing first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Need {
-    /// For being recent, if it is.
+    /// No need but being recent, if the session is.
     #[default]
     None,
     /// An approval is waited for, which somebody else may give.
     Approval,
     /// The server's list knows of something that is not here yet.
     Behind,
-    /// Something of the person's own waits for the server, or for its echo.
+    /// An entry of the person's own waits for the server, or for its echo.
     Sending,
     /// A window shows it.
     Shown,

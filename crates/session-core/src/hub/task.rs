@@ -92,8 +92,8 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`] takes
-    /// the others, so that a start costs what is shown.
+    /// The hub with the most recent sessions of each server, as the store has them. [`Hub::run`]
+    /// takes the others, so that a start costs what is shown.
     pub(super) fn restore(shared: &Arc<Shared>) -> Result<Self, EngineError> {
         let servers = shared.servers();
         let stored = shared.store.read(|connection| {
@@ -421,7 +421,7 @@ impl Hub {
         self.shared.followed.store(self.followed.len(), Ordering::Relaxed);
     }
 
-    /// A server has told its sessions.
+    /// Takes the sessions that a server told.
     async fn listed(&mut self, server: &str, sessions: Vec<SessionEntry>) {
         if self.shared.server(server).is_none_or(|server| server.is_forgotten()) {
             return;

@@ -1,4 +1,4 @@
-//! Which sessions are followed: all that are shown, and of the others the first within a bound.
+//! Sessions that are followed: all that are shown, and of the others the first within a bound.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -10,7 +10,7 @@ use crate::item::{Delivery, DeliveryState, Item, ItemMeta};
 use crate::store::OutboxRow;
 use crate::summary::{OutboxItem, OutboxKind};
 
-/// How long the stream may take to show what the server has accepted before it is sent again.
+/// Time that the stream may take to show what the server has accepted before it is sent again.
 const ECHO_PATIENCE: Duration = Duration::from_secs(15);
 /// Waits between attempts.
 const RETRY: RetryPolicy =
@@ -24,10 +24,10 @@ pub(crate) struct OutboxEntry {
     pub(crate) intent: Intent,
     pub(crate) created_at: String,
     state: EntryState,
-    /// Why it still waits, for the person.
+    /// The reason why the entry still waits, for the person.
     reason: Option<String>,
     attempts: u32,
-    /// How often the server accepted it without an echo.
+    /// Number of times that the server accepted the entry without an echo.
     accepted: u32,
     /// The server may have it: a request was begun and not surely refused.
     tried: bool,
@@ -52,7 +52,7 @@ enum EntryState {
 }
 
 impl EntryState {
-    /// To be sent as soon as it is its turn.
+    /// The state of an entry that is sent as soon as it is its turn.
     const NOW: Self = Self::Queued { not_before: None, floor: None };
 }
 
@@ -85,7 +85,7 @@ impl OutboxEntry {
         Some(entry)
     }
 
-    /// How it is stored.
+    /// The entry as it is stored.
     pub(crate) fn row(&self, session: &str) -> OutboxRow {
         let wedged = matches!(self.state, EntryState::Wedged);
         OutboxRow {
@@ -106,7 +106,7 @@ impl OutboxEntry {
         }
     }
 
-    /// Its local echo as an item (L7: the id is the message's).
+    /// The local echo as an item (L7: the id is the message's).
     pub(crate) fn item(&self, actor: &str) -> Option<Item> {
         let Intent::SendMessage { message_id, text } = &self.intent else { return None };
         Some(Item {
@@ -116,6 +116,8 @@ impl OutboxEntry {
                 actor_id: Some(actor.to_owned()),
                 created_at: Some(self.created_at.clone()),
                 is_complete: true,
+                ended_at: None,
+                usage: None,
                 error: None,
                 stopped: None,
                 finish_reason: None,
@@ -142,12 +144,12 @@ impl OutboxEntry {
         matches!(self.intent, Intent::CreateSession { .. } | Intent::Fork { .. })
     }
 
-    /// How far it has got, for its item.
+    /// Progress of the entry, for its item.
     pub(crate) fn delivery(&self) -> Delivery {
         Delivery { state: self.state(), entry_id: self.id.clone(), reason: self.reason.clone() }
     }
 
-    /// How long its echo may take, longer each time that it was accepted.
+    /// Time that the echo may take, longer each time that the entry was accepted.
     fn patience(&self) -> Duration {
         ECHO_PATIENCE * (1 << self.accepted.saturating_sub(1).min(5))
     }
@@ -307,8 +309,8 @@ impl Outbox {
         None
     }
 
-    /// When [`Outbox::due`] may next have something; or, with a live line, on which an echo would
-    /// come, [`Outbox::resend_unechoed`].
+    /// Time at which [`Outbox::due`] may next have something; or, with a live line, on which an
+    /// echo would come, [`Outbox::resend_unechoed`].
     pub(crate) fn wake_at(&self, live: bool) -> Option<Instant> {
         let retry = self.first_unsent().and_then(|entry| match entry.state {
             EntryState::Queued { not_before, floor } if !entry.held => not_before.max(floor),
@@ -338,7 +340,7 @@ impl Outbox {
         pointless
     }
 
-    /// No more waiting: the network is back, the machine woke up, or something else got through.
+    /// Ends the waits: the network is back, the machine woke up, or something else got through.
     /// What a server asked for (`Retry-After`) is kept to all the same.
     pub(crate) fn nudge(&mut self) {
         for entry in &mut self.entries {
@@ -348,7 +350,8 @@ impl Outbox {
         }
     }
 
-    /// The person changes or discards an entry: it is not sent until that is on the disk.
+    /// Holds an entry that the person changes or discards: it is not sent until that is on the
+    /// disk.
     pub(crate) fn hold(&mut self, id: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.held = true;
@@ -362,7 +365,7 @@ impl Outbox {
         }
     }
 
-    /// The request under way is given up: nobody knows what became of it.
+    /// Gives up the request under way: nobody knows what became of it.
     pub(crate) fn give_up(&mut self) {
         for entry in &mut self.entries {
             if entry.is_sending() {
@@ -371,7 +374,8 @@ impl Outbox {
         }
     }
 
-    /// A request for it begins. Returns whether that must be remembered first: it is the first.
+    /// Takes note that a request for an entry begins. Returns whether that must be remembered
+    /// first: it is the first.
     pub(crate) fn sending(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.state = EntryState::Sending;
@@ -380,8 +384,8 @@ impl Outbox {
         })
     }
 
-    /// The server surely did not take the last request: it was never reached, or it refused.
-    /// True when it surely has none of the requests before either.
+    /// Takes note that the server surely did not take the last request: it was never reached, or it
+    /// refused. Returns whether it surely has none of the requests before either.
     pub(crate) fn not_delivered(&mut self, id: &str) -> bool {
         self.get_mut(id).is_some_and(|entry| {
             entry.tried = entry.tried_before;
@@ -389,7 +393,7 @@ impl Outbox {
         })
     }
 
-    /// The server has it. It stays until its echo is seen (L6).
+    /// Takes note that the server has an entry. The entry stays until its echo is seen (L6).
     pub(crate) fn sent(&mut self, id: &str, now: Instant) {
         if let Some(entry) = self.get_mut(id) {
             entry.state = EntryState::Sent { at: now };
@@ -416,7 +420,8 @@ impl Outbox {
         }
     }
 
-    /// Another server, or another way to it: what was under way is given up, and nothing waits.
+    /// Starts over with another server, or another way to it: what was under way is given up, and
+    /// nothing waits.
     pub(crate) fn start_over(&mut self) {
         for entry in &mut self.entries {
             if matches!(entry.state, EntryState::Sending | EntryState::Queued { .. }) {
@@ -433,7 +438,7 @@ impl Outbox {
         }
     }
 
-    /// The person wants it tried again, perhaps with another intent.
+    /// Tries an entry again as the person wants it, perhaps with another intent.
     pub(crate) fn retry(&mut self, id: &str, intent: Option<Intent>) -> Option<&OutboxEntry> {
         let entry = self.get_mut(id)?;
         if let Some(intent) = intent {

@@ -3,7 +3,9 @@
 //! An entry is on the disk before the person is told that it is accepted, and it leaves only when
 //! its echo is read from the stream, in the same transaction as that batch, or by the person's hand
 //! (L6). A 200 from the server only makes it *sent*: if the echo does not come, it is sent again,
-//! which is harmless, because every intent carries the id it is recognised by.
+//! which is harmless, because every intent carries the id it is recognised by. A deletion has no
+//! echo but the server's answer, and a stop that was accepted twice without an echo leaves, because
+//! what it would stop had ended by itself.
 //!
 //! ```text
 //!            ┌──────────── temporary failure, backoff ───────────┐

@@ -21,7 +21,8 @@ use crate::config::Actor;
 pub(crate) enum SendOutcome {
     /// The server has it.
     Accepted,
-    /// Not now: no connection, or the server is in trouble. `reached`: it may have it all the same.
+    /// The request was not granted now: no connection, or the server is in trouble. `reached`: the
+    /// server may have it all the same.
     Later { reason: String, floor: Option<Duration>, reached: bool },
     /// The server does not know who we are: nothing is sent until that changes.
     Refused { reason: String },
@@ -67,7 +68,8 @@ impl Sender {
         let txid = Some(txid.to_owned());
         match intent {
             Intent::CreateSession { agents, title } => {
-                // Upstream's proxies look into no body here, so the agents are registered by a request of their own.
+                // Upstream's proxies look into no body here, so the agents are registered by a
+                // request of their own.
                 let body = CreateSession { title: title.clone(), agents: Vec::new() };
                 client.create(session, &body).await?;
                 if agents.is_empty() {

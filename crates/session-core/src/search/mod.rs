@@ -9,9 +9,10 @@
 //! when its row was last rewritten, which happens whenever it has grown by half, and at its end).
 //! Every term must be in a message; the last letters of a word may be missing. Hits are ranked by
 //! bm25, what is said before tools and thoughts, and the newest first among equals; when there are
-//! very many, only the newest are ranked. Behind them are messages that have a word as a part of an identifier
-//! (`user` in `getUserName`), the newest first. When no message has the words, the text is looked through for the query
-//! as it stands: a part of a word, a sign, an emoji. Text and query are compared in their composed form (NFC).
+//! very many, only the newest are ranked. Behind them are messages that have a word as a part of an
+//! identifier (`user` in `getUserName`), the newest first. When no message has the words, the text
+//! is looked through for the query as it stands: a part of a word, a sign, an emoji. Text and query
+//! are compared in their composed form (NFC).
 
 mod snippet;
 
@@ -35,11 +36,11 @@ use crate::words::{Query, SearchRange, SearchText, TitleFilter};
 pub struct SearchRequest {
     /// Text that the person typed: words, or phrases in quotes. Any text is valid.
     pub query: String,
-    /// Only in this session; `None`: in all.
+    /// Id of the only session that is looked through; `None`: all are.
     pub session_id: Option<String>,
-    /// How many hits to leave out: those of earlier pages.
+    /// Number of hits to leave out: those of earlier pages.
     pub offset: u32,
-    /// How many hits to give, at most 200.
+    /// Number of hits to give, at most 200.
     pub limit: u32,
 }
 
@@ -48,14 +49,14 @@ pub struct SearchRequest {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SearchPage {
-    /// Sessions whose title has every word, also inside its words; the most recently active first, at
-    /// most 20. Only on the first page of a search in all sessions.
+    /// Sessions whose title has every word, also inside its words; the most recently active first,
+    /// at most 20. Only on the first page of a search in all sessions.
     pub titles: Vec<TitleHit>,
     /// The best first.
     pub hits: Vec<SearchHit>,
-    /// How many messages there are in all. Of parts of words at most 300 are counted.
+    /// Number of messages in all. Of parts of words at most 300 are counted.
     pub total: u32,
-    /// In how many sessions.
+    /// Number of sessions that they are in.
     pub sessions: u32,
 }
 
@@ -66,7 +67,7 @@ pub struct SearchPage {
 pub struct TitleHit {
     /// The session.
     pub session: SessionSummary,
-    /// Where in its title the words are, in order, apart from each other.
+    /// Places of the words in the title, in order, apart from each other.
     pub ranges: Vec<SearchRange>,
 }
 
@@ -85,13 +86,13 @@ pub struct SearchHit {
     pub role: Role,
     /// Id of the author.
     pub actor_id: Option<String>,
-    /// When, RFC 3339.
+    /// Time of the message, RFC 3339.
     pub at: Option<String>,
     /// The part of the message that matched.
     pub field: SearchField,
     /// The text around the first match, on one line; plain text, never HTML.
     pub snippet: String,
-    /// Where in the snippet the matches are, in order, apart from each other.
+    /// Places of the matches in the snippet, in order, apart from each other.
     pub ranges: Vec<SearchRange>,
 }
 

@@ -3,7 +3,7 @@
 use super::SearchField;
 use crate::words::{Query, SearchRange, SearchText, Term, folded, stands_alone};
 
-/// How much is shown before the first match, and from it on; characters.
+/// Number of characters that are shown before the first match, and from it on.
 const BEFORE: usize = 40;
 const FROM: usize = 120;
 /// Greatest number of matches that are marked.
@@ -145,7 +145,7 @@ impl Term {
         None
     }
 
-    /// Where the term ends when it begins at byte `at`.
+    /// End of the term when it begins at byte `at`.
     fn matches_at(&self, text: &str, at: usize) -> Option<usize> {
         let mut rest = text[at..].char_indices().peekable();
         let mut end = at;

@@ -17,7 +17,7 @@ use crate::outbox::OutboxEntry;
 use crate::store::{SessionHead, messages, sessions};
 use crate::view::{Unfit, View};
 
-/// How much of a message is shown in the list of sessions.
+/// Number of characters of a message that the list of sessions shows.
 const PREVIEW_CHARS: usize = 120;
 
 /// One delivery of the stream.
@@ -99,7 +99,7 @@ impl Session {
         self.keeping.edit_head(|head| head.offset = None);
     }
 
-    /// After reading again: says whether this is still the stream that the session came from.
+    /// Compares, after reading again, whether this is still the stream that the session came from.
     fn compare(&mut self) {
         let Some(missing @ 1..) = self.reading.compared() else { return };
         let notice = format!(

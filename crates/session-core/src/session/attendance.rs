@@ -1,8 +1,8 @@
-//! Telling the others that the person is here while a window shows the session. Each arrival and
-//! each leave is a row of the shared log, so that a glance is neither.
+//! The person's presence, which the others are told while a window shows the session. Each arrival
+//! and each leave is a row of the shared log, so that a glance is neither.
 //!
-//! This is ephemeral. It is no intent and not in the outbox, one request at a time runs beside the
-//! task (L5), and a failure is told to nobody: the others take silence for absence.
+//! Presence is ephemeral. It is no intent and not in the outbox. One request at a time runs beside
+//! the task (L5). A failure is told to nobody: the others take silence for absence.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use super::state::Session;
 use crate::client::ClientError;
 
-/// How often it is said again. Readers believe it for three times as long.
+/// Pause between two beats. Readers believe a beat for three times as long.
 const BEAT: Duration = Duration::from_secs(30);
-/// How long one request may take.
+/// Time that one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the closing of the engine waits for the others to be told.
+/// Time that the closing of the engine waits for the others to be told.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The person's presence in a session: what the others were told, and what they are to be told.
@@ -26,9 +26,9 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct Attendance {
     /// A window shows the session.
     shown: bool,
-    /// When that began or ended.
+    /// Time at which that began or ended.
     since: Option<Instant>,
-    /// When the others were last told that the person is here, unless they were told otherwise.
+    /// The last word that the person is here; `None` once the others were told otherwise.
     said: Option<Said>,
     /// The request under way.
     call: Option<BoxFuture<'static, ()>>,
@@ -57,8 +57,8 @@ impl Attendance {
         }
     }
 
-    /// When a window has shown the session, or has not, for so long that it is said. `None`: it is
-    /// said already, or cannot be now.
+    /// Time at which a window has shown the session, or has not, for so long that it is said.
+    /// `None`: it is said already, or cannot be now.
     fn settled_at(&self, session: &Session) -> Option<Instant> {
         let limits = &session.shared.limits;
         match (self.shown, self.said) {
@@ -90,7 +90,7 @@ impl Attendance {
         }
     }
 
-    /// When to call [`Attendance::begin`], if nothing else happens.
+    /// Time at which to call [`Attendance::begin`], if nothing else happens.
     pub(super) fn wake_at(&self, session: &Session) -> Option<Instant> {
         if self.call.is_some() {
             return None;
@@ -116,7 +116,7 @@ impl Attendance {
         self.shown || self.said.is_some() || self.call.is_some()
     }
 
-    /// Another server, or none: it was told nothing.
+    /// Forgets what was said: another server, or none, was told nothing.
     pub(super) fn forget(&mut self) {
         self.said = None;
         self.call = None;
@@ -133,12 +133,12 @@ impl Attendance {
             }
         };
         async move {
-            let _ = tokio::time::timeout(GOODBYE, said).await;
+            tokio::time::timeout(GOODBYE, said).await.ok();
         }
     }
 }
 
-/// What the others are told.
+/// A word to the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     /// The person is here, or still is.

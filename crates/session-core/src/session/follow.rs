@@ -20,17 +20,17 @@ use tokio::time::Instant;
 use crate::connection::Connected;
 use crate::summary::{Connection, ConnectionState};
 
-/// How long to wait before asking a server again that refused or does not know the session.
+/// Pause before a server is asked again that refused or does not know the session.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How long to wait after an answer that makes no sense.
+/// Pause after an answer that makes no sense.
 const ASK_STRANGER: Duration = Duration::from_secs(30);
-/// How long to wait for a session that is just being made.
+/// Pause before a session is asked for again that is just being made.
 const ASK_NEW: Duration = Duration::from_secs(2);
 
 /// An arrival over the line.
 pub(super) enum Arrival {
     Batch(Batch),
-    /// Another state of the reader: see [`Line::hear`].
+    /// Another state of the reader: see [`StreamLine::hear`].
     State,
     Failed(Error),
     /// The end of the reader, which comes without a word only after the stream was closed.
@@ -38,7 +38,7 @@ pub(super) enum Arrival {
 }
 
 /// The line of one session.
-pub(super) struct Line {
+pub(super) struct StreamLine {
     /// The generation of the line, by the hub; `None`: the session is not to be followed.
     generation: Option<u64>,
     reader: Option<Follow>,
@@ -52,7 +52,7 @@ pub(super) struct Line {
     connection: Connection,
 }
 
-impl Line {
+impl StreamLine {
     /// A line that is not open yet. `synced_at`: when the session was last up to date.
     pub(super) fn new(closed: bool, synced_at: Option<String>) -> Self {
         let (hear, states) = watch::channel(FollowState::Connecting);
@@ -122,7 +122,7 @@ impl Line {
         self.set(ConnectionState::Closed, Some("stream-closed"), None, None);
     }
 
-    /// Whether [`Line::open`] may be called: nothing is read, and nothing is waited for.
+    /// Whether [`StreamLine::open`] may be called: nothing is read, and nothing is waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.reader.is_none() && self.retry_at.is_none()
     }
@@ -155,7 +155,7 @@ impl Line {
         self.set(ConnectionState::Connecting, None, None, None);
     }
 
-    /// Stops reading; [`Line::open`] goes on.
+    /// Stops reading; [`StreamLine::open`] goes on.
     pub(super) fn hang_up(&mut self) {
         self.reader = None;
         self.retry_at = None;
@@ -170,7 +170,7 @@ impl Line {
         self.reader.is_none() && self.retry_at.take().is_some()
     }
 
-    /// Time at which to call [`Line::due`].
+    /// Time at which to call [`StreamLine::due`].
     pub(super) fn wake_at(&self) -> Option<Instant> {
         self.retry_at
     }

@@ -1,4 +1,4 @@
-//! How the rest of the engine talks to a session's task.
+//! The handle by which the rest of the engine talks to a session's task.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ use crate::diff::Direction;
 use crate::error::EngineError;
 use crate::feed::FeedShared;
 
-/// Where a command's answer goes.
+/// The way back of a command's answer.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
 /// A request to a session's task.
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Retry { entry_id: String, text: Option<String>, reply: Reply<()> },
     /// Take an entry out of the outbox.
     Discard { entry_id: String, reply: Reply<()> },
-    /// Where a copy of the session would end: at this message, or at the last.
+    /// Find where a copy of the session would end: at this message, or at the last.
     ForkPoint { at: Option<String>, reply: Reply<ForkPoint> },
     /// Read the state that an agent shares.
     SharedState { agent_id: String, reply: Reply<Option<Value>> },
@@ -60,7 +60,7 @@ pub(crate) enum Command {
 #[derive(Clone)]
 pub(crate) struct SessionHandle {
     commands: mpsc::UnboundedSender<Command>,
-    /// Why the session could not be restored.
+    /// The reason why the session could not be restored.
     failed: Arc<OnceLock<EngineError>>,
 }
 
@@ -71,14 +71,14 @@ impl SessionHandle {
         (Self { commands, failed: Arc::default() }, queue)
     }
 
-    /// Where the task says why it could not begin.
+    /// The place for the task's reason why it could not begin.
     pub(super) fn failed(&self) -> Arc<OnceLock<EngineError>> {
         Arc::clone(&self.failed)
     }
 
     /// Sends a command that needs no answer. A task that has ended ignores it.
     pub(crate) fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+        self.commands.send(command).ok();
     }
 
     /// Sends a command and waits for its answer.

@@ -19,7 +19,7 @@ const GONE: &str =
 const COPY: &str =
     "A copy: the server does not have this session any more. It can be read, not written.";
 
-/// Where a copy of a session ends, and what the original is called.
+/// The end of a copy of a session, and the name of the original.
 pub(crate) struct ForkPoint {
     pub(crate) at_message_id: Option<String>,
     pub(crate) title: String,
@@ -69,7 +69,7 @@ pub(super) enum Saved {
 
 /// Replies to the one who asked, who may have gone.
 fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
-    let _ = reply.send(result);
+    reply.send(result).ok();
 }
 
 /// An intent with the text that the person gives it.
@@ -169,14 +169,14 @@ impl Session {
         self.fold.message(id).is_some() || stored().is_some_and(|row| !self.keeping.hides(&row.id))
     }
 
-    /// Intents that stop what runs now: each answer by its id, because "everything" would be something else by
-    /// the time the server is asked, perhaps twice.
+    /// Intents that stop what runs now: each answer by its id, because "everything" would be
+    /// something else by the time the server is asked, perhaps twice.
     pub(super) fn stoppable(&self) -> Vec<Intent> {
         let active = self.fold.incomplete();
         active.iter().map(|one| Intent::Stop { message_id: Some(one.message_id.clone()) }).collect()
     }
 
-    /// Where a copy of the session ends that is asked for now.
+    /// The end of a copy of the session that is asked for now.
     pub(super) fn fork_point(&mut self, at: Option<String>) -> Result<ForkPoint, EngineError> {
         if !self.keeping.head().remote {
             let why = "This session is not on the server yet. Copy it when it is.";
@@ -383,7 +383,7 @@ impl Session {
         self.sending.outbox.push(entry);
         self.leave_viewers();
         self.keeping.forget();
-        let _ = self.shared.hub.send(HubEvent::Deleted(self.id.clone()));
+        self.shared.hub.send(HubEvent::Deleted(self.id.clone())).ok();
     }
 
     /// Shows in an entry's item how far the entry has got.

@@ -23,13 +23,13 @@ use crate::store::{
 };
 use crate::words::SearchText;
 
-/// How long changes are gathered while an answer streams.
+/// Time that changes are gathered while an answer streams.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 /// Number of bytes of log that are committed at once.
 const FULL: usize = 512 * 1024;
 /// Number of bytes waiting for the disk with which the stream is not read on.
 const OVERFULL: usize = 8 * 1024 * 1024;
-/// How long to wait after a failed commit.
+/// Pause after a failed commit.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Changes since the last commit.
@@ -68,7 +68,7 @@ struct CommitInFlight {
 pub(super) struct Keeping {
     /// The session's own row, as it is to be.
     head: SessionHead,
-    /// How the messages in memory are stored.
+    /// Stored forms of the messages in memory.
     rows: Rows,
     /// The disk could not be written; said once.
     trouble: bool,
@@ -79,7 +79,7 @@ pub(super) struct Keeping {
     number: u64,
 }
 
-/// How a message in memory is stored.
+/// The stored form of a message in memory.
 struct RowState {
     /// Bytes of its row.
     written: usize,
@@ -89,7 +89,7 @@ struct RowState {
     complete: bool,
 }
 
-/// How the messages in memory are stored.
+/// Stored forms of the messages in memory, by id.
 #[derive(Default)]
 struct Rows(HashMap<String, RowState>);
 
@@ -124,12 +124,12 @@ impl Keeping {
         edit(&mut self.head);
     }
 
-    /// Takes note that the disk failed. True when that is news.
+    /// Takes note that the disk failed. Returns whether that is news.
     pub(super) fn fails(&mut self) -> bool {
         !std::mem::replace(&mut self.trouble, true)
     }
 
-    /// Takes note that the disk was written. True when it had failed.
+    /// Takes note that the disk was written. Returns whether it had failed.
     pub(super) fn works(&mut self) -> bool {
         std::mem::take(&mut self.trouble)
     }
@@ -173,7 +173,8 @@ impl Keeping {
         }
     }
 
-    /// Takes note of an outbox entry's echo: the entry leaves with the batch that showed it (L2, L6).
+    /// Takes note of an outbox entry's echo: the entry leaves with the batch that showed it (L2,
+    /// L6).
     pub(super) fn echo(&mut self, entry_id: String) {
         self.pending.echoed.push(entry_id);
     }

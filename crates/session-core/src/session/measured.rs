@@ -69,6 +69,9 @@ impl Measured {
     ///
     /// # Errors
     /// When it cannot be written.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what was begun is written.
     pub async fn commit(&mut self) -> Result<(), EngineError> {
         while !self.session.keeping.is_clean() {
             self.session.start_commit();

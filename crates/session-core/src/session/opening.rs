@@ -45,7 +45,7 @@ impl Session {
         Ok(View::new(stretch, self.local_items()))
     }
 
-    /// At most `limit` items at the end, and none before the position `from`.
+    /// The stretch at the end: at most `limit` items, and none before the position `from`.
     fn end(&mut self, from: Option<u64>, limit: usize) -> Result<Stretch, StoreError> {
         let (mut items, more) = self.window(None, limit)?;
         let from = match from {
@@ -80,8 +80,8 @@ impl Session {
         Ok(Stretch { items, bounds: Bounds { from, until: Some(until) } })
     }
 
-    /// The items that lie next to a stretch on one side, at most a page of them, and whether there are
-    /// more behind those. None where the stretch has no bound.
+    /// The items that lie next to a stretch on one side, at most a page of them, and whether there
+    /// are more behind those. None where the stretch has no bound.
     pub(super) fn next_to(
         &mut self,
         bounds: Bounds,
@@ -126,7 +126,8 @@ impl Session {
         }
     }
 
-    /// The first `limit` shown messages from a position on, oldest first, and whether there are more.
+    /// The first `limit` shown messages from a position on, oldest first, and whether there are
+    /// more.
     fn window_from(
         &mut self,
         from: u64,

@@ -5,18 +5,18 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use session_protocol::Event;
 
-use super::follow::Line;
+use super::follow::StreamLine;
 
 /// The reading side of a session.
 pub(super) struct Reading {
-    pub(super) line: Line,
+    pub(super) line: StreamLine,
     /// While the stream is read again from its start: the messages that should be there and have
     /// not been seen yet.
     unconfirmed: Option<HashSet<String>>,
 }
 
 impl Reading {
-    pub(super) fn new(line: Line) -> Self {
+    pub(super) fn new(line: StreamLine) -> Self {
         Self { line, unconfirmed: None }
     }
 
@@ -40,8 +40,8 @@ impl Reading {
         }
     }
 
-    /// Ends the comparison. Number of messages that the stream does not have; `None` when nothing
-    /// was compared.
+    /// Ends the comparison. Returns the number of messages that the stream does not have; `None`
+    /// when nothing was compared.
     pub(super) fn compared(&mut self) -> Option<usize> {
         self.unconfirmed.take().map(|missing| missing.len())
     }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn messages_that_the_stream_does_not_show_again_are_missing() {
-        let mut reading = Reading::new(Line::new(false, None));
+        let mut reading = Reading::new(StreamLine::new(false, None));
         let item = Bytes::from_static(br#"{"type":"chunk","key":"m1:0","value":{"messageId":"m1","actorId":"a","role":"user","chunk":"{}","seq":0,"createdAt":"2026-01-01T00:00:00Z"},"headers":{"operation":"insert"}}"#);
         reading.confirm(std::slice::from_ref(&item));
         assert_eq!(reading.compared(), None, "nothing is compared");

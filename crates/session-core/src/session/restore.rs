@@ -1,4 +1,4 @@
-//! How a session's state comes back from the store.
+//! The way of a session's state back from the store.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use session_protocol::fold::{Collection, StateRow};
 use session_protocol::{FoldState, SessionFold};
 
-use super::follow::Line;
+use super::follow::StreamLine;
 use super::keeping::Keeping;
 use super::reading::Reading;
 use super::sending::Sending;
@@ -25,8 +25,8 @@ const SET_ASIDE: &str = "This session's copy on this machine was damaged. It was
                          session is read again from the server.";
 
 impl Session {
-    /// The session as the store has it; no network. What cannot be used of it is set aside, and the
-    /// session starts over from the stream (L14).
+    /// Reads a session as the store has it; no network. A session that cannot be used is set aside,
+    /// and starts over from the stream (L14).
     pub(super) fn restore(shared: &Arc<Shared>, id: &str) -> Result<Self, EngineError> {
         match catch_unwind(AssertUnwindSafe(|| Self::try_restore(shared, id))) {
             Ok(Ok(session)) => return Ok(session),
@@ -70,7 +70,7 @@ impl Session {
             draft: draft.map(|(text, saved_at)| Draft { text, saved_at }),
             last_failed: row.head.state == SessionState::Failed.as_str(),
             deleted: row.deleted,
-            reading: Reading::new(Line::new(row.head.closed, row.head.synced_at.clone())),
+            reading: Reading::new(StreamLine::new(row.head.closed, row.head.synced_at.clone())),
             sending: Sending::new(Outbox::restore(entries)),
             showing: Showing::new(),
             keeping: Keeping::new(row.head, row.commits),
@@ -78,11 +78,11 @@ impl Session {
         })
     }
 
-    /// Reads the rest of the fold's state: settled calls, signals and requests. Before anything is
-    /// applied or loaded; showing a session does not need it (L13).
+    /// Reads the rest of the fold's state: settled calls, signals and requests. It has to be there
+    /// before anything is applied or loaded; showing a session does not need it (L13).
     ///
     /// # Panics
-    /// When the rest cannot be used. It was set aside then, and the task starts over.
+    /// When the rest cannot be used. The session was set aside then, and its task starts over.
     pub(super) fn complete_fold(&mut self) {
         if self.requests.is_none() {
             return;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::outbox::Outbox;
 
-/// How long a server that refused the token is not asked again, unless something changes.
+/// Time that a server that refused the token is not asked again, unless something changes.
 const ASK_REFUSED: Duration = Duration::from_secs(60);
 
 /// The sending side of a session.
@@ -26,7 +26,7 @@ impl Sending {
         self.refused_until = Some(now + ASK_REFUSED);
     }
 
-    /// Allows asking again, because something changed. True when the server had refused.
+    /// Allows asking again, because something changed. Returns whether the server had refused.
     pub(super) fn ask_again(&mut self) -> bool {
         self.refused_until.take().is_some()
     }

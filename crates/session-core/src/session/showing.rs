@@ -17,7 +17,7 @@ use crate::view::{Bounds, View};
 /// Pause between looks at what goes out of date by itself: an answer that stopped coming, a person
 /// who left without a word.
 const TICK: Duration = Duration::from_secs(5);
-/// How long a title made from a message may be.
+/// Number of characters of a title that is made from a message.
 const TITLE_CHARS: usize = 60;
 
 /// The readers of a session, and what was last told of it.
@@ -27,9 +27,9 @@ pub(super) struct Showing {
     meta: Option<Arc<SessionMeta>>,
     /// Report that the hub was told last.
     report: Option<SessionReport>,
-    /// Something of that may have changed since.
+    /// Meta or report may have changed since.
     dirty: bool,
-    /// When to look again, because something goes out of date by itself.
+    /// Time of the next look, because something goes out of date by itself.
     tick: Option<Instant>,
 }
 
@@ -59,7 +59,8 @@ impl Showing {
         self.tick
     }
 
-    /// Changes every reader's view and tells the readers. True when one of them wants no more.
+    /// Changes every reader's view and tells the readers. Returns whether one of them wants no
+    /// more.
     pub(super) fn redraw(
         &mut self,
         id: &str,
@@ -132,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Begins every reader's list anew: everything is another.
+    /// Begins every reader's list anew, because everything in it is another.
     pub(super) fn reset_views(&mut self) {
         let feeds: Vec<_> =
             self.showing.viewers.iter().filter_map(|viewer| viewer.feed.upgrade()).collect();
@@ -143,7 +144,7 @@ impl Session {
         }
     }
 
-    /// Every reader is told that the session is not there any more.
+    /// Tells every reader that the session is not there any more.
     pub(super) fn leave_viewers(&mut self) {
         for feed in self.showing.viewers.drain(..).filter_map(|viewer| viewer.feed.upgrade()) {
             feed.leave(&self.id);
@@ -226,7 +227,7 @@ impl Session {
             caught_up: self.reading.line.caught_up(),
         };
         if self.showing.report.as_ref() != Some(&report) {
-            let _ = self.shared.hub.send(HubEvent::Session(Box::new(report.clone())));
+            self.shared.hub.send(HubEvent::Session(Box::new(report.clone()))).ok();
             self.showing.report = Some(report);
         }
     }
@@ -304,7 +305,7 @@ impl Session {
 }
 
 impl Viewer {
-    /// Tells the feed. True when it wants more.
+    /// Tells the feed. Returns whether it wants more.
     fn push(&mut self, id: &str, diffs: Vec<Diff>) -> bool {
         let Some(feed) = self.feed.upgrade() else { return false };
         self.full = !diffs.into_iter().all(|diff| feed.push_diff(id, diff));

@@ -1,7 +1,7 @@
 //! The state of one session, which its task owns.
 //!
-//! The parts own their fields: what a part promises of them is upheld in its own module, and the other
-//! modules go through its methods.
+//! The parts own their fields: what a part promises of them is upheld in its own module, and the
+//! other modules go through its methods.
 //!
 //! | part | owns |
 //! | --- | --- |
@@ -35,7 +35,8 @@ pub(super) struct Session {
     /// Id on that server.
     pub(super) home_id: String,
     pub(super) key: SessionKey,
-    /// The session's messages and state. Until [`Session::complete_fold`] only what showing it needs.
+    /// The session's messages and state. Until [`Session::complete_fold`] only what showing it
+    /// needs.
     pub(super) fold: SessionFold,
     /// Number of approvals that were ever asked for, while the fold does not have them all.
     pub(super) requests: Option<u64>,

@@ -24,7 +24,7 @@ use crate::shared::Shared;
 use crate::store::{StoreError, messages};
 use crate::summary::ConnectionState;
 
-/// How soon a task that could not be let go is looked at again.
+/// Pause before a task that could not be let go is looked at again.
 const SOON: Duration = Duration::from_millis(10);
 
 /// Starts a session's task, which restores it first.
@@ -42,7 +42,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> SessionHandle {
             Ok(Err(error)) => {
                 tracing::warn!(session = id, code = error.code(), "a session does not open");
                 // Whoever asks is told, and whoever asks later starts another task.
-                let _ = failed.set(error);
+                failed.set(error).ok();
             }
             // The runtime ends: nothing else panics there.
             Err(_) => {}
@@ -62,9 +62,9 @@ async fn watch_over(mut task: Task) {
     tracing::error!(session = id, "a session's task fell");
     // What it handed to the writer thread is written before anybody can restore the session,
     // which is when `task` is dropped.
-    let _ = shared.store.write(|_| Ok(())).await;
+    shared.store.write(|_| Ok(())).await.ok();
     drop(task);
-    let _ = shared.hub.send(HubEvent::Fell(id));
+    shared.hub.send(HubEvent::Fell(id)).ok();
 }
 
 struct Task {
@@ -75,7 +75,7 @@ struct Task {
     /// The request under way: one at a time (FIFO).
     request: Option<BoxFuture<'static, (String, SendOutcome)>>,
     attendance: Attendance,
-    /// Since when nobody needs the session.
+    /// Time since which nobody needs the session.
     resting_since: Option<Instant>,
 }
 
@@ -239,7 +239,7 @@ impl Task {
             .min()
     }
 
-    /// Another server, or none, or another token.
+    /// Starts over with another server, with none, or with another token.
     fn reconnect(&mut self) {
         let session = &mut self.session;
         self.request = None;
@@ -277,11 +277,11 @@ impl Task {
                 None
             }
             Command::ForkPoint { at, reply } => {
-                let _ = reply.send(session.fork_point(at));
+                reply.send(session.fork_point(at)).ok();
                 None
             }
             Command::SharedState { agent_id, reply } => {
-                let _ = reply.send(Ok(session.shared_state(&agent_id)));
+                reply.send(Ok(session.shared_state(&agent_id))).ok();
                 None
             }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
@@ -328,12 +328,12 @@ impl Task {
         self.saving.extend(pending);
     }
 
-    /// Stops every answer that is being written. The first entry's id is the answer.
+    /// Stops every answer that is being written. Replies with the first entry's id.
     fn stop(&mut self, reply: Reply<String>) {
         let mut intents = self.session.stoppable().into_iter();
         let Some(first) = intents.next() else {
             let why = "Nothing is running in this session.";
-            let _ = reply.send(Err(EngineError::NotPossible(why)));
+            reply.send(Err(EngineError::NotPossible(why))).ok();
             return;
         };
         let new_id = || uuid::Uuid::new_v4().to_string();
@@ -348,7 +348,7 @@ impl Task {
     async fn close(&mut self, done: oneshot::Sender<()>) {
         let goodbye = self.attendance.goodbye(&self.session);
         tokio::join!(goodbye, self.write_everything());
-        let _ = done.send(());
+        done.send(()).ok();
     }
 
     async fn write_everything(&mut self) {
@@ -457,7 +457,7 @@ impl Session {
         }
     }
 
-    /// The database failed: say so once, and go on showing.
+    /// Tells once that the database failed, and goes on showing.
     pub(super) fn store_failed(&mut self, error: &StoreError) {
         if matches!(error, StoreError::Closed) || !self.keeping.fails() {
             return;

@@ -45,8 +45,8 @@ impl Unread {
         self.stale = end > position;
     }
 
-    /// Takes the number of unread messages, of `all` or of all but what is not on the disk yet. True
-    /// when it is another.
+    /// Takes the number of unread messages, of `all` or of all but what is not on the disk yet.
+    /// Returns whether it is another.
     pub(super) fn counted(&mut self, count: u32, all: bool) -> bool {
         self.stale = !all;
         std::mem::replace(&mut self.count, count) != count

@@ -129,7 +129,7 @@ fn apply(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Where a stored message stands.
+/// Position of a stored message.
 fn position(tx: &Transaction<'_>, n: i64, id: &str) -> rusqlite::Result<Option<i64>> {
     tx.prepare_cached("SELECT position FROM messages WHERE session = ?1 AND id = ?2")?
         .query_row(params![n, id], |row| row.get(0))

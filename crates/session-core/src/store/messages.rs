@@ -50,8 +50,8 @@ pub(crate) fn page(
     Ok((rows, more))
 }
 
-/// The first `limit` shown messages at `from` (a position) or later, oldest first, and whether there
-/// are more. Costs in proportion to `limit` (L13).
+/// The first `limit` shown messages at `from` (a position) or later, oldest first, and whether
+/// there are more. Costs in proportion to `limit` (L13).
 pub(crate) fn page_from(
     connection: &Connection,
     session: SessionKey,
@@ -86,7 +86,7 @@ pub(crate) fn find(
         .optional()
 }
 
-/// How many shown messages by others lie at `position` or later, counted up to 1,000.
+/// Number of shown messages by others that lie at `position` or later, counted up to 1,000.
 pub(crate) fn unread(
     connection: &Connection,
     session: SessionKey,
@@ -131,8 +131,8 @@ pub(crate) fn ids(connection: &Connection, session: SessionKey) -> rusqlite::Res
         .collect()
 }
 
-/// How much of the disk the rows of each session take: `(session, messages, bytes)`. The index and
-/// free pages are not counted.
+/// The disk that the rows of each session take: `(session, messages, bytes)`. The index and free
+/// pages are not counted.
 pub(crate) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<(String, u64, u64)>> {
     let mut statement = connection.prepare(
         "SELECT id,
@@ -165,7 +165,7 @@ pub(crate) fn standing_rows(
         .collect()
 }
 
-/// How many approvals were ever asked for.
+/// Number of approvals that were ever asked for.
 pub(crate) fn requests(connection: &Connection, session: SessionKey) -> rusqlite::Result<u64> {
     let count: i64 = connection
         .prepare_cached(

@@ -1,7 +1,7 @@
 //! The store: one SQLite file with everything the engine remembers.
 //!
-//! - [`sqlite_line`] has the thread that writes and the connections that read. Jobs reach the thread in
-//!   order, and those that wait share a commit.
+//! - [`sqlite_line`] has the thread that writes and the connections that read. Jobs reach the
+//!   thread in order, and those that wait share a commit.
 //! - A session's rows, its stream offset and the outbox entries whose echo was seen are one
 //!   transaction ([`Store::commit`], L2), so that a process killed at any point finds either all of
 //!   a batch or none of it, and goes on from the stored offset.
@@ -72,7 +72,7 @@ impl Store {
         dir: &Path,
         inherit: &Inherit,
     ) -> Result<(Self, Option<Repair>), StoreError> {
-        let open::Opened { opened, lock, repair } = open::open(dir, inherit)?;
+        let open::OpenStore { opened, lock, repair } = open::open(dir, inherit)?;
         let line = opened.start(Reclaim::default())?;
         Ok((Self { line, dir: Arc::new(Mutex::new(Some(lock))) }, repair))
     }
@@ -88,7 +88,7 @@ impl Store {
         self.submit(PLAIN, work)
     }
 
-    /// As [`Store::write`], and on the disk itself before it answers.
+    /// Writes as [`Store::write`] does, and on the disk itself before it answers.
     pub(crate) fn write_durable<T, F>(&self, work: F) -> Written<T>
     where
         T: Send + 'static,
@@ -97,8 +97,8 @@ impl Store {
         self.submit(DURABLE, work)
     }
 
-    /// As [`Store::write_durable`], for deletions: what is taken out is overwritten, and its room is
-    /// given back to the disk soon after it is committed.
+    /// Writes as [`Store::write_durable`] does, for deletions: what is taken out is overwritten,
+    /// and its room is given back to the disk soon after it is committed.
     pub(crate) fn erase<T, F>(&self, mut work: F) -> Written<T>
     where
         T: Send + 'static,
@@ -111,8 +111,8 @@ impl Store {
         }))
     }
 
-    /// As [`Store::write_durable`], waiting on this thread: for the rare repair that nothing may
-    /// overtake.
+    /// Writes as [`Store::write_durable`] does, and waits on this thread: for the rare repair that
+    /// nothing may overtake.
     pub(crate) fn write_now<T, F>(&self, mut work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -1,4 +1,5 @@
-//! Opening the file: the lock, what follows migrations, and what is carried over from a useless file.
+//! Opening the file: the lock, what follows migrations, and what is carried over from a useless
+//! file.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -25,25 +26,25 @@ const SEARCH_SCHEMA: i64 = 7;
 /// The schema whose sessions belong to a server.
 const SERVERS_SCHEMA: i64 = 4;
 
-/// How long to wait for another engine in this directory to finish closing.
+/// Time to wait for another engine in this directory to finish closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Repairs that opening the database took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repair {
-    /// Where the old file was put.
+    /// Path that the old file has now.
     pub(crate) set_aside: PathBuf,
-    /// Whether it was written by a newer version (otherwise it was damaged).
+    /// Whether a newer version had written the file (otherwise it was damaged).
     pub(crate) newer: bool,
 }
 
-pub(super) struct Opened {
+pub(super) struct OpenStore {
     pub(super) opened: sqlite_line::Opened,
     pub(super) lock: File,
     pub(super) repair: Option<Repair>,
 }
 
-pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<Opened, StoreError> {
+pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<OpenStore, StoreError> {
     std::fs::create_dir_all(dir)?;
     let lock = lock_dir(dir)?;
     let path = dir.join(FILE);
@@ -73,7 +74,7 @@ pub(super) fn open(dir: &Path, inherit: &Inherit) -> Result<Opened, StoreError> 
             (opened, Some(Repair { set_aside, newer }))
         }
     };
-    Ok(Opened { opened, lock, repair })
+    Ok(OpenStore { opened, lock, repair })
 }
 
 /// The empty file whose presence says that the database was seen to be damaged while in use.
@@ -135,8 +136,8 @@ fn attempt(path: &Path, inherit: &Inherit) -> Result<sqlite_line::Opened, Unusab
         // For want of room, perhaps: deleted sessions leave free pages, which are used again.
         tracing::warn!(%error, "the database could not be written anew");
     }
-    // Everything that is read before a start is over must be readable. Damage that is found later is
-    // marked, and seen to at the next start.
+    // Everything that is read before a start is over must be readable. Damage that is found later
+    // is marked, and seen to at the next start.
     let tables = [
         "servers",
         "sessions",
@@ -196,7 +197,7 @@ pub(crate) fn name_of(url: &str) -> String {
     }
 }
 
-/// What exists nowhere else and may still be readable in a damaged file.
+/// Rows that exist nowhere else and may still be readable in a damaged file.
 #[derive(Default)]
 struct Kept {
     /// The file was of an earlier version, and all in it belongs to one server.

@@ -2,7 +2,7 @@
 //!
 //! Table `search_parts` beside it has the parts of identifiers, which are found after whole words.
 //!
-//! They hold no text, only where words are. A document's rowid says which message it is, so no
+//! Both hold no text, only places of words. A document's rowid says which message it is, so no
 //! table maps one to the other, and a session's documents lie together.
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +18,7 @@ use crate::words::{Query, SearchText};
 /// Positions are below 2^40; so are sessions below 2^23.
 const POSITION_BITS: u32 = 40;
 
-/// How much a match counts in what is said, in tools and in thoughts.
+/// Weights of a match in what is said, in tools and in thoughts.
 const WEIGHTS: &str = "4.0, 2.0, 1.0";
 
 /// Number of matching messages that are ranked, the newest; older ones follow by age. Ranking looks
@@ -174,7 +174,8 @@ fn by_words(
     Ok(all)
 }
 
-/// Adds the messages that have every term when parts of identifiers count, the newest first; at most [`RANKED`].
+/// Adds the messages that have every term when parts of identifiers count, the newest first; at
+/// most [`RANKED`].
 fn by_parts(
     connection: &Connection,
     query: &Query,

@@ -2,8 +2,8 @@
 //! comes.
 //!
 //! Each commit appends what it got, as plain JSON: one event alone does not compress. Segments are
-//! packed together when there are [`PACK`] of them, and as a whole when the message is complete; so a
-//! message that streams for hours does not leave a row for every commit, and a finished one is a
+//! packed together when there are [`PACK`] of them, and as a whole when the message is complete; so
+//! a message that streams for hours does not leave a row for every commit, and a finished one is a
 //! fifteenth of its log. A packed segment is told apart by how it begins.
 
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ const PACK: i64 = 64;
 const MANY: usize = 16;
 /// Less than this does not pay.
 const WORTH: usize = 512;
-/// How a packed segment begins; a plain one begins with a bracket.
+/// First bytes of a packed segment; a plain one begins with a bracket.
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Fast, and as small as any that is.
 const LEVEL: i32 = 1;

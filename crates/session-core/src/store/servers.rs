@@ -70,8 +70,8 @@ pub(crate) fn remove(connection: &Connection, server: &str) -> rusqlite::Result<
     Ok(())
 }
 
-/// Moves every session of a database that knew one server only to its place: at this computer, or at
-/// the server that was used, with all that belongs to it.
+/// Moves every session of a database that knew one server only to its place: at this computer, or
+/// at the server that was used, with all that belongs to it.
 pub(crate) fn assign(
     connection: &Connection,
     joined: Option<&ServerRow>,

@@ -214,7 +214,7 @@ pub(crate) fn note_parent(connection: &Connection, id: &str, parent: &str) -> ru
     Ok(())
 }
 
-/// How the id of a session that was set aside goes on after its own.
+/// The mark that the id of a session that was set aside has behind its own.
 pub(super) const ASIDE: &str = "#aside-";
 
 /// Sets a session aside whose rows cannot be used: they are kept under another id, which is not

@@ -1,4 +1,5 @@
-//! Words: of what was said, and of what is looked for. Both are compared in their composed form (NFC).
+//! Words: of what was said, and of what is looked for. Both are compared in their composed form
+//! (NFC).
 
 mod query;
 mod text;
@@ -13,7 +14,7 @@ pub(crate) use text::{SearchText, folded, stands_alone};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct SearchRange {
-    /// Its first unit.
+    /// First unit of the range.
     pub start: u32,
     /// The first after it.
     pub end: u32,

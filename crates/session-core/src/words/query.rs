@@ -14,9 +14,9 @@ const MAX_TERMS: usize = 16;
 /// One thing that must be in a message: words that follow each other.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Term {
-    /// As it was typed, without quotes.
+    /// The query as it was typed, without quotes.
     raw: String,
-    /// Its words, folded; the last one may go on in the text.
+    /// Words of the term, folded; the last one may go on in the text.
     pub(crate) words: Vec<Vec<char>>,
     /// The last word may go on.
     pub(crate) open: bool,
@@ -83,7 +83,7 @@ impl Query {
 }
 
 impl Term {
-    /// As it was typed, without quotes.
+    /// The query as it was typed, without quotes.
     pub(crate) fn raw(&self) -> &str {
         &self.raw
     }
@@ -144,7 +144,7 @@ impl TitleFilter {
 }
 
 impl TitleFilter {
-    /// Where the first of each word is in a title that matches, in order, apart from each other.
+    /// Places of the first of each word in a title that matches, in order, apart from each other.
     pub(crate) fn ranges(&self, title: &str) -> Vec<SearchRange> {
         // The folded title, and which code units of the title each of its bytes is of.
         let (mut text, mut units, mut at) = (String::new(), Vec::new(), 0);

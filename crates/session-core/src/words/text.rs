@@ -15,7 +15,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 pub(crate) struct SearchText {
     /// Text.
     pub(crate) said: String,
-    /// Its tools: names and arguments.
+    /// Names and arguments of the tools.
     pub(crate) tools: String,
     /// Thoughts of the model.
     pub(crate) thought: String,
@@ -57,8 +57,8 @@ impl SearchText {
         all
     }
 
-    /// The parts of its identifiers that no sign sets apart, in each place with what follows: `getUserName` has
-    /// `UserName` and `Name`.
+    /// The parts of its identifiers that no sign sets apart, in each place with what follows:
+    /// `getUserName` has `UserName` and `Name`.
     pub(crate) fn parts(&self) -> String {
         let mut parts = String::new();
         for text in [&self.said, &self.tools, &self.thought] {
@@ -95,8 +95,8 @@ impl SearchText {
 const MAX_IDENTIFIER: usize = 80;
 const MAX_HUMPS: usize = 8;
 
-/// Where the second and later parts of an identifier begin: at a capital behind a small letter or digit, and at the last
-/// of several capitals before a small letter (`HTTPServer`).
+/// Indexes at which the second and later parts of an identifier begin: at a capital behind a small
+/// letter or digit, and at the last of several capitals before a small letter (`HTTPServer`).
 fn humps(word: &str) -> impl Iterator<Item = usize> {
     let letters: Vec<(usize, char)> = word.char_indices().collect();
     (1..letters.len()).filter_map(move |n| {

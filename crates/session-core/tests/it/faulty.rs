@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-/// What becomes of one request.
+/// The fate of one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fate {
     Pass,
@@ -24,7 +24,7 @@ pub(crate) enum Fate {
     AnswerFalse(u16),
     /// The answer is cut after so many bytes.
     Cut(usize),
-    /// It takes its time, then passes.
+    /// The request takes its time, then passes.
     Late(Duration),
     /// The server acts, and the answer never comes.
     Held,
@@ -39,7 +39,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// It reads a stream.
+    /// Whether the request reads a stream.
     pub(crate) fn is_stream(&self) -> bool {
         self.path.starts_with("/v1/stream/")
     }

@@ -10,7 +10,7 @@ use session_server::RunningServer;
 use crate::faulty::{Asked, Fate, Way};
 use crate::support::{DEADLINE, Home, Random, Window, connect, demo, log};
 
-/// How many seeds the plain suite tries. Another part of them in each run of the long one.
+/// Number of seeds that the plain suite tries. Another part of them in each run of the long one.
 const SEEDS: u64 = 3;
 const STEPS: u64 = 25;
 

@@ -149,7 +149,7 @@ async fn who_decides_too_late_is_told_who_decided_and_when() {
     assert!(told.starts_with("Bo approved this at "), "{told}");
 }
 
-/// How often the log says that somebody came or left.
+/// Number of times that the log says that somebody came or left.
 async fn comings(server: &RunningServer, session: &str) -> usize {
     log(server, session).await.iter().filter(|row| row["type"] == "presence").count()
 }

@@ -1,5 +1,5 @@
-//! L16: what a person writes is only ever sent to the server that its session belongs to, and a token
-//! only to the origin it was given for.
+//! L16: what a person writes is only ever sent to the server that its session belongs to, and a
+//! token only to the origin it was given for.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -45,7 +45,7 @@ impl Recorded {
         new
     }
 
-    /// What becomes of requests from now on; all are noted.
+    /// Decides the fate of requests from now on; all are noted.
     fn decide(&self, mut fate: impl FnMut(bool) -> Fate + Send + 'static) {
         let tokens = Arc::clone(&self.tokens);
         self.way.decide(move |asked| {
@@ -75,7 +75,7 @@ impl Recorded {
         assert!(request.send().await.expect("the server answers").status().is_success());
     }
 
-    /// What people said in a session, in order. Empty when there is no such session.
+    /// Words of people in a session, in order. Empty when there is no such session.
     async fn said(&self, session: &str) -> Vec<String> {
         let path = format!("v1/stream/sessions/{session}?offset=-1");
         let url = self.server.base_url().join(&path).expect("a URL");

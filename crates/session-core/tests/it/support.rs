@@ -13,7 +13,7 @@ use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
 use session_server::{RunningServer, ServerConfig};
 use url::Url;
 
-/// How long anything may take before a test fails.
+/// Time that anything may take before a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// A folder for one test, with what a server and an engine keep in it.
@@ -119,7 +119,7 @@ pub(crate) fn demo() -> CreateSession {
     CreateSession { agents: vec![agent], ..CreateSession::default() }
 }
 
-/// What a window knows, by folding what its feed gives it.
+/// A window's knowledge, made by folding what its feed gives it.
 pub(crate) struct Window {
     feed: Feed,
     epoch: u64,

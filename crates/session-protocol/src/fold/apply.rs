@@ -5,16 +5,18 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
+use super::context::{RowBody, RowContext, Shape};
+use super::dialect::electric;
 use super::log::{
     EntryKind, LiveRow, NewRow, RowId, RowLog, Upsert, entity_key, entry, merge_into, object,
     split_entity,
 };
-use super::message::{MessageFold, RowBody, RowContext, Shape, Weight};
+use super::message::{MessageFold, Weight};
 use super::session::{ApprovalKey, SessionFold};
 use super::short::{KEPT, Texts};
 use super::track::Tracker;
 use super::{ChangeSet, Collection, LogEntry, MessageLoader};
-use crate::dialect::{self, Inner, electric};
+use crate::chunk::{self, Inner};
 use crate::event::{
     BareEvent, ChunkEvent, ChunkFields, Control, Event, Operation, RowEvent, decode, split_key,
 };
@@ -110,7 +112,11 @@ impl<'a> Run<'a> {
     /// Brings a message into memory; false when there is none.
     pub(super) fn bring(&mut self, id: &str) -> bool {
         if self.fold.messages.contains_key(id) {
+            self.fold.touch(id);
             return true;
+        }
+        if let Some(folded) = self.loader.folded(id) {
+            return self.bring_folded(id, &folded);
         }
         let Some(stored) = self.loader.load(id) else { return false };
         let floor = self.floor(id);
@@ -177,6 +183,7 @@ impl<'a> Run<'a> {
         self.fold.messages.insert(id.to_owned(), message);
         self.fold.order.insert(pos, id.to_owned());
         self.tracker.inserted(id);
+        self.fold.touch(id);
         true
     }
 
@@ -791,7 +798,7 @@ fn fold_live(message: &mut MessageFold, id: &RowId, row: &LiveRow, tracker: &mut
 
 /// The time of a bare event: milliseconds, where they can be meant.
 pub(super) fn bare_time(inner: &Inner<'_>) -> Option<String> {
-    let millis = dialect::value(inner.timestamp).as_ref().and_then(Value::as_i64)?;
+    let millis = chunk::value(inner.timestamp).as_ref().and_then(Value::as_i64)?;
     if millis < 100_000_000_000 {
         return None;
     }

@@ -6,11 +6,13 @@
 
 use jiff::Timestamp;
 
-use super::calls::call_id;
-use super::message::{Call, MessageFold, Outcome};
-use super::runs::{Lifecycle, MessageRun};
+use super::call::{Call, Outcome};
+use super::message::MessageFold;
+use super::message_run::MessageRun;
+use super::runs::Lifecycle;
 use super::session::SessionFold;
-use crate::dialect::parse_result;
+use super::table::call_id;
+use crate::chunk::parse_result;
 use crate::row::{ApprovalOption, parse_time};
 
 /// The kinds of asks.
@@ -103,7 +105,7 @@ impl<'a> RequestView<'a> {
 
     /// True when nobody answered it in time, and no later run began since.
     fn is_withdrawn(&self, now: Timestamp) -> bool {
-        let run = self.fold.scratch.run;
+        let run = self.fold.scratch.steps.run;
         self.call.answer.is_none()
             && self.call.request.as_ref().is_some_and(|request| request.run == run)
             && self.is_expired(now)

@@ -3,43 +3,24 @@
 //! Agents choose the ids of their calls, and some use one id again: a counter that begins anew in every step or run, a
 //! fixed word, the tool's name. A call whose arguments were complete and that starts again is another call, with a part
 //! of its own, unless its arguments are the same: then the agent repeats what it said before. So is a call that is
-//! repeated and then has another result. Inside the message a later call is known by its [`call_key`]; the session
+//! repeated and then has another result. Inside the message a later call is known by its [key](super::table); the session
 //! matches answers and results by id and place.
 //!
 //! A result is for the oldest call of its id in the newest run or step that has none yet, and for one that waits for a
 //! person only where nothing else is left. A result that is older than a request never settles it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::message::{Call, IndexEvent, Outcome, Repetition, Request, SignalKind};
+use super::call::{Call, Outcome, Repetition, Request};
+use super::message::IndexEvent;
 use super::short::{self, short_text, short_value};
+use super::signal::SignalKind;
 use super::step::Step;
+use super::table::call_id;
 use crate::row::{Part, ToolCallPart};
 use crate::text::Delta;
-
-/// Separates the id of a call from its number among the calls of this id in the message.
-const NTH: char = '\u{1f}';
-
-/// So many calls of one id are looked at, the newest.
-const LOOK: u32 = 32;
-
-/// The key of a call inside its message: its id, and behind it its number when it is not the first of that id.
-pub(super) fn call_key(id: &str, nth: u32) -> String {
-    if nth == 0 { id.to_owned() } else { format!("{id}{NTH}{nth}") }
-}
-
-/// The key of a question that is about no call.
-pub(super) fn question_key(approval: &str) -> String {
-    format!("{NTH}{approval}")
-}
-
-/// The id in a call's key; empty for a question.
-pub(super) fn call_id(key: &str) -> &str {
-    key.split_once(NTH).map_or(key, |(id, _)| id)
-}
 
 /// What it means that a dialect names a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,65 +33,9 @@ pub(crate) enum Start {
     InStep,
 }
 
-/// Ids that several calls of a message have.
-#[derive(Default)]
-pub(super) struct Same {
-    /// Number of the newest call of this id.
-    pub(super) newest: u32,
-    /// Number of the call that the last start repeated, until it has a result.
-    pub(super) again: Option<u32>,
-}
-
-/// Keys of the calls whose arguments are not complete, in the order in which they were opened.
-#[derive(Default)]
-pub(super) struct OpenCalls {
-    order: BTreeMap<u64, String>,
-    places: HashMap<String, u64>,
-    next: u64,
-}
-
-impl OpenCalls {
-    /// Opens a call, unless it is open.
-    pub(super) fn insert(&mut self, key: &str) {
-        if !self.places.contains_key(key) {
-            self.places.insert(key.to_owned(), self.next);
-            self.order.insert(self.next, key.to_owned());
-            self.next += 1;
-        }
-    }
-
-    fn remove(&mut self, key: &str) {
-        if let Some(place) = self.places.remove(key) {
-            self.order.remove(&place);
-        }
-    }
-
-    /// All keys, in order.
-    pub(super) fn into_keys(self) -> impl Iterator<Item = String> {
-        self.order.into_values()
-    }
-}
-
 impl Step<'_> {
-    /// The key of the newest call with this id.
-    pub(super) fn key<'k>(&self, call_id: &'k str) -> Cow<'k, str> {
-        match self.fold.scratch.same.get(call_id) {
-            Some(same) if same.newest > 0 => Cow::Owned(call_key(call_id, same.newest)),
-            _ => Cow::Borrowed(call_id),
-        }
-    }
-
-    /// The newest calls with this id, the newest first.
-    fn keys(&self, call_id: &str) -> impl Iterator<Item = (u32, String)> + use<> {
-        let newest = self.fold.scratch.same.get(call_id).map_or(0, |same| same.newest);
-        let call_id = call_id.to_owned();
-        (newest.saturating_sub(LOOK - 1)..=newest)
-            .rev()
-            .map(move |nth| (nth, call_key(&call_id, nth)))
-    }
-
     pub(crate) fn has_call(&self, call_id: &str) -> bool {
-        self.fold.scratch.calls.contains_key(&*self.key(call_id))
+        self.fold.scratch.calls.contains(&self.fold.scratch.calls.key(call_id))
     }
 
     /// A call. A second start of a call that is not complete can only name it; one of a call that is complete begins
@@ -122,9 +47,9 @@ impl Step<'_> {
 
     fn start_call(&mut self, call_id: &str, name: &str, start: Start) {
         let name = &*self.short_words(name.to_owned());
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         let scratch = &mut self.fold.scratch;
-        let (run, step) = (scratch.run, scratch.step);
+        let (run, step) = (scratch.steps.run, scratch.steps.step);
         let Some(call) = scratch.calls.get_mut(&*key) else {
             self.new_call(call_id, call_id, name);
             return;
@@ -148,7 +73,7 @@ impl Step<'_> {
         if ended || (renamed && start != Start::Piece) {
             call.repeated = Some(Repetition { name: name.to_owned(), arguments: String::new() });
             call.half = None;
-            scratch.open_calls.insert(&key);
+            scratch.calls.open(&key);
             return;
         }
         if !name.is_empty() && part.name.is_empty() {
@@ -160,26 +85,14 @@ impl Step<'_> {
 
     /// One more call with an id that the message has already; its key.
     fn next_call(&mut self, call_id: &str, name: &str) -> String {
-        let same = self.fold.scratch.same.entry(call_id.to_owned()).or_default();
-        same.newest = same.newest.saturating_add(1);
-        same.again = None;
-        let key = call_key(call_id, same.newest);
+        let key = self.fold.scratch.calls.next_key(call_id);
         self.new_call(&key, call_id, name);
         key
     }
 
     fn new_call(&mut self, key: &str, call_id: &str, name: &str) {
         let scratch = &mut self.fold.scratch;
-        let mut closed = Vec::new();
-        let subagent = self.subagent.as_deref();
-        scratch.texts.retain(|segment| {
-            let stays = segment.pinned || segment.subagent.as_deref() != subagent;
-            if !stays {
-                closed.push(segment.part);
-            }
-            stays
-        });
-        scratch.closed.extend(closed);
+        scratch.cursor.close_texts(self.subagent.as_deref());
         self.push_part(Part::ToolCall(ToolCallPart {
             id: call_id.to_owned(),
             name: name.to_owned(),
@@ -193,15 +106,15 @@ impl Step<'_> {
         let in_snapshot = self.in_snapshot();
         let scratch = &mut self.fold.scratch;
         let number = scratch.runs.add_call(in_snapshot);
-        let call = Call { number, ..Call::new(part, self.row.pos, scratch.run, scratch.step) };
-        scratch.calls.insert(key.to_owned(), call);
-        scratch.open_calls.insert(key);
+        let call =
+            Call { number, ..Call::new(part, self.row.pos, scratch.steps.run, scratch.steps.step) };
+        scratch.calls.insert(key, call);
         scratch.outbox.push(IndexEvent::Call(key.to_owned()));
     }
 
     /// The call's arguments are coming (the AI SDK has no state before that).
     pub(crate) fn tool_streaming(&mut self, call_id: &str) {
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         if let Some(call) = self.fold.scratch.calls.get_mut(&*key)
             && call.repeated.is_none()
         {
@@ -214,10 +127,11 @@ impl Step<'_> {
     /// waits again.
     pub(crate) fn client_call(&mut self, call_id: &str, name: &str, interrupt: Option<&str>) {
         if !self.has_call(call_id) {
-            self.fold.scratch.content = true;
+            self.fold.scratch.stage.content();
             self.start_call(call_id, name, Start::Piece);
         }
-        let (key, run, pos) = (self.key(call_id), self.fold.scratch.run, self.row.pos);
+        let (key, run, pos) =
+            (self.fold.scratch.calls.key(call_id), self.fold.scratch.steps.run, self.row.pos);
         let Some(call) = self.fold.scratch.calls.get_mut(&*key) else { return };
         if call.client_run.is_some_and(|asked| asked != run) {
             call.client_again = pos;
@@ -231,7 +145,7 @@ impl Step<'_> {
 
     /// The model's provider runs the call.
     pub(crate) fn by_provider(&mut self, call_id: &str) {
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
             call.by_provider = true;
         }
@@ -239,7 +153,7 @@ impl Step<'_> {
 
     /// Its arguments are plain text, not JSON.
     pub(crate) fn tool_takes_text(&mut self, call_id: &str) {
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
             call.takes_text = true;
         }
@@ -251,7 +165,7 @@ impl Step<'_> {
         if self.drops() {
             return;
         }
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         let Some(call) = self.fold.scratch.calls.get(&*key) else { return };
         if call.repeated.is_none()
             && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(call.part)
@@ -267,7 +181,7 @@ impl Step<'_> {
         if delta.is_empty() {
             return;
         }
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         let append = if self.drops() {
             short::append
         } else {
@@ -288,7 +202,7 @@ impl Step<'_> {
             // Arguments after they were complete: read them again at the end.
             call.ready = false;
             part.input = None;
-            self.fold.scratch.open_calls.insert(&key);
+            self.fold.scratch.calls.open(&key);
             self.tracker.set_part(&self.fold.message.id, at);
             self.fold.refresh_call(&key, self.tracker);
             // Its request shows the input, too.
@@ -303,15 +217,15 @@ impl Step<'_> {
 
     /// The arguments are complete; `input` is their value when the writer says it.
     pub(crate) fn tool_ready(&mut self, call_id: &str, input: Option<Value>) {
-        let key = self.key(call_id).into_owned();
+        let key = self.fold.scratch.calls.key(call_id).into_owned();
         self.ready(&key, input);
     }
 
     /// A call with its whole input. Said again of a call whose input was said so, with another one, it is another call;
     /// of a call that began otherwise it only tells the input.
     pub(crate) fn tool_given(&mut self, call_id: &str, name: &str, input: Option<Value>) {
-        let key = self.key(call_id).into_owned();
-        let step = self.fold.scratch.step;
+        let key = self.fold.scratch.calls.key(call_id).into_owned();
+        let step = self.fold.scratch.steps.step;
         let known = self.fold.scratch.calls.get(&key);
         let tells = known.is_some_and(|call| {
             let began_whole = !call.ready || call.repeated.is_some();
@@ -322,7 +236,7 @@ impl Step<'_> {
         }
         self.calls();
         self.tool_ready(call_id, input);
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
             call.given = true;
         }
@@ -332,7 +246,7 @@ impl Step<'_> {
         let Some(call) = self.fold.scratch.calls.get_mut(key) else { return };
         if let Some(repeated) = call.repeated.take() {
             call.half = None;
-            self.fold.scratch.open_calls.remove(key);
+            self.fold.scratch.calls.close(key);
             self.repeated(key, repeated, input);
             return;
         }
@@ -343,7 +257,7 @@ impl Step<'_> {
         let at = call.part;
         let takes_text = call.takes_text;
         let drops = self.fold.drops();
-        self.fold.scratch.open_calls.remove(key);
+        self.fold.scratch.calls.close(key);
         let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
         if let Some(input) = &input
             && part.arguments.is_empty()
@@ -386,12 +300,11 @@ impl Step<'_> {
             // A fingerprint cannot be read again.
             input.clone_from(&value);
         }
-        for (nth, key) in self.keys(&id) {
+        for (nth, key) in self.fold.scratch.calls.keys(&id) {
             let Some(alike) = self.alike(&key, &new, told, value.as_ref()) else {
                 continue;
             };
-            let same = self.fold.scratch.same.entry(id).or_default();
-            same.again = alike.then_some(nth);
+            self.fold.scratch.calls.said_again(&id, alike.then_some(nth));
             return;
         }
         let name = match self.fold.call_part(key) {
@@ -443,7 +356,7 @@ impl Step<'_> {
 
     /// Somebody mentions a call's input; it counts when the call has none.
     pub(crate) fn tool_input_hint(&mut self, call_id: &str, input: Option<&Value>) {
-        let key = self.key(call_id);
+        let key = self.fold.scratch.calls.key(call_id);
         let has_input = self.fold.call_part(&key).is_some_and(|part| part.input.is_some());
         if !has_input && let Some(input) = input.filter(|input| !input.is_null()) {
             self.tool_ready(call_id, Some(input.clone()));
@@ -452,14 +365,14 @@ impl Step<'_> {
 
     /// Whatever ends a turn completes the arguments of its calls.
     pub(crate) fn complete_open_calls(&mut self) {
-        for key in std::mem::take(&mut self.fold.scratch.open_calls).into_keys() {
+        for key in self.fold.scratch.calls.take_open() {
             self.ready(&key, None);
         }
     }
 
     /// What was said of the calls of this id so far is all there will be.
     fn settle_starts(&mut self, call_id: &str) {
-        let key = self.key(call_id).into_owned();
+        let key = self.fold.scratch.calls.key(call_id).into_owned();
         if self.fold.scratch.calls.get(&key).is_some_and(|call| call.repeated.is_some()) {
             self.ready(&key, None);
         }
@@ -468,11 +381,11 @@ impl Step<'_> {
     /// The call that a result of this id is for; `None` when the message has none.
     fn result_key(&mut self, call_id: &str) -> Option<String> {
         self.settle_starts(call_id);
-        let newest = self.key(call_id).into_owned();
+        let newest = self.fold.scratch.calls.key(call_id).into_owned();
         let call = self.fold.call(&newest)?;
         let group = (call.run, call.step);
         let (mut free, mut asked) = (None, None);
-        for (_, key) in self.keys(call_id) {
+        for (_, key) in self.fold.scratch.calls.keys(call_id) {
             let Some(call) = self.fold.call(&key) else { continue };
             if call.is_over() {
                 continue;
@@ -508,8 +421,7 @@ impl Step<'_> {
 
     /// The call that was said again and now has a result: the same call when that is the same, else another one.
     fn again(&mut self, call_id: &str, outcome: &Outcome) -> Option<String> {
-        let nth = self.fold.scratch.same.get_mut(call_id)?.again.take()?;
-        let key = call_key(call_id, nth);
+        let key = self.fold.scratch.calls.take_again(call_id)?;
         let call = self.fold.call(&key)?;
         let Some(old) = call.result.as_ref().or(call.end_result.as_ref()) else {
             return Some(key);
@@ -552,7 +464,9 @@ impl Step<'_> {
     pub(crate) fn end_result(&mut self, call_id: &str, outcome: Outcome) {
         let outcome = self.short_outcome(outcome);
         self.settle_starts(call_id);
-        let key = self.again(call_id, &outcome).unwrap_or_else(|| self.key(call_id).into_owned());
+        let key = self
+            .again(call_id, &outcome)
+            .unwrap_or_else(|| self.fold.scratch.calls.key(call_id).into_owned());
         self.result_known(&key);
         if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
             call.end_result = Some(outcome);
@@ -565,7 +479,7 @@ impl Step<'_> {
     /// The call was refused.
     pub(crate) fn tool_denied(&mut self, call_id: &str) {
         self.settle_starts(call_id);
-        let asked = self.keys(call_id).map(|(_, key)| key).find(|key| {
+        let asked = self.fold.scratch.calls.keys(call_id).map(|(_, key)| key).find(|key| {
             self.fold.call(key).is_some_and(|call| call.request.is_some() && !call.is_over())
         });
         if let Some(key) = asked.or_else(|| self.result_key(call_id)) {
@@ -591,15 +505,15 @@ impl Step<'_> {
             request.options.iter_mut().flatten().for_each(|option| option.name.clear());
         }
         if !self.has_call(call_id) {
-            self.fold.scratch.content = true;
+            self.fold.scratch.stage.content();
             self.start_call(call_id, request.name.as_deref().unwrap_or_default(), Start::Piece);
             if request.input.is_some() {
                 self.tool_ready(call_id, request.input.clone());
             }
         }
         self.settle_starts(call_id);
-        let run = self.fold.scratch.run;
-        let keys: Vec<String> = self.keys(call_id).map(|(_, key)| key).collect();
+        let run = self.fold.scratch.steps.run;
+        let keys: Vec<String> = self.fold.scratch.calls.keys(call_id).map(|(_, key)| key).collect();
         let is_known = |call: &Call| {
             !call.is_over()
                 && call
@@ -639,7 +553,7 @@ impl Step<'_> {
 
     /// Which of the calls under these keys, the newest first, a request is for; `None` when it is for another one.
     fn asked_key(&self, keys: &[String], request: &Request) -> Option<String> {
-        let run = self.fold.scratch.run;
+        let run = self.fold.scratch.steps.run;
         let can_be = |key: &&String| {
             let (Some(call), Some(part)) = (self.fold.call(key), self.fold.call_part(key)) else {
                 return false;
@@ -667,7 +581,7 @@ impl Step<'_> {
 
     /// Another call of this id, which is asked for: like the newest one, as far as the request does not say otherwise.
     fn ask_again(&mut self, call_id: &str, request: &Request) -> String {
-        let key = self.key(call_id).into_owned();
+        let key = self.fold.scratch.calls.key(call_id).into_owned();
         let (name, arguments, input) = self.copied(&key);
         let other = request.name.as_ref().is_some_and(|new| *new != name)
             || request.input.as_ref().is_some_and(|new| Some(new) != input.as_ref());
@@ -682,7 +596,7 @@ impl Step<'_> {
     /// too long is left out.
     fn copied(&self, key: &str) -> (String, String, Option<Value>) {
         let Some(part) = self.fold.call_part(key) else { return Default::default() };
-        if !self.fold.scratch.may_copy(part.arguments.len()) {
+        if !self.fold.scratch.budget.may_copy(part.arguments.len()) {
             return (part.name.clone(), String::new(), None);
         }
         (part.name.clone(), part.arguments.clone(), part.input.clone())
@@ -695,7 +609,7 @@ impl Step<'_> {
         arguments: String,
         input: Option<Value>,
     ) -> String {
-        self.fold.scratch.copied += arguments.len();
+        self.fold.scratch.budget.copy(arguments.len());
         let key = self.next_call(call_id, name);
         self.tool_arguments(call_id, &Delta::whole(arguments));
         self.ready(&key, input);

@@ -48,7 +48,7 @@ impl Step<'_> {
         if self.drops() {
             return;
         }
-        let key = self.key(call_id).into_owned();
+        let key = self.fold.scratch.calls.key(call_id).into_owned();
         let Some(at) = self.fold.call(&key).map(|call| call.part) else { return };
         if let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) {
             if let Value::Object(details) = part.details.get_or_insert_with(|| Map::new().into()) {

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::message::{MessageFold, Outcome, SignalKind};
+use super::call::Outcome;
+use super::message::MessageFold;
 use super::session::SessionFold;
 use super::short::{Heard, SETTINGS, Texts, short_text, short_value};
+use super::signal::SignalKind;
 use super::step::Step;
 use crate::row::{Part, plain_text};
 
@@ -69,9 +71,7 @@ impl MessageFold {
                 _ => {}
             }
         }
-        self.scratch.texts = Vec::new();
-        self.scratch.thoughts = Vec::new();
-        self.scratch.closed = Vec::new();
+        self.scratch.cursor.forget_all();
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::calls::question_key;
-use super::message::{Call, IndexEvent, Request};
+use super::call::{Call, Request};
+use super::message::IndexEvent;
 use super::step::Step;
+use super::table::question_key;
 use crate::patch::Patched;
 use crate::row::{ActivityPart, Part, PartApproval, QuestionPart, SubagentPart, SubagentState};
 
@@ -29,7 +30,7 @@ impl Step<'_> {
             self.drop_part();
             return;
         }
-        match self.fold.scratch.subagents.get(&new.id) {
+        match self.fold.scratch.places.subagents.get(&new.id) {
             Some(at) => {
                 if let Some(Part::Subagent(old)) = self.fold.message.parts.get_mut(*at) {
                     old.state = SubagentState::Running;
@@ -41,14 +42,14 @@ impl Step<'_> {
                 let id = new.id.clone();
                 self.push_part(Part::Subagent(new));
                 let at = self.part_count() - 1;
-                self.fold.scratch.subagents.insert(id, at);
+                self.fold.scratch.places.subagents.insert(id, at);
             }
         }
     }
 
     /// A subagent ended; of one that never began it says nothing.
     pub(crate) fn subagent_ended(&mut self, id: &str, end: SubagentEnd) {
-        let Some(at) = self.fold.scratch.subagents.get(id).copied() else { return };
+        let Some(at) = self.fold.scratch.places.subagents.get(id).copied() else { return };
         let Some(Part::Subagent(part)) = self.fold.message.parts.get_mut(at) else { return };
         match end {
             SubagentEnd::Done(result) => {
@@ -70,7 +71,7 @@ impl Step<'_> {
             self.drop_part();
             return;
         }
-        let known = self.fold.scratch.activities.get(id).copied();
+        let known = self.fold.scratch.places.activities.get(id).copied();
         if known.is_some() && !replace {
             return;
         }
@@ -79,7 +80,7 @@ impl Step<'_> {
         let Some(at) = known else {
             self.push_part(Part::Activity(card));
             let at = self.part_count() - 1;
-            self.fold.scratch.activities.insert(id.to_owned(), at);
+            self.fold.scratch.places.activities.insert(id.to_owned(), at);
             return;
         };
         let card = Part::Activity(card);
@@ -91,7 +92,7 @@ impl Step<'_> {
 
     /// A change of a card. One that does not fit changes nothing and is counted.
     pub(crate) fn activity_changed(&mut self, id: &str, kind: Option<&str>, patch: Value) {
-        let Some(at) = self.fold.scratch.activities.get(id).copied() else { return };
+        let Some(at) = self.fold.scratch.places.activities.get(id).copied() else { return };
         let Some(Part::Activity(card)) = self.fold.message.parts.get_mut(at) else { return };
         let mut content = Patched::new(std::mem::take(&mut card.content));
         let fits = content.apply(patch, CARD_BYTES);
@@ -109,7 +110,7 @@ impl Step<'_> {
     /// A question to a person that is about no call; the same id is the same question.
     pub(crate) fn question(&mut self, question: QuestionPart) {
         let key = question_key(&question.approval.id);
-        let run = self.fold.scratch.run;
+        let run = self.fold.scratch.steps.run;
         let known = self.fold.call(&key).and_then(|call| call.request.as_ref());
         if known.is_some_and(|request| request.run == run) {
             return;
@@ -136,14 +137,13 @@ impl Step<'_> {
             }
             None => {
                 self.push_part(part);
-                self.fold.scratch.questions += 1;
                 self.part_count() - 1
             }
         };
-        let step = self.fold.scratch.step;
+        let step = self.fold.scratch.steps.step;
         let call = Call { request: Some(request), ..Call::new(at, self.row.pos, run, step) };
         self.afterthought();
-        self.fold.scratch.calls.insert(key.clone(), call);
+        self.fold.scratch.calls.insert_question(key.clone(), call);
         self.fold.scratch.outbox.push(IndexEvent::Request(key));
     }
 }

@@ -41,6 +41,16 @@ pub trait MessageLoader {
     /// The log of a message, `None` when it is not stored.
     fn load(&mut self, message_id: &str) -> Option<StoredMessage>;
 
+    /// The fold of a message as [`SessionFold::folded`](super::SessionFold::folded) gave it, `None` when it is not
+    /// stored so. Asked for before its log. A message that comes back so has no log: the fold asks [`load`](Self::load)
+    /// for that when a row of it is late, changed or deleted.
+    fn folded(&mut self, _message_id: &str) -> Option<String> {
+        None
+    }
+
+    /// What [`folded`](Self::folded) gave of this message cannot be read: another version wrote it, or it is damaged.
+    fn unreadable(&mut self, _message_id: &str) {}
+
     /// All stored messages of the session, in any order. Asked for only when a deletion or a late
     /// chunk took away the oldest or newest message; a loader without it makes
     /// `first_message_at` and `last_message_at` approximate in that case.

@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::message::Shape;
+use super::context::Shape;
 use super::rows::Keys;
-use crate::event::{ChunkFields, RunMark, lenient_value, split_key};
+use super::short::Texts;
+use crate::event::{ChunkFields, RunMark, split_key};
+use crate::text::lenient_value;
 
 /// What a row is known by inside its message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -165,14 +167,16 @@ pub(crate) fn entry(
     out
 }
 
-/// The log of one message.
-#[derive(Default)]
+/// The log of one message. Its rows are not stored with it.
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct RowLog {
     /// Entries since the last release.
+    #[serde(skip)]
     entries: Vec<String>,
     /// True when earlier entries are only with the loader.
     released: bool,
     /// The rows, once somebody had to look.
+    #[serde(skip)]
     index: Option<HashMap<RowId, LiveRow>>,
     /// True when the index must survive a release.
     keep_index: bool,
@@ -191,6 +195,12 @@ impl RowLog {
     /// A log that keeps no rows.
     pub(crate) fn bare() -> Self {
         Self { is_bare: true, ..Self::default() }
+    }
+
+    /// It comes back without its rows, which are elsewhere, or nowhere where texts are not kept.
+    pub(crate) fn come_back(&mut self, texts: Texts) {
+        self.released = texts == Texts::Kept;
+        self.is_bare = texts == Texts::Dropped;
     }
 
     /// Drops the rows for good.

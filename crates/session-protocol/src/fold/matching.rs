@@ -2,12 +2,12 @@
 
 use super::Collection;
 use super::apply::Run;
-use super::calls::call_id;
 use super::keys::{row_key, signal_key};
 use super::message::{IndexEvent, MessageFold};
 use super::session::ApprovalKey;
 use super::short::Texts;
 use super::signals::{Affected, Site};
+use super::table::call_id;
 use super::track::Tracker;
 use crate::row::{Approval, ApprovalStatus, ToolState, parse_time};
 

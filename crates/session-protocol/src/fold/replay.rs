@@ -6,12 +6,14 @@
 //! Its chunks are held back until it is clear: what differs was no repetition, and is folded then; what has come to an
 //! end that was heard before, or to the end of all that was heard, is left out.
 //!
-//! A chunk costs its own bytes and eight more (L12).
+//! A chunk costs its own bytes and four more (L12).
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::message::RowContext;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use super::context::RowContext;
 use crate::authority::chunk_kind;
 use crate::row::Role;
 
@@ -22,6 +24,7 @@ pub(super) const AGAIN: &str = r#"{"type":"AGAIN"}"#;
 const HELD: usize = 16;
 
 /// A row that is kept for later.
+#[derive(Serialize, Deserialize)]
 pub(super) struct HeldRow {
     pos: u64,
     seq: i64,
@@ -44,6 +47,7 @@ impl HeldRow {
 }
 
 /// A chunk that may be a repetition.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) row: HeldRow,
     pub(super) chunk: String,
@@ -58,6 +62,7 @@ pub(super) struct Told {
 }
 
 /// A repetition that goes on.
+#[derive(Serialize, Deserialize)]
 struct Replay {
     /// The place of what comes next, if it is one.
     at: usize,
@@ -69,10 +74,10 @@ struct Replay {
 }
 
 /// What was heard in a message.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Replays {
-    /// Fingerprints of the chunks, in order.
-    heard: Vec<u64>,
+    /// Half of the fingerprints of the chunks, in order: what begins a repetition is told by the whole.
+    heard: Vec<u32>,
     /// Places of the chunks that a repetition can begin with.
     anchors: HashMap<u64, usize>,
     replay: Option<Replay>,
@@ -96,7 +101,7 @@ impl Replays {
             self.heard.clear();
             self.anchors.clear();
         } else if let Some(replay) = &mut self.replay {
-            if self.heard.get(replay.at) == Some(&print) {
+            if self.heard.get(replay.at) == Some(&half(print)) {
                 replay.go_on(row, chunk);
                 if replay.at >= replay.end {
                     self.replay = None;
@@ -128,14 +133,14 @@ impl Replays {
         if can_begin(chunk) {
             self.anchors.entry(print).or_insert(self.heard.len());
         }
-        self.heard.push(print);
+        self.heard.push(half(print));
         Told { again, now: true }
     }
 
     /// It was no repetition: what is held back was said now.
     fn stop(&mut self) -> Vec<Held> {
         let held = self.replay.take().map(|replay| replay.held).unwrap_or_default();
-        self.heard.extend(held.iter().map(|held| fingerprint(&held.chunk)));
+        self.heard.extend(held.iter().map(|held| half(fingerprint(&held.chunk))));
         held
     }
 }
@@ -161,10 +166,14 @@ impl Replay {
     }
 }
 
+/// The fingerprint of a chunk, the same on every machine: it is stored.
 fn fingerprint(chunk: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    chunk.hash(&mut hasher);
-    hasher.finish()
+    XxHash3_64::oneshot(chunk.as_bytes())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+fn half(print: u64) -> u32 {
+    print as u32
 }
 
 /// Whether a chunk names a run or a message, so that it is said once.

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::bare::Bare;
-use super::calls::call_id;
 use super::keys::{row_key, signal_key, split_row_key};
-use super::message::{Signal, SignalKind};
 use super::presence::Device;
 use super::session::SessionFold;
 use super::shared::SharedRow;
+use super::signal::{Signal, SignalKind};
 use super::signals::Site;
+use super::table::call_id;
 use super::totals::Totals;
 use super::{Collection, FoldState, StateRow};
 use crate::row::{ActiveGeneration, Approval, ApprovalStatus};

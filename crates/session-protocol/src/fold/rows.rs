@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 /// Greatest sequence number that counts: what a program's numbers can hold. A greater one is somebody's mistake, and the
 /// next row does not follow it.
 const MAX_SEQ: u64 = 1 << 53;
 
 /// The rows of a message by their keys, without what is in them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Keys {
     rows: Rows,
     /// Keys that are not the message's id and a number.
@@ -70,7 +72,7 @@ fn number(key: &str, message_id: &str) -> Option<u64> {
 }
 
 /// Sequence numbers, in stretches.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 enum Rows {
     #[default]
     None,

@@ -6,7 +6,6 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::apply::Run;
 use super::bare::Bare;
 use super::keys::row_key;
 use super::message::MessageFold;
@@ -15,8 +14,6 @@ use super::shared::SharedState;
 use super::short::Texts;
 use super::signals::Signals;
 use super::totals::Totals;
-use super::{ChangeSet, MessageLoader};
-use crate::event::Event;
 use crate::row::{
     ActiveGeneration, Agent, Approval, ApprovalStatus, Message, Part, Presence, PresenceRow,
     PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
@@ -78,6 +75,8 @@ pub struct SessionFold {
     pub(super) kept: usize,
     /// Messages that somebody listens to, and to how many bytes of them.
     pub(super) listened: HashMap<String, usize>,
+    /// Messages that were brought, made or changed since they were stored, where texts are not kept.
+    pub(super) touched: BTreeSet<String>,
     /// When requests are withdrawn that nobody has looked at since.
     pub(super) expiries: BTreeSet<Timestamp>,
 }
@@ -103,30 +102,6 @@ impl SessionFold {
     /// The session's id.
     pub fn session_id(&self) -> &str {
         &self.session_id
-    }
-
-    /// Folds items in stream order and says what changed. Never fails (L9).
-    ///
-    /// Messages that are not in memory are brought back through `loader` when an item needs them.
-    pub fn apply<I>(&mut self, items: I, loader: &mut dyn MessageLoader) -> ChangeSet
-    where
-        I: IntoIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        let mut run = Run::new(self, loader);
-        for item in items {
-            run.item(item.as_ref());
-        }
-        run.finish()
-    }
-
-    /// Folds one item that is decoded, where nobody follows the changes. Costs no more than the item.
-    pub fn take(&mut self, event: &Event<'_>) {
-        let mut nothing = ();
-        let mut run = Run::new(self, &mut nothing);
-        let pos = run.next_position();
-        run.event(event, pos);
-        run.finish();
     }
 
     /// True when a message of this id was deleted, and there is none now.
@@ -165,12 +140,6 @@ impl SessionFold {
         self.order.values().filter_map(|id| self.message(id))
     }
 
-    /// A message, brought into memory when it is not there; `None` when there is none.
-    pub fn load(&mut self, id: &str, loader: &mut dyn MessageLoader) -> Option<&Message> {
-        Run::new(self, loader).bring(id);
-        self.message(id)
-    }
-
     /// Drops a message from memory. Its log must be known to the loader.
     pub fn evict(&mut self, id: &str) {
         if let Some(fold) = self.messages.remove(id) {
@@ -198,31 +167,10 @@ impl SessionFold {
         self.dead.clear();
     }
 
-    /// Takes a message out of memory with everything that it asked, called and told others, for who folds more than
-    /// fits into memory and will not look at it again. What comes of it later is a new message.
-    pub fn forget(&mut self, id: &str) {
-        let mut nothing = ();
-        Run::new(self, &mut nothing).withdraw(id); // what it told others stays with them
-        self.active.remove(id);
-        self.evict(id);
-    }
-
     /// The messages in memory, by position. Hidden ones are among them.
     pub fn into_messages(mut self) -> impl Iterator<Item = Message> {
         let order = std::mem::take(&mut self.order).into_values();
         order.filter_map(move |id| self.messages.remove(&id).map(|fold| fold.message))
-    }
-
-    /// The sequence number to write next into a message: one more than the greatest so far.
-    pub fn next_seq(&mut self, message_id: &str, loader: &mut dyn MessageLoader) -> u64 {
-        Run::new(self, loader).bring(message_id);
-        let fold = self.messages.get(message_id);
-        if let Some(fold) = fold.filter(|fold| fold.drops()) {
-            return fold.log.keys.next();
-        }
-        fold.and_then(MessageFold::last_seq)
-            .and_then(|last| u64::try_from(last).ok())
-            .map_or(0, |last| last.saturating_add(1))
     }
 
     /// All approvals, oldest request first.

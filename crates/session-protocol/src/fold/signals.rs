@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::calls::call_id;
+use super::call::{Answer, Outcome};
 use super::keys::row_key;
 use super::log::merge_into;
-use super::message::{Answer, Outcome, Signal, SignalKind};
+use super::signal::{Signal, SignalKind};
+use super::table::call_id;
 
 /// A place in the session: a call, or the request of a call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

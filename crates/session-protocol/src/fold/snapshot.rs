@@ -13,43 +13,14 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 
-use super::calls::{OpenCalls, Same, call_id, call_key};
-use super::message::{Call, IndexEvent, Origin, Outcome, Segment, SegmentKey};
+use super::before::Before;
+use super::call::{Call, Outcome};
+use super::message::IndexEvent;
+use super::places::Origin;
 use super::step::Step;
+use super::table::{CallTable, call_id};
 use super::track::Tracker;
 use crate::row::{Part, ToolCallPart};
-
-/// Bytes that are compared for each byte of a message's rows.
-const COMPARED: usize = 16;
-/// Bytes that are compared at any rate.
-const COMPARED_AT_LEAST: usize = 4 << 20;
-
-/// What a message was before the snapshot that is being read.
-#[derive(Default)]
-pub(super) struct Before {
-    parts: Vec<Part>,
-    origins: Vec<Origin>,
-    calls: HashMap<String, Call>,
-    same: HashMap<String, Same>,
-    open_calls: OpenCalls,
-    texts: Vec<Segment>,
-    thoughts: Vec<Segment>,
-    closed: Vec<usize>,
-    data: HashMap<(String, Option<String>), usize>,
-    activities: HashMap<String, usize>,
-    subagents: HashMap<String, usize>,
-    questions: usize,
-    structured: Option<usize>,
-    group: Option<String>,
-    group_start: usize,
-    step_start: usize,
-    tracker: Tracker,
-    /// Length of the outbox.
-    said: usize,
-    /// Results of calls that the snapshot does not name.
-    results: Vec<(String, Outcome)>,
-    terminal: bool,
-}
 
 /// The same texts, or thoughts, of one message of the writer.
 struct Group {
@@ -75,41 +46,23 @@ impl Step<'_> {
     pub(crate) fn begin_snapshot(&mut self) {
         let scratch = &mut self.fold.scratch;
         let parts = mem::take(&mut self.fold.message.parts);
+        let bytes = parts.iter().map(size).sum();
         let mut before = Before {
             parts,
-            origins: mem::take(&mut scratch.origins),
+            places: mem::take(&mut scratch.places),
             calls: mem::take(&mut scratch.calls),
-            same: mem::take(&mut scratch.same),
-            open_calls: mem::take(&mut scratch.open_calls),
-            texts: mem::take(&mut scratch.texts),
-            thoughts: mem::take(&mut scratch.thoughts),
-            closed: mem::take(&mut scratch.closed),
-            data: mem::take(&mut scratch.data),
-            activities: mem::take(&mut scratch.activities),
-            subagents: mem::take(&mut scratch.subagents),
-            questions: mem::take(&mut scratch.questions),
-            structured: scratch.structured.take(),
-            group: scratch.group.take(),
-            group_start: mem::take(&mut scratch.group_start),
-            step_start: mem::take(&mut scratch.step_start),
+            cursor: mem::take(&mut scratch.cursor),
+            structured: mem::take(&mut scratch.structured),
             tracker: mem::replace(self.tracker, Tracker::off()),
             said: scratch.outbox.len(),
             results: Vec::new(),
-            terminal: scratch.terminal,
         };
-        let bytes: usize = before.parts.iter().map(size).sum();
-        scratch.compared = scratch.compared.saturating_add(bytes);
-        let most = scratch.told.saturating_mul(COMPARED).saturating_add(COMPARED_AT_LEAST);
-        if scratch.compared > most {
+        if !scratch.budget.compare(bytes) {
             // Nothing of before counts but that it is gone.
-            let gone = before.calls.keys().cloned().map(IndexEvent::Touched);
+            let gone = before.calls.iter().map(|(key, _)| IndexEvent::Touched(key.clone()));
             scratch.outbox.extend(gone);
-            before = Before {
-                tracker: before.tracker,
-                said: scratch.outbox.len(),
-                terminal: before.terminal,
-                ..Before::default()
-            };
+            let said = scratch.outbox.len();
+            before = Before { tracker: before.tracker, said, ..Before::default() };
             before.tracker.replaced(&self.fold.message.id);
         }
         scratch.before = Some(Box::new(before));
@@ -119,7 +72,7 @@ impl Step<'_> {
     pub(crate) fn snapshot_result(&mut self, call_id: &str, outcome: Outcome) {
         let named = self.has_call(call_id);
         match &mut self.fold.scratch.before {
-            Some(before) if !named && before.calls.contains_key(call_id) => {
+            Some(before) if !named && before.calls.contains(call_id) => {
                 before.results.push((call_id.to_owned(), outcome));
             }
             _ => self.result(call_id, outcome),
@@ -136,7 +89,7 @@ impl Step<'_> {
         self.fold.scratch.outbox.extend(signals);
 
         let new_parts = mem::take(&mut self.fold.message.parts);
-        let new_origins = mem::take(&mut self.fold.scratch.origins);
+        let new_origins = mem::take(&mut self.fold.scratch.places.origins);
         let new_calls = mem::take(&mut self.fold.scratch.calls);
         let mut merge = Merge::default();
         for of in [text_of, thought_of] {
@@ -198,7 +151,8 @@ impl Step<'_> {
                 }
             };
         insert(None, &mut parts, &mut origins);
-        let old = mem::take(&mut before.parts).into_iter().zip(mem::take(&mut before.origins));
+        let old =
+            mem::take(&mut before.parts).into_iter().zip(mem::take(&mut before.places.origins));
         for (at, (part, origin)) in old.enumerate() {
             if !merge.gone.contains(&at) {
                 old_at.insert(at, parts.len());
@@ -213,7 +167,7 @@ impl Step<'_> {
             }
         }
         self.fold.message.parts = parts;
-        self.fold.scratch.origins = origins;
+        self.fold.scratch.places.origins = origins;
         (old_at, new_at)
     }
 
@@ -224,55 +178,12 @@ impl Step<'_> {
         old_at: &HashMap<usize, usize>,
         new_at: &HashMap<usize, usize>,
     ) {
-        fn moved(
-            segments: Vec<Segment>,
-            at: &HashMap<usize, usize>,
-        ) -> impl Iterator<Item = Segment> {
-            segments.into_iter().filter_map(|segment| {
-                let part = *at.get(&segment.part)?;
-                Some(Segment { part, ..segment })
-            })
-        }
+        let parts = self.fold.message.parts.len();
         let scratch = &mut self.fold.scratch;
-        let resumed: Vec<Segment> = moved(mem::take(&mut scratch.texts), new_at).collect();
-        scratch.texts = moved(mem::take(&mut before.texts), old_at).collect();
-        let open: HashSet<SegmentKey<'static>> =
-            scratch.texts.iter().map(|s| s.key.clone()).collect();
-        scratch.texts.extend(resumed.into_iter().filter(|segment| !open.contains(&segment.key)));
-        scratch.thoughts = moved(mem::take(&mut before.thoughts), old_at).collect();
-        scratch.closed = before.closed.iter().filter_map(|at| old_at.get(at).copied()).collect();
-        fn places<K: Eq + std::hash::Hash>(
-            old: HashMap<K, usize>,
-            new: HashMap<K, usize>,
-            old_at: &HashMap<usize, usize>,
-            new_at: &HashMap<usize, usize>,
-        ) -> HashMap<K, usize> {
-            let old = old.into_iter().filter_map(|(key, at)| Some((key, *old_at.get(&at)?)));
-            let new = new.into_iter().filter_map(|(key, at)| Some((key, *new_at.get(&at)?)));
-            old.chain(new).collect()
-        }
-        scratch.data =
-            places(mem::take(&mut before.data), mem::take(&mut scratch.data), old_at, new_at);
-        scratch.activities = places(
-            mem::take(&mut before.activities),
-            mem::take(&mut scratch.activities),
-            old_at,
-            new_at,
-        );
-        scratch.subagents = places(
-            mem::take(&mut before.subagents),
-            mem::take(&mut scratch.subagents),
-            old_at,
-            new_at,
-        );
-        scratch.structured = before.structured.and_then(|at| old_at.get(&at).copied());
-        scratch.structuring &= scratch.structured.is_some();
-        let moved =
-            |start: usize| (start..).take(old_at.len() + 1).find_map(|at| old_at.get(&at).copied());
-        scratch.step_start = moved(before.step_start).unwrap_or(self.fold.message.parts.len());
-        let same_group = scratch.group.is_none() || scratch.group == before.group;
-        scratch.group_start = if same_group { moved(before.group_start).unwrap_or(0) } else { 0 };
-        scratch.group = scratch.group.take().or(before.group.take());
+        let (cursor, places) = (mem::take(&mut scratch.cursor), mem::take(&mut scratch.places));
+        scratch.cursor = cursor.behind(mem::take(&mut before.cursor), old_at, new_at, parts);
+        scratch.places = places.behind(mem::take(&mut before.places), old_at, new_at);
+        scratch.structured = before.structured.moved(old_at);
     }
 
     /// What was known of calls holds where the snapshot is poorer. The calls that may look different now.
@@ -280,37 +191,22 @@ impl Step<'_> {
         &mut self,
         before: Before,
         calls: &HashMap<String, String>,
-        new_calls: HashMap<String, Call>,
+        mut new_calls: CallTable,
         old_at: &HashMap<usize, usize>,
         new_at: &HashMap<usize, usize>,
     ) -> Vec<String> {
         let scratch = &mut self.fold.scratch;
+        let still_open = new_calls.take_open();
         scratch.calls = before.calls;
-        scratch.same = before.same;
-        scratch.questions += before.questions;
-        let mut gone = Vec::new();
-        scratch.calls.retain(|key, call| match old_at.get(&call.part) {
-            Some(at) => {
-                call.part = *at;
-                true
-            }
-            None => {
-                gone.push(key.clone());
-                false
-            }
-        });
+        let were_open = scratch.calls.take_open();
+        let gone = scratch.calls.move_parts(old_at);
         scratch.outbox.extend(gone.into_iter().map(IndexEvent::Touched));
-        let mut new: Vec<(String, Call)> = new_calls.into_iter().collect();
-        new.sort_by_key(|(_, call)| call.part);
         let mut touched = Vec::new();
-        for (key, new) in new {
+        for (key, new) in new_calls.into_calls() {
             let Some(at) = new_at.get(&new.part).copied() else { continue };
-            let key = match calls.get(&key) {
-                Some(old) => old.clone(),
-                None => scratch.free_key(call_id(&key), &key),
-            };
-            match scratch.calls.get_mut(&key) {
-                Some(old) => {
+            let known = calls.get(&key);
+            let key = match known.and_then(|key| Some((key, scratch.calls.get_mut(key)?))) {
+                Some((key, old)) => {
                     old.ready |= new.ready;
                     old.denied |= new.denied;
                     if let Some(result) = new.result
@@ -323,42 +219,22 @@ impl Step<'_> {
                         old.request = new.request;
                     }
                     scratch.outbox.push(IndexEvent::Touched(key.clone()));
+                    key.clone()
                 }
                 None => {
-                    scratch.calls.insert(key.clone(), Call { part: at, ..new });
+                    let key = scratch.calls.adopt(&key, Call { part: at, ..new });
                     scratch.outbox.push(IndexEvent::Call(key.clone()));
                     touched.push(key.clone());
+                    key
                 }
-            }
+            };
             if scratch.calls.get(&key).is_some_and(|call| call.request.is_some()) {
                 scratch.outbox.push(IndexEvent::Request(key.clone()));
             }
             touched.push(key);
         }
-        let open =
-            before.open_calls.into_keys().chain(mem::take(&mut scratch.open_calls).into_keys());
-        let mut still = OpenCalls::default();
-        for key in open {
-            let call = scratch.calls.get(&key);
-            if call.is_some_and(|call| !call.ready || call.repeated.is_some()) {
-                still.insert(&key);
-            }
-        }
-        scratch.open_calls = still;
+        scratch.calls.set_open(were_open.chain(still_open));
         touched
-    }
-}
-
-impl super::message::Scratch {
-    /// The key of a call of this id that comes after all others of it.
-    fn free_key(&mut self, id: &str, key: &str) -> String {
-        // A question is known by its own key.
-        if id.is_empty() || !self.calls.contains_key(id) {
-            return key.to_owned();
-        }
-        let same = self.same.entry(id.to_owned()).or_default();
-        same.newest = same.newest.saturating_add(1);
-        call_key(id, same.newest)
     }
 }
 
@@ -422,7 +298,7 @@ impl Merge {
         new_origins: &[Origin],
         of: fn(&Part) -> Option<&String>,
     ) {
-        let old = groups(&before.parts, &before.origins, of);
+        let old = groups(&before.parts, &before.places.origins, of);
         let new = groups(new_parts, new_origins, of);
         let mut matched: Vec<Option<usize>> = vec![None; new.len()];
         let mut taken: HashSet<usize> = HashSet::new();
@@ -526,10 +402,10 @@ impl Merge {
         &mut self,
         before: &Before,
         new_parts: &[Part],
-        new_calls: &HashMap<String, Call>,
+        new_calls: &CallTable,
     ) -> HashMap<String, String> {
         fn in_order<'a>(
-            calls: &'a HashMap<String, Call>,
+            calls: &'a CallTable,
             parts: &'a [Part],
         ) -> Vec<(&'a String, &'a Call, &'a ToolCallPart)> {
             let mut calls: Vec<_> = calls
@@ -620,10 +496,10 @@ impl Merge {
                 | Part::Reasoning { .. }
                 | Part::ToolCall(_)
                 | Part::Question(_) => continue,
-                Part::Activity(activity) => before.activities.get(&activity.id).copied(),
-                Part::Subagent(subagent) => before.subagents.get(&subagent.id).copied(),
+                Part::Activity(activity) => before.places.activities.get(&activity.id).copied(),
+                Part::Subagent(subagent) => before.places.subagents.get(&subagent.id).copied(),
                 Part::Data { name, id: id @ Some(_), .. } => {
-                    before.data.get(&(name.clone(), id.clone())).copied()
+                    before.places.data.get(&(name.clone(), id.clone())).copied()
                 }
                 part => {
                     let equal = equal.get_or_insert_with(|| {
@@ -654,16 +530,16 @@ impl Merge {
         let cards = new_parts.iter().any(|part| matches!(part, Part::Activity(_)));
         let came: HashMap<usize, bool> = before
             .calls
-            .values()
-            .map(|call| (call.part, call.ready || call.is_over() || call.request.is_some()))
+            .iter()
+            .map(|(_, call)| (call.part, call.ready || call.is_over() || call.request.is_some()))
             .collect();
         let asked: HashSet<usize> = before
             .calls
-            .values()
-            .filter(|call| call.request.is_some())
-            .map(|call| call.part)
+            .iter()
+            .filter(|(_, call)| call.request.is_some())
+            .map(|(_, call)| call.part)
             .collect();
-        for (at, (part, origin)) in before.parts.iter().zip(&before.origins).enumerate() {
+        for (at, (part, origin)) in before.parts.iter().zip(&before.places.origins).enumerate() {
             if named.contains(&at) {
                 continue;
             }

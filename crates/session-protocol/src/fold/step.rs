@@ -4,14 +4,19 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::calls::question_key;
-use super::message::{
-    IndexEvent, MessageFold, Origin, RowContext, Segment, SegmentKey, Shape, Signal, SignalKind,
-};
+use super::context::{RowContext, Shape};
+use super::cursor::{Segment, SegmentKey, news};
+use super::message::{IndexEvent, MessageFold};
+use super::naming::Chunk;
+use super::places::Origin;
 use super::runs::Lifecycle;
+use super::short::Heard;
+use super::signal::{Signal, SignalKind};
+use super::structured::Structured;
+use super::table::question_key;
 use super::track::Tracker;
 use crate::row::{
-    Citation, FinishReason, MessageError, Part, Role, Stopped, StructuredStatus, Usage,
+    Citation, FinishReason, Message, MessageError, Part, Role, Stopped, StructuredStatus, Usage,
 };
 use crate::text::Delta;
 
@@ -22,28 +27,6 @@ pub(crate) struct Step<'a> {
     pub(super) tracker: &'a mut Tracker,
     /// The subagent whose work the chunk is.
     pub(crate) subagent: Option<Cow<'a, str>>,
-}
-
-/// What an AG-UI chunk is a piece of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chunk {
-    Text,
-    Thought,
-    Call,
-}
-
-/// What the last chunks of one writer named.
-#[derive(Default)]
-pub(super) struct Named([Option<String>; 3]);
-
-impl Named {
-    fn of(&self, kind: Chunk) -> &Option<String> {
-        &self.0[kind as usize]
-    }
-
-    fn of_mut(&mut self, kind: Chunk) -> &mut Option<String> {
-        &mut self.0[kind as usize]
-    }
 }
 
 /// How far back the last part of a subagent is looked for.
@@ -103,9 +86,7 @@ impl<'a> Step<'a> {
     /// As [`Self::reopen`], where that says nothing about the run.
     pub(super) fn resume(&mut self) {
         let scratch = &mut self.fold.scratch;
-        scratch.content = true;
-        if scratch.terminal {
-            scratch.terminal = false;
+        if scratch.stage.resume() {
             scratch.meta_dirty = true;
             self.fold.message.stopped = None;
             self.fold.message.finish_reason = None;
@@ -124,12 +105,12 @@ impl<'a> Step<'a> {
 
     /// A step starts.
     pub(crate) fn next_step(&mut self) {
-        let step = &mut self.fold.scratch.step;
+        let step = &mut self.fold.scratch.steps.step;
         *step = step.saturating_add(1);
     }
 
     pub(super) fn end(&mut self) {
-        self.fold.scratch.terminal = true;
+        self.fold.scratch.stage.end();
         self.fold.scratch.meta_dirty = true;
     }
 
@@ -163,13 +144,12 @@ impl<'a> Step<'a> {
 
     /// An entity's status says whether it is complete, whatever else comes.
     pub(crate) fn lock(&mut self, complete: bool) {
-        self.fold.scratch.content = true;
-        self.fold.scratch.locked = Some(complete);
+        self.fold.scratch.stage.lock(complete);
     }
 
     /// It is never shown.
     pub(crate) fn hide(&mut self) {
-        self.fold.scratch.force_hidden = true;
+        self.fold.scratch.stage.hide();
     }
 
     pub(crate) fn set_role(&mut self, role: Role) {
@@ -201,20 +181,18 @@ impl<'a> Step<'a> {
     // Tokens.
 
     pub(crate) fn add_usage(&mut self, usage: Usage) {
-        self.fold.scratch.usage_sum.get_or_insert_default().add(usage);
-        self.sum_usage();
+        let all = self.fold.scratch.tokens.add(usage);
+        self.set_usage(all);
     }
 
     /// Metadata is merged, so the last usage in it counts.
     pub(crate) fn set_metadata_usage(&mut self, usage: Usage) {
-        self.fold.scratch.usage_metadata = Some(usage);
-        self.sum_usage();
+        let all = self.fold.scratch.tokens.set_metadata(usage);
+        self.set_usage(all);
     }
 
-    fn sum_usage(&mut self) {
-        let mut usage = self.fold.scratch.usage_sum.unwrap_or_default();
-        usage.add(self.fold.scratch.usage_metadata.unwrap_or_default());
-        self.fold.message.usage = Some(usage);
+    fn set_usage(&mut self, all: Usage) {
+        self.fold.message.usage = Some(all);
         self.fold.scratch.meta_dirty = true;
     }
 
@@ -227,20 +205,28 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn append(&mut self, part: usize, half: &mut Option<u16>, delta: &Delta<'_>) {
-        let Some(text) = self.text_of(part) else { return };
-        let from = text.len();
-        delta.append_to(text, half);
-        let new = text.len() - from;
-        if let Some(heard) = &mut self.fold.heard {
-            heard.left = heard.left.saturating_sub(new);
-        }
-        // Reborrowed apart from the tracker.
-        if let Some(Part::Text { text, .. } | Part::Reasoning { text, .. }) =
-            self.fold.message.parts.get(part)
-        {
-            self.tracker.append(&self.fold.message.id, part, &text[from..]);
-        }
+    /// Appends to the open text at this place among the open ones.
+    fn append_text(&mut self, at: usize, delta: &Delta<'_>) {
+        let fold = &mut *self.fold;
+        append(
+            fold.scratch.cursor.texts.get_mut(at),
+            &mut fold.message,
+            &mut fold.heard,
+            delta,
+            self.tracker,
+        );
+    }
+
+    /// Appends to the open thought at this place among the open ones.
+    fn append_thought(&mut self, at: usize, delta: &Delta<'_>) {
+        let fold = &mut *self.fold;
+        append(
+            fold.scratch.cursor.thoughts.get_mut(at),
+            &mut fold.message,
+            &mut fold.heard,
+            delta,
+            self.tracker,
+        );
     }
 
     /// Appends a new part and says so.
@@ -251,7 +237,7 @@ impl<'a> Step<'a> {
     /// Appends a part of the writer's message of this key.
     fn push_part_of(&mut self, key: Option<&SegmentKey<'_>>, mut part: Part) {
         if self.drops() {
-            self.fold.scratch.content = true;
+            self.fold.scratch.stage.content();
             match &mut part {
                 Part::ToolCall(_) => {}
                 Part::Question(question) => {
@@ -273,7 +259,7 @@ impl<'a> Step<'a> {
                 _ => {}
             }
         }
-        self.fold.scratch.content = true;
+        self.fold.scratch.stage.content();
         self.place(key, part);
     }
 
@@ -283,9 +269,8 @@ impl<'a> Step<'a> {
             Some(SegmentKey::Id(id) | SegmentKey::Step(id)) => Some(id.as_ref().into()),
             Some(SegmentKey::Legacy | SegmentKey::Thinking) | None => None,
         };
-        scratch
-            .origins
-            .push(Origin { key, streamed: scratch.before.is_none() && !scratch.stating });
+        let streamed = scratch.before.is_none() && !scratch.stage.is_stating();
+        scratch.places.origins.push(Origin { key, streamed });
         self.fold.message.parts.push(part);
         self.tracker.set_part(&self.fold.message.id, self.fold.message.parts.len() - 1);
     }
@@ -334,17 +319,9 @@ impl<'a> Step<'a> {
         self.reopen();
         let parts = self.part_count();
         let scratch = &mut self.fold.scratch;
-        if let Some(named) = scratch.chunks.get_mut("") {
-            *named.of_mut(Chunk::Text) = None;
-        }
-        if let Some(id) = id
-            && scratch.group.as_deref() != Some(id)
-        {
-            // The first one takes over what came before it.
-            if scratch.group.is_some() {
-                scratch.group_start = parts;
-            }
-            scratch.group = Some(id.to_owned());
+        scratch.naming.forget_text();
+        if let Some(id) = id {
+            scratch.cursor.begin_group(id, parts);
         }
     }
 
@@ -359,7 +336,7 @@ impl<'a> Step<'a> {
         content: Option<Delta<'_>>,
     ) {
         self.speaks(true);
-        self.fold.scratch.content = true;
+        self.fold.scratch.stage.content();
         if self.drops_words() {
             if let Some(words) = [delta, content].into_iter().flatten().find(|d| !d.is_empty()) {
                 self.drop_words(&words.into_text());
@@ -367,36 +344,20 @@ impl<'a> Step<'a> {
             return;
         }
         let interrupted = !matches!(self.last_part(), Some(Part::Text { .. }) | None);
-        let mut at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
-        if let Some(open) = at
-            && interrupted
-            && !self.fold.scratch.texts[open].pinned
-        {
-            let segment = self.fold.scratch.texts.remove(open);
-            self.fold.scratch.closed.push(segment.part);
-            at = None;
-        }
+        let cursor = &mut self.fold.scratch.cursor;
+        let at = cursor.texts.at(key).filter(|at| !interrupted || !cursor.interrupt(*at));
         if let Some(delta) = delta.filter(|delta| !delta.is_empty()) {
             let at = at.unwrap_or_else(|| self.open_text(key, false));
-            let (part, mut half) = self.segment(at);
-            self.append(part, &mut half, &delta);
-            self.fold.scratch.texts[at].half = half;
+            self.append_text(at, &delta);
         } else if let Some(content) = content.filter(|content| !content.is_empty()) {
             self.cumulative_text(key, at, &content.into_text());
         }
     }
 
-    fn segment(&self, at: usize) -> (usize, Option<u16>) {
-        let segment = &self.fold.scratch.texts[at];
-        (segment.part, segment.half)
-    }
-
     fn open_text(&mut self, key: &SegmentKey<'_>, pinned: bool) -> usize {
         self.push_part_of(Some(key), Part::text(""));
         let segment = self.new_segment(key, pinned);
-        let texts = &mut self.fold.scratch.texts;
-        texts.push(segment);
-        texts.len() - 1
+        self.fold.scratch.cursor.texts.open(segment)
     }
 
     /// The last part goes on under this key.
@@ -413,46 +374,22 @@ impl<'a> Step<'a> {
 
     /// The writer sent everything so far: take what is new of it.
     fn cumulative_text(&mut self, key: &SegmentKey<'_>, at: Option<usize>, content: &str) {
-        let base = match at.and_then(|at| self.fold.scratch.texts[at].base) {
+        let cursor = &mut self.fold.scratch.cursor;
+        let base = match at.and_then(|at| cursor.texts.get(at).base) {
             Some(base) => base,
-            None => self.cumulative_base(content),
+            None => cursor.said_before(&self.fold.message.parts, content),
         };
         let rest = content.get(base..).unwrap_or(content);
         if at.is_none() && rest.is_empty() {
             return;
         }
         let at = at.unwrap_or_else(|| self.open_text(key, false));
-        self.fold.scratch.texts[at].base = Some(base);
-        let (part, mut half) = self.segment(at);
-        let Some(text) = self.text_of(part) else { return };
-        let new = if let Some(new) = rest.strip_prefix(text.as_str()) {
-            new
-        } else if text.starts_with(rest) {
-            return;
-        } else {
-            rest
-        };
-        let new = Delta::whole(new);
-        self.append(part, &mut half, &new);
-        self.fold.scratch.texts[at].half = half;
-    }
-
-    /// How much of a cumulative text stands in the parts that are closed.
-    fn cumulative_base(&mut self, content: &str) -> usize {
-        let mut rest = content;
-        for part in &self.fold.scratch.closed {
-            let Some(Part::Text { text, .. }) = self.fold.message.parts.get(*part) else {
-                continue;
-            };
-            match rest.strip_prefix(text.as_str()) {
-                Some(after) => rest = after,
-                None => {
-                    self.fold.scratch.closed.clear();
-                    return 0;
-                }
-            }
+        let segment = self.fold.scratch.cursor.texts.get_mut(at);
+        segment.base = Some(base);
+        let part = segment.part;
+        if let Some(new) = self.text_of(part).and_then(|text| news(text, rest)) {
+            self.append_text(at, &Delta::whole(new));
         }
-        content.len() - rest.len()
     }
 
     /// Opens a text part of its own (AI SDK: parts are keyed by id).
@@ -467,11 +404,8 @@ impl<'a> Step<'a> {
 
     /// The open text of this key rests on these sources.
     pub(crate) fn cite(&mut self, key: &SegmentKey<'_>, found: Vec<Citation>) {
-        let texts = &self.fold.scratch.texts;
-        let Some(at) = texts.iter().find(|segment| segment.key == *key).map(|open| open.part)
-        else {
-            return;
-        };
+        let texts = &self.fold.scratch.cursor.texts;
+        let Some(at) = texts.at(key).map(|at| texts.get(at).part) else { return };
         if let Some(Part::Text { citations, .. }) = self.fold.message.parts.get_mut(at) {
             *citations = found;
             self.tracker.set_part(&self.fold.message.id, at);
@@ -480,7 +414,7 @@ impl<'a> Step<'a> {
 
     /// Text under this key is over; more of it would be a new part.
     pub(crate) fn end_text(&mut self, key: &SegmentKey<'_>) {
-        self.fold.scratch.texts.retain(|segment| segment.key != *key);
+        self.fold.scratch.cursor.texts.close(key);
     }
 
     /// Text for the part of this id, wherever it is.
@@ -491,20 +425,17 @@ impl<'a> Step<'a> {
             self.push_text(key, &delta.into_text());
             return;
         }
-        let at = self.fold.scratch.texts.iter().position(|segment| segment.key == *key);
+        let at = self.fold.scratch.cursor.texts.at(key);
         let at = at.unwrap_or_else(|| self.open_text(key, true));
-        let (part, mut half) = self.segment(at);
-        self.append(part, &mut half, &delta);
-        self.fold.scratch.texts[at].half = half;
+        self.append_text(at, &delta);
     }
 
     /// Text for the last part when that is text, else for the part of this id.
     pub(crate) fn text_at_end(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
         let last = self.part_count().checked_sub(1);
-        let texts = &self.fold.scratch.texts;
-        match texts.iter().rev().find(|segment| Some(segment.part) == last) {
-            Some(segment) if segment.key != *key => {
-                let key = segment.key.clone();
+        match self.fold.scratch.cursor.texts.key_of(last) {
+            Some(open) if open != key => {
+                let key = open.clone();
                 self.text_by_id(&key, delta);
             }
             _ => self.text_by_id(key, delta),
@@ -514,10 +445,9 @@ impl<'a> Step<'a> {
     /// Reasoning for the last part when that is reasoning, else for the part of this id.
     pub(crate) fn reasoning_at_end(&mut self, key: &SegmentKey<'_>, delta: Option<Delta<'_>>) {
         let last = self.part_count().checked_sub(1);
-        let thoughts = &self.fold.scratch.thoughts;
-        match thoughts.iter().rev().find(|segment| Some(segment.part) == last) {
-            Some(segment) if segment.key != *key => {
-                let key = segment.key.clone();
+        match self.fold.scratch.cursor.thoughts.key_of(last) {
+            Some(open) if open != key => {
+                let key = open.clone();
                 self.reasoning(&key, delta, None);
             }
             _ => self.reasoning(key, delta, None),
@@ -529,19 +459,18 @@ impl<'a> Step<'a> {
         if !self.drops_words() && matches!(self.fold.message.parts.last(), Some(Part::Text { .. }))
         {
             let segment = self.new_segment(key, false);
-            self.fold.scratch.texts.push(segment);
+            self.fold.scratch.cursor.texts.open(segment);
         }
         if let SegmentKey::Id(id) = key
             && self.subagent.is_none()
         {
-            self.fold.scratch.group = Some(id.clone().into_owned());
+            self.fold.scratch.cursor.join_group(id.clone().into_owned());
         }
     }
 
     /// Forgets which parts text and reasoning ids stand for.
     pub(crate) fn forget_segments(&mut self) {
-        self.fold.scratch.texts.clear();
-        self.fold.scratch.thoughts.clear();
+        self.fold.scratch.cursor.forget();
     }
 
     /// Makes reasoning of the text at the end: it turned out to be a thought.
@@ -555,8 +484,7 @@ impl<'a> Step<'a> {
             self.tracker.set_part(&self.fold.message.id, part);
             at = part;
         }
-        self.fold.scratch.texts.retain(|segment| segment.part < at);
-        self.fold.scratch.closed.retain(|part| *part < at);
+        self.fold.scratch.cursor.cut_texts(at);
     }
 
     /// Opens a reasoning part of its own.
@@ -571,23 +499,21 @@ impl<'a> Step<'a> {
 
     /// The next reasoning under this key is a new part.
     pub(crate) fn close_segment(&mut self, key: &SegmentKey<'_>) {
-        self.fold.scratch.thoughts.retain(|segment| segment.key != *key);
+        self.fold.scratch.cursor.thoughts.close(key);
     }
 
     fn drop_thought(&mut self, key: &SegmentKey<'_>) {
         self.push_reasoning(key, "");
-        if self.is_heard() && self.fold.scratch.thoughts.len() < LOOK_BACK {
+        if self.is_heard() && self.fold.scratch.cursor.thoughts.len() < LOOK_BACK {
             let segment = self.new_segment(key, true);
-            self.fold.scratch.thoughts.push(segment);
+            self.fold.scratch.cursor.thoughts.open(segment);
         }
     }
 
     fn open_reasoning(&mut self, key: &SegmentKey<'_>) -> usize {
         self.push_part_of(Some(key), Part::reasoning(""));
         let segment = self.new_segment(key, true);
-        let thoughts = &mut self.fold.scratch.thoughts;
-        thoughts.push(segment);
-        thoughts.len() - 1
+        self.fold.scratch.cursor.thoughts.open(segment)
     }
 
     /// Reasoning for the part of `key`, which stays where it began.
@@ -598,7 +524,7 @@ impl<'a> Step<'a> {
         content: Option<Delta<'_>>,
     ) {
         self.speaks(false);
-        self.fold.scratch.content = true;
+        self.fold.scratch.stage.content();
         let delta = delta.filter(|delta| !delta.is_empty());
         let content = content.filter(|content| !content.is_empty());
         if delta.is_none() && content.is_none() {
@@ -606,71 +532,56 @@ impl<'a> Step<'a> {
         }
         if self.drops() {
             // Where words are heard, a thought that goes on elsewhere does not cut them.
-            let known = self.is_heard()
-                && self.fold.scratch.thoughts.iter().any(|segment| segment.key == *key);
+            let known = self.is_heard() && self.fold.scratch.cursor.thoughts.contains(key);
             if !known {
                 self.drop_thought(key);
             }
             return;
         }
-        let at = self.fold.scratch.thoughts.iter().position(|segment| segment.key == *key);
+        let at = self.fold.scratch.cursor.thoughts.at(key);
         let at = at.unwrap_or_else(|| self.open_reasoning(key));
-        let (part, mut half) = {
-            let segment = &self.fold.scratch.thoughts[at];
-            (segment.part, segment.half)
-        };
         if let Some(delta) = delta {
-            self.append(part, &mut half, &delta);
+            self.append_thought(at, &delta);
         } else if let Some(content) = content {
             let content = content.into_text();
-            let Some(text) = self.text_of(part) else { return };
-            let new = if let Some(new) = content.strip_prefix(text.as_str()) {
-                new
-            } else if text.starts_with(content.as_ref()) {
-                return;
-            } else {
-                &content
-            };
-            let new = Delta::whole(new);
-            self.append(part, &mut half, &new);
+            let part = self.fold.scratch.cursor.thoughts.get(at).part;
+            if let Some(new) = self.text_of(part).and_then(|text| news(text, &content)) {
+                self.append_thought(at, &Delta::whole(new));
+            }
         }
-        self.fold.scratch.thoughts[at].half = half;
     }
 
     pub(crate) fn thinking_step(&self) -> Option<&str> {
-        self.fold.scratch.thinking_step.as_deref()
+        self.fold.scratch.naming.thinking_step.as_deref()
     }
 
     pub(crate) fn set_thinking_step(&mut self, step: Option<&str>) {
-        self.fold.scratch.thinking_step = step.map(str::to_owned);
+        self.fold.scratch.naming.thinking_step = step.map(str::to_owned);
     }
 
     pub(crate) fn saw_reasoning(&mut self) {
-        self.fold.scratch.saw_reasoning = true;
+        self.fold.scratch.naming.saw_reasoning = true;
     }
 
     pub(crate) fn has_reasoning(&self) -> bool {
-        self.fold.scratch.saw_reasoning
+        self.fold.scratch.naming.saw_reasoning
     }
 
     /// What the last chunk of this kind that named something named.
     pub(crate) fn chunk_of(&self, kind: Chunk) -> Option<&str> {
         let by = self.subagent.as_deref().unwrap_or_default();
-        self.fold.scratch.chunks.get(by).and_then(|named| named.of(kind).as_deref())
+        self.fold.scratch.naming.chunk_of(by, kind)
     }
 
     /// A chunk names what it is a piece of; later ones may leave that out.
     pub(crate) fn set_chunk(&mut self, kind: Chunk, id: &str) {
-        if self.chunk_of(kind) != Some(id) {
-            let by = self.subagent.as_deref().unwrap_or_default();
-            let named = self.fold.scratch.chunks.entry(by.to_owned()).or_default();
-            *named.of_mut(kind) = Some(id.to_owned());
-        }
+        let by = self.subagent.as_deref().unwrap_or_default();
+        self.fold.scratch.naming.set_chunk(by, kind, id);
     }
 
     /// Models sometimes end with a message of nothing but blank lines; it is not shown.
     pub(crate) fn drop_blank_tail(&mut self) {
-        let start = self.fold.scratch.group_start;
+        let start = self.fold.scratch.cursor.group_start();
         let message = &mut self.fold.message;
         let Some(tail) = message.parts.get(start..) else { return };
         let blank = |part: &Part| matches!(part, Part::Text { text, .. } if text.trim().is_empty());
@@ -685,35 +596,22 @@ impl<'a> Step<'a> {
         let scratch = &mut self.fold.scratch;
         for part in self.fold.message.parts.drain(start..) {
             match part {
-                Part::ToolCall(part) => scratch.forget_calls(&part.id, start),
-                Part::Data { name, id, .. } => {
-                    scratch.data.remove(&(name, id));
-                }
-                Part::Activity(activity) => {
-                    scratch.activities.remove(&activity.id);
-                }
-                Part::Subagent(subagent) => {
-                    scratch.subagents.remove(&subagent.id);
+                Part::ToolCall(part) => {
+                    let gone = scratch.calls.forget(&part.id, start);
+                    scratch.outbox.extend(gone.into_iter().map(IndexEvent::Touched));
                 }
                 Part::Question(question) => {
                     let key = question_key(&question.approval.id);
-                    if scratch.calls.remove(&key).is_some() {
-                        scratch.questions = scratch.questions.saturating_sub(1);
+                    if scratch.calls.remove_question(&key) {
                         scratch.outbox.push(IndexEvent::Touched(key));
                     }
                 }
-                _ => {}
+                part => scratch.places.forget(part),
             }
         }
-        scratch.origins.truncate(start);
-        scratch.texts.retain(|segment| segment.part < start);
-        scratch.thoughts.retain(|segment| segment.part < start);
-        scratch.closed.retain(|part| *part < start);
-        scratch.group_start = scratch.group_start.min(start);
-        if scratch.structured.is_some_and(|at| at >= start) {
-            scratch.structured = None;
-            scratch.structuring = false;
-        }
+        scratch.places.origins.truncate(start);
+        scratch.cursor.cut(start);
+        scratch.structured.cut(start);
         self.tracker.replaced(&self.fold.message.id);
     }
 
@@ -721,12 +619,13 @@ impl<'a> Step<'a> {
     pub(crate) fn start_step(&mut self) {
         self.next_step();
         self.push_part(Part::StepStart);
-        self.fold.scratch.step_start = self.part_count();
+        let parts = self.part_count();
+        self.fold.scratch.cursor.begin_step(parts);
     }
 
     /// The step is taken back, to be tried again.
     pub(crate) fn reset_step(&mut self) {
-        let start = self.fold.scratch.step_start;
+        let start = self.fold.scratch.cursor.step_start();
         self.forget_segments();
         if start < self.part_count() {
             self.cut_parts(start);
@@ -736,10 +635,10 @@ impl<'a> Step<'a> {
     /// A generation of this id starts. One with another id, before the first has ended, begins the message anew.
     pub(crate) fn generation_started(&mut self, id: &str) {
         let scratch = &mut self.fold.scratch;
-        let other = scratch.generation.as_deref().is_some_and(|known| known != id);
-        scratch.generation = Some(id.to_owned());
-        if other && !scratch.terminal {
-            scratch.step_start = 0;
+        let other = scratch.steps.generation.as_deref().is_some_and(|known| known != id);
+        scratch.steps.generation = Some(id.to_owned());
+        if other && !scratch.stage.has_ended() {
+            scratch.cursor.begin_step(0);
             self.reset_step();
         }
     }
@@ -753,7 +652,7 @@ impl<'a> Step<'a> {
             return;
         }
         let key = (name.to_owned(), id.map(str::to_owned));
-        let at = id.and_then(|_| self.fold.scratch.data.get(&key).copied());
+        let at = id.and_then(|_| self.fold.scratch.places.data.get(&key).copied());
         let part = Part::Data { name: name.to_owned(), id: id.map(str::to_owned), data };
         match at {
             Some(at) => {
@@ -765,53 +664,51 @@ impl<'a> Step<'a> {
             None => {
                 self.push_part(part);
                 let at = self.part_count() - 1;
-                self.fold.scratch.data.insert(key, at);
+                self.fold.scratch.places.data.insert(key, at);
             }
         }
     }
 
     /// The text that follows is a structured output.
     pub(crate) fn structured_started(&mut self) {
-        self.fold.scratch.structuring = true;
-        self.fold.scratch.structured = None;
+        self.fold.scratch.structured = Structured::Begun;
     }
 
     /// Takes text for the structured output that is being written; false when there is none.
     pub(crate) fn structured_text(&mut self, delta: &Delta<'_>) -> bool {
-        if !self.fold.scratch.structuring {
-            return false;
-        }
+        let mut half = match self.fold.scratch.structured {
+            Structured::None => return false,
+            Structured::Begun => None,
+            Structured::Writing { half, .. } => half,
+        };
         self.speaks(true);
-        let at = self.structured_part();
-        let mut half = self.fold.scratch.structured_half;
-        if let Some(Part::StructuredOutput { raw, .. }) = self.fold.message.parts.get_mut(at) {
+        let part = self.structured_part();
+        if let Some(Part::StructuredOutput { raw, .. }) = self.fold.message.parts.get_mut(part) {
             let from = raw.len();
             delta.append_to(raw, &mut half);
-            self.tracker.append(&self.fold.message.id, at, &raw[from..]);
+            self.tracker.append(&self.fold.message.id, part, &raw[from..]);
         }
-        self.fold.scratch.structured_half = half;
+        self.fold.scratch.structured = Structured::Writing { part, half };
         true
     }
 
+    /// The part of the structured output, which may begin with it.
     fn structured_part(&mut self) -> usize {
-        if let Some(at) = self.fold.scratch.structured {
-            return at;
+        if let Some(part) = self.fold.scratch.structured.part() {
+            return part;
         }
         self.push_part(Part::StructuredOutput {
             status: StructuredStatus::Streaming,
             raw: String::new(),
             object: None,
         });
-        let at = self.part_count() - 1;
-        self.fold.scratch.structured = Some(at);
-        at
+        self.part_count() - 1
     }
 
     /// The structured output is there.
     pub(crate) fn structured_complete(&mut self, value: Value, text: Option<&str>) {
         let at = self.structured_part();
-        self.fold.scratch.structuring = false;
-        self.fold.scratch.structured = None;
+        self.fold.scratch.structured = Structured::None;
         if let Some(Part::StructuredOutput { status, raw, object }) =
             self.fold.message.parts.get_mut(at)
         {
@@ -828,10 +725,7 @@ impl<'a> Step<'a> {
 
     /// It ended without its object.
     pub(crate) fn structured_failed(&mut self) {
-        if !std::mem::take(&mut self.fold.scratch.structuring) {
-            return;
-        }
-        if let Some(at) = self.fold.scratch.structured.take()
+        if let Some(at) = std::mem::take(&mut self.fold.scratch.structured).part()
             && let Some(Part::StructuredOutput { status, .. }) = self.fold.message.parts.get_mut(at)
         {
             *status = StructuredStatus::Error;
@@ -843,7 +737,7 @@ impl<'a> Step<'a> {
 
     /// The message carries a signal.
     pub(crate) fn mark_signal(&mut self) {
-        self.fold.scratch.signals = true;
+        self.fold.scratch.stage.signal();
     }
 
     /// A signal for the session to match.
@@ -880,11 +774,10 @@ impl<'a> Step<'a> {
         role: Option<Role>,
         created_at: Option<&str>,
     ) -> bool {
-        if self.fold.scratch.whole && self.fold.shape != Shape::Bare {
+        if self.fold.scratch.stage.is_whole() && self.fold.shape != Shape::Bare {
             return false;
         }
-        self.fold.scratch.content = true;
-        self.fold.scratch.stating = true;
+        self.fold.scratch.stage.begin_whole();
         if self.has_parts() {
             return true;
         }
@@ -904,9 +797,30 @@ impl<'a> Step<'a> {
     /// Ends it: a whole message is complete.
     pub(crate) fn end_whole(&mut self) {
         // One in the middle of an answer is a snapshot of it, which may go on.
-        self.fold.scratch.whole = !self.fold.scratch.spoken;
-        self.fold.scratch.stating = false;
+        self.fold.scratch.stage.end_whole();
         self.ends(Lifecycle::Finished, None);
         self.end();
     }
+}
+
+/// Appends to the part of a segment, and says so.
+fn append(
+    segment: &mut Segment,
+    message: &mut Message,
+    heard: &mut Option<Heard>,
+    delta: &Delta<'_>,
+    tracker: &mut Tracker,
+) {
+    let Some(Part::Text { text, .. } | Part::Reasoning { text, .. }) =
+        message.parts.get_mut(segment.part)
+    else {
+        return;
+    };
+    let from = text.len();
+    delta.append_to(text, &mut segment.half);
+    let new = &text[from..];
+    if let Some(heard) = heard {
+        heard.left = heard.left.saturating_sub(new.len());
+    }
+    tracker.append(&message.id, segment.part, new);
 }

@@ -14,7 +14,7 @@ pub(crate) fn by_server(items: &[String]) -> SessionFold {
     loop {
         let mut fold = SessionFold::without_texts("s", whole.clone());
         for item in items {
-            fold.take(&decode(item.as_bytes()));
+            fold.take(&decode(item.as_bytes()), &mut ());
         }
         let torn: BTreeSet<String> = fold.torn().map(str::to_owned).collect();
         if torn.is_empty() {

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use session_protocol::{Message, Part, SessionFold, decode};
+use session_protocol::{Message, MessageLoader, Part, SessionFold, StoredMessage, Texts, decode};
 
 use crate::agree::{by_server, meaning};
 use crate::support::{Replica, Store, chunk_at, row, timeless};
@@ -275,6 +275,37 @@ fn now() -> Timestamp {
     "2026-03-01T10:01:00Z".parse().expect("a time")
 }
 
+/// A fold as it is stored: its head, messages that are read with it, and those that are read when something needs them.
+struct Folded {
+    head: String,
+    standing: BTreeMap<String, String>,
+    settled: BTreeMap<String, String>,
+}
+
+impl Folded {
+    fn of(fold: &SessionFold) -> Self {
+        let all = fold.loaded().filter_map(|id| Some((id.to_owned(), fold.folded(id)?)));
+        let (standing, settled) = all.partition(|(id, _)| fold.is_standing(id));
+        Self { head: fold.head(), standing, settled }
+    }
+
+    /// All that is stored, as values: the order of fields says nothing.
+    fn values(&self) -> Vec<Value> {
+        let texts = self.standing.values().chain(self.settled.values());
+        texts.map(|text| serde_json::from_str(text).expect("JSON")).collect()
+    }
+}
+
+impl MessageLoader for Folded {
+    fn load(&mut self, _message_id: &str) -> Option<StoredMessage> {
+        None
+    }
+
+    fn folded(&mut self, message_id: &str) -> Option<String> {
+        self.settled.get(message_id).cloned()
+    }
+}
+
 /// Everything a reader can see, messages loaded one by one.
 fn seen(fold: &mut SessionFold, store: &mut Store) -> Value {
     let ids: HashSet<String> =
@@ -416,6 +447,44 @@ proptest! {
         prop_assert_eq!(meaning(&server, now()), meaning(&window, now()));
     }
 
+    // L3
+    #[test]
+    fn a_fold_without_texts_goes_on_from_what_is_stored_at_any_cut(
+        ops in vec(prop_oneof![6 => row_op(), 1 => wild_op()], 1..60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let items = log(&ops);
+        let mut whole = SessionFold::without_texts("s", HashSet::new());
+        let mut stored = (0, Folded::of(&whole));
+        for (n, item) in items.iter().take(cut.index(items.len() + 1)).enumerate() {
+            whole.take(&decode(item.as_bytes()), &mut ());
+            // What may be wrong is not stored.
+            if whole.torn().next().is_none() {
+                stored = (n + 1, Folded::of(&whole));
+            }
+        }
+        let (cut, mut stored) = stored;
+        let mut whole = SessionFold::without_texts("s", HashSet::new());
+        items[..cut].iter().for_each(|item| whole.take(&decode(item.as_bytes()), &mut ()));
+        let mut parts = SessionFold::from_head("s", Texts::Dropped, &stored.head).expect("it was stored now");
+        for (id, message) in &stored.standing {
+            prop_assert!(parts.put_back(id, message));
+        }
+        for item in &items[cut..] {
+            whole.take(&decode(item.as_bytes()), &mut ());
+            parts.take(&decode(item.as_bytes()), &mut stored);
+            prop_assert_eq!(parts.asks(now()), whole.asks(now()));
+        }
+        let ids: Vec<String> = whole.loaded().map(str::to_owned).collect();
+        for id in &ids {
+            parts.load(id, &mut stored);
+            prop_assert_eq!(parts.next_seq(id, &mut stored), whole.next_seq(id, &mut ()));
+        }
+        prop_assert_eq!(meaning(&parts, now()), meaning(&whole, now()));
+        prop_assert_eq!(parts.torn().collect::<Vec<_>>(), whole.torn().collect::<Vec<_>>());
+        prop_assert_eq!(Folded::of(&parts).values(), Folded::of(&whole).values());
+    }
+
     #[test]
     fn a_server_hears_the_words_of_a_message_and_forgets_them(
         before in vec(content(), 0..10),
@@ -437,9 +506,9 @@ proptest! {
         let chunks: Vec<Value> = [vec![json!({"type": "start"})], chunks].concat();
         let (before, chunks) = (run(before, 0), run(chunks, 100));
         let mut server = SessionFold::without_texts("s", HashSet::new());
-        before.iter().for_each(|item| server.take(&decode(item.as_bytes())));
+        before.iter().for_each(|item| server.take(&decode(item.as_bytes()), &mut ()));
         server.listen("a", 1 << 20);
-        chunks.iter().for_each(|item| server.take(&decode(item.as_bytes())));
+        chunks.iter().for_each(|item| server.take(&decode(item.as_bytes()), &mut ()));
         let mut window = SessionFold::new("s");
         window.apply(&chunks, &mut ());
         let said = window.message("a").map(Message::plain_text).unwrap_or_default();

@@ -72,7 +72,7 @@ impl RunBook {
             }
             _ => {}
         }
-        self.fold.take(&event);
+        self.fold.take(&event, &mut ());
     }
 
     fn agent_row(&mut self, row: &RowEvent<'_>) {

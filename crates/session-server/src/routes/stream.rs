@@ -13,7 +13,7 @@ use super::{App, Param, SessionId, no_content};
 use crate::{
     access::{Acting, Need},
     budget::Owner,
-    delivery::{Way, largest_page},
+    delivery::{AnswerRoom, largest_page},
     event,
     limits::Client,
     problem::{Problem, ProblemCode},
@@ -59,9 +59,10 @@ async fn read(State(app): State<App>, request: Request) -> Response {
     let shared = app.sessions.shared();
     let client = request.extensions().get::<Client>().cloned();
     let owner = Owner::Client(client.expect("the guard knows who asks"));
-    let way = Way { budget: &shared.budget, owner: &owner, bytes: largest_page(&app.limits) };
+    let room =
+        AnswerRoom { budget: &shared.budget, owner: &owner, bytes: largest_page(&app.limits) };
     let waits = shared.streams.waits(&request);
-    let mut answer = way.make(waits, shared.streams.serve(request, waits)).await;
+    let mut answer = room.make(waits, shared.streams.serve(request, waits)).await;
     let status = answer.status();
     if !status.is_client_error() && !status.is_server_error() {
         // The router leaves it out of a 304, and tags the end, which is another place each time.

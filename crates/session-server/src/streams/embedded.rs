@@ -1,8 +1,9 @@
 //! Streams in this process: the router of `durable-streams-server` over a store of ours.
 //!
-//! The protocol's rules of HTTP are the router's. What it does not do is done here, in front of it: forks inside a batch,
-//! forks with a body or without a content type, JSON kept as it came, no claim to be up to date in the middle of a
-//! stream, and no waiting for the disk on a thread of the runtime.
+//! The protocol's rules of HTTP are the router's. What the router lacks is done here, in front of
+//! it: forks inside a batch, forks with a body or without a content type, JSON kept as it came, no
+//! claim to be up to date in the middle of a stream, and no waiting for the disk on a thread of the
+//! runtime.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -49,7 +50,8 @@ const CLOSED: HeaderName = HeaderName::from_static("stream-closed");
 const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
 const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
 
-/// Seconds that a stream may ask to live, a hundred years: the router cannot count to the end of longer ones.
+/// Seconds that a stream may ask to live, a hundred years: the router cannot count to the end of
+/// longer ones.
 const MAX_TTL: u64 = 100 * 366 * 24 * 3600;
 
 /// Pages that are made for requests at once, beside the threads that answer them.
@@ -104,7 +106,7 @@ impl Embedded {
         tail.is_some_and(|(_, tail)| tail.saturating_sub(from) > MUCH)
     }
 
-    /// Reads may wait for the disk: not on a runtime worker.
+    /// Reads on a thread that may wait for the disk, which is no runtime worker.
     async fn reading<T: Send + 'static>(
         &self,
         work: impl FnOnce(&StreamStore) -> Result<T, Error> + Send + 'static,
@@ -359,7 +361,7 @@ fn has_controls(path: &str) -> bool {
     bytes.any(|byte| byte.is_ascii_control())
 }
 
-/// The router decodes the name in `Location`; it has to be as it was asked for.
+/// Writes the name in `Location` as it was asked for: the router has decoded it.
 fn locate(headers: &mut HeaderMap, path: &str) {
     let Some(location) = headers.get(header::LOCATION) else { return };
     let location = String::from_utf8_lossy(location.as_bytes());
@@ -406,8 +408,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// The body that the router is given instead of a JSON one, of which it would make a tree: as many items, or something that is no
-/// JSON either.
+/// The body that the router is given instead of a JSON one, of which it would make a tree: as many
+/// items, or something that is no JSON either.
 fn stand_in(body: &Bytes, items: Option<&[Bytes]>) -> Bytes {
     match items {
         _ if body.is_empty() => Bytes::new(),
@@ -434,8 +436,8 @@ fn parse_sub_offset(value: &[u8]) -> Result<u64, Error> {
     })
 }
 
-/// A reader in the middle of a stream is told so by the absence of `Stream-Up-To-Date`: clients look for the header,
-/// whatever it says. A body that is made while it is sent keeps its scope.
+/// Tells a reader in the middle of a stream so by the absence of `Stream-Up-To-Date`: clients look
+/// for the header, whatever it says. A body that is made while it is sent keeps its scope.
 fn read_answer(mut answer: Response, scope: &Arc<Scope>) -> Response {
     let headers = answer.headers_mut();
     if scope.is_behind() {

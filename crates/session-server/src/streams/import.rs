@@ -1,8 +1,9 @@
-//! Streams of an earlier Threadkeep, which kept them in files of `durable-streams-server`'s own (`acid/`).
+//! Streams of an earlier Threadkeep, which kept them in files of `durable-streams-server`'s own
+//! (`acid/`).
 //!
-//! They are taken over once, at the first start, with the offsets that readers remember; then the old files are removed,
-//! so that a session that is deleted later is really gone. Producers' numbers are not taken over: each start of the
-//! server begins a new epoch anyway.
+//! These streams are taken over once, at the first start, with the offsets that readers remember;
+//! then the old files are removed, so that a session that is deleted later is really gone.
+//! Producers' numbers are not taken over: each start of the server begins a new epoch anyway.
 
 use std::{fs, path::Path};
 
@@ -26,8 +27,8 @@ pub(super) fn found(folder: &Path) -> bool {
     folder.join("acid").exists()
 }
 
-/// Takes the streams of `folder/acid` over, where there are any. A stream that is there already is left as it is, so an
-/// import that was interrupted goes on.
+/// Takes the streams of `folder/acid` over, where there are any. A stream that is there already is
+/// left as it is, so an import that was interrupted goes on.
 pub(super) fn acid(folder: &Path, store: &StreamStore) -> Result<(), String> {
     let old = folder.join("acid");
     if !old.exists() {

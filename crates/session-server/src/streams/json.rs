@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// Why a body has no items.
+/// The reason why a body has no items.
 #[derive(Debug)]
 pub(super) enum NoItems {
     /// A text that is not JSON. The error holds the place and never the text (L11).
@@ -19,8 +19,8 @@ pub(super) enum NoItems {
     TooMany,
 }
 
-/// Splits a body into items: an array is flattened one level, anything else is one item (PROTOCOL, "JSON mode"). It stops
-/// where there are more than `most`.
+/// Splits a body into items: an array is flattened one level, anything else is one item (PROTOCOL,
+/// "JSON mode"). It stops where there are more than `most`.
 pub(super) fn items(body: &Bytes, most: usize) -> Result<Vec<Bytes>, NoItems> {
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if !is_array {
@@ -37,7 +37,7 @@ pub(super) fn items(body: &Bytes, most: usize) -> Result<Vec<Bytes>, NoItems> {
     }
 }
 
-/// As [`items`], however many there are.
+/// Splits a body into items as [`items`] does, however many there are.
 ///
 /// # Errors
 ///

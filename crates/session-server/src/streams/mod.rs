@@ -33,7 +33,7 @@ pub(crate) struct Stamp {
     pub(crate) at: u64,
 }
 
-/// Why a stream operation failed. Texts carry no content of streams (L11).
+/// A failed stream operation. Texts carry no content of streams (L11).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StreamError {
     #[error("the stream does not exist")]
@@ -73,12 +73,13 @@ pub(crate) type Pages<'a> = BoxStream<'a, Result<Vec<Bytes>, StreamError>>;
 /// A place where streams live. All names are without the mount, such as `sessions/abc`.
 #[async_trait]
 pub(crate) trait Streams: Send + Sync {
-    /// Makes sure that the stream exists. True when it is new.
+    /// Makes sure that the stream exists. Returns whether it is new.
     async fn create(&self, name: &str) -> Result<bool, StreamError>;
 
-    /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing twice. What does not make
-    /// the stream `grow` for long, an end or a deletion, has room in one that is as long as it may be. An epoch that the
-    /// stream knows from before is [`StreamError::Fenced`], as an older one is.
+    /// Appends JSON items as one atomic batch. Repeating it with the same stamp stores nothing
+    /// twice. What does not make the stream `grow` for long, an end or a deletion, has room in one
+    /// that is as long as it may be. An epoch that the stream knows from before is
+    /// [`StreamError::Fenced`], as an older one is.
     async fn append(
         &self,
         name: &str,
@@ -87,11 +88,12 @@ pub(crate) trait Streams: Send + Sync {
         grow: bool,
     ) -> Result<(), StreamError>;
 
-    /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as a whole.
+    /// The items of the stream, oldest first, a page at a time: a long stream is never in memory as
+    /// a whole.
     fn pages<'a>(&'a self, name: &'a str) -> Pages<'a>;
 
-    /// Makes `name` a fork of `source` that holds its first `items` items. False when that is not to be had here; then the
-    /// name is as free as before.
+    /// Makes `name` a fork of `source` that holds its first `items` items. Returns false when that
+    /// is not to be had here; then the name is as free as before.
     async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError>;
 
     /// Whether the stream holds so many items, and no more: nobody else has written to it.
@@ -103,12 +105,12 @@ pub(crate) trait Streams: Send + Sync {
     /// Whether the stream is closed: nothing can be appended any more.
     async fn is_closed(&self, name: &str) -> Result<bool, StreamError>;
 
-    /// Deletes the stream; no error when there is none. Its name is free again where the place can do so although forks
-    /// read through it.
+    /// Deletes the stream; no error when there is none. Its name is free again where the place can
+    /// do so although forks read through it.
     async fn delete(&self, name: &str) -> Result<(), StreamError>;
 
-    /// Session streams in the order of their ids, behind this one, a page of them; none is the end. `None` where the place
-    /// cannot say.
+    /// Session streams in the order of their ids, behind this one, a page of them; none is the end.
+    /// `None` where the place cannot say.
     async fn list(&self, after: &str) -> Result<Option<Vec<Listed>>, StreamError>;
 
     /// Whether [`serve`](Self::serve) also takes PUT, POST and DELETE.
@@ -121,8 +123,8 @@ pub(crate) trait Streams: Send + Sync {
         reading::follows(request)
     }
 
-    /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided before. `waits`: what
-    /// [`waits`](Self::waits) says of it.
+    /// Answers a request of `/v1/stream/…` by the protocol. Who may ask, and how much, is decided
+    /// before. `waits`: what [`waits`](Self::waits) says of it.
     async fn serve(&self, request: Request<Body>, waits: bool) -> Response;
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Remote {
     writer: Client,
     /// The client for everything that somebody can ask for again.
     client: Client,
-    /// The client for readers: answers are passed on as they come, with the server's own status and headers.
+    /// The client for readers: answers are passed on as they come, with the server's own status and
+    /// headers.
     pass: reqwest::Client,
 }
 
@@ -129,7 +130,8 @@ impl Streams for Remote {
         match stream.create(CreateOptions::json()).await {
             Ok(created) => Ok(created.is_new),
             Err(error) if error.is_retryable() => Err(error.into()),
-            // It is there and made otherwise, closed or with a time to live perhaps; or there and gone.
+            // It is there and made otherwise, closed or with a time to live perhaps; or there and
+            // gone.
             Err(error) => match stream.head().await {
                 Ok(head) if is_json(head.content_type.as_deref()) => Ok(false),
                 Ok(_) => Err(StreamError::Foreign),
@@ -150,7 +152,8 @@ impl Streams for Remote {
         let stamp = ProducerStamp { id: stamp.id.clone(), epoch: stamp.epoch, seq: stamp.seq };
         let options = AppendOptions::content_type("application/json").stamped(stamp);
         let appended = self.writer.stream(self.url(name)).append(array(&items), options).await?;
-        // The answer to the first attempt was lost, or somebody else had this epoch: then nothing was added.
+        // The answer to the first attempt was lost, or somebody else had this epoch: then nothing
+        // was added.
         if appended.duplicate && seq == 0 && self.is_at(name, at).await? {
             return Err(StreamError::Fenced(Some(epoch)));
         }
@@ -169,7 +172,8 @@ impl Streams for Remote {
         stream::once(items).try_flatten().boxed()
     }
 
-    /// Not every server forks, and not every one that does knows forks inside a batch: what was made is looked at.
+    /// Forks, and looks at what was made: not every server forks, and not every one that does knows
+    /// forks inside a batch.
     async fn fork(&self, name: &str, source: &str, items: u64) -> Result<bool, StreamError> {
         if self.exists(name).await? {
             return Ok(false);

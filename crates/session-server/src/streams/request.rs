@@ -1,8 +1,9 @@
-//! What the stream router and its storage have to tell each other about one request, beyond the trait between them.
+//! Words between the stream router and its storage about one request, beyond the trait between
+//! them.
 //!
-//! The router of `durable-streams-server` re-writes JSON, knows no fork inside a batch, and waits to be called after a
-//! page although there is more to read. Each request therefore runs in a scope that the storage calls it makes can look
-//! into.
+//! The router of `durable-streams-server` re-writes JSON, knows no fork inside a batch, and waits
+//! to be called after a page although there is more to read. Each request therefore runs in a scope
+//! that the storage calls it makes can look into.
 
 use std::{
     pin::Pin,
@@ -29,7 +30,7 @@ pub(super) struct Scope {
     pub(super) items: Option<Vec<Bytes>>,
     /// The part of a fork's request that the router does not pass on.
     pub(super) fork: Option<ForkPart>,
-    /// Calls the reader who waits in this request.
+    /// The call for the reader who waits in this request.
     wake: Mutex<Option<Wake>>,
     /// The last page did not reach the tail.
     behind: AtomicBool,
@@ -72,7 +73,7 @@ pub(super) fn fork_part() -> ForkPart {
     REQUEST.try_with(|scope| scope.fork.clone()).ok().flatten().unwrap_or(untouched)
 }
 
-/// The request waits for a stream.
+/// Takes note that the request waits for a stream.
 pub(super) fn waits(wake: Wake) {
     let keep = |scope: &Arc<Scope>| {
         *scope.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(wake);
@@ -80,7 +81,8 @@ pub(super) fn waits(wake: Wake) {
     REQUEST.try_with(keep).ok();
 }
 
-/// The request got a page; when there is more, it is called for the next one at once.
+/// Takes note that the request got a page. When there is more, its reader is called for the next
+/// one at once.
 pub(super) fn got_page(at_tail: bool) {
     let note = |scope: &Arc<Scope>| {
         scope.behind.store(!at_tail, Ordering::Relaxed);

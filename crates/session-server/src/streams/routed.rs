@@ -59,7 +59,8 @@ impl Storage for Routed {
     fn read(&self, name: &str, from_offset: &Offset) -> Result<ReadResult> {
         let (mut page, is_json) = self.0.page(name, from_offset)?;
         if !is_json && page.messages.len() > 1 {
-            // Bytes have no boundaries, and each event of an event stream has to be followed by its offset.
+            // Bytes have no boundaries, and each event of an event stream has to be followed by its
+            // offset.
             page.messages = vec![Bytes::from(page.messages.concat())];
         }
         request::got_page(page.at_tail);

@@ -1,11 +1,12 @@
-//! Which sessions a folder has, without a server.
+//! The sessions that a folder has, without a server.
 
 use std::{collections::HashSet, path::Path};
 
 use super::{import, store::StreamStore, stream_name};
 use crate::{config::StreamLimits, error::ServerError};
 
-/// The ids of the sessions whose streams a server keeps in its data folder, as long as none runs there.
+/// The ids of the sessions whose streams a server keeps in its data folder, as long as none runs
+/// there.
 ///
 /// # Errors
 ///

@@ -1,6 +1,8 @@
 //! A session server, as the commands that talk to one see it.
 
-use std::{env, sync::Arc, time::Duration};
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use durable_stream::{NO_CERTIFICATES, StreamHandle};
@@ -15,7 +17,7 @@ use crate::foreign::clean;
 use crate::seconds::Seconds;
 
 const TOKEN: &str = "THREADKEEP_TOKEN";
-/// How long opening a connection may take.
+/// Time that opening a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENT: &str = "takes too long to answer. Try again later, or with a longer --timeout";
 
@@ -35,7 +37,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "THREADKEEP_ACTOR", value_name = "NAME")]
     actor: Option<String>,
 
-    /// How long the server may take to answer a request.
+    /// Time that the server may take to answer a request.
     #[arg(
         long,
         env = "THREADKEEP_TIMEOUT",
@@ -92,7 +94,7 @@ impl Remote {
         &self.base
     }
 
-    /// What requests are sent with.
+    /// The client that sends the requests.
     pub(crate) fn client(&self) -> &SessionClient {
         &self.client
     }
@@ -102,7 +104,7 @@ impl Remote {
         self.client.stream(&self.session)
     }
 
-    /// What a request was answered; a refusal is an error that says what to do.
+    /// The answer to a request; a refusal is an error that says what to do.
     pub(crate) fn granted<T>(&self, answer: Result<T, ClientError>) -> anyhow::Result<T> {
         answer.map_err(|error| match error {
             ClientError::Refused { status: StatusCode::NOT_FOUND, report, .. } => {
@@ -123,7 +125,7 @@ impl Remote {
         self.granted(self.client.find(&self.session).await)
     }
 
-    /// What the server says next, in the time that it may take.
+    /// The server's next words, in the time that they may take.
     pub(crate) async fn in_time<T>(&self, says: impl Future<Output = T>) -> anyhow::Result<T> {
         let said = tokio::time::timeout(self.patience, says).await;
         said.map_err(|_| anyhow!("{} {SILENT}.", self.base))
@@ -181,7 +183,7 @@ fn token() -> anyhow::Result<Arc<dyn TokenProvider>> {
     Ok(Arc::new(move || Some(token.clone())))
 }
 
-/// Why there is no answer, after the server's address.
+/// The reason why there is no answer, to stand behind the server's address.
 fn unanswered(error: &ClientError) -> &'static str {
     match error {
         ClientError::Unreachable => {

@@ -1,12 +1,16 @@
 //! Memory that is given back: what others made the server hold for a moment, it does not keep.
 
-/// Starts this program anew, in the same process, with an allocator that gives large blocks back to the system.
+/// Starts this program anew, in the same process, with an allocator that gives large blocks back to
+/// the system.
 ///
-/// glibc keeps freed blocks of up to 32 MiB for later, in several arenas, and reads its settings only at the start of a
-/// program. Returns where that is not the allocator, when somebody has set it already, and when it cannot be done.
+/// glibc keeps freed blocks of up to 32 MiB for later, in several arenas, and reads its settings
+/// only at the start of a program. Returns where that is not the allocator, when somebody has set
+/// it already, and when it cannot be done.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn set_up() {
-    use std::{env, os::unix::process::CommandExt, process::Command};
+    use std::env;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
 
     const SETTINGS: [(&str, &str); 2] =
         [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_ARENA_MAX", "2")];

@@ -4,8 +4,8 @@ use session_server::{Limits, StreamLimits};
 
 use crate::seconds::Seconds;
 
-/// A group of flags that set the fields of a structure, whose defaults are theirs. A line is the help, the field, the
-/// type on the command line, the flag, its variable and what its value is.
+/// A group of flags that set the fields of a structure, whose defaults are theirs. A line is the
+/// help, the field, the type on the command line, the flag, its variable and what its value is.
 macro_rules! flags {
     ($(#[$about:meta])* $name:ident of $target:ty { $(
         $(#[$help:meta])+
@@ -64,9 +64,10 @@ impl From<Wrap<std::time::Duration>> for Seconds {
 }
 
 flags! {
-    /// What one client may send and make the server hold.
+    /// Limits of what one client may send and make the server hold.
     LimitArgs of Limits {
-        /// Requests a second that one token, or one address without a token, may send; 0 is no limit.
+        /// Requests a second that one token, or one address without a token, may send; 0 is no
+        /// limit.
         ///
         /// Of the polls of readers who follow a session there may be 50 times as many.
         requests_per_second: u32 = "rate-limit", "THREADKEEP_RATE_LIMIT", "N";
@@ -115,26 +116,26 @@ flags! {
         /// Bytes of the messages that an agent is given; of a longer session it gets the newest.
         history_bytes: usize = "max-history", "THREADKEEP_MAX_HISTORY", "BYTES";
 
-        /// How long the head of a request may take.
+        /// Time that the head of a request may take.
         ///
         /// Also how long a connection may rest between two requests.
         head: Seconds = "head-timeout", "THREADKEEP_HEAD_TIMEOUT", "SECONDS";
 
-        /// How long the next piece of a request body may take.
+        /// Time that the next piece of a request body may take.
         body_pause: Seconds = "body-timeout", "THREADKEEP_BODY_TIMEOUT", "SECONDS";
 
-        /// How long a reader may take nothing of an answer that is ready before it is cut.
+        /// Time that a reader may take nothing of an answer that is ready before it is cut.
         answer_pause: Seconds = "answer-timeout", "THREADKEEP_ANSWER_TIMEOUT", "SECONDS";
     }
 }
 
 flags! {
-    /// How the streams in the data folder are read and written.
+    /// Limits of reading and writing the streams in the data folder.
     StreamArgs of StreamLimits {
         /// Messages of one append to a stream.
         append_messages: usize = "max-append", "THREADKEEP_MAX_APPEND", "N";
 
-        /// How long a long poll waits for something new, in whole seconds.
+        /// Time that a long poll waits for something new, in whole seconds.
         long_poll: Seconds = "long-poll", "THREADKEEP_LONG_POLL", "SECONDS";
     }
 }
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn every_limit_has_a_flag() {
-        // Those with a flag of their own in `serve`: they have no default, or one that is another flag's.
+        // Those with a flag of their own in `serve`: they have no default, or one that is another
+        // flag's.
         let own = ["burst", "stream_bytes", "total_bytes"];
         for field in fields(&format!("{:?}", Limits::default()))
             .into_iter()

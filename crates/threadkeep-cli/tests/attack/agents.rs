@@ -1,17 +1,13 @@
 //! Agents and models that take processors and memory.
 
-use std::{
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{
-    hooks::{Connection, Hook, text},
-    lab::{ANN, Attack, until},
-};
+use super::hooks::{Connection, Hook, text};
+use super::lab::{ANN, Attack, until};
 
 /// How long a flood lasts, if the server lets it.
 const FLOOD: Duration = Duration::from_secs(5);

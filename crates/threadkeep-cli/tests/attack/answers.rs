@@ -6,12 +6,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use session_protocol::SessionFold;
 
-use super::{
-    hooks::{Hook, resumed, text, waits},
-    lab::{ANN, Attack, OWNER, until},
-};
+use super::hooks::{Hook, resumed, text, waits};
+use super::lab::{ANN, Attack, OWNER, until};
 
-/// An agent that always asks under the same ids: when it is called, and so many times more when it goes on.
+/// An agent that always asks under the same ids: when it is called, and so many times more when it
+/// goes on.
 fn asks(a: &Attack, call: &str, approval: Option<&str>, again: usize) -> Hook {
     let (call, approval) = (call.to_owned(), approval.map(str::to_owned));
     let went_on = AtomicUsize::new(0);

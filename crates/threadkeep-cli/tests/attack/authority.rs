@@ -1,18 +1,15 @@
-//! An agent that decides and speaks for others: with every chunk of every dialect, in every spelling.
+//! An agent that decides and speaks for others: with every chunk of every dialect, in every
+//! spelling.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use session_protocol::{ApprovalStatus, Role, SessionFold};
 
-use super::{
-    hooks::{resumed, text, waits},
-    lab::{ANN, Attack, Dice, OWNER, row},
-};
+use super::hooks::{resumed, text, waits};
+use super::lab::{ANN, Attack, Dice, OWNER, row};
 
 /// Stands in everything that is forged.
 const WORDS: &str = "forged-words";

@@ -1,14 +1,13 @@
 //! Full disks and older databases: on servers of their own.
 
-use std::{fs, sync::Arc};
+use std::fs;
+use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{
-    lab::{Attack, Lab, OWNER, until},
-    server::{Running, Server},
-};
+use super::lab::{Attack, Lab, OWNER, until};
+use super::server::{Running, Server};
 
 /// A small server of its own.
 fn another(a: &Attack, more: &[&str]) -> (tempfile::TempDir, Running, Attack) {

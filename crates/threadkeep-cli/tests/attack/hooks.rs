@@ -1,17 +1,13 @@
 //! Agents and a model of the attacker: an HTTP server whose answers are written byte by byte.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::{Arc, Mutex},
-};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream},
-    net::{TcpListener, TcpStream},
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 /// More of a request is read and forgotten.
@@ -82,7 +78,8 @@ impl Hooks {
         })
     }
 
-    /// One that begins an answer, with more headers, and lets `write` go on as long as the server takes it.
+    /// One that begins an answer, with more headers, and lets `write` go on as long as the server
+    /// takes it.
     pub fn floods<F>(
         &self,
         headers: &'static str,
@@ -178,7 +175,8 @@ pub fn text(text: &str) -> Vec<String> {
     vec![event(&said), event(&end)]
 }
 
-/// A run that calls a tool and waits: for an approval of this id, or without one for the tool's result.
+/// A run that calls a tool and waits: for an approval of this id, or without one for the tool's
+/// result.
 pub fn waits(call: &str, approval: Option<&str>) -> Vec<String> {
     let start = json!({"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": "act"});
     let arguments = json!({"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": "{\"n\":1}"});

@@ -1,13 +1,11 @@
 //! What attackers have: tokens, sessions, agents, and a list of what they got away with.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    ops::Deref,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::future::Future;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -15,10 +13,8 @@ use session_protocol::SessionFold;
 use session_server::{TokenRole, Tokens};
 use uuid::Uuid;
 
-use super::{
-    hooks::{Hook, Hooks},
-    server::Server,
-};
+use super::hooks::{Hook, Hooks};
+use super::server::Server;
 
 /// Nothing that an honest server does takes this long, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,5 @@
-//! Sessions, forks, names and rows that are larger, or say that they are larger, than anybody needs.
+//! Sessions, forks, names and rows that are larger, or say that they are larger, than anybody
+//! needs.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use session_server::{TokenRole, Tokens};
 
-use super::{
-    hooks::text,
-    lab::{ANN, Attack, Got, MALLORY, OWNER, row, until},
-};
+use super::hooks::text;
+use super::lab::{ANN, Attack, Got, MALLORY, OWNER, row, until};
 
 /// Anything that is asked of a session with odd rows.
 const SOON: Duration = Duration::from_secs(5);
@@ -145,7 +144,8 @@ pub async fn tiny_messages(mut a: Attack) {
     a.tidy_up().await;
 }
 
-/// Whatever rows stand in a session, what is asked of it is answered in time, and it can be deleted.
+/// Whatever rows stand in a session, what is asked of it is answered in time, and it can be
+/// deleted.
 pub async fn poisoned_rows(mut a: Attack) {
     let rooms: Vec<_> = (0..4).map(|_| poison(a.split())).collect();
     join_all(rooms).await;

@@ -1,4 +1,5 @@
-//! Names that deceive: roles, agents and people under other people's names, letters that nobody sees.
+//! Names that deceive: roles, agents and people under other people's names, letters that nobody
+//! sees.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,26 +1,25 @@
-//! How the server is while it is attacked: `/healthz` and memory, looked at by threads of their own.
+//! How the server is while it is attacked: `/healthz` and memory, looked at by threads of their
+//! own.
 //!
-//! This machine may be busy with other things. So the same question is put to an echo of this process at the same
-//! time, and what the echo took in the time of a slow answer is not the server's fault; and where other programs take
-//! a part of the processors, an answer may take longer in the same proportion (four times at most).
+//! This machine may be busy with other things. So the same question is put to an echo of this
+//! process at the same time, and what the echo took in the time of a slow answer is not the
+//! server's fault; and where other programs take a part of the processors, an answer may take
+//! longer in the same proportion (four times at most).
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::server::{Server, ticks_of};
 
 const EVERY: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(10);
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-/// Above idle; beyond it the attack has won and the server is started anew, before the machine has no memory left.
+/// Above idle; beyond it the attack has won and the server is started anew, before the machine has
+/// no memory left.
 const GIVE_UP_MB: f64 = 1000.0;
 
 type Times = Arc<Mutex<Vec<(Instant, Duration)>>>;

@@ -1,26 +1,18 @@
 //! The soak itself: which attacks there are, rounds of them, and what is said in the end.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, join_all},
-};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
 
-use super::{
-    agents, answers, authority, disk,
-    honest::Honest,
-    hooks::Hooks,
-    lab::{Attack, Dice, Found, Lab},
-    memory, names,
-    probe::{Probe, Seen},
-    readers,
-    server::{Running, Server},
-};
+use super::honest::Honest;
+use super::hooks::Hooks;
+use super::lab::{Attack, Dice, Found, Lab};
+use super::probe::{Probe, Seen};
+use super::server::{Running, Server};
+use super::{agents, answers, authority, disk, memory, names, readers};
 
 /// Longer than any attack goes on; one that hangs was not answered.
 const ROUND: Duration = Duration::from_secs(60);

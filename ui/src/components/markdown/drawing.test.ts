@@ -73,7 +73,7 @@ const TEXTS: Record<string, string> = {
   'links defined at the end': `${repeat((at) => `See [it ${String(at)}][d] and [that].\n\n`, LETTERS)}[d]: https://example.org/d\n`,
 };
 
-/** What a reader sees, without spaces. */
+/** Words that a reader sees, without spaces. */
 function seen(text: string): string {
   return text.replace(/\s+/g, '');
 }

@@ -38,11 +38,11 @@ export class Drawing implements TextSink {
   #stream: MarkdownStream;
   #waiting = '';
   #at = 0;
-  /** What stands before the last screenful, where that was drawn by itself: the part that grows, and those after it. */
+  /** The text before the last screenful, where that was drawn by itself: the part that grows, and those after it. */
   #before: { stream: MarkdownStream; text: string; at: number; next: string[]; options: StreamOptions; end: HTMLElement } | null = null;
   #closing = false;
   #budget = LEAST_BUDGET;
-  /** When the frame before this one drew; never, where it had nothing to draw. */
+  /** Time at which the frame before this one drew; never, where it had nothing to draw. */
   #drewAt = Infinity;
 
   constructor(root: HTMLElement, frames: Frames) {

@@ -17,7 +17,7 @@ const MARK = `(?![${UNSPACED}~])[\\p{P}\\p{S}]`;
 const WORD = `(?![${UNSPACED}])[^\\s\\p{P}\\p{S}]`;
 
 /**
- * What closes, or may, as six groups: two that only close, two that only open, two that do both. `run` is the delimiter,
+ * Delimiters that close, or may, as six groups: two that only close, two that only open, two that do both. `run` is the delimiter,
  * of the character `first`; `word` a letter of the sort word.
  */
 function closing(run: string, first: string, word: string): string {

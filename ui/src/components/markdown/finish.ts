@@ -1,7 +1,7 @@
 import { formulasIn } from './formulas';
 import { highlightIn } from './highlight';
 
-/** What is done to a block once it is whole: its code is coloured, its formulas are set in type. */
+/** Finishes a block once it is whole: its code is coloured, its formulas are set in type. */
 export function finishBlock(block: HTMLElement): void {
   highlightIn(block);
   formulasIn(block);

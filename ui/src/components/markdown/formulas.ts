@@ -1,6 +1,6 @@
 import { formulaOf } from './math';
 
-/** What sets a formula in type: `katex.render`, as far as it is used here. */
+/** A function that sets a formula in type: `katex.render`, as far as it is used here. */
 type Typeset = (tex: string, into: HTMLElement, display: boolean) => void;
 
 /** Time that formulas take from one turn of the event loop, ms. */

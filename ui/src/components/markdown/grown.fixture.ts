@@ -1,6 +1,6 @@
 import { MarkdownStream, renderMarkdown, type StreamOptions } from './stream';
 
-/** What a reader sees, with the code lines of a growing fence and of a whole one alike. */
+/** Words that a reader sees, with the code lines of a growing fence and of a whole one alike. */
 export function normal(root: HTMLElement): string {
   const copy = root.cloneNode(true);
   if (!(copy instanceof HTMLElement)) throw new Error('an element is cloned to an element');

@@ -3,12 +3,12 @@ import { unheld } from './unheld';
 import type { Mark } from './highlighter';
 import type { Answer, Request } from './highlighter.worker';
 
-/** Past this many characters a block stays plain: nobody reads it by colour, and it would hold up the window. */
+/** A block with more characters than this stays plain: nobody reads it by colour, and it would hold up the window. */
 const LONGEST = 40_000;
 
-/** About so many letters are coloured in a frame: they are laid out anew. */
+/** Letters that are coloured in a frame, about: they are laid out anew. */
 const SHARE = 1_000;
-/** About so many letters are asked for at once. */
+/** Letters that are asked for at once, about. */
 const TOGETHER = 4_000;
 
 interface Block {

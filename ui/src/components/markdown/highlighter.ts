@@ -17,7 +17,7 @@ import typescript from 'highlight.js/lib/languages/typescript';
 import xml from 'highlight.js/lib/languages/xml';
 import yaml from 'highlight.js/lib/languages/yaml';
 
-/** Loaded by the worker, see {@link file://./highlighter.worker.ts}. */
+/** The languages that have colours. The worker loads them, see {@link file://./highlighter.worker.ts}. */
 const LANGUAGES = {
   bash, c, cpp, css, diff, go, ini, java, javascript, json, markdown, python, rust, sql, typescript, xml, yaml,
 };

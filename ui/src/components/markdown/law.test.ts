@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 import { normal, streamed, whole } from './grown.fixture';
 
-/** What GFM adds to CommonMark, and what is added here: tables, tasks, strikes, addresses, footnotes, formulas. */
+/** Syntax that GFM adds to CommonMark, and that is added here: tables, tasks, strikes, addresses, footnotes, formulas. */
 const ADDED = [
   '| foo | bar |\n| --- | --- |\n| baz | bim |\n',
   '| abc | defghi |\n:-: | -----------:\nbar | baz\n',
@@ -36,7 +36,7 @@ const ADDED = [
 ];
 const EXAMPLES = [...tests.map(({ markdown }) => markdown.replaceAll('→', '\t')), ...ADDED];
 
-/** What Markdown is made of, and what is added to it. */
+/** Pieces that Markdown is made of, and that are added to it. */
 const FRAGMENTS = [
   'a', 'b ', '中', '（', '。', 'א', '**', '*', '_', '~~', '~', '$', '$$', '\\(', '\\)', '\\[', '\\]', 'x_1', '= ', '5', '[^1]', '[^1]: ', '[', '](u)', ']: /u', '[a]', '\n', '\n',
   '\n\n', '\r', '\r\n', ' ', '  ', '    ', '\t', '- ', '1. ', '> ', '# ', '|', '\n|-|-|\n', '```', '~~~', '<br>', '<div>', '&amp;', 'https://example.org/a', '`', '\\', '\\begin{align}',
@@ -47,7 +47,7 @@ const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength
 const examples = fc.array(fc.tuple(fc.constantFrom(...EXAMPLES), fc.constantFrom('', '\n', '\n\n', ' ', '\r\n\r\n')), { minLength: 1, maxLength: 5 });
 const fragments = fc.array(fc.constantFrom(...FRAGMENTS), { minLength: 2, maxLength: 30 });
 
-/** As it grows, without being lexed once more when it is closed, which would put anything right. */
+/** The text as it grows, without being lexed once more when it is closed, which would put anything right. */
 const grown = (text: string, sizes: readonly number[]): string => normal(streamed(text, sizes, { exact: 0 }));
 
 describe('a text that grows, in whatever pieces,', { timeout: 60_000 }, () => {

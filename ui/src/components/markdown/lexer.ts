@@ -34,7 +34,7 @@ class DeepLexer extends Lexer {
   run = '';
   #depth = 0;
 
-  /** What `read` gives, one level deeper, or what `plain` gives where that is too deep. */
+  /** The result of `read`, one level deeper, or that of `plain` where it is too deep. */
   deeper<T>(read: () => T, plain: () => T): T {
     if (this.#depth >= DEEPEST) return plain();
     this.#depth += 1;

@@ -13,22 +13,22 @@ const PAIRS = [
 const SURROUNDINGS = /^\\begin\{((?:equation|align|aligned|alignat|gather|gathered|split|cases|[pbBvV]?matrix|array|CD)\*?)\}/;
 /** The end of a line, and a formula that begins the next. */
 const OPENING_LINE = /\n {0,3}(?:\$\$|\\\[|\\begin\{)/;
-/** Where a formula may begin in a line. */
+/** The signs with which a formula may begin in a line. */
 const OPENING = /\\(?:[([]|begin\{)|\$/;
 /** A dollar sign opens a formula only where it does not stand before a space, and closes none after a space or before a digit. */
 const DOLLARS = /^\$(?!\s)((?:[^$\\\n`]|\\[^\n`]){1,300}?)\$(?![\d$])/;
-/** What only formulas have. */
+/** The signs that only formulas have. */
 const SIGNS = /[\\^_{}=]/;
 const OPERATOR = /[-+*/<>|!,()≤≥≠±×·÷→∈]/;
-/** Two words, one after the other. */
+/** Prose: two words, one after the other. */
 const PROSE = /\p{L}{2,}[,;:]?\s+\p{L}{2,}/u;
 
 /** A formula in a text. */
 export interface Formula {
-  /** With its delimiters, as it was written. */
+  /** The formula with its delimiters, as it was written. */
   source: string;
   tex: string;
-  /** It stands on a line of its own. */
+  /** Whether it stands on a line of its own. */
   display: boolean;
 }
 
@@ -82,7 +82,7 @@ function isPrice(body: string): boolean {
   return /^\d/.test(body) && !body.includes('\\') && (/\s\(?\p{L}{2,}/u.test(body) || isUnspaced(body));
 }
 
-/** Where in `src` a formula may begin, or undefined. */
+/** The place in `src` where a formula may begin, or undefined. */
 export function mathStart(src: string): number | undefined {
   const at = src.search(OPENING);
   return at === -1 ? undefined : at;

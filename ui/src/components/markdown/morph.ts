@@ -26,7 +26,7 @@ export function morphChildren(target: Node, next: Node[]): void {
   }
 }
 
-/** True when `current` could be made like `wanted`. */
+/** Makes `current` like `wanted`. Returns whether that could be done. */
 function morphNode(current: Node, wanted: Node): boolean {
   if (current instanceof Text && wanted instanceof Text) {
     const [old, now] = [current.data, wanted.data];

@@ -15,7 +15,7 @@ export interface Note {
 }
 
 /**
- * Where a definition is remembered among those of links: under a name that no link can have, for the names of links are
+ * The name by which a definition is remembered among those of links: a name that no link can have, for the names of links are
  * folded to lower case.
  */
 function keyOf(label: string): string {

@@ -1,6 +1,6 @@
 import { highlightWaiting } from './highlight';
 
-/** How near the screen a part is said to be near. */
+/** Distance from the screen within which a part is said to be near. */
 const NEAR = '1000px';
 
 let observer: IntersectionObserver | null = null;

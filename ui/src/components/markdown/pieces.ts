@@ -2,7 +2,7 @@
 const LEAST = 500;
 const MOST = 1_000;
 
-/** Where the piece of `text` that begins at `from` ends. */
+/** The end of the piece of `text` that begins at `from`. */
 export function pieceEnd(text: string, from: number): number {
   const most = from + MOST;
   if (text.length <= most) return text.length;
@@ -19,13 +19,13 @@ export function pieceEnd(text: string, from: number): number {
 const LAST = 4_000;
 /** A text longer than this, letters, is drawn in parts, and not at once. */
 export const LONG_TEXT = 24_000;
-/** About how long a part is, letters. */
+/** Length of a part, letters, about. */
 const PART = 12_000;
-/** What goes on a block that began before, although a blank line stands between. */
+/** The beginning of a line that goes on a block from before, although a blank line stands between. */
 const GOES_ON = /^(?:\s|[-+*]\s|\d+[.)]|[>|<])/;
 
 /**
- * Where the parts of a long text begin: each at a block that stands by itself, behind a blank line and in no fence. The last
+ * The beginnings of a long text's parts: each at a block that stands by itself, behind a blank line and in no fence. The last
  * is the last screenful. A short text is one part, and so is one that has no such place.
  */
 export function partsOf(text: string): number[] {

@@ -9,7 +9,8 @@ import { allowedUrl, hostOf } from './urls';
  * Marked's tokens as DOM.
  *
  * Safe by construction: elements are created by name from the fixed set below and text goes in as text. Nothing here
- * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, but for `<br>`, an image as a link
+ * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, but for `<br>` and a few tags without
+ * attributes that only say how a word looks (`<kbd>`, `<sub>`, …), an image as a link
  * that says so, a formula as its source, which `formulas.ts` sets in type later.
  */
 export function renderBlocks(tokens: Token[]): Node[] {
@@ -23,7 +24,7 @@ export function renderBlocks(tokens: Token[]): Node[] {
   return nodes;
 }
 
-/** What stands between two blocks: unseen, but the last word of one and the first of the next are not one word. */
+/** The gap between two blocks: unseen, but the last word of one and the first of the next are not one word. */
 export function gap(): Text {
   return document.createTextNode('\n');
 }
@@ -57,9 +58,20 @@ export function renderBlock(token: Token): Node | null {
       return block.root;
     }
     case 'blockquote': {
+      const { raw, tokens } = token as Tokens.Blockquote;
       const quote = element('blockquote');
-      quote.dir = directionOf(token.raw);
-      quote.append(...renderBlocks((token as Tokens.Blockquote).tokens));
+      const alert = ALERT.exec(raw)?.[1]?.toLowerCase();
+      if (alert === undefined) {
+        quote.dir = directionOf(raw);
+        quote.append(...renderBlocks(tokens));
+        return quote;
+      }
+      quote.dir = directionOf(raw.replace(ALERT, ''));
+      quote.dataset['alert'] = alert;
+      const title = element('p', 'md-alert');
+      title.textContent = alert.slice(0, 1).toUpperCase() + alert.slice(1);
+      const blocks = renderBlocks(tokens.map((block, at) => (at === 0 ? withoutMark(block) : block)));
+      quote.append(title, ...(blocks.length > 0 ? [gap()] : []), ...blocks);
       return quote;
     }
     case 'list': {
@@ -116,8 +128,67 @@ export function renderBlock(token: Token): Node | null {
   }
 }
 
+/** A quote that says what kind of remark it is: `> [!NOTE]`. */
+const ALERT = /^ {0,3}>[ \t]*\[!(note|tip|important|warning|caution)\][ \t]*(?=\n|$)/i;
+
+/** The first block of a remark without the mark of its kind. */
+function withoutMark(block: Token): Token {
+  if (block.type !== 'paragraph') return block;
+  const [first, ...rest] = (block as Tokens.Paragraph).tokens;
+  if (first?.type !== 'text') return block;
+  const text = (first as Tokens.Text).text.replace(/^[ \t]*\[![a-z]+\][ \t]*\n?/i, '');
+  const left: Token[] = text === '' ? rest : [{ ...first, text, raw: text } as Token, ...rest];
+  if (left[0]?.type === 'br') left.shift();
+  return left.length === 0 ? { type: 'space', raw: '' } : { ...block, tokens: left } as Token;
+}
+
+/** Tags that mean nothing but how a word looks, and are read where they are whole and have no attributes. */
+const PLAIN_TAG = /^<(\/?)(kbd|sub|sup|mark|u|ins|s)>$/i;
+/** Tags in tags that are read; what is deeper is text. */
+const DEEPEST_TAG = 8;
+
 function renderInlines(tokens: Token[]): Node[] {
-  return tokens.map(renderInline);
+  if (!tokens.some(({ type, raw }) => type === 'html' && PLAIN_TAG.test(raw))) return tokens.map(renderInline);
+  const ends = pairsOf(tokens);
+  const stretch = (from: number, to: number): Node[] => {
+    const nodes: Node[] = [];
+    for (let at = from; at < to; at += 1) {
+      const token = tokens[at];
+      if (token === undefined) continue;
+      const end = ends.get(at);
+      if (end === undefined) {
+        nodes.push(renderInline(token));
+        continue;
+      }
+      const node = element(token.raw.slice(1, -1).toLowerCase());
+      node.append(...stretch(at + 1, end));
+      nodes.push(node);
+      at = end;
+    }
+    return nodes;
+  };
+  return stretch(0, tokens.length);
+}
+
+/** Where each plain tag that is closed ends. */
+function pairsOf(tokens: Token[]): Map<number, number> {
+  const ends = new Map<number, number>();
+  const open: { name: string; at: number }[] = [];
+  tokens.forEach((token, at) => {
+    const [, closes, tag] = (token.type === 'html' ? PLAIN_TAG.exec(token.raw) : null) ?? [];
+    if (tag === undefined) return;
+    const name = tag.toLowerCase();
+    if (closes === '') {
+      if (open.length < DEEPEST_TAG) open.push({ name, at });
+      return;
+    }
+    const from = open.map((one) => one.name).lastIndexOf(name);
+    const begun = open[from];
+    if (begun === undefined) return;
+    open.length = from;
+    ends.set(begun.at, at);
+  });
+  return ends;
 }
 
 function renderInline(token: Token): Node {

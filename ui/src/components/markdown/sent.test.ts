@@ -3,16 +3,16 @@ import { describe, expect, it } from 'vitest';
 
 import { normal, streamed, whole } from './grown.fixture';
 
-/** What must be true of a text that models, agents and pages really send. */
+/** Facts of a text that models, agents and pages really send. */
 interface Sent {
   text: string;
-  /** What the reader sees, in order, without what is between blocks. */
+  /** Words that the reader sees, in order, without what is between blocks. */
   reads?: string;
   has?: string[];
   lacks?: string[];
-  /** So many elements. */
+  /** Number of elements, by name. */
   count?: Record<string, number>;
-  /** Where its links go. */
+  /** Addresses of its links. */
   links?: string[];
 }
 
@@ -103,6 +103,17 @@ const SENT: Record<string, Record<string, Sent>> = {
     'what is none': { text: '&nosuch; &copy &amp;lt; `&copy;` \\&copy; &#0;', reads: '&nosuch; &copy &lt; &copy; &copy; \ufffd' },
     'in headings and tables': { text: '# &Agrave;\n\n| &mdash; |\n|--|\n| &rarr; |', has: ['À', '—', '→'] },
   },
+  'remarks and plain tags': {
+    'a note': { text: '> [!NOTE]\n> Useful **things**.\n>\n> - one\n', count: { 'blockquote[data-alert="note"]': 1, strong: 1, li: 1 }, reads: 'Note\nUseful things.\none' },
+    'a warning of any case, and nothing in it': { text: '> [!Warning]\n', count: { '[data-alert="warning"]': 1 }, lacks: ['[!'] },
+    'no remark': { text: '> [!NOTE] in a line\n\n> [!OTHER]\n> x\n', count: { '[data-alert]': 0, blockquote: 2 }, has: ['[!NOTE] in a line', '[!OTHER]'] },
+    'keys, and letters above and below': { text: 'Press <kbd>Ctrl</kbd>+<kbd>**K**</kbd>: H<sub>2</sub>O, x<SUP>2</SUP>', count: { kbd: 2, 'kbd strong': 1, sub: 1, sup: 1 }, lacks: ['<'] },
+    'tags that are open, crossed or more than plain': {
+      text: '<kbd>a, <sub><sup>b</sub></sup>, <kbd onclick=x>c, <b>d</b>',
+      count: { 'kbd, sup, b': 0, sub: 1 },
+      has: ['<kbd>a', '<sup>b', '</sup>', 'onclick=x', '<b>d</b>'],
+    },
+  },
   'tables and lists': {
     'ideographs in cells': { text: '| 姓名 | 说明 |\n| :--- | ---: |\n| **张三：**是 | `a` |', count: { 'td strong': 1, td: 2 } },
     'cells that are missing or too many': { text: '|a|b|\n|-|-|\n|1|\n|1|2|3|\n', count: { td: 4 } },
@@ -149,6 +160,7 @@ describe('a text that is nested very deep', () => {
     brackets: `${'['.repeat(2_000)}bottom${']'.repeat(2_000)}`,
     'links in links': `${'[a'.repeat(500)}bottom${'](b)'.repeat(500)}`,
     notes: `${'[^1]: '.repeat(500)}bottom`,
+    tags: `${'<kbd>'.repeat(400)}bottom${'</kbd>'.repeat(400)}`,
   };
   for (const [name, text] of Object.entries(DEEP)) {
     it(`is shown whole: ${name}`, { timeout: 30_000 }, () => {

@@ -30,9 +30,9 @@ const LONG_TABLE = 100;
 const OPEN_PARAGRAPH = 600;
 /** No more than this, letters, is ever open: what grows past it in no way of its own is frozen as it is. */
 const MOST_OPEN = 8_000;
-/** Up to this length, letters, a text is lexed once more as a whole when it is closed, within a frame. */
+/** A text up to this length, letters, is lexed once more as a whole when it is closed, within a frame. */
 const SHORT = 4_000;
-/** Up to this length, letters, it is if something was frozen that its end may prove wrong. */
+/** A text up to this length, letters, is too, if something was frozen that its end may prove wrong. */
 const EXACT = 16_000;
 
 export interface StreamOptions {
@@ -82,16 +82,16 @@ export class MarkdownStream {
   #linking: { source: string; from: number; to: number }[] = [];
   /** Number of nodes before the tail. */
   #placed = 0;
-  /** What comes next goes on a list item that was frozen: its indent means nothing any more. */
+  /** The next line goes on a list item that was frozen: its indent means nothing any more. */
   #adrift = false;
-  /** Something was frozen that the end of the text may prove wrong. */
+  /** A block was frozen that the end of the text may prove wrong. */
   #approximate = false;
   /** All of the text was lexed at once: what is drawn is what it would be as a whole. */
   #exact = true;
   /** The text ended with half of a line's end, a carriage return. */
   #halfEnd = false;
   #closed = false;
-  /** Where the text goes, without markup, after something failed. */
+  /** The node that gets the text, without markup, after something failed. */
   #plain: Text | null = null;
 
   constructor(root: HTMLElement, { links = {}, finished = () => undefined, exact = EXACT }: StreamOptions = {}) {
@@ -214,7 +214,7 @@ export class MarkdownStream {
     return lexBlocks(source, this.#links).tokens;
   }
 
-  /** What comes before `rest`, the end of the source, is frozen. */
+  /** Takes what comes before `rest`, the end of the source: it is frozen. */
   #take(rest: string): void {
     this.#define(this.#source.slice(0, this.#source.length - rest.length));
     this.#source = rest;
@@ -526,7 +526,7 @@ class GrownParagraph implements Grown {
   }
 }
 
-/** Where to cut `text` near `at`: before a word that begins no block of its own. */
+/** The place to cut `text` near `at`: before a word that begins no block of its own. */
 function wordEnd(text: string, at: number): number {
   for (let cut = at; cut > at - OPEN_PARAGRAPH && cut > 0; cut -= 1) {
     if (/\s/.test(text.charAt(cut - 1)) && /[\p{L}(]/u.test(text.charAt(cut))) return cut;
@@ -723,7 +723,7 @@ function firstOpen(tokens: Token[]): number {
 }
 
 /**
- * Where token `index` begins in `source`; 0 when that cannot be told. Tokens do not always hold all of their source
+ * The place where token `index` begins in `source`; 0 when that cannot be told. Tokens do not always hold all of their source
  * (the lexer drops blank ends of lists), so each is looked for behind the one before.
  */
 function positionOf(tokens: readonly { raw: string }[], index: number, source: string): number {

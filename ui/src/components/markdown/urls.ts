@@ -13,7 +13,7 @@ export function allowedUrl(href: string): string | null {
   return ALLOWED.has(url.protocol) ? url.href : null;
 }
 
-/** What to show of an address in a few letters: its host. */
+/** The host of an address, to show it in a few letters. */
 export function hostOf(href: string): string {
   try {
     const url = new URL(href);
@@ -30,7 +30,7 @@ const OUTER = new RegExp(`[\\u00ab\\u00bb\\u060c\\u061b\\u061f\\u06d4\\u0964\\u0
 /** A host that goes over into a word: `example.org` and what follows it. */
 const HOST = new RegExp(`^(?:[a-z]+://|www\\.)(?:[a-z0-9-]+\\.)*[a-z][a-z0-9-]*(?=[${UNSPACED}])`, 'iu');
 
-/** How much of `address` is one: without the sentence that goes on behind it, as it does where no spaces are written. */
+/** The length of `address` itself: without the sentence that goes on behind it, as it does where no spaces are written. */
 export function addressEnd(address: string): number {
   const ends = [FULL_WIDTH, OUTER].map((end) => address.search(end)).filter((at) => at !== -1);
   const host = HOST.exec(address)?.[0];

@@ -8,12 +8,12 @@ import type { Settings } from "./Settings";
  */
 export type Bootstrap = { 
 /**
- * The first batch of the feed, with everything that it knows: the lists, and of the session that
- * is shown its meta, draft and items.
+ * The first batch of the feed, with everything that it knows: the lists, and of the session
+ * that is shown its meta, draft and items.
  */
 batch: FeedBatch, 
 /**
- * Who the person at this window is in every session.
+ * Id of the person at this window, in every session.
  */
 actorId: string, 
 /**
@@ -25,7 +25,7 @@ lastServer: string | null,
  */
 settings: Settings, 
 /**
- * What the person has to be told.
+ * Notices that the person has to be told.
  */
 notices: Array<Notice>, 
 /**

@@ -6,7 +6,7 @@ import type { ConnectionState } from "./ConnectionState";
  */
 export type Connection = { 
 /**
- * How it stands.
+ * State of the connection.
  */
 state: ConnectionState, 
 /**
@@ -18,10 +18,10 @@ code: string | null,
  */
 message: string | null, 
 /**
- * When it will be tried again, RFC 3339.
+ * Time of the next attempt, RFC 3339.
  */
 retryAt: string | null, 
 /**
- * When it was last up to date, RFC 3339.
+ * Time at which the session was last up to date, RFC 3339.
  */
 syncedAt: string | null, };

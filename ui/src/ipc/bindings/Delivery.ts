@@ -2,11 +2,11 @@
 import type { DeliveryState } from "./DeliveryState";
 
 /**
- * How far a local message has got.
+ * Progress of a local message.
  */
 export type Delivery = { 
 /**
- * Where it stands.
+ * State of its outbox entry.
  */
 state: DeliveryState, 
 /**
@@ -14,6 +14,6 @@ state: DeliveryState,
  */
 entryId: string, 
 /**
- * Why it was refused, or why it still waits; one sentence.
+ * The reason why it was refused or still waits; one sentence.
  */
 reason: string | null, };

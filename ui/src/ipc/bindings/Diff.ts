@@ -9,20 +9,20 @@ import type { Part } from "./Part";
  */
 export type Diff = { "op": "reset", 
 /**
- * The last items, oldest first.
+ * The items, oldest first.
  */
 items: Array<Item>, 
 /**
- * Older ones can be had by paging.
+ * Older items can be had by paging.
  */
 hasMoreBefore: boolean, 
 /**
- * The list ends before the session does: it was opened around a message, or the reader went
- * far up. Newer ones can be had by paging; what happens behind its end is not told.
+ * The list ends before the session does: it was opened around a message, or the reader
+ * went far up. Newer items can be had by paging; what happens behind its end is not told.
  */
 hasMoreAfter?: boolean, } | { "op": "extend", 
 /**
- * Before the first item, or behind the last.
+ * The side: before the first item, or behind the last.
  */
 side: Direction, 
 /**
@@ -34,7 +34,7 @@ items: Array<Item>,
  */
 hasMore: boolean, } | { "op": "trim", 
 /**
- * From the first item on, or from the last back.
+ * The side: the first items went, or the last.
  */
 side: Direction, 
 /**
@@ -42,7 +42,7 @@ side: Direction,
  */
 count: number, } | { "op": "insert", 
 /**
- * Where it goes.
+ * Index of the new item.
  */
 index: number, 
 /**
@@ -50,7 +50,7 @@ index: number,
  */
 item: Item, } | { "op": "set", 
 /**
- * Where it is.
+ * Index of the item.
  */
 index: number, 
 /**
@@ -58,35 +58,35 @@ index: number,
  */
 item: Item, } | { "op": "remove", 
 /**
- * Where it was.
+ * Index that the item had.
  */
 index: number, } | { "op": "patch", 
 /**
- * Which item.
+ * Index of the item.
  */
 index: number, 
 /**
- * Its id, to check by.
+ * Id of the item, to check by.
  */
 id: string, 
 /**
- * Which part.
+ * Index of the part.
  */
 part: number, 
 /**
- * Only the new text.
+ * The new text only.
  */
 text: string, } | { "op": "part", 
 /**
- * Which item.
+ * Index of the item.
  */
 index: number, 
 /**
- * Its id, to check by.
+ * Id of the item, to check by.
  */
 id: string, 
 /**
- * Which part.
+ * Index of the part.
  */
 part: number, 
 /**
@@ -94,11 +94,11 @@ part: number,
  */
 value: Part, } | { "op": "meta", 
 /**
- * Which item.
+ * Index of the item.
  */
 index: number, 
 /**
- * Its id, to check by.
+ * Id of the item, to check by.
  */
 id: string, 
 /**

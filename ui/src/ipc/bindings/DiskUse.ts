@@ -2,7 +2,7 @@
 import type { SessionSize } from "./SessionSize";
 
 /**
- * How much of the disk all sessions take, without the index of the search.
+ * The disk that all sessions take, without the index of the search.
  */
 export type DiskUse = { 
 /**
@@ -10,7 +10,7 @@ export type DiskUse = {
  */
 bytes: number, 
 /**
- * How many sessions have something on the disk.
+ * Number of sessions that have something on the disk.
  */
 sessions: number, 
 /**

@@ -9,6 +9,6 @@ export type Draft = {
  */
 text: string, 
 /**
- * When it was saved, RFC 3339.
+ * Time at which the text was saved, RFC 3339.
  */
 savedAt: string, };

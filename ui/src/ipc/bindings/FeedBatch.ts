@@ -6,7 +6,7 @@ import type { FeedChange } from "./FeedChange";
  */
 export type FeedBatch = { 
 /**
- * Which run of the feed the numbers belong to; pass it on with the next pull.
+ * Number of the feed's run that the numbers belong to; pass it on with the next pull.
  */
 epoch: number, 
 /**

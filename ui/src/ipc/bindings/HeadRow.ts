@@ -6,7 +6,7 @@ import type { SessionSummary } from "./SessionSummary";
  */
 export type HeadRow = { 
 /**
- * Its place in the head.
+ * Place of the row in the head.
  */
 index: number, 
 /**

@@ -5,6 +5,7 @@ import type { MessageError } from "./MessageError";
 import type { Part } from "./Part";
 import type { Role } from "./Role";
 import type { Stopped } from "./Stopped";
+import type { Usage } from "./Usage";
 
 /**
  * One message of the transcript: folded from the stream, or a local echo of what waits in the
@@ -28,7 +29,7 @@ role: Role,
  */
 actorId: string | null, 
 /**
- * When, RFC 3339.
+ * Time of the message, RFC 3339.
  */
 createdAt: string | null, 
 /**
@@ -36,15 +37,23 @@ createdAt: string | null,
  */
 isComplete: boolean, 
 /**
- * Why it failed.
+ * Time of the last chunk of a complete answer, as on the wire: with `created_at`, how long it took.
+ */
+endedAt?: string, 
+/**
+ * Tokens it used, as far as its agent said.
+ */
+usage?: Usage, 
+/**
+ * The error that ended the message.
  */
 error: MessageError | null, 
 /**
- * By whom it was stopped.
+ * Actor that stopped the message.
  */
 stopped: Stopped | null, 
 /**
- * Why the model ended.
+ * The model's reason for the end.
  */
 finishReason: FinishReason | null, 
 /**
@@ -56,6 +65,6 @@ hasGap: boolean,
  */
 refused: number, 
 /**
- * How far a message of this person's own has got; `null` once the stream has it.
+ * Progress of a message of this person's own; `null` once the stream has it.
  */
 delivery: Delivery | null, };

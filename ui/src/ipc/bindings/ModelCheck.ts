@@ -5,7 +5,7 @@
  */
 export type ModelCheck = { 
 /**
- * It answered and knows the model, as far as it says.
+ * Whether the endpoint answered and knows the model, as far as it says.
  */
 ok: boolean, 
 /**

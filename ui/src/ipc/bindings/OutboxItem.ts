@@ -3,7 +3,7 @@ import type { DeliveryState } from "./DeliveryState";
 import type { OutboxKind } from "./OutboxKind";
 
 /**
- * Something of this person's own that the stream has not shown yet.
+ * An entry of this person's own that the stream has not shown yet.
  */
 export type OutboxItem = { 
 /**
@@ -15,26 +15,27 @@ entryId: string,
  */
 kind: OutboxKind, 
 /**
- * Where it stands.
+ * State of the entry.
  */
 state: DeliveryState, 
 /**
- * Why it was refused, or why it still waits; one sentence.
+ * The reason why the entry was refused or still waits; one sentence.
  */
 reason: string | null, 
 /**
- * For an answer: the approval.
+ * Id of the approval, for an answer to one.
  */
 approvalId: string | null, 
 /**
- * For an answer: the message that asks. For another answer: the message that is answered.
+ * Id of the message: for an answer the one that asks, for another answer the one that is
+ * answered.
  */
 messageId: string | null, 
 /**
- * For an answer: what was decided.
+ * The decision, for an answer.
  */
 approved: boolean | null, 
 /**
- * When the person asked, RFC 3339.
+ * Time at which the person asked, RFC 3339.
  */
 createdAt: string, };

@@ -28,7 +28,7 @@ role: Role,
  */
 actorId: string | null, 
 /**
- * When, RFC 3339.
+ * Time of the message, RFC 3339.
  */
 at: string | null, 
 /**
@@ -40,6 +40,6 @@ field: SearchField,
  */
 snippet: string, 
 /**
- * Where in the snippet the matches are, in order, apart from each other.
+ * Places of the matches in the snippet, in order, apart from each other.
  */
 ranges: Array<SearchRange>, };

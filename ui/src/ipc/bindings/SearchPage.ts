@@ -7,8 +7,8 @@ import type { TitleHit } from "./TitleHit";
  */
 export type SearchPage = { 
 /**
- * Sessions whose title has every word, also inside its words; the most recently active first, at
- * most 20. Only on the first page of a search in all sessions.
+ * Sessions whose title has every word, also inside its words; the most recently active first,
+ * at most 20. Only on the first page of a search in all sessions.
  */
 titles: Array<TitleHit>, 
 /**
@@ -16,10 +16,10 @@ titles: Array<TitleHit>,
  */
 hits: Array<SearchHit>, 
 /**
- * How many messages there are in all. Of parts of words at most 300 are counted.
+ * Number of messages in all. Of parts of words at most 300 are counted.
  */
 total: number, 
 /**
- * In how many sessions.
+ * Number of sessions that they are in.
  */
 sessions: number, };

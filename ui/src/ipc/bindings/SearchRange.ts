@@ -5,7 +5,7 @@
  */
 export type SearchRange = { 
 /**
- * Its first unit.
+ * First unit of the range.
  */
 start: number, 
 /**

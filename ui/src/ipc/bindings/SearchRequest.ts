@@ -9,14 +9,14 @@ export type SearchRequest = {
  */
 query: string, 
 /**
- * Only in this session; `None`: in all.
+ * Id of the only session that is looked through; `None`: all are.
  */
 sessionId: string | null, 
 /**
- * How many hits to leave out: those of earlier pages.
+ * Number of hits to leave out: those of earlier pages.
  */
 offset: number, 
 /**
- * How many hits to give, at most 200.
+ * Number of hits to give, at most 200.
  */
 limit: number, };

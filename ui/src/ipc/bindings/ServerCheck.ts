@@ -5,7 +5,7 @@
  */
 export type ServerCheck = { 
 /**
- * Whether it is a session server that lets this person in.
+ * Whether the address is a session server's that lets this person in.
  */
 ok: boolean, 
 /**

@@ -14,7 +14,7 @@ id: string,
  */
 name: string, 
 /**
- * Its address; `None` for the one inside this computer.
+ * Address of the server; `None` for the one inside this computer.
  */
 url: string | null, 
 /**
@@ -26,6 +26,6 @@ me: string | null,
  */
 forgotten: boolean, 
 /**
- * How the connection to it stands.
+ * State of the connection to the server.
  */
 connection: Connection, };

@@ -17,7 +17,7 @@ export type SessionMeta = {
  */
 sessionId: string, 
 /**
- * Its title, else how its first message begins.
+ * Title of the session, else the beginning of its first message.
  */
 title: string, 
 /**
@@ -53,7 +53,7 @@ stats: SessionStats,
  */
 skipped: number, 
 /**
- * How many entries wait in the outbox.
+ * Number of entries that wait in the outbox.
  */
 queued: number, 
 /**

@@ -10,15 +10,15 @@ export type SessionSummary = {
  */
 id: string, 
 /**
- * Its title, else how its first message begins.
+ * Title of the session, else the beginning of its first message.
  */
 title: string, 
 /**
- * When it was made, RFC 3339.
+ * Time at which the session was made, RFC 3339.
  */
 createdAt: string | null, 
 /**
- * When something last happened in it, RFC 3339.
+ * Time at which something last happened in the session, RFC 3339.
  */
 lastActivityAt: string | null, 
 /**

@@ -11,6 +11,6 @@ export type TitleHit = {
  */
 session: SessionSummary, 
 /**
- * Where in its title the words are, in order, apart from each other.
+ * Places of the words in the title, in order, apart from each other.
  */
 ranges: Array<SearchRange>, };

@@ -10,7 +10,7 @@ export type WaitingApproval = {
  */
 sessionId: string, 
 /**
- * Its title.
+ * Title of the session.
  */
 sessionTitle: string, 
 /**

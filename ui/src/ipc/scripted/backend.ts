@@ -48,7 +48,7 @@ export interface ScriptedSession {
   /** Index behind the last one that the window has; null while it follows the end. */
   end: number | null;
   meta: SessionMeta;
-  /** What agents share, by agent. */
+  /** States that agents share, by agent. */
   states: Record<string, JsonValue>;
   draft: string | null;
   /** Answers to approvals that wait to be sent. */
@@ -82,7 +82,7 @@ export class ScriptedBackend implements Backend {
   lastServer: string | null = null;
   /** The session to open with. */
   first: string | null = null;
-  /** False where nothing reaches the server. */
+  /** Whether anything reaches the server. */
   online = true;
   keychain = true;
   pace = PACE;
@@ -92,7 +92,8 @@ export class ScriptedBackend implements Backend {
   #to = 0;
   #shown: string | null = null;
   #waiting: (() => void)[] = [];
-  #wanted: ListQuery['rows'] = {};
+  readonly #turns = new Map<string, Promise<void>>();
+  #wanted: ListQuery = { title: '', rows: {} };
   /** The heads of the list as the window was told of them. */
   #heads = new Map<string, Listed>();
 
@@ -183,8 +184,8 @@ export class ScriptedBackend implements Backend {
     this.#diff(session, { op: 'trim', side, count });
   }
 
-  listSessions({ rows }: ListQuery): Promise<void> {
-    this.#wanted = rows;
+  listSessions(query: ListQuery): Promise<void> {
+    this.#wanted = query;
     this.#listChanged();
     return Promise.resolve();
   }
@@ -201,12 +202,13 @@ export class ScriptedBackend implements Backend {
     });
   }
 
-  /** As the real one, but for the index and the ranking: the newest first. */
-  async search({ query, offset, limit }: SearchRequest): Promise<SearchPage> {
+  /** Searches as the real one does, but for the index and the ranking: the newest first. */
+  async search({ query, sessionId, offset, limit }: SearchRequest): Promise<SearchPage> {
     await pause(5);
     const wanted = query.trim().toLowerCase();
     const hits: SearchHit[] = [];
     for (const { summary, items } of wanted === '' ? [] : this.sessions.values()) {
+      if (sessionId !== null && summary.id !== sessionId) continue;
       for (const one of [...items].reverse()) {
         const snippet = textOf(one).replaceAll(/\s+/g, ' ');
         const start = snippet.toLowerCase().indexOf(wanted);
@@ -225,7 +227,7 @@ export class ScriptedBackend implements Backend {
       }
     }
     const sessions = new Set(hits.map(({ sessionId }) => sessionId)).size;
-    const titles = offset === 0 ? this.#titles(query) : [];
+    const titles = offset === 0 && sessionId === null ? this.#titles(query) : [];
     return { titles, hits: hits.slice(offset, offset + limit), total: hits.length, sessions };
   }
 
@@ -261,7 +263,7 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve(structuredClone(this.#get(sessionId).states[agentId] ?? null));
   }
 
-  /** An agent shares a state, or another one. */
+  /** Lets an agent share a state, or another one. */
   share(session: ScriptedSession, agentId: string, state: JsonValue): void {
     session.states[agentId] = state;
     const others = session.meta.shared.filter((by) => by.agentId !== agentId);
@@ -570,7 +572,7 @@ export class ScriptedBackend implements Backend {
     }
   }
 
-  /** Somebody else answers an approval. */
+  /** Lets somebody else answer an approval first. */
   decideFirst(session: ScriptedSession, { id, messageId }: Approval, approved: boolean, by: string): void {
     const message = session.items.find((one) => one.id === messageId);
     const index = message?.parts.findIndex((part) => approvalOf(part)?.id === id) ?? -1;
@@ -692,7 +694,10 @@ export class ScriptedBackend implements Backend {
     this.#meta(session, message, { delivery: { state: 'sending', entryId, reason: null } });
     await pause(180);
     this.#meta(session, message, { delivery: null });
-    await this.#answer(session, value);
+    // One answer at a time: what is said meanwhile waits for its turn.
+    const turn = (this.#turns.get(session.summary.id) ?? Promise.resolve()).then(() => this.#answer(session, value));
+    this.#turns.set(session.summary.id, turn);
+    await turn;
   }
 
   async #answer(session: ScriptedSession, value: string): Promise<void> {
@@ -808,7 +813,7 @@ export class ScriptedBackend implements Backend {
     if (index !== null) this.#diff(session, { op: 'meta', index, id: message.id, item: meta });
   }
 
-  /** Where the window has a message; null when it does not. */
+  /** The place of a message in the window; null when it has none. */
   #index({ items, base, end }: ScriptedSession, message: Item): number | null {
     const at = items.indexOf(message);
     return at < base || at >= (end ?? items.length) ? null : at - base;
@@ -850,7 +855,7 @@ export class ScriptedBackend implements Backend {
     return { epoch: this.#epoch, from: 0, to: this.#to, reset: true, changes: structuredClone(changes) };
   }
 
-  /** What the feed says of a session that begins to be shown. */
+  /** The first changes of the feed for a session that begins to be shown. */
   #opening({ summary: { id: sessionId }, meta, draft, items, base, end }: ScriptedSession): FeedChange[] {
     const shown = items.slice(base, end ?? items.length);
     const reset: Diff = { op: 'reset', items: shown, hasMoreBefore: base > 0, hasMoreAfter: end !== null };

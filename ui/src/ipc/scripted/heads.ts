@@ -9,8 +9,9 @@ export interface Listed {
   rows: SessionSummary[];
 }
 
-/** The heads of a list: of each server as many of its sessions as are wanted, the most recently active first. */
-export function headsOf(sessions: Iterable<SessionSummary>, wanted: Partial<Record<string, number>>): Map<string, Listed> {
+/** The heads of a list: of each server as many of its sessions as are wanted and have the title, the most recently active first. */
+export function headsOf(sessions: Iterable<SessionSummary>, { title, rows: wanted }: { title: string; rows: Partial<Record<string, number>> }): Map<string, Listed> {
+  const words = title.toLowerCase().split(/\s+/).filter((word) => word !== '');
   const heads = new Map<string, Listed>();
   const sorted = [...sessions].sort((a, b) => compare(recency(b), recency(a)) || compare(a.id, b.id));
   for (const session of sorted) {
@@ -18,9 +19,10 @@ export function headsOf(sessions: Iterable<SessionSummary>, wanted: Partial<Reco
     const head = heads.get(server) ?? { counts: { sessions: 0, found: 0, unread: 0, approvals: 0 }, rows: [] };
     heads.set(server, head);
     head.counts.sessions += 1;
-    head.counts.found += 1;
     head.counts.unread += session.unread;
     head.counts.approvals += session.pendingApprovals;
+    if (!words.every((word) => session.title.toLowerCase().includes(word))) continue;
+    head.counts.found += 1;
     if (head.rows.length < (wanted[server] ?? ROWS)) head.rows.push(session);
   }
   return heads;

@@ -1,8 +1,9 @@
+import type { ToolCallPart } from '../contract';
 import { refused, type ScriptedBackend } from './backend';
 import { ANSWER, call, conversation, item, text, waitingApproval } from './content';
 
 /** Situations to look at, chosen by `?scene=`. */
-export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'servers' | 'gone' | 'long' | 'fast';
+export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'servers' | 'gone' | 'long' | 'fast' | 'work';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -155,6 +156,9 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
       backend.add('A call with a megabyte', [...conversation(now), item('assistant', [call('write_file', input, { state: 'done', output: chapter })], now)], now);
       return;
     }
+    case 'work':
+      work(backend, now);
+      return;
     case 'fast':
       backend.pace = 0;
       applyScene(backend, 'chat');
@@ -167,7 +171,59 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
   }
 }
 
-/** This computer, a server that is there, and one that refuses. */
+/** A small chart. */
+const CHART =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAKAAAABQCAIAAAARP+ljAAAA2UlEQVR42u3csQ2AMAxFwQzAmHQslSEDNTVdLKREtg699je+Cgra/QwVrjkBYAEWYAEWYAEWYMACrC0d1xkKMGABFmABFmABBgx4x6EBAwYMGDBgwIAFWH+AV24BAxZgwIABAwYMOO/rCmDAgAEDBgwYMGDAXlcAAwYMGDBgwIABAwYMGDBgwIABZwX2yRAwYMCAAQMGDBgwYIcGDBiwQwO2BWwL2HYG2LEAOzRgW8C2gG0B2wK2BQzYsQDbArYFbAvYFrDtF7h7Sj/+VVk8wIAFWIAFWIAV7QW5iuk5oH3fQQAAAABJRU5ErkJggg==';
+
+/** What agents do with files and commands, and twenty-two requests of theirs, in several sessions. */
+function work(backend: ScriptedBackend, now: number): void {
+  const asks = (id: string): Partial<ToolCallPart> => ({ state: 'waiting', approval: { id, approved: null, respondedBy: null, reason: 'I need it to answer your question.' } });
+  const edit = { file_path: 'src/offsets.ts', old_string: 'const first = 0;\nconst last = 10;\nexport { first, last };', new_string: 'const first = 0;\nconst last = 12;\nexport { first, last };\nexport const step = 2;' };
+  const answer = item(
+    'assistant',
+    [
+      { type: 'reasoning', text: 'The tests fail because the last offset is one short.' },
+      call('read_file', { path: 'src/offsets.ts' }, { output: ['src/offsets.ts', 'src/offsets.test.ts'] }),
+      call('read_file', { path: 'src/offsets.test.ts' }, { output: 'ok' }),
+      call('grep', { pattern: 'last' }, { state: 'failed', error: 'No such folder' }),
+      call('list_files', { path: 'src' }, { output: ['src/offsets.ts', 'src/offsets.test.ts', 'src/index.ts'] }),
+      text('The last offset is one short. I mend it:'),
+      call('edit_file', edit, { output: 'ok' }),
+      call('bash', { command: 'npm test' }, { state: 'done', output: { stdout: '\u001b[32m✓\u001b[39m offsets \u001b[2m(12 tests)\u001b[22m\n\u001b[31m✗\u001b[39m index \u001b[1mfails\u001b[22m', exit_code: 1 } }),
+      { type: 'file', url: CHART, mediaType: 'image/png', filename: 'chart.png' },
+      { type: 'file', url: 'data:text/plain,one%20line%0Atwo', mediaType: 'text/plain', filename: 'notes.txt' },
+      text('One test is left, see the picture.'),
+    ],
+    now - 20 * MINUTE,
+    { endedAt: new Date(now - 20 * MINUTE + 65_000).toISOString(), usage: { promptTokens: 1_204, completionTokens: 412, totalTokens: 1_616 } },
+  );
+  const waiting = item(
+    'assistant',
+    [
+      call('read_file', { path: 'src/index.ts' }, asks('r1')),
+      call('read_file', { path: 'package.json' }, asks('r2')),
+      call('edit_file', edit, asks('e1')),
+      call('http_request', { url: 'https://api.example.org/v1', headers: { Authorization: 'Bearer abcdefghijklmnopqrstuvwxyz' }, token: 'ghp_abcdefghijklmnopqrstuvwxyz012345' }, asks('h1')),
+    ],
+    now - 9 * MINUTE,
+    { isComplete: false },
+  );
+  const silent = item('assistant', [], now - 12 * MINUTE);
+  const main = backend.add(
+    'Mend the offsets',
+    [item('user', [text('The tests of offsets fail. Why?')], now - 21 * MINUTE), answer, item('user', [text('And now?')], now - 13 * MINUTE), silent, item('user', [text('Look at index too.')], now - 10 * MINUTE), waiting],
+    now - 9 * MINUTE,
+    { preview: 'The **last** offset is one short. I mend it in `offsets.ts`:' },
+  );
+  backend.first = main.summary.id;
+  for (let at = 0; at < 18; at += 1) {
+    const part = call(at % 3 === 0 ? 'read_file' : at % 3 === 1 ? 'bash' : 'delete_file', at % 3 === 1 ? { command: 'npm install' } : { path: `notes/${String(at)}.md` }, asks(`w${String(at)}`));
+    backend.add(`Notes, part ${String(at + 1)}`, [item('user', [text('Tidy up')], now - HOUR), item('assistant', [part], now - (50 - at) * MINUTE, { isComplete: false })], now - (50 - at) * MINUTE);
+  }
+  others(backend, now);
+}
+
+/** Three servers: this computer, one that is there, and one that refuses. */
 function servers(backend: ScriptedBackend, now: number): void {
   const [here] = backend.servers;
   if (here === undefined) throw new Error('this computer is a server');

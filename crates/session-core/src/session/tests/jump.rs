@@ -1,4 +1,5 @@
-//! A window that is opened anywhere and goes both ways: what it has is what the session has there (L4).
+//! A window that is opened anywhere and goes both ways: what it has is what the session has there
+//! (L4).
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! A session that comes back from the store after a crash at any point is what one full replay gives (L2, L3),
-//! and what a feed gives is what the view has (L4).
+//! A session that comes back from the store after a crash at any point is what one full replay
+//! gives (L2, L3), and what a feed gives is what the view has (L4).
 
 use bytes::Bytes;
 use proptest::prelude::*;

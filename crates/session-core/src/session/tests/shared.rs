@@ -1,4 +1,4 @@
-//! What an agent shares: read by itself, and still there when the session is opened again.
+//! State that an agent shares: read by itself, and still there when the session is opened again.
 
 use serde_json::json;
 

@@ -30,7 +30,7 @@ pub(crate) struct Append {
     /// The `Stream-Seq` of several writers that take turns.
     pub(crate) writer_seq: Option<String>,
     pub(crate) close: bool,
-    /// It may make the stream a little longer than streams may be.
+    /// The append may make the stream a little longer than streams may be.
     pub(crate) beyond: bool,
 }
 
@@ -39,7 +39,8 @@ impl Append {
         self.items.iter().map(Bytes::len).sum()
     }
 
-    /// Stores the items, or finds that they are stored already. An append without a producer has epoch and seq 0.
+    /// Stores the items, or finds that they are stored already. An append without a producer has
+    /// epoch and seq 0.
     pub(super) fn run(
         &self,
         tx: &mut Tx<'_>,
@@ -152,8 +153,9 @@ pub(super) fn save(tx: &Tx<'_>, stream: &Stream) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether this request was stored before: then the newest epoch and sequence number. PROTOCOL, "Idempotent producers":
-/// an old epoch is fenced off; repetitions are known even when the stream is closed by now; epochs begin at 0.
+/// Whether this request was stored before: then the newest epoch and sequence number. PROTOCOL,
+/// "Idempotent producers": an old epoch is fenced off; repetitions are known even when the stream
+/// is closed by now; epochs begin at 0.
 fn repeated(
     tx: &Tx<'_>,
     stream: &Stream,

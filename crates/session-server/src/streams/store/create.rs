@@ -1,7 +1,8 @@
 //! Creating streams, from nothing or as a fork of another.
 //!
-//! A fork holds only what is its own: it reads through its source up to where it branched off, and both count offsets
-//! alike. A fork inside a message (a sub-offset of a stream of bytes) owns a copy of the part that it took over.
+//! A fork holds only what is its own: it reads through its source up to where it branched off, and
+//! both count offsets alike. A fork inside a message (a sub-offset of a stream of bytes) owns a
+//! copy of the part that it took over.
 
 use bytes::Bytes;
 use durable_streams_server::{
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::streams::json;
 
-/// What a stream is made of.
+/// A stream to be made.
 pub(crate) struct Create {
     pub(crate) name: String,
     pub(crate) config: StreamConfig,
@@ -27,15 +28,15 @@ pub(crate) struct Create {
     pub(crate) close: bool,
 }
 
-/// What a fork is made of.
+/// A fork to be made.
 pub(crate) struct Fork {
     pub(crate) name: String,
     pub(crate) source: String,
-    /// Where it branches off; the source's tail if absent.
+    /// Offset at which the fork branches off; the source's tail if absent.
     pub(crate) at: Option<Offset>,
-    /// So many messages (of JSON) or bytes further.
+    /// Number of messages (of JSON) or bytes beyond that offset.
     pub(crate) part: u64,
-    /// Its content type counts only if `typed`.
+    /// Settings of the fork. The content type counts only if `typed`.
     pub(crate) config: StreamConfig,
     /// The request named a content type, which must then be the source's.
     pub(crate) typed: bool,
@@ -138,7 +139,8 @@ impl Fork {
         Ok(Branch { seq, byte, part })
     }
 
-    /// Its own time to live, or the source's from now on.
+    /// Settings of the fork: the content type of its source, and its own time to live, or the
+    /// source's from now on.
     fn inherit(&self, source: &Stream, now: i64) -> StreamConfig {
         let mut config = self.config.clone();
         config.content_type.clone_from(&source.config.content_type);
@@ -153,7 +155,7 @@ impl Fork {
     }
 }
 
-/// Where a fork leaves its source.
+/// The place at which a fork leaves its source.
 struct Branch {
     seq: u64,
     byte: u64,
@@ -174,7 +176,8 @@ fn free_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<Stream>, Stop> {
     Ok(Some(existing))
 }
 
-/// PROTOCOL, "Create": repeating a PUT is no error, asking for something else is; closed or not is part of it.
+/// PROTOCOL, "Create": repeating a PUT is no error, asking for something else is; closed or not is
+/// part of it.
 fn is_same(existing: &Stream, wanted: &StreamConfig) -> bool {
     let config = &existing.config;
     config.content_type.eq_ignore_ascii_case(&wanted.content_type)

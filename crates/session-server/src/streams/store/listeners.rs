@@ -1,4 +1,4 @@
-//! Those who wait for something new in a stream.
+//! Readers that wait for something new in a stream.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,12 @@ use tokio::sync::broadcast;
 
 use super::tx::Effect;
 
-/// A wake-up call for one reader. It holds one call: a second one before the reader looks adds nothing.
+/// A wake-up call for one reader. It holds one call: a second one before the reader looks adds
+/// nothing.
 pub(crate) type Wake = broadcast::Sender<()>;
 
-/// Who waits for which stream. Every reader has a channel of its own, so that one who reads page after page can be
-/// woken without waking all.
+/// Readers that wait, by stream. Every reader has a channel of its own, so that one who reads page
+/// after page can be woken without waking all.
 #[derive(Default)]
 pub(super) struct Listeners(Mutex<HashMap<String, Vec<Wake>>>);
 

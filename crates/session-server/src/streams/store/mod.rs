@@ -1,8 +1,9 @@
 //! The streams of this machine, in one SQLite database.
 //!
-//! One thread writes ([`sqlite_line`], [`tidying`]), and everybody reads on connections of their own, each read a snapshot. Nothing about
-//! streams is kept in memory but who waits for them, so that starting costs the same with one stream and with a
-//! thousand, and a reader of a long stream costs a page.
+//! One thread writes ([`sqlite_line`], [`tidying`]), and everybody reads on connections of their
+//! own, each read a snapshot. Nothing about streams is kept in memory but who waits for them, so
+//! that starting costs the same with one stream and with a thousand, and a reader of a long stream
+//! costs a page.
 
 mod append;
 mod create;
@@ -55,7 +56,8 @@ impl StreamStore {
         folder.join(FILE).metadata().is_ok_and(|file| file.len() > 0)
     }
 
-    /// Opens or makes the database in `folder`. After an unclean stop the log beside it is played back.
+    /// Opens or makes the database in `folder`. After an unclean stop the log beside it is played
+    /// back.
     pub(crate) fn open(folder: &Path, limits: StreamLimits) -> Result<Self, String> {
         let listeners = Arc::new(Listeners::default());
         let opened = schema::open(&folder.join(FILE), limits.total_bytes);
@@ -93,7 +95,7 @@ impl StreamStore {
         self.write_blocking(grows(create.size()), move |tx| create.run(tx, max))
     }
 
-    /// As [`Self::create`], for who may not block.
+    /// Makes a stream as [`Self::create`] does, for callers that may not block.
     ///
     /// # Cancel safety
     ///
@@ -115,7 +117,7 @@ impl StreamStore {
         self.write_blocking(grows(append.size()), move |tx| append.run(tx, max))
     }
 
-    /// As [`Self::append`], for who may not block.
+    /// Appends as [`Self::append`] does, for callers that may not block.
     pub(crate) async fn append_soon(&self, append: Append) -> Result<ProducerAppendResult, Error> {
         let max = self.limits.stream_bytes;
         self.write(grows(append.size()), move |tx| append.run(tx, max)).await
@@ -139,12 +141,14 @@ impl StreamStore {
         self.write(FREES, move |tx| remove::retire(tx, &name)).await
     }
 
-    /// Removes streams that have expired; how many. The writer does so by itself when their time comes.
+    /// Removes streams that have expired. Returns how many. The writer does so by itself when their
+    /// time comes.
     pub(crate) fn expire(&self) -> usize {
         self.write_blocking(grows(0), |tx| Ok(remove::expire(tx)?)).unwrap_or(0)
     }
 
-    /// One page from the offset on, which ends at the tail or says that it does not; and whether it is of JSON.
+    /// One page from the offset on, which ends at the tail or says that it does not; and whether it
+    /// is of JSON.
     pub(crate) fn page(&self, name: &str, from: &Offset) -> Result<(ReadResult, bool), Error> {
         let now = now();
         let (page, renewal) = self.read(|db| {
@@ -165,7 +169,7 @@ impl StreamStore {
         Ok(page)
     }
 
-    /// What is known of a stream, without using it.
+    /// Metadata of a stream, read without using the stream.
     pub(crate) fn head(&self, name: &str) -> Result<StreamMetadata, Error> {
         self.read(|db| Ok(Stream::usable(db, name, now())?.into_metadata()))
     }

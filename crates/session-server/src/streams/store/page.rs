@@ -1,4 +1,5 @@
-//! Reading: one page at a time, of one snapshot, so that the offset is always where the messages end.
+//! Reading: one page at a time, of one snapshot, so that the offset is always where the messages
+//! end.
 
 use bytes::Bytes;
 use durable_streams_server::{
@@ -15,7 +16,7 @@ pub(crate) const PAGE_BYTES: usize = 256 << 10;
 /// Messages after which a page ends.
 const PAGE_MESSAGES: usize = 4096;
 
-/// What follows the offset, up to a page of it.
+/// The messages after the offset, up to a page of them.
 pub(super) fn page(db: &Connection, stream: &Stream, from: &Offset) -> Result<ReadResult, Stop> {
     if from.is_now() {
         let (next_offset, closed) = (stream.tail(), stream.closed);

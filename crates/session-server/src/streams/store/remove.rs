@@ -11,7 +11,7 @@ use durable_streams_server::protocol::error::Error;
 
 /// Bytes of messages that one slice deletes, about: they are overwritten, so it writes as many.
 const SLICE_BYTES: u64 = 1 << 20;
-/// The same while there is no reserve.
+/// Bytes of messages that one slice deletes while there is no reserve.
 const SCARCE_SLICE_BYTES: u64 = 128 << 10;
 /// Messages that one slice deletes at most.
 const SLICE_MESSAGES: u64 = 2048;
@@ -19,10 +19,11 @@ const SLICE_MESSAGES: u64 = 2048;
 const SLICE_STREAMS: usize = 256;
 /// Pages given back in one transaction.
 const GIVE_BACK_PAGES: u64 = 1024;
-/// The same while there is no reserve: each may have to change places with another.
+/// Pages given back in one transaction while there is no reserve: each may have to change places
+/// with another.
 const SCARCE_GIVE_BACK_PAGES: u64 = 32;
 
-/// What a slice did.
+/// The result of a slice.
 pub(super) struct Slice {
     pub(super) more: bool,
     pub(super) bytes: usize,
@@ -37,8 +38,8 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
     remove(tx, &stream)
 }
 
-/// Deletes a stream for good: its name is free again, and of its messages only those stay that forks read through it.
-/// More than PROTOCOL asks for, which keeps the name of a stream with forks.
+/// Deletes a stream for good: its name is free again, and of its messages only those stay that
+/// forks read through it. More than PROTOCOL asks for, which keeps the name of a stream with forks.
 pub(super) fn retire(tx: &mut Tx<'_>, name: &str) -> Result<(), Stop> {
     let stream = Stream::find(tx.db, name)?.ok_or_else(|| Error::NotFound(name.to_owned()))?;
     if !stream.hidden {
@@ -135,13 +136,13 @@ pub(super) fn slice(tx: &mut Tx<'_>, scarce: bool) -> rusqlite::Result<Slice> {
     Ok(Slice { more: true, bytes: usize::try_from(gone).unwrap_or(usize::MAX) })
 }
 
-/// Sets whether the pages that are freed are overwritten at once. Where that has no room, giving them back removes what
-/// they hold.
+/// Sets whether the pages that are freed are overwritten at once. Where that has no room, giving
+/// them back removes what they hold.
 pub(super) fn overwrite(db: &Connection, at_once: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "secure_delete", if at_once { "ON" } else { "FAST" })
 }
 
-/// Removes streams whose time is over; how many.
+/// Removes streams whose time is over. Returns how many.
 pub(super) fn expire(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
     let ids: Vec<i64> = tx
         .db
@@ -159,17 +160,17 @@ pub(super) fn expire(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
     Ok(ids.len())
 }
 
-/// When the next stream expires, in ms since 1970.
+/// Time at which the next stream expires, in ms since 1970.
 pub(super) fn next_expiry(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached("SELECT min(expires_at) FROM streams WHERE expires_at IS NOT NULL")?
         .query_row([], |row| row.get(0))
 }
 
-/// What became of the file's free pages.
+/// The fate of the file's free pages.
 pub(super) enum GivenBack {
-    /// There were none.
+    /// No page was free.
     Nothing,
-    /// There may be more.
+    /// Pages were given back, and more may be free.
     Some,
     /// The last ones were given back, or cannot be.
     All,

@@ -125,12 +125,12 @@ impl Stream {
         .query_row([self.id], |row| row.get(0))
     }
 
-    /// Where the next message goes.
+    /// Offset of the next message.
     pub(super) fn tail(&self) -> Offset {
         Offset::new(self.next_seq, self.next_byte)
     }
 
-    /// When it ends if it is used now; `None` where its end does not move.
+    /// Time at which the stream ends if it is used now; `None` where its end does not move.
     pub(super) fn renewed(&self, now: i64) -> Option<i64> {
         let ttl = i64::try_from(self.config.ttl_seconds?).unwrap_or(i64::MAX);
         Some(now.saturating_add(ttl.saturating_mul(1000)))

@@ -1,5 +1,5 @@
-//! What the writer does between commits: it tells readers what is new, removes what expired, and gives space back, a slice
-//! at a time.
+//! Work of the writer between commits: it tells readers what is new, removes what expired, and
+//! gives space back, a slice at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,8 @@ impl Tidying {
         Self { listeners, failed: false }
     }
 
-    /// After the last slice: the file gets as short as what it holds, and the log forgets what was deleted.
+    /// Ends the removal after the last slice: the file gets as short as what it holds, and the log
+    /// forgets what was deleted.
     fn give_back(&mut self, writer: &mut Writer) {
         loop {
             let scarce = writer.is_scarce();

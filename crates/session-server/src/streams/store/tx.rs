@@ -9,15 +9,15 @@ pub(super) fn now() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
-/// What a commit means to those who wait for a stream.
+/// The effect of a commit on those who wait for a stream.
 pub(super) enum Effect {
-    /// There is something new to read.
+    /// The stream has something new to read.
     Wake(String),
     /// The stream is gone.
     Gone(String),
 }
 
-/// What the jobs of a transaction leave behind.
+/// Effects that the jobs of a transaction leave behind.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) effects: Vec<Effect>,
@@ -40,7 +40,8 @@ pub(super) struct Tx<'a> {
     pub(super) litter: &'a mut bool,
 }
 
-/// Why a job ended early: the request is refused and nothing was changed, or the database failed.
+/// The reason why a job ended early: the request is refused and nothing was changed, or the
+/// database failed.
 pub(super) enum Stop {
     Refused(Error),
     Database(rusqlite::Error),
@@ -76,7 +77,7 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-/// What a failed database means to the one who asked. SQLite's texts hold no values (L11).
+/// The error of a failed database for the one who asked. SQLite's texts hold no values (L11).
 fn failure(error: &sqlite_line::Error) -> Error {
     const STORE: &str = "sqlite";
     let text = error.to_string();

@@ -7,36 +7,21 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{parse_result, usage};
-use crate::fold::calls::Start;
-use crate::fold::message::{Outcome, SegmentKey};
-use crate::fold::step::Step;
+use super::super::call::Outcome;
+use super::super::calls::Start;
+use super::super::cursor::SegmentKey;
+use super::super::step::Step;
+use crate::chunk::{parse_result, result_error, usage};
 use crate::row::{FinishReason, MessageError, Part, Role};
 use crate::text::Delta;
 
-/// True for the row types that make messages.
-pub(crate) fn is_entity_type(type_: &str) -> bool {
-    matches!(
-        type_,
-        "run"
-            | "step"
-            | "text"
-            | "text_delta"
-            | "tool_call"
-            | "reasoning"
-            | "reasoning_delta"
-            | "error"
-            | "inbox"
-    )
-}
-
 /// True for types whose rows are updated by key, so that their message must be remembered.
-pub(crate) fn is_updated(type_: &str) -> bool {
+pub(in super::super) fn is_updated(type_: &str) -> bool {
     !matches!(type_, "text_delta" | "reasoning_delta")
 }
 
 /// The message a row belongs to, when the row says it.
-pub(crate) fn message_of<'a>(
+pub(in super::super) fn message_of<'a>(
     type_: &str,
     key: &'a str,
     value: &'a Map<String, Value>,
@@ -61,12 +46,17 @@ fn string<'a>(value: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 /// The time a row carries.
-pub(crate) fn time(value: &Map<String, Value>) -> Option<&str> {
+pub(in super::super) fn time(value: &Map<String, Value>) -> Option<&str> {
     string(value, "timestamp")
 }
 
 /// Folds a merged row at the place of its first item.
-pub(crate) fn fold(type_: &str, key: &str, value: &Map<String, Value>, step: &mut Step<'_>) {
+pub(in super::super) fn fold(
+    type_: &str,
+    key: &str,
+    value: &Map<String, Value>,
+    step: &mut Step<'_>,
+) {
     match type_ {
         "inbox" => inbox(value, step),
         "run" => {
@@ -157,9 +147,7 @@ fn tool_call(key: &str, value: &Map<String, Value>, step: &mut Step<'_>) {
         "failed" => {
             let output = result.cloned().map(parse_result);
             let error = error.unwrap_or_else(|| {
-                output
-                    .as_ref()
-                    .map_or_else(|| "Tool execution failed".to_owned(), super::result_error)
+                output.as_ref().map_or_else(|| "Tool execution failed".to_owned(), result_error)
             });
             step.result(key, Outcome::new(step.position(), output, Some(error)));
         }

@@ -4,32 +4,17 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Inner, delta, id, is_true, parse_result, text, value};
-use crate::fold::message::{Chosen, SegmentKey, SignalKind};
-use crate::fold::step::Step;
+use super::super::call::Chosen;
+use super::super::cursor::SegmentKey;
+use super::super::signal::SignalKind;
+use super::super::step::Step;
+use crate::chunk::{
+    Inner, delta, id, is_peoples, is_true, is_whole, parse_result, result_error, text, value,
+};
 use crate::row::{Role, Stopped};
 
-/// Whether only people say such a thing: answers, results that a client found, settings and requests (L15).
-pub fn is_peoples(kind: &str) -> bool {
-    matches!(
-        kind,
-        "approval-response"
-            | "tool-approval"
-            | "tool-approval-response"
-            | "tool-result"
-            | "config"
-            | "control"
-    )
-}
-
-/// Whether a chunk of this type is a message in one row, with an id and a role of its own.
-pub fn is_whole(kind: &str) -> bool {
-    // `message` is named in upstream's comments and written by nobody we know; it costs nothing.
-    matches!(kind, "whole-message" | "user-message" | "message")
-}
-
 /// Folds a chunk of this dialect; false when it is none.
-pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
+pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     match inner.kind() {
         kind if step.by_agent() && is_peoples(kind) => step.refuse(1),
         kind if is_whole(kind) => {
@@ -68,7 +53,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 let error = match value(inner.error) {
                     Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
                     Some(Value::Null) | None => None,
-                    Some(other) => Some(super::result_error(&other)),
+                    Some(other) => Some(result_error(&other)),
                 };
                 step.signal(SignalKind::Result {
                     call: call_id.into_owned(),

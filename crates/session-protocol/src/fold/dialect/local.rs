@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::fold::step::Step;
+use super::super::step::Step;
 use crate::row::{ApprovalOption, FilePart, Part};
 
 /// Options of one request that are kept.

@@ -2,20 +2,23 @@
 
 use serde_json::{Map, Value};
 
-use super::{aisdk, parse_result, result_error};
-use crate::event::lenient_value;
-use crate::fold::calls::Start;
-use crate::fold::message::{Outcome, Request, SegmentKey};
-use crate::fold::step::Step;
+use super::super::call::Outcome;
+use super::super::call::Request;
+use super::super::calls::Start;
+use super::super::cursor::SegmentKey;
+use super::super::step::Step;
+use super::aisdk;
+use crate::chunk::{parse_result, result_error};
 use crate::row::{FilePart, Part, Role, StructuredStatus};
 use crate::text::Delta;
+use crate::text::lenient_value;
 
 fn string<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     map.get(name).and_then(Value::as_str)
 }
 
 /// A message in one row: `{id, role, parts, createdAt?}`.
-pub(crate) fn whole(message: &Map<String, Value>, step: &mut Step<'_>) {
+pub(super) fn whole(message: &Map<String, Value>, step: &mut Step<'_>) {
     let role = match string(message, "role") {
         Some("user") => Some(Role::User),
         Some("assistant") => Some(Role::Assistant),
@@ -222,7 +225,7 @@ fn aisdk_call(name: &str, part: &Map<String, Value>, step: &mut Step<'_>) {
 /// The snapshot holds the whole thread, but the earlier turns are durable messages of their own: only
 /// what the agent said since the last person spoke belongs here. A snapshot without such a tail says
 /// nothing about this message.
-pub(crate) fn messages(messages: &[Value], step: &mut Step<'_>) {
+pub(super) fn messages(messages: &[Value], step: &mut Step<'_>) {
     let role = |m: &Value| m.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
     let after = messages
         .iter()

@@ -18,53 +18,18 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Dialect, Inner, delta, id, is_true, text, usage, value};
-use crate::fold::calls::Start;
-use crate::fold::message::{Outcome, Request, SegmentKey};
-use crate::fold::step::Step;
+use super::super::call::Outcome;
+use super::super::call::Request;
+use super::super::calls::Start;
+use super::super::cursor::SegmentKey;
+use super::super::step::Step;
+use crate::chunk::{Dialect, Inner, delta, id, is_ai_sdk, is_true, text, usage, value};
 use crate::row::{
     Citation, FilePart, FinishReason, MessageError, Part, SourceKind, SourcePart, Stopped,
 };
 
-/// True for the chunk types of this dialect.
-pub(crate) fn is_chunk_type(kind: &str) -> bool {
-    matches!(
-        kind,
-        "start"
-            | "start-step"
-            | "finish-step"
-            | "reset-step"
-            | "custom"
-            | "reasoning-file"
-            | "steering-message"
-            | "tool-approval-response"
-            | "text-start"
-            | "text-delta"
-            | "text-end"
-            | "reasoning-start"
-            | "reasoning-delta"
-            | "reasoning-end"
-            | "reasoning"
-            | "tool-input-start"
-            | "tool-input-delta"
-            | "tool-input-available"
-            | "tool-input-error"
-            | "tool-approval-request"
-            | "tool-output-available"
-            | "tool-output-error"
-            | "tool-output-denied"
-            | "source-url"
-            | "source-document"
-            | "file"
-            | "message-metadata"
-            | "finish"
-            | "abort"
-            | "error"
-    ) || kind.starts_with("data-")
-}
-
 /// Folds a chunk of this dialect; false when it is none.
-pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
+pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     match inner.kind() {
         "start" => {
             if let Some(id) = id(inner.message_id) {
@@ -185,7 +150,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
 
 fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     let Some(call_id) = id(inner.tool_call_id) else {
-        return is_chunk_type(inner.kind());
+        return is_ai_sdk(inner.kind());
     };
     let name = text(inner.tool_name).unwrap_or_default();
     step.goes_on();
@@ -273,7 +238,7 @@ fn string(map: &serde_json::Map<String, Value>, name: &str) -> Option<String> {
 }
 
 /// A source part or chunk, both have the same fields.
-pub(crate) fn source(map: &serde_json::Map<String, Value>) -> SourcePart {
+pub(super) fn source(map: &serde_json::Map<String, Value>) -> SourcePart {
     let kind = match string(map, "sourceType").or_else(|| string(map, "type")).as_deref() {
         Some("source-document" | "document") => SourceKind::Document,
         _ => SourceKind::Url,
@@ -289,7 +254,7 @@ pub(crate) fn source(map: &serde_json::Map<String, Value>) -> SourcePart {
 }
 
 /// A file part or chunk, both have the same fields.
-pub(crate) fn file(map: &serde_json::Map<String, Value>) -> Option<FilePart> {
+pub(super) fn file(map: &serde_json::Map<String, Value>) -> Option<FilePart> {
     Some(FilePart {
         url: string(map, "url")?,
         media_type: string(map, "mediaType").or_else(|| string(map, "mimeType")),
@@ -299,7 +264,7 @@ pub(crate) fn file(map: &serde_json::Map<String, Value>) -> Option<FilePart> {
 }
 
 /// The sources of stretches of a text.
-pub(crate) fn citations(found: &Value) -> Vec<Citation> {
+pub(super) fn citations(found: &Value) -> Vec<Citation> {
     let all = found.as_array().map(Vec::as_slice).unwrap_or_default();
     let all = all.iter().filter_map(|one| {
         Some(Citation {
@@ -313,7 +278,7 @@ pub(crate) fn citations(found: &Value) -> Vec<Citation> {
 }
 
 /// Words that the agent was given in the middle of its answer; part and chunk have the same fields.
-pub(crate) fn steering(map: &serde_json::Map<String, Value>) -> Part {
+pub(super) fn steering(map: &serde_json::Map<String, Value>) -> Part {
     let parts = map.get("parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (mut text, mut files) = (String::new(), Vec::new());
     for part in parts.iter().filter_map(Value::as_object) {

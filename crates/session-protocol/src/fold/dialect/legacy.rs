@@ -4,10 +4,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Inner, delta, id, parse_result, text, value};
-use crate::fold::calls::Start;
-use crate::fold::message::{Outcome, Request, SegmentKey};
-use crate::fold::step::Step;
+use super::super::call::Outcome;
+use super::super::call::Request;
+use super::super::calls::Start;
+use super::super::cursor::SegmentKey;
+use super::super::step::Step;
+use crate::chunk::{Inner, delta, id, parse_result, result_error, text, value};
 use crate::row::{FinishReason, MessageError};
 use crate::text::Delta;
 
@@ -28,7 +30,7 @@ struct Function<'a> {
 }
 
 /// Folds a chunk of this dialect; false when it is none.
-pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
+pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
     match inner.kind() {
         "content" => {
             step.reopen();
@@ -72,7 +74,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                 (text(inner.state).as_deref() == Some("error")).then(|| {
                     content
                         .as_ref()
-                        .map_or_else(String::new, |c| super::result_error(&parse_result(c.clone())))
+                        .map_or_else(String::new, |c| result_error(&parse_result(c.clone())))
                 })
             });
             step.result(&call_id, Outcome::new(step.position(), content.map(parse_result), error));
@@ -115,7 +117,7 @@ pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
 }
 
 /// `{message, code}` with whatever types they came in.
-pub(crate) fn error_object(map: &serde_json::Map<String, Value>) -> MessageError {
+pub(super) fn error_object(map: &serde_json::Map<String, Value>) -> MessageError {
     let text = |name: &str| match map.get(name) {
         Some(Value::String(text)) => Some(text.clone()),
         Some(Value::Number(number)) => Some(number.to_string()),

@@ -7,18 +7,24 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Inner, delta, id, is_true, parse_result, result_error, tanstack, text, usage, value};
+use super::super::call::Outcome;
+use super::super::call::Request;
+use super::super::calls::Start;
+use super::super::cursor::SegmentKey;
+use super::super::extras::{SubagentEnd, unanswered};
+use super::super::naming::Chunk;
+use super::super::signal::SignalKind;
+use super::super::step::Step;
 use crate::authority::{REFUSED, RETHOUGHT};
-use crate::fold::calls::Start;
-use crate::fold::extras::{SubagentEnd, unanswered};
-use crate::fold::message::{Outcome, Request, SegmentKey, SignalKind};
-use crate::fold::step::{Chunk, Step};
+use crate::chunk::{
+    Inner, delta, id, is_true, parse_result, result_error, tanstack, text, usage, value,
+};
 use crate::row::{
     FinishReason, MessageError, Part, QuestionPart, Role, Stopped, SubagentPart, SubagentState,
 };
 
 /// Folds an event; unknown ones have no effect.
-pub(crate) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
+pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) {
     step.subagent = id(inner.subagent_run_id).map(|id| Cow::Owned(id.into_owned()));
     match inner.kind() {
         "TEXT_MESSAGE_CONTENT" => {
