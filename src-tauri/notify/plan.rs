@@ -166,6 +166,9 @@ mod tests {
                 responded_at: None,
                 expires_at: None,
                 question: None,
+                options: None,
+                option_id: None,
+                reason: None,
             },
         }
     }

@@ -9,11 +9,12 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("durable-stream", "crates/durable-stream", &[]),
     ("session-protocol", "crates/session-protocol", &[]),
     ("sqlite-line", "crates/sqlite-line", &[]),
+    ("acp", "crates/acp", &[]),
     ("session-core", "crates/session-core", &["durable-stream", "session-protocol", "sqlite-line"]),
     (
         "session-server",
         "crates/session-server",
-        &["durable-stream", "session-protocol", "sqlite-line"],
+        &["durable-stream", "session-protocol", "sqlite-line", "acp"],
     ),
     ("session-import", "crates/session-import", &["session-protocol"]),
     ("session-export", "crates/session-export", &["session-protocol"]),

@@ -17,6 +17,7 @@ const CRATES: &[(&str, &str)] = &[
     ("durable-stream", "crates/durable-stream/src/lib.rs"),
     ("session-protocol", "crates/session-protocol/src/lib.rs"),
     ("sqlite-line", "crates/sqlite-line/src/lib.rs"),
+    ("acp", "crates/acp/src/lib.rs"),
     ("session-core", "crates/session-core/src/lib.rs"),
     ("session-server", "crates/session-server/src/lib.rs"),
     ("session-import", "crates/session-import/src/lib.rs"),

@@ -113,6 +113,8 @@ pub(crate) struct Inner<'a> {
     #[serde(borrow, default)]
     pub(crate) payload: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(crate) option_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(crate) timestamp: Option<&'a RawValue>,
     #[serde(skip)]
     pub(crate) raw: &'a str,

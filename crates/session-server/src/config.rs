@@ -1,7 +1,8 @@
 //! What a server is started with.
 
 use std::{
-    fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+    ffi::OsString, fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
+    time::Duration,
 };
 
 use url::Url;
@@ -116,6 +117,28 @@ impl fmt::Debug for BuiltinAgents {
             .field("demo", &self.demo)
             .field("model", &self.model.is_some())
             .finish()
+    }
+}
+
+/// An agent that the server runs as a program of this computer, and that speaks the Agent Client Protocol.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AcpAgent {
+    /// Its name; sessions have it under the endpoint `acp:NAME`.
+    pub name: String,
+    /// A path, or a name that is looked for in `PATH`.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Variables of its environment, over those of this process.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The folder that it works in, as an absolute path.
+    pub folder: PathBuf,
+}
+
+// L11: arguments and variables may hold keys.
+impl fmt::Debug for AcpAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcpAgent").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -236,6 +259,9 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Agents that run inside the server.
     pub agents: BuiltinAgents,
+    /// Agents that run as programs of this computer, with the rights of its user. Who may register one (the owner, or
+    /// `manage`) lets everybody who may write in the session start commands here.
+    pub acp: Vec<AcpAgent>,
     /// Number of times in a row that agents may react to agents after a person spoke; 0: never.
     pub agent_depth: u32,
     /// A device that logged in without promising to heartbeat is written offline when its actor neither followed the
@@ -263,6 +289,7 @@ impl ServerConfig {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
+            acp: Vec::new(),
             agent_depth: 3,
             silence: Duration::from_secs(90), // three missed beats of the usual 30 s
             demo_pace: Duration::from_millis(15),

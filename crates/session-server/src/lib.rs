@@ -58,8 +58,8 @@ mod turns;
 
 pub use agent::model_findings;
 pub use config::{
-    Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret, ServerConfig,
-    StreamLimits, StreamsBackend, TlsFiles,
+    AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret,
+    ServerConfig, StreamLimits, StreamsBackend, TlsFiles,
 };
 pub use error::ServerError;
 pub use names::{hides, normalised, shapes};

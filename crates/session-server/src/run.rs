@@ -97,6 +97,11 @@ pub(crate) enum Output {
     Chunk(String, Hold),
     /// The text of its message before this run, for those who hear it.
     Before(String),
+    /// A request with options is asked no more; it was not granted.
+    Withdraw {
+        approval_id: String,
+        reason: String,
+    },
     End(RunEnd),
 }
 
@@ -177,11 +182,21 @@ pub(crate) enum Answer {
     },
 }
 
+/// An answer to a request with options, for the run that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) approval_id: String,
+    pub(crate) approved: bool,
+    /// The option that was chosen; `None` where none of the agent's means what was said.
+    pub(crate) option_id: Option<String>,
+}
+
 /// A run about to start, with all that its task needs.
 pub(crate) struct Start {
     pub(crate) plan: RunPlan,
     pub(crate) spec: Option<AgentSpec>,
     pub(crate) answers: Vec<Answer>,
+    pub(crate) given: mpsc::UnboundedReceiver<Given>,
     pub(crate) cancel: CancellationToken,
     /// Set by the run just before it calls its agent, or by whoever sees to it that it does not.
     pub(crate) called: Arc<AtomicBool>,

@@ -137,11 +137,12 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     };
     let instance =
         store.instance().await.map_err(|error| ServerError::StoreFailed(error.to_string()))?;
+    let agents = Agents::new(&config, &store)?;
     let shared = Arc::new(Shared {
         streams,
         snapshots: Snapshots::of(&store),
         store,
-        agents: Agents::new(&config)?,
+        agents,
         metrics: Metrics::new(),
         budget: Budget::new(&config.limits),
         limits: config.limits.clone(),
@@ -190,6 +191,9 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         shared.tasks.close();
         sessions.shutdown().await;
         shared.shutdown_runs.cancel();
+        if tokio::time::timeout(DRAIN, shared.agents.close()).await.is_err() {
+            tracing::warn!("some agents did not end in time and were killed");
+        }
         if tokio::time::timeout(DRAIN, shared.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }

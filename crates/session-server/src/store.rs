@@ -499,6 +499,7 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             db.execute("DELETE FROM agents WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM runs WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM acp_sessions WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE source = ?1", [session_id])?;
             db.execute("DELETE FROM folds WHERE session_id = ?1", [session_id])?;

@@ -57,7 +57,7 @@ pub(crate) fn spawn(
 }
 
 async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink) -> RunEnd {
-    let Start { plan, spec, answers, called, recalls, .. } = start;
+    let Start { plan, spec, answers, given, called, recalls, .. } = start;
     let first = spec.as_ref().and_then(|spec| spec.body_template.as_ref()?.get("state"));
     let first = first.cloned().unwrap_or_else(|| Value::Object(Map::new()));
     let wanted = Wanted::Run(Arc::new(plan.clone()), Arc::new(first));
@@ -101,6 +101,6 @@ async fn drive(shared: &Shared, session_id: String, start: Start, sink: RunSink)
         return RunEnd::failed("store_unavailable", "The server's database failed. Try again.");
     }
     let history = history.for_run(&plan);
-    let request = RunRequest { session_id, plan, spec, answers, history };
+    let request = RunRequest { session_id, plan, spec, answers, history, given };
     agent.run(request, sink).await
 }

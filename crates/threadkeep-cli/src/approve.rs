@@ -5,7 +5,7 @@ use clap::ArgGroup;
 use durable_stream::{Live, Offset};
 use futures::TryStreamExt;
 use session_protocol::api::AnswerApproval;
-use session_protocol::{Approval, ApprovalStatus, SessionFold};
+use session_protocol::{Approval, ApprovalOption, ApprovalStatus, SessionFold};
 use uuid::Uuid;
 
 use crate::foreign::clean;
@@ -21,7 +21,8 @@ use crate::send::remote::{Remote, ServerArgs};
     group = ArgGroup::new("which").required(true).args(["approval_id", "first"]),
     after_long_help = "Examples:\n  \
     threadkeep approve first-steps --first\n  \
-    threadkeep approve first-steps approval_call_7 --deny\n\n\
+    threadkeep approve first-steps approval_call_7 --deny\n  \
+    threadkeep approve first-steps --first --option allow_always\n\n\
     Environment:\n  \
     THREADKEEP_TOKEN  the server's token, if it asks for one"
 )]
@@ -42,6 +43,12 @@ pub(crate) struct Args {
     /// Say no instead of yes.
     #[arg(long)]
     deny: bool,
+
+    /// Choose this one of the answers that the agent offers, as `tail` shows them.
+    ///
+    /// Without it a yes or a no is for this time only.
+    #[arg(long, value_name = "OPTION", conflicts_with = "deny")]
+    option: Option<String>,
 }
 
 /// Runs the command.
@@ -57,18 +64,51 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             )?
         }
     };
+    let option = chosen(&approval, args.option.as_deref(), !args.deny)?;
+    let approved = option.map_or(!args.deny, ApprovalOption::allows);
     let body = AnswerApproval {
-        approved: !args.deny,
+        approved,
         payload: None,
+        option_id: option.map(|option| option.option_id.clone()),
         message_id: Some(approval.message_id.clone()),
         actor_id: None,
         txid: Some(Uuid::new_v4().to_string()),
     };
     let answer = remote.client().answer_approval(remote.session(), &approval.id, &body).await;
     remote.granted(answer)?;
-    let word = if args.deny { "Denied" } else { "Approved" };
-    println!("{word} {} ({})", clean(&approval.tool_name), clean(&approval.id));
+    let word = if approved { "Approved" } else { "Denied" };
+    let how = option.map(|option| format!(": {}", clean(&option.name))).unwrap_or_default();
+    println!("{word} {} ({}){how}", clean(&approval.tool_name), clean(&approval.id));
     Ok(())
+}
+
+/// The option that is meant; `None` where the agent offers none, or none for a plain no.
+fn chosen<'a>(
+    approval: &'a Approval,
+    named: Option<&str>,
+    approved: bool,
+) -> anyhow::Result<Option<&'a ApprovalOption>> {
+    let options = approval.options.as_deref().unwrap_or_default();
+    let names = || {
+        let names = options
+            .iter()
+            .map(|option| format!("{} ({})", clean(&option.option_id), clean(&option.name)));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let Some(named) = named else {
+        let plain = ApprovalOption::plain(options, approved);
+        if plain.is_none() && approved && approval.options.is_some() {
+            bail!("the agent offers no yes for this time only; choose with --option: {}", names());
+        }
+        return Ok(plain);
+    };
+    match options.iter().find(|option| option.option_id == named) {
+        Some(option) => Ok(Some(option)),
+        None if options.is_empty() => {
+            bail!("{} offers no options; leave --option out", approval.id)
+        }
+        None => bail!("there is no option {named}; choose one of: {}", names()),
+    }
 }
 
 fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
@@ -90,7 +130,13 @@ fn find(session: &SessionFold, id: &str) -> anyhow::Result<Approval> {
     match approval.status {
         ApprovalStatus::Pending => Ok(approval),
         ApprovalStatus::Approved => bail!("{id} was approved already"),
-        ApprovalStatus::Denied => bail!("{id} was denied already"),
+        ApprovalStatus::Denied => match approval.reason.as_deref() {
+            Some("lapsed") => bail!(
+                "{id} has lapsed: the agent that asked is gone, and nothing was done. Send a message to go on"
+            ),
+            Some("cancelled") => bail!("{id} was withdrawn, and nothing was done"),
+            _ => bail!("{id} was denied already"),
+        },
     }
 }
 

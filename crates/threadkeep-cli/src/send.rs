@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Text of the message; `-` reads it from standard input.
     text: String,
 
-    /// Let this agent answer: `demo`, `model`, or the URL of a webhook agent.
+    /// Let this agent answer: `demo`, `model`, `acp:NAME` of an agent that the server runs, or the URL of a webhook
+    /// agent.
     #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
 
@@ -84,14 +85,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 fn spec(agent: &str) -> anyhow::Result<AgentSpec> {
     let (id, endpoint) = match agent {
         "demo" | "model" => (agent, format!("builtin:{agent}")),
+        named if named.strip_prefix("acp:").is_some_and(|name| !name.is_empty()) => {
+            (named, named.to_owned())
+        }
         url if url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) => {
             ("webhook", url.to_owned())
         }
-        _ => bail!("{agent} is no agent: give `demo`, `model` or the http(s) URL of a webhook"),
+        _ => bail!(
+            "{agent} is no agent: give `demo`, `model`, `acp:NAME` or the http(s) URL of a webhook"
+        ),
     };
     Ok(AgentSpec {
         id: id.to_owned(),
-        name: Some(id.to_owned()),
+        name: Some(id.strip_prefix("acp:").unwrap_or(id).to_owned()),
         endpoint,
         method: None,
         headers: None,

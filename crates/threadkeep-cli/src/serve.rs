@@ -1,5 +1,6 @@
 //! `threadkeep serve`: a session server until Ctrl-C.
 
+mod agents;
 pub(crate) mod allocator;
 mod limits;
 
@@ -48,6 +49,7 @@ enum LogFormat {
 #[command(after_long_help = "Examples:\n  \
     threadkeep serve\n  \
     threadkeep serve --data-dir ~/sessions --model-url http://127.0.0.1:11434/v1 --model llama3.2\n  \
+    threadkeep serve --acp 'qwen=qwen --acp' --acp-cwd ~/project\n  \
     threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \
     threadkeep serve --data-dir ~/sessions --auth token --listen 0.0.0.0:4000\n\n\
     Environment:\n  \
@@ -121,6 +123,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "model_url")]
     model: Option<String>,
 
+    #[command(flatten)]
+    acp: agents::AcpArgs,
+
     // The heading is of everything behind it, too.
     #[command(flatten, next_help_heading = "Limits")]
     limits: limits::LimitArgs,
@@ -190,6 +195,7 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.allowed_origins = args.allow_origin;
     config.allowed_hosts = args.allow_host;
     config.agent_depth = args.agent_depth;
+    config.acp = args.acp.resolve()?;
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
         config.streams_token = secret(args.streams_token_file.as_deref(), STREAMS_TOKEN)?;

@@ -210,6 +210,10 @@ impl Transcript {
                     let (tool, id) = (clean(&approval.tool_name), clean(&approval.id));
                     writeln!(out, "  ! waits for approval: {tool} {}", clean(&input))?;
                     writeln!(out, "    {} {id}   (or with --deny)", self.hint)?;
+                    for option in approval.options.iter().flatten() {
+                        let (option_id, name) = (clean(&option.option_id), clean(&option.name));
+                        writeln!(out, "      --option {option_id}   {name}")?;
+                    }
                 }
             }
         }

@@ -132,6 +132,75 @@ async fn a_session_is_written_approved_and_read() {
     assert!(missing.contains("has no session nowhere"), "{missing}");
 }
 
+/// A program of a few lines that speaks the Agent Client Protocol, and asks before it answers.
+#[cfg(unix)]
+const ASKS: &str = r#"
+echo "A banner that is no message"
+while read -r line; do
+  id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+  case "$line" in
+    *'"initialize"'*) echo "{\"id\":$id,\"result\":{\"protocolVersion\":1}}" ;;
+    *'"session/new"'*) echo "{\"id\":$id,\"result\":{\"sessionId\":\"one\"}}" ;;
+    *'"session/prompt"'*) prompt=$id
+      echo '{"id":0,"method":"session/request_permission","params":{"sessionId":"one","toolCall":{"toolCallId":"c","title":"touch it","kind":"execute","rawInput":{"command":"touch it"}},"options":[{"optionId":"ever","name":"Always allow touch","kind":"allow_always"},{"optionId":"no","name":"Reject","kind":"reject_once"}]}}' ;;
+    *'"outcome"'*)
+      said=$(printf '%s' "$line" | sed -n 's/.*"optionId":"\([a-z]*\)".*/\1/p')
+      echo "{\"method\":\"session/update\",\"params\":{\"sessionId\":\"one\",\"update\":{\"sessionUpdate\":\"agent_message_chunk\",\"content\":{\"type\":\"text\",\"text\":\"You chose $said in $(basename "$PWD") with key $KEY.\"}}}}"
+      echo "{\"id\":$prompt,\"result\":{\"stopReason\":\"end_turn\"}}" ;;
+  esac
+done
+"#;
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_agent_of_this_computer_answers_and_its_options_are_chosen_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    std::fs::create_dir(&project).unwrap();
+    let script = folder.path().join("agent.sh");
+    std::fs::write(&script, ASKS).unwrap();
+    let command = format!("it=KEY=plum sh '{}'", script.display());
+    let data = folder.path().join("data");
+    let flags = ["--acp", &command, "--acp-cwd", project.to_str().unwrap()];
+    let server = Server::start(&data, &flags, None).await;
+    let send = ["send", "--agent", "acp:it", "--wait", "work", "Touch it"];
+    let asked = run(server.command(&send)).await.succeeded();
+    assert!(asked.contains("--option ever   Always allow touch"), "{asked}");
+    // Nothing that lasts is chosen for somebody.
+    let plain = run(server.command(&["approve", "work", "--first"])).await.failed();
+    assert!(
+        plain.contains("choose with --option: ever (Always allow touch), no (Reject)"),
+        "{plain}"
+    );
+    let other =
+        run(server.command(&["approve", "work", "--first", "--option", "x"])).await.failed();
+    assert!(other.contains("there is no option x"), "{other}");
+    let chosen =
+        run(server.command(&["approve", "work", "--first", "--option", "ever"])).await.succeeded();
+    assert!(
+        chosen.starts_with("Approved ") && chosen.ends_with(": Always allow touch\n"),
+        "{chosen}"
+    );
+    let all = run(server.command(&["send", "--wait", "work", "Again"])).await.succeeded();
+    assert!(all.contains("--option no"), "{all}");
+    run(server.command(&["approve", "work", "--first", "--deny"])).await.succeeded();
+    let said = async {
+        loop {
+            let all = run(server.command(&["tail", "--no-follow", "work"])).await.succeeded();
+            if all.contains("You chose no") {
+                return all;
+            }
+        }
+    };
+    let all = tokio::time::timeout(DEADLINE, said).await.expect("it goes on");
+    assert!(all.contains("You chose ever in project with key plum."), "{all}");
+    let unknown =
+        run(server.command(&["send", "--agent", "acp:other", "work", "Hello"])).await.failed();
+    assert!(unknown.contains("--acp NAME=COMMAND"), "{unknown}");
+    let missing = threadkeep(&["serve", "--acp", "a=b", "--acp-cwd", "/nowhere/at/all"]);
+    assert!(run(missing).await.failed().contains("--acp-cwd"));
+}
+
 #[tokio::test]
 async fn what_goes_wrong_with_a_server_is_said_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

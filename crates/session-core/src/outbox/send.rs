@@ -99,6 +99,7 @@ impl Sender {
             }
             Intent::RespondApproval { approval_id, message_id, approved, payload } => {
                 let body = AnswerApproval {
+                    option_id: None,
                     approved: *approved,
                     payload: payload.clone(),
                     message_id: message_id.clone(),

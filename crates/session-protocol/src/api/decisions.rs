@@ -15,6 +15,10 @@ pub struct AnswerApproval {
     /// The answer in words or fields, where a question asks for more than yes or no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
+    /// The option that is chosen, of a request that offers some; it has to say the same as `approved`. Without it the one
+    /// is meant that holds once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option_id: Option<String>,
     /// The message that asks, when agents ask under the same id in several; without it the only one that waits is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,

@@ -12,7 +12,7 @@ use super::message_run::MessageRun;
 use super::session::SessionFold;
 use super::table::call_id;
 use crate::chunk::parse_result;
-use crate::row::parse_time;
+use crate::row::{ApprovalOption, parse_time};
 
 /// The kinds of asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,21 @@ impl<'a> RequestView<'a> {
     /// The answer that counts, the first.
     pub fn approved(&self) -> Option<bool> {
         self.call.answer.as_ref().map(|answer| answer.approved)
+    }
+
+    /// The answers that are offered; `None` where a yes or a no is one, which is told the next run.
+    pub fn options(&self) -> Option<&'a [ApprovalOption]> {
+        self.call.request.as_ref()?.options.as_deref()
+    }
+
+    /// The option that was chosen.
+    pub fn option_id(&self) -> Option<&'a str> {
+        self.call.answer.as_ref()?.chosen.as_ref()?.option.as_deref()
+    }
+
+    /// Why it was denied, where no person did.
+    pub fn reason(&self) -> Option<&'a str> {
+        self.call.answer.as_ref()?.chosen.as_ref()?.reason.as_deref()
     }
 
     /// True while it waits for an answer at `now`.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::encoding::present;
+use crate::row::ApprovalOption;
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,22 @@ impl Outcome {
     }
 }
 
+/// What is said with an answer to a request that offers options. Most answers have none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    /// The option that was chosen.
+    pub(crate) option: Option<String>,
+    /// Why it was denied, where no person did.
+    pub(crate) reason: Option<String>,
+}
+
+impl Chosen {
+    /// Both, where there is one.
+    pub(crate) fn of(option: Option<String>, reason: Option<String>) -> Option<Box<Self>> {
+        (option.is_some() || reason.is_some()).then(|| Box::new(Self { option, reason }))
+    }
+}
+
 /// A person's answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer {
@@ -44,6 +61,8 @@ pub(crate) struct Answer {
     /// What else was said.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub(crate) payload: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chosen: Option<Box<Chosen>>,
     pub(crate) by: Option<String>,
     pub(crate) at: Option<String>,
 }
@@ -66,6 +85,9 @@ pub(crate) struct Request {
     pub(crate) question: Option<String>,
     /// When it is withdrawn.
     pub(crate) expires_at: Option<String>,
+    /// The answers that are offered. One that has them is answered inside its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) options: Option<Vec<ApprovalOption>>,
 }
 
 impl Request {
@@ -81,12 +103,18 @@ impl Request {
             reason: None,
             question: None,
             expires_at: None,
+            options: None,
         }
     }
 
     /// With the time at which it is withdrawn.
     pub(crate) fn until(self, expires_at: Option<&str>) -> Self {
         Self { expires_at: expires_at.map(str::to_owned), ..self }
+    }
+
+    /// With the answers that are offered.
+    pub(crate) fn offering(self, options: Option<Vec<ApprovalOption>>) -> Self {
+        Self { options, ..self }
     }
 
     /// With why it is asked.

@@ -501,6 +501,9 @@ impl Step<'_> {
         request.input = self.short_input(request.input);
         request.name = request.name.map(|name| self.short_words(name));
         request.reason = request.reason.filter(|_| !self.drops());
+        if self.drops() {
+            request.options.iter_mut().flatten().for_each(|option| option.name.clear());
+        }
         if !self.has_call(call_id) {
             self.fold.scratch.stage.content();
             self.start_call(call_id, request.name.as_deref().unwrap_or_default(), Start::Piece);

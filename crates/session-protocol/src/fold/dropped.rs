@@ -25,8 +25,12 @@ impl SignalKind {
             Self::Result { call, output, error } => {
                 Self::Result { call, output: output.map(short_value), error: error.map(short_text) }
             }
-            Self::Answer { approval, approved, .. } => {
-                Self::Answer { approval, approved, payload: None }
+            Self::Answer { approval, approved, chosen, .. } => {
+                let chosen = chosen.map(|mut chosen| {
+                    chosen.reason = chosen.reason.map(short_text);
+                    chosen
+                });
+                Self::Answer { approval, approved, payload: None, chosen }
             }
             Self::Config { mut settings } => {
                 settings.retain(|name, _| SETTINGS.contains(&name.as_str()));

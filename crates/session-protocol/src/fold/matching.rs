@@ -231,12 +231,17 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
     let status = match (&call.answer, state) {
         (Some(answer), _) if answer.approved => ApprovalStatus::Approved,
         (Some(_), _) | (None, Some(ToolState::Denied)) => ApprovalStatus::Denied,
+        // Where the agent asks inside its run, only an answer grants.
+        (None, Some(ToolState::Done | ToolState::Failed)) if request.options.is_some() => {
+            ApprovalStatus::Denied
+        }
         (None, Some(ToolState::Done | ToolState::Failed)) => ApprovalStatus::Approved,
         // Whoever stopped it does not want it to go on.
         (None, _) if message.is_stopped() => ApprovalStatus::Denied,
         (None, _) => ApprovalStatus::Pending,
     };
     let name = part.map(|part| part.name.clone()).filter(|name| !name.is_empty());
+    let chosen = call.answer.as_ref().and_then(|answer| answer.chosen.as_deref());
     let approval = Approval {
         id: request.approval.clone(),
         tool_call_id: call_id(key).to_owned(),
@@ -250,6 +255,9 @@ fn approval_of(message: &MessageFold, key: &str) -> Option<(Approval, u64)> {
         responded_at: call.answer.as_ref().and_then(|answer| answer.at.clone()),
         question: request.question.clone(),
         expires_at: request.expires_at.clone(),
+        options: request.options.clone(),
+        option_id: chosen.and_then(|chosen| chosen.option.clone()),
+        reason: chosen.and_then(|chosen| chosen.reason.clone()),
     };
     Some((approval, request.pos))
 }

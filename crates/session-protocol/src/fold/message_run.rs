@@ -154,7 +154,10 @@ impl<'a> MessageRun<'a> {
         for key in &runs.answered {
             let Some(call) = self.fold.call(key) else { continue };
             let (before, asked) = (all.len(), call.is_for_client() || call.request.is_some());
-            if let (Some(answer), Some(request)) = (&call.answer, &call.request) {
+            // One with options was given to the run that asked, or to nobody.
+            if let (Some(answer), Some(request)) = (&call.answer, &call.request)
+                && request.options.is_none()
+            {
                 let answer_ref = AnswerRef::Approval(request.approval.clone());
                 all.push((answer.pos, What::Answer(answer_ref, true)));
             }

@@ -38,6 +38,7 @@ mod change;
 mod context;
 mod counts;
 mod cursor;
+mod details;
 mod dialect;
 mod dropped;
 mod encoding;

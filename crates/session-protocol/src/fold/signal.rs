@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::call::Outcome;
+use super::call::{Chosen, Outcome};
 use super::encoding::present;
 
 /// A signal: something said in one message about another.
@@ -24,6 +24,8 @@ pub(crate) enum SignalKind {
         approved: bool,
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         payload: Option<Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chosen: Option<Box<Chosen>>,
     },
     /// Settings of the session.
     Config { settings: Map<String, Value> },

@@ -298,10 +298,11 @@ impl Signals {
         let sites = self.requests_of(approval);
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
-            SignalKind::Answer { approved, payload, .. } => Some(Answer {
+            SignalKind::Answer { approved, payload, chosen, .. } => Some(Answer {
                 pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),
+                chosen: chosen.clone(),
                 by: signal.by.clone(),
                 at: signal.at.clone(),
             }),
@@ -347,7 +348,12 @@ mod tests {
             message: "s".into(),
             by: None,
             at: None,
-            kind: SignalKind::Answer { approval: "a".into(), approved, payload: None },
+            kind: SignalKind::Answer {
+                approval: "a".into(),
+                approved,
+                payload: None,
+                chosen: None,
+            },
         }
     }
 

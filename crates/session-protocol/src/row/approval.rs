@@ -17,6 +17,37 @@ pub enum ApprovalStatus {
     Denied,
 }
 
+/// An answer that an agent offers to its request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ApprovalOption {
+    /// The id that an answer names.
+    pub option_id: String,
+    /// What to show: the agent's own words, which say how far it reaches.
+    pub name: String,
+    /// `allow_once`, `allow_always`, `reject_once`, `reject_always`, or another word of the agent's.
+    pub kind: String,
+}
+
+impl ApprovalOption {
+    /// Whether it says yes.
+    pub fn allows(&self) -> bool {
+        self.kind.starts_with("allow")
+    }
+
+    /// Whether its agent forgets it when it was used.
+    pub fn is_once(&self) -> bool {
+        self.kind.ends_with("_once")
+    }
+
+    /// The option that a plain yes or no means: the first of that side which holds once. Nothing that lasts is ever
+    /// chosen for somebody.
+    pub fn plain(options: &[Self], approved: bool) -> Option<&Self> {
+        options.iter().find(|option| option.allows() == approved && option.is_once())
+    }
+}
+
 /// A request of an agent to be allowed a tool call.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +81,19 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub expires_at: Option<String>,
+    /// The answers that the agent offers, in its order. A request that has them is answered inside the run that asks, and
+    /// by one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub options: Option<Vec<ApprovalOption>>,
+    /// The id of the option that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub option_id: Option<String>,
+    /// Why it was denied, where no person did: `cancelled` or `lapsed`. Else what a person said to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reason: Option<String>,
 }
 
 impl Approval {

@@ -13,7 +13,7 @@ mod stats;
 mod tool;
 
 pub use agent::Agent;
-pub use approval::{Approval, ApprovalStatus};
+pub use approval::{Approval, ApprovalOption, ApprovalStatus};
 pub(crate) use message::plain_text;
 pub use message::{
     ActiveGeneration, FinishReason, Message, MessageError, Role, STALE_AFTER_SECONDS, Stopped,

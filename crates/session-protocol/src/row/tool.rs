@@ -76,6 +76,11 @@ pub struct ToolCallPart {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub preliminary: bool,
+    /// What its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
+    /// `output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub details: Option<Value>,
     /// The subagent whose call it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]

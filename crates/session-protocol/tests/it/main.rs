@@ -1,5 +1,6 @@
 //! The contract against recorded streams, against the text of the wire format, and against its laws.
 
+mod acp;
 mod agree;
 mod authority;
 mod captures;

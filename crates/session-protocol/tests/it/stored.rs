@@ -125,7 +125,7 @@ fn told_by_stopped_server(items: &[String], cuts: &[usize]) -> Option<SessionFol
             return None;
         }
         let changed = changes.messages.iter().map(|change| change.id().to_owned());
-        let logged = changes.log.iter().map(|entry| entry.message_id.clone());
+        let logged = changes.log.iter().map(|entry| entry.message_id.to_string());
         let changed: BTreeSet<String> = changed.chain(logged).chain(changes.removed).collect();
         if changed.iter().any(|id| fold.message(id).is_some() && !fold.is_of_rows(id)) {
             return None;

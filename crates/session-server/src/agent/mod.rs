@@ -1,5 +1,6 @@
 //! Agents: whatever answers in a session.
 
+mod acp;
 mod agui;
 mod calls;
 mod completions;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use session_protocol::AgentSpec;
+use tokio::sync::mpsc;
 
 pub(crate) use public::{from_public_fields, public_fields};
 pub use ways::model_findings;
@@ -29,8 +31,9 @@ use crate::{
     error::ServerError,
     history::History,
     problem::{Problem, ProblemCode},
-    run::{Answer, RunEnd, RunPlan, RunSink},
+    run::{Answer, Given, RunEnd, RunPlan, RunSink},
     ssrf::Outbound,
+    store::Store,
 };
 
 /// One run, as an agent gets it.
@@ -41,6 +44,8 @@ pub(crate) struct RunRequest {
     /// Answers that people gave since the agent's last run; empty for a new turn.
     pub(crate) answers: Vec<Answer>,
     pub(crate) history: History,
+    /// Answers that people give while it runs, to requests with options; each when it is in the stream.
+    pub(crate) given: mpsc::UnboundedReceiver<Given>,
 }
 
 /// Something that writes chunks into a message when it is triggered.
@@ -69,10 +74,11 @@ pub(crate) struct Agents {
     demo: Option<Arc<dyn Agent>>,
     model: Option<Arc<dyn Agent>>,
     webhook: Arc<webhook::Webhook>,
+    acp: Arc<acp::Acp>,
 }
 
 impl Agents {
-    pub(crate) fn new(config: &ServerConfig) -> Result<Self, ServerError> {
+    pub(crate) fn new(config: &ServerConfig, store: &Store) -> Result<Self, ServerError> {
         let demo = Arc::new(demo::Demo::new(config.demo_pace)) as Arc<dyn Agent>;
         let model = match &config.agents.model {
             Some(settings) => {
@@ -90,6 +96,7 @@ impl Agents {
             demo: config.agents.demo.then_some(demo),
             model,
             webhook: Arc::new(webhook::Webhook::new(outbound, config.limits.clone())),
+            acp: Arc::new(acp::Acp::new(&config.acp, &config.data_dir, store)),
         })
     }
 
@@ -110,11 +117,21 @@ impl Agents {
             }
             DEMO | MODEL => Ok(()),
             other if other.starts_with(BUILTIN) => refused("there is no such agent".into()),
+            other if self.acp.knows(other) => Ok(()),
+            other if other.starts_with(acp::ACP) => refused(
+                "this server does not run this agent; start the server with --acp NAME=COMMAND"
+                    .into(),
+            ),
             other => match self.webhook.outbound().check_resolved(other).await {
                 Ok(_) => Ok(()),
                 Err(refusal) => refused(refusal.to_string()),
             },
         }
+    }
+
+    /// Ends the programs of agents. To be called when no run goes on any more.
+    pub(crate) async fn close(&self) {
+        self.acp.close().await;
     }
 
     /// The agent behind a spec's endpoint.
@@ -123,6 +140,7 @@ impl Agents {
         match spec.endpoint.as_str() {
             DEMO => self.demo.clone().ok_or_else(off),
             MODEL => self.model.clone().ok_or_else(off),
+            other if other.starts_with(acp::ACP) => Ok(Arc::clone(&self.acp) as Arc<dyn Agent>),
             _ => Ok(Arc::clone(&self.webhook) as Arc<dyn Agent>),
         }
     }

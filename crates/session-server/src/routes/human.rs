@@ -10,7 +10,11 @@ use session_protocol::api::{AnswerApproval, AnswerQuestions, GiveToolResult, pat
 
 use super::{App, Body, Param, SessionId, no_content, uuid};
 use crate::{
-    access::Acting, names::is_name, problem::Problem, session::NewToolResult, sessions::Open,
+    access::Acting,
+    names::is_name,
+    problem::Problem,
+    session::{NewToolResult, Said},
+    sessions::Open,
 };
 
 /// The approval or tool use named in the path.
@@ -42,8 +46,9 @@ pub(super) async fn approval(
     app.sessions
         .with(&session, Open::Existing, move |session| {
             let message_id = body.message_id.as_deref();
-            let (approved, payload) = (body.approved, body.payload.as_ref());
-            session.respond(&approval, message_id, approved, payload, &actor, txid.as_deref())
+            let said =
+                Said { payload: body.payload.as_ref(), option_id: body.option_id.as_deref() };
+            session.respond(&approval, message_id, body.approved, said, &actor, txid.as_deref())
         })
         .await?;
     Ok(no_content())

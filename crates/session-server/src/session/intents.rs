@@ -7,7 +7,10 @@ use session_protocol::MessageRun;
 use session_protocol::api::SendMode;
 use uuid::Uuid;
 
-use super::{NewMessage, NewToolResult, Session};
+use super::{
+    NewMessage, NewToolResult, Session,
+    options::{self, Said},
+};
 use crate::{
     book::Wish,
     event::{self, Role, Row},
@@ -116,7 +119,7 @@ impl Session {
     }
 
     /// Answers an approval in the message that holds the request: the named one, or else the only one that waits under
-    /// this id. The first answer wins.
+    /// this id. The first answer wins. One that offers options is answered by one of them, inside its run.
     ///
     /// # Errors
     ///
@@ -127,7 +130,7 @@ impl Session {
         approval_id: &str,
         message_id: Option<&str>,
         approved: bool,
-        payload: Option<&Value>,
+        said: Said<'_>,
         actor_id: &str,
         txid: Option<&str>,
     ) -> Result<(), Problem> {
@@ -142,8 +145,11 @@ impl Session {
         let Some(ask) = self.book.approval(approval_id, meant) else {
             return Err(Problem::not_found(ProblemCode::ApprovalNotFound, "Approval not found"));
         };
+        let offered = ask.options().map(<[_]>::to_vec);
         if let Some(first) = ask.approved() {
-            if first != approved {
+            let other = said.option_id.is_some() && said.option_id != ask.option_id();
+            let is_over = offered.is_some() && ask.option_id().is_none() && ask.reason().is_some();
+            if (first != approved || other) && !is_over {
                 return Err(Problem::conflict(
                     ProblemCode::AlreadyAnswered,
                     "The approval was answered otherwise",
@@ -159,9 +165,17 @@ impl Session {
                 "The tool call has a result or was stopped, or the question was withdrawn; there is nothing to decide any more",
             ));
         }
-        self.answer(&message_id, approval_id, approved, payload, actor_id, txid);
-        self.touch();
-        self.go_on(&message_id, Some(actor_id));
+        let Some(offered) = offered else {
+            if said.option_id.is_some() {
+                return Err(Problem::bad_request("optionId: the request offers no options"));
+            }
+            self.answer(&message_id, approval_id, approved, said.payload, actor_id, txid);
+            self.touch();
+            self.go_on(&message_id, Some(actor_id));
+            return Ok(());
+        };
+        let given = options::choose(approval_id, &offered, approved, said.option_id)?;
+        self.give(&message_id, given, actor_id, txid);
         Ok(())
     }
 
@@ -380,6 +394,7 @@ impl Session {
             self.push_started(plan);
         }
         // Nobody is asked any more.
+        self.withdraw_all(&plan.message_id, "cancelled", actor_id);
         for approval_id in &self.book.open_asks(&plan.message_id) {
             self.answer(&plan.message_id, approval_id, false, None, actor_id, None);
         }

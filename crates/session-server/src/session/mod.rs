@@ -12,11 +12,13 @@ mod activity;
 mod fork;
 mod intents;
 mod listeners;
+mod options;
 mod presence;
 mod room;
 mod runs;
 
 pub(crate) use fork::{Cut, Found, Origin, Survey};
+pub(crate) use options::Said;
 pub(crate) use presence::{Called, Signs};
 pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
 
@@ -31,6 +33,7 @@ use listeners::{Hearing, MAX_HEARD};
 use presence::Attendance;
 use serde_json::{Value, json};
 use session_protocol::{AgentSpec, Dialect, RunMark, api::SendMode};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -40,7 +43,7 @@ use crate::{
     event::{self, Role, Row},
     metrics::Metrics,
     problem::Problem,
-    run::{RunPlan, Start},
+    run::{Given, RunPlan, Start},
     store::{Op, StoredRun},
 };
 
@@ -107,6 +110,8 @@ impl Batch {
 struct Live {
     plan: RunPlan,
     cancel: CancellationToken,
+    /// Where it is told answers to requests with options.
+    given: mpsc::UnboundedSender<Given>,
     /// Its agent was called, or is about to be; see [`Start::called`].
     called: Arc<AtomicBool>,
     /// When the agent said something last in this run.

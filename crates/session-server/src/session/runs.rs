@@ -13,6 +13,7 @@ use session_protocol::{
         REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
     },
 };
+use tokio::sync::mpsc;
 
 use super::{
     Live, Refused, Session,
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     agent,
     event::Role,
-    run::{Answer, Cause, Output, RunEnd, RunOutput, RunPlan, Start},
+    run::{Answer, Cause, Given, Output, RunEnd, RunOutput, RunPlan, Start},
     store::{Op, StoredRun},
     terminal::{self, RunName},
 };
@@ -87,26 +88,31 @@ impl Session {
         }
         self.show(&plan.agent_id, Activity::Thinking);
         let called = Arc::default();
-        self.lead(heard, Start { plan, spec, answers, cancel, called, recalls: false });
+        let (given, taken) = mpsc::unbounded_channel();
+        let start = Start { plan, spec, answers, given: taken, cancel, called, recalls: false };
+        self.lead(heard, given, start);
     }
 
     /// Lets other agents react to a message that was finished just before its server died.
     fn recall(&mut self, plan: RunPlan) {
+        let (given, taken) = mpsc::unbounded_channel();
         let start = Start {
             plan,
             spec: None,
             answers: Vec::new(),
+            given: taken,
             cancel: self.surroundings.shutdown_runs.child_token(),
             called: Arc::default(),
             recalls: true,
         };
-        self.lead(Some(Hearing::default()), start);
+        self.lead(Some(Hearing::default()), given, start);
     }
 
-    fn lead(&mut self, heard: Option<Hearing>, start: Start) {
+    fn lead(&mut self, heard: Option<Hearing>, given: mpsc::UnboundedSender<Given>, start: Start) {
         let live = Live {
             plan: start.plan.clone(),
             cancel: start.cancel.clone(),
+            given,
             called: Arc::clone(&start.called),
             wrote_at: None,
             heard,
@@ -199,6 +205,12 @@ impl Session {
                     heard.before(text);
                 }
             }
+            Output::Withdraw { approval_id, reason } => {
+                let live = self.runs.get(&output.run_id);
+                if let Some(message_id) = live.map(|live| live.plan.message_id.clone()) {
+                    self.withdraw(&message_id, &approval_id, &reason);
+                }
+            }
             Output::End(end) => {
                 if let Some(mut live) = self.runs.remove(&output.run_id) {
                     self.end(&mut live, &end);
@@ -230,7 +242,9 @@ impl Session {
         }
         live.wrote_at = Some(self.now.clock);
         let at_end = |progress: Option<(u64, bool)>| progress.is_some_and(|(_, at_end)| at_end);
-        if at_end(after) && self.book.is_asking(&plan.message_id) {
+        // Some ask in the middle of their work, by an event of this type.
+        let may_ask = at_end(after) || (kind == "CUSTOM" && chunk.contains("approval-requested"));
+        if may_ask && self.book.is_asking(&plan.message_id) {
             self.show(&plan.agent_id, Activity::Blocked);
         } else if first_word || (at_end(before) && !at_end(after)) {
             let activity = if live.streaming { Activity::Streaming } else { Activity::Thinking };
@@ -346,6 +360,7 @@ impl Session {
     /// Writes the terminal event unless the agent did, and lets whatever waited for this run go on.
     fn end(&mut self, live: &mut Live, end: &RunEnd) {
         self.tell_refused(live);
+        self.lapse(&live.plan.message_id);
         let plan = &live.plan;
         let entry = self.entry_of(plan);
         let (wrote, open) = (entry.is_some(), entry.is_some_and(|run| run.is_open()));
@@ -410,6 +425,7 @@ impl Session {
 
     /// Ends a run that nobody leads any more.
     pub(super) fn interrupt(&mut self, plan: &RunPlan) {
+        self.lapse(&plan.message_id);
         let message = "The run was interrupted on the server. Send the message again to retry.";
         self.push_failure(plan, "interrupted", message);
         self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });

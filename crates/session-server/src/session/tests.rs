@@ -342,7 +342,8 @@ impl Life {
                 session.send(new).is_ok()
             }
             Wanted::Decide { approval, message, yes, .. } => {
-                session.respond(approval, Some(message), *yes, None, "ann", txid).is_ok()
+                let said = Said { payload: None, option_id: None };
+                session.respond(approval, Some(message), *yes, said, "ann", txid).is_ok()
             }
             Wanted::Result { call, message, .. } => session
                 .tool_result(&NewToolResult {

@@ -93,8 +93,8 @@ fn sessions() -> (TempDir, Sessions) {
     let shared = Shared {
         streams: Arc::new(Poisoned(streams)),
         snapshots: Snapshots::of(&store),
+        agents: Agents::new(&config, &store).unwrap(),
         store,
-        agents: Agents::new(&config).unwrap(),
         metrics: Metrics::new(),
         budget: Budget::new(&config.limits),
         limits: config.limits.clone(),

@@ -48,6 +48,11 @@ title?: string,
  */
 preliminary?: boolean, 
 /**
+ * What its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
+ * `output`.
+ */
+details?: JsonValue, 
+/**
  * The subagent whose call it is.
  */
 subagent?: string, };

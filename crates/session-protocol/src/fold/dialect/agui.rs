@@ -397,6 +397,7 @@ fn resumed(input: &Map<String, Value>, step: &mut Step<'_>) {
                 .get("payload")
                 .filter(|payload| payload.get("approved").is_none())
                 .cloned(),
+            chosen: None,
         });
     }
 }
@@ -414,10 +415,8 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
             let approval_id = approval.and_then(|a| a.get("id")).and_then(Value::as_str);
             if let (Some(call_id), Some(approval_id)) = (string("toolCallId"), approval_id) {
                 let name = string("toolName").map(Cow::Borrowed);
-                step.request(
-                    call_id,
-                    Request::new(approval_id, name, payload.get("input").cloned()),
-                );
+                let request = Request::new(approval_id, name, payload.get("input").cloned());
+                step.request(call_id, request.offering(super::local::options(&payload)));
             }
         }
         "structured-output.start" => {
@@ -454,6 +453,6 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
                 step.tool_input_hint(call_id, payload.get("input"));
             }
         }
-        _ => {}
+        name => super::local::custom(name, payload, step),
     }
 }

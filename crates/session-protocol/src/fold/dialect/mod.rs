@@ -7,6 +7,7 @@ mod agui;
 mod aisdk;
 pub(super) mod electric;
 mod legacy;
+mod local;
 mod proxy;
 mod snapshot;
 

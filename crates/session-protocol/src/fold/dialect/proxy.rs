@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::super::call::Chosen;
 use super::super::cursor::SegmentKey;
 use super::super::signal::SignalKind;
 use super::super::step::Step;
@@ -69,6 +70,10 @@ pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
                     approval: approval.into_owned(),
                     approved: is_true(inner.approved),
                     payload: value(inner.payload),
+                    chosen: Chosen::of(
+                        id(inner.option_id).map(Cow::into_owned),
+                        text(inner.reason).map(Cow::into_owned),
+                    ),
                 });
             } else {
                 step.mark_signal();

@@ -1,0 +1,7 @@
+//! The crate from outside: real programs, recorded agents, and updates in any order.
+
+mod laws;
+#[cfg(unix)]
+mod peer;
+mod replay;
+mod support;

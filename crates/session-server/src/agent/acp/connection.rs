@@ -1,0 +1,337 @@
+//! One program with one session of its own: started, greeted, its session opened.
+
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+
+use acp::{
+    Aside, CANCELLED, Command, Ended, Event, How, Incoming, Message, NO_METHOD, Peer, Phase, Pids,
+    RpcError,
+};
+use futures::FutureExt;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{failure::Failure, memory::Remembered};
+
+/// Time for the answer to `initialize`. A program that is fetched first takes a minute.
+const GREETING: Duration = Duration::from_secs(90);
+/// The same once it has said something else.
+const FOREIGN: Duration = Duration::from_secs(20);
+/// Time for opening a session.
+const OPENING: Duration = Duration::from_secs(60);
+/// Some agents say what was once more behind the answer: it is over when so long nothing came.
+const QUIET: Duration = Duration::from_millis(300);
+/// What came outside of prompts, at most: updates and their bytes.
+const LATE: (usize, usize) = (1_000, 256 << 10);
+
+/// How the agent's session came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// The one that it had.
+    Same,
+    /// A first one.
+    New,
+    /// A new one, because the agent does not know the one that it had.
+    Lost,
+}
+
+/// A program with a session.
+pub(super) struct Connection {
+    name: String,
+    peer: Peer,
+    phase: Phase,
+    id: String,
+    resumes: bool,
+    loads: bool,
+    /// Updates that came outside of prompts.
+    late: VecDeque<Value>,
+    late_bytes: usize,
+    turns: u64,
+}
+
+impl Connection {
+    /// Starts the program.
+    pub(super) fn start(name: &str, command: &Command, pids: &Pids) -> Result<Self, Failure> {
+        Ok(Self {
+            name: name.to_owned(),
+            peer: Peer::start(command, pids)?,
+            phase: Phase::Greeting,
+            id: String::new(),
+            resumes: false,
+            loads: false,
+            late: VecDeque::new(),
+            late_bytes: 0,
+            turns: 0,
+        })
+    }
+
+    /// The agent's id of its session.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Prompts so far.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    pub(super) fn aside(&self) -> Arc<Aside> {
+        self.peer.aside()
+    }
+
+    pub(super) fn peer(&mut self) -> &mut Peer {
+        &mut self.peer
+    }
+
+    fn on(&mut self, event: Event) -> bool {
+        match self.phase.on(event) {
+            Some(next) => {
+                self.phase = next;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Says who is here, and hears what the agent can do.
+    pub(super) async fn greet(&mut self) -> Result<(), Failure> {
+        let params = json!({
+            "protocolVersion": 1,
+            "clientCapabilities": {
+                "fs": {"readTextFile": false, "writeTextFile": false}, "terminal": false, "plan": {},
+                "session": {"configOptions": {"boolean": {}}, "compaction": {}, "notices": {}},
+                "_meta": {"terminal_output": true},
+            },
+            "clientInfo": {"name": "threadkeep", "title": "Threadkeep", "version": env!("CARGO_PKG_VERSION")},
+        });
+        let id = self.peer.request("initialize", &params);
+        let aside = self.peer.aside();
+        let deadline = Instant::now() + GREETING;
+        let mut noisy_since = None;
+        let answer = loop {
+            // What says something else, and goes on so, is no agent.
+            if aside.noise() > 0 {
+                noisy_since.get_or_insert_with(Instant::now);
+            }
+            let until = noisy_since.map_or(deadline, |since| deadline.min(since + FOREIGN));
+            if Instant::now() >= until {
+                return Err(if noisy_since.is_some() {
+                    Failure::Foreign { name: self.name.clone() }
+                } else {
+                    Failure::Silent { name: self.name.clone(), seconds: GREETING.as_secs() }
+                });
+            }
+            let look = until.min(Instant::now() + Duration::from_millis(200));
+            match timeout_at(look, self.peer.next()).await {
+                Err(_) => {}
+                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => {
+                    break answer;
+                }
+                Ok(Incoming::Message(message)) => self.aside_of(message),
+                Ok(Incoming::Gone(_)) if aside.noise() > 0 => {
+                    return Err(Failure::Foreign { name: self.name.clone() });
+                }
+                Ok(Incoming::Gone(ended)) => return Err(Failure::at_once(&self.name, &ended)),
+            }
+        };
+        let answer = answer.map_err(|error| Failure::refused(&self.name, &error))?;
+        match answer.get("protocolVersion").and_then(Value::as_u64) {
+            Some(1) => {}
+            Some(_) => return Err(Failure::Version { name: self.name.clone() }),
+            None => return Err(Failure::Foreign { name: self.name.clone() }),
+        }
+        let can = answer.get("agentCapabilities").unwrap_or(&Value::Null);
+        let session = can.get("sessionCapabilities");
+        self.loads = can.get("loadSession") == Some(&Value::Bool(true));
+        self.resumes = session
+            .and_then(|session| session.get("resume"))
+            .is_some_and(|resume| !matches!(resume, Value::Null | Value::Bool(false)));
+        self.on(Event::Greeted);
+        Ok(())
+    }
+
+    /// Opens the agent's session: the known one, else a new one.
+    pub(super) async fn open(
+        &mut self,
+        folder: &Path,
+        known: Option<&Remembered>,
+    ) -> Result<Opened, Failure> {
+        let params = json!({"cwd": folder, "mcpServers": []});
+        if let Some(known) = known {
+            let ways = [
+                (self.resumes, How::Resume, "session/resume"),
+                (self.loads, How::Load, "session/load"),
+            ];
+            for (can, how, method) in ways {
+                let mut params = params.clone();
+                params["sessionId"] = known.id.clone().into();
+                if can && self.try_open(how, method, &params).await?.is_some() {
+                    known.id.clone_into(&mut self.id);
+                    return Ok(Opened::Same);
+                }
+            }
+        }
+        let answer = self.try_open(How::New, "session/new", &params).await?.unwrap_or_default();
+        let id = answer.get("sessionId").and_then(Value::as_str).filter(|id| !id.is_empty());
+        let Some(id) = id else { return Err(Failure::Foreign { name: self.name.clone() }) };
+        id.clone_into(&mut self.id);
+        Ok(if known.is_some() { Opened::Lost } else { Opened::New })
+    }
+
+    /// Opens a session in one way; `None` when the agent does not have it any more. What it says again of a known one
+    /// is dropped.
+    async fn try_open(
+        &mut self,
+        how: How,
+        method: &str,
+        params: &Value,
+    ) -> Result<Option<Value>, Failure> {
+        self.on(Event::Open(how));
+        let id = self.peer.request(method, params);
+        let replays = self.phase.replays();
+        let mut again = 0_usize;
+        let answer = loop {
+            match timeout(OPENING, self.peer.next()).await {
+                Err(_) => {
+                    return Err(Failure::Silent {
+                        name: self.name.clone(),
+                        seconds: OPENING.as_secs(),
+                    });
+                }
+                Ok(Incoming::Gone(ended)) => return Err(Failure::at_once(&self.name, &ended)),
+                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => {
+                    break answer;
+                }
+                Ok(Incoming::Message(message)) if replays => again += self.dropped(message),
+                Ok(Incoming::Message(message)) => self.aside_of(message),
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.wants_login() || how == How::New => {
+                return Err(Failure::refused(&self.name, &error));
+            }
+            Err(_) => {
+                self.on(Event::NotOpened);
+                return Ok(None);
+            }
+        };
+        while replays && let Ok(next) = timeout(QUIET, self.peer.next()).await {
+            match next {
+                Incoming::Message(message) => again += self.dropped(message),
+                Incoming::Gone(ended) => return Err(Failure::at_once(&self.name, &ended)),
+            }
+        }
+        // Some say yes to any id, and have nothing to tell.
+        if how == How::Load && again == 0 {
+            self.on(Event::NotOpened);
+            return Ok(None);
+        }
+        self.on(Event::Opened);
+        Ok(Some(answer))
+    }
+
+    /// Drops what is said again; the number of words in it, 0 or 1.
+    fn dropped(&mut self, message: Message) -> usize {
+        match message {
+            Message::Notification { params, .. } => {
+                let kind = params.get("update").and_then(|update| update.get("sessionUpdate"));
+                let kind = kind.and_then(Value::as_str).unwrap_or_default();
+                let said =
+                    ["user_message_chunk", "agent_message_chunk", "tool_call"].contains(&kind);
+                usize::from(said)
+            }
+            other => {
+                self.aside_of(other);
+                0
+            }
+        }
+    }
+
+    /// Takes what came outside of a prompt: updates are kept for the next one, requests are not granted.
+    fn aside_of(&mut self, message: Message) {
+        match message {
+            Message::Notification { method, params } if method == "session/update" => {
+                let size = params.to_string().len();
+                let fits = self.late.len() < LATE.0 && self.late_bytes + size <= LATE.1;
+                let words = params.get("update").and_then(|update| update.get("sessionUpdate"));
+                let is_of_prompts = words.and_then(Value::as_str).is_some_and(|kind| {
+                    kind.starts_with("agent_message") || kind.starts_with("tool_call")
+                });
+                if fits && is_of_prompts {
+                    self.late_bytes += size;
+                    self.late.push_back(params);
+                }
+            }
+            Message::Request { id, method, .. } => self.refuse(&id, &method),
+            Message::Notification { .. } | Message::Answer { .. } => {}
+        }
+    }
+
+    /// Answers a request that nobody can be asked about, or that is not offered.
+    pub(super) fn refuse(&mut self, id: &Value, method: &str) {
+        let answer = match method {
+            "session/request_permission" => Ok(json!({"outcome": {"outcome": "cancelled"}})),
+            _ => Err(RpcError::new(NO_METHOD, "not offered here")),
+        };
+        self.peer.answer(id, &answer);
+    }
+
+    /// Takes what came since the last prompt, without waiting; false when the program is gone.
+    pub(super) fn catch_up(&mut self) -> bool {
+        while let Some(next) = self.peer.next().now_or_never() {
+            match next {
+                Incoming::Message(message) => self.aside_of(message),
+                Incoming::Gone(_) => return false,
+            }
+        }
+        self.phase == Phase::Idle
+    }
+
+    /// What was said outside of prompts since the last one.
+    pub(super) fn take_late(&mut self) -> VecDeque<Value> {
+        self.late_bytes = 0;
+        std::mem::take(&mut self.late)
+    }
+
+    /// Sends a prompt; its number.
+    pub(super) fn prompt(&mut self, blocks: &Value) -> u64 {
+        self.on(Event::Prompt);
+        self.turns += 1;
+        self.peer.request("session/prompt", &json!({"sessionId": self.id, "prompt": blocks}))
+    }
+
+    /// The prompt was answered.
+    pub(super) fn answered(&mut self) {
+        self.on(Event::Answered);
+    }
+
+    /// Cancels the prompt that is under way.
+    pub(super) fn cancel(&mut self) {
+        if self.on(Event::Cancel) {
+            self.peer.notify("session/cancel", &json!({"sessionId": self.id}));
+        }
+    }
+
+    /// Why a request that was cancelled is answered so.
+    pub(super) fn cancelled() -> RpcError {
+        RpcError::new(CANCELLED, "cancelled")
+    }
+
+    pub(super) fn exited(&self, ended: &Ended) -> Failure {
+        Failure::exited(&self.name, ended)
+    }
+
+    pub(super) fn refused(&self, error: &RpcError) -> Failure {
+        Failure::refused(&self.name, error)
+    }
+
+    /// Ends the program, politely.
+    pub(super) async fn close(self) {
+        self.peer.close().await;
+    }
+
+    /// Ends the program now.
+    pub(super) async fn kill(self) {
+        self.peer.kill().await;
+    }
+}
