@@ -417,13 +417,14 @@ impl History {
     /// message gets what was there before the first one. A run that goes on gets everything, its own message last. What
     /// other agents have not finished is left out.
     pub(crate) fn for_run(mut self, plan: &RunPlan) -> Self {
-        self.messages.retain(|message| message.is_complete || message.id == plan.message_id);
+        let is_given = |message: &Message| message.is_complete || message.id == plan.message_id;
         let (id, goes_back) = match &plan.cause {
             Cause::Message { id } | Cause::Reply { id } => (id, false),
             Cause::Again { id } => (id, true),
             Cause::Answers { .. } => (&plan.message_id, false),
         };
         let Some(at) = self.messages.iter().position(|message| message.id == *id) else {
+            self.messages.retain(is_given);
             return self;
         };
         let since = self.messages.split_off(at + 1);
@@ -434,6 +435,7 @@ impl History {
             self.messages.extend(own);
         }
         self.messages.extend(last);
+        self.messages.retain(is_given);
         self
     }
 

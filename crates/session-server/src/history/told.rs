@@ -493,9 +493,6 @@ impl View {
             Wanted::Run(plan, _) => {
                 need(&plan.message_id)?;
                 let cause = self.wanted.cause().map(&mut need).transpose()?.flatten();
-                // Behind a cause that is not complete nothing is cut off ([`History::for_run`]).
-                let own = self.wanted.cause() == Some(&plan.message_id);
-                let cause = cause.filter(|cause| cause.complete || own);
                 (plan, cause.map(|cause| cause.position))
             }
         };
