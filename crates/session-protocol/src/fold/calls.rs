@@ -50,7 +50,7 @@ impl Step<'_> {
         let key = self.fold.scratch.calls.key(call_id);
         let scratch = &mut self.fold.scratch;
         let (run, step) = (scratch.steps.run, scratch.steps.step);
-        let Some(call) = scratch.calls.get_mut(&*key) else {
+        let Some(call) = scratch.calls.get_mut(&key) else {
             self.new_call(call_id, call_id, name);
             return;
         };
@@ -115,7 +115,7 @@ impl Step<'_> {
     /// The call's arguments are coming (the AI SDK has no state before that).
     pub(crate) fn tool_streaming(&mut self, call_id: &str) {
         let key = self.fold.scratch.calls.key(call_id);
-        if let Some(call) = self.fold.scratch.calls.get_mut(&*key)
+        if let Some(call) = self.fold.scratch.calls.get_mut(&key)
             && call.repeated.is_none()
         {
             call.streaming = true;
@@ -132,7 +132,7 @@ impl Step<'_> {
         }
         let (key, run, pos) =
             (self.fold.scratch.calls.key(call_id), self.fold.scratch.steps.run, self.row.pos);
-        let Some(call) = self.fold.scratch.calls.get_mut(&*key) else { return };
+        let Some(call) = self.fold.scratch.calls.get_mut(&key) else { return };
         if call.client_run.is_some_and(|asked| asked != run) {
             call.client_again = pos;
         }
@@ -146,7 +146,7 @@ impl Step<'_> {
     /// The model's provider runs the call.
     pub(crate) fn by_provider(&mut self, call_id: &str) {
         let key = self.fold.scratch.calls.key(call_id);
-        if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
             call.by_provider = true;
         }
     }
@@ -154,7 +154,7 @@ impl Step<'_> {
     /// Its arguments are plain text, not JSON.
     pub(crate) fn tool_takes_text(&mut self, call_id: &str) {
         let key = self.fold.scratch.calls.key(call_id);
-        if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
             call.takes_text = true;
         }
     }
@@ -166,7 +166,7 @@ impl Step<'_> {
             return;
         }
         let key = self.fold.scratch.calls.key(call_id);
-        let Some(call) = self.fold.scratch.calls.get(&*key) else { return };
+        let Some(call) = self.fold.scratch.calls.get(&key) else { return };
         if call.repeated.is_none()
             && let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(call.part)
             && part.title.as_deref() != Some(&title)
@@ -189,7 +189,7 @@ impl Step<'_> {
                 delta.append_to(text, half)
             }
         };
-        let Some(call) = self.fold.scratch.calls.get_mut(&*key) else { return };
+        let Some(call) = self.fold.scratch.calls.get_mut(&key) else { return };
         if let Some(repeated) = &mut call.repeated {
             append(&mut repeated.arguments, &mut call.half, delta);
             return;
@@ -237,7 +237,7 @@ impl Step<'_> {
         self.calls();
         self.tool_ready(call_id, input);
         let key = self.fold.scratch.calls.key(call_id);
-        if let Some(call) = self.fold.scratch.calls.get_mut(&*key) {
+        if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
             call.given = true;
         }
     }
