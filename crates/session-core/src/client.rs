@@ -336,8 +336,8 @@ impl SessionClient {
     ///
     /// # Cancel safety
     ///
-    /// The chunks may be written; sending them again writes them again, which changes nothing where they are whole
-    /// messages.
+    /// The chunks may be written; sending them again writes them again, which changes nothing where
+    /// they are whole messages.
     pub async fn write_chunks(&self, session: &str, body: &WriteChunks) -> Result<(), ClientError> {
         self.send(&[session], body).await
     }

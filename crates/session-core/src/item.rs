@@ -34,8 +34,8 @@ pub struct ItemMeta {
     pub created_at: Option<String>,
     /// Whether more may come.
     pub is_complete: bool,
-    /// Time of the last chunk of a complete answer, as on the wire. An answer took from `created_at`
-    /// until then.
+    /// Time of the last chunk of a complete answer, as on the wire. An answer took from
+    /// `created_at` until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub ended_at: Option<String>,

@@ -19,9 +19,9 @@ const TITLE: usize = 80;
 
 /// Write a session as Markdown, HTML, JSON or as its raw log.
 ///
-/// Secrets that have a known shape (keys of providers, tokens, private keys, passwords in addresses) are hidden, and told
-/// on standard error; look at the result before you share it. The HTML page has no script and fetches nothing. The raw log
-/// and the JSON can be imported again.
+/// Secrets that have a known shape (keys of providers, tokens, private keys, passwords in
+/// addresses) are hidden, and told on standard error; look at the result before you share it. The
+/// HTML page has no script and fetches nothing. The raw log and the JSON can be imported again.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     threadkeep export first-steps > first-steps.md\n  \
@@ -110,7 +110,8 @@ fn first_words(messages: &[Message], session: &str) -> String {
     line.chars().take(TITLE).collect()
 }
 
-/// The items of the stream as one JSON array. A secret that is spread over several items cannot be hidden in any of them.
+/// The items of the stream as one JSON array. A secret that is spread over several items cannot be
+/// hidden in any of them.
 fn raw(
     items: &[impl AsRef<[u8]>],
     with_secrets: bool,
@@ -183,7 +184,7 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     let temporary = folder.unwrap_or_else(|| Path::new(".")).join(temporary);
     let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
-        let _ = std::fs::remove_file(&temporary); // it may not be there
+        std::fs::remove_file(&temporary).ok(); // it may not be there
     }
     written.with_context(|| format!("cannot write {shown}"))
 }

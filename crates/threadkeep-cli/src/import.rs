@@ -1,7 +1,8 @@
 //! `threadkeep import`: chats of other apps, and raw logs, as sessions of a server.
 //!
-//! Every conversation has an id of its own there, made of what tells it apart at its source. Importing again adds what is
-//! new and writes anew what has changed; what people have said since, and a title that they gave, stays.
+//! Every conversation has an id of its own there, made of what tells it apart at its source.
+//! Importing again adds what is new and writes anew what has changed; what people have said since,
+//! and a title that they gave, stays.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -27,17 +28,18 @@ const AHEAD: usize = 2;
 const PIECE: usize = 512 << 10;
 /// Problems that are told one by one.
 const TOLD: usize = 20;
-/// How often progress is told.
+/// Time between two words about the progress.
 const PACE: Duration = Duration::from_secs(1);
-/// How often a request is sent again that the server had no time for.
+/// Number of times that a request is sent that the server has no time for.
 const TRIES: u32 = 5;
 
 /// Import chats of other apps, histories of local agents, and exported sessions.
 ///
-/// PATH is a file, a folder or a zip. What it is is found out by what is in it: exports of ChatGPT, Claude, Gemini, Grok,
-/// DeepSeek, Open WebUI, LibreChat, Jan, Cherry Studio, LM Studio and Zed, histories of Claude Code, Codex, Gemini CLI,
-/// Qwen Code, OpenCode, Goose, Aider, Copilot and Cursor, lists of messages, and `threadkeep export`. Each conversation
-/// becomes a session; importing again brings what is new. One that cannot be read costs only itself.
+/// PATH is a file, a folder or a zip. What it is is found out by what is in it: exports of ChatGPT,
+/// Claude, Gemini, Grok, DeepSeek, Open WebUI, LibreChat, Jan, Cherry Studio, LM Studio and Zed,
+/// histories of Claude Code, Codex, Gemini CLI, Qwen Code, OpenCode, Goose, Aider, Copilot and
+/// Cursor, lists of messages, and `threadkeep export`. Each conversation becomes a session;
+/// importing again brings what is new. One that cannot be read costs only itself.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     threadkeep import --dry-run conversations.zip\n  \
@@ -48,7 +50,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// What to import.
+    /// File or folder to import.
     path: PathBuf,
 
     /// Read everything and write nothing.
@@ -92,7 +94,7 @@ fn print(import: &Import, branches: bool) -> anyhow::Result<()> {
     let out = BufWriter::new(io::stdout().lock());
     let mut report =
         Report::begin(out, import.format(), branches).context("cannot write the result")?;
-    let _ = import.read(&mut report); // that it stopped is an error of the report
+    import.read(&mut report).ok(); // that it stopped is an error of the report
     let problems = report.end().context("cannot write the result")?;
     tell(&problems);
     Ok(())
@@ -101,7 +103,7 @@ fn print(import: &Import, branches: bool) -> anyhow::Result<()> {
 /// Lists what a dry run found, a line each.
 fn list(import: &Import) -> anyhow::Result<()> {
     let mut lines = Lines { problems: Vec::new(), count: 0 };
-    let _ = import.read(&mut lines); // nobody reads on
+    import.read(&mut lines).ok(); // nobody reads on
     tell(&lines.problems);
     eprintln!("{}", summed(import, lines.count, lines.problems.len()));
     Ok(())
@@ -140,7 +142,7 @@ fn tell(problems: &[Problem]) {
     }
 }
 
-/// What became of the conversations.
+/// Numbers of conversations by what became of them.
 #[derive(Default)]
 struct Done {
     new: usize,
@@ -208,7 +210,7 @@ async fn write(
     let (sessions, mut ready) = mpsc::channel(AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
         let mut queue = Queue { sessions, problems: Vec::new() };
-        let _ = import.read(&mut queue); // the writer failed, and says so
+        import.read(&mut queue).ok(); // the writer failed, and says so
         queue.problems
     });
     let mut cut = Vec::new();
@@ -382,9 +384,11 @@ async fn again<T, F: Future<Output = Result<T, ClientError>>>(
 async fn raw(import: Import, remote: &Remote, done: &mut Done) -> anyhow::Result<()> {
     let (items, mut ready) = mpsc::channel::<(String, String)>(1024);
     let reader = tokio::task::spawn_blocking(move || {
-        let _ = import.raw_items(&mut |key, item| {
-            items.blocking_send((key.to_owned(), item)).map_err(|_| Stop)
-        });
+        import
+            .raw_items(&mut |key, item| {
+                items.blocking_send((key.to_owned(), item)).map_err(|_| Stop)
+            })
+            .ok();
     });
     let mut log: Option<Log> = None;
     while let Some((key, item)) = ready.recv().await {

@@ -32,8 +32,8 @@ pub(crate) struct Args {
     /// Text of the message; `-` reads it from standard input.
     text: String,
 
-    /// Let this agent answer: `demo`, `model`, `acp:NAME` of an agent that the server runs, or the URL of a webhook
-    /// agent.
+    /// Let this agent answer: `demo`, `model`, `acp:NAME` of an agent that the server runs, or the
+    /// URL of a webhook agent.
     #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
 

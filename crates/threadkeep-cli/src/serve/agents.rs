@@ -10,9 +10,9 @@ use session_server::AcpAgent;
 pub(crate) struct AcpArgs {
     /// Run this agent, a program that speaks the Agent Client Protocol, as `acp:NAME`. Repeatable.
     ///
-    /// The command may begin with variables, as in a shell: --acp 'qwen=OPENAI_API_KEY=… qwen --acp'.
-    /// The agent works with the rights of whoever runs the server: everybody who may write in a
-    /// session that has it starts commands here.
+    /// The command may begin with variables, as in a shell: --acp 'qwen=OPENAI_API_KEY=… qwen
+    /// --acp'. The agent works with the rights of whoever runs the server: everybody who may write
+    /// in a session that has it starts commands here.
     #[arg(long = "acp", value_name = "NAME=COMMAND", value_parser = agent)]
     agents: Vec<AcpAgent>,
 
