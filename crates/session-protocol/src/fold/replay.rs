@@ -68,6 +68,8 @@ struct Replay {
     at: usize,
     /// What was heard when it began.
     end: usize,
+    /// A run is named again, and not only a message in it.
+    of_run: bool,
     held: Vec<Held>,
     /// Bytes of them.
     bytes: usize,
@@ -91,7 +93,7 @@ impl Replays {
         if chunk == AGAIN {
             again = self.stop();
             let end = self.heard.len();
-            let replay = Replay { at: 0, end, held: Vec::new(), bytes: 0 };
+            let replay = Replay { at: 0, end, of_run: true, held: Vec::new(), bytes: 0 };
             self.replay = (end > 0).then_some(replay);
             return Told { again, now: false };
         }
@@ -122,7 +124,8 @@ impl Replays {
         }
         if let Some(from) = self.anchors.get(&print).copied() {
             let end = self.heard.len();
-            let mut replay = Replay { at: from, end, held: Vec::new(), bytes: 0 };
+            let of_run = names_a_run(chunk);
+            let mut replay = Replay { at: from, end, of_run, held: Vec::new(), bytes: 0 };
             replay.go_on(row, chunk);
             self.replay = (replay.at < end).then_some(replay);
             return Told { again, now: false };
@@ -148,7 +151,7 @@ impl Replays {
 impl Replay {
     fn go_on(&mut self, row: &RowContext<'_>, chunk: &str) {
         self.at += 1;
-        if ends(chunk) {
+        if ends(chunk, self.of_run) {
             // What has come to its end was surely said before.
             self.held.clear();
             self.bytes = 0;
@@ -190,23 +193,26 @@ fn can_begin(chunk: &str) -> bool {
     chunk.contains(id)
 }
 
-/// Whether a chunk ends what one of its kind began.
-fn ends(chunk: &str) -> bool {
-    matches!(
-        chunk_kind(chunk).as_deref(),
+/// Whether a chunk names a run, or a message that is one.
+fn names_a_run(chunk: &str) -> bool {
+    matches!(chunk_kind(chunk).as_deref(), Some("RUN_STARTED" | "start"))
+}
+
+/// Whether a chunk ends what one of its kind began. Where only a message is named again, the end of a text is none: an
+/// agent says the same words before two calls, in two texts of one message.
+fn ends(chunk: &str, of_run: bool) -> bool {
+    match chunk_kind(chunk).as_deref() {
+        Some("TEXT_MESSAGE_END" | "REASONING_MESSAGE_END" | "text-end" | "reasoning-end") => of_run,
         Some(
-            "TEXT_MESSAGE_END"
-                | "REASONING_MESSAGE_END"
-                | "TOOL_CALL_END"
-                | "TOOL_CALL_RESULT"
-                | "RUN_FINISHED"
-                | "RUN_ERROR"
-                | "text-end"
-                | "reasoning-end"
-                | "tool-input-available"
-                | "tool-output-available"
-                | "finish-step"
-                | "finish"
-        )
-    )
+            "TOOL_CALL_END"
+            | "TOOL_CALL_RESULT"
+            | "RUN_FINISHED"
+            | "RUN_ERROR"
+            | "tool-input-available"
+            | "tool-output-available"
+            | "finish-step"
+            | "finish",
+        ) => true,
+        _ => false,
+    }
 }

@@ -381,6 +381,36 @@ fn words_that_only_begin_like_others_are_not_lost() {
 }
 
 #[test]
+fn the_same_words_before_another_call_are_said_again() {
+    let says = |kind: &str, words: &str| {
+        let chunk =
+            |what: &str| json!({"type": format!("{kind}_MESSAGE_{what}"), "messageId": "m"});
+        let mut content = chunk("CONTENT");
+        content["delta"] = json!(words);
+        [chunk("START"), content, chunk("END")]
+    };
+    for begins in [vec![], vec![json!({"type": "RUN_STARTED", "threadId": "t", "runId": "r"})]] {
+        for kind in ["TEXT", "REASONING"] {
+            let mut chunks = begins.clone();
+            for call in ["c1", "c2", "c3"] {
+                chunks.extend(says(kind, "Let me see."));
+                chunks.extend(started(call, "read", "{}"));
+                chunks.push(result(call, "one"));
+            }
+            chunks.extend(says(kind, "Let me see."));
+            chunks.push(json!({"type": "RUN_FINISHED", "threadId": "t", "runId": "r"}));
+            let words =
+                |chunks: &[Value]| parts(&answer(chunks)).concat().matches("Let me see.").count();
+            assert_eq!(words(&chunks), 4, "{kind}, {} before", begins.len());
+            // Said again from its beginning, it is said once.
+            if begins.len() == 1 {
+                assert_eq!(words(&[&chunks[..9], &chunks[..]].concat()), 4, "{kind}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_run_that_a_server_begins_is_no_repetition() {
     let mut items = assistant("a1", &run("r"));
     let first = i64::try_from(items.len()).expect("small");
