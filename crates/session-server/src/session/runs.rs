@@ -242,8 +242,9 @@ impl Session {
         }
         live.wrote_at = Some(self.now.clock);
         let at_end = |progress: Option<(u64, bool)>| progress.is_some_and(|(_, at_end)| at_end);
-        // Some ask in the middle of their work, by an event of this type.
-        let may_ask = at_end(after) || (kind == "CUSTOM" && chunk.contains("approval-requested"));
+        // A request with options is answered in the middle of its agent's work.
+        let has_options = || chunk.contains("approval-requested") && chunk.contains("\"options\"");
+        let may_ask = at_end(after) || (kind == "CUSTOM" && has_options());
         if may_ask && self.book.is_asking(&plan.message_id) {
             self.show(&plan.agent_id, Activity::Blocked);
         } else if first_word || (at_end(before) && !at_end(after)) {

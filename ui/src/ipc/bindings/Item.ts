@@ -37,8 +37,8 @@ createdAt: string | null,
  */
 isComplete: boolean, 
 /**
- * Time of the last chunk of a complete answer, as on the wire. An answer took from `created_at`
- * until then.
+ * Time of the last chunk of a complete answer, as on the wire. An answer took from
+ * `created_at` until then.
  */
 endedAt?: string, 
 /**
