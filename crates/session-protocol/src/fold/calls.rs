@@ -194,6 +194,10 @@ impl Step<'_> {
             append(&mut repeated.arguments, &mut call.half, delta);
             return;
         }
+        if call.ready && !call.takes_text && delta.is_blank() {
+            // Blanks behind a value say nothing.
+            return;
+        }
         let at = call.part;
         let Some(Part::ToolCall(part)) = self.fold.message.parts.get_mut(at) else { return };
         let from = part.arguments.len();
@@ -270,7 +274,10 @@ impl Step<'_> {
         part.input = input.or_else(|| parsed(&part.arguments, takes_text));
         if drops {
             part.input = part.input.take().map(short_value);
-            part.arguments = short_text(std::mem::take(&mut part.arguments));
+            if part.input.is_some() {
+                // What cannot be read yet may be when more of it comes.
+                part.arguments = short_text(std::mem::take(&mut part.arguments));
+            }
         }
         self.tracker.set_part(&self.fold.message.id, at);
         self.fold.refresh_call(key, self.tracker);
