@@ -706,7 +706,7 @@ async fn a_raw_log_comes_back_as_the_same_transcript_and_so_does_the_json() {
     run(server.command(&send)).await.succeeded();
     run(server.command(&["approve", "first-steps", "--first"])).await.succeeded();
     let mut before = messages(&server, "first-steps").await;
-    while !before.to_string().contains("not really") {
+    while !before.to_string().contains("nothing was touched)") {
         tokio::time::sleep(Duration::from_millis(200)).await;
         before = messages(&server, "first-steps").await;
     }
