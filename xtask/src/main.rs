@@ -33,7 +33,7 @@ Usage: cargo xtask <command> [options]
              --kills[=N]        the engine is killed N times (1,000) while it streams and sends,
                                 and meets every mix of failures (minutes)
              --server-kills     the session server and its agents are killed 500 times while
-                                20 sessions chat (minutes)
+                                20 sessions chat, and agents that are programs 300 times (minutes)
              --conformance      upstream's conformance tests against the embedded streams, through
                                 our authentication, and two hundred kills (minutes)
              --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks

@@ -92,14 +92,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         );
     }
     if options.server_kills {
-        let test = "five_hundred_kills_lose_and_double_nothing";
         return step(
-            "500 kills of the session server and its agents while 20 sessions chat",
-            cargo(&["test", "-p", "session-server", "--test", "it", "--"]).args([
-                "--ignored",
-                "--nocapture",
-                test,
-            ]),
+            "500 kills of the session server and its agents while 20 sessions chat, and 300 of programs that agents are",
+            cargo(&["test", "-p", "session-server", "--test", "it", "--"])
+                .args(["--ignored", "--nocapture", "--test-threads", "1"])
+                .args(["five_hundred_kills", "three_hundred_kills"]),
         );
     }
     if options.conformance {

@@ -220,7 +220,7 @@ const KEY: &str = "504828f7a62a61bc4536c02c43c8be24";
 /// Run by `cargo test -p session-import --test it -- --ignored`: a gigabyte in the memory of one conversation.
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "writes a gigabyte"]
+#[ignore = "writes a gigabyte: cargo test -p session-import --test it -- --ignored"]
 fn a_gigabyte_is_read_in_the_memory_of_a_conversation() {
     struct Count(usize);
     impl session_import::Sink for Count {
