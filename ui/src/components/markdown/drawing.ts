@@ -10,12 +10,12 @@ const FIRST = 2_500;
 /** Letters at the end of a text that is whole that wait for no frame: about what comes within one. */
 const LAST_WORDS = 1_000;
 /** A frame's share of drawing text, ms: less where the web view takes long to lay it out, and at the beginning, when that is not known. */
-const BUDGET = 6;
+const BUDGET = 3;
 const LEAST_BUDGET = 1;
 /** A frame that took longer than this, ms, is too long. */
-const LONG_FRAME = 20;
+const LONG_FRAME = 18;
 /** No more letters than this are drawn in a frame: what costs no time to draw costs some to lay out. */
-const SHARE = 8_000;
+const SHARE = 4_000;
 
 /** Frames, and the time. */
 export interface Frames {
