@@ -29,6 +29,9 @@ enum Kill {
     Committed,
 }
 
+/// An agent that this server does not lead.
+const ELSEWHERE: &str = "elsewhere";
+
 /// A wish of somebody, as a client that asks until it is answered.
 #[derive(Debug, Clone)]
 enum Wanted {
@@ -99,7 +102,7 @@ impl Wanted {
             Self::Title { .. } => Input::Rename { title: "Why".to_owned(), actor_id, txid },
             Self::Chunk { message: message_id, .. } => Input::Write(vec![RawChunk {
                 message_id,
-                actor_id: "elsewhere".to_owned(),
+                actor_id: ELSEWHERE.to_owned(),
                 role: Role::Assistant,
                 chunk: json!({"type": "content", "delta": "so"}).to_string(),
                 kind: "content".to_owned(),
@@ -331,6 +334,8 @@ impl Life {
     fn open_again(&mut self) {
         self.note_ends();
         self.called.clear();
+        // What was finished just before may be looked at again under the same id.
+        self.ended.clear();
         let opening = Opening {
             id: "s".to_owned(),
             surroundings: surroundings(),
@@ -671,7 +676,7 @@ impl Life {
         self.check();
         assert!(self.runs.is_empty(), "runs that never ended");
         assert!(self.session.runs.is_empty() && self.session.queued.is_empty());
-        for run in self.session.book.messages() {
+        for run in self.session.book.messages().filter(|run| run.actor_id() != ELSEWHERE) {
             assert!(!run.is_open(), "{} is open, and nobody writes it", run.message_id());
         }
         // Whatever is asked can be answered, and is not asked any more then.
