@@ -1,4 +1,4 @@
-//! What a person asks for. An intent is durable before it is sent and leaves only by its echo.
+//! A person's intent. An intent is durable before it is sent and leaves only by its echo.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,7 @@ pub enum Intent {
     SendMessage {
         /// The message's id, minted by the sender.
         message_id: Uuid,
-        /// What is said.
+        /// The words.
         text: String,
     },
     /// Answer an approval.
@@ -45,7 +45,7 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// What is said besides, in words or fields, where more than yes or no was asked.
+        /// More of the answer, in words or fields, where more than yes or no was asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
     },
@@ -104,7 +104,7 @@ impl fmt::Debug for Intent {
     }
 }
 
-/// What an agent reacts to.
+/// The messages that an agent reacts to.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
@@ -126,7 +126,7 @@ pub enum Triggers {
 pub struct AgentSpec {
     /// The agent's id.
     pub id: String,
-    /// Its display name.
+    /// The agent's display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub name: Option<String>,
@@ -140,7 +140,7 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, as = "Option<std::collections::HashMap<String, String>>")]
     pub headers: Option<BTreeMap<String, String>>,
-    /// What it reacts to; absent means messages of people.
+    /// The messages that it reacts to; absent means messages of people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub triggers: Option<Triggers>,

@@ -10,11 +10,11 @@ use ts_rs::TS;
 pub struct Agent {
     /// The agent's id, the key of its row.
     pub agent_id: String,
-    /// Its display name.
+    /// The agent's display name.
     pub name: Option<String>,
     /// Where it is called: a URL, or `builtin:…` for agents inside the session server.
     pub endpoint: Option<String>,
-    /// What it reacts to: `all` or `user-messages`.
+    /// The messages that it reacts to: `all` or `user-messages`.
     pub triggers: Option<String>,
     /// The model it says it uses.
     pub model: Option<String>,

@@ -9,7 +9,7 @@ export type Agent = {
  */
 agentId: string, 
 /**
- * Its display name.
+ * The agent's display name.
  */
 name: string | null, 
 /**
@@ -17,7 +17,7 @@ name: string | null,
  */
 endpoint: string | null, 
 /**
- * What it reacts to: `all` or `user-messages`.
+ * The messages that it reacts to: `all` or `user-messages`.
  */
 triggers: string | null, 
 /**
