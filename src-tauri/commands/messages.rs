@@ -22,9 +22,17 @@ pub(crate) async fn respond_approval(
     approval_id: String,
     approved: bool,
     payload: Option<serde_json::Value>,
+    option_id: Option<String>,
 ) -> Answer<String> {
-    let answered =
-        host.engine.respond_approval(&session_id, &message_id, &approval_id, approved, payload);
+    let engine = &host.engine;
+    let answered = engine.respond_approval(
+        &session_id,
+        &message_id,
+        &approval_id,
+        approved,
+        payload,
+        option_id,
+    );
     Ok(answered.await?)
 }
 

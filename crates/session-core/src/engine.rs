@@ -511,7 +511,8 @@ impl Engine {
     }
 
     /// Answers the approval or the question that a message asks, with what is said besides yes or
-    /// no. The answer is on the disk when this returns. Returns its entry's id.
+    /// no, and by one of the options where it offers some; `None` is the one that holds once. The
+    /// answer is on the disk when this returns. Returns its entry's id.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
@@ -526,12 +527,14 @@ impl Engine {
         approval_id: &str,
         approved: bool,
         payload: Option<Value>,
+        option_id: Option<String>,
     ) -> Result<String, EngineError> {
         let intent = Intent::RespondApproval {
             approval_id: approval_id.to_owned(),
             message_id: Some(message_id.to_owned()),
             approved,
             payload,
+            option_id,
         };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }

@@ -45,9 +45,14 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// What is said besides, in words or fields, where more than yes or no was asked.
+        /// What is said besides: words with a no, or words or fields where more than yes or no was
+        /// asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
+        /// The option that is chosen, of a request that offers some. It says the same as
+        /// `approved`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        option_id: Option<String>,
     },
     /// Have a message answered again: its answer failed, or was not liked.
     Regenerate {

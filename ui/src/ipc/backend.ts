@@ -79,8 +79,11 @@ export interface Backend {
 
   /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
   sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
-  /** Answers an approval or a question; `payload` is what is said besides yes or no. */
-  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void>;
+  /**
+   * Answers an approval or a question; `payload` is what is said besides yes or no. `optionId` is one of the options of a
+   * request that offers some; without it the one is meant that holds once.
+   */
+  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void>;
   /** Has a message of a person answered again. */
   regenerate(sessionId: string, messageId: string): Promise<void>;
   stopRun(sessionId: string): Promise<void>;

@@ -105,8 +105,8 @@ export class TauriBackend implements Backend {
     return call('send_message', { sessionId, messageId, text });
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload });
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {
+    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload, optionId });
   }
 
   regenerate(sessionId: string, messageId: string): Promise<void> {

@@ -19,6 +19,8 @@ import { Trail } from './trail.svelte';
 
 /** Somebody else answered an approval before this person did. */
 const ANSWERED_FIRST = 'answered-first';
+/** Nobody waited any more for what this person answered. */
+const ANSWERED_LATE = 'answered-late';
 
 /**
  * The window's state, put together. It holds no truth: everything here came from the host, or is asked of it.
@@ -278,6 +280,7 @@ export class AppState {
   #notice(notice: Notice): void {
     // About what was just done, and over: a line that goes by itself.
     if (notice.code === ANSWERED_FIRST) this.shell.say(this.current.whoWasFirst() ?? notice.message);
+    else if (notice.code === ANSWERED_LATE) this.shell.say(notice.message);
     else this.shell.takeNotice(notice);
   }
 

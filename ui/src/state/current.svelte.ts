@@ -2,7 +2,7 @@ import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
 import type { JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
-import type { Decisions } from './decisions.svelte';
+import type { Answer, Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
 import { FindState } from './find.svelte';
 import { homeIdOf, THIS_COMPUTER } from './servers.svelte';
@@ -192,23 +192,39 @@ export class CurrentSession {
 
   // Doing things
 
-  async respond(approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    if (this.id !== null) await this.respondIn(this.id, approval, approved, payload);
+  async respond(approval: ApprovalRef, approved: boolean, answer: Answer = {}): Promise<void> {
+    if (this.id !== null) await this.respondIn(this.id, approval, approved, answer);
   }
 
   /** Answers what is asked in any session. */
-  async respondIn(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
+  async respondIn(sessionId: string, approval: ApprovalRef, approved: boolean, { optionId, payload, words }: Answer = {}): Promise<void> {
     // A refused answer makes room for a new one.
     const before = this.decisions.of(approval);
-    this.decisions.give(approval, approved);
+    this.decisions.give(approval, approved, optionId);
     // The answer to the last thing that was asked is read at the end.
     if (sessionId === this.id && this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
     try {
       if (before?.entryId !== null && before?.entryId !== undefined) await this.#backend.discardEntry(before.entryId);
-      await this.#backend.respondApproval(sessionId, approval, approved, payload);
+      // An agent that offers options hears one of them, and nothing else: words come to it as a message, after this answer.
+      const offers = words !== undefined && this.#offersOptions(sessionId, approval);
+      await this.#backend.respondApproval(sessionId, approval, approved, offers ? payload : (words ?? payload), optionId);
+      if (offers) await this.#backend.sendMessage(sessionId, words);
     } catch (cause) {
-      this.decisions.give(approval, approved, BackendError.from(cause).message);
+      this.decisions.give(approval, approved, optionId, BackendError.from(cause).message);
     }
+  }
+
+  #offersOptions(sessionId: string, { messageId, approvalId }: ApprovalRef): boolean {
+    const asked = this.#sessions.approvals.find((one) => one.sessionId === sessionId && one.approval.messageId === messageId && one.approval.id === approvalId)?.approval;
+    const here = this.meta?.sessionId === sessionId ? this.meta.pendingApprovals.find((one) => one.messageId === messageId && one.id === approvalId) : undefined;
+    return (asked ?? here)?.options !== undefined;
+  }
+
+  /** Has an agent go on whose answer broke off: it is asked to, in this person's name. */
+  goOn(): void {
+    if (this.id === null) return;
+    this.#shell.attempt(this.#backend.sendMessage(this.id, 'Continue.'));
+    this.acts += 1;
   }
 
   /** The state that an agent of this session shares; null where it shares none. */

@@ -164,6 +164,10 @@ impl OutboxEntry {
     }
 
     fn summary(&self) -> OutboxItem {
+        let option_id = match &self.intent {
+            Intent::RespondApproval { option_id, .. } => option_id.clone(),
+            _ => None,
+        };
         let (approval_id, message_id, approved) = match &self.intent {
             Intent::RespondApproval { approval_id, message_id, approved, .. } => {
                 (Some(approval_id.clone()), message_id.clone(), Some(*approved))
@@ -179,6 +183,7 @@ impl OutboxEntry {
             approval_id,
             message_id,
             approved,
+            option_id,
             created_at: self.created_at.clone(),
         }
     }

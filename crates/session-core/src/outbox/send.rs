@@ -97,9 +97,9 @@ impl Sender {
                 };
                 client.send_message(session, &body).await
             }
-            Intent::RespondApproval { approval_id, message_id, approved, payload } => {
+            Intent::RespondApproval { approval_id, message_id, approved, payload, option_id } => {
                 let body = AnswerApproval {
-                    option_id: None,
+                    option_id: option_id.clone(),
                     approved: *approved,
                     payload: payload.clone(),
                     message_id: message_id.clone(),

@@ -29,7 +29,7 @@ async fn a_message_is_answered_and_an_approval_lets_the_agent_go_on() {
 
     let approval = window.approvals[0].approval.clone();
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     window
@@ -53,7 +53,7 @@ async fn denying_keeps_the_tool_from_running() {
     window.until("the approval waits", |w| !w.approvals.is_empty()).await;
     let approval = window.approvals[0].approval.clone();
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, false, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, false, None, None)
         .await
         .expect("it is saved");
     window.until("the agent knows", |w| w.is_settled() && w.texts().concat().contains("no")).await;

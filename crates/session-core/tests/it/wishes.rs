@@ -84,7 +84,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
         window.until("an approval", asks).await;
         let approval = window.meta().pending_approvals[0].clone();
         engine
-            .respond_approval(&session, &approval.message_id, &approval.id, approved, None)
+            .respond_approval(&session, &approval.message_id, &approval.id, approved, None, None)
             .await
             .expect("it is saved");
         let goes_on = |w: &Window| w.is_settled() && w.texts().concat().contains(word);
@@ -166,7 +166,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
         },
     );
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     let entry = until_refused(&mut window).await;
@@ -175,7 +175,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
     assert_eq!(error.code(), "not-possible");
     engine.discard_entry(&entry).await.expect("it waits");
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, false, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, false, None, None)
         .await
         .expect("it is saved");
     window
@@ -427,7 +427,7 @@ async fn what_is_answered_besides_yes_arrives_with_the_answer() {
     assert!(sent.status().is_success(), "{sent:?}");
     window.until("the question", |w| !w.meta().pending_approvals.is_empty()).await;
     let payload = json!({"name": "Ada", "age": 36});
-    let answered = engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()));
+    let answered = engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()), None);
     answered.await.expect("it is saved");
     window.until("it is answered", |w| w.is_settled() && w.approvals.is_empty()).await;
     let answers = chunks_of(&server, &session, "approval-response").await;

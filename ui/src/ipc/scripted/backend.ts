@@ -329,7 +329,7 @@ export class ScriptedBackend implements Backend {
     return this.online && home?.connection.state === 'live';
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {
     const session = this.#get(sessionId);
     const entry: OutboxItem = {
       entryId: newId('entry'),
@@ -339,16 +339,17 @@ export class ScriptedBackend implements Backend {
       approvalId,
       messageId,
       approved,
+      ...(optionId === undefined ? {} : { optionId }),
       createdAt: new Date().toISOString(),
     };
     session.answers = [...session.answers, entry];
     this.#changed(session);
-    if (this.online) void this.#decide(session, entry);
+    if (this.online) void this.#decide(session, entry, typeof payload === 'string' ? payload : undefined);
     return Promise.resolve();
   }
 
-  async #decide(session: ScriptedSession, entry: OutboxItem): Promise<void> {
-    const { approvalId, messageId, approved } = entry;
+  async #decide(session: ScriptedSession, entry: OutboxItem, said?: string): Promise<void> {
+    const { approvalId, messageId, approved, optionId } = entry;
     if (approvalId === null || approved === null) return;
     await pause(this.pace * 10);
     session.answers = session.answers.filter((one) => one !== entry);
@@ -363,7 +364,15 @@ export class ScriptedBackend implements Backend {
       ...part,
       state: approved ? 'done' : 'denied',
       output: approved ? { deleted: true } : null,
-      approval: { id: approvalId, approved, respondedBy: 'ana' },
+      approval: {
+        ...part.approval,
+        id: approvalId,
+        approved,
+        respondedBy: 'ana',
+        respondedAt: new Date().toISOString(),
+        ...(optionId === undefined ? {} : { optionId }),
+        ...(said === undefined ? {} : { said }),
+      },
     });
     this.#publish({ type: 'approvals', approvals: this.#approvals() });
     session.abort = new AbortController();
