@@ -65,6 +65,7 @@ pub fn run() -> ExitCode {
             commands::messages::edit_entry,
             commands::messages::regenerate,
             commands::messages::respond_approval,
+            commands::messages::set_agent_option,
             commands::messages::retry_entry,
             commands::messages::save_draft,
             commands::messages::send_message,

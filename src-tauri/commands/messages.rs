@@ -46,6 +46,18 @@ pub(crate) async fn regenerate(
     Ok(host.engine.regenerate(&session_id, &message_id).await?)
 }
 
+/// Chooses something of an agent: its mode, its model.
+#[tauri::command]
+pub(crate) async fn set_agent_option(
+    host: State<'_>,
+    session_id: String,
+    agent_id: String,
+    option_id: String,
+    value: String,
+) -> Answer<String> {
+    Ok(host.engine.set_agent_option(&session_id, &agent_id, &option_id, &value).await?)
+}
+
 #[tauri::command]
 pub(crate) async fn stop_run(host: State<'_>, session_id: String) -> Answer<String> {
     Ok(host.engine.stop(&session_id).await?)

@@ -553,6 +553,30 @@ impl Engine {
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 
+    /// Chooses something of an agent. The wish is on the disk when this returns. Returns its
+    /// entry's id.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
+    pub async fn set_agent_option(
+        &self,
+        id: &str,
+        agent_id: &str,
+        option_id: &str,
+        value: &str,
+    ) -> Result<String, EngineError> {
+        let intent = Intent::SetAgentOption {
+            agent_id: agent_id.to_owned(),
+            option_id: option_id.to_owned(),
+            value: value.to_owned(),
+        };
+        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
+    }
+
     /// Stops the answers that are being written. Returns the id of the first one's entry.
     ///
     /// # Errors

@@ -165,6 +165,8 @@ pub enum OutboxKind {
     RespondApproval,
     /// Another answer to a message.
     Regenerate,
+    /// A choice of something of an agent.
+    SetAgentOption,
     /// Stop a run.
     Stop,
     /// A new title.

@@ -59,6 +59,15 @@ pub enum Intent {
         /// The message of a person that is to be answered.
         message_id: String,
     },
+    /// Choose something of an agent: its mode, its model.
+    SetAgentOption {
+        /// The agent.
+        agent_id: String,
+        /// The option.
+        option_id: String,
+        /// The value of the choice.
+        value: String,
+    },
     /// Stop one generation, or all of them.
     Stop {
         /// The message to stop. `None` stops all that run when it arrives, so that asking twice
@@ -100,6 +109,11 @@ impl fmt::Debug for Intent {
             Self::Regenerate { message_id } => {
                 f.debug_struct("Regenerate").field("message_id", message_id).finish()
             }
+            Self::SetAgentOption { agent_id, option_id, .. } => f
+                .debug_struct("SetAgentOption")
+                .field("agent_id", agent_id)
+                .field("option_id", option_id)
+                .finish_non_exhaustive(),
             Self::Stop { message_id } => {
                 f.debug_struct("Stop").field("message_id", message_id).finish()
             }

@@ -86,6 +86,8 @@ export interface Backend {
   respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void>;
   /** Has a message of a person answered again. */
   regenerate(sessionId: string, messageId: string): Promise<void>;
+  /** Chooses something of an agent: its mode, its model. */
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void>;
   stopRun(sessionId: string): Promise<void>;
   retryEntry(entryId: string): Promise<void>;
   /** Changes the text of a message that the server does not have, and sends it. */

@@ -113,6 +113,10 @@ export class TauriBackend implements Backend {
     return call('regenerate', { sessionId, messageId });
   }
 
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void> {
+    return call('set_agent_option', { sessionId, agentId, optionId, value });
+  }
+
   stopRun(sessionId: string): Promise<void> {
     return call('stop_run', { sessionId });
   }

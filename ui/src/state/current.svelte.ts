@@ -1,3 +1,4 @@
+import { contextIn, plansIn, type ContextUse, type Plan } from '../components/cards';
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
 import type { JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
@@ -73,6 +74,28 @@ export class CurrentSession {
     if (writing.size === 0) return [];
     const from = rows.findIndex(({ id }) => writing.has(id));
     return from === -1 ? [] : rows.slice(from + 1).filter(({ meta }) => meta.role === 'user' && meta.delivery?.state !== 'wedged');
+  });
+
+  /** The newest answer that has a plan, where that is not over: work to do, or the last that was said. */
+  readonly planRow: Row | null = $derived.by(() => {
+    const answers = (this.transcript?.rows ?? []).filter(({ meta }) => meta.role === 'assistant');
+    const at = answers.findLastIndex((row) => plansIn(row.parts.map(({ value }) => value)).length > 0);
+    const row = answers[at];
+    if (row === undefined) return null;
+    const over = plansIn(row.parts.map(({ value }) => value)).every(({ entries }) => entries.every(({ state }) => state === 'completed'));
+    return over && (row.meta.isComplete || at < answers.length - 1) ? null : row;
+  });
+
+  /** What its agent means to do: the last plan of it. */
+  readonly plan: Plan | null = $derived.by(() => plansIn(this.planRow?.parts.map(({ value }) => value) ?? []).at(-1) ?? null);
+
+  /** How much of its memory the agent of the last answer that says so has taken. */
+  readonly context: ContextUse | null = $derived.by(() => {
+    for (const row of [...(this.transcript?.rows ?? [])].reverse()) {
+      const use = row.meta.role === 'assistant' ? contextIn(row.parts.map(({ value }) => value)) : null;
+      if (use !== null) return use;
+    }
+    return null;
   });
 
   /** What this person said in the rows that are here, the last first. */
@@ -248,6 +271,10 @@ export class CurrentSession {
   /** Approvals of the same message that nobody has answered yet, this one among them. */
   #waiting({ messageId }: ApprovalRef): number {
     return (this.meta?.pendingApprovals ?? []).filter((one) => one.messageId === messageId).length;
+  }
+
+  chooseOption(agentId: string, optionId: string, value: string): void {
+    if (this.id !== null) this.#shell.attempt(this.#backend.setAgentOption(this.id, agentId, optionId, value));
   }
 
   stop(): void {

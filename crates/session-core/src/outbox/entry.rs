@@ -196,6 +196,7 @@ fn kind(intent: &Intent) -> OutboxKind {
         Intent::SendMessage { .. } => OutboxKind::SendMessage,
         Intent::RespondApproval { .. } => OutboxKind::RespondApproval,
         Intent::Regenerate { .. } => OutboxKind::Regenerate,
+        Intent::SetAgentOption { .. } => OutboxKind::SetAgentOption,
         Intent::Stop { .. } => OutboxKind::Stop,
         Intent::Rename { .. } => OutboxKind::Rename,
         Intent::DeleteSession => OutboxKind::DeleteSession,

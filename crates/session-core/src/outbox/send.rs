@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use session_protocol::api::{
     AnswerApproval, CreateSession, ForkSession, Regenerate, RegisterAgents, RenameSession,
-    SendMessage, Stop, header,
+    SendMessage, SetAgentOption, Stop, header,
 };
 use session_protocol::{Intent, Role};
 
@@ -112,6 +112,14 @@ impl Sender {
                 let from_message_id = Some(message_id.clone());
                 let body = Regenerate { from_message_id, txid, ..Regenerate::default() };
                 client.regenerate(session, &body).await
+            }
+            Intent::SetAgentOption { agent_id, option_id, value } => {
+                let body = SetAgentOption {
+                    option_id: option_id.clone(),
+                    value: value.clone(),
+                    txid,
+                };
+                client.set_agent_option(session, agent_id, &body).await
             }
             Intent::Stop { message_id } => {
                 let body = Stop { message_id: message_id.clone(), actor_id: None };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use durable_stream::Offset;
 use session_protocol::{
-    ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold, canonical_time,
+    Agent, ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold, canonical_time,
 };
 use tokio::time::Instant;
 
@@ -285,6 +285,16 @@ impl Session {
                 .fold
                 .approval(approval_id, message_id.as_deref())
                 .is_some_and(|approval| approval.status != ApprovalStatus::Pending),
+            // A choice that holds already has no row of its own.
+            Intent::SetAgentOption { agent_id, option_id, value } => {
+                let chosen = |agent: &&Agent| {
+                    let option = agent.options.iter().find(|option| option.id == *option_id);
+                    option.is_some_and(|one| one.wanted.as_ref().unwrap_or(&one.value) == value)
+                };
+                let agents = self.fold.agents();
+                entry.is_sent()
+                    && agents.iter().find(|agent| agent.agent_id == *agent_id).is_some_and(|a| chosen(&a))
+            }
             Intent::Stop { message_id: Some(id) } => {
                 !self.fold.incomplete().iter().any(|active| active.message_id == *id)
             }

@@ -17,6 +17,7 @@ import type {
   Notice,
   OutboxItem,
   Part,
+  PartApproval,
   SearchHit,
   SearchPage,
   SearchRequest,
@@ -402,6 +403,17 @@ export class ScriptedBackend implements Backend {
     session.answers = session.answers.filter((one) => one !== entry);
     this.#changed(session);
     void this.#answer(session, textOf(message));
+  }
+
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void> {
+    const session = this.#get(sessionId);
+    session.meta.agents = session.meta.agents.map((agent) =>
+      agent.agentId === agentId && agent.options !== undefined
+        ? { ...agent, options: agent.options.map((option) => (option.id === optionId ? { ...option, wanted: value } : option)) }
+        : agent,
+    );
+    this.#changed(session);
+    return Promise.resolve();
   }
 
   stopRun(sessionId: string): Promise<void> {
@@ -910,7 +922,7 @@ function titleFrom(said: string): string {
   return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }
 
-function approvalOf(part: Part): { id: string; approved: boolean | null } | null {
+function approvalOf(part: Part): PartApproval | null {
   return part.type === 'tool-call' ? part.approval : null;
 }
 
@@ -929,6 +941,7 @@ function pendingOf(message: Item, part: Part): Approval[] {
       requestedAt: message.createdAt,
       respondedBy: null,
       respondedAt: null,
+      ...(approval.options === undefined ? {} : { options: approval.options }),
     },
   ];
 }
