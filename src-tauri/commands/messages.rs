@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::error::Answer;
+use session_protocol::api::SendMode;
 use uuid::Uuid;
 
 #[tauri::command]
@@ -10,8 +11,10 @@ pub(crate) async fn send_message(
     session_id: String,
     message_id: Uuid,
     text: String,
+    mode: Option<SendMode>,
 ) -> Answer<String> {
-    Ok(host.engine.send_message_as(&session_id, message_id, &text).await?)
+    let mode = mode.unwrap_or_default();
+    Ok(host.engine.send_message_as(&session_id, message_id, &text, mode).await?)
 }
 
 #[tauri::command]

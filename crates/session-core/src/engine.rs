@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use serde_json::Value;
-use session_protocol::Intent;
+use session_protocol::{Intent, api::SendMode};
 use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
@@ -379,7 +379,11 @@ impl Engine {
         let said = first.as_ref().and_then(|first| title_from(&first.text));
         let make = Intent::CreateSession { agents, title: title.or(said) };
         let say =
-            first.map(|FirstMessage { id, text }| Intent::SendMessage { message_id: id, text });
+            first.map(|FirstMessage { id, text }| Intent::SendMessage {
+                message_id: id,
+                text,
+                mode: SendMode::Queue,
+            });
         self.begin_session(&server, id, None, None, make, say).await
     }
 
@@ -485,11 +489,11 @@ impl Engine {
     /// A call that is dropped is carried out all the same: the session's task has it from the first
     /// poll on.
     pub async fn send_message(&self, id: &str, text: &str) -> Result<String, EngineError> {
-        self.send_message_as(id, Uuid::new_v4(), text).await
+        self.send_message_as(id, Uuid::new_v4(), text, SendMode::Queue).await
     }
 
     /// Sends a message as [`Engine::send_message`] does, with an id that the caller made, so that
-    /// asking twice says it once.
+    /// asking twice says it once. `mode` says what becomes of an answer that is being written.
     ///
     /// # Errors
     /// When there is no text, no such session, or it cannot be saved.
@@ -502,11 +506,12 @@ impl Engine {
         id: &str,
         message_id: Uuid,
         text: &str,
+        mode: SendMode,
     ) -> Result<String, EngineError> {
         if text.trim().is_empty() {
             return Err(NOTHING_TO_SEND);
         }
-        let intent = Intent::SendMessage { message_id, text: text.to_owned() };
+        let intent = Intent::SendMessage { message_id, text: text.to_owned(), mode };
         self.enqueue(id, message_id.to_string(), intent).await
     }
 

@@ -8,6 +8,8 @@ use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
 
+use crate::api::SendMode;
+
 /// One wish of a person, aimed at one session.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -35,6 +37,9 @@ pub enum Intent {
         message_id: Uuid,
         /// What is said.
         text: String,
+        /// What becomes of an answer that is being written.
+        #[serde(default, skip_serializing_if = "SendMode::is_queue")]
+        mode: SendMode,
     },
     /// Answer an approval.
     RespondApproval {
@@ -95,10 +100,11 @@ impl fmt::Debug for Intent {
                 .field("source", source)
                 .field("at_message_id", at_message_id)
                 .finish(),
-            Self::SendMessage { message_id, text } => f
+            Self::SendMessage { message_id, text, mode } => f
                 .debug_struct("SendMessage")
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
+                .field("mode", mode)
                 .finish(),
             Self::RespondApproval { approval_id, message_id, approved, .. } => f
                 .debug_struct("RespondApproval")
@@ -200,13 +206,15 @@ mod tests {
 
     #[test]
     fn an_intent_keeps_its_shape_on_disk() {
-        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into() };
+        let mode = SendMode::Queue;
+        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into(), mode };
         let json = serde_json::to_value(&intent).expect("serialises");
         assert_eq!(
             json,
             serde_json::json!({"type": "sendMessage",
                 "messageId": "00000000-0000-0000-0000-000000000000", "text": "hi"})
         );
+        assert_eq!(serde_json::from_value::<Intent>(json).expect("it is one"), intent);
         assert!(!format!("{intent:?}").contains("hi\""));
         let intent = Intent::Fork { source: "s".into(), at_message_id: None };
         let json = serde_json::json!({"type": "forkSession", "source": "s"});

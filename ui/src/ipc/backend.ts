@@ -19,6 +19,9 @@ export interface ApprovalRef {
   approvalId: string;
 }
 
+/** What a message does to an answer that is being written: wait for its end, or end it and be answered at once. */
+export type SendMode = 'queue' | 'steer';
+
 /** A session that is to be made. Its ids come from whoever asks, so that asking twice makes one. */
 export interface NewSession {
   id: string;
@@ -77,8 +80,11 @@ export interface Backend {
   /** Keeps what is here of a session that its server has deleted, to be read. */
   keepCopy(sessionId: string): Promise<void>;
 
-  /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
-  sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
+  /**
+   * Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once.
+   * `mode` says what becomes of an answer that is being written: the message waits for its end, or ends it.
+   */
+  sendMessage(sessionId: string, text: string, messageId?: string, mode?: SendMode): Promise<string>;
   /**
    * Answers an approval or a question; `payload` is what is said besides yes or no. `optionId` is one of the options of a
    * request that offers some; without it the one is meant that holds once.

@@ -1,7 +1,7 @@
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
 
-import { BackendError, type ApprovalRef, type Backend, type NewSession } from './backend';
+import { BackendError, type ApprovalRef, type Backend, type NewSession, type SendMode } from './backend';
 import type {
   Bootstrap,
   Direction,
@@ -101,8 +101,8 @@ export class TauriBackend implements Backend {
     return call('keep_copy', { sessionId });
   }
 
-  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID()): Promise<string> {
-    return call('send_message', { sessionId, messageId, text });
+  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID(), mode: SendMode = 'queue'): Promise<string> {
+    return call('send_message', { sessionId, messageId, text, mode });
   }
 
   respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {

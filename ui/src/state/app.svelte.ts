@@ -1,4 +1,4 @@
-import { BackendError, type Backend } from '../ipc/backend';
+import { BackendError, type Backend, type SendMode } from '../ipc/backend';
 import type { Bootstrap, FeedBatch, FeedChange, Notice, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
 import { Actors } from './actors';
 import { agentSpec } from './agents';
@@ -196,7 +196,7 @@ export class AppState {
   // Doing things
 
   /** Sends what the composer holds. The text stays there until the outbox has it. */
-  async send(): Promise<void> {
+  async send(mode: SendMode = 'queue'): Promise<void> {
     const { composer, current, settings } = this;
     const text = composer.text;
     if (text.trim() === '' || composer.sending || this.unsendable !== null) return;
@@ -213,7 +213,7 @@ export class AppState {
         composer.sent(null, text);
         if (current.id === null) await this.open(made);
       } else {
-        await this.backend.sendMessage(sessionId, text, ids.message);
+        await this.backend.sendMessage(sessionId, text, ids.message, current.running ? mode : 'queue');
         composer.sent(sessionId, text);
       }
       current.acts += 1;

@@ -1,6 +1,6 @@
 import { contextIn, plansIn, type ContextUse, type Plan } from '../components/cards';
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type { JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
+import type { Agent, JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Answer, Decisions } from './decisions.svelte';
@@ -277,8 +277,48 @@ export class CurrentSession {
     if (this.id !== null) this.#shell.attempt(this.#backend.setAgentOption(this.id, agentId, optionId, value));
   }
 
+  /** Ends what is being written, and says what comes next. */
   stop(): void {
-    if (this.id !== null) this.#shell.attempt(this.#backend.stopRun(this.id));
+    if (this.id === null) return;
+    const next = this.waitingTurns.length;
+    this.#shell.attempt(this.#backend.stopRun(this.id));
+    if (next > 0) this.#shell.say(next === 1 ? 'Stopped. The message that waited is answered now.' : `Stopped. The ${String(next)} messages that waited are answered now.`);
+  }
+
+  /** Agents that could have answered, and did not. */
+  otherAgents(answer: Row): Agent[] {
+    return (this.meta?.agents ?? []).filter(({ agentId }) => agentId !== answer.meta.actorId);
+  }
+
+  /** Has another agent answer what an answer was to answer: it is said again, to that one. */
+  askOther(answer: Row, agent: Agent): void {
+    const question = this.questionOf(answer);
+    if (this.id === null || question === null) return;
+    const said = question.parts.map(({ text }) => text).join('\n\n');
+    const name = agent.name !== null && /^[\p{L}\p{N}._-]+$/u.test(agent.name) ? agent.name : agent.agentId;
+    this.#shell.attempt(this.#backend.sendMessage(this.id, `@${name} ${said}`));
+    this.acts += 1;
+  }
+
+  /** What is needed to look into an answer that failed, and nothing of what was said. */
+  report(answer: Row): string {
+    const { meta } = answer;
+    const agent = this.meta?.agents.find(({ agentId }) => agentId === meta.actorId);
+    const { error, stopped } = meta;
+    const lines: [string, string | null | undefined][] = [
+      ['Error', error?.message],
+      ['Code', error?.code],
+      ['Stopped', stopped === null ? null : (stopped.reason ?? 'yes')],
+      ['Agent', agent?.name ?? meta.actorId],
+      ['Model', agent?.model],
+      ['Began', meta.createdAt],
+      ['Ended', meta.endedAt],
+      ['Session', this.id],
+      ['Message', answer.id],
+      ['Parts', answer.parts.map(({ value }) => value.type).join(', ')],
+      ['Connection', this.meta?.connection.state],
+    ];
+    return lines.flatMap(([name, value]) => (value === null || value === undefined || value === '' ? [] : [`${name}: ${value}`])).join('\n');
   }
 
   /** Has the message answered again that a failed run was to answer. */

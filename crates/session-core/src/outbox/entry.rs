@@ -108,7 +108,7 @@ impl OutboxEntry {
 
     /// The local echo as an item (L7: the id is the message's).
     pub(crate) fn item(&self, actor: &str) -> Option<Item> {
-        let Intent::SendMessage { message_id, text } = &self.intent else { return None };
+        let Intent::SendMessage { message_id, text, .. } = &self.intent else { return None };
         Some(Item {
             id: message_id.to_string(),
             meta: ItemMeta {
@@ -473,11 +473,16 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use session_protocol::api::SendMode;
+
     use super::*;
 
     fn message(id: &str) -> OutboxEntry {
-        let intent =
-            Intent::SendMessage { message_id: uuid::Uuid::new_v4(), text: "hello".to_owned() };
+        let intent = Intent::SendMessage {
+            message_id: uuid::Uuid::new_v4(),
+            text: "hello".to_owned(),
+            mode: SendMode::Queue,
+        };
         OutboxEntry::new(id.to_owned(), intent, "2026-01-01T00:00:00Z".to_owned())
     }
 

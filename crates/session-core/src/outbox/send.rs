@@ -85,7 +85,7 @@ impl Sender {
                 };
                 client.fork(source, &body).await
             }
-            Intent::SendMessage { message_id, text } => {
+            Intent::SendMessage { message_id, text, mode } => {
                 let body = SendMessage {
                     message_id: Some(message_id.to_string()),
                     content: text.clone(),
@@ -93,6 +93,7 @@ impl Sender {
                     actor_id: Some(self.actor.id.clone()),
                     actor_type: Some(header::USER.to_owned()),
                     txid,
+                    mode: *mode,
                     ..SendMessage::default()
                 };
                 client.send_message(session, &body).await

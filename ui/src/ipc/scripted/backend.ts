@@ -1,4 +1,4 @@
-import type { ApprovalRef, Backend, NewSession } from '../backend';
+import type { ApprovalRef, Backend, NewSession, SendMode } from '../backend';
 import { BackendError } from '../backend';
 import type {
   Approval,
@@ -309,8 +309,10 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve();
   }
 
-  sendMessage(sessionId: string, value: string, messageId = newId('entry')): Promise<string> {
-    this.#say(this.#get(sessionId), messageId, value);
+  sendMessage(sessionId: string, value: string, messageId = newId('entry'), mode: SendMode = 'queue'): Promise<string> {
+    const session = this.#get(sessionId);
+    if (mode === 'steer') session.abort?.abort();
+    this.#say(session, messageId, value);
     return Promise.resolve(messageId);
   }
 
