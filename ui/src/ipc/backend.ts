@@ -123,6 +123,9 @@ export interface Backend {
   /** Removes a server. Its sessions stay here to be read, or are deleted here. */
   forgetServer(id: string, keepSessions: boolean): Promise<void>;
 
+  /** Writes a file into the person's folder for downloads, beside those that are there. Resolves with where it is. */
+  saveFile(name: string, bytes: Uint8Array): Promise<string>;
+
   /** Opens a link in the person's browser; never in this window. */
   openLink(url: string): Promise<void>;
 }

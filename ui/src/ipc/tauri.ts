@@ -185,6 +185,10 @@ export class TauriBackend implements Backend {
     return call('forget_server', { id, keepSessions });
   }
 
+  saveFile(name: string, bytes: Uint8Array): Promise<string> {
+    return call('save_file', { name, bytes: Array.from(bytes) });
+  }
+
   openLink(url: string): Promise<void> {
     return call('open_link', { url });
   }

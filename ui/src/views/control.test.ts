@@ -132,3 +132,24 @@ describe('a copy of a session', { timeout: 40_000 }, () => {
     expect(backend.sessions.size).toBeGreaterThan(1);
   });
 });
+
+describe('a file in a message', { timeout: 40_000 }, () => {
+  it('is saved as it is, under its own name or one of its kind', async () => {
+    const { app, backend } = await opened([
+      item('assistant', [
+        { type: 'file', url: 'data:text/plain;base64,Z3LDvMOfZQ==', mediaType: 'text/plain', filename: 'notes.txt' },
+        { type: 'file', url: 'data:application/json,%7B%7D', mediaType: 'application/json', filename: null },
+        { type: 'file', url: 'data:text/plain;base64,%%%', mediaType: 'text/plain', filename: 'bad.txt' },
+      ], NOW),
+    ]);
+    const [first, second, third] = all('save-file');
+    click(first);
+    await eventually(() => expect(new TextDecoder().decode(backend.saved.get('notes.txt'))).toBe('grüße'));
+    expect(app.shell.toast).toContain('Downloads/notes.txt');
+    click(second);
+    await eventually(() => expect(new TextDecoder().decode(backend.saved.get('file.json'))).toBe('{}'));
+    click(third);
+    await eventually(() => expect(app.shell.toast).toContain('damaged'));
+    expect(backend.saved.size).toBe(2);
+  });
+});

@@ -612,6 +612,14 @@ export class ScriptedBackend implements Backend {
     this.#publish({ type: 'notice', notice });
   }
 
+  /** Files that were saved, by name. */
+  readonly saved = new Map<string, Uint8Array>();
+
+  saveFile(name: string, bytes: Uint8Array): Promise<string> {
+    this.saved.set(name, bytes);
+    return Promise.resolve(`/home/ana/Downloads/${name}`);
+  }
+
   openLink(url: string): Promise<void> {
     window.open(url, '_blank', 'noreferrer');
     return Promise.resolve();
