@@ -37,8 +37,11 @@ pub(crate) fn save_new(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<Pa
 
 fn safe_name(name: &str) -> String {
     let is_bad = |letter: char| letter.is_control() || "/\\:*?\"<>|".contains(letter);
-    let kept: String =
-        name.chars().map(|letter| if is_bad(letter) { '_' } else { letter }).take(LONGEST).collect();
+    let kept: String = name
+        .chars()
+        .map(|letter| if is_bad(letter) { '_' } else { letter })
+        .take(LONGEST)
+        .collect();
     let kept = kept.trim_matches([' ', '.']);
     if kept.is_empty() { "file".to_owned() } else { kept.to_owned() }
 }

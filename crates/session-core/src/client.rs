@@ -18,8 +18,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session_protocol::api::{
     AnswerApproval, CreateSession, ForkSession, LogIn, LogOut, Me, PageQuery, ProblemReport,
-    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, SetAgentOption, Stop,
-    WriteChunks, header, path,
+    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, SetAgentOption,
+    Stop, WriteChunks, header, path,
 };
 
 use crate::endpoint::{Endpoint, Secret};

@@ -378,12 +378,11 @@ impl Engine {
         }
         let said = first.as_ref().and_then(|first| title_from(&first.text));
         let make = Intent::CreateSession { agents, title: title.or(said) };
-        let say =
-            first.map(|FirstMessage { id, text }| Intent::SendMessage {
-                message_id: id,
-                text,
-                mode: SendMode::Queue,
-            });
+        let say = first.map(|FirstMessage { id, text }| Intent::SendMessage {
+            message_id: id,
+            text,
+            mode: SendMode::Queue,
+        });
         self.begin_session(&server, id, None, None, make, say).await
     }
 

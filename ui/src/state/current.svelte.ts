@@ -1,6 +1,6 @@
 import { contextIn, plansIn, type ContextUse, type Plan } from '../components/cards';
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type { Agent, JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
+import type { Agent, JsonValue, Part, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Answer, Decisions } from './decisions.svelte';
@@ -18,6 +18,9 @@ export interface Target {
   /** The approval in it that wants an answer; null for the message itself. */
   approvalId: string | null;
 }
+
+/** Rows at the end in which cards of agents are looked for. */
+const RECENT = 40;
 
 /** Transcripts kept besides the one on screen, so that going back shows rows at once. */
 const KEPT_TRANSCRIPTS = 6;
@@ -76,23 +79,25 @@ export class CurrentSession {
     return from === -1 ? [] : rows.slice(from + 1).filter(({ meta }) => meta.role === 'user' && meta.delivery?.state !== 'wedged');
   });
 
+  /** The last answers, the newest first. */
+  readonly #lastAnswers: readonly Row[] = $derived.by(() => (this.transcript?.rows ?? []).slice(-RECENT).filter(({ meta }) => meta.role === 'assistant').reverse());
+
   /** The newest answer that has a plan, where that is not over: work to do, or the last that was said. */
   readonly planRow: Row | null = $derived.by(() => {
-    const answers = (this.transcript?.rows ?? []).filter(({ meta }) => meta.role === 'assistant');
-    const at = answers.findLastIndex((row) => plansIn(row.parts.map(({ value }) => value)).length > 0);
-    const row = answers[at];
+    const answers = this.#lastAnswers;
+    const row = answers.find((one) => plansIn(cardsOf(one)).length > 0);
     if (row === undefined) return null;
-    const over = plansIn(row.parts.map(({ value }) => value)).every(({ entries }) => entries.every(({ state }) => state === 'completed'));
-    return over && (row.meta.isComplete || at < answers.length - 1) ? null : row;
+    const over = plansIn(cardsOf(row)).every(({ entries }) => entries.every(({ state }) => state === 'completed'));
+    return over && (row.meta.isComplete || row !== answers[0]) ? null : row;
   });
 
   /** What its agent means to do: the last plan of it. */
-  readonly plan: Plan | null = $derived.by(() => plansIn(this.planRow?.parts.map(({ value }) => value) ?? []).at(-1) ?? null);
+  readonly plan: Plan | null = $derived.by(() => (this.planRow === null ? null : (plansIn(cardsOf(this.planRow)).at(-1) ?? null)));
 
   /** How much of its memory the agent of the last answer that says so has taken. */
   readonly context: ContextUse | null = $derived.by(() => {
-    for (const row of [...(this.transcript?.rows ?? [])].reverse()) {
-      const use = row.meta.role === 'assistant' ? contextIn(row.parts.map(({ value }) => value)) : null;
+    for (const row of this.#lastAnswers) {
+      const use = contextIn(cardsOf(row));
       if (use !== null) return use;
     }
     return null;
@@ -438,6 +443,11 @@ export class CurrentSession {
 /** The message at which the reader was when the session was last on screen; nothing when it was the end. */
 function placeIn(sessionId: string): string | undefined {
   return readStored<{ id: string } | null>(`place.${sessionId}`, null)?.id;
+}
+
+/** What an agent put into an answer besides words and calls. */
+function cardsOf(row: Row): Part[] {
+  return row.parts.flatMap(({ value }) => (value.type === 'data' ? [value] : []));
 }
 
 /** The last row that is so. */

@@ -31,7 +31,8 @@ function writing(...later: string[]): ReturnType<typeof opened> {
 describe('a message while an answer is written', { timeout: 40_000 }, () => {
   it('waits for its end by Enter, and ends it by Ctrl+Enter, both said in words', async () => {
     const { app, backend } = await writing();
-    const said = vi.spyOn(backend, 'sendMessage');
+    // The answer goes on.
+    const said = vi.spyOn(backend, 'sendMessage').mockResolvedValue('said');
     expect(one('send').textContent.trim()).toBe('Queue');
     expect(all('steer')).toHaveLength(0);
     type('And then?');

@@ -115,11 +115,8 @@ impl Sender {
                 client.regenerate(session, &body).await
             }
             Intent::SetAgentOption { agent_id, option_id, value } => {
-                let body = SetAgentOption {
-                    option_id: option_id.clone(),
-                    value: value.clone(),
-                    txid,
-                };
+                let body =
+                    SetAgentOption { option_id: option_id.clone(), value: value.clone(), txid };
                 client.set_agent_option(session, agent_id, &body).await
             }
             Intent::Stop { message_id } => {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use durable_stream::Offset;
 use session_protocol::{
-    Agent, ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold, canonical_time,
+    Agent, ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold,
+    canonical_time,
 };
 use tokio::time::Instant;
 
@@ -239,8 +240,14 @@ impl Session {
             (ApprovalStatus::Denied, true) => "denied",
             (ApprovalStatus::Approved, false) => "approved",
             // The same side, but not as far.
-            (status, _) if option_id.is_some() && chosen.is_some() && chosen != option_id.as_deref() => {
-                if status == ApprovalStatus::Denied { "denied" } else { "approved" }
+            (status, _)
+                if option_id.is_some() && chosen.is_some() && chosen != option_id.as_deref() =>
+            {
+                if status == ApprovalStatus::Denied {
+                    "denied"
+                } else {
+                    "approved"
+                }
             }
             _ => return,
         };
@@ -287,13 +294,13 @@ impl Session {
                 .is_some_and(|approval| approval.status != ApprovalStatus::Pending),
             // A choice that holds already has no row of its own.
             Intent::SetAgentOption { agent_id, option_id, value } => {
-                let chosen = |agent: &&Agent| {
+                let chosen = |agent: &Agent| {
                     let option = agent.options.iter().find(|option| option.id == *option_id);
                     option.is_some_and(|one| one.wanted.as_ref().unwrap_or(&one.value) == value)
                 };
                 let agents = self.fold.agents();
-                entry.is_sent()
-                    && agents.iter().find(|agent| agent.agent_id == *agent_id).is_some_and(|a| chosen(&a))
+                let agent = agents.iter().find(|agent| agent.agent_id == *agent_id);
+                entry.is_sent() && agent.is_some_and(chosen)
             }
             Intent::Stop { message_id: Some(id) } => {
                 !self.fold.incomplete().iter().any(|active| active.message_id == *id)

@@ -427,7 +427,8 @@ async fn what_is_answered_besides_yes_arrives_with_the_answer() {
     assert!(sent.status().is_success(), "{sent:?}");
     window.until("the question", |w| !w.meta().pending_approvals.is_empty()).await;
     let payload = json!({"name": "Ada", "age": 36});
-    let answered = engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()), None);
+    let answered =
+        engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()), None);
     answered.await.expect("it is saved");
     window.until("it is answered", |w| w.is_settled() && w.approvals.is_empty()).await;
     let answers = chunks_of(&server, &session, "approval-response").await;
@@ -452,7 +453,8 @@ async fn an_answer_names_its_option_and_who_answers_an_agent_that_is_gone_is_tol
     ] {
         let chunks = format!("v1/sessions/{}/chunks", there(&session));
         let chunks = server.base_url().join(&chunks).expect("a URL");
-        let body = json!({"messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk});
+        let body =
+            json!({"messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk});
         let sent = Client::new().post(chunks).json(&body).send().await.expect("the server answers");
         assert!(sent.status().is_success(), "{sent:?}");
     }
