@@ -108,6 +108,6 @@ export function isElsewhere(part: Part): boolean {
   return part.type === 'data' && part.name === 'acp.usage';
 }
 
-function isObject(value: JsonValue | undefined): value is Record<string, JsonValue | undefined> {
+function isObject(value: unknown): value is Record<string, JsonValue | undefined> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
