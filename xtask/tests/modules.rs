@@ -30,9 +30,7 @@ const CRATES: &[(&str, &str)] = &[
 /// The circles that there are: crate, the module whose children they are, the children. This list
 /// only gets shorter: a circle that is gone, or has lost a member, fails the test until it is
 /// changed here too.
-const KNOWN: &[(&str, &str, &[&str])] = &[
-    ("threadkeep-desktop", "", &["server", "state"]),
-];
+const KNOWN: &[(&str, &str, &[&str])] = &[("threadkeep-desktop", "", &["server", "state"])];
 
 /// The session server from the lowest floor up. A module imports its own floor and those below.
 const SERVER: &[&[&str]] = &[

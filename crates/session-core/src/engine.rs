@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use serde_json::Value;
-use session_protocol::Intent;
+use session_protocol::{Intent, api::SendMode};
 use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
@@ -380,8 +380,11 @@ impl Engine {
         }
         let said = first.as_ref().and_then(|first| title_from(&first.text));
         let make = Intent::CreateSession { agents, title: title.or(said) };
-        let say =
-            first.map(|FirstMessage { id, text }| Intent::SendMessage { message_id: id, text });
+        let say = first.map(|FirstMessage { id, text }| Intent::SendMessage {
+            message_id: id,
+            text,
+            mode: SendMode::Queue,
+        });
         self.begin_session(&server, id, None, None, make, say).await
     }
 
@@ -487,11 +490,11 @@ impl Engine {
     /// A call that is dropped is carried out all the same: the session's task has it from the first
     /// poll on.
     pub async fn send_message(&self, id: &str, text: &str) -> Result<String, EngineError> {
-        self.send_message_as(id, Uuid::new_v4(), text).await
+        self.send_message_as(id, Uuid::new_v4(), text, SendMode::Queue).await
     }
 
     /// Sends a message as [`Engine::send_message`] does, with an id that the caller made, so that
-    /// asking twice says it once.
+    /// asking twice says it once. `mode` says what becomes of an answer that is being written.
     ///
     /// # Errors
     /// When there is no text, no such session, or it cannot be saved.
@@ -504,16 +507,18 @@ impl Engine {
         id: &str,
         message_id: Uuid,
         text: &str,
+        mode: SendMode,
     ) -> Result<String, EngineError> {
         if text.trim().is_empty() {
             return Err(NOTHING_TO_SEND);
         }
-        let intent = Intent::SendMessage { message_id, text: text.to_owned() };
+        let intent = Intent::SendMessage { message_id, text: text.to_owned(), mode };
         self.enqueue(id, message_id.to_string(), intent).await
     }
 
     /// Answers the approval or the question that a message asks, with what is said besides yes or
-    /// no. The answer is on the disk when this returns. Returns its entry's id.
+    /// no, and by one of the options where it offers some; `None` is the one that holds once. The
+    /// answer is on the disk when this returns. Returns its entry's id.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
@@ -528,12 +533,14 @@ impl Engine {
         approval_id: &str,
         approved: bool,
         payload: Option<Value>,
+        option_id: Option<String>,
     ) -> Result<String, EngineError> {
         let intent = Intent::RespondApproval {
             approval_id: approval_id.to_owned(),
             message_id: Some(message_id.to_owned()),
             approved,
             payload,
+            option_id,
         };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
@@ -549,6 +556,30 @@ impl Engine {
     /// poll on.
     pub async fn regenerate(&self, id: &str, message_id: &str) -> Result<String, EngineError> {
         let intent = Intent::Regenerate { message_id: message_id.to_owned() };
+        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
+    }
+
+    /// Chooses something of an agent. The wish is on the disk when this returns. Returns its
+    /// entry's id.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
+    pub async fn set_agent_option(
+        &self,
+        id: &str,
+        agent_id: &str,
+        option_id: &str,
+        value: &str,
+    ) -> Result<String, EngineError> {
+        let intent = Intent::SetAgentOption {
+            agent_id: agent_id.to_owned(),
+            option_id: option_id.to_owned(),
+            value: value.to_owned(),
+        };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 

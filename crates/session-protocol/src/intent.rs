@@ -8,6 +8,8 @@ use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
 
+use crate::api::SendMode;
+
 /// One wish of a person, aimed at one session.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -35,6 +37,9 @@ pub enum Intent {
         message_id: Uuid,
         /// The words.
         text: String,
+        /// What becomes of an answer that is being written.
+        #[serde(default, skip_serializing_if = "SendMode::is_queue")]
+        mode: SendMode,
     },
     /// Answer an approval.
     RespondApproval {
@@ -45,14 +50,28 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// More of the answer, in words or fields, where more than yes or no was asked.
+        /// What is said besides: words with a no, or words or fields where more than yes or no was
+        /// asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
+        /// The option that is chosen, of a request that offers some. It says the same as
+        /// `approved`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        option_id: Option<String>,
     },
     /// Have a message answered again: its answer failed, or was not liked.
     Regenerate {
         /// The message of a person that is to be answered.
         message_id: String,
+    },
+    /// Choose something of an agent: its mode, its model.
+    SetAgentOption {
+        /// The agent.
+        agent_id: String,
+        /// The option.
+        option_id: String,
+        /// The value of the choice.
+        value: String,
     },
     /// Stop one generation, or all of them.
     Stop {
@@ -81,10 +100,11 @@ impl fmt::Debug for Intent {
                 .field("source", source)
                 .field("at_message_id", at_message_id)
                 .finish(),
-            Self::SendMessage { message_id, text } => f
+            Self::SendMessage { message_id, text, mode } => f
                 .debug_struct("SendMessage")
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
+                .field("mode", mode)
                 .finish(),
             Self::RespondApproval { approval_id, message_id, approved, .. } => f
                 .debug_struct("RespondApproval")
@@ -95,6 +115,11 @@ impl fmt::Debug for Intent {
             Self::Regenerate { message_id } => {
                 f.debug_struct("Regenerate").field("message_id", message_id).finish()
             }
+            Self::SetAgentOption { agent_id, option_id, .. } => f
+                .debug_struct("SetAgentOption")
+                .field("agent_id", agent_id)
+                .field("option_id", option_id)
+                .finish_non_exhaustive(),
             Self::Stop { message_id } => {
                 f.debug_struct("Stop").field("message_id", message_id).finish()
             }
@@ -181,13 +206,15 @@ mod tests {
 
     #[test]
     fn an_intent_keeps_its_shape_on_disk() {
-        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into() };
+        let mode = SendMode::Queue;
+        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into(), mode };
         let json = serde_json::to_value(&intent).expect("serialises");
         assert_eq!(
             json,
             serde_json::json!({"type": "sendMessage",
                 "messageId": "00000000-0000-0000-0000-000000000000", "text": "hi"})
         );
+        assert_eq!(serde_json::from_value::<Intent>(json).expect("it is one"), intent);
         assert!(!format!("{intent:?}").contains("hi\""));
         let intent = Intent::Fork { source: "s".into(), at_message_id: None };
         let json = serde_json::json!({"type": "forkSession", "source": "s"});

@@ -491,6 +491,12 @@ impl History {
         self.question(message_id, id)?.answer.as_ref()
     }
 
+    /// What a person said in words when answering the request of a call.
+    pub(crate) fn said_to(&self, message_id: &str, call_id: &str) -> Option<&str> {
+        let call = self.tool_calls(message_id).find(|call| call.id == call_id)?;
+        call.approval.as_ref()?.said.as_deref()
+    }
+
     fn question(&self, message_id: &str, id: &str) -> Option<&QuestionPart> {
         let mut parts = self.message(message_id)?.parts.iter();
         parts.find_map(|part| match part {
@@ -565,8 +571,11 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
         Some(other) => return Some(other.to_string()),
         None => {}
     }
-    let denied = call.approval.as_ref().is_some_and(|approval| approval.approved == Some(false));
-    denied.then(|| "The user denied this tool call.".to_owned())
+    let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;
+    Some(match denied.said.as_deref().map(str::trim).filter(|said| !said.is_empty()) {
+        Some(said) => format!("The user denied this tool call and said: {said}"),
+        None => "The user denied this tool call.".to_owned(),
+    })
 }
 
 #[cfg(test)]

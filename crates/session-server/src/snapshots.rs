@@ -391,7 +391,7 @@ fn load(db: &Connection, session_id: &str, kind: Kind) -> rusqlite::Result<Optio
         return Ok(None);
     }
     let mut standing = Vec::new();
-    let mut query = db.prepare_cached(&format!("{MESSAGE} AND standing ORDER BY position"))?;
+    let mut query = db.prepare_cached(STANDING)?;
     for message in query.query_map(params![session_id, kind as u8], folded)? {
         match message? {
             Ok(message) => standing.push((message.id, message.fold)),
@@ -402,7 +402,11 @@ fn load(db: &Connection, session_id: &str, kind: Kind) -> rusqlite::Result<Optio
 }
 
 const MESSAGE: &str = "SELECT message_id, position, standing, fold, size, agent_id, complete, shown, digest FROM folded
-     WHERE session_id = ?1 AND kind = ?2";
+     WHERE session_id = ?1 AND kind = ?2 AND message_id = ?3";
+
+/// The messages that stand. The index is named: left alone, SQLite goes through all messages, which are in that order.
+const STANDING: &str = "SELECT message_id, position, standing, fold, size, agent_id, complete, shown, digest
+     FROM folded INDEXED BY folded_standing WHERE session_id = ?1 AND kind = ?2 AND standing ORDER BY position";
 
 fn folded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<FoldedMessage, Damaged>> {
     let json: Option<String> = row.get(7)?;
@@ -430,7 +434,7 @@ fn message(
     kind: Kind,
     message_id: &str,
 ) -> rusqlite::Result<Option<Result<FoldedMessage, Damaged>>> {
-    let mut query = db.prepare_cached(&format!("{MESSAGE} AND message_id = ?3"))?;
+    let mut query = db.prepare_cached(MESSAGE)?;
     query.query_row(params![session_id, kind as u8, message_id], folded).optional()
 }
 
@@ -505,4 +509,21 @@ fn write(tx: &Transaction<'_>, save: &Save) -> rusqlite::Result<Option<Digest>> 
             digest,
         ])?;
     Ok(Some(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn opening_reads_no_message_that_does_not_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), None).unwrap();
+        let plan = |db: &Connection| {
+            let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {STANDING}"))?;
+            query.query_map(params!["s", 0], |row| row.get(3))?.collect::<Result<Vec<String>, _>>()
+        };
+        let plan = Snapshots::of(&store).line.read(plan).unwrap();
+        assert!(plan.len() == 1 && plan[0].contains("folded_standing"), "{plan:?}");
+    }
 }

@@ -73,8 +73,8 @@ fn edited(intent: &Intent, text: String) -> Result<Intent, &'static str> {
     }
     let title = || text.trim().to_owned();
     match intent {
-        Intent::SendMessage { message_id, .. } => {
-            Ok(Intent::SendMessage { message_id: *message_id, text })
+        Intent::SendMessage { message_id, mode, .. } => {
+            Ok(Intent::SendMessage { message_id: *message_id, text, mode: *mode })
         }
         Intent::Rename { .. } => Ok(Intent::Rename { title: title() }),
         Intent::CreateSession { agents, .. } => {

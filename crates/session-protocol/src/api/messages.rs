@@ -57,7 +57,7 @@ pub enum SendMode {
 impl SendMode {
     /// Whether it is the default, which is not written.
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde gives a reference
-    fn is_queue(&self) -> bool {
+    pub(crate) fn is_queue(&self) -> bool {
         *self == Self::Queue
     }
 }

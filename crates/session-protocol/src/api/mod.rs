@@ -12,6 +12,7 @@
 //! | making, listing, naming, copying, clearing sessions | [`CreateSession`], [`SessionPage`], [`RenameSession`], [`ForkSession`], [`ResetSession`] |
 //! | saying something, having it answered again, stopping | [`SendMessage`], [`Regenerate`], [`Stop`] |
 //! | agents of a session | [`RegisterAgents`], [`AgentList`] |
+//! | agents that are programs of the server's computer | [`SetAgentOption`], [`ChooseFolder`], [`LocalAgents`], [`PutLocalAgent`], [`KnownAgents`] |
 //! | what people decide for agents | [`AnswerApproval`], [`GiveToolResult`], [`AnswerQuestions`] |
 //! | who is here | [`LogIn`], [`LogOut`] |
 //! | chunks of agents that run elsewhere | [`WriteChunk`], [`WriteChunks`], [`FinishGeneration`] |
@@ -29,6 +30,7 @@ mod agents;
 mod chunks;
 mod decisions;
 pub mod header;
+mod local;
 mod messages;
 pub mod path;
 mod presence;
@@ -41,6 +43,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use agents::{AgentList, RegisterAgents};
 pub use chunks::{ChunksWritten, FinishGeneration, GenerationFinished, WriteChunk, WriteChunks};
 pub use decisions::{AnswerApproval, AnswerQuestions, GiveToolResult};
+pub use local::{
+    ChooseFolder, KnownAgent, KnownAgents, LocalAgent, LocalAgents, PutLocalAgent, RecentFolders,
+    SessionFolder, SetAgentOption,
+};
 pub use messages::{MessageSent, Regenerate, SendMessage, SendMode, Stop};
 pub use presence::{LogIn, LogOut, LoggedIn, LoggedOut};
 pub use problem::{PROBLEM_JSON, Problem, ProblemCode, ProblemReport};

@@ -44,6 +44,8 @@ codes! {
     Busy = "BUSY",
     /// Another server writes the session now.
     Fenced = "FENCED",
+    /// An agent works in another folder already.
+    FolderFixed = "FOLDER_FIXED",
     /// The server is not called by this host name.
     HostRefused = "HOST_REFUSED",
     /// The request names no host, or two.
@@ -76,6 +78,8 @@ codes! {
     NotReady = "NOT_READY",
     /// Web pages of this origin may not use the server.
     OriginRefused = "ORIGIN_REFUSED",
+    /// Only the owner of the server's computer may do this.
+    OwnerNeeded = "OWNER_NEEDED",
     /// The token may not do this.
     RoleTooLow = "ROLE_TOO_LOW",
     /// The session takes nothing more.

@@ -67,6 +67,15 @@ pub(crate) struct Answer {
     pub(crate) at: Option<String>,
 }
 
+impl Answer {
+    /// What was said with it in words; where no person answered, why.
+    pub(crate) fn words(&self) -> Option<String> {
+        let words = self.payload.as_ref().and_then(Value::as_str);
+        let reason = || self.chosen.as_deref()?.reason.as_deref();
+        words.or_else(reason).map(str::to_owned)
+    }
+}
+
 /// A call's request for approval.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {

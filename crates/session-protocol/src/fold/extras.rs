@@ -150,5 +150,5 @@ impl Step<'_> {
 
 /// The approval of a question that nobody has answered.
 pub(crate) fn unanswered(id: &str) -> PartApproval {
-    PartApproval { id: id.to_owned(), approved: None, responded_by: None, reason: None }
+    PartApproval { id: id.to_owned(), ..PartApproval::default() }
 }

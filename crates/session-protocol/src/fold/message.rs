@@ -241,11 +241,16 @@ impl MessageFold {
         } else {
             ToolState::Streaming
         };
+        let answer = call.answer.as_ref();
         let approval = call.request.as_ref().map(|request| PartApproval {
             id: request.approval.clone(),
             approved: answered,
-            responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
+            responded_by: answer.and_then(|answer| answer.by.clone()),
             reason: request.reason.clone(),
+            responded_at: answer.and_then(|answer| answer.at.clone()),
+            options: request.options.clone(),
+            option_id: answer.and_then(|answer| answer.chosen.as_deref()?.option.clone()),
+            said: answer.and_then(|answer| answer.words()),
         });
         let (output, error) = match outcome {
             Some(outcome) => (outcome.output.as_ref(), outcome.error.as_ref()),

@@ -15,8 +15,8 @@ use super::short::Texts;
 use super::signals::Signals;
 use super::totals::Totals;
 use crate::row::{
-    ActiveGeneration, Agent, Approval, ApprovalStatus, Message, Part, Presence, PresenceRow,
-    PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
+    ActiveGeneration, Agent, AgentCommand, AgentOption, Approval, ApprovalStatus, Message, Part,
+    Presence, PresenceRow, PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
 };
 
 /// Where an approval stands among the others: position, message, call.
@@ -258,6 +258,8 @@ impl SessionFold {
                     triggers: text("triggers"),
                     model: text("model"),
                     guest: value.get("guest") == Some(&Value::Bool(true)),
+                    options: AgentOption::of_row(value),
+                    commands: AgentCommand::of_row(value),
                 }
             })
             .collect()

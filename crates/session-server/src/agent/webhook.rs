@@ -267,6 +267,10 @@ fn resumed(answer: &Answer, request: &RunRequest) -> Value {
             });
             if let Some(call) = tool_call_id {
                 answer["toolCallId"] = call.clone().into();
+                let said = request.history.said_to(&request.plan.message_id, call);
+                if let Some(said) = said.filter(|_| !approved) {
+                    answer["payload"]["reason"] = said.into();
+                }
             }
             answer
         }
