@@ -37,7 +37,7 @@ pub enum Intent {
         message_id: Uuid,
         /// The words.
         text: String,
-        /// What becomes of an answer that is being written.
+        /// The fate of an answer that is being written.
         #[serde(default, skip_serializing_if = "SendMode::is_queue")]
         mode: SendMode,
     },
@@ -50,7 +50,7 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// What is said besides: words with a no, or words or fields where more than yes or no was
+        /// More of the answer: words with a no, or words or fields where more than yes or no was
         /// asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,

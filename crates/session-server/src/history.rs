@@ -491,7 +491,7 @@ impl History {
         self.question(message_id, id)?.answer.as_ref()
     }
 
-    /// What a person said in words when answering the request of a call.
+    /// Words of a person who answered the request of a call.
     pub(crate) fn said_to(&self, message_id: &str, call_id: &str) -> Option<&str> {
         let call = self.tool_calls(message_id).find(|call| call.id == call_id)?;
         call.approval.as_ref()?.said.as_deref()

@@ -68,7 +68,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// What was said with it in words; where no person answered, why.
+    /// Words that were said with it; where no person answered, why.
     pub(crate) fn words(&self) -> Option<String> {
         let words = self.payload.as_ref().and_then(Value::as_str);
         let reason = || self.chosen.as_deref()?.reason.as_deref();
