@@ -311,7 +311,7 @@ impl Engine {
             if stored.is_none_or(|row| row.deleted) {
                 return Err(EngineError::UnknownSession);
             }
-            shared.session(id)?.tell(Command::Attach(feed));
+            session::task_of(&shared, id)?.tell(Command::Attach(feed));
             Ok(())
         };
         let shared = Arc::downgrade(self.shared());
