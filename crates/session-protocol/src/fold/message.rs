@@ -55,6 +55,9 @@ pub(super) struct Scratch {
     pub(super) bad: u64,
     /// Something other than the parts changed.
     pub(super) meta_dirty: bool,
+    /// Whether the last row of an agent may say something of the state that it shares.
+    #[serde(skip)]
+    pub(super) states: bool,
     /// The message as it was, while a snapshot of it is read.
     #[serde(skip)]
     pub(super) before: Option<Box<Before>>,
