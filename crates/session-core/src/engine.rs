@@ -12,7 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::address::{Address, THIS_COMPUTER, address_of};
-use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
+use crate::config::{EngineConfig, FirstMessage, Limits, Load, NewSession};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
@@ -355,7 +355,7 @@ impl Engine {
     /// # Cancel safety
     /// The session is made or not made as a whole. A call that is dropped may leave it without a
     /// task: it is then shown and sent when something asks for it, or after the next start.
-    pub async fn create_session(&self, session: CreateSession) -> Result<String, EngineError> {
+    pub async fn create_session(&self, session: NewSession) -> Result<String, EngineError> {
         self.create_session_as(Uuid::new_v4(), session).await
     }
 
@@ -371,10 +371,10 @@ impl Engine {
     pub async fn create_session_as(
         &self,
         id: Uuid,
-        session: CreateSession,
+        session: NewSession,
     ) -> Result<String, EngineError> {
         let server = self.server(&session.server)?;
-        let CreateSession { title, agents, first, .. } = session;
+        let NewSession { title, agents, first, .. } = session;
         if first.as_ref().is_some_and(|first| first.text.trim().is_empty()) {
             return Err(NOTHING_TO_SEND);
         }

@@ -525,9 +525,9 @@ pub(crate) struct Turn<'a> {
 }
 
 /// Cuts an assistant's message into turns: words and thoughts after a tool call belong to the next one.
-pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
+pub(crate) fn turns(message: &Message) -> Vec<HistoryTurn<'_>> {
     let mut turns = Vec::new();
-    let mut turn = Turn::default();
+    let mut turn = HistoryTurn::default();
     for part in &message.parts {
         match part {
             // What a subagent did is its caller's to know, by the result.

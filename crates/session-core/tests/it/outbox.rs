@@ -128,7 +128,7 @@ async fn what_the_server_may_have_cannot_be_edited_any_more() {
     });
     let engine = home.engine();
     let session =
-        engine.create_session(session_core::CreateSession::default()).await.expect("it is saved");
+        engine.create_session(session_core::NewSession::default()).await.expect("it is saved");
     let entry = engine.send_message(&session, "hello").await.expect("it is saved");
     engine.edit_entry(&entry, "hello!").await.expect("nobody has it yet");
     let mut window = Window::open(&engine, &session);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::before::Before;
-use super::call::{Answer, Call, Outcome};
+use super::call::{ApprovalAnswer, Call, Outcome};
 use super::context::Shape;
 use super::counts::{Budget, Order, Steps, Tokens};
 use super::cursor::TextCursor;
@@ -194,7 +194,7 @@ impl MessageFold {
     pub(crate) fn set_answer(
         &mut self,
         call_id: &str,
-        answer: Option<Answer>,
+        answer: Option<ApprovalAnswer>,
         tracker: &mut Tracker,
     ) {
         if let Some(call) = self.scratch.calls.get_mut(call_id)

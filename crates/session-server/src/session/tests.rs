@@ -14,7 +14,7 @@ use session_protocol::Lifecycle;
 use session_protocol::api::SendMode;
 
 use super::*;
-use crate::run::{Answer, Given, Output, RunEnd, Start};
+use crate::run::{Given, Output, RunEnd, Start, ToldAnswer};
 
 /// Where a kill falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,9 +292,9 @@ impl Life {
         self.store(vec![Op::StartRun { run_id: run_id.clone() }]);
         let message = &start.plan.message_id;
         let ids = start.answers.iter().filter_map(|answer| match answer {
-            Answer::Approval { id, .. } => Some(id.clone()),
-            Answer::ToolResult { tool_call_id, .. } => Some(tool_call_id.clone()),
-            Answer::Withdrawn { .. } => None,
+            ToldAnswer::Approval { id, .. } => Some(id.clone()),
+            ToldAnswer::ToolResult { tool_call_id, .. } => Some(tool_call_id.clone()),
+            ToldAnswer::Withdrawn { .. } => None,
         });
         let ids: Vec<String> = ids.collect();
         for id in &ids {
