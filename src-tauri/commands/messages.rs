@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::error::Answer;
+use session_protocol::FilePart;
 use uuid::Uuid;
 
 #[tauri::command]
@@ -10,8 +11,9 @@ pub(crate) async fn send_message(
     session_id: String,
     message_id: Uuid,
     text: String,
+    files: Vec<FilePart>,
 ) -> Answer<String> {
-    Ok(host.engine.send_message_as(&session_id, message_id, &text).await?)
+    Ok(host.engine.send_message_as(&session_id, message_id, &text, files).await?)
 }
 
 #[tauri::command]

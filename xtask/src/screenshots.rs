@@ -11,12 +11,14 @@ use std::process::Command;
 /// a script throws, or the page is wider than its window.
 pub(crate) fn run(names: &mut dyn Iterator<Item = &str>) -> Result<(), Failure> {
     if !on_path("chromium") && std::env::var_os("CHROMIUM").is_none() {
-        return Err("the views are drawn in Chromium: install `chromium`, or name one in CHROMIUM".to_owned());
+        return Err("the views are drawn in Chromium: install `chromium`, or name one in CHROMIUM"
+            .to_owned());
     }
     ui::install()?;
     test::install("The driver of Chromium, and axe", "tests/views")?;
     let (page, views) = (target_dir().join("page"), target_dir().join("views"));
-    let mut build = ui::npm(&["exec", "--", "vite", "build", "--mode", "browser", "--emptyOutDir", "--outDir"]);
+    let mut build =
+        ui::npm(&["exec", "--", "vite", "build", "--mode", "browser", "--emptyOutDir", "--outDir"]);
     step("The page with its scripted backend", build.arg(&page))?;
     let mut draw = Command::new("node");
     draw.arg("tests/views/views.mjs").arg(page).arg(views).args(names).current_dir(root());

@@ -8,6 +8,8 @@ use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
 
+use crate::FilePart;
+
 /// One wish of a person, aimed at one session.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -33,8 +35,11 @@ pub enum Intent {
     SendMessage {
         /// The message's id, minted by the sender.
         message_id: Uuid,
-        /// What is said.
+        /// What is said. It may be empty where files are attached.
         text: String,
+        /// Files that are attached, each with its bytes in a `data:` URL.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<FilePart>,
     },
     /// Answer an approval.
     RespondApproval {
@@ -81,10 +86,11 @@ impl fmt::Debug for Intent {
                 .field("source", source)
                 .field("at_message_id", at_message_id)
                 .finish(),
-            Self::SendMessage { message_id, text } => f
+            Self::SendMessage { message_id, text, files } => f
                 .debug_struct("SendMessage")
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
+                .field("files", &files.len())
                 .finish(),
             Self::RespondApproval { approval_id, message_id, approved, .. } => f
                 .debug_struct("RespondApproval")
@@ -181,7 +187,8 @@ mod tests {
 
     #[test]
     fn an_intent_keeps_its_shape_on_disk() {
-        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into() };
+        let intent =
+            Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into(), files: vec![] };
         let json = serde_json::to_value(&intent).expect("serialises");
         assert_eq!(
             json,

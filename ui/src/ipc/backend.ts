@@ -4,6 +4,7 @@ import type {
   Direction,
   DiskUse,
   FeedBatch,
+  FilePart,
   JsonValue,
   ListQuery,
   ModelCheck,
@@ -26,7 +27,7 @@ export interface NewSession {
   server: string;
   agents: AgentSpec[];
   /** The message that it begins with, and is named after. */
-  first: { id: string; text: string };
+  first: { id: string; text: string; files: FilePart[] };
 }
 
 /**
@@ -55,6 +56,8 @@ export interface Backend {
    * feed. Rejects when there is no such session.
    */
   showSession(sessionId: string | null, around?: string): Promise<void>;
+  /** Goes to the first rows of the session on screen. */
+  showStart(sessionId: string): Promise<void>;
   /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
   page(sessionId: string, direction: Direction): Promise<void>;
 
@@ -77,8 +80,8 @@ export interface Backend {
   /** Keeps what is here of a session that its server has deleted, to be read. */
   keepCopy(sessionId: string): Promise<void>;
 
-  /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
-  sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
+  /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. `files` have their bytes in their addresses. */
+  sendMessage(sessionId: string, text: string, messageId?: string, files?: FilePart[]): Promise<string>;
   /** Answers an approval or a question; `payload` is what is said besides yes or no. */
   respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void>;
   /** Has a message of a person answered again. */

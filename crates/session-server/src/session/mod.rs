@@ -32,7 +32,7 @@ use bytes::Bytes;
 use listeners::{Hearing, MAX_HEARD};
 use presence::Attendance;
 use serde_json::{Value, json};
-use session_protocol::{AgentSpec, Dialect, RunMark, api::SendMode};
+use session_protocol::{AgentSpec, Dialect, FilePart, RunMark, api::SendMode};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -145,6 +145,7 @@ impl Refused {
 pub(crate) struct NewMessage {
     pub(crate) message_id: Option<String>,
     pub(crate) content: String,
+    pub(crate) files: Vec<FilePart>,
     pub(crate) role: Role,
     pub(crate) actor_id: String,
     pub(crate) agent: Option<AgentSpec>,

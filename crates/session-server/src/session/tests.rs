@@ -332,6 +332,7 @@ impl Life {
                 let new = NewMessage {
                     message_id: Some(id.clone()),
                     content: "why".to_owned(),
+                    files: vec![],
                     role: Role::User,
                     actor_id: "ann".to_owned(),
                     agent: None,
