@@ -12,6 +12,7 @@ mod bootstrap;
 mod bridge;
 mod commands;
 mod error;
+mod files;
 mod keychain;
 mod notify;
 mod server;
@@ -64,7 +65,9 @@ pub fn run() -> ExitCode {
             commands::messages::discard_entry,
             commands::messages::edit_entry,
             commands::messages::regenerate,
+            commands::files::save_file,
             commands::messages::respond_approval,
+            commands::messages::set_agent_option,
             commands::messages::retry_entry,
             commands::messages::save_draft,
             commands::messages::send_message,

@@ -3,6 +3,7 @@
 use super::State;
 use crate::error::Answer;
 use session_protocol::FilePart;
+use session_protocol::api::SendMode;
 use uuid::Uuid;
 
 #[tauri::command]
@@ -12,8 +13,10 @@ pub(crate) async fn send_message(
     message_id: Uuid,
     text: String,
     files: Vec<FilePart>,
+    mode: Option<SendMode>,
 ) -> Answer<String> {
-    Ok(host.engine.send_message_as(&session_id, message_id, &text, files).await?)
+    let mode = mode.unwrap_or_default();
+    Ok(host.engine.send_message_as(&session_id, message_id, &text, mode, files).await?)
 }
 
 #[tauri::command]
@@ -24,9 +27,17 @@ pub(crate) async fn respond_approval(
     approval_id: String,
     approved: bool,
     payload: Option<serde_json::Value>,
+    option_id: Option<String>,
 ) -> Answer<String> {
-    let answered =
-        host.engine.respond_approval(&session_id, &message_id, &approval_id, approved, payload);
+    let engine = &host.engine;
+    let answered = engine.respond_approval(
+        &session_id,
+        &message_id,
+        &approval_id,
+        approved,
+        payload,
+        option_id,
+    );
     Ok(answered.await?)
 }
 
@@ -38,6 +49,18 @@ pub(crate) async fn regenerate(
     message_id: String,
 ) -> Answer<String> {
     Ok(host.engine.regenerate(&session_id, &message_id).await?)
+}
+
+/// Chooses something of an agent: its mode, its model.
+#[tauri::command]
+pub(crate) async fn set_agent_option(
+    host: State<'_>,
+    session_id: String,
+    agent_id: String,
+    option_id: String,
+    value: String,
+) -> Answer<String> {
+    Ok(host.engine.set_agent_option(&session_id, &agent_id, &option_id, &value).await?)
 }
 
 #[tauri::command]

@@ -1,4 +1,5 @@
 import type { JsonValue, Part, ToolCallPart } from '../ipc/contract';
+import { detailsOf } from './details';
 import { isPicture } from './output';
 
 /** A message as far as its traces go. */
@@ -46,15 +47,19 @@ export function filesIn(rows: readonly Traced[]): FileUse[] {
   };
   for (const { id, parts } of rows) {
     for (const { value } of parts) {
-      if (value.type === 'tool-call') for (const path of pathsIn(value.input)) note(path, id, 1, false);
+      if (value.type === 'tool-call') for (const path of new Set(pathsOf(value))) note(path, id, 1, false);
       if (value.type === 'file') note(value.filename ?? value.mediaType ?? 'File', id, 0, isPicture(value.url));
     }
   }
   return [...files.values()].reverse();
 }
 
-/** Paths that the arguments of a call name. */
-export function pathsIn(input: JsonValue | null): string[] {
+/** Paths that a call names: in its arguments, and as places that its agent tells of. */
+export function pathsOf({ input, details }: Pick<ToolCallPart, 'input' | 'details'>): string[] {
+  return [...pathsIn(input), ...detailsOf(details).places.map(({ path }) => path)];
+}
+
+function pathsIn(input: JsonValue | null): string[] {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) return [];
   return ['path', 'file_path', 'filePath', 'file', 'filename'].flatMap((name) => {
     const value = input[name];

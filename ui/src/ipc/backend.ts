@@ -20,6 +20,9 @@ export interface ApprovalRef {
   approvalId: string;
 }
 
+/** What a message does to an answer that is being written: wait for its end, or end it and be answered at once. */
+export type SendMode = 'queue' | 'steer';
+
 /** A session that is to be made. Its ids come from whoever asks, so that asking twice makes one. */
 export interface NewSession {
   id: string;
@@ -80,12 +83,21 @@ export interface Backend {
   /** Keeps what is here of a session that its server has deleted, to be read. */
   keepCopy(sessionId: string): Promise<void>;
 
-  /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. `files` have their bytes in their addresses. */
-  sendMessage(sessionId: string, text: string, messageId?: string, files?: FilePart[]): Promise<string>;
-  /** Answers an approval or a question; `payload` is what is said besides yes or no. */
-  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void>;
+  /**
+   * Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once.
+   * `mode` says what becomes of an answer that is being written: the message waits for its end, or ends it. `files` have
+   * their bytes in their addresses.
+   */
+  sendMessage(sessionId: string, text: string, messageId?: string, mode?: SendMode, files?: FilePart[]): Promise<string>;
+  /**
+   * Answers an approval or a question; `payload` is what is said besides yes or no. `optionId` is one of the options of a
+   * request that offers some; without it the one is meant that holds once.
+   */
+  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void>;
   /** Has a message of a person answered again. */
   regenerate(sessionId: string, messageId: string): Promise<void>;
+  /** Chooses something of an agent: its mode, its model. */
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void>;
   stopRun(sessionId: string): Promise<void>;
   retryEntry(entryId: string): Promise<void>;
   /** Changes the text of a message that the server does not have, and sends it. */
@@ -114,6 +126,9 @@ export interface Backend {
   countUnsent(id: string): Promise<number>;
   /** Removes a server. Its sessions stay here to be read, or are deleted here. */
   forgetServer(id: string, keepSessions: boolean): Promise<void>;
+
+  /** Writes a file into the person's folder for downloads, beside those that are there. Resolves with where it is. */
+  saveFile(name: string, bytes: Uint8Array): Promise<string>;
 
   /** Opens a link in the person's browser; never in this window. */
   openLink(url: string): Promise<void>;

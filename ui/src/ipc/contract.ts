@@ -5,8 +5,11 @@
  */
 export type { ActiveGeneration } from './bindings/ActiveGeneration';
 export type { Agent } from './bindings/Agent';
+export type { AgentCommand } from './bindings/AgentCommand';
+export type { AgentOption } from './bindings/AgentOption';
 export type { AgentSpec } from './bindings/AgentSpec';
 export type { Approval } from './bindings/Approval';
+export type { ApprovalOption } from './bindings/ApprovalOption';
 export type { Bootstrap } from './bindings/Bootstrap';
 export type { Connection } from './bindings/Connection';
 export type { ConnectionState } from './bindings/ConnectionState';

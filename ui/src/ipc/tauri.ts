@@ -1,7 +1,7 @@
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
 
-import { BackendError, type ApprovalRef, type Backend, type NewSession } from './backend';
+import { BackendError, type ApprovalRef, type Backend, type NewSession, type SendMode } from './backend';
 import type {
   Bootstrap,
   Direction,
@@ -106,16 +106,20 @@ export class TauriBackend implements Backend {
     return call('keep_copy', { sessionId });
   }
 
-  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID(), files: FilePart[] = []): Promise<string> {
-    return call('send_message', { sessionId, messageId, text, files });
+  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID(), mode: SendMode = 'queue', files: FilePart[] = []): Promise<string> {
+    return call('send_message', { sessionId, messageId, text, mode, files });
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload });
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {
+    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload, optionId });
   }
 
   regenerate(sessionId: string, messageId: string): Promise<void> {
     return call('regenerate', { sessionId, messageId });
+  }
+
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void> {
+    return call('set_agent_option', { sessionId, agentId, optionId, value });
   }
 
   stopRun(sessionId: string): Promise<void> {
@@ -184,6 +188,10 @@ export class TauriBackend implements Backend {
 
   forgetServer(id: string, keepSessions: boolean): Promise<void> {
     return call('forget_server', { id, keepSessions });
+  }
+
+  saveFile(name: string, bytes: Uint8Array): Promise<string> {
+    return call('save_file', { name, bytes: Array.from(bytes) });
   }
 
   openLink(url: string): Promise<void> {

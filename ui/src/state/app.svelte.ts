@@ -1,4 +1,4 @@
-import { BackendError, type Backend } from '../ipc/backend';
+import { BackendError, type Backend, type SendMode } from '../ipc/backend';
 import type { Bootstrap, FeedBatch, FeedChange, Notice, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
 import { Actors } from './actors';
 import { agentSpec } from './agents';
@@ -19,6 +19,8 @@ import { Trail } from './trail.svelte';
 
 /** Somebody else answered an approval before this person did. */
 const ANSWERED_FIRST = 'answered-first';
+/** Nobody waited any more for what this person answered. */
+const ANSWERED_LATE = 'answered-late';
 
 /**
  * The window's state, put together. It holds no truth: everything here came from the host, or is asked of it.
@@ -194,7 +196,7 @@ export class AppState {
   // Doing things
 
   /** Sends what the composer holds. The text stays there until the outbox has it. */
-  async send(): Promise<void> {
+  async send(mode: SendMode = 'queue'): Promise<void> {
     const { composer, current, settings } = this;
     const { text, files } = composer;
     if (composer.empty || composer.sending || this.unsendable !== null) return;
@@ -211,7 +213,7 @@ export class AppState {
         composer.sent(null, text, files);
         if (current.id === null) await this.open(made);
       } else {
-        await this.backend.sendMessage(sessionId, text, ids.message, [...files]);
+        await this.backend.sendMessage(sessionId, text, ids.message, current.running ? mode : 'queue', [...files]);
         composer.sent(sessionId, text, files);
       }
       current.acts += 1;
@@ -278,6 +280,7 @@ export class AppState {
   #notice(notice: Notice): void {
     // About what was just done, and over: a line that goes by itself.
     if (notice.code === ANSWERED_FIRST) this.shell.say(this.current.whoWasFirst() ?? notice.message);
+    else if (notice.code === ANSWERED_LATE) this.shell.say(notice.message);
     else this.shell.takeNotice(notice);
   }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { matching, type Command } from './commands';
 import { rangesOf, wordsOf } from './marks';
-import { addressed, mentionAt, offered, slashAt } from './mentions';
+import { addressed, mentionAt, offered } from './mentions';
 import { marksOf } from './rail';
 
 describe('words that are looked for', () => {
@@ -76,16 +76,5 @@ describe('a message that is being written', () => {
     ['@נועה!', ['plan', 'c++']],
   ])('%j goes to those who need no name and those it names', (text, ids) => {
     expect(addressed(agents, text).map(({ agentId }) => agentId)).toEqual(ids);
-  });
-
-  it.each([
-    ['/', ''],
-    ['/ren', 'ren'],
-    ['/rename the', 'rename the'],
-    ['say /ren', null],
-    ['/usr/bin', null],
-    ['/two\nlines', null],
-  ])('%j asks for a command', (text, typed) => {
-    expect(slashAt(text)).toBe(typed);
   });
 });

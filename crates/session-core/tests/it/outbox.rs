@@ -1,7 +1,7 @@
 //! Exactly once, in order, whatever happens to the server and the engine.
 
 use session_core::DeliveryState;
-use session_protocol::Role;
+use session_protocol::{Role, api::SendMode};
 
 use crate::support::{Home, Window, connect, demo, true_items, truth};
 
@@ -59,8 +59,10 @@ async fn the_same_id_twice_is_said_once() {
     let (_server, engine) = home.start().await;
     let session = engine.create_session(demo()).await.expect("it is saved");
     let id = uuid::Uuid::new_v4();
-    let one = engine.send_message_as(&session, id, "hello").await.expect("it is saved");
-    let two = engine.send_message_as(&session, id, "hello").await.expect("it is known");
+    let one =
+        engine.send_message_as(&session, id, "hello", SendMode::Queue, vec![]).await.expect("it is saved");
+    let two =
+        engine.send_message_as(&session, id, "hello", SendMode::Queue, vec![]).await.expect("it is known");
     assert_eq!(one, two);
     let mut window = Window::open(&engine, &session);
     window.until("one answer", |w| w.is_settled() && w.answers() == 1).await;

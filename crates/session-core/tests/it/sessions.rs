@@ -134,7 +134,7 @@ async fn sessions_that_others_made_appear_and_are_followed() {
     // The first answer wins, whoever gives it.
     let approval = ours.approvals[0].approval.clone();
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     window.until("theirs goes on too", |w| w.approvals.is_empty() && w.is_settled()).await;

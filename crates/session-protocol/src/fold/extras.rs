@@ -14,11 +14,11 @@ const CARD_BYTES: usize = 256 << 10;
 
 /// How a subagent ended.
 pub(crate) enum SubagentEnd {
-    /// It is done, with what it returned.
+    /// The subagent is done, with what it returned.
     Done(Option<Value>),
-    /// It waits for a person.
+    /// The subagent waits for a person.
     Suspended,
-    /// It failed.
+    /// The subagent failed.
     Failed(String),
 }
 
@@ -150,5 +150,5 @@ impl Step<'_> {
 
 /// The approval of a question that nobody has answered.
 pub(crate) fn unanswered(id: &str) -> PartApproval {
-    PartApproval { id: id.to_owned(), approved: None, responded_by: None, reason: None }
+    PartApproval { id: id.to_owned(), ..PartApproval::default() }
 }

@@ -176,8 +176,8 @@ fn headers(request: &RunRequest) -> Option<HeaderMap> {
     parsed.collect()
 }
 
-/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins over
-/// the template; what says nothing gives way to it.
+/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins
+/// over the template; what says nothing gives way to it.
 struct Body<'a> {
     fields: Map<String, Value>,
     request: &'a RunRequest,
@@ -267,6 +267,10 @@ fn resumed(answer: &Answer, request: &RunRequest) -> Value {
             });
             if let Some(call) = tool_call_id {
                 answer["toolCallId"] = call.clone().into();
+                let said = request.history.said_to(&request.plan.message_id, call);
+                if let Some(said) = said.filter(|_| !approved) {
+                    answer["payload"]["reason"] = said.into();
+                }
             }
             answer
         }

@@ -1,4 +1,4 @@
-import type { ApprovalRef, Backend, NewSession } from '../backend';
+import type { ApprovalRef, Backend, NewSession, SendMode } from '../backend';
 import { BackendError } from '../backend';
 import type {
   Approval,
@@ -18,6 +18,7 @@ import type {
   Notice,
   OutboxItem,
   Part,
+  PartApproval,
   SearchHit,
   SearchPage,
   SearchRequest,
@@ -318,8 +319,10 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve();
   }
 
-  sendMessage(sessionId: string, value: string, messageId = newId('entry'), files: FilePart[] = []): Promise<string> {
-    this.#say(this.#get(sessionId), messageId, value, files);
+  sendMessage(sessionId: string, value: string, messageId = newId('entry'), mode: SendMode = 'queue', files: FilePart[] = []): Promise<string> {
+    const session = this.#get(sessionId);
+    if (mode === 'steer') session.abort?.abort();
+    this.#say(session, messageId, value, files);
     return Promise.resolve(messageId);
   }
 
@@ -340,7 +343,7 @@ export class ScriptedBackend implements Backend {
     return this.online && home?.connection.state === 'live';
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {
     const session = this.#get(sessionId);
     const entry: OutboxItem = {
       entryId: newId('entry'),
@@ -350,16 +353,17 @@ export class ScriptedBackend implements Backend {
       approvalId,
       messageId,
       approved,
+      ...(optionId === undefined ? {} : { optionId }),
       createdAt: new Date().toISOString(),
     };
     session.answers = [...session.answers, entry];
     this.#changed(session);
-    if (this.online) void this.#decide(session, entry);
+    if (this.online) void this.#decide(session, entry, typeof payload === 'string' ? payload : undefined);
     return Promise.resolve();
   }
 
-  async #decide(session: ScriptedSession, entry: OutboxItem): Promise<void> {
-    const { approvalId, messageId, approved } = entry;
+  async #decide(session: ScriptedSession, entry: OutboxItem, said?: string): Promise<void> {
+    const { approvalId, messageId, approved, optionId } = entry;
     if (approvalId === null || approved === null) return;
     await pause(this.pace * 10);
     session.answers = session.answers.filter((one) => one !== entry);
@@ -374,7 +378,15 @@ export class ScriptedBackend implements Backend {
       ...part,
       state: approved ? 'done' : 'denied',
       output: approved ? { deleted: true } : null,
-      approval: { id: approvalId, approved, respondedBy: 'ana' },
+      approval: {
+        ...part.approval,
+        id: approvalId,
+        approved,
+        respondedBy: 'ana',
+        respondedAt: new Date().toISOString(),
+        ...(optionId === undefined ? {} : { optionId }),
+        ...(said === undefined ? {} : { said }),
+      },
     });
     this.#publish({ type: 'approvals', approvals: this.#approvals() });
     session.abort = new AbortController();
@@ -404,6 +416,17 @@ export class ScriptedBackend implements Backend {
     session.answers = session.answers.filter((one) => one !== entry);
     this.#changed(session);
     void this.#answer(session, textOf(message));
+  }
+
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void> {
+    const session = this.#get(sessionId);
+    session.meta.agents = session.meta.agents.map((agent) =>
+      agent.agentId === agentId && agent.options !== undefined
+        ? { ...agent, options: agent.options.map((option) => (option.id === optionId ? { ...option, wanted: value } : option)) }
+        : agent,
+    );
+    this.#changed(session);
+    return Promise.resolve();
   }
 
   stopRun(sessionId: string): Promise<void> {
@@ -598,6 +621,14 @@ export class ScriptedBackend implements Backend {
   /** Tells the window something that is no answer. */
   notify(notice: Notice): void {
     this.#publish({ type: 'notice', notice });
+  }
+
+  /** Files that were saved, by name. */
+  readonly saved = new Map<string, Uint8Array>();
+
+  saveFile(name: string, bytes: Uint8Array): Promise<string> {
+    this.saved.set(name, bytes);
+    return Promise.resolve(`/home/ana/Downloads/${name}`);
   }
 
   openLink(url: string): Promise<void> {
@@ -912,7 +943,7 @@ function titleFrom(said: string): string {
   return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }
 
-function approvalOf(part: Part): { id: string; approved: boolean | null } | null {
+function approvalOf(part: Part): PartApproval | null {
   return part.type === 'tool-call' ? part.approval : null;
 }
 
@@ -931,6 +962,7 @@ function pendingOf(message: Item, part: Part): Approval[] {
       requestedAt: message.createdAt,
       respondedBy: null,
       respondedAt: null,
+      ...(approval.options === undefined ? {} : { options: approval.options }),
     },
   ];
 }
