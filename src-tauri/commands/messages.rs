@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::error::CommandResult;
+use session_protocol::FilePart;
 use session_protocol::api::SendMode;
 use uuid::Uuid;
 
@@ -11,10 +12,11 @@ pub(crate) async fn send_message(
     session_id: String,
     message_id: Uuid,
     text: String,
+    files: Vec<FilePart>,
     mode: Option<SendMode>,
 ) -> CommandResult<String> {
     let mode = mode.unwrap_or_default();
-    Ok(host.engine.send_message_as(&session_id, message_id, &text, mode).await?)
+    Ok(host.engine.send_message_as(&session_id, message_id, &text, mode, files).await?)
 }
 
 #[tauri::command]

@@ -5,7 +5,7 @@ use crate::error::CommandResult;
 use session_core::{
     Direction, DiskUse, FirstMessage, ListQuery, NewSession, SearchPage, SearchRequest,
 };
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, FilePart};
 use uuid::Uuid;
 
 /// Chooses the head of the list of sessions that the page wants.
@@ -22,6 +22,16 @@ pub(crate) async fn show_session(
     around: Option<String>,
 ) -> CommandResult<()> {
     Ok(host.show(session_id, around)?)
+}
+
+/// Shows the beginning of the session that the window shows.
+#[tauri::command]
+pub(crate) async fn show_start(host: State<'_>, session_id: String) -> CommandResult<()> {
+    // The window may show another session by now.
+    if host.shown_session().as_deref() == Some(&session_id) {
+        host.show_start(session_id)?;
+    }
+    Ok(())
 }
 
 #[tauri::command]
@@ -47,6 +57,7 @@ pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> CommandRe
 pub(crate) struct First {
     id: Uuid,
     text: String,
+    files: Vec<FilePart>,
 }
 
 #[tauri::command]
@@ -58,7 +69,7 @@ pub(crate) async fn create_session(
     agents: Vec<AgentSpec>,
     first: Option<First>,
 ) -> CommandResult<String> {
-    let first = first.map(|First { id, text }| FirstMessage { id, text });
+    let first = first.map(|First { id, text, files }| FirstMessage { id, text, files });
     let session = NewSession { server, title, agents, first };
     host.settings.set_last_server(&session.server);
     Ok(host.engine.create_session_as(id, session).await?)

@@ -124,6 +124,8 @@ pub struct FirstMessage {
     pub id: uuid::Uuid,
     /// Text of the message.
     pub text: String,
+    /// Files that are attached to it.
+    pub files: Vec<session_protocol::FilePart>,
 }
 
 impl fmt::Debug for FirstMessage {

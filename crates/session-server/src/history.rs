@@ -5,6 +5,7 @@
 //! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory
 //! for that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
 
+mod files;
 mod state;
 mod told;
 
@@ -24,6 +25,7 @@ use session_protocol::{
     ToolCallPart, authority::chunk_value,
 };
 
+pub(crate) use self::files::{pictures, words_of};
 use self::state::AgentState;
 use crate::{
     budget::{Budget, Hold, Owner},
@@ -478,7 +480,7 @@ impl History {
     /// The text of the newest message of a person.
     pub(crate) fn last_user_text(&self) -> String {
         let last = self.messages.iter().rev().find(|message| message.role == Role::User);
-        last.map(Message::plain_text).unwrap_or_default()
+        last.map(words_of).unwrap_or_default()
     }
 
     /// Whether a message asks a question of this id, which is about no call.

@@ -32,6 +32,7 @@ impl Session {
     pub(super) fn view_of(&mut self, place: &Place) -> Result<View, StoreError> {
         let around = match place {
             Place::Around(id) => self.position_of(id)?,
+            Place::Start => Some(0),
             Place::End | Place::Within(_) => None,
         };
         let stretch = match (place, around) {
@@ -40,7 +41,7 @@ impl Session {
                 self.between(*from, *until)?
             }
             (Place::Within(Bounds { from, until: None }), None) => self.end(*from, KEPT)?,
-            (Place::End | Place::Around(_), None) => self.end(None, PAGE)?,
+            (Place::End | Place::Start | Place::Around(_), None) => self.end(None, PAGE)?,
         };
         Ok(View::new(stretch, self.local_items()))
     }

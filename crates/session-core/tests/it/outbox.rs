@@ -59,10 +59,14 @@ async fn the_same_id_twice_is_said_once() {
     let (_server, engine) = home.start().await;
     let session = engine.create_session(demo()).await.expect("it is saved");
     let id = uuid::Uuid::new_v4();
-    let one =
-        engine.send_message_as(&session, id, "hello", SendMode::Queue).await.expect("it is saved");
-    let two =
-        engine.send_message_as(&session, id, "hello", SendMode::Queue).await.expect("it is known");
+    let one = engine
+        .send_message_as(&session, id, "hello", SendMode::Queue, vec![])
+        .await
+        .expect("it is saved");
+    let two = engine
+        .send_message_as(&session, id, "hello", SendMode::Queue, vec![])
+        .await
+        .expect("it is known");
     assert_eq!(one, two);
     let mut window = Window::open(&engine, &session);
     window.until("one answer", |w| w.is_settled() && w.answers() == 1).await;

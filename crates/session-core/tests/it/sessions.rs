@@ -212,7 +212,7 @@ async fn a_session_begins_with_its_first_message_or_not_at_all() {
     let engine = home.engine();
     let (id, message) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     let begin = |text: &str| {
-        let first = Some(FirstMessage { id: message, text: text.to_owned() });
+        let first = Some(FirstMessage { id: message, text: text.to_owned(), files: vec![] });
         engine.create_session_as(id, NewSession { first, ..demo() })
     };
     assert_eq!(begin(" \n").await.expect_err("there is nothing").code(), "not-possible");

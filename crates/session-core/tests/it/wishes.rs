@@ -261,7 +261,13 @@ async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
         assert_eq!(said.map(|message| &message.id).collect::<Vec<_>>(), [&first, &second]);
         assert_eq!(
             engine
-                .send_message_as(&session, first.parse().expect("a UUID"), "hello", SendMode::Queue)
+                .send_message_as(
+                    &session,
+                    first.parse().expect("a UUID"),
+                    "hello",
+                    SendMode::Queue,
+                    Vec::new(),
+                )
                 .await
                 .expect("it is known"),
             first

@@ -49,7 +49,11 @@ pub(crate) async fn ask(
 ) -> Result<Response, Failure> {
     let known = findings.of(&config.base_url, &config.model);
     let (mut ways, mut tried) = (known.clone(), known.clone());
-    let sent = Sent { calls: dialogue.has_calls(), system: dialogue.has_system() };
+    let sent = Sent {
+        calls: dialogue.has_calls(),
+        system: dialogue.has_system(),
+        pictures: dialogue.has_pictures(),
+    };
     let mut last: Option<(Way, StatusCode, String)> = None;
     for asked in 1.. {
         let (status, text) = match post(http, config, &ways, dialogue, tools).await? {

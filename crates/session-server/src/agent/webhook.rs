@@ -307,7 +307,7 @@ fn said(message: &Message) -> Vec<Value> {
         Role::System => "system",
         Role::Assistant => return turns(message),
     };
-    vec![json!({"id": message.id, "role": role, "content": message.plain_text()})]
+    vec![json!({"id": message.id, "role": role, "content": history::words_of(message)})]
 }
 
 fn turns(message: &Message) -> Vec<Value> {

@@ -63,6 +63,7 @@ impl Wanted {
         let message = |id: &str, mode, txid| NewMessage {
             message_id: Some(id.to_owned()),
             content: "why".to_owned(),
+            files: vec![],
             role: Role::User,
             actor_id: "ann".to_owned(),
             agent: None,
