@@ -3,7 +3,7 @@
 use super::State;
 use crate::error::Answer;
 use session_core::{
-    CreateSession, Direction, DiskUse, FirstMessage, ListQuery, SearchPage, SearchRequest,
+    CreateSession, Direction, DiskUse, FirstMessage, ListQuery, SaidPage, SearchPage, SearchRequest,
 };
 use session_protocol::AgentSpec;
 use uuid::Uuid;
@@ -82,6 +82,12 @@ pub(crate) async fn shared_state(
     agent_id: String,
 ) -> Answer<Option<serde_json::Value>> {
     Ok(host.engine.shared_state(&session_id, &agent_id).await?)
+}
+
+/// Reads what was said in a session, by the page.
+#[tauri::command]
+pub(crate) async fn said(host: State<'_>, session_id: String, from: u64) -> Answer<SaidPage> {
+    Ok(host.engine.said(&session_id, from).await?)
 }
 
 /// Bytes of the disk that the sessions take.
