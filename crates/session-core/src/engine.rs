@@ -17,12 +17,14 @@ use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, ListQuery, Sources};
-use crate::hub::{self, HubEvent};
+use crate::handle::{Command, SessionHandle};
+use crate::hub;
 use crate::lock::lock;
 use crate::outbox::OutboxEntry;
+use crate::report::{self, HubEvent};
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
-use crate::session::{Command, Measured, SessionHandle, title_from};
+use crate::session::{self, Measured, title_from};
 use crate::shared::Shared;
 use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
 use crate::summary::{DiskUse, SessionSize, SessionSummary, WaitingApproval};
@@ -77,7 +79,7 @@ impl Engine {
     /// As [`Engine::open`].
     pub fn open_with(config: EngineConfig, limits: Limits) -> Result<Self, EngineError> {
         let (store, repair) = Store::open(&config.data_dir, &config.inherit)?;
-        let (events, queue) = hub::events();
+        let (events, queue) = report::events();
         let shared = Arc::new(Shared::new(config, store, events).with_limits(limits));
         if let Some(repair) = repair {
             shared.notify(repair_notice(&repair));
@@ -105,7 +107,7 @@ impl Engine {
     }
 
     fn session(&self, id: &str) -> Result<SessionHandle, EngineError> {
-        self.shared().session(id)
+        session::task_of(self.shared(), id)
     }
 
     fn server(&self, id: &str) -> Result<Arc<Server>, EngineError> {
@@ -309,7 +311,7 @@ impl Engine {
             if stored.is_none_or(|row| row.deleted) {
                 return Err(EngineError::UnknownSession);
             }
-            shared.session(id)?.tell(Command::Attach(feed));
+            session::task_of(&shared, id)?.tell(Command::Attach(feed));
             Ok(())
         };
         let shared = Arc::downgrade(self.shared());

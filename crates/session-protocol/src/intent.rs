@@ -1,4 +1,4 @@
-//! What a person asks for. An intent is durable before it is sent and leaves only by its echo.
+//! A person's intent. An intent is durable before it is sent and leaves only by its echo.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +35,7 @@ pub enum Intent {
     SendMessage {
         /// The message's id, minted by the sender.
         message_id: Uuid,
-        /// What is said.
+        /// The words.
         text: String,
         /// What becomes of an answer that is being written.
         #[serde(default, skip_serializing_if = "SendMode::is_queue")]
@@ -129,7 +129,7 @@ impl fmt::Debug for Intent {
     }
 }
 
-/// What an agent reacts to.
+/// The messages that an agent reacts to.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
@@ -151,7 +151,7 @@ pub enum Triggers {
 pub struct AgentSpec {
     /// The agent's id.
     pub id: String,
-    /// Its display name.
+    /// The agent's display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub name: Option<String>,
@@ -165,7 +165,7 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, as = "Option<std::collections::HashMap<String, String>>")]
     pub headers: Option<BTreeMap<String, String>>,
-    /// What it reacts to; absent means messages of people.
+    /// The messages that it reacts to; absent means messages of people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub triggers: Option<Triggers>,

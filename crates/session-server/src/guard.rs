@@ -1,9 +1,9 @@
 //! Who is let in: Host, Origin and CORS, then the token and what it may do (the table is in `access`).
 //!
-//! A web page in a browser on this machine can connect to what listens on a loopback address, whoever wrote the page, and
-//! without a token being able to connect is the only credential. So such a server answers only requests that name a
-//! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed, and
-//! refuses every `Origin` that is not its own or listed.
+//! A web page in a browser on this machine can connect to what listens on a loopback address, whoever wrote the page,
+//! and without a token being able to connect is the only credential. So such a server answers only requests that name a
+//! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed,
+//! and refuses every `Origin` that is not its own or listed.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! How many requests one client may send.
+//! Limits of the requests that one client may send.
 //!
 //! A client is a token, else an address (an IPv6 one by its /64, which one customer has). Every request counts: what is
 //! not counted could be asked for without end. Polls of readers who follow a stream count apart and for less, because

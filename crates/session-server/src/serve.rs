@@ -1,10 +1,10 @@
 //! Connections: each is a task, and none may hold up another.
 //!
 //! A peer that is silent or slow costs one connection and is cut: while it shakes hands, before its first request (the
-//! server cannot know earlier which HTTP it speaks), in the middle of a request's head or body, between two requests, and
-//! when it no longer answers HTTP/2's pings. An answer may take as long as it likes, because readers follow for days, but
-//! not lie there: who takes nothing of it is cut, too (see `delivery`). How many
-//! connections there are is limited, in total and for each address, so that one peer cannot have them all.
+//! server cannot know earlier which HTTP it speaks), in the middle of a request's head or body, between two requests,
+//! and when it no longer answers HTTP/2's pings. An answer may take as long as it likes, because readers follow for
+//! days, but not lie there: who takes nothing of it is cut, too (see `delivery`). How many connections there are is
+//! limited, in total and for each address, so that one peer cannot have them all.
 
 use std::{
     collections::HashMap,

@@ -5,8 +5,8 @@
 //! registered; every connection checks the addresses its name resolves to, and every redirect is checked like a new
 //! URL. Origins that the operator lists are exempt and are called by a client of their own.
 //!
-//! Redirects are followed here and not by the HTTP client: it would send an agent's headers, which hold keys, to wherever
-//! the agent points. They go to the agent's own origin only.
+//! Redirects are followed here and not by the HTTP client: it would send an agent's headers, which hold keys, to
+//! wherever the agent points. They go to the agent's own origin only.
 
 use std::{
     error::Error,
@@ -109,8 +109,9 @@ impl Outbound {
         Ok(url)
     }
 
-    /// As [`check`](Self::check), and the addresses that the name has now are looked at, so that a mistake is told at
-    /// once. A name that cannot be looked up passes: it may be known later, and every connection checks again.
+    /// Checks as [`check`](Self::check) does, and the addresses that the name has now are looked at, so that a mistake
+    /// is told at once. A name that cannot be looked up passes: it may be known later, and every connection checks
+    /// again.
     ///
     /// # Cancel safety
     ///
@@ -125,8 +126,9 @@ impl Outbound {
         Ok(url)
     }
 
-    /// Posts JSON to an agent and gives its answer, whatever its status. A redirect is followed with the same method and
-    /// body, as 307 and 308 ask for and agents behind a moved URL need; `secrets` are for the endpoint's own origin.
+    /// Posts JSON to an agent and gives its answer, whatever its status. A redirect is followed with the same method
+    /// and body, as 307 and 308 ask for and agents behind a moved URL need; `secrets` are for the endpoint's own
+    /// origin.
     ///
     /// # Cancel safety
     ///

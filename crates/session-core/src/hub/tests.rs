@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::session::Command;
+use crate::handle::{Command, SessionHandle};
+use crate::session;
 use crate::{Actor, CreateSession, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, Notice};
 use crate::{ConnectionState, SessionMeta};
 
@@ -104,8 +105,8 @@ async fn a_session_whose_task_falls_is_opened_again_for_the_window_that_shows_it
 }
 
 impl Engine {
-    fn fall(&self, session: &str) -> crate::session::SessionHandle {
-        let task = self.shared().session(session).expect("it exists");
+    fn fall(&self, session: &str) -> SessionHandle {
+        let task = session::task_of(self.shared(), session).expect("it exists");
         task.tell(Command::Fall);
         task
     }

@@ -8,8 +8,8 @@ use session_protocol::{
 };
 use tokio::time::Instant;
 
-use super::showing::{shorten, title_from};
 use super::state::Session;
+use super::title::{shorten, title_from};
 use crate::address::Address;
 use crate::diff::Diff;
 use crate::error::Notice;

@@ -4,11 +4,11 @@ use futures::future::{BoxFuture, FutureExt};
 use session_protocol::Intent;
 use tokio::time::Instant;
 
-use super::handle::Reply;
 use super::state::Session;
 use crate::error::EngineError;
-use crate::hub::HubEvent;
+use crate::handle::{ForkPoint, Reply};
 use crate::outbox::{OutboxEntry, SendOutcome, Sender, text_of};
+use crate::report::HubEvent;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::Draft;
 
@@ -18,12 +18,6 @@ const GONE: &str =
 /// Notice of a copy that was kept.
 const COPY: &str =
     "A copy: the server does not have this session any more. It can be read, not written.";
-
-/// The end of a copy of a session, and the name of the original.
-pub(crate) struct ForkPoint {
-    pub(crate) at_message_id: Option<String>,
-    pub(crate) title: String,
-}
 
 /// A local write that was handed to the writer thread; what happens when it is on the disk.
 pub(super) type LocalWrite = BoxFuture<'static, Saved>;

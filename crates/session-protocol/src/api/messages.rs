@@ -14,7 +14,7 @@ pub struct SendMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub message_id: Option<String>,
-    /// What is said.
+    /// The words.
     pub content: String,
     /// Who speaks; `user` when absent. Any other one needs the role `manage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub struct SendMessage {
     /// Who acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
-    /// What kind of actor acts: `user`. Written for upstream's proxies and never read.
+    /// The kind of the actor: `user`. Written for upstream's proxies and never read.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub actor_type: Option<String>,
     /// An agent that answers this message only.
@@ -32,7 +32,7 @@ pub struct SendMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub txid: Option<String>,
-    /// What happens to a run that is under way: `queue` (default) or `steer`.
+    /// The fate of a run that is under way: `queue` (default) or `steer`.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "SendMode::is_queue")]
     pub mode: SendMode,
 }
@@ -42,7 +42,7 @@ impl Request for SendMessage {
     const PATH: &'static str = path::MESSAGES;
 }
 
-/// What a message does to a run that is under way.
+/// The effect of a message on a run that is under way.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,7 +79,7 @@ pub struct Regenerate {
     /// The message to answer again; upstream never used it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_message_id: Option<String>,
-    /// What is said anew. Without it the agents answer `fromMessageId` again.
+    /// The words that are said anew. Without it the agents answer `fromMessageId` again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// The wish's id. Without one, each request is a wish of its own.

@@ -4,8 +4,8 @@
 //! travels: a [`Request`] says by which [`Method`] and at which [`path`] it is sent, and what answers it.
 //!
 //! The routes are those of the session proxy that sessions on Durable Streams grew up with, in both of its generations,
-//! and some of our own. So bodies are read leniently: unknown fields are ignored, `null` is the same as an absent field,
-//! and an empty body is `{}`. Bodies are written strictly: a field without a value is left out.
+//! and some of our own. So bodies are read leniently: unknown fields are ignored, `null` is the same as an absent
+//! field, and an empty body is `{}`. Bodies are written strictly: a field without a value is left out.
 //!
 //! | what | where |
 //! | --- | --- |

@@ -15,9 +15,9 @@ pub const OPENAPI: &str = "/openapi.json";
 pub const METRICS: &str = "/metrics";
 /// Whether the server answers.
 pub const HEALTH: &str = "/health";
-/// The same under the name that load balancers ask for.
+/// Health, under the name that load balancers ask for.
 pub const HEALTHZ: &str = "/healthz";
-/// The same under upstream's name.
+/// Health, under upstream's name.
 pub const HEALTH_LIVE: &str = "/health/live";
 /// Whether the server can do its work, under upstream's name.
 pub const HEALTH_READY: &str = "/health/ready";
@@ -85,8 +85,8 @@ pub fn stream_name(session: &str) -> String {
     format!("sessions/{session}")
 }
 
-/// The segments of a path, with an id in the place of each pair of braces. They are not escaped: ids may hold what a URL
-/// may not.
+/// The segments of a path, with an id in the place of each pair of braces. They are not escaped: ids may hold what a
+/// URL may not.
 ///
 /// # Panics
 ///

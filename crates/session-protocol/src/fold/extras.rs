@@ -14,11 +14,11 @@ const CARD_BYTES: usize = 256 << 10;
 
 /// How a subagent ended.
 pub(crate) enum SubagentEnd {
-    /// It is done, with what it returned.
+    /// The subagent is done, with what it returned.
     Done(Option<Value>),
-    /// It waits for a person.
+    /// The subagent waits for a person.
     Suspended,
-    /// It failed.
+    /// The subagent failed.
     Failed(String),
 }
 

@@ -20,7 +20,7 @@ use super::table::CallTable;
 use super::track::Tracker;
 use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage};
 
-/// What the session must know of what a row did.
+/// News of a row for the session.
 pub(crate) enum IndexEvent {
     /// A call is new.
     Call(String),
@@ -62,7 +62,7 @@ pub(super) struct Scratch {
     pub(super) outbox: Vec<IndexEvent>,
 }
 
-/// What a message counts for in the statistics.
+/// The weight of a message in the statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Weight {
     pub(crate) shown: bool,
@@ -75,7 +75,7 @@ pub(crate) struct Weight {
 /// One message being folded.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct MessageFold {
-    /// What is kept of it.
+    /// The part of its texts that is kept.
     #[serde(skip)]
     pub(super) texts: Texts,
     /// Where the words begin that are kept although texts are not, and how many bytes more.
@@ -84,7 +84,7 @@ pub(crate) struct MessageFold {
     pub(crate) message: Message,
     pub(crate) log: RowLog,
     pub(crate) shape: Shape,
-    /// What the statistics count for it now.
+    /// The weight that the statistics count for it now.
     pub(crate) counted: Weight,
     /// The `createdAt` the statistics count for it now.
     pub(crate) counted_at: Option<String>,
@@ -118,12 +118,12 @@ impl MessageFold {
         self.dirty = false;
     }
 
-    /// True when a row with this number comes after all rows so far.
+    /// Whether a row with this number comes after all rows so far.
     pub(crate) fn is_after(&self, seq: i64, pos: u64) -> bool {
         self.scratch.order.is_after(seq, pos)
     }
 
-    /// True when a row with this sequence number cannot exist yet.
+    /// Whether a row with this sequence number cannot exist yet.
     pub(crate) fn is_new_seq(&self, seq: i64) -> bool {
         self.last_seq().is_none_or(|last| seq > last)
     }
@@ -142,7 +142,7 @@ impl MessageFold {
         }
     }
 
-    /// True when somebody stopped its last run.
+    /// Whether somebody stopped its last run.
     pub(crate) fn is_stopped(&self) -> bool {
         self.scratch.runs.lifecycle() == Lifecycle::Stopped
     }

@@ -1,4 +1,4 @@
-//! What an agent says once more.
+//! Repetitions: what an agent says once more.
 //!
 //! Who loses the connection to an agent and asks again, or reads a log from its beginning, appends what stands in the
 //! message already. The rows have new places, so nothing but the words tells. A repetition begins with a chunk that
@@ -53,7 +53,7 @@ pub(super) struct Held {
     pub(super) chunk: String,
 }
 
-/// What a chunk means for what was held back.
+/// The meaning of a chunk for what was held back.
 pub(super) struct Told {
     /// No repetition after all: to be folded first.
     pub(super) again: Vec<Held>,
@@ -66,7 +66,7 @@ pub(super) struct Told {
 struct Replay {
     /// The place of what comes next, if it is one.
     at: usize,
-    /// What was heard when it began.
+    /// The length of what was heard when it began.
     end: usize,
     /// A run is named again, and not only a message in it.
     of_run: bool,
@@ -75,7 +75,7 @@ struct Replay {
     bytes: usize,
 }
 
-/// What was heard in a message.
+/// Words that were heard in a message.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Replays {
     /// Half of the fingerprints of the chunks, in order: what begins a repetition is told by the whole.
@@ -140,7 +140,7 @@ impl Replays {
         Told { again, now: true }
     }
 
-    /// It was no repetition: what is held back was said now.
+    /// Ends a repetition that was none: what is held back was said now.
     fn stop(&mut self) -> Vec<Held> {
         let held = self.replay.take().map(|replay| replay.held).unwrap_or_default();
         self.heard.extend(held.iter().map(|held| half(fingerprint(&held.chunk))));

@@ -1,13 +1,13 @@
 //! Runs: whether a message is still being written, what its agent was told, and what it must still be told.
 //!
-//! The state of a message's runs follows from its rows alone, what the dialects say of each chunk: that the message goes
-//! on, that words or a call came, that a run ended and why. What people answered is matched by id over the whole session
-//! and has positions of its own, so [`MessageRun::deliveries`](super::MessageRun::deliveries) lays the two side by side, in the order of the stream.
-//! Nothing depends on the order of discovery (L3): a fold that goes on from a store, and one that reads the stream whole,
-//! owe an agent the same answers.
+//! The state of a message's runs follows from its rows alone, what the dialects say of each chunk: that the message
+//! goes on, that words or a call came, that a run ended and why. What people answered is matched by id over the whole
+//! session and has positions of its own, so [`MessageRun::deliveries`](super::MessageRun::deliveries) lays the two side
+//! by side, in the order of the stream. Nothing depends on the order of discovery (L3): a fold that goes on from a
+//! store, and one that reads the stream whole, owe an agent the same answers.
 //!
-//! A run that a server begins carries a mark on its first row ([`RunMark`]). Its answers are delivered when it ends well.
-//! Where no server marks runs, a turn counts as one.
+//! A run that a server begins carries a mark on its first row ([`RunMark`]). Its answers are delivered when it ends
+//! well. Where no server marks runs, a turn counts as one.
 
 use std::collections::BTreeSet;
 
@@ -49,13 +49,13 @@ pub(super) struct Ending {
     pub(super) reason: Option<FinishReason>,
     /// The chunk ends a run, not only a message.
     pub(super) of_run: bool,
-    /// It says what is waited for, or that nothing is.
+    /// Whether it says what is waited for, or that nothing is.
     pub(super) is_clear: bool,
-    /// It says that the run went well.
+    /// Whether it says that the run went well.
     pub(super) success: bool,
 }
 
-/// What one chunk says of its run.
+/// The word of one chunk about its run.
 #[derive(Default)]
 pub(super) struct Said {
     /// The message goes on.
@@ -68,7 +68,7 @@ pub(super) struct Said {
     pub(super) word: bool,
     /// A call starts.
     pub(super) calls: bool,
-    /// It may come behind the end of a turn and still belongs to that.
+    /// Whether it may come behind the end of a turn and still belongs to that.
     pub(super) afterthought: bool,
     pub(super) named: Option<Named>,
     pub(super) end: Option<Ending>,
@@ -98,11 +98,11 @@ pub(super) struct Runs {
     pub(super) lifecycle: Lifecycle,
     /// The last run said that it waits for tools, or ended with calls that nobody has answered.
     pub(super) wants_tools: bool,
-    /// Nothing but afterthoughts came since an end.
+    /// Whether only afterthoughts came since an end.
     pub(super) at_end: bool,
     /// The end gave a reason, and not that the run waits for tools.
     pub(super) for_good: bool,
-    /// Nothing was said since the last tool call.
+    /// Whether no word was said since the last tool call.
     pub(super) calls_last: bool,
     /// Words came since the last call.
     pub(super) spoke: bool,

@@ -42,11 +42,11 @@ pub(crate) struct Signals {
     places: HashMap<SignalAt, Place>,
 }
 
-/// What was said about one id.
+/// Signals about one id.
 #[derive(Default)]
 struct Told {
     all: BTreeMap<SignalAt, Signal>,
-    /// The same by the message that it stands in.
+    /// Signals by the message that they stand in.
     by_message: HashMap<String, BTreeSet<SignalAt>>,
 }
 
@@ -66,7 +66,7 @@ impl Told {
         }
     }
 
-    /// What belongs to the site of this call in this message, oldest first.
+    /// Signals that belong to the site of this call in this message, oldest first.
     fn about(&self, sites: &[Site], message: &str, call: &str) -> Vec<&Signal> {
         let Some((from, to)) = window(sites.iter(), message, call) else { return Vec::new() };
         let within =
@@ -94,7 +94,7 @@ enum Place {
     Config,
 }
 
-/// What a change of the index may have changed elsewhere.
+/// The ids that a change of the index may have changed elsewhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Affected {
     /// Calls of this id.
@@ -236,12 +236,12 @@ impl Signals {
         }
     }
 
-    /// True when somebody said something about a call of this id.
+    /// Whether somebody said something about a call of this id.
     pub(crate) fn has_results(&self, call: &str) -> bool {
         self.results.contains_key(call)
     }
 
-    /// True when somebody answered an approval of this id.
+    /// Whether somebody answered an approval of this id.
     pub(crate) fn has_answers(&self, approval: &str) -> bool {
         self.answers.contains_key(approval)
     }

@@ -1,8 +1,9 @@
 //! A fold that is stored and goes on: a head, and a text for each message.
 //!
-//! The head is everything that is not of a single message. A message that is settled is needed again only when a row or a
-//! signal is about it, so whoever goes on reads the head and the messages that are [standing](SessionFold::is_standing),
-//! and brings the others through [`MessageLoader::folded`](super::MessageLoader::folded) one by one.
+//! The head is everything that is not of a single message. A message that is settled is needed again only when a row or
+//! a signal is about it, so whoever goes on reads the head and the messages that are
+//! [standing](SessionFold::is_standing), and brings the others through
+//! [`MessageLoader::folded`](super::MessageLoader::folded) one by one.
 //!
 //! What is stored is the state itself and not the rows that led to it, so it is good for the version of the fold that
 //! wrote it and for no other: [`SessionFold::FORMAT`].
@@ -78,8 +79,8 @@ impl SessionFold {
         self.messages.insert(id, message);
     }
 
-    /// True while something is expected of a message: it is being written, waits for somebody, or its agent must be told
-    /// something. Of a message that is not, only what comes later can tell anything new.
+    /// True while something is expected of a message: it is being written, waits for somebody, or its agent must be
+    /// told something. Of a message that is not, only what comes later can tell anything new.
     pub fn is_standing(&self, id: &str) -> bool {
         let Some(fold) = self.messages.get(id) else { return false };
         let run = MessageRun { fold };
@@ -93,12 +94,13 @@ impl SessionFold {
             || !told.owed.is_empty()
     }
 
-    /// True when a fold of the message can be stored: it consists of rows with keys.
+    /// Whether a fold of the message can be stored: it consists of rows with keys.
     pub fn is_of_rows(&self, id: &str) -> bool {
         self.messages.get(id).is_some_and(|fold| fold.shape == Shape::Rows)
     }
 
-    /// Messages that were brought, made, changed or deleted since [`Self::forget_touched`]. Only where texts are not kept.
+    /// Messages that were brought, made, changed or deleted since [`Self::forget_touched`]. Only where texts are not
+    /// kept.
     pub fn touched(&self) -> &BTreeSet<String> {
         &self.touched
     }

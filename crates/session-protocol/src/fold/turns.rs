@@ -1,4 +1,4 @@
-//! What a row says of the run of its message.
+//! The word of a row about the run of its message.
 
 use std::borrow::Cow;
 

@@ -14,11 +14,11 @@ const MOST: (usize, usize, usize) = (64, 500, 500);
 pub struct Agent {
     /// The agent's id, the key of its row.
     pub agent_id: String,
-    /// Its display name.
+    /// The agent's display name.
     pub name: Option<String>,
     /// Where it is called: a URL, or `builtin:…` for agents inside the session server.
     pub endpoint: Option<String>,
-    /// What it reacts to: `all` or `user-messages`.
+    /// The messages that it reacts to: `all` or `user-messages`.
     pub triggers: Option<String>,
     /// The model it says it uses.
     pub model: Option<String>,

@@ -96,9 +96,9 @@ pub struct ToolCallPart {
     pub output: Option<Value>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Its approval, when one was asked for.
+    /// The call's approval, when one was asked for.
     pub approval: Option<PartApproval>,
-    /// What to show instead of its name, as the agent claims.
+    /// The words to show instead of its name, as the agent claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub title: Option<String>,
@@ -106,7 +106,7 @@ pub struct ToolCallPart {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub preliminary: bool,
-    /// What its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
+    /// Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
     /// `output`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -140,7 +140,7 @@ pub struct ToolCall {
     pub message_id: String,
     /// The actor of that message.
     pub actor_id: Option<String>,
-    /// That message's `createdAt`.
+    /// The message's `createdAt`.
     pub created_at: Option<String>,
 }
 

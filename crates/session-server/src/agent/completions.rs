@@ -38,8 +38,8 @@ const AFTER_END: Duration = Duration::from_secs(5);
 /// Redirects within the provider's origin that are followed.
 const REDIRECTS: usize = 5;
 
-/// Asks for an answer, in the ways that are known of the endpoint and the model. What a refusal names is left out then, and
-/// kept as a finding when that helped.
+/// Asks for an answer, in the ways that are known of the endpoint and the model. What a refusal names is left out then,
+/// and kept as a finding when that helped.
 pub(crate) async fn ask(
     http: &Client,
     config: &ModelConfig,
@@ -138,8 +138,8 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// Posts to the provider. Redirects are followed within its origin only, by us: the conversation and the key are for the
-/// server whose address a person typed, and for nobody that it names.
+/// Posts to the provider. Redirects are followed within its origin only, by us: the conversation and the key are for
+/// the server whose address a person typed, and for nobody that it names.
 async fn send(http: &Client, config: &ModelConfig, body: Bytes) -> Result<Response, Failure> {
     let redirected = || {
         Failure::new(
@@ -255,7 +255,8 @@ impl Answer {
         }
     }
 
-    /// Pieces that were held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an error.
+    /// Pieces that were held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an
+    /// error.
     fn end(&mut self) -> Result<Vec<Piece>, Failure> {
         let words = self.reading.words().unwrap_or_default();
         let is_odd = !self.pieces.is_finished() && self.reading.dropped() > 0;

@@ -2,8 +2,8 @@
 //!
 //! - A greeting gets a short answer.
 //! - A message with the word "long" gets a long one; a number in it says how many chunks.
-//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits; a message with
-//!   the word "two" gets two of them, and waits for both answers.
+//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits; a message
+//!   with the word "two" gets two of them, and waits for both answers.
 
 use std::time::Duration;
 

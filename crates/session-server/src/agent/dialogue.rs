@@ -1,11 +1,11 @@
 //! The conversation as a chat-completions endpoint is told it.
 //!
-//! Templates of models want turns: so the system speaks once and first, neighbouring messages of one role are one message,
-//! and a person begins. Every call has a result, because endpoints insist on it. What another agent asked is told as a
-//! user's words: an assistant does not answer itself.
+//! Templates of models want turns: so the system speaks once and first, neighbouring messages of one role are one
+//! message, and a person begins. Every call has a result, because endpoints insist on it. What another agent asked is
+//! told as a user's words: an assistant does not answer itself.
 //!
-//! What a model gave goes back to it: the ids of its calls, their signatures, and its reasoning with what it called then,
-//! under the names that it came with; see [`Keepsake`].
+//! What a model gave goes back to it: the ids of its calls, their signatures, and its reasoning with what it called
+//! then, under the names that it came with; see [`Keepsake`].
 
 use std::{
     borrow::Cow,
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::history::{self, History};
 
-/// Data that a model gave with one answer, as the log keeps it: opaque to others, by AG-UI's `REASONING_ENCRYPTED_VALUE`.
+/// Data that a model gave with one answer, as the log keeps it: opaque to others, by AG-UI's
+/// `REASONING_ENCRYPTED_VALUE`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Keepsake {
     /// A digest of the endpoint and the model: nobody else gets it.
@@ -81,8 +82,8 @@ pub(crate) struct Dialogue {
 }
 
 impl Dialogue {
-    /// The session as it was until now. `results` are of calls that this run carried out, `asked` is the message of another
-    /// agent that is answered, `owner` whose keepsakes are given back.
+    /// The session as it was until now. `results` are of calls that this run carried out, `asked` is the message of
+    /// another agent that is answered, `owner` whose keepsakes are given back.
     pub(crate) fn of(
         history: &History,
         results: &HashMap<String, String>,

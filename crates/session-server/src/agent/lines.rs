@@ -1,16 +1,16 @@
 //! Cuts an answer of an agent or a model into chunks: Server-Sent Events, JSON lines, one JSON text, or a mixture.
 //!
-//! This is the one reader of foreign answers. More is accepted than the SSE standard has, because servers in the wild send
-//! more: `data:` with or without a space or twice, events that no blank line parts, JSON without a field name on one line
-//! or many, several JSON texts on a line, lists of objects, `[DONE]` anywhere, CRLF, a lone CR, a BOM, comments, a last line
-//! without an end, and numbers that JSON does not have. A payload spread over several `data:` lines is joined. Bytes that
-//! are no UTF-8 cost themselves only. What is no JSON object is counted and dropped (L9).
+//! This is the one reader of foreign answers. More is accepted than the SSE standard has, because servers in the wild
+//! send more: `data:` with or without a space or twice, events that no blank line parts, JSON without a field name on
+//! one line or many, several JSON texts on a line, lists of objects, `[DONE]` anywhere, CRLF, a lone CR, a BOM,
+//! comments, a last line without an end, and numbers that JSON does not have. A payload spread over several `data:`
+//! lines is joined. Bytes that are no UTF-8 cost themselves only. What is no JSON object is counted and dropped (L9).
 //!
 //! An error that the framing names, by `event: error` or a field `error:`, is told apart from a chunk.
 //!
-//! A reader that keeps to the standard, such as `durable_stream`'s [`SseDecoder`](durable_stream::SseDecoder), cannot take
-//! its place: it drops a bare line of JSON, the field `error:` (which is where servers say what went wrong) and whatever
-//! no blank line ends, and it parts events where the standard does, not where a JSON text ends.
+//! A reader that keeps to the standard, such as `durable_stream`'s [`SseDecoder`](durable_stream::SseDecoder), cannot
+//! take its place: it drops a bare line of JSON, the field `error:` (which is where servers say what went wrong) and
+//! whatever no blank line ends, and it parts events where the standard does, not where a JSON text ends.
 
 use serde_json::value::RawValue;
 
@@ -42,7 +42,8 @@ enum Origin {
     ErrorField,
 }
 
-/// The decoder. Feed it bytes as they come; any split gives the same events, and the work is in proportion to the bytes.
+/// The decoder. Feed it bytes as they come; any split gives the same events, and the work is in proportion to the
+/// bytes.
 pub(crate) struct Lines {
     /// Bytes that a chunk, or what may become one, can have.
     limit: usize,

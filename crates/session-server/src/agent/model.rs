@@ -228,8 +228,8 @@ impl Agent for Model {
     }
 }
 
-/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got a
-/// name, and the rest of the answer.
+/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got
+/// a name, and the rest of the answer.
 async fn listen(
     mut answer: completions::Answer,
     room: &mut usize,

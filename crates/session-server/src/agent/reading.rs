@@ -17,8 +17,8 @@ use crate::{
 
 /// Bytes that are decoded in one step.
 const SLICE: usize = 64 << 10;
-/// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that nothing
-/// is held while room for the finished one is waited for.
+/// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that
+/// nothing is held while room for the finished one is waited for.
 const SMALL: usize = 2 * SLICE;
 
 /// Time in which something may follow behind `[DONE]`: some send their usage there, and leave the connection open.

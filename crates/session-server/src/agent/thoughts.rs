@@ -1,10 +1,10 @@
 //! Tells thoughts in tags from what is said: `<think>…</think>` and its kin, cut anywhere.
 //!
 //! A tag at the beginning of an answer, or behind another thought, opens a thought at once. One in the middle opens one
-//! only at the beginning of a line, outside of code, and when it is closed later: it is held until then, because a model may
-//! talk about tags. Some templates give the model the opening tag, so that an answer begins inside a thought and only the
-//! closing tag is seen; some models think again in the middle without a tag that opens. Then what was said since the last
-//! thought was one ([`Said::Rethought`]), unless the tag stands in code or inside of a sentence.
+//! only at the beginning of a line, outside of code, and when it is closed later: it is held until then, because a
+//! model may talk about tags. Some templates give the model the opening tag, so that an answer begins inside a thought
+//! and only the closing tag is seen; some models think again in the middle without a tag that opens. Then what was said
+//! since the last thought was one ([`Said::Rethought`]), unless the tag stands in code or inside of a sentence.
 
 /// Opening and closing tags. Letters may be small or capital.
 const TAGS: [(&str, &str); 7] = [
@@ -30,7 +30,7 @@ pub(crate) enum Said {
 
 #[derive(Default)]
 enum Mode {
-    /// Nothing was said, or only a thought.
+    /// The start: no word was said, or only a thought.
     #[default]
     Start,
     Text,

@@ -1,8 +1,8 @@
-//! What an endpoint and its model do not take, found by being refused.
+//! Ways that an endpoint and its model do not take, found by being refused.
 //!
 //! Endpoints refuse what they do not know: tools, `stream_options`, reasoning that is sent back. A refusal that names
-//! something that was sent is answered by asking again without it. What was found is kept for the endpoint and the model, so
-//! that the next run does not try again, and is forgotten after a week, because servers are updated.
+//! something that was sent is answered by asking again without it. What was found is kept for the endpoint and the
+//! model, so that the next run does not try again, and is forgotten after a week, because servers are updated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,8 +55,8 @@ pub(crate) struct Sent {
     pub(crate) system: bool,
 }
 
-/// The next way to try after a refusal; `None` when it names nothing that was sent and could be left out. `text` is what
-/// the endpoint said, `tried` are the ways that are in use or did not help.
+/// The next way to try after a refusal; `None` when it names nothing that was sent and could be left out. `text` is
+/// what the endpoint said, `tried` are the ways that are in use or did not help.
 pub(crate) fn after(status: u16, text: &str, model: &str, sent: Sent, tried: &Ways) -> Option<Way> {
     let text = text.to_lowercase();
     let model = model.to_lowercase();
@@ -151,8 +151,8 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Findings of earlier runs, from the data folder. A file that cannot be read counts as none: everything in it is found
-    /// again.
+    /// Findings of earlier runs, from the data folder. A file that cannot be read counts as none: everything in it is
+    /// found again.
     pub(crate) fn open(folder: &Path) -> Self {
         let path = folder.join(FILE);
         Self { known: Mutex::new(read(&path)), path }

@@ -176,8 +176,8 @@ fn headers(request: &RunRequest) -> Option<HeaderMap> {
     parsed.collect()
 }
 
-/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins over
-/// the template; what says nothing gives way to it.
+/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins
+/// over the template; what says nothing gives way to it.
 struct Body<'a> {
     fields: Map<String, Value>,
     request: &'a RunRequest,

@@ -29,8 +29,8 @@ const KEPT: [&str; 4] =
 /// More than an error of the router's has.
 const MAX_PROBLEM: usize = 64 << 10;
 
-/// A stream that is no session's. Its path is read as the storage reads it: what stands for a session's stream there has
-/// one way to be asked for, on which the session is told.
+/// A stream that is no session's. Its path is read as the storage reads it: what stands for a session's stream there
+/// has one way to be asked for, on which the session is told.
 pub(super) struct Elsewhere;
 
 impl<S: Send + Sync> FromRequestParts<S> for Elsewhere {

@@ -37,8 +37,9 @@ export function renderBlock(token: Token): Node | null {
       return null;
     case 'heading': {
       const { depth, tokens } = token as Tokens.Heading;
-      // A message is not a page: its headings begin below the window's own.
-      const heading = element('h' + String(Math.min(6, depth + 2)), 'md-heading');
+      // A message is not a page: its headings stand below the window's own, and all at one level, because what an agent
+      // begins with is any of the six.
+      const heading = element('h3', 'md-heading');
       heading.dataset['depth'] = String(depth);
       heading.dir = 'auto';
       heading.append(...renderInlines(tokens));
@@ -239,7 +240,6 @@ function renderInline(token: Token): Node {
       return formula(token.raw);
     case 'noteReference': {
       const reference = element('sup', 'md-note-reference');
-      reference.setAttribute('role', 'doc-noteref');
       reference.textContent = `[${(token as Tokens.Generic & Note).label}]`;
       return reference;
     }
@@ -338,7 +338,7 @@ export function tableShell(table: Tokens.Table): { root: HTMLElement; body: HTML
   const root = element('div', 'md-table');
   // Wide tables scroll in their own box, which must be reachable by keyboard.
   root.tabIndex = 0;
-  root.setAttribute('role', 'region');
+  root.setAttribute('role', 'group');
   root.setAttribute('aria-label', 'Table');
   root.dir = directionOf(table.raw);
   const inner = element('table');

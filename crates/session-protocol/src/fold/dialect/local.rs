@@ -1,5 +1,5 @@
-//! What agents that speak the Agent Client Protocol say beside AG-UI: `CUSTOM` events named `acp.…`, and the options of a
-//! request for approval. Names that nobody knows say nothing.
+//! Words of agents that speak the Agent Client Protocol beside AG-UI: `CUSTOM` events named `acp.…`, and the options of
+//! a request for approval. Names that nobody knows say nothing.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! What an agent is told: the message that it answers, and what was said since it was told something last.
+//! The prompt of an agent: the message that it answers, and what was said since it was told something last.
 //!
 //! The agent remembers only its own session. Others' words come with their names, the newest that fit.
 
