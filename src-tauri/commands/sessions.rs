@@ -3,7 +3,7 @@
 use super::State;
 use crate::error::CommandResult;
 use session_core::{
-    Direction, DiskUse, FirstMessage, ListQuery, NewSession, SearchPage, SearchRequest,
+    Direction, DiskUse, FirstMessage, ListQuery, NewSession, SaidPage, SearchPage, SearchRequest,
 };
 use session_protocol::{AgentSpec, FilePart};
 use uuid::Uuid;
@@ -97,6 +97,16 @@ pub(crate) async fn shared_state(
     agent_id: String,
 ) -> CommandResult<Option<serde_json::Value>> {
     Ok(host.engine.shared_state(&session_id, &agent_id).await?)
+}
+
+/// Reads what was said in a session, by the page.
+#[tauri::command]
+pub(crate) async fn said(
+    host: State<'_>,
+    session_id: String,
+    from: u64,
+) -> CommandResult<SaidPage> {
+    Ok(host.engine.said(&session_id, from).await?)
 }
 
 /// Bytes of the disk that the sessions take.

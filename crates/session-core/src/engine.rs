@@ -411,6 +411,17 @@ impl Engine {
         self.session(id)?.ask(|reply| Command::SharedState { agent_id, reply }).await
     }
 
+    /// Reads what was said in a session from a position on (0: from its beginning), by the page.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn said(&self, id: &str, from: u64) -> Result<SaidPage, EngineError> {
+        self.session(id)?.ask(|reply| Command::Said { from, reply }).await
+    }
+
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
     /// shown now. It is here at once, and has its messages when the server has made it. The copy's
     /// id on its server comes from the caller, so that asking twice makes one. Returns its id.

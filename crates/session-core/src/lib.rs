@@ -33,6 +33,7 @@ mod list;
 mod lock;
 mod outbox;
 mod report;
+mod said;
 mod search;
 mod server;
 mod session;
@@ -53,6 +54,7 @@ pub use engine::Engine;
 pub use error::{EngineError, Notice};
 pub use feed::{Feed, FeedBatch, FeedChange, HeadChange, HeadRow, ListQuery};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
+pub use said::{Said, SaidPage};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRequest};
 pub use server::ServerSummary;
 #[doc(hidden)]

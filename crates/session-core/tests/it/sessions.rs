@@ -1,5 +1,6 @@
 //! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
 
+use serde_json::json;
 use session_core::{FirstMessage, NewSession, SearchRequest, SessionState};
 
 use crate::support::{Home, Window, demo, engine_in, eventually, there};
@@ -260,4 +261,30 @@ async fn a_start_has_the_first_rows_at_once_and_all_sessions_soon_after() {
     assert!(found.contains(&"Résumé 63"), "{found:?}");
     let mark = &titles[0].ranges[0];
     assert_eq!((mark.start, mark.end), (0, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_was_said_is_read_by_the_page_whatever_a_window_shows() {
+    let home = Home::new();
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    window.until("it is on the server", |w| w.is_settled()).await;
+    let chunks = format!("v1/sessions/{}/chunks", there(&session));
+    let chunks = server.base_url().join(&chunks).expect("a URL");
+    for n in 0..130 {
+        let chunk = json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": n.to_string(), "delta": format!("word {n}")});
+        let body = json!({"messageId": format!("m{n}"), "actorId": "bot", "role": "assistant", "chunk": chunk});
+        let sent = reqwest::Client::new().post(chunks.clone()).json(&body).send().await;
+        assert!(sent.expect("the server answers").status().is_success());
+    }
+    window.until("the last", |w| w.texts().last().is_some_and(|text| text == "word 129")).await;
+    let (mut from, mut said, mut pages) = (Some(0), Vec::new(), 0);
+    while let Some(position) = from {
+        let page = engine.said(&session, position).await.expect("it can be read");
+        said.extend(page.said.into_iter().map(|one| one.text));
+        from = page.next;
+        pages += 1;
+    }
+    assert_eq!(said, (0..130).map(|n| format!("word {n}")).collect::<Vec<_>>());
+    assert!(pages > 1);
 }
