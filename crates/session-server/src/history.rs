@@ -519,7 +519,7 @@ impl History {
 
 /// One turn of an assistant's message: what it said, then the tools it called.
 #[derive(Debug, Default)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct HistoryTurn<'a> {
     pub(crate) text: String,
     /// The agent's thoughts, before or between its words.
     pub(crate) reasoning: String,
