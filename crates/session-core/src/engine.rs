@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use serde_json::Value;
-use session_protocol::{FilePart, Intent, api::SendMode};
+use session_protocol::api::SendMode;
+use session_protocol::{FilePart, Intent};
 use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
