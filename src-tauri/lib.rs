@@ -66,6 +66,7 @@ pub fn run() -> ExitCode {
             commands::messages::edit_entry,
             commands::messages::regenerate,
             commands::files::save_file,
+            commands::sessions::said,
             commands::messages::respond_approval,
             commands::messages::set_agent_option,
             commands::messages::retry_entry,

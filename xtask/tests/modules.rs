@@ -50,7 +50,7 @@ const SERVER: &[&[&str]] = &[
     &["session"],
     &["forking"],
     &["shared"],
-    &["turns"],
+    &["runner"],
     &["sessions"],
     // HTTP.
     &["following"],

@@ -12,7 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::address::{Address, THIS_COMPUTER, address_of};
-use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
+use crate::config::{EngineConfig, FirstMessage, Limits, Load, NewSession};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
@@ -22,6 +22,7 @@ use crate::hub;
 use crate::lock::lock;
 use crate::outbox::OutboxEntry;
 use crate::report::{self, HubEvent};
+use crate::said::SaidPage;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
 use crate::session::{self, Measured, title_from};
@@ -355,7 +356,7 @@ impl Engine {
     /// # Cancel safety
     /// The session is made or not made as a whole. A call that is dropped may leave it without a
     /// task: it is then shown and sent when something asks for it, or after the next start.
-    pub async fn create_session(&self, session: CreateSession) -> Result<String, EngineError> {
+    pub async fn create_session(&self, session: NewSession) -> Result<String, EngineError> {
         self.create_session_as(Uuid::new_v4(), session).await
     }
 
@@ -371,10 +372,10 @@ impl Engine {
     pub async fn create_session_as(
         &self,
         id: Uuid,
-        session: CreateSession,
+        session: NewSession,
     ) -> Result<String, EngineError> {
         let server = self.server(&session.server)?;
-        let CreateSession { title, agents, first, .. } = session;
+        let NewSession { title, agents, first, .. } = session;
         if first
             .as_ref()
             .is_some_and(|first| first.text.trim().is_empty() && first.files.is_empty())
@@ -409,6 +410,17 @@ impl Engine {
     ) -> Result<Option<Value>, EngineError> {
         let agent_id = agent_id.to_owned();
         self.session(id)?.ask(|reply| Command::SharedState { agent_id, reply }).await
+    }
+
+    /// Reads what was said in a session from a position on (0: from its beginning), by the page.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn said(&self, id: &str, from: u64) -> Result<SaidPage, EngineError> {
+        self.session(id)?.ask(|reply| Command::Said { from, reply }).await
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is

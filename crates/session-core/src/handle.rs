@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::diff::Direction;
 use crate::error::EngineError;
 use crate::feed::FeedShared;
+use crate::said::SaidPage;
 
 /// The way back of a command's answer.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     ForkPoint { at: Option<String>, reply: Reply<ForkPoint> },
     /// Read the state that an agent shares.
     SharedState { agent_id: String, reply: Reply<Option<Value>> },
+    /// Read what was said from this position on, by the page.
+    Said { from: u64, reply: Reply<SaidPage> },
     /// Stop what runs now.
     Stop { reply: Reply<String> },
     /// Keep unsent text.

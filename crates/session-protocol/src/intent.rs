@@ -53,7 +53,7 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// What is said besides: words with a no, or words or fields where more than yes or no was
+        /// More of the answer: words with a no, or words or fields where more than yes or no was
         /// asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,

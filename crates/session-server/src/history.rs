@@ -493,7 +493,7 @@ impl History {
         self.question(message_id, id)?.answer.as_ref()
     }
 
-    /// What a person said in words when answering the request of a call.
+    /// Words of a person who answered the request of a call.
     pub(crate) fn said_to(&self, message_id: &str, call_id: &str) -> Option<&str> {
         let call = self.tool_calls(message_id).find(|call| call.id == call_id)?;
         call.approval.as_ref()?.said.as_deref()
@@ -519,7 +519,7 @@ impl History {
 
 /// One turn of an assistant's message: what it said, then the tools it called.
 #[derive(Debug, Default)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct HistoryTurn<'a> {
     pub(crate) text: String,
     /// The agent's thoughts, before or between its words.
     pub(crate) reasoning: String,
@@ -527,9 +527,9 @@ pub(crate) struct Turn<'a> {
 }
 
 /// Cuts an assistant's message into turns: words and thoughts after a tool call belong to the next one.
-pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
+pub(crate) fn turns(message: &Message) -> Vec<HistoryTurn<'_>> {
     let mut turns = Vec::new();
-    let mut turn = Turn::default();
+    let mut turn = HistoryTurn::default();
     for part in &message.parts {
         match part {
             // What a subagent did is its caller's to know, by the result.

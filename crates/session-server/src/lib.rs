@@ -41,6 +41,7 @@ mod problem;
 mod reading;
 mod routes;
 mod run;
+mod runner;
 mod seal;
 mod serve;
 mod server;
@@ -55,7 +56,6 @@ mod streams;
 mod terminal;
 mod tls;
 mod tokens;
-mod turns;
 
 pub use agent::model_findings;
 pub use config::{

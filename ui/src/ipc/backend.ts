@@ -8,6 +8,7 @@ import type {
   JsonValue,
   ListQuery,
   ModelCheck,
+  SaidPage,
   SearchPage,
   SearchRequest,
   ServerCheck,
@@ -76,6 +77,8 @@ export interface Backend {
   forkSession(id: string, sessionId: string, atMessageId: string): Promise<string>;
   /** Reads the state that an agent shares with the people of a session; null where it shares none. */
   sharedState(sessionId: string, agentId: string): Promise<JsonValue>;
+  /** Reads what was said in a session from a position on, 0 for its beginning; offline, also what is not shown. */
+  said(sessionId: string, from: number): Promise<SaidPage>;
   /** The disk that the sessions take, and the largest ones. */
   diskUse(): Promise<DiskUse>;
   renameSession(sessionId: string, title: string): Promise<void>;

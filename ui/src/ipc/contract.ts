@@ -39,6 +39,7 @@ export type { SubagentPart } from './bindings/SubagentPart';
 export type { PartApproval } from './bindings/PartApproval';
 export type { Presence } from './bindings/Presence';
 export type { Role } from './bindings/Role';
+export type { SaidPage } from './bindings/SaidPage';
 export type { SearchHit } from './bindings/SearchHit';
 export type { SearchPage } from './bindings/SearchPage';
 export type { SearchRequest } from './bindings/SearchRequest';

@@ -11,6 +11,7 @@ import type {
   JsonValue,
   ListQuery,
   ModelCheck,
+  SaidPage,
   SearchPage,
   SearchRequest,
   ServerCheck,
@@ -88,6 +89,10 @@ export class TauriBackend implements Backend {
 
   sharedState(sessionId: string, agentId: string): Promise<JsonValue> {
     return call('shared_state', { sessionId, agentId });
+  }
+
+  said(sessionId: string, from: number): Promise<SaidPage> {
+    return call('said', { sessionId, from });
   }
 
   diskUse(): Promise<DiskUse> {

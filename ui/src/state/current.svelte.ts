@@ -1,6 +1,6 @@
 import { contextIn, plansIn, type ContextUse, type Plan } from '../components/cards';
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type { Agent, JsonValue, Part, SessionMeta, SessionSummary } from '../ipc/contract';
+import type { Agent, JsonValue, Part, Role, SaidPage, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
 import type { Answer, Decisions } from './decisions.svelte';
@@ -145,6 +145,28 @@ export class CurrentSession {
 
   isOwn(row: Row): boolean {
     return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId, this.id));
+  }
+
+  /** Copies all that was said, from the first message on, as Markdown; also what is not here. */
+  async copyAll(): Promise<void> {
+    const { id } = this;
+    if (id === null) return;
+    const said: string[] = [];
+    try {
+      for (let from: number | null = 0; from !== null; ) {
+        const page: SaidPage = await this.#backend.said(id, from);
+        said.push(...page.said.map(({ role, actorId, text }) => `**${this.#authorOf(role, actorId)}:**\n\n${text}`));
+        from = page.next;
+      }
+    } catch (cause) {
+      this.#shell.say(BackendError.from(cause).message);
+      return;
+    }
+    await this.#shell.copy(said.join('\n\n'), 'Conversation copied');
+  }
+
+  #authorOf(role: Role, actorId: string | null): string {
+    return role === 'user' ? this.personName(actorId) : role === 'system' ? 'System' : this.agentName(actorId);
   }
 
   /** What was said in the rows that are here, as Markdown. */

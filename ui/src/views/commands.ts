@@ -53,7 +53,7 @@ export function commandsOf(app: AppState, hands: Hands): Command[] {
     { id: 'rename', name: 'Rename the session', group: 'Session', keys: ['F2'], also: 'title', run: hands.rename, blocked: needsSession },
     { id: 'pin', name: current.id !== null && shelf.isPinned(current.id) ? 'Unpin the session' : 'Pin the session', group: 'Session', keys: ['Ctrl+Shift+P'], also: 'pin unpin top', run: here((id) => app.togglePin(id)), blocked: needsSession },
     { id: 'archive', name: current.id !== null && shelf.isArchived(current.id) ? 'Take the session out of the archive' : 'Archive the session', group: 'Session', keys: ['Ctrl+Shift+E'], also: 'archive hide', run: here((id) => app.toggleArchive(id)), blocked: needsSession },
-    { id: 'copy', name: 'Copy the conversation as Markdown', group: 'Session', keys: [], also: 'export', run: () => void shell.copy(current.conversation(), 'Conversation copied'), blocked: needsSession },
+    { id: 'copy', name: 'Copy the conversation as Markdown', group: 'Session', keys: [], also: 'export', run: () => void current.copyAll(), blocked: needsSession },
     { id: 'details', name: shell.inspectorOpen ? 'Hide details' : 'Show details', group: 'Session', keys: ['Ctrl+I'], also: 'inspector agents people figures', run: () => shell.toggleInspector(), blocked: needsSession },
     { id: 'reconnect', name: 'Try to connect now', group: 'Session', keys: [], also: 'retry offline', run: () => current.reconnect(), blocked: () => (current.offline ? null : 'Nothing waits for a connection') },
     { id: 'delete', name: 'Delete the session…', group: 'Session', keys: [], also: 'remove', run: () => (shell.dialog = 'delete'), blocked: needsSession },

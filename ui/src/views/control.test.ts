@@ -154,3 +154,15 @@ describe('a file in a message', { timeout: 40_000 }, () => {
     expect(backend.saved.size).toBe(2);
   });
 });
+
+describe('the whole conversation', { timeout: 40_000 }, () => {
+  it('is copied from its first message on, also what is not here', async () => {
+    const { app } = await opened(Array.from({ length: 150 }, (_, at) => item(at % 2 === 0 ? 'user' : 'assistant', [text(`word ${String(at)}`)], NOW + at)));
+    const copied = vi.spyOn(app.shell, 'copy').mockResolvedValue();
+    expect(app.current.transcript?.rows.length).toBeLessThan(150);
+    await app.current.copyAll();
+    const words = copied.mock.calls[0]?.[0] ?? '';
+    expect(words.match(/word \d+/g)).toEqual(Array.from({ length: 150 }, (_, at) => `word ${String(at)}`));
+    expect(words.startsWith('**You:**\n\nword 0\n\n**Demo agent:**\n\nword 1')).toBe(true);
+  });
+});

@@ -289,6 +289,10 @@ impl Task {
                 reply.send(Ok(session.shared_state(&agent_id))).ok();
                 None
             }
+            Command::Said { from, reply } => {
+                reply.send(session.said(from)).ok();
+                None
+            }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),
             Command::Discard { entry_id, reply } => {
                 if session

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use session_core::{CreateSession, DeliveryState, Engine, OutboxKind, THIS_COMPUTER};
+use session_core::{DeliveryState, Engine, NewSession, OutboxKind, THIS_COMPUTER};
 use session_protocol::{Role, api::SendMode};
 use session_server::RunningServer;
 use uuid::Uuid;
@@ -72,7 +72,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     .await;
     let engine = home.engine();
     connect(&engine, &way.url());
-    let created = CreateSession { title: Some("Plans".to_owned()), ..demo() };
+    let created = NewSession { title: Some("Plans".to_owned()), ..demo() };
     let session = engine.create_session(created).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
 

@@ -128,7 +128,7 @@ impl Dialogue {
 
     fn past(
         &mut self,
-        said: history::Turn<'_>,
+        said: history::HistoryTurn<'_>,
         message_id: &str,
         results: &HashMap<String, String>,
         keepsake: impl Fn(&str) -> Option<Keepsake>,

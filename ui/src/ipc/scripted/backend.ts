@@ -15,6 +15,7 @@ import type {
   JsonValue,
   ListQuery,
   ModelCheck,
+  SaidPage,
   Notice,
   OutboxItem,
   Part,
@@ -281,6 +282,16 @@ export class ScriptedBackend implements Backend {
     const seq = (session.meta.shared.find((by) => by.agentId === agentId)?.seq ?? 0) + 1;
     session.meta = { ...session.meta, shared: [...others, { agentId, messageId: 'shared', seq }] };
     this.#changed(session);
+  }
+
+  said(sessionId: string, from: number): Promise<SaidPage> {
+    const { items } = this.#get(sessionId);
+    const next = from + PAGE < items.length ? from + PAGE : null;
+    const said = items.slice(from, from + PAGE).flatMap(({ role, actorId, parts }) => {
+      const words = parts.flatMap((part) => (part.type === 'text' ? [part.text] : part.type === 'tool-call' ? [`\`${part.name}\``] : []));
+      return words.length === 0 ? [] : [{ role, actorId, text: words.join('\n\n') }];
+    });
+    return Promise.resolve({ said, next });
   }
 
   diskUse(): Promise<DiskUse> {
