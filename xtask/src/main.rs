@@ -11,6 +11,7 @@ mod packages;
 mod python;
 mod run;
 mod schemathesis;
+mod screenshots;
 mod servers;
 mod step;
 mod test;
@@ -61,6 +62,10 @@ Usage: cargo xtask <command> [options]
            Measure the page of the app in a real window (Linux): its frames while long answers are
            drawn for the first time.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
+  screenshots [NAME…]
+           Draw every view of the page in Chromium, light, dark, narrow, German, from right to left,
+           with large text and high contrast, into target/views, and ask axe about each; names choose
+           views, looks or both (`inbox`, `dark`, `inbox.dark`).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
 ";
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         Some("test") => test::Options::parse(&mut rest).and_then(|options| test::run(&options)),
         Some("bench") => bench(rest.next(), rest.next()),
         Some("bundle") => bundle::run(),
+        Some("screenshots") => screenshots::run(&mut rest),
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

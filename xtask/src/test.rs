@@ -298,7 +298,7 @@ pub(crate) fn interop_install() -> Result<(), Failure> {
 }
 
 /// Installs npm packages where their lock says something new.
-fn install(what: &str, folder: &str) -> Result<(), Failure> {
+pub(crate) fn install(what: &str, folder: &str) -> Result<(), Failure> {
     let folder = root().join(folder);
     let lock = folder.join("package-lock.json");
     let installed = folder.join("node_modules/.package-lock.json");

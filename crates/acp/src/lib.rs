@@ -10,6 +10,7 @@
 //! Everything that an agent says is hostile input: lines, what is held, what is kept of a call and what a turn may say are
 //! bounded, and nothing costs in proportion to what came before.
 
+mod caps;
 mod phase;
 mod turn;
 

@@ -1,4 +1,4 @@
-//! What a server is started with.
+//! Settings that a server is started with.
 
 use std::{
     ffi::OsString, fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
@@ -123,11 +123,11 @@ impl fmt::Debug for BuiltinAgents {
 /// An agent that the server runs as a program of this computer, and that speaks the Agent Client Protocol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AcpAgent {
-    /// Its name; sessions have it under the endpoint `acp:NAME`.
+    /// The agent's name; sessions have it under the endpoint `acp:NAME`.
     pub name: String,
     /// A path, or a name that is looked for in `PATH`.
     pub program: OsString,
-    /// Its arguments.
+    /// The command's arguments.
     pub arguments: Vec<OsString>,
     /// Variables of its environment, over those of this process.
     pub environment: Vec<(OsString, OsString)>,
@@ -220,7 +220,8 @@ pub struct TlsFiles {
 pub struct Limits {
     /// Bytes of a request body.
     pub body_bytes: usize,
-    /// Bytes of one direct write to a stream, which is [`TokenRole::Manage`](session_protocol::api::TokenRole::Manage)'s.
+    /// Bytes of one direct write to a stream, which is
+    /// [`TokenRole::Manage`](session_protocol::api::TokenRole::Manage)'s.
     pub stream_body_bytes: usize,
     /// Requests a second of one token, or of one address without a token; 0 is no limit. Of the polls of readers who
     /// follow a stream there may be 50 times as many.
@@ -231,8 +232,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address at once (of IPv6 a /64); loopback addresses may have all.
     pub connections_per_address: usize,
-    /// Bytes that are held at once for others, in the whole process: output that waits for a commit, answers that are not
-    /// taken yet, what runs are given to read. More waits, or is answered 503.
+    /// Bytes that are held at once for others, in the whole process: output that waits for a commit, answers that are
+    /// not taken yet, what runs are given to read. More waits, or is answered 503.
     pub held_bytes: usize,
     /// Bytes of them that one session, one client or one agent may have.
     pub held_bytes_each: usize,
@@ -296,8 +297,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Folder for streams and the server's own database. Made if absent (mode 0700).
     pub data_dir: PathBuf,
-    /// The key that agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for example.
-    /// `None` makes a key in the file `server.key` (mode 0600) of the data folder.
+    /// The key that agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for
+    /// example. `None` makes a key in the file `server.key` (mode 0600) of the data folder.
     pub secret_key: Option<Secret>,
     /// Where the streams live.
     pub streams: StreamsBackend,
@@ -316,7 +317,8 @@ pub struct ServerConfig {
     /// Lets webhook agents have any address, also private ones.
     pub allow_private_agents: bool,
     /// Host names, without a port, that requests may name beside those of loopback, for a reverse proxy that passes its
-    /// own name on. Only a server that listens on a loopback address looks: web pages can reach it under names of theirs.
+    /// own name on. Only a server that listens on a loopback address looks: web pages can reach it under names of
+    /// theirs.
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call the server (CORS), such as `http://localhost:5173`; `*` for any, which
     /// needs a token. Empty: no other origin.

@@ -43,7 +43,7 @@ impl Problem {
         self
     }
 
-    /// This refusal under another code and title.
+    /// Gives the problem another code and title.
     #[must_use]
     pub(crate) fn titled(mut self, code: ProblemCode, error: &'static str) -> Self {
         self.code = code;

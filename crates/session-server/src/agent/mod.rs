@@ -32,7 +32,7 @@ use crate::{
     error::ServerError,
     history::History,
     problem::{Problem, ProblemCode},
-    run::{Answer, Given, RunEnd, RunPlan, RunSink},
+    run::{Given, RunEnd, RunPlan, RunSink, ToldAnswer},
     ssrf::Outbound,
     store::Store,
 };
@@ -43,7 +43,7 @@ pub(crate) struct RunRequest {
     pub(crate) plan: RunPlan,
     pub(crate) spec: AgentSpec,
     /// Answers that people gave since the agent's last run; empty for a new turn.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<ToldAnswer>,
     pub(crate) history: History,
     /// Answers that people give while it runs, to requests with options; each when it is in the stream.
     pub(crate) given: mpsc::UnboundedReceiver<Given>,

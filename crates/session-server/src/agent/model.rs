@@ -126,7 +126,7 @@ impl Model {
         for _ in 0..MAX_ROUNDS {
             let response =
                 completions::ask(&self.http, &config, &self.findings, &dialogue, &tools).await?;
-            let answer = completions::Answer::new(response, &self.limits, out.clone());
+            let answer = completions::ModelAnswer::new(response, &self.limits, out.clone());
             let (mut turn, ids, answer) = listen(answer, &mut room, writer).await?;
             usage = add(usage, answer.usage);
             let used = usage.map(|usage| {
@@ -324,10 +324,10 @@ impl Agent for Model {
     }
 }
 
-/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got a
-/// name, and the rest of the answer.
+/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got
+/// a name, and the rest of the answer.
 async fn listen(
-    mut answer: completions::Answer,
+    mut answer: completions::ModelAnswer,
     room: &mut usize,
     writer: &mut Writer,
 ) -> Result<(Turn, Vec<Option<String>>, Complete), Broken> {

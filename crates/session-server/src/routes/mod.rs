@@ -1,6 +1,7 @@
 //! The HTTP API: upstream's session proxy (both of its generations) with our own routes beside it.
 //!
-//! Bodies are [`session_protocol::api`]'s, read and written by these handlers. Success bodies are upstream's. Where upstream answers a client's mistake with 500 or 204, the answer is 4xx.
+//! Bodies are [`session_protocol::api`]'s, read and written by these handlers. Success bodies are upstream's. Where
+//! upstream answers a client's mistake with 500 or 204, the answer is 4xx.
 
 mod agents;
 mod human;
