@@ -507,6 +507,15 @@ impl History {
         })
     }
 
+    /// The questions of a message that are about no call.
+    pub(crate) fn questions(&self, message_id: &str) -> impl Iterator<Item = &QuestionPart> {
+        let parts = self.message(message_id).map(|message| &message.parts[..]).unwrap_or_default();
+        parts.iter().filter_map(|part| match part {
+            Part::Question(question) => Some(question),
+            _ => None,
+        })
+    }
+
     /// Tool calls of a message, in order.
     pub(crate) fn tool_calls(&self, message_id: &str) -> impl Iterator<Item = &ToolCallPart> {
         let parts = self.message(message_id).map(|message| &message.parts[..]).unwrap_or_default();
@@ -570,7 +579,7 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     }
     match &call.output {
         Some(Value::String(text)) => return Some(text.clone()),
-        Some(other) => return Some(other.to_string()),
+        Some(other) => return Some(words_of(other).unwrap_or_else(|| other.to_string())),
         None => {}
     }
     let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;
@@ -578,6 +587,23 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
         Some(said) => format!("The user denied this tool call and said: {said}"),
         None => "The user denied this tool call.".to_owned(),
     })
+}
+
+/// The words of a result that has pictures, each of which is named; `None` of what has none.
+fn words_of(output: &Value) -> Option<String> {
+    let blocks = output.get("content")?.as_array()?;
+    let is = |block: &Value, kind: &str| block.get("type").and_then(Value::as_str) == Some(kind);
+    if !blocks.iter().any(|block| is(block, "image")) {
+        return None;
+    }
+    let words = blocks.iter().map(|block| {
+        let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
+        match is(block, "image") {
+            true => format!("[{}, shown to the people here]", text("mimeType")),
+            false => text("text").to_owned(),
+        }
+    });
+    Some(words.collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ mod tokens;
 pub use agent::model_findings;
 pub use config::{
     AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret,
-    ServerConfig, StreamLimits, StreamsBackend, TlsFiles,
+    ServerConfig, StreamLimits, StreamsBackend, TlsFiles, ToolServer, ToolServerTarget,
+    ToolServers,
 };
 pub use error::ServerError;
 pub use names::{hides, normalised, shapes};

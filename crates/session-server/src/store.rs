@@ -500,6 +500,9 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             db.execute("DELETE FROM runs WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM acp_sessions WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM tool_rules WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM tool_servers WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM tool_calls WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE source = ?1", [session_id])?;
             db.execute("DELETE FROM folds WHERE session_id = ?1", [session_id])?;

@@ -137,7 +137,7 @@ impl Demo {
             self.call(writer, &ask.tool_call_id, &ask.tool_name, &ask.input).await?;
             asks.push(ask);
         }
-        writer.ask_and_finish(&asks, None).await
+        writer.ask_and_finish(&asks, &[], None).await
     }
 
     async fn go_on(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
