@@ -421,7 +421,7 @@ fn plain(result: Result<String, String>) -> Told {
     }
 }
 
-/// What the log says of a call of a tool server.
+/// Details of a call of a tool server, for the log.
 fn info(offer: &Offer) -> Value {
     let traits = offer.tool.traits;
     let mut info = json!({

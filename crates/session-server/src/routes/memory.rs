@@ -1,7 +1,7 @@
 //! Our own tool server (MCP): any agent may read the sessions that its token may, and ask people in them.
 //!
-//! One route answers one request at a time, as JSON, without a session of the protocol: whoever calls brings a token, and
-//! that is all that is known of it. What a tool may do is what the routes for the same let the token do.
+//! One route answers one request at a time, as JSON, without a session of the protocol: whoever calls brings a token,
+//! and that is all that is known of it. What a tool may do is what the routes for the same let the token do.
 
 use std::time::Duration;
 
