@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use serde_json::Value;
-use session_protocol::{FilePart, Intent, api::SendMode};
+use session_protocol::api::SendMode;
+use session_protocol::{FilePart, Intent};
 use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
@@ -22,6 +23,7 @@ use crate::hub;
 use crate::lock::lock;
 use crate::outbox::OutboxEntry;
 use crate::report::{self, HubEvent};
+use crate::said::SaidPage;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
 use crate::session::{self, Measured, title_from};

@@ -8,7 +8,8 @@ use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
 
-use crate::{FilePart, api::SendMode};
+use crate::FilePart;
+use crate::api::SendMode;
 
 /// One wish of a person, aimed at one session.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub enum Intent {
         /// Files that are attached, each with its bytes in a `data:` URL.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         files: Vec<FilePart>,
-        /// What becomes of an answer that is being written.
+        /// The fate of an answer that is being written.
         #[serde(default, skip_serializing_if = "SendMode::is_queue")]
         mode: SendMode,
     },

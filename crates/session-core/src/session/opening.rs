@@ -20,7 +20,7 @@ impl Session {
         Ok(items.into_iter().next_back().map(|(_, item)| item.id))
     }
 
-    /// What was said from a position on: a page of it.
+    /// The words from a position on: a page of them.
     pub(super) fn said(&mut self, from: u64) -> Result<SaidPage, EngineError> {
         let (items, more) = self.window_from(from, PAGE)?;
         let next = items.last().filter(|_| more).map(|(position, _)| position + 1);

@@ -482,7 +482,7 @@ async fn an_answer_names_its_option_and_who_answers_an_agent_that_is_gone_is_tol
     engine.discard_entry(&entry).await.expect("it waits");
 
     answer("always").await;
-    window.until("it is over", |w| w.is_settled() && w.approvals.is_empty()).await;
+    window.until("it is over", |w| w.meta().outbox.is_empty() && w.approvals.is_empty()).await;
     window.until("it is told", |w| w.notices.iter().any(|one| one.code == "answered-late")).await;
     let answers = chunks_of(&server, &session, "approval-response").await;
     assert_eq!(answers.len(), 1);

@@ -4,10 +4,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 use session_protocol::{FilePart, Message, Part};
 
-/// What vision models read.
+/// Pictures that vision models read.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/// The words of a message and of its files. A text is told in full, between fences; of any other file the name and type.
+/// The words of a message and of its files. A text is told in full, between fences; of any other file the name and
+/// type.
 pub(crate) fn words_of(message: &Message) -> String {
     let mut words = message.plain_text();
     for file in files(message) {

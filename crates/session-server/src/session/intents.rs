@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
-use session_protocol::FilePart;
 use session_protocol::api::SendMode;
+use session_protocol::{FilePart, MessageRun};
 
 use super::{Decision, NewMessage, NewToolResult, Refusal, Session, options};
 use crate::book::Wish;
