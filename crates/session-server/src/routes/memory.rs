@@ -166,7 +166,16 @@ async fn messages(app: &App, session: &str) -> Result<Vec<Message>, Problem> {
     if !app.sessions.shared().store.is_listed(session).await? {
         return Err(Problem::session_not_found());
     }
-    let plan = RunPlan::new("", Cause::Answers { parent_run_id: None }, None);
+    // The history of a run that answers nobody: all that there is.
+    let plan = RunPlan {
+        run_id: String::new(),
+        message_id: String::new(),
+        agent_id: String::new(),
+        cause: Cause::Answers { parent_run_id: None },
+        depth: 0,
+        told: 0,
+        asked_by: None,
+    };
     let wanted = Wanted::Run(plan.into(), json!({}).into());
     match history::load(&app.sessions.shared().histories(), session, &wanted).await {
         Ok(history) => Ok(history.messages),
