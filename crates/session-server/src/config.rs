@@ -152,7 +152,7 @@ pub struct ToolServer {
     /// Whether its claims about its tools are believed: those that only look run unasked, and those that may be done
     /// twice are done again where nobody knows what became of the first time.
     pub is_trusted: bool,
-    /// Sessions have it that were not told otherwise.
+    /// Whether sessions have it that were not told otherwise.
     pub is_on: bool,
 }
 
@@ -163,7 +163,11 @@ pub enum ToolServerTarget {
     Program {
         /// A path, or a name that is looked for in `PATH`.
         program: OsString,
+<<<<<<< HEAD
         /// The command's arguments.
+=======
+        /// The program's arguments.
+>>>>>>> mcp
         arguments: Vec<OsString>,
         /// Variables of its environment, over those of this process.
         environment: Vec<(OsString, OsString)>,

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 //! Rules of people about tools: ask, allow, never.
+=======
+//! Decisions of people about tools: ask, allow, never.
+>>>>>>> mcp
 
 use mcp::Tool;
 
