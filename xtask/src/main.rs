@@ -59,6 +59,9 @@ Usage: cargo xtask <command> [options]
            Measure the page of the app in a real window (Linux): its frames while long answers are
            drawn for the first time.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
+             --only tree|deb --app FILE --cli FILE [--out DIR]
+                                only the files of the package, or only the .deb, of programs that
+                                were built before
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
 ";
@@ -70,7 +73,9 @@ fn main() -> ExitCode {
         Some("run") => run::Options::parse(&mut rest).and_then(|options| run::run(&options)),
         Some("test") => test::Options::parse(&mut rest).and_then(|options| test::run(&options)),
         Some("bench") => bench(rest.next(), rest.next()),
-        Some("bundle") => bundle::run(),
+        Some("bundle") => {
+            bundle::Options::parse(&mut rest).and_then(|options| bundle::run(&options))
+        }
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
