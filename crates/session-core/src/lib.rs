@@ -28,6 +28,7 @@ mod error;
 mod feed;
 mod hub;
 mod item;
+mod link;
 mod list;
 mod lock;
 mod outbox;
@@ -53,6 +54,7 @@ pub use engine::Engine;
 pub use error::{EngineError, Notice};
 pub use feed::{Feed, FeedBatch, FeedChange, HeadChange, HeadRow, ListQuery};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
+pub use link::{Link, LinkError};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRequest};
 pub use server::ServerSummary;
 #[doc(hidden)]
