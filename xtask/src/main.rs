@@ -6,10 +6,12 @@
 
 mod bundle;
 mod live;
+mod mcp;
 mod packages;
 mod python;
 mod run;
 mod schemathesis;
+mod screenshots;
 mod servers;
 mod step;
 mod test;
@@ -39,6 +41,7 @@ Usage: cargo xtask <command> [options]
              --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks
                                 or reads for another, and memory and `/healthz` stay in bounds (minutes)
              --live             the model agent against llama.cpp's own server with a tiny model
+             --mcp              tools of published MCP servers (npm, PyPI), over stdio and HTTP
                                 (installs it from PyPI the first time)
              --schemathesis     requests made up from the server's OpenAPI document: none gets a 5xx
                                 (installs it from PyPI the first time)
@@ -62,6 +65,10 @@ Usage: cargo xtask <command> [options]
              --only tree|deb --app FILE --cli FILE [--out DIR]
                                 only the files of the package, or only the .deb, of programs that
                                 were built before
+  screenshots [NAME…]
+           Draw every view of the page in Chromium, light, dark, narrow, German, from right to left,
+           with large text and high contrast, into target/views, and ask axe about each; names choose
+           views, looks or both (`inbox`, `dark`, `inbox.dark`).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
 ";
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         Some("bundle") => {
             bundle::Options::parse(&mut rest).and_then(|options| bundle::run(&options))
         }
+        Some("screenshots") => screenshots::run(&mut rest),
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

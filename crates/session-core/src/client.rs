@@ -18,8 +18,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session_protocol::api::{
     AnswerApproval, CreateSession, ForkSession, LogIn, LogOut, Me, PageQuery, ProblemReport,
-    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, Stop,
-    WriteChunks, header, path,
+    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, SetAgentOption,
+    Stop, WriteChunks, header, path,
 };
 
 use crate::endpoint::{Endpoint, Secret};
@@ -310,6 +310,25 @@ impl SessionClient {
         body: &RegisterAgents,
     ) -> Result<(), ClientError> {
         self.send(&[session], body).await
+    }
+
+    /// Chooses something of an agent: its mode, its model.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. What only the owner of the agent's computer may choose is refused with
+    /// 403.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be chosen; choosing it again changes nothing.
+    pub async fn set_agent_option(
+        &self,
+        session: &str,
+        agent: &str,
+        body: &SetAgentOption,
+    ) -> Result<(), ClientError> {
+        self.send(&[session, agent], body).await
     }
 
     /// Sends a message to a session that exists. A message makes no session: upstream's clients

@@ -79,8 +79,9 @@ pub(crate) fn upsert(kind: &'static str, key: &str, value: &Value) -> Bytes {
     })
 }
 
-/// An event that does nothing but carry a transaction id: what was asked for is there already, by an earlier request, and
-/// whoever asks waits for the id in the stream. Readers ignore the type and take the id; `about` says which wish it is.
+/// An event that does nothing but carry a transaction id: what was asked for is there already, by an earlier request,
+/// and whoever asks waits for the id in the stream. Readers ignore the type and take the id; `about` says which wish it
+/// is.
 pub(crate) fn ack(txid: &str, about: &str) -> Bytes {
     encode(&Change {
         r#type: "ack",

@@ -29,13 +29,21 @@ impl Problem {
         Self { status, code, error, details: None, retry_after: None }
     }
 
+    /// The refusal in words.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.details {
+            Some(details) => format!("{}: {details}", self.error),
+            None => self.error.to_owned(),
+        }
+    }
+
     #[must_use]
     pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
         self
     }
 
-    /// This refusal under another code and title.
+    /// Gives the problem another code and title.
     #[must_use]
     pub(crate) fn titled(mut self, code: ProblemCode, error: &'static str) -> Self {
         self.code = code;

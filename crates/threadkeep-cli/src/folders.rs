@@ -48,10 +48,12 @@ pub(crate) const FILES: [&str; 7] = [
 ];
 
 /// The folders of which every file is ours.
-pub(crate) const FOLDERS: [&str; 4] = ["notes", "server/notes", "acp", "server/acp"];
+pub(crate) const FOLDERS: [&str; 6] =
+    ["notes", "server/notes", "acp", "server/acp", "mcp", "server/mcp"];
 
 /// Folders that say which programs run now; a copy of that would be wrong tomorrow.
-const PASSING: [&str; 2] = ["acp/running", "server/acp/running"];
+const PASSING: [&str; 4] =
+    ["acp/running", "server/acp/running", "mcp/running", "server/mcp/running"];
 
 /// The files that are held open by who works in a data folder.
 pub(crate) const LOCKS: [(&str, &str); 4] = [

@@ -14,6 +14,7 @@ mod import;
 mod materialize;
 mod open;
 mod passphrase;
+mod remote;
 mod seconds;
 mod secrets;
 mod send;

@@ -10,7 +10,7 @@ use session_core::Link;
 use url::Url;
 
 use crate::foreign::clean;
-use crate::send::remote::{Remote, ServerArgs};
+use crate::remote::{Remote, ServerArgs};
 use crate::tail::{Transcript, Until};
 
 /// The app's program, which is shipped beside this one.

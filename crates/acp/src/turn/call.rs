@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::caps::{middle_out, short, shrink};
+
 use super::{
     Local,
-    caps::{middle_out, short, shrink},
     output::{Output, PACE},
     patch::{self, Patch, patch},
 };
@@ -230,7 +231,7 @@ impl Call {
                         path: short(&local.path(path), TITLE),
                         patch: patch(old, new),
                     });
-                    let cost = super::caps::cost(&diff.patch.text);
+                    let cost = crate::caps::cost(&diff.patch.text);
                     if cost > left {
                         diff.patch.text.clear();
                         diff.patch.truncated = true;

@@ -15,7 +15,6 @@
 //! - An update that nobody knows is kept raw when it is small, and else by its name.
 
 mod call;
-mod caps;
 mod output;
 mod patch;
 
@@ -23,8 +22,8 @@ use std::{collections::HashMap, time::Duration};
 
 use serde_json::{Map, Value, json};
 
+use crate::caps::{cost, short, shrink};
 use call::{Call, Without, named};
-use caps::{cost, short, shrink};
 use output::PACE;
 
 /// Bytes of one chunk of text; longer ones are cut into several.

@@ -4,17 +4,19 @@
 //! travels: a [`Request`] says by which [`Method`] and at which [`path`] it is sent, and what answers it.
 //!
 //! The routes are those of the session proxy that sessions on Durable Streams grew up with, in both of its generations,
-//! and some of our own. So bodies are read leniently: unknown fields are ignored, `null` is the same as an absent field,
-//! and an empty body is `{}`. Bodies are written strictly: a field without a value is left out.
+//! and some of our own. So bodies are read leniently: unknown fields are ignored, `null` is the same as an absent
+//! field, and an empty body is `{}`. Bodies are written strictly: a field without a value is left out.
 //!
 //! | what | where |
 //! | --- | --- |
 //! | making, listing, naming, copying, clearing sessions | [`CreateSession`], [`SessionPage`], [`RenameSession`], [`ForkSession`], [`ResetSession`] |
 //! | saying something, having it answered again, stopping | [`SendMessage`], [`Regenerate`], [`Stop`] |
 //! | agents of a session | [`RegisterAgents`], [`AgentList`] |
+//! | agents that are programs of the server's computer | [`SetAgentOption`], [`ChooseFolder`], [`LocalAgents`], [`PutLocalAgent`], [`KnownAgents`] |
 //! | what people decide for agents | [`AnswerApproval`], [`GiveToolResult`], [`AnswerQuestions`] |
 //! | who is here | [`LogIn`], [`LogOut`] |
 //! | chunks of agents that run elsewhere | [`WriteChunk`], [`WriteChunks`], [`FinishGeneration`] |
+//! | tool servers and rules about tools | [`SessionTools`], [`SwitchToolServer`], [`DecideTool`], [`ToolRules`], [`TestToolServer`] |
 //! | the server and the token | [`Me`], [`TokenRole`], [`Health`] |
 //! | a refusal | [`Problem`], [`ProblemCode`]; read by [`ProblemReport`] |
 //!
@@ -29,18 +31,24 @@ mod agents;
 mod chunks;
 mod decisions;
 pub mod header;
+mod local;
 mod messages;
 pub mod path;
 mod presence;
 mod problem;
 mod server;
 mod sessions;
+mod tools;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use agents::{AgentList, RegisterAgents};
 pub use chunks::{ChunksWritten, FinishGeneration, GenerationFinished, WriteChunk, WriteChunks};
 pub use decisions::{AnswerApproval, AnswerQuestions, GiveToolResult};
+pub use local::{
+    ChooseFolder, KnownAgent, KnownAgents, LocalAgent, LocalAgents, PutLocalAgent, RecentFolders,
+    SessionFolder, SetAgentOption,
+};
 pub use messages::{MessageSent, Regenerate, SendMessage, SendMode, Stop};
 pub use presence::{LogIn, LogOut, LoggedIn, LoggedOut};
 pub use problem::{PROBLEM_JSON, Problem, ProblemCode, ProblemReport};
@@ -49,6 +57,10 @@ pub use sessions::{
     CreateSession, ForkEntry, ForkPage, ForkSession, ForkedFrom, PageQuery, RenameSession,
     ResetSession, SessionEntry, SessionForked, SessionPage, SessionPlace, SessionRenamed,
     SessionReset,
+};
+pub use tools::{
+    DecideTool, SessionToolServer, SessionTools, SwitchToolServer, TestToolServer, ToolEntry,
+    ToolRule, ToolRules, ToolServerTested,
 };
 
 /// The body of a request, which knows its route.

@@ -12,7 +12,7 @@ mod presence;
 mod stats;
 mod tool;
 
-pub use agent::Agent;
+pub use agent::{Agent, AgentChoice, AgentCommand, AgentOption};
 pub use approval::{Approval, ApprovalOption, ApprovalStatus};
 pub(crate) use message::plain_text;
 pub use message::{

@@ -14,13 +14,13 @@ use super::{failure::Failure, memory::Remembered};
 
 /// Time for the answer to `initialize`. A program that is fetched first takes a minute.
 const GREETING: Duration = Duration::from_secs(90);
-/// The same once it has said something else.
+/// The time after it has said something else.
 const FOREIGN: Duration = Duration::from_secs(20);
 /// Time for opening a session.
 const OPENING: Duration = Duration::from_secs(60);
 /// Some agents say what was once more behind the answer: it is over when so long nothing came.
 const QUIET: Duration = Duration::from_millis(300);
-/// What came outside of prompts, at most: updates and their bytes.
+/// Most updates that are kept from outside of prompts, and their bytes.
 const LATE: (usize, usize) = (1_000, 256 << 10);
 
 /// How the agent's session came to be.
@@ -287,7 +287,7 @@ impl Connection {
         self.phase == Phase::Idle
     }
 
-    /// What was said outside of prompts since the last one.
+    /// Takes the updates that came outside of prompts since the last one.
     pub(super) fn take_late(&mut self) -> VecDeque<Value> {
         self.late_bytes = 0;
         std::mem::take(&mut self.late)

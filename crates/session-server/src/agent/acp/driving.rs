@@ -17,8 +17,8 @@ use crate::{
     run::{Given, Output, RunSink, Stopped},
 };
 
-/// Time that an agent has to end a prompt that was cancelled. Then it is ended itself, so that five seconds after a stop
-/// nothing goes on.
+/// Time that an agent has to end a prompt that was cancelled. Then it is ended itself, so that five seconds after a
+/// stop nothing goes on.
 const CANCEL: Duration = Duration::from_secs(4);
 
 /// A request for permission that nobody has answered.

@@ -1,4 +1,4 @@
-//! What must be known of an agent's own session after a restart, and is nobody else's business.
+//! Memory of an agent's own session, for after a restart. It is nobody else's business.
 
 use std::path::PathBuf;
 
