@@ -22,6 +22,7 @@ use crate::hub;
 use crate::lock::lock;
 use crate::outbox::OutboxEntry;
 use crate::report::{self, HubEvent};
+use crate::said::SaidPage;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
 use crate::session::{self, Measured, title_from};
