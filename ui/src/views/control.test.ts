@@ -146,11 +146,11 @@ describe('a file in a message', { timeout: 40_000 }, () => {
     const [first, second, third] = all('save-file');
     click(first);
     await eventually(() => expect(new TextDecoder().decode(backend.saved.get('notes.txt'))).toBe('grüße'));
-    expect(app.shell.toast).toContain('Downloads/notes.txt');
+    await eventually(() => expect(app.shell.toast ?? '').toContain('Downloads/notes.txt'));
     click(second);
     await eventually(() => expect(new TextDecoder().decode(backend.saved.get('file.json'))).toBe('{}'));
     click(third);
-    await eventually(() => expect(app.shell.toast).toContain('damaged'));
+    await eventually(() => expect(app.shell.toast ?? '').toContain('damaged'));
     expect(backend.saved.size).toBe(2);
   });
 });
