@@ -91,6 +91,7 @@ pub fn run() -> ExitCode {
             commands::sessions::search,
             commands::sessions::rename_session,
             commands::sessions::show_session,
+            commands::sessions::show_start,
             commands::settings::check_model,
             commands::settings::get_settings,
             commands::settings::open_link,

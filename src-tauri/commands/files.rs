@@ -1,6 +1,6 @@
 //! Files that leave a session.
 
-use crate::error::{Answer, CommandError};
+use crate::error::{CommandError, CommandResult};
 use tauri::Manager as _;
 
 /// Writes a file of a message into the person's folder for downloads. Returns where it is.
@@ -9,7 +9,7 @@ pub(crate) async fn save_file(
     app: tauri::AppHandle,
     name: String,
     bytes: Vec<u8>,
-) -> Answer<String> {
+) -> CommandResult<String> {
     let refused = |_| {
         let why = "The file could not be saved in your folder for downloads. Check that it is there and not full.";
         CommandError::new("file-not-saved", why)

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod live;
+mod mcp;
 mod packages;
 mod python;
 mod run;
@@ -40,6 +41,7 @@ Usage: cargo xtask <command> [options]
              --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks
                                 or reads for another, and memory and `/healthz` stay in bounds (minutes)
              --live             the model agent against llama.cpp's own server with a tiny model
+             --mcp              tools of published MCP servers (npm, PyPI), over stdio and HTTP
                                 (installs it from PyPI the first time)
              --schemathesis     requests made up from the server's OpenAPI document: none gets a 5xx
                                 (installs it from PyPI the first time)

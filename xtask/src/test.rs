@@ -3,7 +3,7 @@
 use crate::packages::{self, Need};
 use crate::step::{Failure, cargo, on_path, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
-use crate::{bundle, live, schemathesis, servers, ui};
+use crate::{bundle, live, mcp, schemathesis, servers, ui};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -20,6 +20,7 @@ pub(crate) struct Options {
     conformance: bool,
     schemathesis: bool,
     live: bool,
+    mcp: bool,
     attack: Option<u32>,
 }
 
@@ -45,6 +46,7 @@ impl Options {
                 "--server-kills" => options.server_kills = true,
                 "--schemathesis" => options.schemathesis = true,
                 "--live" => options.live = true,
+                "--mcp" => options.mcp = true,
                 "--attack" => options.attack = Some(480),
                 attack if attack.starts_with("--attack=") => {
                     let seconds = attack.trim_start_matches("--attack=");
@@ -80,6 +82,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.live {
         return live::run();
+    }
+    if options.mcp {
+        install("Published tool servers", "tests/mcp")?;
+        return mcp::run();
     }
     if let Some(kills) = options.kills {
         return step(

@@ -17,7 +17,9 @@ const CRATES: &[(&str, &str)] = &[
     ("durable-stream", "crates/durable-stream/src/lib.rs"),
     ("session-protocol", "crates/session-protocol/src/lib.rs"),
     ("sqlite-line", "crates/sqlite-line/src/lib.rs"),
+    ("rpc-process", "crates/rpc-process/src/lib.rs"),
     ("acp", "crates/acp/src/lib.rs"),
+    ("mcp", "crates/mcp/src/lib.rs"),
     ("session-core", "crates/session-core/src/lib.rs"),
     ("session-server", "crates/session-server/src/lib.rs"),
     ("session-import", "crates/session-import/src/lib.rs"),
@@ -50,7 +52,7 @@ const SERVER: &[&[&str]] = &[
     &["session"],
     &["forking"],
     &["shared"],
-    &["turns"],
+    &["runner"],
     &["sessions"],
     // HTTP.
     &["following"],

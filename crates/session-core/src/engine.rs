@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use serde_json::Value;
-use session_protocol::{Intent, api::SendMode};
+use session_protocol::api::SendMode;
+use session_protocol::{FilePart, Intent};
 use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
 
 use crate::address::{Address, THIS_COMPUTER, address_of};
-use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
+use crate::config::{EngineConfig, FirstMessage, Limits, Load, NewSession};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
@@ -356,7 +357,7 @@ impl Engine {
     /// # Cancel safety
     /// The session is made or not made as a whole. A call that is dropped may leave it without a
     /// task: it is then shown and sent when something asks for it, or after the next start.
-    pub async fn create_session(&self, session: CreateSession) -> Result<String, EngineError> {
+    pub async fn create_session(&self, session: NewSession) -> Result<String, EngineError> {
         self.create_session_as(Uuid::new_v4(), session).await
     }
 
@@ -372,18 +373,24 @@ impl Engine {
     pub async fn create_session_as(
         &self,
         id: Uuid,
-        session: CreateSession,
+        session: NewSession,
     ) -> Result<String, EngineError> {
         let server = self.server(&session.server)?;
-        let CreateSession { title, agents, first, .. } = session;
-        if first.as_ref().is_some_and(|first| first.text.trim().is_empty()) {
+        let NewSession { title, agents, first, .. } = session;
+        if first
+            .as_ref()
+            .is_some_and(|first| first.text.trim().is_empty() && first.files.is_empty())
+        {
             return Err(NOTHING_TO_SEND);
         }
-        let said = first.as_ref().and_then(|first| title_from(&first.text));
+        let said = first.as_ref().and_then(|first| {
+            title_from(&first.text).or_else(|| first.files.first()?.filename.clone())
+        });
         let make = Intent::CreateSession { agents, title: title.or(said) };
-        let say = first.map(|FirstMessage { id, text }| Intent::SendMessage {
+        let say = first.map(|FirstMessage { id, text, files }| Intent::SendMessage {
             message_id: id,
             text,
+            files,
             mode: SendMode::Queue,
         });
         self.begin_session(&server, id, None, None, make, say).await
@@ -502,14 +509,15 @@ impl Engine {
     /// A call that is dropped is carried out all the same: the session's task has it from the first
     /// poll on.
     pub async fn send_message(&self, id: &str, text: &str) -> Result<String, EngineError> {
-        self.send_message_as(id, Uuid::new_v4(), text, SendMode::Queue).await
+        self.send_message_as(id, Uuid::new_v4(), text, SendMode::Queue, Vec::new()).await
     }
 
-    /// Sends a message as [`Engine::send_message`] does, with an id that the caller made, so that
-    /// asking twice says it once. `mode` says what becomes of an answer that is being written.
+    /// Sends a message as [`Engine::send_message`] does, with files, and with an id that the caller
+    /// made, so that asking twice says it once. `mode` says what becomes of an answer that is being
+    /// written.
     ///
     /// # Errors
-    /// When there is no text, no such session, or it cannot be saved.
+    /// When there is neither text nor file, no such session, or it cannot be saved.
     ///
     /// # Cancel safety
     /// A call that is dropped is carried out all the same: the session's task has it from the first
@@ -520,11 +528,12 @@ impl Engine {
         message_id: Uuid,
         text: &str,
         mode: SendMode,
+        files: Vec<FilePart>,
     ) -> Result<String, EngineError> {
-        if text.trim().is_empty() {
+        if text.trim().is_empty() && files.is_empty() {
             return Err(NOTHING_TO_SEND);
         }
-        let intent = Intent::SendMessage { message_id, text: text.to_owned(), mode };
+        let intent = Intent::SendMessage { message_id, text: text.to_owned(), files, mode };
         self.enqueue(id, message_id.to_string(), intent).await
     }
 

@@ -47,9 +47,7 @@ mod words;
 pub use address::{Address, THIS_COMPUTER, address_of};
 pub use check::{ServerCheck, check_server};
 pub use client::{ClientError, NoTls, SessionClient};
-pub use config::{
-    Actor, CreateSession, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load,
-};
+pub use config::{Actor, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load, NewSession};
 pub use diff::{Diff, Direction, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;

@@ -1,4 +1,4 @@
-//! What was said in a session, as text: for copying all of it, also what no window shows.
+//! The words of a session, as text: for copying all of it, also what no window shows.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use ts_rs::TS;
 
 use crate::item::Item;
 
-/// What was said in one message.
+/// The words of one message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -26,7 +26,7 @@ pub struct Said {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SaidPage {
-    /// What was said. Messages without a word are left out.
+    /// The words, by message. Messages without a word are left out.
     pub said: Vec<Said>,
     /// Where the next stretch begins; `None` behind the last one.
     #[ts(type = "number | null")]
@@ -41,7 +41,7 @@ impl fmt::Debug for Said {
 }
 
 impl Said {
-    /// What was said in an item; `None` where nothing was.
+    /// The words of an item; `None` where nothing was.
     pub(crate) fn of(item: &Item) -> Option<Self> {
         let parts = item.parts.iter().filter_map(|part| match part {
             // What a subagent says is its caller's to tell.

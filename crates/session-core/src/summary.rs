@@ -341,7 +341,7 @@ mod tests {
             parent_id: None,
         };
         let draft = Draft { text: secret(), saved_at: String::new() };
-        let create = crate::CreateSession { title: Some(secret()), ..Default::default() };
+        let create = crate::NewSession { title: Some(secret()), ..Default::default() };
         let shown = format!("{summary:?}{draft:?}{create:?}");
         assert!(!shown.contains("a person wrote"), "{shown}");
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
 
+use crate::FilePart;
 use crate::api::SendMode;
 
 /// One wish of a person, aimed at one session.
@@ -35,9 +36,12 @@ pub enum Intent {
     SendMessage {
         /// The message's id, minted by the sender.
         message_id: Uuid,
-        /// The words.
+        /// The words. None are needed where files are attached.
         text: String,
-        /// What becomes of an answer that is being written.
+        /// Files that are attached, each with its bytes in a `data:` URL.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<FilePart>,
+        /// The fate of an answer that is being written.
         #[serde(default, skip_serializing_if = "SendMode::is_queue")]
         mode: SendMode,
     },
@@ -50,7 +54,7 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// What is said besides: words with a no, or words or fields where more than yes or no was
+        /// More of the answer: words with a no, or words or fields where more than yes or no was
         /// asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
@@ -100,10 +104,11 @@ impl fmt::Debug for Intent {
                 .field("source", source)
                 .field("at_message_id", at_message_id)
                 .finish(),
-            Self::SendMessage { message_id, text, mode } => f
+            Self::SendMessage { message_id, text, files, mode } => f
                 .debug_struct("SendMessage")
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
+                .field("files", &files.len())
                 .field("mode", mode)
                 .finish(),
             Self::RespondApproval { approval_id, message_id, approved, .. } => f
@@ -207,7 +212,8 @@ mod tests {
     #[test]
     fn an_intent_keeps_its_shape_on_disk() {
         let mode = SendMode::Queue;
-        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into(), mode };
+        let (text, files) = ("hi".to_owned(), vec![]);
+        let intent = Intent::SendMessage { message_id: Uuid::nil(), text, files, mode };
         let json = serde_json::to_value(&intent).expect("serialises");
         assert_eq!(
             json,

@@ -130,7 +130,7 @@ pub(crate) fn json_text(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A string that borrows when it can, also inside an `Option`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// Parses JSON, also with surrogates that do not pair up; they become U+FFFD.

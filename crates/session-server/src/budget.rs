@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{config::Limits, limits::Client};
+use crate::{config::Limits, limits::ClientKey};
 
 /// Whose share it is taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,9 +21,9 @@ pub(crate) enum Owner {
     /// Work that is done for a session, by its id.
     Session(String),
     /// Answers that a client asked for.
-    Client(Client),
+    Client(ClientKey),
     /// Bodies that a client sends.
-    Sender(Client),
+    Sender(ClientKey),
     /// Words of an agent, by its session's id and its own.
     Agent(String, String),
 }

@@ -142,6 +142,70 @@ impl fmt::Debug for AcpAgent {
     }
 }
 
+/// A server of tools (MCP) for the model agent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ToolServer {
+    /// Its name: letters, digits, `-` and `_`. Its tools are called `NAME__TOOL`.
+    pub name: String,
+    /// Where it is.
+    pub target: ToolServerTarget,
+    /// What it claims about its tools is believed: those that only look run unasked, and those that may be done twice are
+    /// done again where nobody knows what became of the first time.
+    pub is_trusted: bool,
+    /// Sessions have it that were not told otherwise.
+    pub is_on: bool,
+}
+
+/// Where a [`ToolServer`] is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ToolServerTarget {
+    /// A program of this computer.
+    Program {
+        /// A path, or a name that is looked for in `PATH`.
+        program: OsString,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+        /// Variables of its environment, over those of this process.
+        environment: Vec<(OsString, OsString)>,
+        /// The folder that it works in, as an absolute path.
+        folder: PathBuf,
+    },
+    /// An address that speaks streamable HTTP.
+    Address {
+        /// The endpoint.
+        url: Url,
+        /// Headers that it is sent, such as `Authorization`.
+        headers: Vec<(String, Secret)>,
+    },
+}
+
+// L11: commands, addresses and headers may hold keys.
+impl fmt::Debug for ToolServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// L11
+impl fmt::Debug for ToolServerTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ToolServerTarget(…)")
+    }
+}
+
+/// Gives the servers of tools at the start of each run, so that a change needs no restart.
+pub trait ToolServers: fmt::Debug + Send + Sync {
+    /// The servers now. Of two with one name the first counts.
+    fn load(&self) -> BoxFuture<'_, Vec<ToolServer>>;
+}
+
+impl ToolServers for Vec<ToolServer> {
+    fn load(&self) -> BoxFuture<'_, Vec<ToolServer>> {
+        let servers = self.clone();
+        Box::pin(async move { servers })
+    }
+}
+
 /// A certificate chain and its key, both PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
@@ -264,6 +328,8 @@ pub struct ServerConfig {
     /// Agents that run as programs of this computer, with the rights of its user. Who may register one (the owner, or
     /// `manage`) lets everybody who may write in the session start commands here.
     pub acp: Vec<AcpAgent>,
+    /// Servers of tools (MCP) for the model agent. Their programs run with the rights of this process's user.
+    pub tool_servers: Arc<dyn ToolServers>,
     /// Number of times in a row that agents may react to agents after a person spoke; 0: never.
     pub agent_depth: u32,
     /// A device that logged in without promising to heartbeat is written offline when its actor neither followed the
@@ -292,6 +358,7 @@ impl ServerConfig {
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
             acp: Vec::new(),
+            tool_servers: Arc::new(Vec::new()),
             agent_depth: 3,
             silence: Duration::from_secs(90), // three missed beats of the usual 30 s
             demo_pace: Duration::from_millis(15),

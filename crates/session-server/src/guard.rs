@@ -30,7 +30,7 @@ use crate::{
     config::{Auth, ServerConfig},
     delivery::{AnswerRoom, Outgoing, largest_page},
     following::{Following, Revoked},
-    limits::{Client, Limiter},
+    limits::{ClientKey, Limiter},
     problem::{Problem, ProblemCode},
     reading::{self, ReadRequest},
     tokens::{self, KnownTokens},
@@ -168,15 +168,15 @@ impl Guard {
         let need = access::needed(request.method(), pattern);
         let address = peer(request).address;
         if need == Need::Nothing {
-            let client = Client::at(address.ip());
+            let client = ClientKey::at(address.ip());
             self.limiter.count(&client, false)?;
             return Ok(Admitted { client, revoked: None });
         }
         let caller = self.caller(request.headers()).await?;
         let client = match &caller {
-            Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
-            Some(Caller::Owner) => Client::Owner,
-            None => Client::at(address.ip()),
+            Some(Caller::Named(grant)) => ClientKey::Named(grant.name.clone()),
+            Some(Caller::Owner) => ClientKey::Owner,
+            None => ClientKey::at(address.ip()),
         };
         let is_poll =
             reading::of(request).is_some_and(|read| read.as_ref().is_ok_and(ReadRequest::goes_on));
@@ -239,7 +239,7 @@ fn peer(request: &Request) -> &Peer {
 /// A request that was let through: the terms of its answer.
 struct Admitted {
     /// Whose answer it is.
-    client: Client,
+    client: ClientKey,
     /// Ends the answer when its token is revoked.
     revoked: Option<Revoked>,
 }

@@ -5,6 +5,7 @@
 //! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory
 //! for that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
 
+mod files;
 mod state;
 mod told;
 
@@ -24,6 +25,7 @@ use session_protocol::{
     ToolCallPart, authority::chunk_value,
 };
 
+pub(crate) use self::files::{pictures, words_of};
 use self::state::AgentState;
 use crate::{
     budget::{Budget, Hold, Owner},
@@ -478,7 +480,7 @@ impl History {
     /// The text of the newest message of a person.
     pub(crate) fn last_user_text(&self) -> String {
         let last = self.messages.iter().rev().find(|message| message.role == Role::User);
-        last.map(Message::plain_text).unwrap_or_default()
+        last.map(words_of).unwrap_or_default()
     }
 
     /// Whether a message asks a question of this id, which is about no call.
@@ -491,7 +493,7 @@ impl History {
         self.question(message_id, id)?.answer.as_ref()
     }
 
-    /// What a person said in words when answering the request of a call.
+    /// Words of a person who answered the request of a call.
     pub(crate) fn said_to(&self, message_id: &str, call_id: &str) -> Option<&str> {
         let call = self.tool_calls(message_id).find(|call| call.id == call_id)?;
         call.approval.as_ref()?.said.as_deref()
@@ -501,6 +503,15 @@ impl History {
         let mut parts = self.message(message_id)?.parts.iter();
         parts.find_map(|part| match part {
             Part::Question(question) if question.approval.id == id => Some(question),
+            _ => None,
+        })
+    }
+
+    /// The questions of a message that are about no call.
+    pub(crate) fn questions(&self, message_id: &str) -> impl Iterator<Item = &QuestionPart> {
+        let parts = self.message(message_id).map(|message| &message.parts[..]).unwrap_or_default();
+        parts.iter().filter_map(|part| match part {
+            Part::Question(question) => Some(question),
             _ => None,
         })
     }
@@ -517,7 +528,7 @@ impl History {
 
 /// One turn of an assistant's message: what it said, then the tools it called.
 #[derive(Debug, Default)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct HistoryTurn<'a> {
     pub(crate) text: String,
     /// The agent's thoughts, before or between its words.
     pub(crate) reasoning: String,
@@ -525,9 +536,9 @@ pub(crate) struct Turn<'a> {
 }
 
 /// Cuts an assistant's message into turns: words and thoughts after a tool call belong to the next one.
-pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
+pub(crate) fn turns(message: &Message) -> Vec<HistoryTurn<'_>> {
     let mut turns = Vec::new();
-    let mut turn = Turn::default();
+    let mut turn = HistoryTurn::default();
     for part in &message.parts {
         match part {
             // What a subagent did is its caller's to know, by the result.
@@ -568,7 +579,7 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     }
     match &call.output {
         Some(Value::String(text)) => return Some(text.clone()),
-        Some(other) => return Some(other.to_string()),
+        Some(other) => return Some(words_of(other).unwrap_or_else(|| other.to_string())),
         None => {}
     }
     let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;
@@ -576,6 +587,23 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
         Some(said) => format!("The user denied this tool call and said: {said}"),
         None => "The user denied this tool call.".to_owned(),
     })
+}
+
+/// The words of a result that has pictures, each of which is named; `None` of what has none.
+fn words_of(output: &Value) -> Option<String> {
+    let blocks = output.get("content")?.as_array()?;
+    let is = |block: &Value, kind: &str| block.get("type").and_then(Value::as_str) == Some(kind);
+    if !blocks.iter().any(|block| is(block, "image")) {
+        return None;
+    }
+    let words = blocks.iter().map(|block| {
+        let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
+        match is(block, "image") {
+            true => format!("[{}, shown to the people here]", text("mimeType")),
+            false => text("text").to_owned(),
+        }
+    });
+    Some(words.collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

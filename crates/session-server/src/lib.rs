@@ -41,6 +41,7 @@ mod problem;
 mod reading;
 mod routes;
 mod run;
+mod runner;
 mod seal;
 mod serve;
 mod server;
@@ -55,12 +56,12 @@ mod streams;
 mod terminal;
 mod tls;
 mod tokens;
-mod turns;
 
 pub use agent::model_findings;
 pub use config::{
     AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret,
-    ServerConfig, StreamLimits, StreamsBackend, TlsFiles,
+    ServerConfig, StreamLimits, StreamsBackend, TlsFiles, ToolServer, ToolServerTarget,
+    ToolServers,
 };
 pub use error::ServerError;
 pub use names::{hides, normalised, shapes};

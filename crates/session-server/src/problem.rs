@@ -29,6 +29,14 @@ impl Problem {
         Self { status, code, error, details: None, retry_after: None }
     }
 
+    /// The refusal in words.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.details {
+            Some(details) => format!("{}: {details}", self.error),
+            None => self.error.to_owned(),
+        }
+    }
+
     #[must_use]
     pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());

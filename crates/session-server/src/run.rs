@@ -160,7 +160,7 @@ impl RunSink {
 
 /// An answer that a resumed agent is told.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum ToldAnswer {
     Approval {
         id: String,
         tool_call_id: Option<String>,
@@ -190,7 +190,7 @@ pub(crate) struct Given {
 pub(crate) struct Start {
     pub(crate) plan: RunPlan,
     pub(crate) spec: Option<AgentSpec>,
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<ToldAnswer>,
     /// Whether nobody is called, and only what its message says is wanted.
     pub(crate) recalls: bool,
 }

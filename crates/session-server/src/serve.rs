@@ -47,7 +47,7 @@ use crate::{
     config::Limits,
     delivery::Outgoing,
     guard::Peer,
-    limits::{Client, network},
+    limits::{ClientKey, network},
     metrics::Metrics,
     problem::Problem,
 };
@@ -295,7 +295,7 @@ pub(crate) async fn take_in(
         return next.run(request).await;
     }
     let Intake { budget, pause } = intake;
-    let client = request.extensions().get::<Client>().cloned();
+    let client = request.extensions().get::<ClientKey>().cloned();
     let owner = Owner::Sender(client.expect("the guard knows who sends"));
     let size = request.body().size_hint().exact();
     let counted = size.map_or(STEP, |size| usize::try_from(size).unwrap_or(usize::MAX));

@@ -28,12 +28,12 @@ use self::keeping::{Kept, Shelved};
 use crate::book::RunBook;
 use crate::problem::Problem;
 use crate::run::{Given, RunOutput};
+use crate::runner::{self, PlannedRun};
 use crate::session::{Effects, Input, Moment, Opening, Reply, Session};
 use crate::shared::Shared;
 use crate::snapshots::Kind;
 use crate::store::Op;
 use crate::streams::{Stamp, StreamError, stream_name};
-use crate::turns::{self, PlannedRun};
 
 /// Longest wait of a chunk for the batch it is in (plus the append before it).
 const LINGER: Duration = Duration::from_millis(4);
@@ -384,7 +384,7 @@ impl Task {
                         }
                     }
                     for run in starts {
-                        turns::spawn(&self.shared, &self.id, run, runs.clone());
+                        runner::spawn(&self.shared, &self.id, run, runs.clone());
                     }
                     self.store(&mut loaded, false).await;
                 }

@@ -4,6 +4,7 @@ import type {
   Direction,
   DiskUse,
   FeedBatch,
+  FilePart,
   JsonValue,
   ListQuery,
   ModelCheck,
@@ -30,7 +31,7 @@ export interface NewSession {
   server: string;
   agents: AgentSpec[];
   /** The message that it begins with, and is named after. */
-  first: { id: string; text: string };
+  first: { id: string; text: string; files: FilePart[] };
 }
 
 /**
@@ -59,6 +60,8 @@ export interface Backend {
    * feed. Rejects when there is no such session.
    */
   showSession(sessionId: string | null, around?: string): Promise<void>;
+  /** Goes to the first rows of the session on screen. */
+  showStart(sessionId: string): Promise<void>;
   /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
   page(sessionId: string, direction: Direction): Promise<void>;
 
@@ -85,9 +88,10 @@ export interface Backend {
 
   /**
    * Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once.
-   * `mode` says what becomes of an answer that is being written: the message waits for its end, or ends it.
+   * `mode` says what becomes of an answer that is being written: the message waits for its end, or ends it. `files` have
+   * their bytes in their addresses.
    */
-  sendMessage(sessionId: string, text: string, messageId?: string, mode?: SendMode): Promise<string>;
+  sendMessage(sessionId: string, text: string, messageId?: string, mode?: SendMode, files?: FilePart[]): Promise<string>;
   /**
    * Answers an approval or a question; `payload` is what is said besides yes or no. `optionId` is one of the options of a
    * request that offers some; without it the one is meant that holds once.

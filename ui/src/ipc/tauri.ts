@@ -7,6 +7,7 @@ import type {
   Direction,
   DiskUse,
   FeedBatch,
+  FilePart,
   JsonValue,
   ListQuery,
   ModelCheck,
@@ -62,6 +63,10 @@ export class TauriBackend implements Backend {
     return call('show_session', { sessionId, around });
   }
 
+  showStart(sessionId: string): Promise<void> {
+    return call('show_start', { sessionId });
+  }
+
   page(sessionId: string, direction: Direction): Promise<void> {
     return call('page', { sessionId, direction });
   }
@@ -106,8 +111,8 @@ export class TauriBackend implements Backend {
     return call('keep_copy', { sessionId });
   }
 
-  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID(), mode: SendMode = 'queue'): Promise<string> {
-    return call('send_message', { sessionId, messageId, text, mode });
+  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID(), mode: SendMode = 'queue', files: FilePart[] = []): Promise<string> {
+    return call('send_message', { sessionId, messageId, text, mode, files });
   }
 
   respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {

@@ -198,8 +198,8 @@ export class AppState {
   /** Sends what the composer holds. The text stays there until the outbox has it. */
   async send(mode: SendMode = 'queue'): Promise<void> {
     const { composer, current, settings } = this;
-    const text = composer.text;
-    if (text.trim() === '' || composer.sending || this.unsendable !== null) return;
+    const { text, files } = composer;
+    if (composer.empty || composer.sending || this.unsendable !== null) return;
     composer.sending = true;
     composer.error = null;
     try {
@@ -209,12 +209,12 @@ export class AppState {
         const server = this.servers.next?.id;
         if (server === undefined) throw new BackendError('no-server', 'There is no server yet. Try again in a moment.');
         const agents = [agentSpec(settings.newAgent, settings.value)];
-        const made = await this.backend.createSession({ id: ids.session, server, agents, first: { id: ids.message, text } });
-        composer.sent(null, text);
+        const made = await this.backend.createSession({ id: ids.session, server, agents, first: { id: ids.message, text, files: [...files] } });
+        composer.sent(null, text, files);
         if (current.id === null) await this.open(made);
       } else {
-        await this.backend.sendMessage(sessionId, text, ids.message, current.running ? mode : 'queue');
-        composer.sent(sessionId, text);
+        await this.backend.sendMessage(sessionId, text, ids.message, current.running ? mode : 'queue', [...files]);
+        composer.sent(sessionId, text, files);
       }
       current.acts += 1;
     } catch (cause) {

@@ -68,6 +68,8 @@ export function commandsOf(app: AppState, hands: Hands): Command[] {
     { id: 'theme.light', name: 'Light colours', group: 'Window', keys: [], also: 'theme', run: () => appearance.setTheme('light'), blocked: () => (appearance.theme === 'light' ? 'They are' : null) },
     { id: 'theme.dark', name: 'Dark colours', group: 'Window', keys: [], also: 'theme night', run: () => appearance.setTheme('dark'), blocked: () => (appearance.theme === 'dark' ? 'They are' : null) },
     { id: 'density', name: appearance.compact ? 'More room between sessions and messages' : 'Less room between sessions and messages', group: 'Window', keys: [], also: 'density compact comfortable', run: () => appearance.setCompact(!appearance.compact) },
+    { id: 'contrast', name: appearance.moreContrast ? 'Contrast as the system has it' : 'More contrast', group: 'Window', keys: [], also: 'high contrast accessibility', run: () => appearance.setMoreContrast(!appearance.moreContrast) },
+    { id: 'motion', name: appearance.lessMotion ? 'Motion as the system has it' : 'Less motion', group: 'Window', keys: [], also: 'reduced animation accessibility', run: () => appearance.setLessMotion(!appearance.lessMotion) },
     { id: 'cycle', name: 'To the next part of the window', group: 'Window', keys: ['F6'], run: () => hands.cycle(1), onlyKeys: true },
     { id: 'cycle.back', name: 'To the part of the window before', group: 'Window', keys: ['Shift+F6'], run: () => hands.cycle(-1), onlyKeys: true },
   ];
@@ -85,6 +87,7 @@ export const FIXED_KEYS: readonly { keys: string; name: string; group: 'Go to' |
   { keys: 'D', name: 'On a request: denies it', group: 'Where one is' },
   { keys: 'J, K', name: 'Among the approvals that wait: to the next, the one before', group: 'Where one is' },
   { keys: 'Shift+F10', name: 'On a message or a session: its menu', group: 'Where one is' },
+  { keys: 'Home', name: 'In the messages: to the first', group: 'Where one is' },
   { keys: 'End', name: 'In the messages: to the newest', group: 'Where one is' },
 ];
 

@@ -43,3 +43,14 @@ export function offered(everybody: readonly Mentionable[], typed: string): Menti
   const begins = (name: string): boolean => name.toLowerCase().split(/[\s._-]+/).some((word) => word.startsWith(wanted)) || name.toLowerCase().startsWith(wanted);
   return everybody.filter(({ name }) => begins(name)).sort((one, other) => one.name.length - other.name.length);
 }
+
+/** Agents that a text goes to: those that answer people without being named, and those that it names, as the server reads it. */
+export function addressed<A extends { agentId: string; name: string | null; triggers: string | null }>(agents: readonly A[], text: string): A[] {
+  const isNamed = (name: string): boolean => {
+    if (name.trim() === '') return false;
+    const escaped = name.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+    // `@ann-marie` is not `@ann`; `@ann-` is. An e-mail address names nobody.
+    return new RegExp(`(?:^|[^\\p{L}\\p{N}_.\\-])@${escaped}(?![\\p{L}\\p{N}_]|[\\-.][\\p{L}\\p{N}_])`, 'iu').test(text);
+  };
+  return agents.filter(({ agentId, name, triggers }) => triggers !== 'mentions' || isNamed(agentId) || (name !== null && isNamed(name)));
+}

@@ -108,7 +108,7 @@ impl OutboxEntry {
 
     /// The local echo as an item (L7: the id is the message's).
     pub(crate) fn item(&self, actor: &str) -> Option<Item> {
-        let Intent::SendMessage { message_id, text, .. } = &self.intent else { return None };
+        let Intent::SendMessage { message_id, text, files, .. } = &self.intent else { return None };
         Some(Item {
             id: message_id.to_string(),
             meta: ItemMeta {
@@ -125,7 +125,11 @@ impl OutboxEntry {
                 refused: 0,
                 delivery: Some(self.delivery()),
             },
-            parts: vec![Part::text(text.clone())],
+            parts: (!text.is_empty())
+                .then(|| Part::text(text.clone()))
+                .into_iter()
+                .chain(files.iter().cloned().map(Part::File))
+                .collect(),
         })
     }
 
@@ -481,6 +485,7 @@ mod tests {
         let intent = Intent::SendMessage {
             message_id: uuid::Uuid::new_v4(),
             text: "hello".to_owned(),
+            files: vec![],
             mode: SendMode::Queue,
         };
         OutboxEntry::new(id.to_owned(), intent, "2026-01-01T00:00:00Z".to_owned())

@@ -85,10 +85,11 @@ impl Sender {
                 };
                 client.fork(source, &body).await
             }
-            Intent::SendMessage { message_id, text, mode } => {
+            Intent::SendMessage { message_id, text, files, mode } => {
                 let body = SendMessage {
                     message_id: Some(message_id.to_string()),
                     content: text.clone(),
+                    files: files.clone(),
                     role: Some(Role::User),
                     actor_id: Some(self.actor.id.clone()),
                     actor_type: Some(header::USER.to_owned()),

@@ -68,13 +68,18 @@ fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
 
 /// An intent with the text that the person gives it.
 fn edited(intent: &Intent, text: String) -> Result<Intent, &'static str> {
-    if text.trim().is_empty() {
+    let files = match intent {
+        Intent::SendMessage { files, .. } => files.as_slice(),
+        _ => &[],
+    };
+    if text.trim().is_empty() && files.is_empty() {
         return Err("There is nothing to send. Write something first.");
     }
     let title = || text.trim().to_owned();
     match intent {
         Intent::SendMessage { message_id, mode, .. } => {
-            Ok(Intent::SendMessage { message_id: *message_id, text, mode: *mode })
+            let (message_id, files, mode) = (*message_id, files.to_vec(), *mode);
+            Ok(Intent::SendMessage { message_id, text, files, mode })
         }
         Intent::Rename { .. } => Ok(Intent::Rename { title: title() }),
         Intent::CreateSession { agents, .. } => {

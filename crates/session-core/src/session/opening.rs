@@ -20,7 +20,7 @@ impl Session {
         Ok(items.into_iter().next_back().map(|(_, item)| item.id))
     }
 
-    /// What was said from a position on: a page of it.
+    /// The words from a position on: a page of them.
     pub(super) fn said(&mut self, from: u64) -> Result<SaidPage, EngineError> {
         let (items, more) = self.window_from(from, PAGE)?;
         let next = items.last().filter(|_| more).map(|(position, _)| position + 1);
@@ -43,6 +43,7 @@ impl Session {
     pub(super) fn view_of(&mut self, place: &Place) -> Result<View, StoreError> {
         let around = match place {
             Place::Around(id) => self.position_of(id)?,
+            Place::Start => Some(0),
             Place::End | Place::Within(_) => None,
         };
         let stretch = match (place, around) {
@@ -51,7 +52,7 @@ impl Session {
                 self.between(*from, *until)?
             }
             (Place::Within(Bounds { from, until: None }), None) => self.end(*from, KEPT)?,
-            (Place::End | Place::Around(_), None) => self.end(None, PAGE)?,
+            (Place::End | Place::Start | Place::Around(_), None) => self.end(None, PAGE)?,
         };
         Ok(View::new(stretch, self.local_items()))
     }

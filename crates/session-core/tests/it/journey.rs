@@ -133,7 +133,7 @@ async fn a_message_that_steers_ends_the_answer_and_is_answered_at_once() {
     engine.send_message(&session, "long 50000").await.expect("it is saved");
     window.until("an answer begins", |w| w.texts().get(1).is_some_and(|t| t.len() > 100)).await;
     let id = uuid::Uuid::new_v4();
-    let sent = engine.send_message_as(&session, id, "hello", SendMode::Steer).await;
+    let sent = engine.send_message_as(&session, id, "hello", SendMode::Steer, vec![]).await;
     sent.expect("it is saved");
     window.until("it is answered", |w| w.is_settled() && w.answers() == 2).await;
     let stopped = window.items[1].meta.stopped.as_ref().expect("the first answer was ended");

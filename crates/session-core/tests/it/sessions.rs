@@ -1,7 +1,7 @@
 //! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
 
 use serde_json::json;
-use session_core::{CreateSession, FirstMessage, SearchRequest, SessionState};
+use session_core::{FirstMessage, NewSession, SearchRequest, SessionState};
 
 use crate::support::{Home, Window, demo, engine_in, eventually, there};
 
@@ -9,7 +9,7 @@ use crate::support::{Home, Window, demo, engine_in, eventually, there};
 async fn a_title_is_given_taken_from_the_first_message_or_changed() {
     let home = Home::new();
     let (_server, engine) = home.start().await;
-    let named = CreateSession { title: Some("Release 1.0".to_owned()), ..demo() };
+    let named = NewSession { title: Some("Release 1.0".to_owned()), ..demo() };
     let named = engine.create_session(named).await.expect("it is saved");
     let plain = engine.create_session(demo()).await.expect("it is saved");
     engine.send_message(&plain, "hello there\nmore").await.expect("it is saved");
@@ -145,7 +145,7 @@ async fn sessions_that_others_made_appear_and_are_followed() {
 async fn older_items_come_by_the_page() {
     let home = Home::new();
     let (_server, engine) = home.start().await;
-    let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let session = engine.create_session(NewSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     let texts: Vec<String> = (0..130).map(|n| format!("message {n}")).collect();
     let sent = texts.iter().map(|text| engine.send_message(&session, text));
@@ -169,8 +169,8 @@ async fn older_items_come_by_the_page() {
 async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back() {
     let home = Home::new();
     let (_server, engine) = home.start().await;
-    let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
-    let other = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let session = engine.create_session(NewSession::default()).await.expect("it is saved");
+    let other = engine.create_session(NewSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     for n in 0..30 {
         let text = format!("marmalade {n} {}", "and toast ".repeat(2000));
@@ -213,8 +213,8 @@ async fn a_session_begins_with_its_first_message_or_not_at_all() {
     let engine = home.engine();
     let (id, message) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     let begin = |text: &str| {
-        let first = Some(FirstMessage { id: message, text: text.to_owned() });
-        engine.create_session_as(id, CreateSession { first, ..demo() })
+        let first = Some(FirstMessage { id: message, text: text.to_owned(), files: vec![] });
+        engine.create_session_as(id, NewSession { first, ..demo() })
     };
     assert_eq!(begin(" \n").await.expect_err("there is nothing").code(), "not-possible");
     assert!(engine.sessions().is_empty());
@@ -237,8 +237,7 @@ async fn a_start_has_the_first_rows_at_once_and_all_sessions_soon_after() {
     let engine = home.engine();
     let mut made = Vec::new();
     for n in 0..70 {
-        let session =
-            CreateSession { title: Some(format!("Résumé {n}")), ..CreateSession::default() };
+        let session = NewSession { title: Some(format!("Résumé {n}")), ..NewSession::default() };
         made.push(engine.create_session(session).await.expect("it is saved"));
     }
     eventually("all are listed", async || (engine.sessions().len() == 70).then_some(())).await;

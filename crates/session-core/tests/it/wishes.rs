@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use session_core::{CreateSession, DeliveryState, Engine, OutboxKind, THIS_COMPUTER};
+use session_core::{DeliveryState, Engine, NewSession, OutboxKind, THIS_COMPUTER};
 use session_protocol::{Role, api::SendMode};
 use session_server::RunningServer;
 use uuid::Uuid;
@@ -72,7 +72,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     .await;
     let engine = home.engine();
     connect(&engine, &way.url());
-    let created = CreateSession { title: Some("Plans".to_owned()), ..demo() };
+    let created = NewSession { title: Some("Plans".to_owned()), ..demo() };
     let session = engine.create_session(created).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
 
@@ -261,7 +261,13 @@ async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
         assert_eq!(said.map(|message| &message.id).collect::<Vec<_>>(), [&first, &second]);
         assert_eq!(
             engine
-                .send_message_as(&session, first.parse().expect("a UUID"), "hello", SendMode::Queue)
+                .send_message_as(
+                    &session,
+                    first.parse().expect("a UUID"),
+                    "hello",
+                    SendMode::Queue,
+                    Vec::new(),
+                )
                 .await
                 .expect("it is known"),
             first
@@ -476,7 +482,7 @@ async fn an_answer_names_its_option_and_who_answers_an_agent_that_is_gone_is_tol
     engine.discard_entry(&entry).await.expect("it waits");
 
     answer("always").await;
-    window.until("it is over", |w| w.is_settled() && w.approvals.is_empty()).await;
+    window.until("it is over", |w| w.meta().outbox.is_empty() && w.approvals.is_empty()).await;
     window.until("it is told", |w| w.notices.iter().any(|one| one.code == "answered-late")).await;
     let answers = chunks_of(&server, &session, "approval-response").await;
     assert_eq!(answers.len(), 1);

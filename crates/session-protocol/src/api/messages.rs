@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Request, nullable, path};
-use crate::{AgentSpec, Role};
+use crate::{AgentSpec, FilePart, Role};
 
 /// Says something in a session.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -14,8 +14,11 @@ pub struct SendMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub message_id: Option<String>,
-    /// The words.
+    /// The words. None are needed where files are attached.
     pub content: String,
+    /// Files that are attached, each with its bytes in a `data:` URL: at most 8, of 256 KB each.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FilePart>,
     /// Who speaks; `user` when absent. Any other one needs the role `manage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,

@@ -16,6 +16,7 @@
 //! | what people decide for agents | [`AnswerApproval`], [`GiveToolResult`], [`AnswerQuestions`] |
 //! | who is here | [`LogIn`], [`LogOut`] |
 //! | chunks of agents that run elsewhere | [`WriteChunk`], [`WriteChunks`], [`FinishGeneration`] |
+//! | tool servers and rules about tools | [`SessionTools`], [`SwitchToolServer`], [`DecideTool`], [`ToolRules`], [`TestToolServer`] |
 //! | the server and the token | [`Me`], [`TokenRole`], [`Health`] |
 //! | a refusal | [`Problem`], [`ProblemCode`]; read by [`ProblemReport`] |
 //!
@@ -37,6 +38,7 @@ mod presence;
 mod problem;
 mod server;
 mod sessions;
+mod tools;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -55,6 +57,10 @@ pub use sessions::{
     CreateSession, ForkEntry, ForkPage, ForkSession, ForkedFrom, PageQuery, RenameSession,
     ResetSession, SessionEntry, SessionForked, SessionPage, SessionPlace, SessionRenamed,
     SessionReset,
+};
+pub use tools::{
+    DecideTool, SessionToolServer, SessionTools, SwitchToolServer, TestToolServer, ToolEntry,
+    ToolRule, ToolRules, ToolServerTested,
 };
 
 /// The body of a request, which knows its route.

@@ -53,6 +53,18 @@ pub const ANSWERS: &str = "/v1/sessions/{session}/answers/{tool_use}";
 pub const AGENTS: &str = "/v1/sessions/{session}/agents";
 /// One agent of a session.
 pub const AGENT: &str = "/v1/sessions/{session}/agents/{agent}";
+/// The tool servers that a session may have, and their tools.
+pub const SESSION_TOOLS: &str = "/v1/sessions/{session}/tools";
+/// One tool server in a session.
+pub const SESSION_TOOL_SERVER: &str = "/v1/sessions/{session}/tools/{server}";
+/// Deciding about a tool in a session.
+pub const SESSION_TOOL_RULES: &str = "/v1/sessions/{session}/tool-rules";
+/// The rules about tools, in all sessions.
+pub const TOOL_RULES: &str = "/v1/tool-rules";
+/// One rule about a tool.
+pub const TOOL_RULE: &str = "/v1/tool-rules/{rule}";
+/// Trying a tool server.
+pub const TEST_TOOL_SERVER: &str = "/v1/tool-servers/test";
 /// Choosing something of an agent: its mode, its model.
 pub const AGENT_OPTIONS: &str = "/v1/sessions/{session}/agents/{agent}/options";
 /// The folder that the local agents of a session work in.

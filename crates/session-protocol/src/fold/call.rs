@@ -55,7 +55,7 @@ impl Chosen {
 
 /// A person's answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct ApprovalAnswer {
     pub(crate) pos: u64,
     pub(crate) approved: bool,
     /// More that was said.
@@ -67,8 +67,8 @@ pub(crate) struct Answer {
     pub(crate) at: Option<String>,
 }
 
-impl Answer {
-    /// What was said with it in words; where no person answered, why.
+impl ApprovalAnswer {
+    /// Words that were said with it; where no person answered, why.
     pub(crate) fn words(&self) -> Option<String> {
         let words = self.payload.as_ref().and_then(Value::as_str);
         let reason = || self.chosen.as_deref()?.reason.as_deref();
@@ -78,7 +78,7 @@ impl Answer {
 
 /// A call's request for approval.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
+pub(crate) struct ApprovalRequest {
     pub(crate) approval: String,
     pub(crate) name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
@@ -99,7 +99,7 @@ pub(crate) struct Request {
     pub(crate) options: Option<Vec<ApprovalOption>>,
 }
 
-impl Request {
+impl ApprovalRequest {
     pub(crate) fn new(approval: &str, name: Option<Cow<'_, str>>, input: Option<Value>) -> Self {
         Self {
             approval: approval.to_owned(),
@@ -156,8 +156,8 @@ pub(crate) struct Call {
     pub(super) result: Option<Outcome>,
     pub(super) end_result: Option<Outcome>,
     pub(super) foreign: Option<Outcome>,
-    pub(crate) request: Option<Request>,
-    pub(crate) answer: Option<Answer>,
+    pub(crate) request: Option<ApprovalRequest>,
+    pub(crate) answer: Option<ApprovalAnswer>,
     /// The first answer to its request that stands in its own message.
     pub(super) answered_here: Option<bool>,
     /// The pieces behind a second start of it, until that is complete.

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::call::{Call, Outcome, Repetition, Request};
+use super::call::{ApprovalRequest, Call, Outcome, Repetition};
 use super::message::IndexEvent;
 use super::short::{self, short_text, short_value};
 use super::signal::SignalKind;
@@ -504,7 +504,7 @@ impl Step<'_> {
 
     /// The call waits for a person. A request for a call nobody announced announces it; one for a call that is over or
     /// is another one, or that a later run asks again, is for another call of the same id.
-    pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
+    pub(crate) fn request(&mut self, call_id: &str, mut request: ApprovalRequest) {
         request.input = self.short_input(request.input);
         request.name = request.name.map(|name| self.short_words(name));
         request.reason = request.reason.filter(|_| !self.drops());
@@ -559,7 +559,7 @@ impl Step<'_> {
     }
 
     /// Which of the calls under these keys, the newest first, a request is for; `None` when it is for another one.
-    fn asked_key(&self, keys: &[String], request: &Request) -> Option<String> {
+    fn asked_key(&self, keys: &[String], request: &ApprovalRequest) -> Option<String> {
         let run = self.fold.scratch.steps.run;
         let can_be = |key: &&String| {
             let (Some(call), Some(part)) = (self.fold.call(key), self.fold.call_part(key)) else {
@@ -587,7 +587,7 @@ impl Step<'_> {
     }
 
     /// Another call of this id, which is asked for: like the newest one, as far as the request does not say otherwise.
-    fn ask_again(&mut self, call_id: &str, request: &Request) -> String {
+    fn ask_again(&mut self, call_id: &str, request: &ApprovalRequest) -> String {
         let key = self.fold.scratch.calls.key(call_id).into_owned();
         let (name, arguments, input) = self.copied(&key);
         let other = request.name.as_ref().is_some_and(|new| *new != name)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::call::{Call, Request};
+use super::call::{ApprovalRequest, Call};
 use super::message::IndexEvent;
 use super::step::Step;
 use super::table::question_key;
@@ -115,7 +115,7 @@ impl Step<'_> {
         if known.is_some_and(|request| request.run == run) {
             return;
         }
-        let mut request = Request::new(&question.approval.id, None, None);
+        let mut request = ApprovalRequest::new(&question.approval.id, None, None);
         request.pos = self.row.pos;
         request.run = run;
         request.by =

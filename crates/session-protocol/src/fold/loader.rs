@@ -48,7 +48,8 @@ pub trait MessageLoader {
         None
     }
 
-    /// Takes note that what [`folded`](Self::folded) gave of this message cannot be read: another version wrote it, or it is damaged.
+    /// Takes note that what [`folded`](Self::folded) gave of this message cannot be read: another version wrote it, or
+    /// it is damaged.
     fn unreadable(&mut self, _message_id: &str) {}
 
     /// All stored messages of the session, in any order. Asked for only when a deletion or a late

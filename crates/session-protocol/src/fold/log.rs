@@ -142,10 +142,12 @@ pub(crate) fn entry(
     raw: Option<&str>,
     run: Option<&RunMark>,
 ) -> Arc<str> {
-    use std::fmt::Write;
     out.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(out, "[{pos},\"{}\",", kind.code());
+    out.push('[');
+    out.push_str(itoa::Buffer::new().format(pos));
+    out.push_str(",\"");
+    out.push(kind.code());
+    out.push_str("\",");
     match key {
         Some(key) if key.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') => {
             out.push('"');

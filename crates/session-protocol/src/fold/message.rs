@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::before::Before;
-use super::call::{Answer, Call, Outcome};
+use super::call::{ApprovalAnswer, Call, Outcome};
 use super::context::Shape;
 use super::counts::{Budget, Order, Steps, Tokens};
 use super::cursor::TextCursor;
@@ -55,6 +55,9 @@ pub(super) struct Scratch {
     pub(super) bad: u64,
     /// Something other than the parts changed.
     pub(super) meta_dirty: bool,
+    /// Whether the last row of an agent may say something of the state that it shares.
+    #[serde(skip)]
+    pub(super) states: bool,
     /// The message as it was, while a snapshot of it is read.
     #[serde(skip)]
     pub(super) before: Option<Box<Before>>,
@@ -191,7 +194,7 @@ impl MessageFold {
     pub(crate) fn set_answer(
         &mut self,
         call_id: &str,
-        answer: Option<Answer>,
+        answer: Option<ApprovalAnswer>,
         tracker: &mut Tracker,
     ) {
         if let Some(call) = self.scratch.calls.get_mut(call_id)

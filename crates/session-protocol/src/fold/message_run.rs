@@ -1,7 +1,7 @@
 //! The runs of one message, as whoever leads them sees them, and the answers that its agent must be told.
 
 use super::message::MessageFold;
-use super::runs::{Event, Lifecycle, Runs};
+use super::runs::{Lifecycle, RunChange, Runs};
 use super::table::call_id;
 use crate::chunk::Dialect;
 use crate::row::Role;
@@ -144,7 +144,7 @@ impl<'a> MessageRun<'a> {
     /// of the message.
     pub fn deliveries(&self) -> Deliveries {
         enum What {
-            Run(Event),
+            Run(RunChange),
             /// The agent acted on it.
             Known(String),
             Answer(AnswerRef, bool),
@@ -179,16 +179,16 @@ impl<'a> MessageRun<'a> {
         let (mut lifecycle, mut is_done) = (runs.first, false);
         for (_, what) in all {
             match what {
-                What::Run(Event::Begin { told }) => {
+                What::Run(RunChange::Begin { told }) => {
                     found.told = told.min(found.undelivered.len());
                     lifecycle = Lifecycle::Open;
                 }
-                What::Run(Event::Turn) => {
+                What::Run(RunChange::Turn) => {
                     found.told = found.undelivered.len();
                     lifecycle = Lifecycle::Open;
                 }
-                What::Run(Event::Reopen) => lifecycle = Lifecycle::Open,
-                What::Run(Event::End { kind, done }) => {
+                What::Run(RunChange::Reopen) => lifecycle = Lifecycle::Open,
+                What::Run(RunChange::End { kind, done }) => {
                     (lifecycle, is_done) = (kind, done);
                     found.end(kind);
                 }

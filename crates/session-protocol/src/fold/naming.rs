@@ -14,9 +14,9 @@ pub(crate) enum Chunk {
 
 /// Names in the last chunks of one writer.
 #[derive(Default, Serialize, Deserialize)]
-struct Named([Option<String>; 3]);
+struct NamesOfWriter([Option<String>; 3]);
 
-impl Named {
+impl NamesOfWriter {
     fn of(&self, kind: Chunk) -> &Option<String> {
         &self.0[kind as usize]
     }
@@ -30,7 +30,7 @@ impl Named {
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Naming {
     /// By subagent what the last chunks named.
-    chunks: HashMap<String, Named>,
+    chunks: HashMap<String, NamesOfWriter>,
     /// The step whose thoughts come.
     pub(super) thinking_step: Option<String>,
     /// Thoughts came as such.

@@ -8,8 +8,7 @@
 //!
 //! A chunk costs its own bytes and four more (L12).
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
@@ -86,8 +85,15 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Hears a chunk, and says what is to be folded. So many chunks are known again at most.
-    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str, most: usize) -> Told {
+    /// Hears a chunk of a type, `None` where it could not be read at once. Returns what is to be folded. At most `most`
+    /// chunks are known again.
+    pub(super) fn hear(
+        &mut self,
+        row: &RowContext<'_>,
+        chunk: &str,
+        kind: Option<&str>,
+        most: usize,
+    ) -> Told {
         let print = fingerprint(chunk);
         let mut again = Vec::new();
         if chunk == AGAIN {
@@ -133,7 +139,7 @@ impl Replays {
         if self.heard.len() >= most {
             return Told { again, now: true };
         }
-        if can_begin(chunk) {
+        if can_begin(chunk, kind) {
             self.anchors.entry(print).or_insert(self.heard.len());
         }
         self.heard.push(half(print));
@@ -180,14 +186,18 @@ fn half(print: u64) -> u32 {
 }
 
 /// Whether a chunk names a run or a message, so that it is said once.
-fn can_begin(chunk: &str) -> bool {
-    // Nearly all chunks are told apart without reading them (L12).
-    if !chunk.contains("START") && !chunk.contains("\"start\"") {
-        return false;
-    }
-    let id = match chunk_kind(chunk).as_deref() {
-        Some("RUN_STARTED") => "\"runId\"",
-        Some("start" | "TEXT_MESSAGE_START" | "REASONING_MESSAGE_START") => "\"messageId\"",
+fn can_begin(chunk: &str, kind: Option<&str>) -> bool {
+    let read;
+    let kind = match kind {
+        Some(kind) => kind,
+        None => {
+            read = chunk_kind(chunk).unwrap_or_default();
+            &*read
+        }
+    };
+    let id = match kind {
+        "RUN_STARTED" => "\"runId\"",
+        "start" | "TEXT_MESSAGE_START" | "REASONING_MESSAGE_START" => "\"messageId\"",
         _ => return false,
     };
     chunk.contains(id)

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::call::{Answer, Outcome};
+use super::call::{ApprovalAnswer, Outcome};
 use super::keys::row_key;
 use super::log::merge_into;
 use super::signal::{Signal, SignalKind};
@@ -294,11 +294,16 @@ impl Signals {
     }
 
     /// The answer to the request of this id in this message: the first wins.
-    pub(crate) fn answer(&self, approval: &str, message: &str, call: &str) -> Option<Answer> {
+    pub(crate) fn answer(
+        &self,
+        approval: &str,
+        message: &str,
+        call: &str,
+    ) -> Option<ApprovalAnswer> {
         let sites = self.requests_of(approval);
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
-            SignalKind::Answer { approved, payload, chosen, .. } => Some(Answer {
+            SignalKind::Answer { approved, payload, chosen, .. } => Some(ApprovalAnswer {
                 pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),

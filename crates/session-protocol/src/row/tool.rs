@@ -59,7 +59,7 @@ pub struct PartApproval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub option_id: Option<String>,
-    /// What was said with the answer. Where no person answered: `cancelled` or `lapsed`.
+    /// Words of the answer. Where no person answered: `cancelled` or `lapsed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub said: Option<String>,
@@ -106,8 +106,8 @@ pub struct ToolCallPart {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub preliminary: bool,
-    /// Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
-    /// `output`.
+    /// Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it
+    /// runs its `output`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub details: Option<Value>,

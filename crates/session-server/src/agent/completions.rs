@@ -16,7 +16,7 @@ use url::Url;
 use super::{
     dialogue::{Dialogue, Messages},
     lenient,
-    lines::Event,
+    lines::AgentEvent,
     pieces::{Complete, Failure, Piece, Pieces, cut_off, malformed, too_large},
     reading::{Reading, Unreadable},
     ways::{Findings, Sent, Way, Ways, after},
@@ -49,7 +49,11 @@ pub(crate) async fn ask(
 ) -> Result<Response, Failure> {
     let known = findings.of(&config.base_url, &config.model);
     let (mut ways, mut tried) = (known.clone(), known.clone());
-    let sent = Sent { calls: dialogue.has_calls(), system: dialogue.has_system() };
+    let sent = Sent {
+        calls: dialogue.has_calls(),
+        system: dialogue.has_system(),
+        pictures: dialogue.has_pictures(),
+    };
     let mut last: Option<(Way, StatusCode, String)> = None;
     for asked in 1.. {
         let (status, text) = match post(http, config, &ways, dialogue, tools).await? {
@@ -85,7 +89,7 @@ pub(crate) async fn ask(
     unreachable!("the loop ends by itself")
 }
 
-type Answered = Result<Response, (StatusCode, String)>;
+type Attempt = Result<Response, (StatusCode, String)>;
 
 async fn post(
     http: &Client,
@@ -93,7 +97,7 @@ async fn post(
     ways: &Ways,
     dialogue: &Dialogue,
     tools: &Value,
-) -> Result<Answered, Failure> {
+) -> Result<Attempt, Failure> {
     let has = |way| ways.contains(&way);
     let stream = !has(Way::NoStream);
     let asked = Asked {
@@ -210,15 +214,15 @@ fn refused(status: StatusCode, text: &str) -> Failure {
 }
 
 /// An answer, read piece by piece.
-pub(crate) struct Answer {
+pub(crate) struct ModelAnswer {
     reading: Reading,
     /// Events that were read and not looked at.
-    waiting: VecDeque<Event>,
+    waiting: VecDeque<AgentEvent>,
     pieces: Pieces,
     over: bool,
 }
 
-impl Answer {
+impl ModelAnswer {
     pub(crate) fn new(response: Response, limits: &Limits, sink: RunSink) -> Self {
         Self {
             reading: Reading::new(response, limits, sink),

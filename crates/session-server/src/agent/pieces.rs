@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     calls::{Call, CallNews, Calls},
     lenient,
-    lines::Event,
+    lines::AgentEvent,
     thoughts::{Said, Thoughts},
 };
 
@@ -128,10 +128,10 @@ impl Pieces {
     /// # Errors
     ///
     /// It is no chunk, reports an error, or the answer is too large.
-    pub(crate) fn read(&mut self, event: &Event) -> Result<Vec<Piece>, Failure> {
+    pub(crate) fn read(&mut self, event: &AgentEvent) -> Result<Vec<Piece>, Failure> {
         let chunk = match event {
-            Event::Error(said) => return Err(failed(&Value::String(said.clone()))),
-            Event::Chunk(chunk) => lenient::parse(chunk).ok_or_else(malformed)?,
+            AgentEvent::Error(said) => return Err(failed(&Value::String(said.clone()))),
+            AgentEvent::Chunk(chunk) => lenient::parse(chunk).ok_or_else(malformed)?,
         };
         self.chunk(chunk)?;
         if self.calls.bytes() > self.limit {

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream::BoxStream};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::lines::{Event, Lines, TooLong};
+use super::lines::{AgentEvent, Lines, TooLong};
 use crate::{
     budget::Hold,
     config::Limits,
@@ -88,7 +88,7 @@ impl Reading {
     }
 
     /// The next events, one or more, or `None` when the answer is over.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, Unreadable> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<AgentEvent>>, Unreadable> {
         while !self.over {
             let slice = match self.ends_by {
                 Some(at) => match timeout_at(at, self.slice()).await {

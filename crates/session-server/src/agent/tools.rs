@@ -36,7 +36,7 @@ impl Tool {
     }
 
     /// All tools, as chat completions want them described.
-    pub(crate) fn described() -> Value {
+    pub(crate) fn described() -> Vec<Value> {
         let tools = Self::ALL.map(|tool| {
             let (description, parameters) = match tool {
                 Self::CurrentTime => (
@@ -67,7 +67,7 @@ impl Tool {
                 },
             })
         });
-        Value::Array(tools.into())
+        tools.into()
     }
 
     /// Runs the tool. Both results are told to the model.

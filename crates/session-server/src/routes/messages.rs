@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use session_protocol::{
-    Message, Role,
+    FilePart, Message, Role,
     api::{Done, MessageSent, Regenerate, SendMessage, SendMode, Stop, TokenRole, path},
 };
 
@@ -45,6 +45,7 @@ pub(super) async fn send(
     let new = NewMessage {
         message_id: uuid("messageId", body.message_id)?,
         content: body.content,
+        files: attached(body.files)?,
         role,
         actor_id: acting.actor(body.actor_id)?,
         agent: agents::checked(&app, &session, &acting.caller, body.agent.into_iter().collect())
@@ -73,6 +74,7 @@ pub(super) async fn regenerate(
             let new = NewMessage {
                 message_id,
                 content,
+                files: Vec::new(),
                 role: Role::User,
                 actor_id,
                 agent: None,
@@ -91,6 +93,24 @@ pub(super) async fn regenerate(
     };
     app.sessions.apply(&session, Open::Existing, input).await?;
     Ok(Json(Done::DONE))
+}
+
+/// Files of a message, and the bytes of one as its URL has them: base64 takes 4 letters for 3 bytes.
+const MAX_FILES: usize = 8;
+const MAX_URL: usize = (256 << 10) * 4 / 3 + 256;
+
+/// The files of a message: bounded, and with their bytes in them. An address would be fetched by whoever reads it.
+fn attached(files: Vec<FilePart>) -> Result<Vec<FilePart>, Problem> {
+    if files.len() > MAX_FILES {
+        return Err(Problem::bad_request("A message has at most 8 files"));
+    }
+    if files.iter().any(|file| file.url.len() > MAX_URL) {
+        return Err(Problem::bad_request("A file has at most 256 KB"));
+    }
+    if files.iter().any(|file| !file.url.starts_with("data:")) {
+        return Err(Problem::bad_request("A file is sent as a data: URL"));
+    }
+    Ok(files)
 }
 
 /// The text of a message. Nothing else of the session is kept in memory.

@@ -6,11 +6,13 @@
 mod agents;
 mod human;
 mod info;
+mod memory;
 mod messages;
 mod openapi;
 mod room;
 mod sessions;
 mod stream;
+mod tools;
 
 use std::sync::Arc;
 
@@ -75,6 +77,13 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(human::tool_result))
         .routes(routes!(human::approval))
         .routes(routes!(human::answers))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::switch))
+        .routes(routes!(tools::decide))
+        .routes(routes!(tools::rules))
+        .routes(routes!(tools::forget))
+        .routes(routes!(tools::test))
+        .routes(routes!(memory::answer))
         .routes(routes!(room::login))
         .routes(routes!(room::logout))
         .routes(routes!(room::reset))

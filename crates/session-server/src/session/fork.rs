@@ -100,7 +100,7 @@ pub(crate) struct Cut {
 }
 
 /// Where a message stands in the stream.
-struct Place {
+struct MessagePlace {
     first: usize,
     last: usize,
     rows: u64,
@@ -112,7 +112,7 @@ struct Place {
 #[derive(Default)]
 pub(crate) struct Survey {
     messages: HashMap<String, u32>,
-    places: Vec<Place>,
+    places: Vec<MessagePlace>,
     owners: Vec<u32>,
 }
 
@@ -136,7 +136,7 @@ impl Survey {
         let new = u32::try_from(self.places.len()).ok().filter(|new| *new < NAMES)?;
         let message = *self.messages.entry(name).or_insert(new);
         if message == new {
-            self.places.push(Place { first: at, last: at, rows: 0, names });
+            self.places.push(MessagePlace { first: at, last: at, rows: 0, names });
         }
         let place = &mut self.places[message as usize];
         place.last = at;

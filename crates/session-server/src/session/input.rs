@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use serde_json::{Number, Value};
-use session_protocol::AgentSpec;
 use session_protocol::api::SendMode;
+use session_protocol::{AgentSpec, FilePart};
 
 use super::fork::{Company, Origin};
 use crate::book::RunBook;
@@ -73,6 +73,7 @@ pub(crate) enum Input {
 pub(crate) struct NewMessage {
     pub(crate) message_id: Option<String>,
     pub(crate) content: String,
+    pub(crate) files: Vec<FilePart>,
     pub(crate) role: Role,
     pub(crate) actor_id: String,
     pub(crate) agent: Option<AgentSpec>,

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
-use session_protocol::MessageRun;
 use session_protocol::api::SendMode;
+use session_protocol::{FilePart, MessageRun};
 
 use super::{Decision, NewMessage, NewToolResult, Refusal, Session, options};
 use crate::book::Wish;
@@ -101,7 +101,7 @@ impl Session {
             }
             Sending::New(message_id) => message_id,
         };
-        self.write_message(&message_id, &new.content, new.role, &new.actor_id, new.txid.as_deref());
+        self.write_message(&message_id, &new);
         if new.role != Role::User {
             return message_id;
         }
@@ -126,17 +126,25 @@ impl Session {
     fn write_message(
         &mut self,
         message_id: &str,
-        content: &str,
-        role: Role,
-        actor_id: &str,
-        txid: Option<&str>,
+        NewMessage { content, files, role, actor_id, txid, .. }: &NewMessage,
     ) {
+        let (role, txid) = (*role, txid.as_deref());
+        let words = json!({"type": "text", "content": content});
+        // As the AI SDK writes files.
+        let files = files.iter().map(|FilePart { url, media_type, filename, .. }| {
+            json!({"type": "file", "url": url, "mediaType": media_type, "filename": filename})
+        });
+        let parts: Vec<Value> = (!content.is_empty() || files.len() == 0)
+            .then_some(words)
+            .into_iter()
+            .chain(files)
+            .collect();
         let chunk = json!({
             "type": "whole-message",
             "message": {
                 "id": message_id,
                 "role": role,
-                "parts": [{"type": "text", "content": content}],
+                "parts": parts,
                 "createdAt": event::at(self.now.time),
             },
         });

@@ -14,7 +14,7 @@ use super::listeners::{Hearing, MAX_HEARD};
 use super::{Live, RefusedChunks, Session};
 use crate::agent;
 use crate::event::Role;
-use crate::run::{Answer, Cause, Output, RunEnd, RunPlan, Start};
+use crate::run::{Cause, Output, RunEnd, RunPlan, Start, ToldAnswer};
 use crate::store::{Op, StoredRun};
 use crate::terminal::{self, RunName};
 
@@ -143,8 +143,8 @@ impl Session {
         self.book.message(message_id).map_or(0, |run| run.deliveries().undelivered.len())
     }
 
-    fn answers(&self, message_id: &str) -> Vec<Answer> {
-        let withdrawn = self.book.withdrawn(message_id).map(|ask| Answer::Withdrawn {
+    fn answers(&self, message_id: &str) -> Vec<ToldAnswer> {
+        let withdrawn = self.book.withdrawn(message_id).map(|ask| ToldAnswer::Withdrawn {
             id: ask.approval_id().to_owned(),
             tool_call_id: ask.tool_call_id().map(str::to_owned),
         });
@@ -154,12 +154,12 @@ impl Session {
             AnswerRef::Approval(id) => {
                 let ask = self.book.approval(&id, Some(message_id))?;
                 let tool_call_id = ask.tool_call_id().map(str::to_owned);
-                Some(Answer::Approval { tool_call_id, approved: ask.approved()?, id })
+                Some(ToldAnswer::Approval { tool_call_id, approved: ask.approved()?, id })
             }
             AnswerRef::ToolCall(id) => {
                 let call = self.book.tool_call(&id, Some(message_id))?;
                 let interrupt_id = call.interrupt_id().map(str::to_owned);
-                Some(Answer::ToolResult { tool_call_id: id, interrupt_id })
+                Some(ToldAnswer::ToolResult { tool_call_id: id, interrupt_id })
             }
         })
         .chain(withdrawn)

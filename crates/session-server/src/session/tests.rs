@@ -14,7 +14,7 @@ use session_protocol::Lifecycle;
 use session_protocol::api::SendMode;
 
 use super::*;
-use crate::run::{Answer, Given, Output, RunEnd, Start};
+use crate::run::{Given, Output, RunEnd, Start, ToldAnswer};
 
 /// Where a kill falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,9 @@ enum Kill {
     /// All is written, and no agent was called.
     Committed,
 }
+
+/// An agent that this server does not lead.
+const ELSEWHERE: &str = "elsewhere";
 
 /// A wish of somebody, as a client that asks until it is answered.
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ impl Wanted {
         let message = |id: &str, mode, txid| NewMessage {
             message_id: Some(id.to_owned()),
             content: "why".to_owned(),
+            files: vec![],
             role: Role::User,
             actor_id: "ann".to_owned(),
             agent: None,
@@ -99,7 +103,7 @@ impl Wanted {
             Self::Title { .. } => Input::Rename { title: "Why".to_owned(), actor_id, txid },
             Self::Chunk { message: message_id, .. } => Input::Write(vec![RawChunk {
                 message_id,
-                actor_id: "elsewhere".to_owned(),
+                actor_id: ELSEWHERE.to_owned(),
                 role: Role::Assistant,
                 chunk: json!({"type": "content", "delta": "so"}).to_string(),
                 kind: "content".to_owned(),
@@ -289,9 +293,9 @@ impl Life {
         self.store(vec![Op::StartRun { run_id: run_id.clone() }]);
         let message = &start.plan.message_id;
         let ids = start.answers.iter().filter_map(|answer| match answer {
-            Answer::Approval { id, .. } => Some(id.clone()),
-            Answer::ToolResult { tool_call_id, .. } => Some(tool_call_id.clone()),
-            Answer::Withdrawn { .. } => None,
+            ToldAnswer::Approval { id, .. } => Some(id.clone()),
+            ToldAnswer::ToolResult { tool_call_id, .. } => Some(tool_call_id.clone()),
+            ToldAnswer::Withdrawn { .. } => None,
         });
         let ids: Vec<String> = ids.collect();
         for id in &ids {
@@ -331,6 +335,8 @@ impl Life {
     fn open_again(&mut self) {
         self.note_ends();
         self.called.clear();
+        // What was finished just before may be looked at again under the same id.
+        self.ended.clear();
         let opening = Opening {
             id: "s".to_owned(),
             surroundings: surroundings(),
@@ -671,7 +677,7 @@ impl Life {
         self.check();
         assert!(self.runs.is_empty(), "runs that never ended");
         assert!(self.session.runs.is_empty() && self.session.queued.is_empty());
-        for run in self.session.book.messages() {
+        for run in self.session.book.messages().filter(|run| run.actor_id() != ELSEWHERE) {
             assert!(!run.is_open(), "{} is open, and nobody writes it", run.message_id());
         }
         // Whatever is asked can be answered, and is not asked any more then.

@@ -9,9 +9,9 @@ use crate::budget::Hold;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::run::Given;
+use crate::runner::{PlannedRun, RunHandle};
 use crate::session::{Effects, Reply};
 use crate::store::Op;
-use crate::turns::{PlannedRun, RunHandle};
 
 /// Told when the batch is in the stream, or why it is not.
 pub(super) type Waiter = Box<dyn FnOnce(Result<(), Problem>) + Send>;

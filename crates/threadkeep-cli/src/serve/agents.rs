@@ -1,5 +1,6 @@
 //! Agents that `threadkeep serve` runs: `--acp NAME=COMMAND`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -49,6 +50,20 @@ fn agent(text: &str) -> Result<AcpAgent, String> {
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err("the name has letters, digits, - . and _ only".to_owned());
     }
+    let CommandLine { program, arguments, environment } = command_line(command)?;
+    let name = name.to_owned();
+    Ok(AcpAgent { name, program, arguments, environment, folder: PathBuf::new() })
+}
+
+/// A command as a shell has it: variables, a program, arguments.
+pub(super) struct CommandLine {
+    pub(super) program: OsString,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
+
+/// Reads a command as a shell does.
+pub(super) fn command_line(command: &str) -> Result<CommandLine, String> {
     let words = shlex::split(command).ok_or("a quote in the command has no end")?;
     let mut words = words.into_iter().peekable();
     let mut environment = Vec::new();
@@ -57,13 +72,8 @@ fn agent(text: &str) -> Result<AcpAgent, String> {
         words.next();
     }
     let program = words.next().ok_or("there is no command behind the name")?;
-    Ok(AcpAgent {
-        name: name.to_owned(),
-        program: program.into(),
-        arguments: words.map(Into::into).collect(),
-        environment,
-        folder: PathBuf::new(),
-    })
+    let (program, arguments) = (program.into(), words.map(Into::into).collect());
+    Ok(CommandLine { program, arguments, environment })
 }
 
 fn assignment(word: &str) -> Option<(String, String)> {

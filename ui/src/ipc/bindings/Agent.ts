@@ -31,7 +31,7 @@ model: string | null,
  */
 guest?: boolean, 
 /**
- * What can be chosen of it: its mode, its model and others, in its own order.
+ * Options that can be chosen of it: its mode, its model and others, in its own order.
  */
 options?: Array<AgentOption>, 
 /**

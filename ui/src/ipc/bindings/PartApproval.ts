@@ -34,6 +34,6 @@ options?: Array<ApprovalOption>,
  */
 optionId?: string, 
 /**
- * What was said with the answer. Where no person answered: `cancelled` or `lapsed`.
+ * Words of the answer. Where no person answered: `cancelled` or `lapsed`.
  */
 said?: string, };

@@ -2,7 +2,7 @@
 import type { Role } from "./Role";
 
 /**
- * What was said in one message.
+ * The words of one message.
  */
 export type Said = { 
 /**

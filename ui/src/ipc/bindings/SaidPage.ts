@@ -6,7 +6,7 @@ import type { Said } from "./Said";
  */
 export type SaidPage = { 
 /**
- * What was said. Messages without a word are left out.
+ * The words, by message. Messages without a word are left out.
  */
 said: Array<Said>, 
 /**

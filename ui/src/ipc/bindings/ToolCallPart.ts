@@ -48,8 +48,8 @@ title?: string,
  */
 preliminary?: boolean, 
 /**
- * Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
- * `output`.
+ * Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it
+ * runs its `output`.
  */
 details?: JsonValue, 
 /**

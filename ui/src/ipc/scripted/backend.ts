@@ -9,6 +9,7 @@ import type {
   DiskUse,
   FeedBatch,
   FeedChange,
+  FilePart,
   Item,
   ItemMeta,
   JsonValue,
@@ -157,6 +158,15 @@ export class ScriptedBackend implements Backend {
     for (const change of this.#opening(session)) this.#publish(change);
   }
 
+  async showStart(sessionId: string): Promise<void> {
+    await pause(4);
+    if (this.#shown !== sessionId) return;
+    const session = this.#get(sessionId);
+    session.base = 0;
+    session.end = session.items.length > PAGE / 2 ? PAGE / 2 : null;
+    for (const change of this.#opening(session)) this.#publish(change);
+  }
+
   async page(sessionId: string, direction: Direction): Promise<void> {
     await pause(this.pace);
     if (this.#shown !== sessionId) return;
@@ -245,7 +255,7 @@ export class ScriptedBackend implements Backend {
       model: null,
     }));
     this.lastServer = server;
-    this.#say(session, first.id, first.text);
+    this.#say(session, first.id, first.text, first.files);
     return Promise.resolve(session.summary.id);
   }
 
@@ -320,17 +330,18 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve();
   }
 
-  sendMessage(sessionId: string, value: string, messageId = newId('entry'), mode: SendMode = 'queue'): Promise<string> {
+  sendMessage(sessionId: string, value: string, messageId = newId('entry'), mode: SendMode = 'queue', files: FilePart[] = []): Promise<string> {
     const session = this.#get(sessionId);
     if (mode === 'steer') session.abort?.abort();
-    this.#say(session, messageId, value);
+    this.#say(session, messageId, value, files);
     return Promise.resolve(messageId);
   }
 
-  #say(session: ScriptedSession, entryId: string, value: string): void {
+  #say(session: ScriptedSession, entryId: string, value: string, files: FilePart[]): void {
     if (session.said.has(entryId)) return;
     session.said.add(entryId);
-    const message = item('user', [text(value)], Date.now(), {
+    const said = value === '' && files.length > 0 ? [] : [text(value)];
+    const message = item('user', [...said, ...files.map((file) => ({ type: 'file' as const, ...file }))], Date.now(), {
       delivery: { state: 'queued', entryId, reason: null },
     });
     this.#insert(session, message);

@@ -5,7 +5,10 @@
 use serde_json::{Value, json};
 use session_protocol::{Message, Role};
 
-use crate::run::{Cause, RunPlan};
+use crate::{
+    history,
+    run::{Cause, RunPlan},
+};
 
 /// Bytes of what others said.
 const OTHERS: usize = 32 << 10;
@@ -46,7 +49,7 @@ pub(super) fn blocks(messages: &[Message], plan: &RunPlan, told: Option<&str>) -
     }
     let words = match &plan.cause {
         Cause::Answers { .. } => "Go on.".to_owned(),
-        _ => last.plain_text(),
+        _ => history::words_of(last),
     };
     let name = last.actor_id.as_deref().filter(|_| matches!(plan.cause, Cause::Reply { .. }));
     let words = match name {
@@ -70,7 +73,7 @@ fn said<'a>(messages: impl DoubleEndedIterator<Item = &'a Message>) -> String {
     let mut kept = Vec::new();
     let mut left = OTHERS;
     for message in messages.rev() {
-        let words = message.plain_text();
+        let words = history::words_of(message);
         if words.trim().is_empty() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Turns: one run of one agent, from its trigger to a terminal event.
+//! The runner: leads one run of one agent, from its trigger to a terminal event.
 //!
 //! A run is planned in the database in the same step that writes its cause (a message, an answer), marked as started
 //! just before its agent is called, and forgotten when its terminal event is in the stream. After a crash this tells
