@@ -163,11 +163,7 @@ pub enum ToolServerTarget {
     Program {
         /// A path, or a name that is looked for in `PATH`.
         program: OsString,
-<<<<<<< HEAD
-        /// The command's arguments.
-=======
         /// The program's arguments.
->>>>>>> mcp
         arguments: Vec<OsString>,
         /// Variables of its environment, over those of this process.
         environment: Vec<(OsString, OsString)>,
