@@ -56,8 +56,8 @@ pub use intent::{AgentSpec, Intent, Triggers};
 pub use materialize::{MaterializedSession, materialize};
 pub use row::{
     ActiveGeneration, ActivityPart, Agent, AgentChoice, AgentCommand, AgentOption, Approval,
-    ApprovalOption, ApprovalStatus, Citation, FilePart, FinishReason, Message, MessageError, Part, PartApproval, Presence, PresenceRow,
-    PresenceStatus, QuestionPart, Role, SessionStats, SourceKind, SourcePart, Stopped,
-    StructuredStatus, SubagentPart, SubagentState, ToolCall, ToolCallPart, ToolState, Usage,
-    canonical_time,
+    ApprovalOption, ApprovalStatus, Citation, FilePart, FinishReason, Message, MessageError, Part,
+    PartApproval, Presence, PresenceRow, PresenceStatus, QuestionPart, Role, SessionStats,
+    SourceKind, SourcePart, Stopped, StructuredStatus, SubagentPart, SubagentState, ToolCall,
+    ToolCallPart, ToolState, Usage, canonical_time,
 };

@@ -412,6 +412,11 @@ fn json_size(value: &impl Serialize) -> usize {
 }
 
 impl History {
+    /// These messages, of which the last one is to be answered.
+    pub(crate) fn of(messages: Vec<Message>) -> Self {
+        Self { messages, ..Self::default() }
+    }
+
     /// What a run answers, last: the conversation up to the message that caused it, and what its agent has said since,
     /// before that message. So a queued message is answered by itself, whatever came in meanwhile. Another answer to a
     /// message gets what was there before the first one. A run that goes on gets everything, its own message last. What

@@ -56,7 +56,7 @@ mod tls;
 mod tokens;
 mod turns;
 
-pub use agent::model_findings;
+pub use agent::{FarAgent, FarError, known_agents, model_findings};
 pub use config::{
     AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret,
     ServerConfig, StreamLimits, StreamsBackend, TlsFiles,

@@ -102,7 +102,20 @@ pub(crate) enum Output {
         approval_id: String,
         reason: String,
     },
+    /// What the agent shows of itself now.
+    Face(Face),
+    /// The agent's word for the session.
+    Title(String),
     End(RunEnd),
+}
+
+/// What an agent shows of itself now.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Face {
+    /// `options` and `commands`, as they stand in its row.
+    pub(crate) fields: Value,
+    /// Choices that the agent was told, by option.
+    pub(crate) told: Vec<(String, String)>,
 }
 
 /// The run was stopped: write no more.

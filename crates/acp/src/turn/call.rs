@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Local,
-    caps::{middle_out, short, shrink},
     output::{Output, PACE},
     patch::{self, Patch, patch},
 };
+use crate::caps::{cost, middle_out, short, shrink};
 
 /// What arguments may cost.
 const INPUT: usize = 16 << 10;
@@ -230,7 +230,7 @@ impl Call {
                         path: short(&local.path(path), TITLE),
                         patch: patch(old, new),
                     });
-                    let cost = super::caps::cost(&diff.patch.text);
+                    let cost = cost(&diff.patch.text);
                     if cost > left {
                         diff.patch.text.clear();
                         diff.patch.truncated = true;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::caps::{CUT, cost, head, tail};
+use crate::caps::{CUT, cost, head, tail};
 
 /// Bytes by which a text that grows is known again.
 const SEEN: usize = 64 << 10;

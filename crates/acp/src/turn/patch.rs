@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use similar::{ChangeTag, TextDiff};
 
-use super::caps::{CUT, cost, short};
+use crate::caps::{CUT, cost, short};
 
 /// Bytes of what differs that are compared line by line. Longer ones are told by their size.
 const COMPARED: usize = 200 << 10;

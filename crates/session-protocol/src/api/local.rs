@@ -73,7 +73,11 @@ pub struct PutLocalAgent {
     pub command: String,
     /// Variables of its environment. They are kept encrypted and never said again; one without a value keeps the value
     /// that it has.
-    #[serde(default, deserialize_with = "super::nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "super::nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub environment: BTreeMap<String, Option<String>>,
     /// The folder that it works in where a session says no other; the server's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -55,6 +55,10 @@ pub const AGENTS: &str = "/v1/sessions/{session}/agents";
 pub const AGENT: &str = "/v1/sessions/{session}/agents/{agent}";
 /// Choosing something of an agent: its mode, its model.
 pub const AGENT_OPTIONS: &str = "/v1/sessions/{session}/agents/{agent}/options";
+/// Asking for the work of an agent that a bridge runs.
+pub const BRIDGE_WORK: &str = "/v1/sessions/{session}/agents/{agent}/bridge/work";
+/// Giving what such an agent says.
+pub const BRIDGE_OUTPUT: &str = "/v1/sessions/{session}/agents/{agent}/bridge/output";
 /// The folder that the local agents of a session work in.
 pub const FOLDER: &str = "/v1/sessions/{session}/folder";
 /// Folders that were chosen lately.

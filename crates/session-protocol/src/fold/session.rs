@@ -15,8 +15,8 @@ use super::short::Texts;
 use super::signals::Signals;
 use super::totals::Totals;
 use crate::row::{
-    ActiveGeneration, Agent, AgentCommand, AgentOption, Approval, ApprovalStatus, Message, Part, Presence, PresenceRow,
-    PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
+    ActiveGeneration, Agent, AgentCommand, AgentOption, Approval, ApprovalStatus, Message, Part,
+    Presence, PresenceRow, PresenceStatus, STALE_AFTER_SECONDS, SessionStats, ToolCall, parse_time,
 };
 
 /// Where an approval stands among the others: position, message, call.

@@ -9,6 +9,7 @@
 //! again from the stream (L1).
 
 mod activity;
+mod face;
 mod fork;
 mod intents;
 mod listeners;
