@@ -3,6 +3,8 @@
 //! One command per file. Errors are one clear line on stderr; the exit code is 2 for wrong usage
 //! and 1 for everything else that fails.
 
+mod agent;
+mod agents;
 mod approve;
 mod export;
 mod foreign;
@@ -53,6 +55,8 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Token(token::Args),
+    Agents(agents::Args),
+    Agent(agent::Args),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Token(args) => token::run(args).await,
+            Command::Agents(args) => agents::run(args).await,
+            Command::Agent(args) => agent::run(args).await,
         }
     });
     match result {
