@@ -35,4 +35,4 @@ impl From<crate::keychain::KeychainError> for CommandError {
 }
 
 /// The answer of every command.
-pub(crate) type Answer<T> = Result<T, CommandError>;
+pub(crate) type CommandResult<T> = Result<T, CommandError>;

@@ -12,6 +12,7 @@ mod bootstrap;
 mod bridge;
 mod commands;
 mod error;
+mod files;
 mod keychain;
 mod notify;
 mod server;
@@ -64,7 +65,10 @@ pub fn run() -> ExitCode {
             commands::messages::discard_entry,
             commands::messages::edit_entry,
             commands::messages::regenerate,
+            commands::files::save_file,
+            commands::sessions::said,
             commands::messages::respond_approval,
+            commands::messages::set_agent_option,
             commands::messages::retry_entry,
             commands::messages::save_draft,
             commands::messages::send_message,
@@ -87,6 +91,7 @@ pub fn run() -> ExitCode {
             commands::sessions::search,
             commands::sessions::rename_session,
             commands::sessions::show_session,
+            commands::sessions::show_start,
             commands::settings::check_model,
             commands::settings::get_settings,
             commands::settings::open_link,

@@ -2,7 +2,7 @@
 //!
 //! Keys and tokens are not here but in the keychain; the page learns only whether there is one.
 
-use crate::error::{Answer, CommandError};
+use crate::error::{CommandError, CommandResult};
 use crate::keychain::{self, Name};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ impl SettingsFile {
     ///
     /// # Errors
     /// `bad-url` when an address is not an http(s) URL; `settings-not-saved` when the disk refuses.
-    pub(crate) fn save(&self, settings: &Settings) -> Answer<()> {
+    pub(crate) fn save(&self, settings: &Settings) -> CommandResult<()> {
         check_url("model address", &settings.model_base_url)?;
         check_url("webhook address", &settings.webhook_url)?;
         if let Some(url) = self.server_before() {
@@ -169,7 +169,7 @@ impl SettingsFile {
         id
     }
 
-    fn put(&self, key: &str, value: serde_json::Value) -> Answer<()> {
+    fn put(&self, key: &str, value: serde_json::Value) -> CommandResult<()> {
         self.store.set(key, value);
         self.store.save().map_err(|_| {
             CommandError::new(
@@ -186,7 +186,7 @@ pub(crate) async fn with_secrets(mut settings: Settings) -> Settings {
     settings
 }
 
-fn check_url(name: &str, text: &str) -> Answer<()> {
+fn check_url(name: &str, text: &str) -> CommandResult<()> {
     if text.is_empty() {
         return Ok(());
     }

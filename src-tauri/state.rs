@@ -64,6 +64,11 @@ impl Host {
         self.feed.shown()
     }
 
+    /// Shows the first messages of the session in the window.
+    pub(crate) fn show_start(&self, session: String) -> Result<(), EngineError> {
+        self.feed.show_start(session)
+    }
+
     /// Shows another session in the window: its end, or the stretch around a message.
     pub(crate) fn show(
         &self,

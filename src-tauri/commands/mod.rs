@@ -3,6 +3,7 @@
 //! Commands are idempotent or carry ids, because a page whose reply was lost asks again.
 
 pub(crate) mod feed;
+pub(crate) mod files;
 pub(crate) mod messages;
 pub(crate) mod servers;
 pub(crate) mod sessions;

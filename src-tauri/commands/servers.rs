@@ -1,7 +1,7 @@
 //! Session servers: check, join, rename, sign in again, forget.
 
 use super::State;
-use crate::error::{Answer, CommandError};
+use crate::error::{CommandError, CommandResult};
 use crate::keychain::{self, Name};
 use crate::server;
 use session_core::{Endpoint, NoToken, ServerCheck};
@@ -10,7 +10,7 @@ use tauri::Url;
 
 /// Asks what answers at an address, and what the token may do there.
 #[tauri::command]
-pub(crate) async fn check_server(url: String, token: Option<String>) -> Answer<ServerCheck> {
+pub(crate) async fn check_server(url: String, token: Option<String>) -> CommandResult<ServerCheck> {
     Ok(session_core::check_server(&endpoint(&url, token)?).await)
 }
 
@@ -21,7 +21,7 @@ pub(crate) async fn join_server(
     url: String,
     name: String,
     token: Option<String>,
-) -> Answer<String> {
+) -> CommandResult<String> {
     let endpoint = endpoint(&url, token.clone())?;
     let check = session_core::check_server(&endpoint).await;
     if !check.ok {
@@ -36,7 +36,7 @@ pub(crate) async fn join_server(
 }
 
 #[tauri::command]
-pub(crate) async fn rename_server(host: State<'_>, id: String, name: String) -> Answer<()> {
+pub(crate) async fn rename_server(host: State<'_>, id: String, name: String) -> CommandResult<()> {
     Ok(host.engine.rename_server(&id, &name).await?)
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn set_server_token(
     host: State<'_>,
     id: String,
     token: Option<String>,
-) -> Answer<()> {
+) -> CommandResult<()> {
     keep_token(&id, token).await?;
     server::connect(&host, &id).await;
     Ok(())
@@ -54,12 +54,16 @@ pub(crate) async fn set_server_token(
 
 /// Number of wishes that wait for a server.
 #[tauri::command]
-pub(crate) async fn count_unsent(host: State<'_>, id: String) -> Answer<u32> {
+pub(crate) async fn count_unsent(host: State<'_>, id: String) -> CommandResult<u32> {
     Ok(host.engine.unsent(&id).await?)
 }
 
 #[tauri::command]
-pub(crate) async fn forget_server(host: State<'_>, id: String, keep_sessions: bool) -> Answer<()> {
+pub(crate) async fn forget_server(
+    host: State<'_>,
+    id: String,
+    keep_sessions: bool,
+) -> CommandResult<()> {
     host.engine.forget_server(&id, keep_sessions).await?;
     keep_token(&id, None).await.or_else(|error| match error.code.as_str() {
         "keychain-missing" => Ok(()), // there is none to forget
@@ -67,7 +71,7 @@ pub(crate) async fn forget_server(host: State<'_>, id: String, keep_sessions: bo
     })
 }
 
-async fn keep_token(id: &str, token: Option<String>) -> Answer<()> {
+async fn keep_token(id: &str, token: Option<String>) -> CommandResult<()> {
     let token = token.filter(|token| !token.is_empty());
     match keychain::write(Name::ServerToken(id.to_owned()), token.clone()).await {
         // A server without a token needs no keychain.
@@ -76,7 +80,7 @@ async fn keep_token(id: &str, token: Option<String>) -> Answer<()> {
     }
 }
 
-fn endpoint(url: &str, token: Option<String>) -> Answer<Endpoint> {
+fn endpoint(url: &str, token: Option<String>) -> CommandResult<Endpoint> {
     let bad = || {
         CommandError::new(
             "bad-url",

@@ -1,16 +1,16 @@
 //! Sessions: list, show, move on in, search, create, rename, delete.
 
 use super::State;
-use crate::error::Answer;
+use crate::error::CommandResult;
 use session_core::{
-    CreateSession, Direction, DiskUse, FirstMessage, ListQuery, SearchPage, SearchRequest,
+    Direction, DiskUse, FirstMessage, ListQuery, NewSession, SaidPage, SearchPage, SearchRequest,
 };
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, FilePart};
 use uuid::Uuid;
 
 /// Chooses the head of the list of sessions that the page wants.
 #[tauri::command]
-pub(crate) async fn list_sessions(host: State<'_>, query: ListQuery) -> Answer<()> {
+pub(crate) async fn list_sessions(host: State<'_>, query: ListQuery) -> CommandResult<()> {
     host.feed.list(query);
     Ok(())
 }
@@ -20,12 +20,26 @@ pub(crate) async fn show_session(
     host: State<'_>,
     session_id: Option<String>,
     around: Option<String>,
-) -> Answer<()> {
+) -> CommandResult<()> {
     Ok(host.show(session_id, around)?)
 }
 
+/// Shows the beginning of the session that the window shows.
 #[tauri::command]
-pub(crate) async fn page(host: State<'_>, session_id: String, direction: Direction) -> Answer<()> {
+pub(crate) async fn show_start(host: State<'_>, session_id: String) -> CommandResult<()> {
+    // The window may show another session by now.
+    if host.shown_session().as_deref() == Some(&session_id) {
+        host.show_start(session_id)?;
+    }
+    Ok(())
+}
+
+#[tauri::command]
+pub(crate) async fn page(
+    host: State<'_>,
+    session_id: String,
+    direction: Direction,
+) -> CommandResult<()> {
     // The window may show another session by now.
     if host.shown_session().as_deref() == Some(&session_id) {
         host.feed.page(direction);
@@ -34,7 +48,7 @@ pub(crate) async fn page(host: State<'_>, session_id: String, direction: Directi
 }
 
 #[tauri::command]
-pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> Answer<SearchPage> {
+pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> CommandResult<SearchPage> {
     Ok(host.engine.search(request).await?)
 }
 
@@ -43,6 +57,7 @@ pub(crate) async fn search(host: State<'_>, request: SearchRequest) -> Answer<Se
 pub(crate) struct First {
     id: Uuid,
     text: String,
+    files: Vec<FilePart>,
 }
 
 #[tauri::command]
@@ -53,9 +68,9 @@ pub(crate) async fn create_session(
     title: Option<String>,
     agents: Vec<AgentSpec>,
     first: Option<First>,
-) -> Answer<String> {
-    let first = first.map(|First { id, text }| FirstMessage { id, text });
-    let session = CreateSession { server, title, agents, first };
+) -> CommandResult<String> {
+    let first = first.map(|First { id, text, files }| FirstMessage { id, text, files });
+    let session = NewSession { server, title, agents, first };
     host.settings.set_last_server(&session.server);
     Ok(host.engine.create_session_as(id, session).await?)
 }
@@ -67,7 +82,7 @@ pub(crate) async fn fork_session(
     id: Uuid,
     session_id: String,
     at_message_id: Option<String>,
-) -> Answer<String> {
+) -> CommandResult<String> {
     Ok(host.engine.fork_session(id, &session_id, at_message_id.as_deref()).await?)
 }
 
@@ -80,13 +95,23 @@ pub(crate) async fn shared_state(
     host: State<'_>,
     session_id: String,
     agent_id: String,
-) -> Answer<Option<serde_json::Value>> {
+) -> CommandResult<Option<serde_json::Value>> {
     Ok(host.engine.shared_state(&session_id, &agent_id).await?)
+}
+
+/// Reads what was said in a session, by the page.
+#[tauri::command]
+pub(crate) async fn said(
+    host: State<'_>,
+    session_id: String,
+    from: u64,
+) -> CommandResult<SaidPage> {
+    Ok(host.engine.said(&session_id, from).await?)
 }
 
 /// Bytes of the disk that the sessions take.
 #[tauri::command]
-pub(crate) async fn disk_use(host: State<'_>) -> Answer<DiskUse> {
+pub(crate) async fn disk_use(host: State<'_>) -> CommandResult<DiskUse> {
     Ok(host.engine.disk_use(LARGEST).await?)
 }
 
@@ -95,13 +120,13 @@ pub(crate) async fn rename_session(
     host: State<'_>,
     session_id: String,
     title: String,
-) -> Answer<()> {
+) -> CommandResult<()> {
     host.engine.rename_session(&session_id, &title).await?;
     Ok(())
 }
 
 #[tauri::command]
-pub(crate) async fn delete_session(host: State<'_>, session_id: String) -> Answer<()> {
+pub(crate) async fn delete_session(host: State<'_>, session_id: String) -> CommandResult<()> {
     if host.shown_session().as_deref() == Some(&session_id) {
         host.show(None, None)?;
     }
@@ -111,12 +136,12 @@ pub(crate) async fn delete_session(host: State<'_>, session_id: String) -> Answe
 
 /// Keeps what is here of a session that its server does not have any more.
 #[tauri::command]
-pub(crate) async fn keep_copy(host: State<'_>, session_id: String) -> Answer<()> {
+pub(crate) async fn keep_copy(host: State<'_>, session_id: String) -> CommandResult<()> {
     Ok(host.engine.keep_copy(&session_id).await?)
 }
 
 #[tauri::command]
-pub(crate) async fn mark_read(host: State<'_>, session_id: String) -> Answer<()> {
+pub(crate) async fn mark_read(host: State<'_>, session_id: String) -> CommandResult<()> {
     host.engine.mark_read(&session_id).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Settings, keys and the connection.
 
 use super::State;
-use crate::error::{Answer, CommandError};
+use crate::error::{CommandError, CommandResult};
 use crate::keychain::{self, Name};
 use crate::server;
 use crate::settings::{self, Settings};
@@ -11,19 +11,19 @@ use tauri::Url;
 use tauri_plugin_opener::OpenerExt as _;
 
 #[tauri::command]
-pub(crate) async fn get_settings(host: State<'_>) -> Answer<Settings> {
+pub(crate) async fn get_settings(host: State<'_>) -> CommandResult<Settings> {
     Ok(settings::with_secrets(host.settings.load()).await)
 }
 
 #[tauri::command]
-pub(crate) async fn set_settings(host: State<'_>, settings: Settings) -> Answer<Settings> {
+pub(crate) async fn set_settings(host: State<'_>, settings: Settings) -> CommandResult<Settings> {
     host.settings.save(&settings)?;
     host.screen_changed.notify_one();
     Ok(settings::with_secrets(settings).await)
 }
 
 #[tauri::command]
-pub(crate) async fn set_model_key(key: Option<String>) -> Answer<()> {
+pub(crate) async fn set_model_key(key: Option<String>) -> CommandResult<()> {
     Ok(keychain::write(Name::ModelKey, key.filter(|key| !key.is_empty())).await?)
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct ModelCheck {
 
 /// Asks the endpoint for its list of models, which costs nothing.
 #[tauri::command]
-pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
+pub(crate) async fn check_model(host: State<'_>) -> CommandResult<ModelCheck> {
     let settings = host.settings.load();
     let no = |message: &str| Ok(ModelCheck { ok: false, message: message.to_owned() });
     let Ok(base_url) = Url::parse(&settings.model_base_url) else {
@@ -97,7 +97,7 @@ pub(crate) async fn check_model(host: State<'_>) -> Answer<ModelCheck> {
 
 /// Tries the connection again now; starts the embedded server when it could not be started before.
 #[tauri::command]
-pub(crate) async fn reconnect(host: State<'_>) -> Answer<()> {
+pub(crate) async fn reconnect(host: State<'_>) -> CommandResult<()> {
     server::connect_all(&host).await;
     host.engine.reconnect();
     Ok(())
@@ -105,7 +105,7 @@ pub(crate) async fn reconnect(host: State<'_>) -> Answer<()> {
 
 /// Opens a link in the system's browser.
 #[tauri::command]
-pub(crate) async fn open_link(app: tauri::AppHandle, url: String) -> Answer<()> {
+pub(crate) async fn open_link(app: tauri::AppHandle, url: String) -> CommandResult<()> {
     let refused = |message: &str| CommandError::new("link-refused", message);
     let good =
         Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "mailto"));

@@ -13,6 +13,7 @@ mod drawing;
 mod durability;
 mod far;
 mod keychain;
+mod local;
 mod main_job;
 mod notification;
 mod presence;

@@ -7,10 +7,12 @@
 mod agents;
 mod bundle;
 mod live;
+mod mcp;
 mod packages;
 mod python;
 mod run;
 mod schemathesis;
+mod screenshots;
 mod servers;
 mod step;
 mod test;
@@ -40,6 +42,7 @@ Usage: cargo xtask <command> [options]
              --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks
                                 or reads for another, and memory and `/healthz` stay in bounds (minutes)
              --live             the model agent against llama.cpp's own server with a tiny model
+             --mcp              tools of published MCP servers (npm, PyPI), over stdio and HTTP
                                 (installs it from PyPI the first time)
              --agents           OpenCode and Qwen Code against a model server without a model: asked,
                                 answered, stopped, killed (installs them from npm the first time)
@@ -62,6 +65,10 @@ Usage: cargo xtask <command> [options]
            Measure the page of the app in a real window (Linux): its frames while long answers are
            drawn for the first time.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
+  screenshots [NAME…]
+           Draw every view of the page in Chromium, light, dark, narrow, German, from right to left,
+           with large text and high contrast, into target/views, and ask axe about each; names choose
+           views, looks or both (`inbox`, `dark`, `inbox.dark`).
   types    Regenerate the TypeScript types in ui/src/ipc/bindings from the Rust ones.
   help     This text.
 ";
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
         Some("test") => test::Options::parse(&mut rest).and_then(|options| test::run(&options)),
         Some("bench") => bench(rest.next(), rest.next()),
         Some("bundle") => bundle::run(),
+        Some("screenshots") => screenshots::run(&mut rest),
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

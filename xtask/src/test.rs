@@ -3,7 +3,7 @@
 use crate::packages::{self, Need};
 use crate::step::{Failure, cargo, on_path, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
-use crate::{agents, bundle, live, schemathesis, servers, ui};
+use crate::{agents, bundle, live, mcp, schemathesis, servers, ui};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -21,6 +21,7 @@ pub(crate) struct Options {
     schemathesis: bool,
     live: bool,
     agents: bool,
+    mcp: bool,
     attack: Option<u32>,
 }
 
@@ -47,6 +48,7 @@ impl Options {
                 "--schemathesis" => options.schemathesis = true,
                 "--live" => options.live = true,
                 "--agents" => options.agents = true,
+                "--mcp" => options.mcp = true,
                 "--attack" => options.attack = Some(480),
                 attack if attack.starts_with("--attack=") => {
                     let seconds = attack.trim_start_matches("--attack=");
@@ -85,6 +87,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.live {
         return live::run();
+    }
+    if options.mcp {
+        install("Published tool servers", "tests/mcp")?;
+        return mcp::run();
     }
     if let Some(kills) = options.kills {
         return step(
@@ -297,7 +303,7 @@ pub(crate) fn interop_install() -> Result<(), Failure> {
 }
 
 /// Installs npm packages where their lock says something new.
-fn install(what: &str, folder: &str) -> Result<(), Failure> {
+pub(crate) fn install(what: &str, folder: &str) -> Result<(), Failure> {
     let folder = root().join(folder);
     let lock = folder.join("package-lock.json");
     let installed = folder.join("node_modules/.package-lock.json");

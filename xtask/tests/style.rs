@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 const PROSE: &[&str] = &[
     "crates/durable-stream",
     "crates/session-core",
-    "crates/session-server/src/store.rs",
-    "crates/session-server/src/streams",
-    "crates/session-server/src/tokens.rs",
+    "crates/session-protocol/src",
+    "crates/session-server/src",
     "crates/sqlite-line",
     "crates/threadkeep-cli/src",
     "src-tauri",
@@ -22,6 +21,8 @@ const FLAT: &[&str] = &[
     "crates/durable-stream",
     "crates/session-core/src",
     "crates/session-protocol/src",
+    "crates/session-server/src/session",
+    "crates/session-server/src/sessions",
     "crates/sqlite-line",
     "crates/threadkeep-cli",
     "src-tauri",
@@ -32,7 +33,8 @@ const FLAT: &[&str] = &[
 const IGNORED: &[&str] = &[
     "crates/durable-stream/src",
     "crates/session-core/src",
-    "crates/session-server/src/streams",
+    "crates/session-protocol/src",
+    "crates/session-server/src",
     "crates/sqlite-line",
     "crates/threadkeep-cli/src",
     "src-tauri",
@@ -43,7 +45,7 @@ const IGNORED: &[&str] = &[
 const EXAMPLES: &[&str] = &["crates/durable-stream/src"];
 
 /// Greatest width of a comment, in characters.
-const WIDTH: usize = 100;
+const WIDTH: usize = 120;
 
 /// Beginnings of a sentence that leaves open what it speaks of.
 const NO_SUBJECT: &[&str] = &[
@@ -118,7 +120,7 @@ fn whatever_a_caller_calls_has_an_example() {
 }
 
 #[test]
-fn a_comment_is_at_most_100_columns_wide() {
+fn a_comment_is_at_most_120_columns_wide() {
     let mut wrong = Vec::new();
     for (at, text) in sources(PROSE) {
         let mut in_code = false;

@@ -21,6 +21,8 @@ const SHELL: Duration = Duration::from_secs(2);
 const VERSION: Duration = Duration::from_secs(4);
 /// Bytes of what a program says that are looked at.
 const SAID: u64 = 16 << 10;
+/// Variables that begin so are this host's own, tokens and keys among them: no program gets them.
+const OURS: &str = "THREADKEEP_";
 /// Stands around what the shell is asked for: its own files may say anything.
 const MARK: &str = "<threadkeep-path>";
 
@@ -334,7 +336,7 @@ fn version_in(said: &str) -> Option<String> {
 /// does not outlive this.
 async fn said(mut command: Command, within: Duration, mark: &str) -> Option<Vec<u8>> {
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with(crate::command::OURS) {
+        if name.to_string_lossy().starts_with(OURS) {
             command.env_remove(name);
         }
     }
@@ -367,7 +369,9 @@ struct Group(Option<u32>);
 impl Drop for Group {
     fn drop(&mut self) {
         #[cfg(unix)]
-        if let Some(group) = self.0.and_then(crate::pids::group) {
+        if let Some(group) = self.0.and_then(|pid| i32::try_from(pid).ok())
+            && let Some(group) = rustix::process::Pid::from_raw(group)
+        {
             rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
         }
     }
@@ -419,7 +423,7 @@ mod tests {
         assert!(at("v22") < at("v20") && at("v20") < at("v9"));
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn what_hangs_is_not_waited_for_and_does_not_live_on() {
         use std::os::unix::fs::PermissionsExt;
@@ -434,8 +438,10 @@ mod tests {
         assert_eq!(heard, None);
         let pid: u32 =
             std::fs::read_to_string(pid).expect("it ran").trim().parse().expect("a number");
+        let stat = format!("/proc/{pid}/stat");
+        let runs = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
         let gone = async {
-            while crate::pids::started(pid).is_some() {
+            while runs() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

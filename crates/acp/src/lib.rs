@@ -4,29 +4,24 @@
 //!   Command ─▶ Peer ─▶ Message ─▶ Turn ─▶ chunks of a session
 //! ```
 //!
-//! [`discover`] looks for the agents of this computer, [`Face`] keeps what can be chosen of one. [`Peer`] runs a program and speaks JSON-RPC with it, [`Phase`] says what may be said when, and [`Turn`] makes AG-UI
+//! [`discover`] looks for the agents of this computer, and [`Face`] keeps what can be chosen of one.
+//! [`Peer`] (of `rpc-process`) runs a program and speaks JSON-RPC with it, [`Phase`] says what may be said when, and [`Turn`] makes AG-UI
 //! chunks of what an agent says in one prompt. Nothing here knows sessions, streams or who may do what.
 //!
 //! Everything that an agent says is hostile input: lines, what is held, what is kept of a call and what a turn may say are
 //! bounded, and nothing costs in proportion to what came before.
 
 mod caps;
-mod command;
 mod face;
 mod find;
-mod lines;
-mod message;
-mod peer;
 mod phase;
-mod pids;
 mod turn;
 
-pub use command::{Command, StartError};
 pub use face::Face;
 pub use find::{Found, KNOWN, Known, discover, path_for};
-pub use lines::{Lines, MAX_LINE};
-pub use message::{AUTH_REQUIRED, CANCELLED, Message, NO_METHOD, RpcError};
-pub use peer::{Aside, Ended, Incoming, PATIENCE, Peer};
 pub use phase::{Event, How, Phase};
-pub use pids::Pids;
+pub use rpc_process::{
+    AUTH_REQUIRED, Aside, CANCELLED, Command, Ended, Incoming, Lines, MAX_LINE, Message, NO_METHOD,
+    PATIENCE, Peer, Pids, RpcError, StartError,
+};
 pub use turn::{Ask, End, Grants, Local, Names, Offer, Turn, sign_in};

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Actor, ConnectionState, CreateSession, Endpoint, Engine, EngineConfig, FeedChange, Item,
-    Limits, SessionMeta,
+    Actor, ConnectionState, Endpoint, Engine, EngineConfig, FeedChange, Item, Limits, NewSession,
+    SessionMeta,
 };
 use session_protocol::{AgentSpec, Part, Role};
 
@@ -56,7 +56,7 @@ fn memory() -> Option<f64> {
     Some(kilobytes / 1024.0)
 }
 
-fn demo() -> CreateSession {
+fn demo() -> NewSession {
     let agent = AgentSpec {
         id: "demo".to_owned(),
         name: None,
@@ -66,7 +66,7 @@ fn demo() -> CreateSession {
         triggers: None,
         body_template: None,
     };
-    CreateSession { agents: vec![agent], ..CreateSession::default() }
+    NewSession { agents: vec![agent], ..NewSession::default() }
 }
 
 /// The first picture of a window: the items, and the session's meta.

@@ -313,6 +313,25 @@ impl SessionClient {
         self.send(&[session], body).await
     }
 
+    /// Chooses something of an agent: its mode, its model.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. What only the owner of the agent's computer may choose is refused with
+    /// 403.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be chosen; choosing it again changes nothing.
+    pub async fn set_agent_option(
+        &self,
+        session: &str,
+        agent: &str,
+        body: &SetAgentOption,
+    ) -> Result<(), ClientError> {
+        self.send(&[session, agent], body).await
+    }
+
     /// Sends a message to a session that exists. A message makes no session: upstream's clients
     /// make one so, and the server lets them, so this request says that it wants none (`If-Match:
     /// *`, RFC 9110 §13.1.1).
@@ -386,25 +405,6 @@ impl SessionClient {
         body: &AnswerApproval,
     ) -> Result<(), ClientError> {
         self.send(&[session, approval], body).await
-    }
-
-    /// Chooses something of an agent: its mode, its model.
-    ///
-    /// # Errors
-    ///
-    /// See [`ClientError`]. An option that the agent does not offer is refused with 400 or 404, a
-    /// choice for the owner with 403.
-    ///
-    /// # Cancel safety
-    ///
-    /// The choice may be made; making it again changes nothing.
-    pub async fn set_agent_option(
-        &self,
-        session: &str,
-        agent: &str,
-        body: &SetAgentOption,
-    ) -> Result<(), ClientError> {
-        self.send(&[session, agent], body).await
     }
 
     /// Asks for what an agent has to do that a bridge runs, and waits for it some 20 s. Needs the

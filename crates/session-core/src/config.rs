@@ -106,7 +106,7 @@ pub struct Load {
 
 /// A session to make.
 #[derive(Clone)]
-pub struct CreateSession {
+pub struct NewSession {
     /// The server it will live on, by its id.
     pub server: String,
     /// The title; without one the session is called after its first message.
@@ -124,6 +124,8 @@ pub struct FirstMessage {
     pub id: uuid::Uuid,
     /// Text of the message.
     pub text: String,
+    /// Files that are attached to it.
+    pub files: Vec<session_protocol::FilePart>,
 }
 
 impl fmt::Debug for FirstMessage {
@@ -132,7 +134,7 @@ impl fmt::Debug for FirstMessage {
     }
 }
 
-impl Default for CreateSession {
+impl Default for NewSession {
     /// A session on this computer, without title and agents.
     fn default() -> Self {
         let server = crate::address::THIS_COMPUTER.to_owned();
@@ -140,8 +142,8 @@ impl Default for CreateSession {
     }
 }
 
-impl fmt::Debug for CreateSession {
+impl fmt::Debug for NewSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CreateSession").field("agents", &self.agents).finish_non_exhaustive()
+        f.debug_struct("NewSession").field("agents", &self.agents).finish_non_exhaustive()
     }
 }

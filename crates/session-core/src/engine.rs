@@ -6,23 +6,27 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 use serde_json::Value;
-use session_protocol::Intent;
+use session_protocol::api::SendMode;
+use session_protocol::{FilePart, Intent};
 use tokio::sync::{oneshot, watch};
 use url::Url;
 use uuid::Uuid;
 
 use crate::address::{Address, THIS_COMPUTER, address_of};
-use crate::config::{CreateSession, EngineConfig, FirstMessage, Limits, Load};
+use crate::config::{EngineConfig, FirstMessage, Limits, Load, NewSession};
 use crate::connection::Connected;
 use crate::endpoint::Endpoint;
 use crate::error::{EngineError, Notice};
 use crate::feed::{Feed, ListQuery, Sources};
-use crate::hub::{self, HubEvent};
+use crate::handle::{Command, SessionHandle};
+use crate::hub;
 use crate::lock::lock;
 use crate::outbox::OutboxEntry;
+use crate::report::{self, HubEvent};
+use crate::said::SaidPage;
 use crate::search::{self, SearchPage, SearchRequest};
 use crate::server::{Server, ServerSummary};
-use crate::session::{Command, Measured, SessionHandle, title_from};
+use crate::session::{self, Measured, title_from};
 use crate::shared::Shared;
 use crate::store::{Repair, ServerRow, Store, messages, name_of, outbox, servers, sessions};
 use crate::summary::{DiskUse, SessionSize, SessionSummary, WaitingApproval};
@@ -77,7 +81,7 @@ impl Engine {
     /// As [`Engine::open`].
     pub fn open_with(config: EngineConfig, limits: Limits) -> Result<Self, EngineError> {
         let (store, repair) = Store::open(&config.data_dir, &config.inherit)?;
-        let (events, queue) = hub::events();
+        let (events, queue) = report::events();
         let shared = Arc::new(Shared::new(config, store, events).with_limits(limits));
         if let Some(repair) = repair {
             shared.notify(repair_notice(&repair));
@@ -105,7 +109,7 @@ impl Engine {
     }
 
     fn session(&self, id: &str) -> Result<SessionHandle, EngineError> {
-        self.shared().session(id)
+        session::task_of(self.shared(), id)
     }
 
     fn server(&self, id: &str) -> Result<Arc<Server>, EngineError> {
@@ -309,7 +313,7 @@ impl Engine {
             if stored.is_none_or(|row| row.deleted) {
                 return Err(EngineError::UnknownSession);
             }
-            shared.session(id)?.tell(Command::Attach(feed));
+            session::task_of(&shared, id)?.tell(Command::Attach(feed));
             Ok(())
         };
         let shared = Arc::downgrade(self.shared());
@@ -353,7 +357,7 @@ impl Engine {
     /// # Cancel safety
     /// The session is made or not made as a whole. A call that is dropped may leave it without a
     /// task: it is then shown and sent when something asks for it, or after the next start.
-    pub async fn create_session(&self, session: CreateSession) -> Result<String, EngineError> {
+    pub async fn create_session(&self, session: NewSession) -> Result<String, EngineError> {
         self.create_session_as(Uuid::new_v4(), session).await
     }
 
@@ -369,17 +373,26 @@ impl Engine {
     pub async fn create_session_as(
         &self,
         id: Uuid,
-        session: CreateSession,
+        session: NewSession,
     ) -> Result<String, EngineError> {
         let server = self.server(&session.server)?;
-        let CreateSession { title, agents, first, .. } = session;
-        if first.as_ref().is_some_and(|first| first.text.trim().is_empty()) {
+        let NewSession { title, agents, first, .. } = session;
+        if first
+            .as_ref()
+            .is_some_and(|first| first.text.trim().is_empty() && first.files.is_empty())
+        {
             return Err(NOTHING_TO_SEND);
         }
-        let said = first.as_ref().and_then(|first| title_from(&first.text));
+        let said = first.as_ref().and_then(|first| {
+            title_from(&first.text).or_else(|| first.files.first()?.filename.clone())
+        });
         let make = Intent::CreateSession { agents, title: title.or(said) };
-        let say =
-            first.map(|FirstMessage { id, text }| Intent::SendMessage { message_id: id, text });
+        let say = first.map(|FirstMessage { id, text, files }| Intent::SendMessage {
+            message_id: id,
+            text,
+            files,
+            mode: SendMode::Queue,
+        });
         self.begin_session(&server, id, None, None, make, say).await
     }
 
@@ -398,6 +411,17 @@ impl Engine {
     ) -> Result<Option<Value>, EngineError> {
         let agent_id = agent_id.to_owned();
         self.session(id)?.ask(|reply| Command::SharedState { agent_id, reply }).await
+    }
+
+    /// Reads what was said in a session from a position on (0: from its beginning), by the page.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn said(&self, id: &str, from: u64) -> Result<SaidPage, EngineError> {
+        self.session(id)?.ask(|reply| Command::Said { from, reply }).await
     }
 
     /// Makes a session that is a copy of another up to a message, or up to the last one that is
@@ -485,14 +509,15 @@ impl Engine {
     /// A call that is dropped is carried out all the same: the session's task has it from the first
     /// poll on.
     pub async fn send_message(&self, id: &str, text: &str) -> Result<String, EngineError> {
-        self.send_message_as(id, Uuid::new_v4(), text).await
+        self.send_message_as(id, Uuid::new_v4(), text, SendMode::Queue, Vec::new()).await
     }
 
-    /// Sends a message as [`Engine::send_message`] does, with an id that the caller made, so that
-    /// asking twice says it once.
+    /// Sends a message as [`Engine::send_message`] does, with files, and with an id that the caller
+    /// made, so that asking twice says it once. `mode` says what becomes of an answer that is being
+    /// written.
     ///
     /// # Errors
-    /// When there is no text, no such session, or it cannot be saved.
+    /// When there is neither text nor file, no such session, or it cannot be saved.
     ///
     /// # Cancel safety
     /// A call that is dropped is carried out all the same: the session's task has it from the first
@@ -502,16 +527,19 @@ impl Engine {
         id: &str,
         message_id: Uuid,
         text: &str,
+        mode: SendMode,
+        files: Vec<FilePart>,
     ) -> Result<String, EngineError> {
-        if text.trim().is_empty() {
+        if text.trim().is_empty() && files.is_empty() {
             return Err(NOTHING_TO_SEND);
         }
-        let intent = Intent::SendMessage { message_id, text: text.to_owned() };
+        let intent = Intent::SendMessage { message_id, text: text.to_owned(), files, mode };
         self.enqueue(id, message_id.to_string(), intent).await
     }
 
     /// Answers the approval or the question that a message asks, with what is said besides yes or
-    /// no. The answer is on the disk when this returns. Returns its entry's id.
+    /// no, and by one of the options where it offers some; `None` is the one that holds once. The
+    /// answer is on the disk when this returns. Returns its entry's id.
     ///
     /// # Errors
     /// When there is no such session, or it cannot be saved.
@@ -526,12 +554,14 @@ impl Engine {
         approval_id: &str,
         approved: bool,
         payload: Option<Value>,
+        option_id: Option<String>,
     ) -> Result<String, EngineError> {
         let intent = Intent::RespondApproval {
             approval_id: approval_id.to_owned(),
             message_id: Some(message_id.to_owned()),
             approved,
             payload,
+            option_id,
         };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
@@ -547,6 +577,30 @@ impl Engine {
     /// poll on.
     pub async fn regenerate(&self, id: &str, message_id: &str) -> Result<String, EngineError> {
         let intent = Intent::Regenerate { message_id: message_id.to_owned() };
+        self.enqueue(id, Uuid::new_v4().to_string(), intent).await
+    }
+
+    /// Chooses something of an agent. The wish is on the disk when this returns. Returns its
+    /// entry's id.
+    ///
+    /// # Errors
+    /// When there is no such session, or it cannot be saved.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped is carried out all the same: the session's task has it from the first
+    /// poll on.
+    pub async fn set_agent_option(
+        &self,
+        id: &str,
+        agent_id: &str,
+        option_id: &str,
+        value: &str,
+    ) -> Result<String, EngineError> {
+        let intent = Intent::SetAgentOption {
+            agent_id: agent_id.to_owned(),
+            option_id: option_id.to_owned(),
+            value: value.to_owned(),
+        };
         self.enqueue(id, Uuid::new_v4().to_string(), intent).await
     }
 

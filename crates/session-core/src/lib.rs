@@ -26,11 +26,14 @@ mod endpoint;
 mod engine;
 mod error;
 mod feed;
+mod handle;
 mod hub;
 mod item;
 mod list;
 mod lock;
 mod outbox;
+mod report;
+mod said;
 mod search;
 mod server;
 mod session;
@@ -44,15 +47,14 @@ mod words;
 pub use address::{Address, THIS_COMPUTER, address_of};
 pub use check::{ServerCheck, check_server};
 pub use client::{ClientError, NoTls, SessionClient};
-pub use config::{
-    Actor, CreateSession, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load,
-};
+pub use config::{Actor, EngineConfig, FirstMessage, Inherit, Inherited, Limits, Load, NewSession};
 pub use diff::{Diff, Direction, Misfit};
 pub use endpoint::{Endpoint, NoToken, Secret, TokenProvider};
 pub use engine::Engine;
 pub use error::{EngineError, Notice};
 pub use feed::{Feed, FeedBatch, FeedChange, HeadChange, HeadRow, ListQuery};
 pub use item::{Delivery, DeliveryState, Item, ItemMeta};
+pub use said::{Said, SaidPage};
 pub use search::{SearchField, SearchHit, SearchPage, SearchRequest};
 pub use server::ServerSummary;
 #[doc(hidden)]

@@ -11,11 +11,11 @@ use crate::address::Address;
 use crate::config::{Actor, EngineConfig, Limits};
 use crate::error::{EngineError, Notice};
 use crate::feed::FeedShared;
-use crate::hub::HubEvent;
+use crate::handle::{Command, SessionHandle};
 use crate::list::SessionList;
 use crate::lock::lock;
+use crate::report::HubEvent;
 use crate::server::{Server, ServerSummary};
-use crate::session::{self, Command, SessionHandle};
 use crate::store::{ServerRow, Store, StoreError, servers, sessions};
 use crate::summary::WaitingApproval;
 
@@ -113,8 +113,12 @@ impl Shared {
         lock(&self.joined).iter().find(|server| server.id == id).cloned()
     }
 
-    /// The task of a session that exists here, started when it is not running.
-    pub(crate) fn session(self: &Arc<Self>, id: &str) -> Result<SessionHandle, EngineError> {
+    /// The task of a session that exists here, which `start` starts when it is not running.
+    pub(crate) fn session(
+        &self,
+        id: &str,
+        start: impl FnOnce() -> SessionHandle,
+    ) -> Result<SessionHandle, EngineError> {
         if let Some(handle) = self.running_session(id) {
             return Ok(handle);
         }
@@ -127,7 +131,7 @@ impl Shared {
         if let Some(handle) = sessions.get(id).filter(|handle| !handle.is_closed()) {
             return Ok(handle.clone());
         }
-        let handle = session::spawn(self, id);
+        let handle = start();
         sessions.insert(id.to_owned(), handle.clone());
         Ok(handle)
     }

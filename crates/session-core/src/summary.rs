@@ -142,6 +142,10 @@ pub struct OutboxItem {
     pub message_id: Option<String>,
     /// The decision, for an answer.
     pub approved: Option<bool>,
+    /// The option that was chosen, for an answer to a request that offers some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub option_id: Option<String>,
     /// Time at which the person asked, RFC 3339.
     pub created_at: String,
 }
@@ -161,6 +165,8 @@ pub enum OutboxKind {
     RespondApproval,
     /// Another answer to a message.
     Regenerate,
+    /// A choice of something of an agent.
+    SetAgentOption,
     /// Stop a run.
     Stop,
     /// A new title.
@@ -335,7 +341,7 @@ mod tests {
             parent_id: None,
         };
         let draft = Draft { text: secret(), saved_at: String::new() };
-        let create = crate::CreateSession { title: Some(secret()), ..Default::default() };
+        let create = crate::NewSession { title: Some(secret()), ..Default::default() };
         let shown = format!("{summary:?}{draft:?}{create:?}");
         assert!(!shown.contains("a person wrote"), "{shown}");
     }

@@ -5,10 +5,12 @@ use std::io;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags, Params, Row, Statement};
 use serde_json::Value;
 
 use crate::json;
+use crate::sink::Stop;
+use crate::source::Input;
 use crate::tree::{Entry, OnDisk, Tree};
 
 /// Bytes of one value.
@@ -17,6 +19,44 @@ const MAX_VALUE: i32 = 256 << 20;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Steps of SQLite's machine for one statement, in millions.
 const MAX_MILLIONS: u32 = 20_000;
+
+/// What came of reading rows: `None` where the database is damaged.
+pub(crate) type Rows = Result<Option<()>, Stop>;
+
+/// Reads a database by `take`, and takes down one that cannot be opened or is damaged.
+pub(crate) fn read(
+    input: &mut Input<'_>,
+    entry: &Entry,
+    take: &mut dyn FnMut(&mut Input<'_>, &Db) -> Rows,
+) -> Result<(), Stop> {
+    input.sink.file(&entry.path, entry.size);
+    match Db::open(input.tree, entry) {
+        Err(_) => input.problem(&*entry.path, "a database that cannot be opened"),
+        Ok(db) => {
+            if take(input, &db)?.is_none() {
+                input.problem(&*entry.path, "a database that is damaged");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hands on the rows of a statement one by one, up to where the database is damaged.
+pub(crate) fn each(
+    statement: &mut Statement<'_>,
+    params: impl Params,
+    take: &mut dyn FnMut(&Row<'_>) -> Rows,
+) -> Rows {
+    let Ok(mut rows) = statement.query(params) else { return Ok(None) };
+    loop {
+        match rows.next() {
+            Ok(Some(row)) if take(row)?.is_none() => return Ok(None),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Some(())),
+            Err(_) => return Ok(None),
+        }
+    }
+}
 
 /// An open database.
 pub(crate) struct Db {
@@ -85,6 +125,11 @@ pub(crate) fn text(row: &Row<'_>, column: &str) -> String {
         Ok(ValueRef::Real(number)) => number.to_string(),
         Ok(ValueRef::Null) | Err(_) => String::new(),
     }
+}
+
+/// A column as text; `None` where it is empty or there is none.
+pub(crate) fn named(row: &Row<'_>, column: &str) -> Option<String> {
+    Some(text(row, column)).filter(|text| !text.is_empty())
 }
 
 /// A column as bytes.

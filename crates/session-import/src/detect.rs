@@ -4,7 +4,7 @@
 
 use crate::Format;
 use crate::db::Db;
-use crate::formats::aider;
+use crate::formats::{aider, cherry};
 use crate::shape::Shape;
 use crate::source::HEAD;
 use crate::tree::{Entry, Tree};
@@ -23,7 +23,9 @@ pub(crate) fn detect(tree: &Tree, entry: &Entry) -> Option<Format> {
     if head.starts_with(b"SQLite format 3\0") {
         return database(&Db::open(tree, entry).ok()?);
     }
-    if head.contains(&0) {
+    // A log that was being written when the power went ends in zeros; a binary file has some elsewhere.
+    let end = head.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if head[..end.min(512)].contains(&0) {
         return None;
     }
     of_head(&head).or_else(|| {
@@ -44,8 +46,10 @@ fn database(db: &Db) -> Option<Format> {
         Some(Format::Zed)
     } else if db.has("cursorDiskKV", &["key", "value"]) {
         Some(Format::Cursor)
-    } else if db.has("topic", &["id"]) && db.has("message", &["topic_id", "role", "data"]) {
+    } else if cherry::is_v2(db) {
         Some(Format::CherryV2)
+    } else if db.has("threads", &["id", "data"]) && db.has("messages", &["thread_id", "data"]) {
+        Some(Format::Jan)
     } else {
         None
     }

@@ -203,7 +203,11 @@ impl<'a> Items<'a> {
     }
 
     fn skip_between(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | 0x1e)) {
+        // Files that were joined have byte order marks in between, and one that was torn may end in zeros.
+        while matches!(
+            self.peek(),
+            Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | 0x1e | 0xef | 0xbb | 0xbf | 0)
+        ) {
             self.next_byte();
         }
     }
@@ -443,7 +447,7 @@ impl Iterator for Lines<'_> {
                 self.input.skip_until(b'\n').ok()?;
                 return Some(Line { number: self.number, bytes: None });
             }
-            let trimmed = bytes.trim_ascii_end();
+            let trimmed = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_end();
             if !trimmed.is_empty() {
                 return Some(Line { number: self.number, bytes: Some(trimmed.to_vec()) });
             }

@@ -21,7 +21,7 @@
 //!
 //! | step | module |
 //! | --- | --- |
-//! | path → files | `tree`: a file, a folder, a zip; gzip and zstd are unpacked |
+//! | path → files | `tree`: a file, a folder, zips in them; gzip and zstd are unpacked, UTF-16 (`utf16`) is read |
 //! | files → formats | `shape` notes which fields stand where, `detect` tells formats by them |
 //! | file → items | `json`: elements of a list, lines; `db`: rows |
 //! | items → paths | `dag`: up by parents |
@@ -47,6 +47,7 @@ mod text;
 mod time;
 mod tree;
 mod turns;
+mod utf16;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,8 +66,6 @@ use tree::{Entry, Tree};
 pub struct Import {
     tree: Tree,
     found: Vec<(Format, Vec<Entry>)>,
-    /// Zips inside a folder.
-    inside: Vec<Import>,
 }
 
 impl Import {
@@ -78,11 +77,8 @@ impl Import {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let tree = Tree::open(path)?;
         let mut found: BTreeMap<Format, Vec<Entry>> = BTreeMap::new();
-        let mut inside = Vec::new();
         for entry in &tree.entries {
-            if let Some(zip) = tree.zip_in_folder(entry) {
-                inside.extend(Self::open(&zip).ok().filter(|import| import.format().is_some()));
-            } else if let Some(format) = detect::detect(&tree, entry) {
+            if let Some(format) = detect::detect(&tree, entry) {
                 found.entry(format).or_default().push(entry.clone());
             }
         }
@@ -90,25 +86,22 @@ impl Import {
         let mut found: Vec<(Format, Vec<Entry>)> = found.into_iter().collect();
         let size = |entries: &[Entry]| entries.iter().map(|entry| entry.size).sum::<u64>();
         found.sort_by_key(|(_, entries)| std::cmp::Reverse(size(entries)));
-        Ok(Self { tree, found, inside })
+        Ok(Self { tree, found })
     }
 
     /// The format of most of it; `None` when nothing in it is known.
     pub fn format(&self) -> Option<Format> {
-        let own = self.found.first().map(|(format, _)| *format);
-        own.or_else(|| self.inside.first().and_then(Self::format))
+        self.found.first().map(|(format, _)| *format)
     }
 
     /// All formats in it.
     pub fn formats(&self) -> Vec<Format> {
-        let inside = self.inside.iter().flat_map(Self::formats);
-        self.found.iter().map(|(format, _)| *format).chain(inside).collect()
+        self.found.iter().map(|(format, _)| *format).collect()
     }
 
     /// Bytes of the files that will be read, as they lie there.
     pub fn size(&self) -> u64 {
-        let own = self.found.iter().flat_map(|(_, entries)| entries).map(|entry| entry.size);
-        own.sum::<u64>() + self.inside.iter().map(Self::size).sum::<u64>()
+        self.found.iter().flat_map(|(_, entries)| entries).map(|entry| entry.size).sum()
     }
 
     /// Hands on the items of raw logs as they stand there, and the key of the log that each is of. Agents, who is there and
@@ -135,12 +128,12 @@ impl Import {
     ///
     /// `sink` wants no more of them.
     pub fn read(&self, sink: &mut dyn Sink) -> Result<(), Stop> {
+        for problem in &self.tree.problems {
+            sink.problem(problem.clone());
+        }
         for (format, entries) in &self.found {
             let mut input = Input { tree: &self.tree, entries: entries.clone(), sink };
             formats::read(*format, &mut input)?;
-        }
-        for import in &self.inside {
-            import.read(sink)?;
         }
         Ok(())
     }

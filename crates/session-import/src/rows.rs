@@ -12,6 +12,8 @@ use crate::time;
 
 /// Bytes of one row. A server takes at most four MiB.
 const MAX_ROW: usize = 3 << 20;
+/// Bytes of a file that is written into its message; a larger one is marked as missing.
+const MAX_INLINE: usize = MAX_ROW / 2;
 /// Bytes that are left of a text that is too long.
 const CUT_TEXT: usize = 256 << 10;
 /// The address of a file that the import did not hold. Nothing is there.
@@ -76,6 +78,7 @@ fn path(session: &Session, messages: &[Message], which: usize) -> (Vec<Row>, boo
             parts.push(origin(session, which));
         }
         for (place, part) in message.parts.iter().enumerate() {
+            cut |= matches!(part, Part::File(file) if file.bytes.as_ref().is_some_and(|bytes| bytes.len() >= MAX_INLINE));
             parts.push(self::part(part, &format!("{message_id}.{place}"), &mut calls));
         }
         let role = match message.role {
@@ -187,7 +190,7 @@ fn call(call: &Call, id: &str, calls: &mut HashSet<String>) -> Value {
 
 fn file(file: &File) -> Value {
     let kind = file.media_type.as_deref();
-    let url = file.bytes.as_ref().filter(|bytes| bytes.len() < MAX_ROW / 2).map_or_else(
+    let url = file.bytes.as_ref().filter(|bytes| bytes.len() < MAX_INLINE).map_or_else(
         || MISSING.to_owned(),
         |bytes| {
             let kind =

@@ -17,7 +17,7 @@ use crate::tree::{Entry, Tree};
 use crate::turns::Told;
 
 /// Branches of one conversation that are read beside the shown one.
-const MAX_OTHERS: usize = 32;
+pub(crate) const MAX_OTHERS: usize = 32;
 /// Bytes that are looked at to find out how a file is made.
 pub(crate) const HEAD: u64 = 64 << 10;
 

@@ -42,8 +42,16 @@ pub fn chunk_value(chunk: &str) -> Option<Value> {
 /// Name of the `CUSTOM` event by which the server says in an agent's message how many of its `chunks` it refused.
 pub const REFUSED: &str = "threadkeep.refused";
 
-/// Name of the `CUSTOM` event by which an agent says that its words since its last thought or call were thoughts: some models begin
-/// an answer inside a thought, and only the end of it tells. Readers that do not know it show the words as words.
+/// Name of the `CUSTOM` event by which a model agent says of a call (`toolCallId`) whose tool it is: `server`, `tool`,
+/// `title`, `traits` and a `digest` of what the tool says of itself.
+pub const TOOL_INFO: &str = "tool.info";
+
+/// Name of the `CUSTOM` event by which a call says how far it is (`progress`: `done`, `total`, `message`).
+pub const TOOL_PROGRESS: &str = "tool.progress";
+
+/// Name of the `CUSTOM` event by which an agent says that its words since its last thought or call were thoughts: some
+/// models begin an answer inside a thought, and only the end of it tells. Readers that do not know it show the words as
+/// words.
 pub const RETHOUGHT: &str = "threadkeep.rethought";
 
 /// Whether an agent gives the result of a call by a chunk of this type.

@@ -1,123 +1,165 @@
 //! Reading one chunk inside a row: its type, its language and its fields.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::row::{FinishReason, Usage};
 use crate::text::{Delta, Str, json_text, lenient_value};
 
-/// An inner chunk: its type and the raw JSON of the fields any dialect reads.
-///
-/// Fields stay raw until a dialect asks for them, so that a field of an unexpected type costs only
-/// itself, and unread ones cost nothing but the scan.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Inner<'a> {
-    #[serde(rename = "type", borrow)]
-    pub(crate) kind: Str<'a>,
-    #[serde(borrow, default)]
-    pub(crate) id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) text_delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) message_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) parent_message_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) role: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) messages: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) tool_call_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) tool_call_name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) tool_name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) tool_call: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) input: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) input_text_delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) output: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) answers: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) state: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) approval: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) approval_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) approved: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) value: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) transient: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) step_name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) step_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) outcome: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) finish_reason: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) message_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) code: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) error_text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) reason: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) subagent_run_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) run_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) thread_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) provider_executed: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) title: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) preliminary: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) input_encoding: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) is_automatic: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) citations: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) payload: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) option_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) timestamp: Option<&'a RawValue>,
-    #[serde(skip)]
-    pub(crate) raw: &'a str,
+/// Declares an inner chunk with the fields that any dialect reads, each with its name on the wire.
+macro_rules! inner {
+    ($($field:ident $name:literal)*) => {
+        /// An inner chunk: its type and the raw JSON of the fields any dialect reads.
+        ///
+        /// Fields stay raw until a dialect asks for them, so that a field of an unexpected type costs only
+        /// itself, and unread ones cost nothing but the scan.
+        #[derive(Default)]
+        pub(crate) struct Inner<'a> {
+            pub(crate) kind: Str<'a>,
+            $(pub(crate) $field: Option<&'a RawValue>,)*
+            pub(crate) raw: &'a str,
+        }
+
+        /// A field, by its name.
+        #[derive(Clone, Copy)]
+        #[expect(non_camel_case_types, reason = "each is named like its field")]
+        enum Field {
+            Type,
+            Other,
+            $($field,)*
+        }
+
+        impl Field {
+            fn of(name: &str) -> Self {
+                match name {
+                    "type" => Self::Type,
+                    $($name => Self::$field,)*
+                    _ => Self::Other,
+                }
+            }
+        }
+
+        const _: () = assert!([$($name),*].len() + 2 <= 64, "fields that were seen fit in a number");
+
+        impl<'a> Inner<'a> {
+            fn slot(&mut self, field: Field) -> Option<&mut Option<&'a RawValue>> {
+                match field {
+                    Field::Type | Field::Other => None,
+                    $(Field::$field => Some(&mut self.$field),)*
+                }
+            }
+        }
+    };
+}
+
+inner! {
+    id "id"
+    delta "delta"
+    content "content"
+    text_delta "textDelta"
+    message_id "messageId"
+    parent_message_id "parentMessageId"
+    role "role"
+    message "message"
+    messages "messages"
+    tool_call_id "toolCallId"
+    tool_call_name "toolCallName"
+    tool_name "toolName"
+    tool_call "toolCall"
+    input "input"
+    input_text_delta "inputTextDelta"
+    result "result"
+    output "output"
+    answers "answers"
+    state "state"
+    approval "approval"
+    approval_id "approvalId"
+    approved "approved"
+    name "name"
+    value "value"
+    data "data"
+    transient "transient"
+    step_name "stepName"
+    step_id "stepId"
+    outcome "outcome"
+    usage "usage"
+    finish_reason "finishReason"
+    metadata "metadata"
+    message_metadata "messageMetadata"
+    code "code"
+    error "error"
+    error_text "errorText"
+    reason "reason"
+    subagent_run_id "subagentRunId"
+    run_id "runId"
+    thread_id "threadId"
+    provider_executed "providerExecuted"
+    title "title"
+    preliminary "preliminary"
+    input_encoding "inputEncoding"
+    is_automatic "isAutomatic"
+    citations "citations"
+    payload "payload"
+    option_id "optionId"
+    timestamp "timestamp"
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = Field;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a field")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Field, E> {
+                Ok(Field::of(name))
+            }
+        }
+
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+/// Reads a chunk into its place: it has many fields, and few of them are there.
+struct InnerReader<'x, 'a>(&'x mut Inner<'a>);
+
+impl<'a> Visitor<'a> for InnerReader<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a chunk")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let bit = |field: Field| 1_u64 << field as u32;
+        let mut seen = 0_u64;
+        while let Some(field) = map.next_key::<Field>()? {
+            if seen & bit(field) != 0 && !matches!(field, Field::Other) {
+                return Err(A::Error::custom("a field stands there twice"));
+            }
+            seen |= bit(field);
+            match (field, self.0.slot(field)) {
+                (_, Some(slot)) => *slot = map.next_value()?,
+                (Field::Type, None) => self.0.kind = map.next_value()?,
+                (_, None) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if seen & bit(Field::Type) == 0 {
+            return Err(A::Error::missing_field("type"));
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Inner<'a> {
@@ -127,8 +169,10 @@ impl<'a> Inner<'a> {
         if !raw.trim_ascii_start().starts_with('{') {
             return None;
         }
-        let mut inner: Self = serde_json::from_str(raw).ok()?;
-        inner.raw = raw;
+        let mut inner = Self { raw, ..Self::default() };
+        let mut json = serde_json::Deserializer::from_str(raw);
+        json.deserialize_map(InnerReader(&mut inner)).ok()?;
+        json.end().ok()?;
         Some(inner)
     }
 
@@ -356,4 +400,32 @@ pub fn is_peoples(kind: &str) -> bool {
 pub fn is_whole(kind: &str) -> bool {
     // `message` is named in upstream's comments and written by nobody we know; it costs nothing.
     matches!(kind, "whole-message" | "user-message" | "message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_read_at_once_where_each_field_stands_in_it_once() {
+        let read =
+            Inner::parse(r#" {"other":1,"type":"a","delta":null,"\u0069d":"i","other":[2]} "#)
+                .expect("it has a type");
+        assert_eq!(read.kind(), "a");
+        assert!(read.delta.is_none());
+        assert_eq!(read.id.map(RawValue::get), Some("\"i\""));
+        let not = [
+            r#"{"type":"a","delta":"x","delta":"y"}"#,
+            r#"{"type":"a","delta":null,"delta":"y"}"#,
+            r#"{"type":"a","type":"b"}"#,
+            r#"{"delta":"x"}"#,
+            r#"{"type":1}"#,
+            r#"{"type":"a"} {}"#,
+            r#"{"type":"a""#,
+            r#"["a"]"#,
+        ];
+        for chunk in not {
+            assert!(Inner::parse(chunk).is_none(), "{chunk}");
+        }
+    }
 }

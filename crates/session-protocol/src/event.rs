@@ -15,7 +15,7 @@ use crate::chunk::is_ai_sdk;
 use crate::row::Role;
 use crate::text::{Str, json_text, lenient_value};
 
-/// What one item of the stream is. Borrows from the item.
+/// An item of the stream, decoded. Borrows from the item.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A chunk of a message, in an envelope or bare.
@@ -32,11 +32,11 @@ pub enum Event<'a> {
     Control(Control),
     /// An event of a stream without envelopes.
     Bare(BareEvent<'a>),
-    /// Nothing that can be used.
+    /// An item of which nothing can be used.
     Malformed {
-        /// What is wrong with it, without its contents.
+        /// The fault, without the item's contents.
         reason: &'static str,
-        /// Its transaction id, if that much could be read.
+        /// The item's transaction id, if that much could be read.
         txid: Option<Cow<'a, str>>,
     },
 }
@@ -55,14 +55,14 @@ impl Event<'_> {
     }
 }
 
-/// What is done to a row.
+/// An operation on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// New; merges when the key exists.
     Insert,
     /// Merges; creates when the key is missing.
     Update,
-    /// The same.
+    /// Inserts or updates it, which readers take for the same.
     Upsert,
     /// Gone; nothing happens when the key is missing.
     Delete,
@@ -96,7 +96,7 @@ pub struct RowEvent<'a> {
     pub type_: Cow<'a, str>,
     /// The row's key: with the type, its identity.
     pub key: Cow<'a, str>,
-    /// What is done to it.
+    /// The operation on the row.
     pub operation: Operation,
     /// The new value (an object), `None` on delete.
     pub value: Option<&'a RawValue>,
@@ -119,7 +119,7 @@ impl fmt::Debug for RowEvent<'_> {
 pub struct ChunkEvent<'a> {
     /// The row's key, usually `<messageId>:<seq>`.
     pub key: Cow<'a, str>,
-    /// What is done to it.
+    /// The operation on the row.
     pub operation: Operation,
     /// The row's value as text, `None` on delete.
     pub raw: Option<&'a str>,
@@ -195,7 +195,7 @@ pub struct ChunkFields<'a> {
     pub role: Option<Role>,
     /// JSON text of the inner chunk.
     pub chunk: Option<Cow<'a, str>>,
-    /// Its place in the message.
+    /// The row's place in the message.
     pub seq: Option<i64>,
     /// The server's time.
     pub created_at: Option<Cow<'a, str>>,

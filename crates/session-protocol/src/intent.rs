@@ -1,4 +1,4 @@
-//! What a person asks for. An intent is durable before it is sent and leaves only by its echo.
+//! A person's intent. An intent is durable before it is sent and leaves only by its echo.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
+
+use crate::FilePart;
+use crate::api::SendMode;
 
 /// One wish of a person, aimed at one session.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -33,8 +36,14 @@ pub enum Intent {
     SendMessage {
         /// The message's id, minted by the sender.
         message_id: Uuid,
-        /// What is said.
+        /// The words. None are needed where files are attached.
         text: String,
+        /// Files that are attached, each with its bytes in a `data:` URL.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<FilePart>,
+        /// The fate of an answer that is being written.
+        #[serde(default, skip_serializing_if = "SendMode::is_queue")]
+        mode: SendMode,
     },
     /// Answer an approval.
     RespondApproval {
@@ -45,14 +54,28 @@ pub enum Intent {
         message_id: Option<String>,
         /// Yes or no.
         approved: bool,
-        /// What is said besides, in words or fields, where more than yes or no was asked.
+        /// More of the answer: words with a no, or words or fields where more than yes or no was
+        /// asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
+        /// The option that is chosen, of a request that offers some. It says the same as
+        /// `approved`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        option_id: Option<String>,
     },
     /// Have a message answered again: its answer failed, or was not liked.
     Regenerate {
         /// The message of a person that is to be answered.
         message_id: String,
+    },
+    /// Choose something of an agent: its mode, its model.
+    SetAgentOption {
+        /// The agent.
+        agent_id: String,
+        /// The option.
+        option_id: String,
+        /// The value of the choice.
+        value: String,
     },
     /// Stop one generation, or all of them.
     Stop {
@@ -81,10 +104,12 @@ impl fmt::Debug for Intent {
                 .field("source", source)
                 .field("at_message_id", at_message_id)
                 .finish(),
-            Self::SendMessage { message_id, text } => f
+            Self::SendMessage { message_id, text, files, mode } => f
                 .debug_struct("SendMessage")
                 .field("message_id", message_id)
                 .field("bytes", &text.len())
+                .field("files", &files.len())
+                .field("mode", mode)
                 .finish(),
             Self::RespondApproval { approval_id, message_id, approved, .. } => f
                 .debug_struct("RespondApproval")
@@ -95,6 +120,11 @@ impl fmt::Debug for Intent {
             Self::Regenerate { message_id } => {
                 f.debug_struct("Regenerate").field("message_id", message_id).finish()
             }
+            Self::SetAgentOption { agent_id, option_id, .. } => f
+                .debug_struct("SetAgentOption")
+                .field("agent_id", agent_id)
+                .field("option_id", option_id)
+                .finish_non_exhaustive(),
             Self::Stop { message_id } => {
                 f.debug_struct("Stop").field("message_id", message_id).finish()
             }
@@ -104,7 +134,7 @@ impl fmt::Debug for Intent {
     }
 }
 
-/// What an agent reacts to.
+/// The messages that an agent reacts to.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
@@ -126,7 +156,7 @@ pub enum Triggers {
 pub struct AgentSpec {
     /// The agent's id.
     pub id: String,
-    /// Its display name.
+    /// The agent's display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub name: Option<String>,
@@ -140,7 +170,7 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, as = "Option<std::collections::HashMap<String, String>>")]
     pub headers: Option<BTreeMap<String, String>>,
-    /// What it reacts to; absent means messages of people.
+    /// The messages that it reacts to; absent means messages of people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub triggers: Option<Triggers>,
@@ -181,13 +211,16 @@ mod tests {
 
     #[test]
     fn an_intent_keeps_its_shape_on_disk() {
-        let intent = Intent::SendMessage { message_id: Uuid::nil(), text: "hi".into() };
+        let mode = SendMode::Queue;
+        let (text, files) = ("hi".to_owned(), vec![]);
+        let intent = Intent::SendMessage { message_id: Uuid::nil(), text, files, mode };
         let json = serde_json::to_value(&intent).expect("serialises");
         assert_eq!(
             json,
             serde_json::json!({"type": "sendMessage",
                 "messageId": "00000000-0000-0000-0000-000000000000", "text": "hi"})
         );
+        assert_eq!(serde_json::from_value::<Intent>(json).expect("it is one"), intent);
         assert!(!format!("{intent:?}").contains("hi\""));
         let intent = Intent::Fork { source: "s".into(), at_message_id: None };
         let json = serde_json::json!({"type": "forkSession", "source": "s"});

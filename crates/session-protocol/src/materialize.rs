@@ -26,7 +26,7 @@ pub struct MaterializedSession {
     pub tool_calls: Vec<ToolCall>,
     /// All approvals, oldest request first.
     pub approvals: Vec<Approval>,
-    /// Those nobody has answered.
+    /// Approvals that nobody has answered.
     pub pending_approvals: Vec<Approval>,
     /// Messages being generated at the newest `createdAt` of the input.
     pub active_generations: Vec<ActiveGeneration>,

@@ -1,7 +1,8 @@
 //! JSON Patch (RFC 6902) of an agent: applied whole or not at all, and never to more than there is room for.
 //!
-//! A patch of a few bytes may make a large value out of a small one (`copy`), a deep one (`move`), or touch all of it once
-//! for each operation. So its size and depth are bounded before it is applied: nothing is applied and then taken back.
+//! A patch of a few bytes may make a large value out of a small one (`copy`), a deep one (`move`), or touch all of it
+//! once for each operation. So its size and depth are bounded before it is applied: nothing is applied and then taken
+//! back.
 
 use json_patch::{CopyOperation, MoveOperation, Patch, PatchOperation};
 use serde_json::Value;

@@ -76,13 +76,13 @@ impl<'a> Delta<'a> {
         Self { low, text: Cow::Owned(String::from_utf16_lossy(body)), high }
     }
 
-    /// True when it adds nothing that JSON reads.
+    /// Whether it adds nothing that JSON reads.
     pub(crate) fn is_blank(&self) -> bool {
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         self.low.is_none() && self.high.is_none() && self.text.as_bytes().iter().all(is_space)
     }
 
-    /// True when it adds nothing.
+    /// Whether it adds nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty() && self.low.is_none() && self.high.is_none()
     }
@@ -130,7 +130,7 @@ pub(crate) fn json_text(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A string that borrows when it can, also inside an `Option`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// Parses JSON, also with surrogates that do not pair up; they become U+FFFD.

@@ -24,6 +24,9 @@ pub(crate) enum Need {
     Everywhere(TokenRole),
 }
 
+/// The path of our own tool server, which is MCP's and no part of the API.
+pub(crate) const MCP: &str = "/mcp";
+
 /// The table. A route that is not in it is for [`TokenRole::Manage`] only, and a test fails.
 pub(crate) const ROUTES: &[(&str, &str, Need)] = {
     use Need::{Everywhere, InSession, Nothing, Token};
@@ -66,6 +69,14 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = {
         ("PUT", path::LOCAL_AGENT, Everywhere(Manage)),
         ("DELETE", path::LOCAL_AGENT, Everywhere(Manage)),
         ("GET", path::KNOWN_AGENTS, Everywhere(Manage)),
+        // Each tool asks for what it needs.
+        ("POST", MCP, Token),
+        ("GET", path::SESSION_TOOLS, InSession(View)),
+        ("PUT", path::SESSION_TOOL_SERVER, InSession(Manage)),
+        ("PUT", path::SESSION_TOOL_RULES, InSession(Approve)),
+        ("GET", path::TOOL_RULES, Everywhere(Manage)),
+        ("DELETE", path::TOOL_RULE, Everywhere(Manage)),
+        ("POST", path::TEST_TOOL_SERVER, Everywhere(Manage)),
         ("POST", path::RESET, InSession(Manage)),
         ("POST", path::CHUNKS, InSession(Manage)),
         ("POST", path::CHUNK_BATCH, InSession(Manage)),

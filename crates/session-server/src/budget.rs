@@ -1,10 +1,10 @@
-//! Bytes that the server holds for others at once: one budget for the whole process, and in it a share for each session,
-//! client and agent.
+//! Bytes that the server holds for others at once: one budget for the whole process, and in it a share for each
+//! session, client and agent.
 //!
 //! Limits on the number of things do not bound memory: a chunk has one byte or four million. Whatever is kept until
-//! somebody else does something (output that waits for a commit, answers that a reader has not taken, the history that a
-//! run is given) is taken from here first and given back by dropping its [`Hold`]. Nobody holds two at once and waits for
-//! the second, so waiting always ends.
+//! somebody else does something (output that waits for a commit, answers that a reader has not taken, the history that
+//! a run is given) is taken from here first and given back by dropping its [`Hold`]. Nobody holds two at once and waits
+//! for the second, so waiting always ends.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{config::Limits, limits::Client};
+use crate::{config::Limits, limits::ClientKey};
 
 /// Whose share it is taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,9 +21,9 @@ pub(crate) enum Owner {
     /// Work that is done for a session, by its id.
     Session(String),
     /// Answers that a client asked for.
-    Client(Client),
+    Client(ClientKey),
     /// Bodies that a client sends.
-    Sender(Client),
+    Sender(ClientKey),
     /// Words of an agent, by its session's id and its own.
     Agent(String, String),
 }
@@ -81,9 +81,9 @@ impl Budget {
 
     /// Takes bytes at once, or says that there is no room now. What is larger than a share counts as one.
     ///
-    /// The last quarter is for what agents say, because others wait for that while they hold something: it comes into the
-    /// stream by itself, so their waiting ends. And who holds nothing always gets a little, so that no number of others
-    /// keeps a short answer or a short session waiting.
+    /// The last quarter is for what agents say, because others wait for that while they hold something: it comes into
+    /// the stream by itself, so their waiting ends. And who holds nothing always gets a little, so that no number of
+    /// others keeps a short answer or a short session waiting.
     pub(crate) fn try_take(&self, owner: &Owner, bytes: usize) -> Option<Hold> {
         self.try_demand(&mut self.lock(), owner, self.demand(bytes))
     }
@@ -97,8 +97,8 @@ impl Budget {
         self.get(owner, self.demand(bytes)).await
     }
 
-    /// Takes bytes for the making of one answer, as [`take`](Self::take), but who holds nothing gets them always: others
-    /// cannot keep it from everything. How many there are in the end, [`Hold::set`] says.
+    /// Takes bytes for the making of one answer, as [`take`](Self::take), but who holds nothing gets them always:
+    /// others cannot keep it from everything. How many there are in the end, [`Hold::set`] says.
     ///
     /// # Cancel safety
     ///
@@ -173,8 +173,8 @@ impl Budget {
         Hold { budget: self.clone(), owner: owner.clone(), bytes }
     }
 
-    /// Changes what an owner holds; then gives room that is there now to who waited for it. Each of them is woken once: a
-    /// thousand who wait cost nothing while one is served.
+    /// Changes what an owner holds; then gives room that is there now to who waited for it. Each of them is woken once:
+    /// a thousand who wait cost nothing while one is served.
     fn change(&self, owner: &Owner, less: usize, more: usize) {
         let mut held = self.lock();
         // Others waited for this only when there was no more for anybody.

@@ -1,4 +1,4 @@
-//! What a server is started with.
+//! Settings that a server is started with.
 
 use std::{
     ffi::OsString, fmt, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
@@ -123,11 +123,11 @@ impl fmt::Debug for BuiltinAgents {
 /// An agent that the server runs as a program of this computer, and that speaks the Agent Client Protocol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AcpAgent {
-    /// Its name; sessions have it under the endpoint `acp:NAME`.
+    /// The agent's name; sessions have it under the endpoint `acp:NAME`.
     pub name: String,
     /// A path, or a name that is looked for in `PATH`.
     pub program: OsString,
-    /// Its arguments.
+    /// The command's arguments.
     pub arguments: Vec<OsString>,
     /// Variables of its environment, over those of this process.
     pub environment: Vec<(OsString, OsString)>,
@@ -149,6 +149,37 @@ impl AcpAgent {
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return Err("the name has letters, digits, - . and _ only".to_owned());
         }
+        let CommandLine { program, arguments, environment } = CommandLine::parse(command)?;
+        let name = name.to_owned();
+        Ok(Self { name, program, arguments, environment, folder: PathBuf::new() })
+    }
+}
+
+/// A command as a shell has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The variables in front of it.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+// L11: arguments and variables may hold keys.
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandLine").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+impl CommandLine {
+    /// Reads a command as a shell does: variables, the program, its arguments.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says what is wrong.
+    pub fn parse(command: &str) -> Result<Self, String> {
         let words = shlex::split(command).ok_or("a quote in the command has no end")?;
         let mut words = words.into_iter().peekable();
         let mut environment = Vec::new();
@@ -157,13 +188,8 @@ impl AcpAgent {
             words.next();
         }
         let program = words.next().ok_or("there is no command behind the name")?;
-        Ok(Self {
-            name: name.to_owned(),
-            program: program.into(),
-            arguments: words.map(Into::into).collect(),
-            environment,
-            folder: PathBuf::new(),
-        })
+        let (program, arguments) = (program.into(), words.map(Into::into).collect());
+        Ok(Self { program, arguments, environment })
     }
 }
 
@@ -181,6 +207,70 @@ impl fmt::Debug for AcpAgent {
     }
 }
 
+/// A server of tools (MCP) for the model agent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ToolServer {
+    /// Its name: letters, digits, `-` and `_`. Its tools are called `NAME__TOOL`.
+    pub name: String,
+    /// Where it is.
+    pub target: ToolServerTarget,
+    /// What it claims about its tools is believed: those that only look run unasked, and those that may be done twice are
+    /// done again where nobody knows what became of the first time.
+    pub is_trusted: bool,
+    /// Sessions have it that were not told otherwise.
+    pub is_on: bool,
+}
+
+/// Where a [`ToolServer`] is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ToolServerTarget {
+    /// A program of this computer.
+    Program {
+        /// A path, or a name that is looked for in `PATH`.
+        program: OsString,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+        /// Variables of its environment, over those of this process.
+        environment: Vec<(OsString, OsString)>,
+        /// The folder that it works in, as an absolute path.
+        folder: PathBuf,
+    },
+    /// An address that speaks streamable HTTP.
+    Address {
+        /// The endpoint.
+        url: Url,
+        /// Headers that it is sent, such as `Authorization`.
+        headers: Vec<(String, Secret)>,
+    },
+}
+
+// L11: commands, addresses and headers may hold keys.
+impl fmt::Debug for ToolServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// L11
+impl fmt::Debug for ToolServerTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ToolServerTarget(…)")
+    }
+}
+
+/// Gives the servers of tools at the start of each run, so that a change needs no restart.
+pub trait ToolServers: fmt::Debug + Send + Sync {
+    /// The servers now. Of two with one name the first counts.
+    fn load(&self) -> BoxFuture<'_, Vec<ToolServer>>;
+}
+
+impl ToolServers for Vec<ToolServer> {
+    fn load(&self) -> BoxFuture<'_, Vec<ToolServer>> {
+        let servers = self.clone();
+        Box::pin(async move { servers })
+    }
+}
+
 /// A certificate chain and its key, both PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
@@ -195,7 +285,8 @@ pub struct TlsFiles {
 pub struct Limits {
     /// Bytes of a request body.
     pub body_bytes: usize,
-    /// Bytes of one direct write to a stream, which is [`TokenRole::Manage`](session_protocol::api::TokenRole::Manage)'s.
+    /// Bytes of one direct write to a stream, which is
+    /// [`TokenRole::Manage`](session_protocol::api::TokenRole::Manage)'s.
     pub stream_body_bytes: usize,
     /// Requests a second of one token, or of one address without a token; 0 is no limit. Of the polls of readers who
     /// follow a stream there may be 50 times as many.
@@ -206,8 +297,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address at once (of IPv6 a /64); loopback addresses may have all.
     pub connections_per_address: usize,
-    /// Bytes that are held at once for others, in the whole process: output that waits for a commit, answers that are not
-    /// taken yet, what runs are given to read. More waits, or is answered 503.
+    /// Bytes that are held at once for others, in the whole process: output that waits for a commit, answers that are
+    /// not taken yet, what runs are given to read. More waits, or is answered 503.
     pub held_bytes: usize,
     /// Bytes of them that one session, one client or one agent may have.
     pub held_bytes_each: usize,
@@ -271,8 +362,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Folder for streams and the server's own database. Made if absent (mode 0700).
     pub data_dir: PathBuf,
-    /// The key that agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for example.
-    /// `None` makes a key in the file `server.key` (mode 0600) of the data folder.
+    /// The key that agents' headers are encrypted with: any random text of 32 or more characters, from a keychain for
+    /// example. `None` makes a key in the file `server.key` (mode 0600) of the data folder.
     pub secret_key: Option<Secret>,
     /// Where the streams live.
     pub streams: StreamsBackend,
@@ -291,7 +382,8 @@ pub struct ServerConfig {
     /// Lets webhook agents have any address, also private ones.
     pub allow_private_agents: bool,
     /// Host names, without a port, that requests may name beside those of loopback, for a reverse proxy that passes its
-    /// own name on. Only a server that listens on a loopback address looks: web pages can reach it under names of theirs.
+    /// own name on. Only a server that listens on a loopback address looks: web pages can reach it under names of
+    /// theirs.
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call the server (CORS), such as `http://localhost:5173`; `*` for any, which
     /// needs a token. Empty: no other origin.
@@ -301,6 +393,8 @@ pub struct ServerConfig {
     /// Agents that run as programs of this computer, with the rights of its user. Who may register one (the owner, or
     /// `manage`) lets everybody who may write in the session start commands here.
     pub acp: Vec<AcpAgent>,
+    /// Servers of tools (MCP) for the model agent. Their programs run with the rights of this process's user.
+    pub tool_servers: Arc<dyn ToolServers>,
     /// Number of times in a row that agents may react to agents after a person spoke; 0: never.
     pub agent_depth: u32,
     /// A device that logged in without promising to heartbeat is written offline when its actor neither followed the
@@ -329,6 +423,7 @@ impl ServerConfig {
             allowed_origins: Vec::new(),
             agents: BuiltinAgents { demo: true, model: None },
             acp: Vec::new(),
+            tool_servers: Arc::new(Vec::new()),
             agent_depth: 3,
             silence: Duration::from_secs(90), // three missed beats of the usual 30 s
             demo_pace: Duration::from_millis(15),

@@ -1,9 +1,9 @@
 //! Answers on their way to who asked for them.
 //!
-//! An answer that nobody takes is memory that somebody else chose to use. So its bytes are held in the [`Budget`] of who
-//! asked, from when they are in memory until they are written to the connection; nothing more is read for somebody whose
-//! share is used up; and whoever takes nothing for [`Limits::answer_pause`](crate::Limits) loses the connection. A reader
-//! that waits for what comes next has nothing to take, and one that is slow takes something: neither is cut.
+//! An answer that nobody takes is memory that somebody else chose to use. So its bytes are held in the [`Budget`] of
+//! who asked, from when they are in memory until they are written to the connection; nothing more is read for somebody
+//! whose share is used up; and whoever takes nothing for [`Limits::answer_pause`](crate::Limits) loses the connection.
+//! A reader that waits for what comes next has nothing to take, and one that is slow takes something: neither is cut.
 
 use std::{
     pin::Pin,
@@ -172,8 +172,8 @@ pub(crate) struct AnswerRoom<'a> {
 impl AnswerRoom<'_> {
     /// Makes an answer when there is room for it.
     ///
-    /// `waits`: it may wait for something before it begins. Then it holds nothing while it waits, and goes on when there
-    /// is room: also when it waited for the same as a thousand others.
+    /// `waits`: it may wait for something before it begins. Then it holds nothing while it waits, and goes on when
+    /// there is room: also when it waited for the same as a thousand others.
     ///
     /// # Cancel safety
     ///

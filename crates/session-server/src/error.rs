@@ -60,7 +60,7 @@ pub enum ServerError {
         "a newer version has written {0}; start that version, or restore a copy from before it"
     )]
     StoreNewer(PathBuf),
-    /// It is no database any more.
+    /// The file is no database any more.
     #[error(
         "{path} is damaged ({reason}); restore it, or move it away to start with an empty one: sessions stay, \
          tokens and agents' headers have to be entered again"

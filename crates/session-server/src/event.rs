@@ -74,7 +74,7 @@ pub(crate) fn upsert(kind: &'static str, key: &str, value: &Value) -> Bytes {
     granted(kind, key, value, None)
 }
 
-/// The same, that grants a wish.
+/// An `upsert` that grants a wish.
 pub(crate) fn granted(kind: &'static str, key: &str, value: &Value, txid: Option<&str>) -> Bytes {
     encode(&Change {
         r#type: kind,
@@ -84,8 +84,9 @@ pub(crate) fn granted(kind: &'static str, key: &str, value: &Value, txid: Option
     })
 }
 
-/// An event that does nothing but carry a transaction id: what was asked for is there already, by an earlier request, and
-/// whoever asks waits for the id in the stream. Readers ignore the type and take the id; `about` says which wish it is.
+/// An event that does nothing but carry a transaction id: what was asked for is there already, by an earlier request,
+/// and whoever asks waits for the id in the stream. Readers ignore the type and take the id; `about` says which wish it
+/// is.
 pub(crate) fn ack(txid: &str, about: &str) -> Bytes {
     encode(&Change {
         r#type: "ack",

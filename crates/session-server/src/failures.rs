@@ -1,4 +1,4 @@
-//! What failures of the databases and the streams mean to the one who asked.
+//! Failures of the databases and the streams, as the problems of whoever asked.
 
 use axum::http::StatusCode;
 

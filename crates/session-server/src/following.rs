@@ -1,7 +1,7 @@
 //! Readers with a named token: they are let in once and may stay, so a token that is revoked meanwhile has to end them.
 //!
-//! Tokens are revoked by another process, in the database. While somebody follows, the tokens that are followed with are
-//! looked up every [`LOOK`]; one that is gone ends its readers.
+//! Tokens are revoked by another process, in the database. While somebody follows, the tokens that are followed with
+//! are looked up every [`LOOK`]; one that is gone ends its readers.
 
 use std::{
     collections::HashMap,

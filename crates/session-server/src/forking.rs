@@ -77,7 +77,7 @@ pub(crate) async fn survey(streams: &dyn Streams, source: &str) -> Result<Survey
 enum Match {
     /// So far it is the same.
     Same,
-    /// It ended before this item of the source.
+    /// The stream ended before this item of the source.
     Until(usize),
     Other,
 }

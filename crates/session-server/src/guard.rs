@@ -1,9 +1,9 @@
 //! Who is let in: Host, Origin and CORS, then the token and what it may do (the table is in `access`).
 //!
-//! A web page in a browser on this machine can connect to what listens on a loopback address, whoever wrote the page, and
-//! without a token being able to connect is the only credential. So such a server answers only requests that name a
-//! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed, and
-//! refuses every `Origin` that is not its own or listed.
+//! A web page in a browser on this machine can connect to what listens on a loopback address, whoever wrote the page,
+//! and without a token being able to connect is the only credential. So such a server answers only requests that name a
+//! loopback host (a page that re-binds its own name to 127.0.0.1 sends its own name) or one that the operator listed,
+//! and refuses every `Origin` that is not its own or listed.
 
 use std::{
     net::SocketAddr,
@@ -30,7 +30,7 @@ use crate::{
     config::{Auth, ServerConfig},
     delivery::{AnswerRoom, Outgoing, largest_page},
     following::{Following, Revoked},
-    limits::{Client, Limiter},
+    limits::{ClientKey, Limiter},
     problem::{Problem, ProblemCode},
     reading::{self, ReadRequest},
     tokens::{self, KnownTokens},
@@ -168,15 +168,15 @@ impl Guard {
         let need = access::needed(request.method(), pattern);
         let address = peer(request).address;
         if need == Need::Nothing {
-            let client = Client::at(address.ip());
+            let client = ClientKey::at(address.ip());
             self.limiter.count(&client, false)?;
             return Ok(Admitted { client, revoked: None });
         }
         let caller = self.caller(request.headers()).await?;
         let client = match &caller {
-            Some(Caller::Named(grant)) => Client::Named(grant.name.clone()),
-            Some(Caller::Owner) => Client::Owner,
-            None => Client::at(address.ip()),
+            Some(Caller::Named(grant)) => ClientKey::Named(grant.name.clone()),
+            Some(Caller::Owner) => ClientKey::Owner,
+            None => ClientKey::at(address.ip()),
         };
         let is_poll =
             reading::of(request).is_some_and(|read| read.as_ref().is_ok_and(ReadRequest::goes_on));
@@ -239,7 +239,7 @@ fn peer(request: &Request) -> &Peer {
 /// A request that was let through: the terms of its answer.
 struct Admitted {
     /// Whose answer it is.
-    client: Client,
+    client: ClientKey,
     /// Ends the answer when its token is revoked.
     revoked: Option<Revoked>,
 }

@@ -1,10 +1,11 @@
-//! What was said in a session so far, for agents: folded from the stream at the start of each run.
+//! The history of a session, for agents: folded from the stream at the start of each run.
 //!
 //! Most runs read what was folded for an earlier one ([`told`]). The rest of this module is how a whole stream is read.
 //! A session may be longer than anything that reads it, and longer than memory. So it is read page by page, and of what
-//! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory for
-//! that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
+//! is folded only the newest messages stay that the run is about, up to [`Limits::history_bytes`]. What is in memory
+//! for that is taken from the [`Budget`] first: little for a short session, so that it never waits for a long one's.
 
+mod files;
 mod state;
 mod told;
 
@@ -24,6 +25,7 @@ use session_protocol::{
     ToolCallPart, authority::chunk_value,
 };
 
+pub(crate) use self::files::{pictures, words_of};
 use self::state::AgentState;
 use crate::{
     budget::{Budget, Hold, Owner},
@@ -33,11 +35,12 @@ use crate::{
     streams::{Place, StreamError, Streams, stream_name},
 };
 
-/// What is folded is in memory so many times: as messages, as what the fold knows beside them, and as a request's body.
+/// Number of times that folded rows are in memory: as messages, as what the fold knows beside them, and as a request's
+/// body.
 const COPIES: usize = 3;
 /// Bytes of messages that are tried first: most sessions have fewer.
 const FIRST: usize = 64 << 10;
-/// How much more is tried next.
+/// Factor of the next, larger try.
 const STEP: usize = 16;
 /// Bytes of a page that are folded at once.
 const SHORT: usize = 32 << 10;
@@ -58,10 +61,11 @@ pub(crate) struct History {
     state: Option<Value>,
 }
 
-/// The type of the chunks in which a model agent keeps what its model gave: AG-UI's event for what only its writer reads.
+/// The type of the chunks in which a model agent keeps what its model gave: AG-UI's event for what only its writer
+/// reads.
 pub(crate) const KEPT: &str = "REASONING_ENCRYPTED_VALUE";
 
-/// What agents' models gave, by message and then by what it belongs to.
+/// Keepsakes of agents' models, by message and then by what they belong to.
 type Keepsakes = HashMap<String, HashMap<String, String>>;
 
 /// Why a session cannot be read.
@@ -74,10 +78,10 @@ pub(crate) enum Unread {
     TooLong,
 }
 
-/// What of a session is wanted.
+/// The part of a session that is wanted.
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
-    /// What a run is given. Its agent begins with this state.
+    /// The history of a run. The run's agent begins with this state.
     Run(Arc<RunPlan>, Arc<Value>),
     /// One message.
     Message(String),
@@ -111,8 +115,9 @@ pub(crate) struct Source<'a> {
     pub(crate) limits: &'a Limits,
 }
 
-/// Reads a session. Costs the items since it was stored, and what is wanted; where it cannot be told from what is stored,
-/// the whole stream. Holds no more than [`Limits::history_bytes`], several times over, of which the budget knows.
+/// Reads a session. Costs the items since it was stored, and what is wanted; where it cannot be told from what is
+/// stored, the whole stream. Holds no more than [`Limits::history_bytes`], several times over, of which the budget
+/// knows.
 ///
 /// # Cancel safety
 ///
@@ -191,8 +196,9 @@ async fn read(
 
 /// A fold of which only a part is in memory.
 ///
-/// The rows of a message are forgotten when they are folded: words are short, and rows are many times as long. A row that
-/// comes late, or changes another, needs them; then the stream is read once more, and the rows of that message are kept.
+/// The rows of a message are forgotten when they are folded: words are short, and rows are many times as long. A row
+/// that comes late, or changes another, needs them; then the stream is read once more, and the rows of that message are
+/// kept.
 struct Loading {
     wanted: Wanted,
     fold: SessionFold,
@@ -207,7 +213,7 @@ struct Loading {
     digest: RandomState,
     is_cut: bool,
     keepsakes: Keepsakes,
-    /// What the run's agent said of its state.
+    /// The state of the run's agent, as it said.
     state: AgentState,
 }
 
@@ -367,7 +373,7 @@ impl Loading {
     }
 }
 
-/// What an agent's row keeps: its message, what it belongs to, and the value.
+/// The keepsake in an agent's row: its message, what it belongs to, and the value.
 fn keepsake(item: &[u8]) -> Option<(String, String, String)> {
     let item = std::str::from_utf8(item).ok().filter(|item| item.contains(KEPT))?;
     let Event::Chunk(row) = session_protocol::decode(item.as_bytes()) else { return None };
@@ -412,15 +418,15 @@ fn json_size(value: &impl Serialize) -> usize {
 }
 
 impl History {
-    /// These messages, of which the last one is to be answered.
+    /// A history of these messages, of which the last one is to be answered.
     pub(crate) fn of(messages: Vec<Message>) -> Self {
         Self { messages, ..Self::default() }
     }
 
-    /// What a run answers, last: the conversation up to the message that caused it, and what its agent has said since,
-    /// before that message. So a queued message is answered by itself, whatever came in meanwhile. Another answer to a
-    /// message gets what was there before the first one. A run that goes on gets everything, its own message last. What
-    /// other agents have not finished is left out.
+    /// The history of a run, with what it answers as the last: the conversation up to the message that caused it, and
+    /// what its agent has said since, before that message. So a queued message is answered by itself, whatever came in
+    /// meanwhile. Another answer to a message gets what was there before the first one. A run that goes on gets
+    /// everything, its own message last. What other agents have not finished is left out.
     pub(crate) fn for_run(mut self, plan: &RunPlan) -> Self {
         let is_given = |message: &Message| message.is_complete || message.id == plan.message_id;
         let (id, goes_back) = match &plan.cause {
@@ -449,7 +455,7 @@ impl History {
         self.messages.iter().find(|message| message.id == id)
     }
 
-    /// What its reader is told when older messages were left out.
+    /// A note for the reader, when older messages were left out.
     pub(crate) fn note(&self) -> Option<&'static str> {
         self.is_cut.then_some(
             "The beginning of this conversation was left out: it is longer than can be given at once.",
@@ -461,12 +467,12 @@ impl History {
         self.bytes
     }
 
-    /// What its bytes are counted by. Who drops the messages shrinks it, or drops it.
+    /// The room that its bytes are counted by. Whoever drops the messages shrinks it, or drops it.
     pub(crate) fn into_hold(self) -> Option<Hold> {
         self.hold
     }
 
-    /// What the model of a message's agent gave with this call, or with this message.
+    /// The keepsake that the model of a message's agent gave with this call, or with this message.
     pub(crate) fn keepsake(&self, message_id: &str, entity: &str) -> Option<&str> {
         self.keepsakes.get(message_id)?.get(entity).map(String::as_str)
     }
@@ -479,7 +485,7 @@ impl History {
     /// The text of the newest message of a person.
     pub(crate) fn last_user_text(&self) -> String {
         let last = self.messages.iter().rev().find(|message| message.role == Role::User);
-        last.map(Message::plain_text).unwrap_or_default()
+        last.map(words_of).unwrap_or_default()
     }
 
     /// Whether a message asks a question of this id, which is about no call.
@@ -487,15 +493,30 @@ impl History {
         self.question(message_id, id).is_some()
     }
 
-    /// What a person answered to a question, beside yes or no.
+    /// The answer of a person to a question, beside yes or no.
     pub(crate) fn answer(&self, message_id: &str, id: &str) -> Option<&Value> {
         self.question(message_id, id)?.answer.as_ref()
+    }
+
+    /// Words of a person who answered the request of a call.
+    pub(crate) fn said_to(&self, message_id: &str, call_id: &str) -> Option<&str> {
+        let call = self.tool_calls(message_id).find(|call| call.id == call_id)?;
+        call.approval.as_ref()?.said.as_deref()
     }
 
     fn question(&self, message_id: &str, id: &str) -> Option<&QuestionPart> {
         let mut parts = self.message(message_id)?.parts.iter();
         parts.find_map(|part| match part {
             Part::Question(question) if question.approval.id == id => Some(question),
+            _ => None,
+        })
+    }
+
+    /// The questions of a message that are about no call.
+    pub(crate) fn questions(&self, message_id: &str) -> impl Iterator<Item = &QuestionPart> {
+        let parts = self.message(message_id).map(|message| &message.parts[..]).unwrap_or_default();
+        parts.iter().filter_map(|part| match part {
+            Part::Question(question) => Some(question),
             _ => None,
         })
     }
@@ -512,17 +533,17 @@ impl History {
 
 /// One turn of an assistant's message: what it said, then the tools it called.
 #[derive(Debug, Default)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct HistoryTurn<'a> {
     pub(crate) text: String,
-    /// What its agent thought, before or between its words.
+    /// The agent's thoughts, before or between its words.
     pub(crate) reasoning: String,
     pub(crate) calls: Vec<&'a ToolCallPart>,
 }
 
 /// Cuts an assistant's message into turns: words and thoughts after a tool call belong to the next one.
-pub(crate) fn turns(message: &Message) -> Vec<Turn<'_>> {
+pub(crate) fn turns(message: &Message) -> Vec<HistoryTurn<'_>> {
     let mut turns = Vec::new();
-    let mut turn = Turn::default();
+    let mut turn = HistoryTurn::default();
     for part in &message.parts {
         match part {
             // What a subagent did is its caller's to know, by the result.
@@ -556,18 +577,38 @@ pub(crate) fn arguments(call: &ToolCallPart) -> String {
     call.input.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string)
 }
 
-/// What a tool returned, as text; a refusal counts as a result. `None` while nothing is known.
+/// The result of a tool, as text; a refusal counts as a result. `None` while nothing is known.
 pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     if let Some(error) = &call.error {
         return Some(error.clone());
     }
     match &call.output {
         Some(Value::String(text)) => return Some(text.clone()),
-        Some(other) => return Some(other.to_string()),
+        Some(other) => return Some(words_of(other).unwrap_or_else(|| other.to_string())),
         None => {}
     }
-    let denied = call.approval.as_ref().is_some_and(|approval| approval.approved == Some(false));
-    denied.then(|| "The user denied this tool call.".to_owned())
+    let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;
+    Some(match denied.said.as_deref().map(str::trim).filter(|said| !said.is_empty()) {
+        Some(said) => format!("The user denied this tool call and said: {said}"),
+        None => "The user denied this tool call.".to_owned(),
+    })
+}
+
+/// The words of a result that has pictures, each of which is named; `None` of what has none.
+fn words_of(output: &Value) -> Option<String> {
+    let blocks = output.get("content")?.as_array()?;
+    let is = |block: &Value, kind: &str| block.get("type").and_then(Value::as_str) == Some(kind);
+    if !blocks.iter().any(|block| is(block, "image")) {
+        return None;
+    }
+    let words = blocks.iter().map(|block| {
+        let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
+        match is(block, "image") {
+            true => format!("[{}, shown to the people here]", text("mimeType")),
+            false => text("text").to_owned(),
+        }
+    });
+    Some(words.collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@
 //! of forks), what is not there yet (runs that were planned or under way), and the list of sessions.
 //!
 //! ```text
-//! routes ─▶ session (one task each: book, runs) ─▶ batch ─▶ store, then stream ─▶ replies, runs
-//!                ▲                                                                      │
-//!                └───────────────────────── chunks of agents ◀──────────────────────────┘
+//! routes ─▶ input ─▶ session (book, runs) ─▶ effects ─▶ batch ─▶ store, then stream ─▶ replies, runs
+//!               ▲                                                                           │
+//!               └──────────────────────────── chunks of agents ◀───────────────────────────┘
 //! ```
 //!
-//! - One task owns a session's state (law L5); a route sends it a closure and gets the answer when everything that the
-//!   closure wrote is in the stream.
+//! - One task owns a session's state (law L5). A route sends it an input and gets the reply when everything that the
+//!   input led to is in the stream.
 //! - While one append is under way, further events gather in the next batch, so an agent is never slowed to one
 //!   round trip per token.
 //! - Every run ends in the log: finished, failed, stopped, or interrupted by a restart.
@@ -41,12 +41,14 @@ mod problem;
 mod reading;
 mod routes;
 mod run;
+mod runner;
 mod seal;
 mod serve;
 mod server;
 mod session;
 mod sessions;
 mod shared;
+mod signs;
 mod snapshots;
 mod ssrf;
 mod store;
@@ -54,12 +56,12 @@ mod streams;
 mod terminal;
 mod tls;
 mod tokens;
-mod turns;
 
 pub use agent::{FarAgent, FarError, known_agents, model_findings};
 pub use config::{
-    AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret,
-    ServerConfig, StreamLimits, StreamsBackend, TlsFiles,
+    AcpAgent, Auth, BoxFuture, BuiltinAgents, CommandLine, Limits, ModelConfig, ModelSettings,
+    Secret, ServerConfig, StreamLimits, StreamsBackend, TlsFiles, ToolServer, ToolServerTarget,
+    ToolServers,
 };
 pub use error::ServerError;
 pub use names::{hides, normalised, shapes};

@@ -1,4 +1,4 @@
-//! How many requests one client may send.
+//! Limits of the requests that one client may send.
 //!
 //! A client is a token, else an address (an IPv6 one by its /64, which one customer has). Every request counts: what is
 //! not counted could be asked for without end. Polls of readers who follow a stream count apart and for less, because
@@ -21,7 +21,7 @@ const REMEMBERED: usize = 10_000;
 
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Client {
+pub(crate) enum ClientKey {
     /// A caller without a valid token, or one who needs none.
     Address(IpAddr),
     /// The holder of a named token.
@@ -30,7 +30,7 @@ pub(crate) enum Client {
     Owner,
 }
 
-impl Client {
+impl ClientKey {
     pub(crate) fn at(address: IpAddr) -> Self {
         Self::Address(network(address))
     }
@@ -51,8 +51,8 @@ const POLLS: NonZeroU32 = NonZeroU32::new(50).expect("it is not zero");
 pub(crate) struct Limiter(Option<Counted>);
 
 struct Counted {
-    requests: DefaultKeyedRateLimiter<Client>,
-    polls: DefaultKeyedRateLimiter<Client>,
+    requests: DefaultKeyedRateLimiter<ClientKey>,
+    polls: DefaultKeyedRateLimiter<ClientKey>,
 }
 
 impl Limiter {
@@ -68,7 +68,7 @@ impl Limiter {
     }
 
     /// Counts a request, or the poll of a reader who goes on; or says when the next one may come.
-    pub(crate) fn count(&self, client: &Client, is_poll: bool) -> Result<(), Problem> {
+    pub(crate) fn count(&self, client: &ClientKey, is_poll: bool) -> Result<(), Problem> {
         let Some(counted) = &self.0 else { return Ok(()) };
         let limiter = if is_poll { &counted.polls } else { &counted.requests };
         if limiter.len() > REMEMBERED {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn neighbours_in_one_network_are_one_client_and_mapped_addresses_are_v4() {
-        let at = |ip: &str| Client::at(ip.parse().unwrap());
+        let at = |ip: &str| ClientKey::at(ip.parse().unwrap());
         assert_eq!(at("2001:db8:1:2::3"), at("2001:db8:1:2:ffff::"));
         assert_ne!(at("2001:db8:1:2::3"), at("2001:db8:1:3::3"));
         assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));

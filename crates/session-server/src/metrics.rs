@@ -1,4 +1,4 @@
-//! What the server counts, for Prometheus. Labels are patterns of routes, never what is in a path.
+//! Counters of the server, for Prometheus. Labels are patterns of routes, never what is in a path.
 
 use std::{
     fmt,

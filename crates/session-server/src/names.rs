@@ -1,10 +1,11 @@
 //! Names: what they may look like, and when two of them look the same.
 //!
 //! People decide by names: who speaks, whose agent asks, which session this is. So an id (of a session, or of who acts)
-//! is all there is to see of it: normalised (NFC), without characters that cannot be seen or that change how others look.
-//! That leaves out the joiners which some scripts write words with, and the variation selectors of emoji: an id without
-//! them can still be read. A label (a display name) may have both, and they do not count when names are compared. What
-//! cannot be seen is decided by Unicode's properties, what looks the same by its table of confusables (UTS #39).
+//! is all there is to see of it: normalised (NFC), without characters that cannot be seen or that change how others
+//! look. That leaves out the joiners which some scripts write words with, and the variation selectors of emoji: an id
+//! without them can still be read. A label (a display name) may have both, and they do not count when names are
+//! compared. What cannot be seen is decided by Unicode's properties, what looks the same by its table of confusables
+//! (UTS #39).
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -35,8 +36,8 @@ pub fn hides(c: char) -> bool {
         || matches!(c, '\u{2800}' | '\u{fffc}') // the blank of Braille, and what stands for a picture
 }
 
-/// Whether a character only joins the ones beside it or picks how the one before it is drawn: text needs it, in Persian,
-/// in the scripts of India and in emoji.
+/// Whether a character only joins the ones beside it or picks how the one before it is drawn: text needs it, in
+/// Persian, in the scripts of India and in emoji.
 ///
 /// ```
 /// assert!(session_server::shapes('\u{200d}') && !session_server::shapes('\u{202e}'));

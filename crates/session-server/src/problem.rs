@@ -29,13 +29,21 @@ impl Problem {
         Self { status, code, error, details: None, retry_after: None }
     }
 
+    /// The refusal in words.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.details {
+            Some(details) => format!("{}: {details}", self.error),
+            None => self.error.to_owned(),
+        }
+    }
+
     #[must_use]
     pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
         self
     }
 
-    /// This refusal under another code and title.
+    /// Gives the problem another code and title.
     #[must_use]
     pub(crate) fn titled(mut self, code: ProblemCode, error: &'static str) -> Self {
         self.code = code;
@@ -70,6 +78,15 @@ impl Problem {
 
     pub(crate) const fn not_found(code: ProblemCode, error: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, error)
+    }
+
+    /// Somebody asks for what is the owner's.
+    pub(crate) const fn owner_needed() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ProblemCode::OwnerNeeded,
+            "Only the owner of the server's computer may do this",
+        )
     }
 
     pub(crate) const fn conflict(code: ProblemCode, error: &'static str) -> Self {

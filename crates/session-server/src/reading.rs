@@ -1,10 +1,10 @@
-//! What a reader of a stream asks for, decoded once.
+//! A read of a stream, as its reader asks for it, decoded once.
 //!
-//! The stream router decodes a query before it looks at it: escapes in names and values, `+` for a space. Whoever decides
-//! something about a read on the query as it came decides about another read than the router answers. So a query is
-//! decoded here, by the rules of the router's own decoder, and everything is decided on the result: the limits, presence,
-//! metrics, and when the read ends. The router, and a stream server elsewhere, get it written anew, so that they cannot
-//! understand it otherwise. What could be understood in two ways is refused.
+//! The stream router decodes a query before it looks at it: escapes in names and values, `+` for a space. Whoever
+//! decides something about a read on the query as it came decides about another read than the router answers. So a
+//! query is decoded here, by the rules of the router's own decoder, and everything is decided on the result: the
+//! limits, presence, metrics, and when the read ends. The router, and a stream server elsewhere, get it written anew,
+//! so that they cannot understand it otherwise. What could be understood in two ways is refused.
 
 use axum::{
     extract::{MatchedPath, Request},

@@ -1,13 +1,10 @@
 //! A run of an agent: its plan, what it hands to its session, and how it ends.
 
-use std::sync::{Arc, atomic::AtomicBool};
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use session_protocol::{AgentSpec, MessageRun};
+use session_protocol::AgentSpec;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::budget::{Budget, Hold, Owner};
 
@@ -33,8 +30,8 @@ pub(crate) struct RunPlan {
     pub(crate) message_id: String,
     pub(crate) agent_id: String,
     pub(crate) cause: Cause,
-    /// Number of agents that reacted to agents since a person spoke. Answers do not count: a run that goes on is as deep as it
-    /// was.
+    /// Number of agents that reacted to agents since a person spoke. Answers do not count: a run that goes on is as
+    /// deep as it was.
     #[serde(default)]
     pub(crate) depth: u32,
     /// Number of answers that its agent is told, known when it starts.
@@ -45,27 +42,18 @@ pub(crate) struct RunPlan {
     pub(crate) asked_by: Option<String>,
 }
 
+#[cfg(test)]
 impl RunPlan {
-    /// A run with new ids. A run that answers something new also writes a new message.
+    /// A plan with ids that nothing else has.
     pub(crate) fn new(agent_id: &str, cause: Cause, asked_by: Option<String>) -> Self {
         Self {
-            run_id: Uuid::now_v7().to_string(),
-            message_id: Uuid::new_v4().to_string(),
+            run_id: uuid::Uuid::now_v7().to_string(),
+            message_id: uuid::Uuid::new_v4().to_string(),
             agent_id: agent_id.to_owned(),
             cause,
             depth: 0,
             told: 0,
             asked_by,
-        }
-    }
-
-    /// A run that goes on in the message that its agent wrote before.
-    pub(crate) fn resuming(run: &MessageRun<'_>, asked_by: Option<String>) -> Self {
-        let cause = Cause::Answers { parent_run_id: run.last_run().map(str::to_owned) };
-        Self {
-            message_id: run.message_id().to_owned(),
-            depth: run.depth(),
-            ..Self::new(run.actor_id(), cause, asked_by)
         }
     }
 }
@@ -89,12 +77,14 @@ impl RunEnd {
 pub(crate) struct RunOutput {
     pub(crate) run_id: String,
     pub(crate) what: Output,
+    /// Room that is taken for a chunk until it is in the stream.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// A chunk, the end, or something beside them.
 pub(crate) enum Output {
-    /// JSON text of one chunk, as it came, and the room that is taken for it until it is in the stream.
-    Chunk(String, Hold),
+    /// JSON text of one chunk, as it came.
+    Chunk(String),
     /// The text of its message before this run, for those who hear it.
     Before(String),
     /// A request with options is asked no more; it was not granted.
@@ -102,14 +92,14 @@ pub(crate) enum Output {
         approval_id: String,
         reason: String,
     },
-    /// What the agent shows of itself now.
+    /// The agent's face, when it is new.
     Face(Face),
     /// The agent's word for the session.
     Title(String),
     End(RunEnd),
 }
 
-/// What an agent shows of itself now.
+/// The face of an agent: all that it shows of itself.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Face {
     /// `options` and `commands`, as they stand in its row.
@@ -154,7 +144,7 @@ impl RunSink {
     /// Writes one chunk given as JSON text, unchanged.
     pub(crate) async fn emit_text(&self, chunk: String) -> Result<(), Stopped> {
         let hold = self.hold(chunk.len().saturating_mul(COPIES)).await?;
-        self.send(Output::Chunk(chunk, hold)).await
+        self.put(Output::Chunk(chunk), Some(hold)).await
     }
 
     /// Takes bytes from the agent's share when there is room. Who waits for them should hold none of it.
@@ -166,8 +156,13 @@ impl RunSink {
         }
     }
 
+    /// Says something beside the chunks.
     pub(crate) async fn send(&self, what: Output) -> Result<(), Stopped> {
-        let output = RunOutput { run_id: self.run_id.clone(), what };
+        self.put(what, None).await
+    }
+
+    async fn put(&self, what: Output, hold: Option<Hold>) -> Result<(), Stopped> {
+        let output = RunOutput { run_id: self.run_id.clone(), what, hold };
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Stopped),
@@ -178,7 +173,7 @@ impl RunSink {
 
 /// An answer that a resumed agent is told.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum ToldAnswer {
     Approval {
         id: String,
         tool_call_id: Option<String>,
@@ -204,15 +199,11 @@ pub(crate) struct Given {
     pub(crate) option_id: Option<String>,
 }
 
-/// A run about to start, with all that its task needs.
+/// A run about to start: what its agent is called with.
 pub(crate) struct Start {
     pub(crate) plan: RunPlan,
     pub(crate) spec: Option<AgentSpec>,
-    pub(crate) answers: Vec<Answer>,
-    pub(crate) given: mpsc::UnboundedReceiver<Given>,
-    pub(crate) cancel: CancellationToken,
-    /// Set by the run just before it calls its agent, or by whoever sees to it that it does not.
-    pub(crate) called: Arc<AtomicBool>,
-    /// Nobody is called: only what its message says is wanted.
+    pub(crate) answers: Vec<ToldAnswer>,
+    /// Whether nobody is called, and only what its message says is wanted.
     pub(crate) recalls: bool,
 }

@@ -1,10 +1,10 @@
 //! Connections: each is a task, and none may hold up another.
 //!
 //! A peer that is silent or slow costs one connection and is cut: while it shakes hands, before its first request (the
-//! server cannot know earlier which HTTP it speaks), in the middle of a request's head or body, between two requests, and
-//! when it no longer answers HTTP/2's pings. An answer may take as long as it likes, because readers follow for days, but
-//! not lie there: who takes nothing of it is cut, too (see `delivery`). How many
-//! connections there are is limited, in total and for each address, so that one peer cannot have them all.
+//! server cannot know earlier which HTTP it speaks), in the middle of a request's head or body, between two requests,
+//! and when it no longer answers HTTP/2's pings. An answer may take as long as it likes, because readers follow for
+//! days, but not lie there: who takes nothing of it is cut, too (see `delivery`). How many connections there are is
+//! limited, in total and for each address, so that one peer cannot have them all.
 
 use std::{
     collections::HashMap,
@@ -47,7 +47,7 @@ use crate::{
     config::Limits,
     delivery::Outgoing,
     guard::Peer,
-    limits::{Client, network},
+    limits::{ClientKey, network},
     metrics::Metrics,
     problem::Problem,
 };
@@ -295,7 +295,7 @@ pub(crate) async fn take_in(
         return next.run(request).await;
     }
     let Intake { budget, pause } = intake;
-    let client = request.extensions().get::<Client>().cloned();
+    let client = request.extensions().get::<ClientKey>().cloned();
     let owner = Owner::Sender(client.expect("the guard knows who sends"));
     let size = request.body().size_hint().exact();
     let counted = size.map_or(STEP, |size| usize::try_from(size).unwrap_or(usize::MAX));

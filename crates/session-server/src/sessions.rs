@@ -1,42 +1,39 @@
 //! The tasks of the open sessions.
 //!
-//! A session is opened by the first intent for it and closed when nothing happened for a while. Its task takes jobs
-//! (closures over [`Session`]), output of runs, and finished commits, one at a time. A commit is: database changes,
-//! append, database changes. While one is under way everything else gathers in the next batch; a batch of agent
-//! output waits at most [`LINGER`] for company, one that somebody waits for not at all.
+//! A session is opened by the first job for it and closed when nothing happened for a while. Its task takes jobs,
+//! output of runs, and finished commits, one at a time. What is asked and what agents say are inputs of the
+//! [`Session`], and the task carries their effects out ([`Batch`]). A commit is: database changes, append, database
+//! changes. While one is under way everything else gathers in the next batch; a batch of agent output waits at most
+//! [`LINGER`] for company, one that somebody waits for not at all.
 //!
 //! A task that panics takes nothing down but its own state: whoever waits gets a 500 of this session, and a deletion is
 //! done all the same, because it needs no state.
 
+mod batch;
 mod keeping;
 
-use std::{
-    collections::{HashMap, HashSet},
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use durable_stream::RetryPolicy;
-use futures::{FutureExt, future::BoxFuture};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use self::batch::{Batch, Led, Means, Waiter};
 use self::keeping::{Kept, Shelved};
-use crate::{
-    book::RunBook,
-    event,
-    problem::Problem,
-    run::Start,
-    session::{Batch, Moment, Session, Waiter},
-    shared::Shared,
-    snapshots::Kind,
-    store::Op,
-    streams::{Stamp, StreamError, stream_name},
-    turns,
-};
+use crate::book::RunBook;
+use crate::problem::Problem;
+use crate::run::{Given, RunOutput};
+use crate::runner::{self, PlannedRun};
+use crate::session::{Effects, Input, Moment, Opening, Reply, Session};
+use crate::shared::Shared;
+use crate::snapshots::Kind;
+use crate::store::Op;
+use crate::streams::{Stamp, StreamError, stream_name};
 
 /// Longest wait of a chunk for the batch it is in (plus the append before it).
 const LINGER: Duration = Duration::from_millis(4);
@@ -71,10 +68,12 @@ pub(crate) enum Open {
     Create,
 }
 
-type Work = Box<dyn FnOnce(Result<&mut Session, Problem>) + Send>;
+/// Looks at a session, and returns who waits until what it has seen is in the stream.
+type Look = Box<dyn FnOnce(Result<&Session, Problem>) -> Option<Waiter> + Send>;
 
 enum Job {
-    Do { open: Open, work: Work },
+    Apply { open: Open, input: Box<Input>, done: oneshot::Sender<Result<Reply, Problem>> },
+    Read { open: Open, look: Look },
     Delete { done: oneshot::Sender<Result<(), Problem>> },
     Refresh,
     Shutdown { done: oneshot::Sender<()> },
@@ -106,28 +105,52 @@ impl Sessions {
         &self.shared
     }
 
-    /// Runs `work` on the session's task. Its answer is given when everything it wrote is in the stream.
+    /// Applies an input to a session. The reply is given when all that it led to is in the stream.
+    ///
+    /// # Errors
+    ///
+    /// The session refuses it, cannot be opened, or could not be written.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the work done or not done as a whole.
+    /// Dropping the future leaves the input applied or not applied as a whole.
+    pub(crate) async fn apply(
+        &self,
+        session_id: &str,
+        open: Open,
+        input: Input,
+    ) -> Result<Reply, Problem> {
+        let (done, replied) = oneshot::channel();
+        self.submit(session_id, Job::Apply { open, input: Box::new(input), done });
+        replied.await.unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Looks at a session. The answer is given when all that was asked of it before is in the stream.
+    ///
+    /// # Errors
+    ///
+    /// `look` fails, or the session cannot be opened or could not be written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
     pub(crate) async fn with<T: Send + 'static>(
         &self,
         session_id: &str,
         open: Open,
-        work: impl FnOnce(&mut Session) -> Result<T, Problem> + Send + 'static,
+        look: impl FnOnce(&Session) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let (answer, answered) = oneshot::channel();
-        let work: Work = Box::new(move |session| {
-            let result = session.and_then(|session| Ok((work(session)?, session)));
-            match result {
-                Err(problem) => drop(answer.send(Err(problem))),
-                Ok((value, session)) => session.batch.waiters.push(Box::new(move |committed| {
-                    answer.send(committed.map(|()| value)).ok();
-                })),
+        let look: Look = Box::new(move |session| match session.and_then(look) {
+            Err(problem) => {
+                answer.send(Err(problem)).ok(); // nobody waits any more
+                None
             }
+            Ok(found) => Some(Box::new(move |committed: Result<(), Problem>| {
+                answer.send(committed.map(|()| found)).ok();
+            })),
         });
-        self.submit(session_id, Job::Do { open, work });
+        self.submit(session_id, Job::Read { open, look });
         answered.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
@@ -244,7 +267,8 @@ type Commit = BoxFuture<'static, Result<(), Problem>>;
 struct UnderWay {
     commit: Commit,
     waiters: Vec<Waiter>,
-    starts: Vec<Start>,
+    given: Vec<(String, Given)>,
+    starts: Vec<PlannedRun>,
 }
 
 /// Why a session's loop ended.
@@ -296,8 +320,8 @@ impl Task {
         let mut loaded = match loaded.await {
             Ok(loaded) => loaded,
             Err(problem) => {
-                if let Some(Job::Do { work, .. }) = first {
-                    work(Err(problem.clone()));
+                if let Some(job) = first {
+                    job.refuse(&problem);
                 }
                 return self.refuse(jobs, &problem).await;
             }
@@ -321,21 +345,19 @@ impl Task {
             }
             let mut due = None;
             if let (None, Some(loaded)) = (&under_way, &mut loaded)
-                && !loaded.session.batch.is_empty()
+                && !loaded.batch.is_empty()
             {
-                let batch = &loaded.session.batch;
                 let at = last_commit + LINGER;
-                let now = !batch.waiters.is_empty() || !batch.starts.is_empty();
-                if now || at <= Instant::now() {
+                if loaded.batch.is_wanted() || at <= Instant::now() {
                     under_way = Some(self.commit(loaded));
                     last_commit = Instant::now();
                 } else {
                     due = Some(at);
                 }
             }
-            let room = loaded.as_ref().is_some_and(|l| l.session.batch.events.len() < MAX_WAITING);
+            let room = loaded.as_ref().is_some_and(|l| l.batch.events.len() < MAX_WAITING);
             let wait = loaded.as_ref().and_then(|l| l.session.due_at()).map(Instant::from_std);
-            let idle = under_way.is_none() && loaded.as_ref().is_none_or(|l| l.session.is_idle());
+            let idle = under_way.is_none() && loaded.as_ref().is_none_or(Loaded::is_idle);
             let many = self.sessions.count_open() > MANY;
             let idle_for = if many { IDLE_AMONG_MANY } else { IDLE };
             tokio::select! {
@@ -346,7 +368,9 @@ impl Task {
                         None => std::future::pending().await,
                     }
                 } => {
-                    let Some(UnderWay { waiters, starts, .. }) = under_way.take() else { continue };
+                    let Some(UnderWay { waiters, given, starts, .. }) = under_way.take() else {
+                        continue;
+                    };
                     for waiter in waiters {
                         waiter(committed.clone());
                     }
@@ -354,8 +378,13 @@ impl Task {
                         tracing::warn!(?problem, "a session's events could not be written");
                         return self.fail(loaded, &problem);
                     }
-                    for start in starts {
-                        turns::spawn(&self.shared, &self.id, start, runs.clone());
+                    if let Some(loaded) = &loaded {
+                        for (run_id, given) in given {
+                            loaded.led.give(&run_id, given);
+                        }
+                    }
+                    for run in starts {
+                        runner::spawn(&self.shared, &self.id, run, runs.clone());
                     }
                     self.store(&mut loaded, false).await;
                 }
@@ -364,22 +393,25 @@ impl Task {
                     // The next one who wants something of it reads it again.
                     Some(Job::Refresh) if idle => return Ended::Idle,
                     Some(Job::Refresh) => stale = true,
-                    Some(Job::Do { open, work }) => {
+                    Some(job @ (Job::Apply { open, .. } | Job::Read { open, .. })) => {
                         if loaded.is_none() && open != Open::Existing {
                             match self.create(open).await {
                                 Ok(created) => loaded = Some(created),
                                 Err(problem) => {
-                                    work(Err(problem));
+                                    job.refuse(&problem);
                                     continue;
                                 }
                             }
                         }
-                        match &mut loaded {
-                            Some(loaded) => {
-                                loaded.session.tick(Moment::now());
-                                work(Ok(&mut loaded.session));
+                        match (&mut loaded, job) {
+                            (None, job) => job.refuse(&Problem::session_not_found()),
+                            (Some(loaded), Job::Apply { input, done, .. }) => {
+                                self.apply(loaded, *input, done);
                             }
-                            None => work(Err(Problem::session_not_found())),
+                            (Some(loaded), Job::Read { look, .. }) => {
+                                loaded.batch.waiters.extend(look(Ok(&loaded.session)));
+                            }
+                            _ => {} // no other job has been let in
                         }
                     }
                     Some(Job::Delete { done }) => {
@@ -388,7 +420,7 @@ impl Task {
                             settle(under_way).await.ok();
                             if let Some(mut loaded) = loaded {
                                 settle(Some(self.commit(&mut loaded))).await.ok();
-                                loaded.session.abandon(&Problem::session_not_found());
+                                loaded.abandon(&Problem::session_not_found());
                             }
                         };
                         unharmed(last).await;
@@ -402,20 +434,22 @@ impl Task {
                 },
                 Some(output) = outputs.recv(), if room => {
                     if let Some(loaded) = &mut loaded {
-                        loaded.session.tick(Moment::now());
-                        loaded.session.output(output);
-                        while loaded.session.batch.events.len() < MAX_WAITING
+                        let now = Moment::now();
+                        self.hear(loaded, output, now);
+                        while loaded.batch.events.len() < MAX_WAITING
                             && let Ok(output) = outputs.try_recv()
                         {
-                            loaded.session.output(output);
+                            self.hear(loaded, output, now);
                         }
                     }
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(last_commit)), if due.is_some() => {}
                 () = tokio::time::sleep_until(wait.unwrap_or(last_commit)), if wait.is_some() => {
                     if let Some(loaded) = &mut loaded {
-                        loaded.session.tick(Moment::now());
-                        loaded.session.elapse();
+                        let now = Moment::now();
+                        let missed = loaded.session.missed(now.clock);
+                        let signs = self.shared.signs.last(&self.id, missed);
+                        self.happen(loaded, Input::Elapse { signs }, now);
                     }
                 }
                 () = tokio::time::sleep(idle_for), if idle => {
@@ -428,8 +462,8 @@ impl Task {
 
     /// Stores what is known of the session, when enough is new in it and none of it is on its way to the stream.
     async fn store(&self, loaded: &mut Option<Loaded>, rests: bool) {
-        let Some(Loaded { session, shelved, .. }) = loaded else { return };
-        if session.batch.events.is_empty() {
+        let Some(Loaded { session, batch, shelved, .. }) = loaded else { return };
+        if batch.events.is_empty() {
             let book = session.book_mut();
             *shelved = keeping::store_grown(&self.shared, &self.id, book, *shelved, rests).await;
         }
@@ -447,12 +481,14 @@ impl Task {
     async fn refresh(&self, loaded: &mut Option<Loaded>) -> Result<(), Problem> {
         match loaded {
             Some(loaded) => {
-                let Kept { book, shelved, .. } = keeping::read(&self.shared, &self.id).await?;
+                let Kept { mut book, shelved, .. } = keeping::read(&self.shared, &self.id).await?;
                 if book.deleted_since(loaded.session.book().items()) {
                     self.shared.snapshots.drop(&self.id, Kind::Told).await;
                 }
-                loaded.session.tick(Moment::now());
-                loaded.session.refresh(book);
+                for item in &loaded.batch.events {
+                    book.apply(item);
+                }
+                self.happen(loaded, Input::Reread(Box::new(book)), Moment::now());
                 loaded.shelved = shelved;
             }
             None => *loaded = self.load().await?,
@@ -477,19 +513,66 @@ impl Task {
         let specs = store.agents(&self.id).await?;
         let runs = store.runs(&self.id).await?;
         let title = store.title(&self.id).await?;
-        let (surroundings, now) = (self.shared.surroundings(), Moment::now());
-        let mut session = Session::open(&self.id, surroundings, now, book, specs, runs, is_listed);
-        if !is_listed {
-            let add = Op::AddSession { session_id: self.id.clone(), at: event::now() };
-            session.batch.before.insert(0, add);
-        }
-        session.keep_title(title.as_deref());
+        let (id, surroundings) = (self.id.clone(), self.shared.surroundings());
+        let seed = rand::random();
+        let opening = Opening { id, surroundings, seed, book, specs, runs, is_listed, title };
+        let (session, mut effects) = Session::open(opening, Moment::now());
+        let (batch, led, writing) = (Batch::default(), Led::default(), Arc::default());
         // It writes something, or will when time passes.
-        let writes = !session.batch.events.is_empty() || !session.is_idle();
-        if writes && self.shared.streams.is_closed(&stream_name(&self.id)).await? {
-            session.settle_for_reading();
+        let writes = !effects.is_empty() || !session.is_idle();
+        let is_closed = writes && self.shared.streams.is_closed(&stream_name(&self.id)).await?;
+        let mut loaded = Loaded { session, batch, led, shelved, writing };
+        if is_closed {
+            effects.events.clear();
         }
-        Ok(Loaded { session, shelved, writing: Arc::default() })
+        self.carry_out(&mut loaded, effects);
+        if is_closed {
+            self.happen(&mut loaded, Input::CloseStream, Moment::now());
+        }
+        Ok(loaded)
+    }
+
+    /// Applies what somebody asks, and lets him wait for it.
+    fn apply(
+        &self,
+        loaded: &mut Loaded,
+        input: Input,
+        done: oneshot::Sender<Result<Reply, Problem>>,
+    ) {
+        match loaded.session.apply(input, Moment::now()) {
+            Ok(effects) => {
+                let reply = self.carry_out(loaded, effects);
+                loaded.batch.waiters.push(Box::new(move |committed| {
+                    done.send(committed.map(|()| reply)).ok(); // nobody may wait any more
+                }));
+            }
+            Err(refusal) => drop(done.send(Err(refusal.into()))),
+        }
+    }
+
+    /// Applies what an agent says. The room of a chunk is taken until what it became is in the stream.
+    fn hear(&self, loaded: &mut Loaded, output: RunOutput, now: Moment) {
+        let RunOutput { run_id, what, hold } = output;
+        self.happen(loaded, Input::Output { run_id, what }, now);
+        if !loaded.batch.events.is_empty() {
+            loaded.batch.holds.extend(hold);
+        }
+    }
+
+    /// Applies what nobody asks for and no session refuses.
+    fn happen(&self, loaded: &mut Loaded, input: Input, now: Moment) {
+        if let Ok(effects) = loaded.session.apply(input, now) {
+            self.carry_out(loaded, effects);
+        }
+    }
+
+    fn carry_out(&self, loaded: &mut Loaded, effects: Effects) -> Reply {
+        let now = std::time::Instant::now();
+        for actor_id in &effects.signs {
+            self.shared.signs.note(&self.id, actor_id, now);
+        }
+        let with = Means { metrics: &self.shared.metrics, stop: &self.shared.shutdown_runs };
+        loaded.batch.carry_out(effects, &mut loaded.led, &with)
     }
 
     /// Tells the database of an earlier deletion of this session, before it can be made again.
@@ -503,8 +586,8 @@ impl Task {
     }
 
     fn commit(&self, loaded: &mut Loaded) -> UnderWay {
-        let Batch { before, events, after, starts, waiters, holds, grows } =
-            std::mem::take(&mut loaded.session.batch);
+        let Batch { before, events, after, given, starts, waiters, holds, grows } =
+            std::mem::take(&mut loaded.batch);
         let mut at = loaded.session.book().items().saturating_sub(events.len() as u64);
         let groups = split(events);
         let shared = Arc::clone(&self.shared);
@@ -523,7 +606,7 @@ impl Task {
             shared.store.apply(after).await?;
             Ok(())
         });
-        UnderWay { commit, waiters, starts }
+        UnderWay { commit, waiters, given, starts }
     }
 
     /// Answers all waiting jobs with the same refusal, except those that ask for no more than an end.
@@ -531,10 +614,9 @@ impl Task {
         jobs.close();
         while let Ok(job) = jobs.try_recv() {
             match job {
-                Job::Do { work, .. } => work(Err(problem.clone())),
                 Job::Delete { done } => drop(done.send(self.delete().await)),
-                Job::Refresh => {}
                 Job::Shutdown { done } => return Ended::Shutdown(done),
+                job => job.refuse(problem),
             }
         }
         Ended::Failed
@@ -568,11 +650,11 @@ impl Task {
         self.refuse(jobs, &Problem::session_failed()).await
     }
 
-    /// Throws the state away. Runs that were under way, or whose end was on its way, are ended in the log once the stream
-    /// can be written again.
+    /// Throws the state away. Runs that were under way, or whose end was on its way, are ended in the log once the
+    /// stream can be written again.
     fn fail(&self, loaded: Option<Loaded>, problem: &Problem) -> Ended {
         if let Some(loaded) = loaded {
-            loaded.session.abandon(problem);
+            loaded.abandon(problem);
             self.open_later();
         }
         Ended::Failed
@@ -603,8 +685,8 @@ impl Task {
             return;
         }
         if let Some(mut loaded) = loaded {
-            loaded.session.tick(Moment::now());
-            loaded.session.interrupt_all();
+            let uncalled = loaded.led.forestall();
+            self.happen(&mut loaded, Input::Interrupt { uncalled }, Moment::now());
             settle(Some(self.commit(&mut loaded))).await.ok();
         }
     }
@@ -631,11 +713,40 @@ async fn settle(under_way: Option<UnderWay>) -> Result<(), Problem> {
     committed
 }
 
+/// An open session, and what it has led to that is not in the stream.
 struct Loaded {
     session: Session,
-    /// What is stored of its book.
+    batch: Batch,
+    led: Led,
+    /// The stored part of the book.
     shelved: Shelved,
     writing: Arc<tokio::sync::Mutex<Writing>>,
+}
+
+impl Loaded {
+    fn is_idle(&self) -> bool {
+        self.session.is_idle() && self.batch.is_empty()
+    }
+
+    /// Gives the session up: stops its runs, and answers whoever waits.
+    fn abandon(self, problem: &Problem) {
+        for waiter in self.batch.waiters {
+            waiter(Err(problem.clone()));
+        }
+    }
+}
+
+impl Job {
+    /// Answers whoever waits for it.
+    fn refuse(self, problem: &Problem) {
+        match self {
+            Self::Apply { done, .. } => drop(done.send(Err(problem.clone()))),
+            Self::Read { look, .. } => drop(look(Err(problem.clone()))),
+            Self::Delete { done } => drop(done.send(Err(problem.clone()))),
+            Self::Refresh => {}
+            Self::Shutdown { done } => drop(done.send(())),
+        }
+    }
 }
 
 /// The mark of the next append.

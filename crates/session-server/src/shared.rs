@@ -1,20 +1,12 @@
-//! What all sessions of a server share.
+//! The state that all sessions of a server share.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::Agents,
-    budget::Budget,
-    config::Limits,
-    forking::Making,
-    history,
-    metrics::Metrics,
-    session::{Signs, Surroundings},
-    snapshots::Snapshots,
-    store::Store,
-    streams::Streams,
+    agent::Agents, budget::Budget, config::Limits, forking::Making, history, metrics::Metrics,
+    session::Surroundings, signs::Signs, snapshots::Snapshots, store::Store, streams::Streams,
 };
 
 /// The state that all sessions share.
@@ -25,7 +17,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
     pub(crate) limits: Limits,
-    /// This server as a producer of streams.
+    /// The server's name as a producer of streams.
     pub(crate) instance: String,
     /// Number of times in a row that agents may react to agents.
     pub(crate) agent_depth: u32,
@@ -40,15 +32,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What a session has from here.
+    /// The surroundings of a session.
     pub(crate) fn surroundings(&self) -> Surroundings {
         Surroundings {
             instance: self.instance.clone(),
             agent_depth: self.agent_depth,
             silence: self.silence,
-            signs: Arc::clone(&self.signs),
-            metrics: self.metrics.clone(),
-            shutdown_runs: self.shutdown_runs.clone(),
         }
     }
 

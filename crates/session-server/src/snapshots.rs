@@ -1,9 +1,9 @@
 //! Folds that go on where they stopped.
 //!
-//! A fold of a stream is stored as a **head**, which is small and always read, and a row for each message, which is read
-//! when something needs that message. Beside them stands a [`Mark`]: a place in the stream, and what lies behind it as
-//! far as the fold goes. Whoever goes on from a mark reads these items again and compares their hash ([`Tail`]): a
-//! stream that was made anew, or restored from a copy, has others there. Such a snapshot, one that another version
+//! A fold of a stream is stored as a **head**, which is small and always read, and a row for each message, which is
+//! read when something needs that message. Beside them stands a [`Mark`]: a place in the stream, and what lies behind
+//! it as far as the fold goes. Whoever goes on from a mark reads these items again and compares their hash ([`Tail`]):
+//! a stream that was made anew, or restored from a copy, has others there. Such a snapshot, one that another version
 //! wrote, and one that is damaged are dropped, and the stream is read from its beginning.
 //!
 //! Nothing here is the only copy of anything, so that a save waits for no disk and may fail.
@@ -29,9 +29,9 @@ use crate::{
 /// The folds of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// What the session's task knows ([`RunBook`](crate::book::RunBook)).
+    /// The book of a session's task ([`RunBook`](crate::book::RunBook)).
     Book = 0,
-    /// What agents are told ([`history`](crate::history)).
+    /// The messages that agents are told ([`history`](crate::history)).
     Told = 1,
 }
 
@@ -154,13 +154,13 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// What a save of the same fold is laid over.
+    /// The base that a save of the same fold is laid over.
     pub(crate) fn base(&self) -> Base {
         Base(Some(self.base))
     }
 }
 
-/// What a save is laid over: a snapshot, or nothing.
+/// The base of a save: a snapshot, or nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Base(Option<Digest>);
 
@@ -171,11 +171,11 @@ pub(crate) struct FoldedMessage {
     pub(crate) position: u64,
     pub(crate) standing: bool,
     pub(crate) fold: String,
-    /// What an agent is given of it, as far as it is given it.
+    /// The part of it that an agent is given, if any.
     pub(crate) told: Option<Told>,
 }
 
-/// What agents are given of a message.
+/// The part of a message that agents are given.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
     /// Bytes of it, about.
@@ -186,7 +186,7 @@ pub(crate) struct Told {
     pub(crate) json: String,
 }
 
-/// What changed in a fold since it was stored last.
+/// Changes of a fold since it was stored last.
 #[derive(Debug)]
 pub(crate) struct Save {
     pub(crate) session_id: String,
@@ -296,8 +296,8 @@ impl Snapshots {
         self.line.read(granted).map_err(|_| Damaged)
     }
 
-    /// Stores what changed in a fold, all or nothing; what the next save is laid over. Nothing is stored when the session
-    /// is deleted meanwhile, or the fold that it is laid over was dropped.
+    /// Stores what changed in a fold, all or nothing; what the next save is laid over. Nothing is stored when the
+    /// session is deleted meanwhile, or the fold that it is laid over was dropped.
     pub(crate) async fn save(&self, save: Save) -> Option<Base> {
         let size = save.changed.iter().map(|message| message.fold.len()).sum();
         let terms = Terms { size, ..Terms::default() };
@@ -391,7 +391,7 @@ fn load(db: &Connection, session_id: &str, kind: Kind) -> rusqlite::Result<Optio
         return Ok(None);
     }
     let mut standing = Vec::new();
-    let mut query = db.prepare_cached(&format!("{MESSAGE} AND standing ORDER BY position"))?;
+    let mut query = db.prepare_cached(STANDING)?;
     for message in query.query_map(params![session_id, kind as u8], folded)? {
         match message? {
             Ok(message) => standing.push((message.id, message.fold)),
@@ -402,7 +402,11 @@ fn load(db: &Connection, session_id: &str, kind: Kind) -> rusqlite::Result<Optio
 }
 
 const MESSAGE: &str = "SELECT message_id, position, standing, fold, size, agent_id, complete, shown, digest FROM folded
-     WHERE session_id = ?1 AND kind = ?2";
+     WHERE session_id = ?1 AND kind = ?2 AND message_id = ?3";
+
+/// The messages that stand. The index is named: left alone, SQLite goes through all messages, which are in that order.
+const STANDING: &str = "SELECT message_id, position, standing, fold, size, agent_id, complete, shown, digest
+     FROM folded INDEXED BY folded_standing WHERE session_id = ?1 AND kind = ?2 AND standing ORDER BY position";
 
 fn folded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<FoldedMessage, Damaged>> {
     let json: Option<String> = row.get(7)?;
@@ -430,7 +434,7 @@ fn message(
     kind: Kind,
     message_id: &str,
 ) -> rusqlite::Result<Option<Result<FoldedMessage, Damaged>>> {
-    let mut query = db.prepare_cached(&format!("{MESSAGE} AND message_id = ?3"))?;
+    let mut query = db.prepare_cached(MESSAGE)?;
     query.query_row(params![session_id, kind as u8, message_id], folded).optional()
 }
 
@@ -505,4 +509,21 @@ fn write(tx: &Transaction<'_>, save: &Save) -> rusqlite::Result<Option<Digest>> 
             digest,
         ])?;
     Ok(Some(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn opening_reads_no_message_that_does_not_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), None).unwrap();
+        let plan = |db: &Connection| {
+            let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {STANDING}"))?;
+            query.query_map(params!["s", 0], |row| row.get(3))?.collect::<Result<Vec<String>, _>>()
+        };
+        let plan = Snapshots::of(&store).line.read(plan).unwrap();
+        assert!(plan.len() == 1 && plan[0].contains("folded_standing"), "{plan:?}");
+    }
 }

@@ -5,8 +5,8 @@
 //! registered; every connection checks the addresses its name resolves to, and every redirect is checked like a new
 //! URL. Origins that the operator lists are exempt and are called by a client of their own.
 //!
-//! Redirects are followed here and not by the HTTP client: it would send an agent's headers, which hold keys, to wherever
-//! the agent points. They go to the agent's own origin only.
+//! Redirects are followed here and not by the HTTP client: it would send an agent's headers, which hold keys, to
+//! wherever the agent points. They go to the agent's own origin only.
 
 use std::{
     error::Error,
@@ -40,7 +40,7 @@ const READ: Duration = Duration::from_secs(600);
 
 /// Why an agent's URL is refused. The text says what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum RefusedAddress {
     #[error("an agent's endpoint must be an http or https URL")]
     Scheme,
     #[error("put credentials into the agent's headers, not into its URL")]
@@ -55,7 +55,7 @@ pub(crate) enum Refused {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] RefusedAddress),
     #[error("the agent redirected too often, or to nowhere")]
     Redirects,
     #[error("{}", durable_stream::NO_CERTIFICATES)]
@@ -71,7 +71,7 @@ impl From<reqwest::Error> for Unanswered {
         }
         // What the resolver refused looks like a broken network, but is none.
         let mut causes = iter::successors(error.source(), |&cause| cause.source());
-        let refused = causes.find_map(|cause| cause.downcast_ref::<Refused>()).copied();
+        let refused = causes.find_map(|cause| cause.downcast_ref::<RefusedAddress>()).copied();
         refused.map_or(Self::Failed(error), Self::Refused)
     }
 }
@@ -95,13 +95,13 @@ impl Outbound {
     }
 
     /// The URL of an agent, when it may be called.
-    pub(crate) fn check(&self, endpoint: &str) -> Result<Url, Refused> {
-        let url = Url::parse(endpoint).map_err(|_| Refused::Scheme)?;
+    pub(crate) fn check(&self, endpoint: &str) -> Result<Url, RefusedAddress> {
+        let url = Url::parse(endpoint).map_err(|_| RefusedAddress::Scheme)?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(Refused::Scheme);
+            return Err(RefusedAddress::Scheme);
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Refused::Credentials);
+            return Err(RefusedAddress::Credentials);
         }
         if !self.trusts(&url) {
             public_url(&url)?;
@@ -109,13 +109,14 @@ impl Outbound {
         Ok(url)
     }
 
-    /// As [`check`](Self::check), and the addresses that the name has now are looked at, so that a mistake is told at
-    /// once. A name that cannot be looked up passes: it may be known later, and every connection checks again.
+    /// Checks as [`check`](Self::check) does, and the addresses that the name has now are looked at, so that a mistake
+    /// is told at once. A name that cannot be looked up passes: it may be known later, and every connection checks
+    /// again.
     ///
     /// # Cancel safety
     ///
     /// Nothing is connected or kept.
-    pub(crate) async fn check_resolved(&self, endpoint: &str) -> Result<Url, Refused> {
+    pub(crate) async fn check_resolved(&self, endpoint: &str) -> Result<Url, RefusedAddress> {
         let url = self.check(endpoint)?;
         if let Some(Host::Domain(name)) = url.host()
             && !self.trusts(&url)
@@ -125,8 +126,9 @@ impl Outbound {
         Ok(url)
     }
 
-    /// Posts JSON to an agent and gives its answer, whatever its status. A redirect is followed with the same method and
-    /// body, as 307 and 308 ask for and agents behind a moved URL need; `secrets` are for the endpoint's own origin.
+    /// Posts JSON to an agent and gives its answer, whatever its status. A redirect is followed with the same method
+    /// and body, as 307 and 308 ask for and agents behind a moved URL need; `secrets` are for the endpoint's own
+    /// origin.
     ///
     /// # Cancel safety
     ///
@@ -191,14 +193,14 @@ fn client() -> reqwest::ClientBuilder {
 
 /// Literal addresses never reach a resolver, so the URL itself is looked at first. The URL parser has already turned
 /// `0x7f000001`, `2130706433` and `127.1` into 127.0.0.1.
-fn public_url(url: &Url) -> Result<(), Refused> {
+fn public_url(url: &Url) -> Result<(), RefusedAddress> {
     let public = match url.host() {
         Some(Host::Ipv4(ip)) => is_public(IpAddr::V4(ip)),
         Some(Host::Ipv6(ip)) => is_public(IpAddr::V6(ip)),
         Some(Host::Domain(name)) => !is_local(name.trim_end_matches('.')),
         None => false,
     };
-    if public { Ok(()) } else { Err(Refused::Private) }
+    if public { Ok(()) } else { Err(RefusedAddress::Private) }
 }
 
 /// Whether only this machine or its network can know the name: one label (`db`, `ip6-loopback`) or a local ending.
@@ -249,9 +251,11 @@ struct PublicOnly<L>(L);
 /// Refuses a name that has an address that is not public.
 async fn public_or_unknown(
     lookup: impl Future<Output = io::Result<Vec<SocketAddr>>>,
-) -> Result<(), Refused> {
+) -> Result<(), RefusedAddress> {
     match tokio::time::timeout(LOOKUP, lookup).await {
-        Ok(Ok(addrs)) if !addrs.iter().all(|addr| is_public(addr.ip())) => Err(Refused::Private),
+        Ok(Ok(addrs)) if !addrs.iter().all(|addr| is_public(addr.ip())) => {
+            Err(RefusedAddress::Private)
+        }
         _ => Ok(()),
     }
 }
@@ -270,7 +274,7 @@ where
         Box::pin(async move {
             let addrs = lookup.await?;
             if addrs.is_empty() || !addrs.iter().all(|addr| is_public(addr.ip())) {
-                return Err(Refused::Private.into());
+                return Err(RefusedAddress::Private.into());
             }
             Ok(Box::new(addrs.into_iter()) as Addrs)
         })
@@ -285,7 +289,7 @@ mod tests {
 
     use super::*;
 
-    fn check(endpoint: &str) -> Result<Url, Refused> {
+    fn check(endpoint: &str) -> Result<Url, RefusedAddress> {
         Outbound::new(&[], false).unwrap().check(endpoint)
     }
 
@@ -324,7 +328,7 @@ mod tests {
             "[ff02::1]",
         ] {
             let url = format!("http://{host}:8080/agent");
-            assert_eq!(check(&url), Err(Refused::Private), "{url}");
+            assert_eq!(check(&url), Err(RefusedAddress::Private), "{url}");
         }
     }
 
@@ -345,7 +349,7 @@ mod tests {
             "wiki.intranet.",
         ] {
             let url = format!("http://{host}:8080/agent");
-            assert_eq!(check(&url), Err(Refused::Private), "{url}");
+            assert_eq!(check(&url), Err(RefusedAddress::Private), "{url}");
             let listed = Outbound::new(&[Url::parse(&url).unwrap()], false).unwrap();
             assert!(listed.check(&url).is_ok(), "{url}");
         }
@@ -360,7 +364,7 @@ mod tests {
             ["93.184.216.34:0", "10.0.0.1:0"].map(|addr| addr.parse().unwrap());
         let found = |addrs: &[SocketAddr]| std::future::ready(Ok(addrs.to_vec()));
         for private in [&[private][..], &[public, private]] {
-            assert_eq!(public_or_unknown(found(private)).await, Err(Refused::Private));
+            assert_eq!(public_or_unknown(found(private)).await, Err(RefusedAddress::Private));
         }
         assert_eq!(public_or_unknown(found(&[public])).await, Ok(()));
         let unknown = std::future::ready(Err(io::ErrorKind::NotFound.into()));
@@ -368,7 +372,7 @@ mod tests {
         assert_eq!(public_or_unknown(std::future::pending()).await, Ok(()), "after two seconds");
 
         let outbound = Outbound::new(&[], false).unwrap();
-        assert_eq!(outbound.check_resolved("http://db/").await, Err(Refused::Private));
+        assert_eq!(outbound.check_resolved("http://db/").await, Err(RefusedAddress::Private));
         assert!(outbound.check_resolved("http://1.1.1.1/").await.is_ok());
         assert!(outbound.check_resolved("http://nowhere.invalid/").await.is_ok());
         let trusting = Outbound::new(&[], true).unwrap();
@@ -378,9 +382,9 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_web_address() {
         for url in ["file:///etc/passwd", "ftp://example.com", "agent", "", "http://"] {
-            assert_eq!(check(url), Err(Refused::Scheme), "{url}");
+            assert_eq!(check(url), Err(RefusedAddress::Scheme), "{url}");
         }
-        assert_eq!(check("https://u:p@example.com/"), Err(Refused::Credentials));
+        assert_eq!(check("https://u:p@example.com/"), Err(RefusedAddress::Credentials));
     }
 
     #[test]
@@ -391,8 +395,8 @@ mod tests {
         let listed = Url::parse("http://127.0.0.1:3002").unwrap();
         let outbound = Outbound::new(&[listed], false).unwrap();
         assert!(outbound.check("http://127.0.0.1:3002/api/chat").is_ok());
-        assert_eq!(outbound.check("http://127.0.0.1:3003/").unwrap_err(), Refused::Private);
-        assert_eq!(outbound.check("https://127.0.0.1:3002/").unwrap_err(), Refused::Private);
+        assert_eq!(outbound.check("http://127.0.0.1:3003/").unwrap_err(), RefusedAddress::Private);
+        assert_eq!(outbound.check("https://127.0.0.1:3002/").unwrap_err(), RefusedAddress::Private);
     }
 
     #[tokio::test]
@@ -484,7 +488,7 @@ mod tests {
         for _ in 0..4 {
             let url = format!("http://agent.example:{}/", inner.port());
             let error = outbound.post(&url, HeaderMap::new(), vec![]).await.unwrap_err();
-            assert!(matches!(error, Unanswered::Refused(Refused::Private)), "{error:?}");
+            assert!(matches!(error, Unanswered::Refused(RefusedAddress::Private)), "{error:?}");
         }
         assert_eq!(seen.lock().unwrap().len(), 0);
     }

@@ -50,7 +50,7 @@ pub(crate) struct SessionRow {
 
 impl SessionRow {
     /// The place at which a page that ends with this session goes on.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> ListPlace {
         (self.last_activity_at.clone().unwrap_or_default(), self.session_id.clone())
     }
 }
@@ -66,7 +66,7 @@ pub(crate) struct ForkRow {
 }
 
 /// A place in the list of sessions: the last activity and the id of the session before it.
-pub(crate) type Place = (String, String);
+pub(crate) type ListPlace = (String, String);
 
 /// A run that the database knows to be unfinished.
 #[derive(Clone)]
@@ -263,7 +263,7 @@ impl Store {
     pub(crate) async fn sessions(
         &self,
         only: Option<Vec<String>>,
-        after: Option<Place>,
+        after: Option<ListPlace>,
         limit: usize,
     ) -> Result<Vec<SessionRow>, StoreError> {
         let behind =
@@ -523,6 +523,9 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             db.execute("DELETE FROM acp_sessions WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM acp_choices WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM acp_folders WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM tool_rules WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM tool_servers WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM tool_calls WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM forks WHERE source = ?1", [session_id])?;
             db.execute("DELETE FROM folds WHERE session_id = ?1", [session_id])?;

@@ -9,7 +9,7 @@ use session_protocol::{Approval, ApprovalOption, ApprovalStatus, SessionFold};
 use uuid::Uuid;
 
 use crate::foreign::clean;
-use crate::send::remote::{Remote, ServerArgs};
+use crate::remote::{Remote, ServerArgs};
 
 /// Approve or deny a tool call that waits.
 ///

@@ -12,7 +12,7 @@ use session_export::{About, Found, Options, Secret};
 use session_protocol::{Message, SessionFold};
 
 use crate::foreign::clean;
-use crate::send::remote::{Remote, ServerArgs};
+use crate::remote::{Remote, ServerArgs};
 
 /// Characters of a title that is made of words.
 const TITLE: usize = 80;

@@ -20,7 +20,7 @@ use session_server::hides;
 use tokio::sync::mpsc;
 
 use crate::foreign::clean;
-use crate::send::remote::{Remote, ServerArgs};
+use crate::remote::{Remote, ServerArgs};
 
 /// Conversations that are read ahead of those that are being written.
 const AHEAD: usize = 2;

@@ -10,6 +10,7 @@ mod export;
 mod foreign;
 mod import;
 mod materialize;
+mod remote;
 mod seconds;
 mod send;
 mod serve;

@@ -1,14 +1,12 @@
 //! `threadkeep send`: say something in a session.
 
-pub(crate) mod remote;
-
 use anyhow::bail;
 use session_protocol::api::{CreateSession, RegisterAgents, SendMessage, header};
 use session_protocol::{AgentSpec, Role, Triggers};
 use uuid::Uuid;
 
+use crate::remote::{Remote, ServerArgs};
 use crate::tail::{Transcript, Until};
-use remote::{Remote, ServerArgs};
 
 /// Send a message to a session.
 ///

@@ -3,6 +3,7 @@
 mod agents;
 pub(crate) mod allocator;
 mod limits;
+mod tools;
 
 use std::env;
 use std::io::{IsTerminal, Write};
@@ -50,6 +51,7 @@ enum LogFormat {
     threadkeep serve\n  \
     threadkeep serve --data-dir ~/sessions --model-url http://127.0.0.1:11434/v1 --model llama3.2\n  \
     threadkeep serve --acp 'qwen=qwen --acp' --acp-cwd ~/project\n  \
+    threadkeep serve --mcp 'files=npx -y @modelcontextprotocol/server-filesystem .'\n  \
     threadkeep token create --data-dir ~/sessions --name ana --role manage\n  \
     threadkeep serve --data-dir ~/sessions --auth token --listen 0.0.0.0:4000\n\n\
     Environment:\n  \
@@ -126,6 +128,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     acp: agents::AcpArgs,
 
+    #[command(flatten)]
+    tools: tools::ToolArgs,
+
     // The heading is of everything behind it, too.
     #[command(flatten, next_help_heading = "Limits")]
     limits: limits::LimitArgs,
@@ -196,6 +201,7 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.allowed_hosts = args.allow_host;
     config.agent_depth = args.agent_depth;
     config.acp = args.acp.resolve()?;
+    config.tool_servers = Arc::new(args.tools.resolve()?);
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
         config.streams_token = secret(args.streams_token_file.as_deref(), STREAMS_TOKEN)?;

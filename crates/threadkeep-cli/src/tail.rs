@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use session_protocol::{FinishReason, Message, Part, Role, SessionFold, ToolCallPart, ToolState};
 
 use crate::foreign::{clean, clean_json, clean_words};
-use crate::send::remote::{Remote, ServerArgs};
+use crate::remote::{Remote, ServerArgs};
 
 /// Follow a session and print it as it grows.
 ///

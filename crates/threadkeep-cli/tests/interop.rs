@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test binary")]
 
 use serde_json::{Value, json};
-use session_core::{Actor, CreateSession, Endpoint, Engine, EngineConfig, FeedChange, Item};
+use session_core::{Actor, Endpoint, Engine, EngineConfig, FeedChange, Item, NewSession};
 use session_server::{ServerConfig, StreamsBackend};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ async fn a_stream_written_by_the_npm_client_opens_in_our_engine_with_the_right_m
 
         let want: Vec<Item> =
             session_protocol::materialize(&items).messages.iter().map(Item::from_message).collect();
-        let session = engine.create_session_as(id, CreateSession::default()).await.unwrap();
+        let session = engine.create_session_as(id, NewSession::default()).await.unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let got = eventually(&format!("{name} in the engine"), async || {
             let items = shown(&engine, &session).await;

@@ -115,6 +115,10 @@ export interface Edit {
   /** The file, where the call says. */
   path: string | null;
   lines: DiffLine[];
+  /** How many lines it adds and removes, where not all of them are here. */
+  counts?: { added: number; removed: number };
+  /** Not all of it is here: it was too long to be told. */
+  cut?: boolean;
 }
 
 /** Names under which calls give the text before and after. */
@@ -171,7 +175,8 @@ export function editsOf(input: unknown): { edits: Edit[]; told: ReadonlySet<stri
 }
 
 /** How many lines an edit adds and removes. */
-export function countOf({ lines }: Edit): { added: number; removed: number } {
+export function countOf({ lines, counts }: Edit): { added: number; removed: number } {
+  if (counts !== undefined) return counts;
   return { added: lines.filter(({ kind }) => kind === 'added').length, removed: lines.filter(({ kind }) => kind === 'removed').length };
 }
 
@@ -188,7 +193,7 @@ function isPatch(text: string): boolean {
 }
 
 /** The lines of a unified diff, or of one in `*** Begin Patch`. Every line of it is there. */
-function linesOfPatch(patch: string): DiffLine[] {
+export function linesOfPatch(patch: string): DiffLine[] {
   return patch.split('\n').map((line): DiffLine => {
     if (/^(?:\+\+\+ |--- |@@|diff --git |index |\*\*\* )/.test(line)) return { kind: 'same', text: line };
     if (line.startsWith('+')) return { kind: 'added', text: line.slice(1) };

@@ -62,6 +62,11 @@ export function plainWords(markdown: string): string {
     .trim();
 }
 
+/** A file, and the line in it. */
+export function placeWords({ path, line }: { path: string; line: number | null }): string {
+  return line === null ? path : `${path}:${String(line)}`;
+}
+
 /** A text that is a list or an object in JSON; undefined for any other. */
 export function parsed(text: string): unknown {
   return /^\s*[[{]/.test(text) ? parse(text) : undefined;

@@ -4,9 +4,11 @@ import type {
   Direction,
   DiskUse,
   FeedBatch,
+  FilePart,
   JsonValue,
   ListQuery,
   ModelCheck,
+  SaidPage,
   SearchPage,
   SearchRequest,
   ServerCheck,
@@ -19,6 +21,9 @@ export interface ApprovalRef {
   approvalId: string;
 }
 
+/** What a message does to an answer that is being written: wait for its end, or end it and be answered at once. */
+export type SendMode = 'queue' | 'steer';
+
 /** A session that is to be made. Its ids come from whoever asks, so that asking twice makes one. */
 export interface NewSession {
   id: string;
@@ -26,7 +31,7 @@ export interface NewSession {
   server: string;
   agents: AgentSpec[];
   /** The message that it begins with, and is named after. */
-  first: { id: string; text: string };
+  first: { id: string; text: string; files: FilePart[] };
 }
 
 /**
@@ -55,6 +60,8 @@ export interface Backend {
    * feed. Rejects when there is no such session.
    */
   showSession(sessionId: string | null, around?: string): Promise<void>;
+  /** Goes to the first rows of the session on screen. */
+  showStart(sessionId: string): Promise<void>;
   /** Asks for the rows that lie next on one side of those shown. They come with the feed, and what is too much goes. */
   page(sessionId: string, direction: Direction): Promise<void>;
 
@@ -70,6 +77,8 @@ export interface Backend {
   forkSession(id: string, sessionId: string, atMessageId: string): Promise<string>;
   /** Reads the state that an agent shares with the people of a session; null where it shares none. */
   sharedState(sessionId: string, agentId: string): Promise<JsonValue>;
+  /** Reads what was said in a session from a position on, 0 for its beginning; offline, also what is not shown. */
+  said(sessionId: string, from: number): Promise<SaidPage>;
   /** The disk that the sessions take, and the largest ones. */
   diskUse(): Promise<DiskUse>;
   renameSession(sessionId: string, title: string): Promise<void>;
@@ -77,12 +86,21 @@ export interface Backend {
   /** Keeps what is here of a session that its server has deleted, to be read. */
   keepCopy(sessionId: string): Promise<void>;
 
-  /** Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once. */
-  sendMessage(sessionId: string, text: string, messageId?: string): Promise<string>;
-  /** Answers an approval or a question; `payload` is what is said besides yes or no. */
-  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void>;
+  /**
+   * Durable when it resolves: the message is in the outbox, whatever happens next. The same id twice is said once.
+   * `mode` says what becomes of an answer that is being written: the message waits for its end, or ends it. `files` have
+   * their bytes in their addresses.
+   */
+  sendMessage(sessionId: string, text: string, messageId?: string, mode?: SendMode, files?: FilePart[]): Promise<string>;
+  /**
+   * Answers an approval or a question; `payload` is what is said besides yes or no. `optionId` is one of the options of a
+   * request that offers some; without it the one is meant that holds once.
+   */
+  respondApproval(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void>;
   /** Has a message of a person answered again. */
   regenerate(sessionId: string, messageId: string): Promise<void>;
+  /** Chooses something of an agent: its mode, its model. */
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void>;
   stopRun(sessionId: string): Promise<void>;
   retryEntry(entryId: string): Promise<void>;
   /** Changes the text of a message that the server does not have, and sends it. */
@@ -111,6 +129,9 @@ export interface Backend {
   countUnsent(id: string): Promise<number>;
   /** Removes a server. Its sessions stay here to be read, or are deleted here. */
   forgetServer(id: string, keepSessions: boolean): Promise<void>;
+
+  /** Writes a file into the person's folder for downloads, beside those that are there. Resolves with where it is. */
+  saveFile(name: string, bytes: Uint8Array): Promise<string>;
 
   /** Opens a link in the person's browser; never in this window. */
   openLink(url: string): Promise<void>;

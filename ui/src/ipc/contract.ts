@@ -5,8 +5,11 @@
  */
 export type { ActiveGeneration } from './bindings/ActiveGeneration';
 export type { Agent } from './bindings/Agent';
+export type { AgentCommand } from './bindings/AgentCommand';
+export type { AgentOption } from './bindings/AgentOption';
 export type { AgentSpec } from './bindings/AgentSpec';
 export type { Approval } from './bindings/Approval';
+export type { ApprovalOption } from './bindings/ApprovalOption';
 export type { Bootstrap } from './bindings/Bootstrap';
 export type { Connection } from './bindings/Connection';
 export type { ConnectionState } from './bindings/ConnectionState';
@@ -36,6 +39,7 @@ export type { SubagentPart } from './bindings/SubagentPart';
 export type { PartApproval } from './bindings/PartApproval';
 export type { Presence } from './bindings/Presence';
 export type { Role } from './bindings/Role';
+export type { SaidPage } from './bindings/SaidPage';
 export type { SearchHit } from './bindings/SearchHit';
 export type { SearchPage } from './bindings/SearchPage';
 export type { SearchRequest } from './bindings/SearchRequest';

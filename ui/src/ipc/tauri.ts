@@ -1,15 +1,17 @@
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
 
-import { BackendError, type ApprovalRef, type Backend, type NewSession } from './backend';
+import { BackendError, type ApprovalRef, type Backend, type NewSession, type SendMode } from './backend';
 import type {
   Bootstrap,
   Direction,
   DiskUse,
   FeedBatch,
+  FilePart,
   JsonValue,
   ListQuery,
   ModelCheck,
+  SaidPage,
   SearchPage,
   SearchRequest,
   ServerCheck,
@@ -61,6 +63,10 @@ export class TauriBackend implements Backend {
     return call('show_session', { sessionId, around });
   }
 
+  showStart(sessionId: string): Promise<void> {
+    return call('show_start', { sessionId });
+  }
+
   page(sessionId: string, direction: Direction): Promise<void> {
     return call('page', { sessionId, direction });
   }
@@ -85,6 +91,10 @@ export class TauriBackend implements Backend {
     return call('shared_state', { sessionId, agentId });
   }
 
+  said(sessionId: string, from: number): Promise<SaidPage> {
+    return call('said', { sessionId, from });
+  }
+
   diskUse(): Promise<DiskUse> {
     return call('disk_use');
   }
@@ -101,16 +111,20 @@ export class TauriBackend implements Backend {
     return call('keep_copy', { sessionId });
   }
 
-  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID()): Promise<string> {
-    return call('send_message', { sessionId, messageId, text });
+  sendMessage(sessionId: string, text: string, messageId: string = crypto.randomUUID(), mode: SendMode = 'queue', files: FilePart[] = []): Promise<string> {
+    return call('send_message', { sessionId, messageId, text, mode, files });
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload });
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {
+    return call('respond_approval', { sessionId, messageId, approvalId, approved, payload, optionId });
   }
 
   regenerate(sessionId: string, messageId: string): Promise<void> {
     return call('regenerate', { sessionId, messageId });
+  }
+
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void> {
+    return call('set_agent_option', { sessionId, agentId, optionId, value });
   }
 
   stopRun(sessionId: string): Promise<void> {
@@ -179,6 +193,10 @@ export class TauriBackend implements Backend {
 
   forgetServer(id: string, keepSessions: boolean): Promise<void> {
     return call('forget_server', { id, keepSessions });
+  }
+
+  saveFile(name: string, bytes: Uint8Array): Promise<string> {
+    return call('save_file', { name, bytes: Array.from(bytes) });
   }
 
   openLink(url: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { BackendError, type Backend } from '../ipc/backend';
+import { BackendError, type Backend, type SendMode } from '../ipc/backend';
 import type { Bootstrap, FeedBatch, FeedChange, Notice, SearchHit, SessionMeta, Settings, WaitingApproval } from '../ipc/contract';
 import { Actors } from './actors';
 import { agentSpec } from './agents';
@@ -19,6 +19,8 @@ import { Trail } from './trail.svelte';
 
 /** Somebody else answered an approval before this person did. */
 const ANSWERED_FIRST = 'answered-first';
+/** Nobody waited any more for what this person answered. */
+const ANSWERED_LATE = 'answered-late';
 
 /**
  * The window's state, put together. It holds no truth: everything here came from the host, or is asked of it.
@@ -194,10 +196,10 @@ export class AppState {
   // Doing things
 
   /** Sends what the composer holds. The text stays there until the outbox has it. */
-  async send(): Promise<void> {
+  async send(mode: SendMode = 'queue'): Promise<void> {
     const { composer, current, settings } = this;
-    const text = composer.text;
-    if (text.trim() === '' || composer.sending || this.unsendable !== null) return;
+    const { text, files } = composer;
+    if (composer.empty || composer.sending || this.unsendable !== null) return;
     composer.sending = true;
     composer.error = null;
     try {
@@ -207,12 +209,12 @@ export class AppState {
         const server = this.servers.next?.id;
         if (server === undefined) throw new BackendError('no-server', 'There is no server yet. Try again in a moment.');
         const agents = [agentSpec(settings.newAgent, settings.value)];
-        const made = await this.backend.createSession({ id: ids.session, server, agents, first: { id: ids.message, text } });
-        composer.sent(null, text);
+        const made = await this.backend.createSession({ id: ids.session, server, agents, first: { id: ids.message, text, files: [...files] } });
+        composer.sent(null, text, files);
         if (current.id === null) await this.open(made);
       } else {
-        await this.backend.sendMessage(sessionId, text, ids.message);
-        composer.sent(sessionId, text);
+        await this.backend.sendMessage(sessionId, text, ids.message, current.running ? mode : 'queue', [...files]);
+        composer.sent(sessionId, text, files);
       }
       current.acts += 1;
     } catch (cause) {
@@ -278,6 +280,7 @@ export class AppState {
   #notice(notice: Notice): void {
     // About what was just done, and over: a line that goes by itself.
     if (notice.code === ANSWERED_FIRST) this.shell.say(this.current.whoWasFirst() ?? notice.message);
+    else if (notice.code === ANSWERED_LATE) this.shell.say(notice.message);
     else this.shell.takeNotice(notice);
   }
 

@@ -18,8 +18,15 @@ export class Appearance {
   textSize = $state<number>(USUAL);
   /** The list of sessions has one line for each, and messages stand closer. */
   compact = $state(false);
+  /** Stronger lines and darker words, also where the system does not ask for them. */
+  moreContrast = $state(false);
+  /** Nothing moves by itself, also where the system does not ask for that. */
+  lessMotion = $state(false);
 
   readonly #root: HTMLElement;
+  /** What the system asks for. */
+  readonly #contrast = window.matchMedia('(prefers-contrast: more)');
+  readonly #motion = window.matchMedia('(prefers-reduced-motion: reduce)');
 
   constructor(root: HTMLElement = document.documentElement) {
     this.#root = root;
@@ -28,6 +35,13 @@ export class Appearance {
     const size = readStored<unknown>('textSize', USUAL);
     this.textSize = TEXT_SIZES.find((one) => one === size) ?? USUAL;
     this.compact = readStored<unknown>('compact', false) === true;
+    this.moreContrast = readStored<unknown>('moreContrast', false) === true;
+    this.lessMotion = readStored<unknown>('lessMotion', false) === true;
+    for (const asked of [this.#contrast, this.#motion]) {
+      asked.addEventListener('change', () => {
+        this.#show();
+      });
+    }
     this.#show();
   }
 
@@ -59,6 +73,18 @@ export class Appearance {
     this.#show();
   }
 
+  setMoreContrast(more: boolean): void {
+    this.moreContrast = more;
+    writeStored('moreContrast', more);
+    this.#show();
+  }
+
+  setLessMotion(less: boolean): void {
+    this.lessMotion = less;
+    writeStored('lessMotion', less);
+    this.#show();
+  }
+
   #next(step: -1 | 1): number | undefined {
     return TEXT_SIZES[TEXT_SIZES.findIndex((one) => one === this.textSize) + step];
   }
@@ -67,6 +93,8 @@ export class Appearance {
     if (this.theme === 'system') delete this.#root.dataset['theme'];
     else this.#root.dataset['theme'] = this.theme;
     this.#root.dataset['density'] = this.compact ? 'compact' : 'comfortable';
+    this.#root.dataset['contrast'] = this.moreContrast || this.#contrast.matches ? 'more' : 'usual';
+    this.#root.dataset['motion'] = this.lessMotion || this.#motion.matches ? 'less' : 'usual';
     this.#root.style.fontSize = this.textSize === USUAL ? '' : `${String(this.textSize)}%`;
   }
 }

@@ -1,4 +1,6 @@
 import type { Backend } from '../ipc/backend';
+import type { FilePart } from '../ipc/contract';
+import { attach, MOST_FILES, NotAttached } from './attachments';
 import { readStored, writeStored } from './stored';
 
 /** Typing rests this long (ms) before the draft is written. */
@@ -14,6 +16,8 @@ interface Ids {
 /** What is being written, per session. Saved while it is written; a remote event never touches it. */
 export class ComposerState {
   text = $state('');
+  /** What is attached to it. */
+  files = $state.raw<readonly FilePart[]>([]);
   /** True from Enter until the outbox has it. */
   sending = $state(false);
   error = $state<string | null>(null);
@@ -26,7 +30,7 @@ export class ComposerState {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Drafts of sessions visited since the page loaded: newer than what any list says. */
   readonly #drafts = new Map<string | null, string>();
-  readonly #ids = new Map<string | null, { text: string; ids: Ids }>();
+  readonly #ids = new Map<string | null, { text: string; files: readonly FilePart[]; ids: Ids }>();
 
   constructor(backend: Backend) {
     this.#backend = backend;
@@ -39,6 +43,7 @@ export class ComposerState {
     this.lastSent = null;
     this.error = null;
     const known = this.#drafts.get(sessionId);
+    this.files = readStored<FilePart[]>(filesOf(sessionId), []);
     this.text = known ?? (sessionId === null ? readStored(NEW_SESSION, '') : (draft ?? ''));
     this.#saved = this.text;
   }
@@ -59,6 +64,38 @@ export class ComposerState {
     }, REST);
   }
 
+  /** Nothing is there that could be sent. */
+  get empty(): boolean {
+    return this.text.trim() === '' && this.files.length === 0;
+  }
+
+  /** Attaches files. What cannot be attached is said in `error`, and costs nothing else. */
+  async attach(files: readonly File[]): Promise<void> {
+    const sessionId = this.#sessionId;
+    this.error = null;
+    for (const file of files) {
+      try {
+        const part = await attach(file);
+        // The person may have gone on to another session.
+        if (sessionId !== this.#sessionId) return;
+        if (this.files.length >= MOST_FILES) throw new NotAttached(`A message has at most ${String(MOST_FILES)} files. Send the others with the next one.`);
+        this.#hold([...this.files, part]);
+      } catch (cause) {
+        if (sessionId !== this.#sessionId) return;
+        this.error = cause instanceof NotAttached ? cause.message : `“${file.name}” could not be read.`;
+      }
+    }
+  }
+
+  detach(file: FilePart): void {
+    this.#hold(this.files.filter((one) => one !== file));
+  }
+
+  #hold(files: readonly FilePart[]): void {
+    this.files = files;
+    writeStored(filesOf(this.#sessionId), files.length === 0 ? null : files);
+  }
+
   /** Puts words of somebody before what is written, marked as theirs. */
   quote(said: string): void {
     const quoted = said.trim().split('\n').map((line) => (line === '' ? '>' : `> ${line}`)).join('\n');
@@ -74,11 +111,11 @@ export class ComposerState {
 
   /** Ids for the text as it is: the same ones until it is sent or changed. */
   ids(): Ids {
-    const { text } = this;
+    const { text, files } = this;
     const known = this.#ids.get(this.#sessionId);
-    if (known?.text === text) return known.ids;
+    if (known?.text === text && known.files === files) return known.ids;
     const ids = { session: crypto.randomUUID(), message: crypto.randomUUID() };
-    this.#ids.set(this.#sessionId, { text, ids });
+    this.#ids.set(this.#sessionId, { text, files, ids });
     return ids;
   }
 
@@ -86,8 +123,10 @@ export class ComposerState {
   lastSent: string | null = null;
 
   /** A text is where it is safe: it is no draft of that session any more, wherever the person is by now. */
-  sent(sessionId: string | null, text: string): void {
+  sent(sessionId: string | null, text: string, files: readonly FilePart[]): void {
     this.#ids.delete(sessionId);
+    if (sessionId !== this.#sessionId) writeStored(filesOf(sessionId), null);
+    else if (this.files === files) this.#hold([]);
     if (sessionId === this.#sessionId) {
       if (this.text !== text) return;
       this.lastSent = text;
@@ -118,4 +157,8 @@ export class ComposerState {
       console.error('the draft could not be saved', cause);
     });
   }
+}
+
+function filesOf(sessionId: string | null): string {
+  return `files.${sessionId ?? 'new'}`;
 }

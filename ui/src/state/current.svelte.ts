@@ -1,8 +1,9 @@
+import { contextIn, plansIn, type ContextUse, type Plan } from '../components/cards';
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
-import type { JsonValue, SessionMeta, SessionSummary } from '../ipc/contract';
+import type { Agent, JsonValue, Part, Role, SaidPage, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';
 import type { Announcer } from './announcer.svelte';
-import type { Decisions } from './decisions.svelte';
+import type { Answer, Decisions } from './decisions.svelte';
 import type { Row } from './row.svelte';
 import { FindState } from './find.svelte';
 import { homeIdOf, THIS_COMPUTER } from './servers.svelte';
@@ -17,6 +18,9 @@ export interface Target {
   /** The approval in it that wants an answer; null for the message itself. */
   approvalId: string | null;
 }
+
+/** Rows at the end in which cards of agents are looked for. */
+const RECENT = 40;
 
 /** Transcripts kept besides the one on screen, so that going back shows rows at once. */
 const KEPT_TRANSCRIPTS = 6;
@@ -75,6 +79,30 @@ export class CurrentSession {
     return from === -1 ? [] : rows.slice(from + 1).filter(({ meta }) => meta.role === 'user' && meta.delivery?.state !== 'wedged');
   });
 
+  /** The last answers, the newest first. */
+  readonly #lastAnswers: readonly Row[] = $derived.by(() => (this.transcript?.rows ?? []).slice(-RECENT).filter(({ meta }) => meta.role === 'assistant').reverse());
+
+  /** The newest answer that has a plan, where that is not over: work to do, or the last that was said. */
+  readonly planRow: Row | null = $derived.by(() => {
+    const answers = this.#lastAnswers;
+    const row = answers.find((one) => plansIn(cardsOf(one)).length > 0);
+    if (row === undefined) return null;
+    const over = plansIn(cardsOf(row)).every(({ entries }) => entries.every(({ state }) => state === 'completed'));
+    return over && (row.meta.isComplete || row !== answers[0]) ? null : row;
+  });
+
+  /** What its agent means to do: the last plan of it. */
+  readonly plan: Plan | null = $derived.by(() => (this.planRow === null ? null : (plansIn(cardsOf(this.planRow)).at(-1) ?? null)));
+
+  /** How much of its memory the agent of the last answer that says so has taken. */
+  readonly context: ContextUse | null = $derived.by(() => {
+    for (const row of this.#lastAnswers) {
+      const use = contextIn(cardsOf(row));
+      if (use !== null) return use;
+    }
+    return null;
+  });
+
   /** What this person said in the rows that are here, the last first. */
   sayings(): string[] {
     return [...(this.transcript?.rows ?? [])].reverse().flatMap((row) => {
@@ -117,6 +145,28 @@ export class CurrentSession {
 
   isOwn(row: Row): boolean {
     return row.meta.role === 'user' && (row.own || this.actors.isOwn(row.meta.actorId, this.id));
+  }
+
+  /** Copies all that was said, from the first message on, as Markdown; also what is not here. */
+  async copyAll(): Promise<void> {
+    const { id } = this;
+    if (id === null) return;
+    const said: string[] = [];
+    try {
+      for (let from: number | null = 0; from !== null; ) {
+        const page: SaidPage = await this.#backend.said(id, from);
+        said.push(...page.said.map(({ role, actorId, text }) => `**${this.#authorOf(role, actorId)}:**\n\n${text}`));
+        from = page.next;
+      }
+    } catch (cause) {
+      this.#shell.say(BackendError.from(cause).message);
+      return;
+    }
+    await this.#shell.copy(said.join('\n\n'), 'Conversation copied');
+  }
+
+  #authorOf(role: Role, actorId: string | null): string {
+    return role === 'user' ? this.personName(actorId) : role === 'system' ? 'System' : this.agentName(actorId);
   }
 
   /** What was said in the rows that are here, as Markdown. */
@@ -192,23 +242,39 @@ export class CurrentSession {
 
   // Doing things
 
-  async respond(approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
-    if (this.id !== null) await this.respondIn(this.id, approval, approved, payload);
+  async respond(approval: ApprovalRef, approved: boolean, answer: Answer = {}): Promise<void> {
+    if (this.id !== null) await this.respondIn(this.id, approval, approved, answer);
   }
 
   /** Answers what is asked in any session. */
-  async respondIn(sessionId: string, approval: ApprovalRef, approved: boolean, payload?: JsonValue): Promise<void> {
+  async respondIn(sessionId: string, approval: ApprovalRef, approved: boolean, { optionId, payload, words }: Answer = {}): Promise<void> {
     // A refused answer makes room for a new one.
     const before = this.decisions.of(approval);
-    this.decisions.give(approval, approved);
+    this.decisions.give(approval, approved, optionId);
     // The answer to the last thing that was asked is read at the end.
     if (sessionId === this.id && this.transcript?.rows.at(-1)?.id === approval.messageId && this.#waiting(approval) <= 1) this.acts += 1;
     try {
       if (before?.entryId !== null && before?.entryId !== undefined) await this.#backend.discardEntry(before.entryId);
-      await this.#backend.respondApproval(sessionId, approval, approved, payload);
+      // An agent that offers options hears one of them, and nothing else: words come to it as a message, after this answer.
+      const offers = words !== undefined && this.#offersOptions(sessionId, approval);
+      await this.#backend.respondApproval(sessionId, approval, approved, offers ? payload : (words ?? payload), optionId);
+      if (offers) await this.#backend.sendMessage(sessionId, words);
     } catch (cause) {
-      this.decisions.give(approval, approved, BackendError.from(cause).message);
+      this.decisions.give(approval, approved, optionId, BackendError.from(cause).message);
     }
+  }
+
+  #offersOptions(sessionId: string, { messageId, approvalId }: ApprovalRef): boolean {
+    const asked = this.#sessions.approvals.find((one) => one.sessionId === sessionId && one.approval.messageId === messageId && one.approval.id === approvalId)?.approval;
+    const here = this.meta?.sessionId === sessionId ? this.meta.pendingApprovals.find((one) => one.messageId === messageId && one.id === approvalId) : undefined;
+    return (asked ?? here)?.options !== undefined;
+  }
+
+  /** Has an agent go on whose answer broke off: it is asked to, in this person's name. */
+  goOn(): void {
+    if (this.id === null) return;
+    this.#shell.attempt(this.#backend.sendMessage(this.id, 'Continue.'));
+    this.acts += 1;
   }
 
   /** The state that an agent of this session shares; null where it shares none. */
@@ -234,8 +300,52 @@ export class CurrentSession {
     return (this.meta?.pendingApprovals ?? []).filter((one) => one.messageId === messageId).length;
   }
 
+  chooseOption(agentId: string, optionId: string, value: string): void {
+    if (this.id !== null) this.#shell.attempt(this.#backend.setAgentOption(this.id, agentId, optionId, value));
+  }
+
+  /** Ends what is being written, and says what comes next. */
   stop(): void {
-    if (this.id !== null) this.#shell.attempt(this.#backend.stopRun(this.id));
+    if (this.id === null) return;
+    const next = this.waitingTurns.length;
+    this.#shell.attempt(this.#backend.stopRun(this.id));
+    if (next > 0) this.#shell.say(next === 1 ? 'Stopped. The message that waited is answered now.' : `Stopped. The ${String(next)} messages that waited are answered now.`);
+  }
+
+  /** Agents that could have answered, and did not. */
+  otherAgents(answer: Row): Agent[] {
+    return (this.meta?.agents ?? []).filter(({ agentId }) => agentId !== answer.meta.actorId);
+  }
+
+  /** Has another agent answer what an answer was to answer: it is said again, to that one. */
+  askOther(answer: Row, agent: Agent): void {
+    const question = this.questionOf(answer);
+    if (this.id === null || question === null) return;
+    const said = question.parts.map(({ text }) => text).join('\n\n');
+    const name = agent.name !== null && /^[\p{L}\p{N}._-]+$/u.test(agent.name) ? agent.name : agent.agentId;
+    this.#shell.attempt(this.#backend.sendMessage(this.id, `@${name} ${said}`));
+    this.acts += 1;
+  }
+
+  /** What is needed to look into an answer that failed, and nothing of what was said. */
+  report(answer: Row): string {
+    const { meta } = answer;
+    const agent = this.meta?.agents.find(({ agentId }) => agentId === meta.actorId);
+    const { error, stopped } = meta;
+    const lines: [string, string | null | undefined][] = [
+      ['Error', error?.message],
+      ['Code', error?.code],
+      ['Stopped', stopped === null ? null : (stopped.reason ?? 'yes')],
+      ['Agent', agent?.name ?? meta.actorId],
+      ['Model', agent?.model],
+      ['Began', meta.createdAt],
+      ['Ended', meta.endedAt],
+      ['Session', this.id],
+      ['Message', answer.id],
+      ['Parts', answer.parts.map(({ value }) => value.type).join(', ')],
+      ['Connection', this.meta?.connection.state],
+    ];
+    return lines.flatMap(([name, value]) => (value === null || value === undefined || value === '' ? [] : [`${name}: ${value}`])).join('\n');
   }
 
   /** Has the message answered again that a failed run was to answer. */
@@ -355,6 +465,11 @@ export class CurrentSession {
 /** The message at which the reader was when the session was last on screen; nothing when it was the end. */
 function placeIn(sessionId: string): string | undefined {
   return readStored<{ id: string } | null>(`place.${sessionId}`, null)?.id;
+}
+
+/** What an agent put into an answer besides words and calls. */
+function cardsOf(row: Row): Part[] {
+  return row.parts.flatMap(({ value }) => (value.type === 'data' ? [value] : []));
 }
 
 /** The last row that is so. */

@@ -1,15 +1,37 @@
 import { SvelteMap } from 'svelte/reactivity';
 
 import type { ApprovalRef } from '../ipc/backend';
-import type { Approval, OutboxItem } from '../ipc/contract';
+import { parseTime } from '../components/format';
+import type { Approval, JsonValue, OutboxItem } from '../ipc/contract';
 
 /** A decision given and not yet seen in the log. */
 export interface Decision {
   approved: boolean;
+  /** The option that was chosen, where it was a certain one. */
+  optionId: string | null;
   /** Why it was not taken; null while it is on its way. */
   refused: string | null;
   /** The outbox entry, to try again or let go of. */
   entryId: string | null;
+}
+
+/** What is said with a decision. */
+export interface Answer {
+  /** The option that is chosen, of a request that offers some; without it the one that holds once. */
+  optionId?: string;
+  /** What a question is answered with. */
+  payload?: JsonValue;
+  /** What the agent is to hear with a no. */
+  words?: string;
+}
+
+/** A request that is older than this may not be what its agent waits for when an answer that cannot be sent now arrives, ms. */
+const STALE = 5 * 60_000;
+
+/** Whether a yes to it is to be given twice: it was asked long ago, and the answer has to wait for a connection. */
+export function mayBeStale(requestedAt: string | null | undefined, now: number, offline: boolean): boolean {
+  const at = parseTime(requestedAt);
+  return offline && at !== null && now - at > STALE;
 }
 
 /** Decisions on approvals, from the click until the log says so. The outbox tells of them once it has them. */
@@ -25,11 +47,11 @@ export class Decisions {
     const entry = this.#outbox.find((one) => one.approvalId === approvalId && one.messageId === messageId);
     if (entry === undefined) return this.#given.get(keyOf(approval)) ?? null;
     const refused = entry.state === 'wedged' ? (entry.reason ?? 'The server refused the answer.') : null;
-    return { approved: entry.approved === true, refused, entryId: entry.entryId };
+    return { approved: entry.approved === true, optionId: entry.optionId ?? null, refused, entryId: entry.entryId };
   }
 
-  give(approval: ApprovalRef, approved: boolean, refused: string | null = null): void {
-    this.#given.set(keyOf(approval), { approved, refused, entryId: null });
+  give(approval: ApprovalRef, approved: boolean, optionId: string | null = null, refused: string | null = null): void {
+    this.#given.set(keyOf(approval), { approved, optionId, refused, entryId: null });
     this.#own.set(keyOf(approval), approved);
   }
 

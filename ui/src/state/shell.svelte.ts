@@ -1,3 +1,4 @@
+import { bytesIn } from '../components/bytes';
 import { BackendError, type Backend } from '../ipc/backend';
 import type { Notice } from '../ipc/contract';
 import type { Appearance } from './appearance.svelte';
@@ -116,6 +117,20 @@ export class Shell {
       await this.#backend.openLink(url);
     } catch {
       await this.copy(url, 'The link could not be opened, so it was copied.');
+    }
+  }
+
+  /** Saves what a `data:` address holds, beside the files that are there. */
+  async save(name: string, url: string): Promise<void> {
+    const bytes = bytesIn(url);
+    if (bytes === null) {
+      this.say('This file is damaged, so it cannot be saved.');
+      return;
+    }
+    try {
+      this.say(`Saved as ${await this.#backend.saveFile(name, bytes)}`);
+    } catch (cause) {
+      this.say(BackendError.from(cause).message);
     }
   }
 

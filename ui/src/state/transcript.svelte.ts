@@ -135,6 +135,16 @@ export class TranscriptState {
     return here();
   }
 
+  /** Gets the first rows of all. False when they did not come. */
+  async goToStart(): Promise<boolean> {
+    if (!this.#synced) await this.#nextMove();
+    if (!this.hasMoreBefore) return true;
+    await this.#backend.showStart(this.sessionId);
+    const late = performance.now() + PATIENCE_MS;
+    while (this.hasMoreBefore && performance.now() < late) await this.#nextMove();
+    return !this.hasMoreBefore;
+  }
+
   /** Back to the session's end. */
   goToEnd(): void {
     if (!this.hasMoreAfter) return;

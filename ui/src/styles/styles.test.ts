@@ -22,3 +22,15 @@ describe('words that are only heard', () => {
     }
   });
 });
+
+describe('a window that is read from right to left', () => {
+  it('is the mirror of the other: no style names the left or the right', () => {
+    const styles = (file: string): string => (file.endsWith('.css') ? readFileSync(file, 'utf8') : (/<style>[^]*<\/style>/.exec(readFileSync(file, 'utf8'))?.[0] ?? ''));
+    const files = ['components', 'views', 'styles'].flatMap((folder) => readdirSync(join(SRC, folder)).map((file) => join(SRC, folder, file)));
+    const physical = /^\s*(?:(?:margin|padding|border)-(?:left|right)|left|right|border-(?:top|bottom)-(?:left|right)-radius):|text-align: (?:left|right)|float: (?:left|right)|^\s*(?:inset|margin|padding): \S+ (\S+) \S+ (?!\1;)\S+;/gm;
+    for (const file of files.filter((name) => /\.(?:svelte|css)$/.test(name))) {
+      // What an agent's table says of its cells is theirs.
+      expect(styles(file).replace(/\[data-align='right'\] \{[^}]*\}/, '').match(physical) ?? [], file).toEqual([]);
+    }
+  });
+});

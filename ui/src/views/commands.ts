@@ -53,7 +53,7 @@ export function commandsOf(app: AppState, hands: Hands): Command[] {
     { id: 'rename', name: 'Rename the session', group: 'Session', keys: ['F2'], also: 'title', run: hands.rename, blocked: needsSession },
     { id: 'pin', name: current.id !== null && shelf.isPinned(current.id) ? 'Unpin the session' : 'Pin the session', group: 'Session', keys: ['Ctrl+Shift+P'], also: 'pin unpin top', run: here((id) => app.togglePin(id)), blocked: needsSession },
     { id: 'archive', name: current.id !== null && shelf.isArchived(current.id) ? 'Take the session out of the archive' : 'Archive the session', group: 'Session', keys: ['Ctrl+Shift+E'], also: 'archive hide', run: here((id) => app.toggleArchive(id)), blocked: needsSession },
-    { id: 'copy', name: 'Copy the conversation as Markdown', group: 'Session', keys: [], also: 'export', run: () => void shell.copy(current.conversation(), 'Conversation copied'), blocked: needsSession },
+    { id: 'copy', name: 'Copy the conversation as Markdown', group: 'Session', keys: [], also: 'export', run: () => void current.copyAll(), blocked: needsSession },
     { id: 'details', name: shell.inspectorOpen ? 'Hide details' : 'Show details', group: 'Session', keys: ['Ctrl+I'], also: 'inspector agents people figures', run: () => shell.toggleInspector(), blocked: needsSession },
     { id: 'reconnect', name: 'Try to connect now', group: 'Session', keys: [], also: 'retry offline', run: () => current.reconnect(), blocked: () => (current.offline ? null : 'Nothing waits for a connection') },
     { id: 'delete', name: 'Delete the session…', group: 'Session', keys: [], also: 'remove', run: () => (shell.dialog = 'delete'), blocked: needsSession },
@@ -68,6 +68,8 @@ export function commandsOf(app: AppState, hands: Hands): Command[] {
     { id: 'theme.light', name: 'Light colours', group: 'Window', keys: [], also: 'theme', run: () => appearance.setTheme('light'), blocked: () => (appearance.theme === 'light' ? 'They are' : null) },
     { id: 'theme.dark', name: 'Dark colours', group: 'Window', keys: [], also: 'theme night', run: () => appearance.setTheme('dark'), blocked: () => (appearance.theme === 'dark' ? 'They are' : null) },
     { id: 'density', name: appearance.compact ? 'More room between sessions and messages' : 'Less room between sessions and messages', group: 'Window', keys: [], also: 'density compact comfortable', run: () => appearance.setCompact(!appearance.compact) },
+    { id: 'contrast', name: appearance.moreContrast ? 'Contrast as the system has it' : 'More contrast', group: 'Window', keys: [], also: 'high contrast accessibility', run: () => appearance.setMoreContrast(!appearance.moreContrast) },
+    { id: 'motion', name: appearance.lessMotion ? 'Motion as the system has it' : 'Less motion', group: 'Window', keys: [], also: 'reduced animation accessibility', run: () => appearance.setLessMotion(!appearance.lessMotion) },
     { id: 'cycle', name: 'To the next part of the window', group: 'Window', keys: ['F6'], run: () => hands.cycle(1), onlyKeys: true },
     { id: 'cycle.back', name: 'To the part of the window before', group: 'Window', keys: ['Shift+F6'], run: () => hands.cycle(-1), onlyKeys: true },
   ];
@@ -85,6 +87,7 @@ export const FIXED_KEYS: readonly { keys: string; name: string; group: 'Go to' |
   { keys: 'D', name: 'On a request: denies it', group: 'Where one is' },
   { keys: 'J, K', name: 'Among the approvals that wait: to the next, the one before', group: 'Where one is' },
   { keys: 'Shift+F10', name: 'On a message or a session: its menu', group: 'Where one is' },
+  { keys: 'Home', name: 'In the messages: to the first', group: 'Where one is' },
   { keys: 'End', name: 'In the messages: to the newest', group: 'Where one is' },
 ];
 

@@ -123,6 +123,22 @@ describe('the approvals that wait', { timeout: 40_000 }, () => {
   });
 });
 
+describe('the inspector', () => {
+  it('lists tools and files of the messages that are here, and goes to where they were', async () => {
+    const { app } = await open('work');
+    app.shell.toggleInspector();
+    await eventually(() => expect(all('tools-used')).toHaveLength(1));
+    expect(one('tools-used').textContent).toMatch(/read_file\s*4 calls/);
+    expect(one('tools-used').textContent).toMatch(/grep\s*1 call, 1 failed/);
+    expect(one('files-used').textContent).toContain('chart.png');
+    const go = Array.from(one('tools-used').querySelectorAll('button')).find(({ textContent }) => textContent === 'grep');
+    const goes = vi.spyOn(app.current, 'target', 'set');
+    click(go);
+    const message = app.current.transcript?.rows.find(({ parts }) => parts.some(({ value }) => value.type === 'tool-call' && value.name === 'grep'));
+    expect(goes).toHaveBeenCalledWith({ messageId: message?.id, approvalId: null });
+  });
+});
+
 describe('the palette', { timeout: 30_000 }, () => {
   it('runs commands, shows their keys, and says why one cannot be run', async () => {
     const { app } = await open('chat');
@@ -345,6 +361,72 @@ describe('writing', { timeout: 30_000 }, () => {
     expect(app.composer.text).toBe('Hi @Demo agent ');
     expect(all('mentions')).toHaveLength(0);
     expect(app.composer.sending).toBe(false);
+  });
+
+  it('takes a long paste and files along, as they are, and keeps them until they are sent', async () => {
+    const { app, backend } = await opened([item('user', [text('First')], 1)]);
+    const field = one('composer');
+    const paste = (text: string, files: File[]): Event => {
+      const event = new Event('paste', { bubbles: true, cancelable: true });
+      Object.assign(event, { clipboardData: { files, getData: () => text } });
+      field.dispatchEvent(event);
+      return event;
+    };
+    expect(paste('short', []).defaultPrevented).toBe(false);
+    const long = 'a line of it\n'.repeat(200);
+    expect(paste(long, []).defaultPrevented).toBe(true);
+    await vi.waitFor(() => expect(all('attached-file')).toHaveLength(1));
+    paste('', [new File([new Uint8Array([1, 2, 255])], 'chart.png', { type: 'image/png' }), new File([new Uint8Array(300_000)], 'huge.bin')]);
+    await vi.waitFor(() => expect(document.querySelector('.composer [role=alert]')?.textContent).toContain('huge.bin'));
+    expect(all('attached-file').map(({ textContent }) => textContent.trim())).toEqual([expect.stringContaining('pasted.txt'), expect.stringContaining('chart.png')]);
+
+    // Another session has its own, and they are there again.
+    const here = app.current.id ?? '';
+    app.newSession();
+    flushSync();
+    expect(all('attached-file')).toHaveLength(0);
+    await app.open(here);
+    flushSync();
+    expect(all('attached-file')).toHaveLength(2);
+
+    // Files are a message without words, too.
+    click(one('send'));
+    await vi.waitFor(() => expect(all('attached-file')).toHaveLength(0));
+    const said = backend.sessions.get(here)?.items.filter(({ role }) => role === 'user').at(-1);
+    expect(said?.parts).toEqual([
+      expect.objectContaining({ type: 'file', filename: 'pasted.txt', mediaType: 'text/plain' }),
+      { type: 'file', filename: 'chart.png', mediaType: 'image/png', url: 'data:image/png;base64,AQL/' },
+    ]);
+    await vi.waitFor(() => expect(all('picture')).toHaveLength(1));
+  });
+
+  it('puts a pasted text into the message after all, and lets a file go', async () => {
+    const { app } = await opened([]);
+    await app.composer.attach([new File(['some\nwords'], 'notes.txt', { type: 'text/plain' }), new File(['x'], 'other.txt')]);
+    flushSync();
+    click(document.querySelector('[aria-label="Put notes.txt into the message"]'));
+    expect(app.composer.text).toBe('some\nwords');
+    click(document.querySelector('[aria-label="Remove other.txt"]'));
+    expect(all('attached-file')).toHaveLength(0);
+  });
+
+  it('says who answers, also who is named, and does commands behind a /', async () => {
+    const { app } = await opened([], ({ meta }) => {
+      const [demo] = meta.agents;
+      if (demo !== undefined) meta.agents = [demo, { ...demo, agentId: 'critic', name: 'Critic', triggers: 'mentions' }];
+    });
+    expect(one('route').textContent).toBe('Goes to Demo agent');
+    type('@critic look');
+    expect(one('route').textContent).toBe('Goes to Demo agent and Critic');
+    const field = one('composer') as HTMLTextAreaElement;
+    field.value = '/settings';
+    field.setSelectionRange(9, 9);
+    field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+    flushSync();
+    expect(one('mentions').textContent).toContain('Settings');
+    press('Enter', field);
+    expect(app.shell.view).toBe('settings');
+    expect(app.composer.text).toBe('');
   });
 
   it('while an answer is written waits for its turn, and is seen to', async () => {

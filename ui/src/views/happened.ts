@@ -1,4 +1,4 @@
-import { clip, summaryOf } from '../components/payload';
+import { clip, plainWords, summaryOf } from '../components/payload';
 import { withoutSecrets } from '../components/secrets';
 import type { CurrentSession } from '../state/current.svelte';
 import type { Row } from '../state/row.svelte';
@@ -23,11 +23,11 @@ export function before(current: CurrentSession, rows: readonly Row[], messageId:
         if (row.id === messageId && value.approval?.id === approvalId) return happened.slice(-most);
         const about = withoutSecrets(summaryOf(value.input, value.arguments));
         const end = value.state === 'failed' ? ' — failed' : value.state === 'denied' ? ' — denied' : '';
-        happened.push({ who, what: clip(`${value.name}${about === '' ? '' : ` ${about}`}${end}`, LONGEST), kind: 'tool' });
+        happened.push({ who, what: clip(`${value.title ?? value.name}${about === '' ? '' : ` ${about}`}${end}`, LONGEST), kind: 'tool' });
       } else if (value.type === 'text' && value.text.trim() !== '') {
-        happened.push({ who, what: clip(withoutSecrets(value.text), LONGEST), kind: 'text' });
+        happened.push({ who, what: clip(withoutSecrets(plainWords(value.text)), LONGEST), kind: 'text' });
       } else if (value.type === 'reasoning' && value.text.trim() !== '') {
-        happened.push({ who, what: clip(withoutSecrets(value.text), LONGEST), kind: 'thought' });
+        happened.push({ who, what: clip(withoutSecrets(plainWords(value.text)), LONGEST), kind: 'thought' });
       }
     }
     if (row.id === messageId) return happened.slice(-most);

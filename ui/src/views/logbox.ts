@@ -70,6 +70,10 @@ export class LogBox implements ScrollBox {
       if (event.target instanceof HTMLElement && event.target.closest(WRITES) !== null) return;
       this.#scroller.acted();
       if (['PageUp', 'ArrowUp', 'Home'].includes(event.key)) this.#scroller.up();
+      if (event.key === 'Home' && event.target === log) {
+        event.preventDefault();
+        void this.#scroller.toStart();
+      }
       if (event.key === 'End' && event.target === log) {
         event.preventDefault();
         this.#scroller.toEnd();

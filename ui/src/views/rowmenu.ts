@@ -22,7 +22,7 @@ export function rowMenu(app: AppState, row: Row): MenuItem[] {
   const items: MenuItem[] = [];
   if (said !== '') items.push({ label: `Copy ${noun}`, run: () => void shell.copy(said, `${role === 'user' ? 'Message' : 'Answer'} copied`) });
   items.push({ label: 'Copy with question, as Markdown', run: () => void shell.copy(current.turn(row), 'Copied as Markdown') });
-  items.push({ label: 'Copy conversation', run: () => void shell.copy(current.conversation(), 'Conversation copied') });
+  items.push({ label: 'Copy conversation', run: () => void current.copyAll() });
   if (said !== '' && writable) items.push({ label: 'Quote in the message', run: () => composer.quote(said) });
   if (role === 'user' && current.isOwn(row) && said !== '' && writable) items.push({ label: 'Write it again…', run: () => composer.again(said) });
   if (role === 'assistant' && isComplete && writable && current.questionOf(row) !== null) {

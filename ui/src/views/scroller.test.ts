@@ -109,6 +109,15 @@ class Page implements ScrollBox, ScrolledRows {
     return Promise.resolve(true);
   }
 
+  goToStart(): Promise<boolean> {
+    this.asked.push('start');
+    this.rows = this.elsewhere;
+    this.hasMoreBefore = false;
+    this.hasMoreAfter = true;
+    this.scroller.rowsChanged(null);
+    return Promise.resolve(true);
+  }
+
   goToEnd(): void {
     this.hasMoreAfter = false;
   }
@@ -394,5 +403,35 @@ describe('going to a row', () => {
     expect(page.scroller.following).toBe(true);
     await page.add('answer', 400);
     expect(page.toEnd).toBe(0);
+  });
+});
+
+describe('the first message', () => {
+  it('is gone to although its rows are not here, and is the place that is kept', async () => {
+    const page = new Page(100);
+    page.hasMoreBefore = true;
+    await page.open();
+    page.elsewhere = Array.from({ length: 30 }, (_, at) => ({ id: `first-${String(at)}` }));
+    for (const { id } of page.elsewhere) page.tall.set(id, 100);
+    await page.scroller.toStart();
+    await page.rest();
+    expect(page.asked).toContain('start');
+    expect(page.facts().top).toBe(0);
+    expect(page.topOf('first-0')).toBe(0);
+    expect(page.kept).toMatchObject({ id: 'first-0', offset: 0 });
+    expect(page.scroller.following).toBe(false);
+  });
+
+  it('is not gone to when the reader turned to the end meanwhile', async () => {
+    const page = new Page(100);
+    page.hasMoreBefore = true;
+    await page.open();
+    let arrive: (came: boolean) => void = () => undefined;
+    page.goToStart = () => new Promise((resolve) => (arrive = resolve));
+    const going = page.scroller.toStart();
+    page.scroller.toEnd();
+    arrive(true);
+    await going;
+    expect(page.scroller.following).toBe(true);
   });
 });

@@ -29,6 +29,8 @@ export interface ScrolledRows {
   loadAfter(): unknown;
   /** Brings the rows around `id`. False when there is no such row any more. */
   goTo(id: string): Promise<boolean>;
+  /** Brings the first rows of all. False when they did not come. */
+  goToStart(): Promise<boolean>;
   /** Brings the last rows back. */
   goToEnd(): void;
   /** Lets go of rows far above the end. */
@@ -194,6 +196,25 @@ export class Scroller {
     this.#list.goToEnd();
     this.#follow();
     this.layout();
+  }
+
+  /** To the session's first row, which may have to be fetched first. */
+  async toStart(): Promise<void> {
+    this.#journeys += 1;
+    const journey = this.#journeys;
+    if (this.#list.hasMoreBefore && !(await this.#list.goToStart())) return;
+    const [first] = this.#list.rows;
+    const box = this.#box;
+    if (box === null || first === undefined) return;
+    if (journey !== this.#journeys) {
+      // The reader went elsewhere meanwhile: who follows wants the last rows.
+      if (this.#policy.following) this.#list.goToEnd();
+      return;
+    }
+    this.#started = true;
+    if (!(await this.#travel({ id: first.id, offset: box.rowsTop() }))) return;
+    box.scrollTo(0);
+    this.settled();
   }
 
   /** To a row, which may have to be fetched first. False when it is not there, or the reader went elsewhere meanwhile. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { matching, type Command } from './commands';
 import { rangesOf, wordsOf } from './marks';
-import { mentionAt, offered } from './mentions';
+import { addressed, mentionAt, offered } from './mentions';
 import { marksOf } from './rail';
 
 describe('words that are looked for', () => {
@@ -56,5 +56,25 @@ describe('a name behind an @', () => {
     const everybody = ['Release planner', 'Planner', 'Bo'].map((name) => ({ name, note: 'Agent' }));
     expect(offered(everybody, 'PL').map(({ name }) => name)).toEqual(['Planner', 'Release planner']);
     expect(offered(everybody, '')).toHaveLength(3);
+  });
+});
+
+describe('a message that is being written', () => {
+  const agents = [
+    { agentId: 'plan', name: 'Release planner', triggers: 'user-messages' },
+    { agentId: 'ann', name: null, triggers: 'mentions' },
+    { agentId: 'c++', name: 'נועה', triggers: 'mentions' },
+  ];
+
+  it.each([
+    ['', ['plan']],
+    ['@Ann, look', ['plan', 'ann']],
+    ['@ann-marie', ['plan']],
+    ['@ann-', ['plan', 'ann']],
+    ['ann@ann.org', ['plan']],
+    ['(@ann) @c++', ['plan', 'ann', 'c++']],
+    ['@נועה!', ['plan', 'c++']],
+  ])('%j goes to those who need no name and those it names', (text, ids) => {
+    expect(addressed(agents, text).map(({ agentId }) => agentId)).toEqual(ids);
   });
 });

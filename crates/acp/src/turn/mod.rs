@@ -22,10 +22,9 @@ use std::{collections::HashMap, time::Duration};
 
 use serde_json::{Map, Value, json};
 
+use crate::caps::{cost, short, shrink};
 use call::{Call, Without, named};
 use output::PACE;
-
-use crate::caps::{cost, short, shrink};
 
 /// Bytes of one chunk of text; longer ones are cut into several.
 const TEXT: usize = 64 << 10;

@@ -1,7 +1,5 @@
-//! The crate from outside: real programs, recorded agents, and updates in any order.
+//! The crate from outside: recorded agents, and updates in any order.
 
 mod laws;
-#[cfg(unix)]
-mod peer;
 mod replay;
 mod support;

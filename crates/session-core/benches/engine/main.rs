@@ -4,7 +4,8 @@
 //! in turns on the same machine. The logs are made by `log.rs`; `--log KIND CHUNKS [LONG]` prints
 //! one. Upstream's published packages do the same work in Node when `tests/interop` is installed.
 //!
-//! What must not share a process with the rest (memory) is a child of this one: `--child NAME …`.
+//! What must not share a process with the rest (memory) is a child of this one: `--child NAME …`. For a profiler,
+//! `--child replay KIND parse|fold|commit CHUNKS` does one thing once.
 //! What many sessions cost is measured by `many.rs` beside this folder.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
@@ -33,6 +34,7 @@ fn main() {
     match words.as_slice() {
         ["--log", kind, rest @ ..] => print_log(kind, rest),
         ["--child", "memory", dir, id] => memory::child(dir, id),
+        ["--child", "replay", kind, what, chunks] => replay::child(kind_of(kind), what, chunks),
         // As a test it only has to start.
         words if !words.contains(&"--bench") => {}
         words => run(words.iter().find(|word| !word.starts_with('-')).copied()),
@@ -127,12 +129,16 @@ pub(crate) fn child(arguments: &[&str]) -> Command {
     command
 }
 
-fn print_log(kind: &str, rest: &[&str]) {
-    let kind = match kind {
+fn kind_of(name: &str) -> Kind {
+    match name {
         "delta" => Kind::Delta,
         "accum" => Kind::Accum,
         _ => Kind::Agui,
-    };
+    }
+}
+
+fn print_log(kind: &str, rest: &[&str]) {
+    let kind = kind_of(kind);
     let number = |at: usize| rest.get(at).and_then(|text| text.parse().ok());
     let long = number(1).unwrap_or(0);
     let items = log::items(Shape { long, ..Shape::new(kind, number(0).unwrap_or(1000)) });

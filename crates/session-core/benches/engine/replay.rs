@@ -125,6 +125,18 @@ fn fold_and_commit(items: &[Bytes]) -> Cost {
     })
 }
 
+/// Does one thing once with a log.
+pub(crate) fn child(kind: Kind, what: &str, chunks: &str) {
+    let items = slices(&log::items(Shape::new(kind, chunks.parse().unwrap())));
+    let cost = match what {
+        "parse" => parse(&items),
+        "fold" => fold(&items),
+        "commit" => fold_and_commit(&items),
+        _ => Cost::now().until_now(),
+    };
+    println!("{cost}");
+}
+
 pub(crate) fn run() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut ours = None;

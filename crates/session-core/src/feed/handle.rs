@@ -40,6 +40,8 @@ pub(crate) type Move = Box<dyn Fn(&str, Arc<FeedShared>, Direction) + Send + Syn
 pub(crate) enum Place {
     /// The end.
     End,
+    /// The first messages.
+    Start,
     /// Around this message.
     Around(String),
     /// The stretch that it showed before, wherever it has moved on to.
@@ -141,6 +143,14 @@ impl Feed {
     /// As [`Feed::show`].
     pub fn show_around(&self, session_id: String, message_id: String) -> Result<(), EngineError> {
         self.show_at(Some(session_id), Place::Around(message_id))
+    }
+
+    /// Shows a session from its first message on: what [`Feed::show_around`] is to a message.
+    ///
+    /// # Errors
+    /// As [`Feed::show`].
+    pub fn show_start(&self, session_id: String) -> Result<(), EngineError> {
+        self.show_at(Some(session_id), Place::Start)
     }
 
     /// Moves on in what is shown: up to 60 items come as an `Extend`, which says whether there are

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use session_protocol::api::{Me, SessionEntry};
 
-use super::HubEvent;
 use super::listing;
+use crate::report::HubEvent;
 use crate::server::Server;
 use crate::shared::Shared;
 use crate::store::{ServerRow, servers};

@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use super::catch_up::CatchUp;
 use super::turns::Turns;
-use super::{HubEvent, Need, SessionReport};
 use crate::address::Address;
 use crate::error::{EngineError, Notice};
+use crate::handle::Command;
 use crate::list::FIRST_ROWS;
 use crate::lock::lock;
 use crate::outbox::Outbox;
-use crate::session::{Command, title_from};
+use crate::report::{HubEvent, Need, SessionReport};
+use crate::session::{self, title_from};
 use crate::shared::Shared;
 use crate::store::sessions::StoredSession;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
@@ -168,7 +169,7 @@ impl Hub {
             self.deleted.insert(row.id.clone());
             if waits.is_some() {
                 // The server has still to be told.
-                self.shared.session(&row.id)?;
+                session::task_of(&self.shared, &row.id)?;
             }
             return Ok(());
         }
@@ -194,7 +195,7 @@ impl Hub {
         };
         if need != Need::None {
             // What waits is shown, and what is to be sent is sent, whatever the session's age.
-            self.shared.session(&row.id)?;
+            session::task_of(&self.shared, &row.id)?;
         }
         self.known.insert(row.id.clone(), KnownSession::new(summary, need));
         self.touch(&row.id);
@@ -296,7 +297,7 @@ impl Hub {
         if !again {
             return;
         }
-        match self.shared.session(id) {
+        match session::task_of(&self.shared, id) {
             Ok(session) => feeds.into_iter().for_each(|feed| session.tell(Command::Attach(feed))),
             Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
         }
@@ -413,7 +414,7 @@ impl Hub {
                 continue;
             }
             let generation = self.follow(&id, true);
-            match self.shared.session(&id) {
+            match session::task_of(&self.shared, &id) {
                 Ok(session) => session.tell(Command::Follow(generation)),
                 Err(error) => tracing::warn!(code = error.code(), "a session does not open"),
             }

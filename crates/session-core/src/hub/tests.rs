@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::session::Command;
-use crate::{Actor, CreateSession, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, Notice};
+use crate::handle::{Command, SessionHandle};
+use crate::session;
+use crate::{Actor, Endpoint, Engine, EngineConfig, Feed, FeedChange, Item, NewSession, Notice};
 use crate::{ConnectionState, SessionMeta};
 
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -72,10 +73,10 @@ async fn a_session_whose_task_falls_is_opened_again_for_the_window_that_shows_it
     engine.connect(crate::THIS_COMPUTER, Some(endpoint)).expect("TLS works here");
     let agent = serde_json::json!({"id": "demo", "endpoint": "builtin:demo"});
     let agent = serde_json::from_value(agent).expect("it is an agent");
-    let session = CreateSession { agents: vec![agent], ..CreateSession::default() };
+    let session = NewSession { agents: vec![agent], ..NewSession::default() };
     let session = engine.create_session(session).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
-    let another = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let another = engine.create_session(NewSession::default()).await.expect("it is saved");
     let mut other = Window::open(&engine, &another);
     engine.send_message(&session, "hello").await.expect("it is saved");
     window.until("the answer", |w| w.has(2) && w.is_live()).await;
@@ -104,8 +105,8 @@ async fn a_session_whose_task_falls_is_opened_again_for_the_window_that_shows_it
 }
 
 impl Engine {
-    fn fall(&self, session: &str) -> crate::session::SessionHandle {
-        let task = self.shared().session(session).expect("it exists");
+    fn fall(&self, session: &str) -> SessionHandle {
+        let task = session::task_of(self.shared(), session).expect("it exists");
         task.tell(Command::Fall);
         task
     }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Need;
 use crate::list::{Key, server_of};
+use crate::report::Need;
 
 /// The needs, the most pressing first.
 const NEEDS: [Need; 5] = [Need::Shown, Need::Sending, Need::Behind, Need::Approval, Need::None];

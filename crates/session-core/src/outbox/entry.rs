@@ -108,7 +108,7 @@ impl OutboxEntry {
 
     /// The local echo as an item (L7: the id is the message's).
     pub(crate) fn item(&self, actor: &str) -> Option<Item> {
-        let Intent::SendMessage { message_id, text } = &self.intent else { return None };
+        let Intent::SendMessage { message_id, text, files, .. } = &self.intent else { return None };
         Some(Item {
             id: message_id.to_string(),
             meta: ItemMeta {
@@ -125,7 +125,11 @@ impl OutboxEntry {
                 refused: 0,
                 delivery: Some(self.delivery()),
             },
-            parts: vec![Part::text(text.clone())],
+            parts: (!text.is_empty())
+                .then(|| Part::text(text.clone()))
+                .into_iter()
+                .chain(files.iter().cloned().map(Part::File))
+                .collect(),
         })
     }
 
@@ -164,6 +168,10 @@ impl OutboxEntry {
     }
 
     fn summary(&self) -> OutboxItem {
+        let option_id = match &self.intent {
+            Intent::RespondApproval { option_id, .. } => option_id.clone(),
+            _ => None,
+        };
         let (approval_id, message_id, approved) = match &self.intent {
             Intent::RespondApproval { approval_id, message_id, approved, .. } => {
                 (Some(approval_id.clone()), message_id.clone(), Some(*approved))
@@ -179,6 +187,7 @@ impl OutboxEntry {
             approval_id,
             message_id,
             approved,
+            option_id,
             created_at: self.created_at.clone(),
         }
     }
@@ -191,6 +200,7 @@ fn kind(intent: &Intent) -> OutboxKind {
         Intent::SendMessage { .. } => OutboxKind::SendMessage,
         Intent::RespondApproval { .. } => OutboxKind::RespondApproval,
         Intent::Regenerate { .. } => OutboxKind::Regenerate,
+        Intent::SetAgentOption { .. } => OutboxKind::SetAgentOption,
         Intent::Stop { .. } => OutboxKind::Stop,
         Intent::Rename { .. } => OutboxKind::Rename,
         Intent::DeleteSession => OutboxKind::DeleteSession,
@@ -467,11 +477,17 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use session_protocol::api::SendMode;
+
     use super::*;
 
     fn message(id: &str) -> OutboxEntry {
-        let intent =
-            Intent::SendMessage { message_id: uuid::Uuid::new_v4(), text: "hello".to_owned() };
+        let intent = Intent::SendMessage {
+            message_id: uuid::Uuid::new_v4(),
+            text: "hello".to_owned(),
+            files: vec![],
+            mode: SendMode::Queue,
+        };
         OutboxEntry::new(id.to_owned(), intent, "2026-01-01T00:00:00Z".to_owned())
     }
 

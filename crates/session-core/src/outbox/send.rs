@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use session_protocol::api::{
     AnswerApproval, CreateSession, ForkSession, Regenerate, RegisterAgents, RenameSession,
-    SendMessage, Stop, header,
+    SendMessage, SetAgentOption, Stop, header,
 };
 use session_protocol::{Intent, Role};
 
@@ -85,21 +85,23 @@ impl Sender {
                 };
                 client.fork(source, &body).await
             }
-            Intent::SendMessage { message_id, text } => {
+            Intent::SendMessage { message_id, text, files, mode } => {
                 let body = SendMessage {
                     message_id: Some(message_id.to_string()),
                     content: text.clone(),
+                    files: files.clone(),
                     role: Some(Role::User),
                     actor_id: Some(self.actor.id.clone()),
                     actor_type: Some(header::USER.to_owned()),
                     txid,
+                    mode: *mode,
                     ..SendMessage::default()
                 };
                 client.send_message(session, &body).await
             }
-            Intent::RespondApproval { approval_id, message_id, approved, payload } => {
+            Intent::RespondApproval { approval_id, message_id, approved, payload, option_id } => {
                 let body = AnswerApproval {
-                    option_id: None,
+                    option_id: option_id.clone(),
                     approved: *approved,
                     payload: payload.clone(),
                     message_id: message_id.clone(),
@@ -112,6 +114,11 @@ impl Sender {
                 let from_message_id = Some(message_id.clone());
                 let body = Regenerate { from_message_id, txid, ..Regenerate::default() };
                 client.regenerate(session, &body).await
+            }
+            Intent::SetAgentOption { agent_id, option_id, value } => {
+                let body =
+                    SetAgentOption { option_id: option_id.clone(), value: value.clone(), txid };
+                client.set_agent_option(session, agent_id, &body).await
             }
             Intent::Stop { message_id } => {
                 let body = Stop { message_id: message_id.clone(), actor_id: None };

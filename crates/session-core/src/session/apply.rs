@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use durable_stream::Offset;
 use session_protocol::{
-    ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold, canonical_time,
+    Agent, ApprovalStatus, ChangeSet, Intent, Message, MessageChange, Role, SessionFold,
+    canonical_time,
 };
 use tokio::time::Instant;
 
-use super::showing::{shorten, title_from};
 use super::state::Session;
+use super::title::{shorten, title_from};
 use crate::address::Address;
 use crate::diff::Diff;
 use crate::error::Notice;
@@ -19,6 +20,12 @@ use crate::view::{Unfit, View};
 
 /// Number of characters of a message that the list of sessions shows.
 const PREVIEW_CHARS: usize = 120;
+/// Word to whoever answered a request whose agent was gone.
+const NOBODY_WAITED: &str = "Nothing was decided: the agent had ended and did not wait for your answer any more. Use \
+     Continue at its answer to go on.";
+/// Word to whoever answered a request that was taken back.
+const WITHDRAWN: &str =
+    "Nothing was decided: the request was taken back before your answer arrived.";
 
 /// One delivery of the stream.
 #[derive(Clone, Copy)]
@@ -214,17 +221,39 @@ impl Session {
 
     /// The first answer to an approval wins; whoever answered otherwise, and later, is told.
     fn tell_the_late(&self, entry_id: &str) {
-        let Some(Intent::RespondApproval { approval_id, message_id, approved, .. }) =
+        let Some(Intent::RespondApproval { approval_id, message_id, approved, option_id, .. }) =
             self.sending.outbox.get(entry_id).map(|entry| &entry.intent)
         else {
             return;
         };
         let Some(decided) = self.fold.approval(approval_id, message_id.as_deref()) else { return };
+        let chosen = decided.option_id.as_deref();
+        let reason = decided.reason.as_deref();
         let word = match (decided.status, approved) {
+            // Nobody waits for it any more: nobody denied it either.
+            (ApprovalStatus::Denied, _) if chosen.is_none() && reason == Some("lapsed") => {
+                return self.tell_all("answered-late", NOBODY_WAITED.to_owned());
+            }
+            (ApprovalStatus::Denied, true) if chosen.is_none() && reason == Some("cancelled") => {
+                return self.tell_all("answered-late", WITHDRAWN.to_owned());
+            }
             (ApprovalStatus::Denied, true) => "denied",
             (ApprovalStatus::Approved, false) => "approved",
+            // The same side, but not as far.
+            (status, _)
+                if option_id.is_some() && chosen.is_some() && chosen != option_id.as_deref() =>
+            {
+                if status == ApprovalStatus::Denied {
+                    "denied"
+                } else {
+                    "approved"
+                }
+            }
             _ => return,
         };
+        let offered = decided.options.as_deref().unwrap_or_default();
+        let by = offered.iter().find(|option| Some(option.option_id.as_str()) == chosen);
+        let by = by.map(|option| format!(" by “{}”", option.name)).unwrap_or_default();
         let who = decided.responded_by.as_deref();
         let everyone = self.fold.everyone(crate::clock::now());
         let who = everyone
@@ -234,8 +263,12 @@ impl Session {
             .unwrap_or("Somebody else");
         let when = decided.responded_at.as_deref().and_then(crate::clock::time_of_day);
         let when = when.map(|time| format!(" at {time}")).unwrap_or_default();
-        let message = format!("{who} {word} this{when}, before your answer arrived.");
-        let notice = Notice { code: "answered-first".to_owned(), message };
+        let message = format!("{who} {word} this{by}{when}, before your answer arrived.");
+        self.tell_all("answered-first", message);
+    }
+
+    fn tell_all(&self, code: &str, message: String) {
+        let notice = Notice { code: code.to_owned(), message };
         for feed in self.shared.feeds() {
             feed.push_notice(&notice);
         }
@@ -259,6 +292,16 @@ impl Session {
                 .fold
                 .approval(approval_id, message_id.as_deref())
                 .is_some_and(|approval| approval.status != ApprovalStatus::Pending),
+            // A choice that holds already has no row of its own.
+            Intent::SetAgentOption { agent_id, option_id, value } => {
+                let chosen = |agent: &Agent| {
+                    let option = agent.options.iter().find(|option| option.id == *option_id);
+                    option.is_some_and(|one| one.wanted.as_ref().unwrap_or(&one.value) == value)
+                };
+                let agents = self.fold.agents();
+                let agent = agents.iter().find(|agent| agent.agent_id == *agent_id);
+                entry.is_sent() && agent.is_some_and(chosen)
+            }
             Intent::Stop { message_id: Some(id) } => {
                 !self.fold.incomplete().iter().any(|active| active.message_id == *id)
             }

@@ -4,11 +4,11 @@ use futures::future::{BoxFuture, FutureExt};
 use session_protocol::Intent;
 use tokio::time::Instant;
 
-use super::handle::Reply;
 use super::state::Session;
 use crate::error::EngineError;
-use crate::hub::HubEvent;
+use crate::handle::{ForkPoint, Reply};
 use crate::outbox::{OutboxEntry, SendOutcome, Sender, text_of};
+use crate::report::HubEvent;
 use crate::store::{StoreError, drafts, messages, outbox, sessions};
 use crate::summary::Draft;
 
@@ -18,12 +18,6 @@ const GONE: &str =
 /// Notice of a copy that was kept.
 const COPY: &str =
     "A copy: the server does not have this session any more. It can be read, not written.";
-
-/// The end of a copy of a session, and the name of the original.
-pub(crate) struct ForkPoint {
-    pub(crate) at_message_id: Option<String>,
-    pub(crate) title: String,
-}
 
 /// A local write that was handed to the writer thread; what happens when it is on the disk.
 pub(super) type LocalWrite = BoxFuture<'static, Saved>;
@@ -74,13 +68,18 @@ fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
 
 /// An intent with the text that the person gives it.
 fn edited(intent: &Intent, text: String) -> Result<Intent, &'static str> {
-    if text.trim().is_empty() {
+    let files = match intent {
+        Intent::SendMessage { files, .. } => files.as_slice(),
+        _ => &[],
+    };
+    if text.trim().is_empty() && files.is_empty() {
         return Err("There is nothing to send. Write something first.");
     }
     let title = || text.trim().to_owned();
     match intent {
-        Intent::SendMessage { message_id, .. } => {
-            Ok(Intent::SendMessage { message_id: *message_id, text })
+        Intent::SendMessage { message_id, mode, .. } => {
+            let (message_id, files, mode) = (*message_id, files.to_vec(), *mode);
+            Ok(Intent::SendMessage { message_id, text, files, mode })
         }
         Intent::Rename { .. } => Ok(Intent::Rename { title: title() }),
         Intent::CreateSession { agents, .. } => {

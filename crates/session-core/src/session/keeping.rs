@@ -255,11 +255,7 @@ impl Keeping {
             reset: pending.reset,
             removed: pending.removed.into_iter().collect(),
             messages,
-            segments: pending
-                .log
-                .into_iter()
-                .map(|(id, log)| (id, format!("[{}]", log.join(","))))
-                .collect(),
+            segments: pending.log.into_iter().map(|(id, log)| (id, segment(&log))).collect(),
             rows: pending
                 .rows
                 .into_iter()
@@ -439,7 +435,21 @@ impl MessageLoader for Loader<'_> {
     }
 }
 
-/// A segment is a JSON array of raw entries.
+/// The segment of these raw entries, which is a JSON array of them.
+fn segment(log: &[Arc<str>]) -> String {
+    let bytes: usize = log.iter().map(|raw| raw.len() + 1).sum();
+    let mut segment = String::with_capacity(bytes + 2);
+    segment.push('[');
+    for raw in log {
+        segment.push_str(raw);
+        segment.push(',');
+    }
+    segment.truncate(bytes.max(1));
+    segment.push(']');
+    segment
+}
+
+/// Reads the raw entries of a segment.
 fn extend(log: &mut Vec<String>, segment: &[u8]) {
     match serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(segment) {
         Ok(entries) => log.extend(entries.into_iter().map(|entry| entry.get().to_owned())),

@@ -16,23 +16,23 @@
 mod apply;
 mod attendance;
 mod follow;
-mod handle;
 mod intents;
 mod keeping;
 mod measured;
 mod opening;
+mod publish;
 mod reading;
 mod restore;
 mod sending;
 mod showing;
 mod state;
 mod task;
+mod title;
 mod unread;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use handle::{Command, SessionHandle};
 pub use measured::Measured;
-pub(crate) use showing::title_from;
-pub(crate) use task::spawn;
+pub(crate) use task::task_of;
+pub(crate) use title::title_from;

@@ -9,6 +9,7 @@ use crate::diff::Direction;
 use crate::error::EngineError;
 use crate::feed::Place;
 use crate::item::Item;
+use crate::said::{Said, SaidPage};
 use crate::store::{StoreError, StoredRow, messages};
 use crate::view::{Bounds, KEPT, PAGE, Stretch, View};
 
@@ -17,6 +18,16 @@ impl Session {
     pub(super) fn last_shown(&mut self) -> Result<Option<String>, EngineError> {
         let (items, _) = self.window(None, 1)?;
         Ok(items.into_iter().next_back().map(|(_, item)| item.id))
+    }
+
+    /// The words from a position on: a page of them.
+    pub(super) fn said(&mut self, from: u64) -> Result<SaidPage, EngineError> {
+        let (items, more) = self.window_from(from, PAGE)?;
+        let next = items.last().filter(|_| more).map(|(position, _)| position + 1);
+        // What is not in the stream yet stands behind it.
+        let local = if next.is_none() { self.local_items() } else { Vec::new() };
+        let items = items.into_iter().map(|(_, item)| item).chain(local);
+        Ok(SaidPage { said: items.filter_map(|item| Said::of(&item)).collect(), next })
     }
 
     fn position_of(&self, id: &str) -> Result<Option<u64>, StoreError> {
@@ -32,6 +43,7 @@ impl Session {
     pub(super) fn view_of(&mut self, place: &Place) -> Result<View, StoreError> {
         let around = match place {
             Place::Around(id) => self.position_of(id)?,
+            Place::Start => Some(0),
             Place::End | Place::Within(_) => None,
         };
         let stretch = match (place, around) {
@@ -40,7 +52,7 @@ impl Session {
                 self.between(*from, *until)?
             }
             (Place::Within(Bounds { from, until: None }), None) => self.end(*from, KEPT)?,
-            (Place::End | Place::Around(_), None) => self.end(None, PAGE)?,
+            (Place::End | Place::Start | Place::Around(_), None) => self.end(None, PAGE)?,
         };
         Ok(View::new(stretch, self.local_items()))
     }

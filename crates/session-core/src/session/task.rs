@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use super::apply::News;
 use super::attendance::Attendance;
 use super::follow::Arrival;
-use super::handle::{Command, Reply, SessionHandle};
 use super::intents::LocalWrite;
 use super::state::Session;
 use crate::error::{EngineError, Notice};
-use crate::hub::HubEvent;
+use crate::handle::{Command, Reply, SessionHandle};
 use crate::outbox::SendOutcome;
+use crate::report::HubEvent;
 use crate::shared::Shared;
 use crate::store::{StoreError, messages};
 use crate::summary::ConnectionState;
@@ -27,8 +27,13 @@ use crate::summary::ConnectionState;
 /// Pause before a task that could not be let go is looked at again.
 const SOON: Duration = Duration::from_millis(10);
 
+/// The task of a session that exists here, started when it is not running.
+pub(crate) fn task_of(shared: &Arc<Shared>, id: &str) -> Result<SessionHandle, EngineError> {
+    shared.session(id, || spawn(shared, id))
+}
+
 /// Starts a session's task, which restores it first.
-pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) -> SessionHandle {
+fn spawn(shared: &Arc<Shared>, id: &str) -> SessionHandle {
     let (handle, commands) = SessionHandle::new();
     let (shared, id, failed) = (Arc::clone(shared), id.to_owned(), handle.failed());
     tokio::spawn(async move {
@@ -282,6 +287,10 @@ impl Task {
             }
             Command::SharedState { agent_id, reply } => {
                 reply.send(Ok(session.shared_state(&agent_id))).ok();
+                None
+            }
+            Command::Said { from, reply } => {
+                reply.send(session.said(from)).ok();
                 None
             }
             Command::Retry { entry_id, text, reply } => session.retry(entry_id, text, reply),

@@ -216,6 +216,12 @@ impl Window {
         self.serve(session);
     }
 
+    /// Shows the session's first messages.
+    fn show_start(&self, session: &mut Session) {
+        self.feed.show_start(ID.to_owned()).expect("it is noted");
+        self.serve(session);
+    }
+
     fn page(&self, session: &mut Session, direction: Direction) {
         self.feed.page(direction);
         self.serve(session);

@@ -63,8 +63,8 @@ impl SearchText {
         let mut parts = String::new();
         for text in [&self.said, &self.tools, &self.thought] {
             for word in text.split(|c: char| !c.is_alphanumeric()) {
-                // Nobody names a thing so; it is data in letters.
-                if word.len() > MAX_IDENTIFIER {
+                // Nobody names a thing so; it is data in letters. Most other words have no capital inside.
+                if word.len() > MAX_IDENTIFIER || !may_have_humps(word) {
                     continue;
                 }
                 for at in humps(word).take(MAX_HUMPS) {
@@ -108,6 +108,11 @@ fn humps(word: &str) -> impl Iterator<Item = usize> {
     })
 }
 
+/// Whether a word has a capital behind its first letter, or letters of which that is not known.
+fn may_have_humps(word: &str) -> bool {
+    word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii())
+}
+
 fn push(to: &mut String, text: &str) {
     if !to.is_empty() && !text.is_empty() {
         to.push('\n');
@@ -117,7 +122,9 @@ fn push(to: &mut String, text: &str) {
 
 /// Whether a character is a word of its own: its script is written without spaces.
 pub(crate) fn stands_alone(c: char) -> bool {
-    matches!(u32::from(c),
+    // Nearly all characters are before these.
+    c >= '\u{0E00}'
+        && matches!(u32::from(c),
         0x0E00..=0x0EFF     // Thai, Lao
         | 0x1000..=0x109F   // Myanmar
         | 0x1100..=0x11FF   // Hangul letters

@@ -1,6 +1,6 @@
 //! The main job: say something, watch the answer, approve, and have it all again after a restart.
 
-use session_protocol::{Part, ToolState};
+use session_protocol::{Part, ToolState, api::SendMode};
 
 use crate::support::{Home, Window, true_items};
 
@@ -29,7 +29,7 @@ async fn a_message_is_answered_and_an_approval_lets_the_agent_go_on() {
 
     let approval = window.approvals[0].approval.clone();
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     window
@@ -53,7 +53,7 @@ async fn denying_keeps_the_tool_from_running() {
     window.until("the approval waits", |w| !w.approvals.is_empty()).await;
     let approval = window.approvals[0].approval.clone();
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, false, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, false, None, None)
         .await
         .expect("it is saved");
     window.until("the agent knows", |w| w.is_settled() && w.texts().concat().contains("no")).await;
@@ -121,4 +121,24 @@ async fn a_stopped_answer_keeps_its_text() {
     window.until("it has stopped", |w| w.is_settled()).await;
     assert!(window.items[1].meta.stopped.is_some(), "{:?}", window.describe());
     assert!(crate::support::text(&window.items[1]).starts_with("word 1 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_steers_ends_the_answer_and_is_answered_at_once() {
+    let home = Home::new();
+    let server =
+        home.server_with(|config| config.demo_pace = std::time::Duration::from_millis(1)).await;
+    let engine = home.engine_on(&server);
+    let (session, mut window) = Window::begin(&engine).await;
+    engine.send_message(&session, "long 50000").await.expect("it is saved");
+    window.until("an answer begins", |w| w.texts().get(1).is_some_and(|t| t.len() > 100)).await;
+    let id = uuid::Uuid::new_v4();
+    let sent = engine.send_message_as(&session, id, "hello", SendMode::Steer, vec![]).await;
+    sent.expect("it is saved");
+    window.until("it is answered", |w| w.is_settled() && w.answers() == 2).await;
+    let stopped = window.items[1].meta.stopped.as_ref().expect("the first answer was ended");
+    assert_eq!(stopped.reason.as_deref(), Some("steered"));
+    assert!(window.texts()[1].len() > 100, "what it said stays");
+    let last = window.items.last().expect("the answer");
+    assert!(last.meta.stopped.is_none() && last.meta.error.is_none());
 }

@@ -137,6 +137,7 @@ async fn approvals_of_sessions_that_nobody_follows_are_shown() {
             &first.approval.id,
             true,
             None,
+            None,
         )
         .await
         .expect("it is saved");

@@ -166,7 +166,7 @@ async fn answer_all(engine: &Engine, session: &str, approved: bool) {
     for waiting in waiting.iter() {
         let approval = &waiting.approval;
         engine
-            .respond_approval(session, &approval.message_id, &approval.id, approved, None)
+            .respond_approval(session, &approval.message_id, &approval.id, approved, None, None)
             .await
             .expect("it is saved");
     }

@@ -1,7 +1,7 @@
 //! Exactly once, in order, whatever happens to the server and the engine.
 
 use session_core::DeliveryState;
-use session_protocol::Role;
+use session_protocol::{Role, api::SendMode};
 
 use crate::support::{Home, Window, connect, demo, true_items, truth};
 
@@ -59,8 +59,14 @@ async fn the_same_id_twice_is_said_once() {
     let (_server, engine) = home.start().await;
     let session = engine.create_session(demo()).await.expect("it is saved");
     let id = uuid::Uuid::new_v4();
-    let one = engine.send_message_as(&session, id, "hello").await.expect("it is saved");
-    let two = engine.send_message_as(&session, id, "hello").await.expect("it is known");
+    let one = engine
+        .send_message_as(&session, id, "hello", SendMode::Queue, vec![])
+        .await
+        .expect("it is saved");
+    let two = engine
+        .send_message_as(&session, id, "hello", SendMode::Queue, vec![])
+        .await
+        .expect("it is known");
     assert_eq!(one, two);
     let mut window = Window::open(&engine, &session);
     window.until("one answer", |w| w.is_settled() && w.answers() == 1).await;
@@ -126,7 +132,7 @@ async fn what_the_server_may_have_cannot_be_edited_any_more() {
     });
     let engine = home.engine();
     let session =
-        engine.create_session(session_core::CreateSession::default()).await.expect("it is saved");
+        engine.create_session(session_core::NewSession::default()).await.expect("it is saved");
     let entry = engine.send_message(&session, "hello").await.expect("it is saved");
     engine.edit_entry(&entry, "hello!").await.expect("nobody has it yet");
     let mut window = Window::open(&engine, &session);

@@ -133,13 +133,13 @@ async fn who_decides_too_late_is_told_who_decided_and_when() {
     eventually("the list", async || bo.sessions().first().map(|_| ())).await;
     let mut theirs = Window::open(&bo, &session);
     theirs.until("Bo is there", |w| sees(w, "bo") && !w.approvals.is_empty()).await;
-    bo.respond_approval(&session, &approval.message_id, &approval.id, true, None)
+    bo.respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     theirs.until("Bo has approved", |w| w.approvals.is_empty()).await;
 
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, false, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, false, None, None)
         .await
         .expect("it is saved");
     connect(&engine, &server.base_url());

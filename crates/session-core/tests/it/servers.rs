@@ -9,8 +9,8 @@ use reqwest::Client;
 use serde_json::json;
 use serde_json::value::RawValue;
 use session_core::{
-    Actor, Address, ConnectionState, CreateSession, DeliveryState, Endpoint, Engine, EngineConfig,
-    Inherit, Inherited, Limits, Secret, THIS_COMPUTER,
+    Actor, Address, ConnectionState, DeliveryState, Endpoint, Engine, EngineConfig, Inherit,
+    Inherited, Limits, NewSession, Secret, THIS_COMPUTER,
 };
 use session_protocol::{Role, SessionFold};
 use session_server::{Auth, RunningServer};
@@ -91,8 +91,8 @@ impl Recorded {
     }
 }
 
-fn on(server: &str) -> CreateSession {
-    CreateSession { server: server.to_owned(), ..CreateSession::default() }
+fn on(server: &str) -> NewSession {
+    NewSession { server: server.to_owned(), ..NewSession::default() }
 }
 
 /// Whether every session of an engine has sent what it had to.

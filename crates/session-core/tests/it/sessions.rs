@@ -1,6 +1,7 @@
 //! The list of sessions: titles, drafts, unread counts, deletion, other people's sessions.
 
-use session_core::{CreateSession, FirstMessage, SearchRequest, SessionState};
+use serde_json::json;
+use session_core::{FirstMessage, NewSession, SearchRequest, SessionState};
 
 use crate::support::{Home, Window, demo, engine_in, eventually, there};
 
@@ -8,7 +9,7 @@ use crate::support::{Home, Window, demo, engine_in, eventually, there};
 async fn a_title_is_given_taken_from_the_first_message_or_changed() {
     let home = Home::new();
     let (_server, engine) = home.start().await;
-    let named = CreateSession { title: Some("Release 1.0".to_owned()), ..demo() };
+    let named = NewSession { title: Some("Release 1.0".to_owned()), ..demo() };
     let named = engine.create_session(named).await.expect("it is saved");
     let plain = engine.create_session(demo()).await.expect("it is saved");
     engine.send_message(&plain, "hello there\nmore").await.expect("it is saved");
@@ -134,7 +135,7 @@ async fn sessions_that_others_made_appear_and_are_followed() {
     // The first answer wins, whoever gives it.
     let approval = ours.approvals[0].approval.clone();
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     window.until("theirs goes on too", |w| w.approvals.is_empty() && w.is_settled()).await;
@@ -144,7 +145,7 @@ async fn sessions_that_others_made_appear_and_are_followed() {
 async fn older_items_come_by_the_page() {
     let home = Home::new();
     let (_server, engine) = home.start().await;
-    let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let session = engine.create_session(NewSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     let texts: Vec<String> = (0..130).map(|n| format!("message {n}")).collect();
     let sent = texts.iter().map(|text| engine.send_message(&session, text));
@@ -168,8 +169,8 @@ async fn older_items_come_by_the_page() {
 async fn a_deleted_session_leaves_nothing_in_the_files_and_gives_its_room_back() {
     let home = Home::new();
     let (_server, engine) = home.start().await;
-    let session = engine.create_session(CreateSession::default()).await.expect("it is saved");
-    let other = engine.create_session(CreateSession::default()).await.expect("it is saved");
+    let session = engine.create_session(NewSession::default()).await.expect("it is saved");
+    let other = engine.create_session(NewSession::default()).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
     for n in 0..30 {
         let text = format!("marmalade {n} {}", "and toast ".repeat(2000));
@@ -212,8 +213,8 @@ async fn a_session_begins_with_its_first_message_or_not_at_all() {
     let engine = home.engine();
     let (id, message) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     let begin = |text: &str| {
-        let first = Some(FirstMessage { id: message, text: text.to_owned() });
-        engine.create_session_as(id, CreateSession { first, ..demo() })
+        let first = Some(FirstMessage { id: message, text: text.to_owned(), files: vec![] });
+        engine.create_session_as(id, NewSession { first, ..demo() })
     };
     assert_eq!(begin(" \n").await.expect_err("there is nothing").code(), "not-possible");
     assert!(engine.sessions().is_empty());
@@ -236,8 +237,7 @@ async fn a_start_has_the_first_rows_at_once_and_all_sessions_soon_after() {
     let engine = home.engine();
     let mut made = Vec::new();
     for n in 0..70 {
-        let session =
-            CreateSession { title: Some(format!("Résumé {n}")), ..CreateSession::default() };
+        let session = NewSession { title: Some(format!("Résumé {n}")), ..NewSession::default() };
         made.push(engine.create_session(session).await.expect("it is saved"));
     }
     eventually("all are listed", async || (engine.sessions().len() == 70).then_some(())).await;
@@ -261,4 +261,30 @@ async fn a_start_has_the_first_rows_at_once_and_all_sessions_soon_after() {
     assert!(found.contains(&"Résumé 63"), "{found:?}");
     let mark = &titles[0].ranges[0];
     assert_eq!((mark.start, mark.end), (0, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_was_said_is_read_by_the_page_whatever_a_window_shows() {
+    let home = Home::new();
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    window.until("it is on the server", |w| w.is_settled()).await;
+    let chunks = format!("v1/sessions/{}/chunks", there(&session));
+    let chunks = server.base_url().join(&chunks).expect("a URL");
+    for n in 0..130 {
+        let chunk = json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": n.to_string(), "delta": format!("word {n}")});
+        let body = json!({"messageId": format!("m{n}"), "actorId": "bot", "role": "assistant", "chunk": chunk});
+        let sent = reqwest::Client::new().post(chunks.clone()).json(&body).send().await;
+        assert!(sent.expect("the server answers").status().is_success());
+    }
+    window.until("the last", |w| w.texts().last().is_some_and(|text| text == "word 129")).await;
+    let (mut from, mut said, mut pages) = (Some(0), Vec::new(), 0);
+    while let Some(position) = from {
+        let page = engine.said(&session, position).await.expect("it can be read");
+        said.extend(page.said.into_iter().map(|one| one.text));
+        from = page.next;
+        pages += 1;
+    }
+    assert_eq!(said, (0..130).map(|n| format!("word {n}")).collect::<Vec<_>>());
+    assert!(pages > 1);
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use session_core::{
-    Actor, Address, Connection, CreateSession, Diff, Direction, Endpoint, Engine, EngineConfig,
-    Feed, FeedChange, HeadChange, Inherit, Item, Limits, Notice, ServerSummary, SessionMeta,
+    Actor, Address, Connection, Diff, Direction, Endpoint, Engine, EngineConfig, Feed, FeedChange,
+    HeadChange, Inherit, Item, Limits, NewSession, Notice, ServerSummary, SessionMeta,
     SessionSummary, THIS_COMPUTER, WaitingApproval,
 };
 use session_protocol::{AgentSpec, Message, Part, Role, SessionFold};
@@ -106,7 +106,7 @@ pub(crate) fn connect(engine: &Engine, url: &Url) {
     engine.connect(THIS_COMPUTER, Some(Endpoint::open(url.clone()))).expect("TLS works here");
 }
 
-pub(crate) fn demo() -> CreateSession {
+pub(crate) fn demo() -> NewSession {
     let agent = AgentSpec {
         id: "demo".to_owned(),
         name: Some("Demo".to_owned()),
@@ -116,7 +116,7 @@ pub(crate) fn demo() -> CreateSession {
         triggers: None,
         body_template: None,
     };
-    CreateSession { agents: vec![agent], ..CreateSession::default() }
+    NewSession { agents: vec![agent], ..NewSession::default() }
 }
 
 /// A window's knowledge, made by folding what its feed gives it.

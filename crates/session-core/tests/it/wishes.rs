@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use session_core::{CreateSession, DeliveryState, Engine, OutboxKind, THIS_COMPUTER};
-use session_protocol::Role;
+use session_core::{DeliveryState, Engine, NewSession, OutboxKind, THIS_COMPUTER};
+use session_protocol::{Role, api::SendMode};
 use session_server::RunningServer;
 use uuid::Uuid;
 
@@ -72,7 +72,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
     .await;
     let engine = home.engine();
     connect(&engine, &way.url());
-    let created = CreateSession { title: Some("Plans".to_owned()), ..demo() };
+    let created = NewSession { title: Some("Plans".to_owned()), ..demo() };
     let session = engine.create_session(created).await.expect("it is saved");
     let mut window = Window::open(&engine, &session);
 
@@ -84,7 +84,7 @@ async fn every_kind_of_wish_is_done_once_although_its_first_answer_is_lost() {
         window.until("an approval", asks).await;
         let approval = window.meta().pending_approvals[0].clone();
         engine
-            .respond_approval(&session, &approval.message_id, &approval.id, approved, None)
+            .respond_approval(&session, &approval.message_id, &approval.id, approved, None, None)
             .await
             .expect("it is saved");
         let goes_on = |w: &Window| w.is_settled() && w.texts().concat().contains(word);
@@ -166,7 +166,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
         },
     );
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, true, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, true, None, None)
         .await
         .expect("it is saved");
     let entry = until_refused(&mut window).await;
@@ -175,7 +175,7 @@ async fn what_was_refused_for_good_is_edited_retried_or_discarded() {
     assert_eq!(error.code(), "not-possible");
     engine.discard_entry(&entry).await.expect("it waits");
     engine
-        .respond_approval(&session, &approval.message_id, &approval.id, false, None)
+        .respond_approval(&session, &approval.message_id, &approval.id, false, None, None)
         .await
         .expect("it is saved");
     window
@@ -261,7 +261,13 @@ async fn a_message_that_was_being_sent_when_the_engine_died_is_said_once() {
         assert_eq!(said.map(|message| &message.id).collect::<Vec<_>>(), [&first, &second]);
         assert_eq!(
             engine
-                .send_message_as(&session, first.parse().expect("a UUID"), "hello")
+                .send_message_as(
+                    &session,
+                    first.parse().expect("a UUID"),
+                    "hello",
+                    SendMode::Queue,
+                    Vec::new(),
+                )
                 .await
                 .expect("it is known"),
             first
@@ -427,9 +433,58 @@ async fn what_is_answered_besides_yes_arrives_with_the_answer() {
     assert!(sent.status().is_success(), "{sent:?}");
     window.until("the question", |w| !w.meta().pending_approvals.is_empty()).await;
     let payload = json!({"name": "Ada", "age": 36});
-    let answered = engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()));
+    let answered =
+        engine.respond_approval(&session, "asks", "q", true, Some(payload.clone()), None);
     answered.await.expect("it is saved");
     window.until("it is answered", |w| w.is_settled() && w.approvals.is_empty()).await;
     let answers = chunks_of(&server, &session, "approval-response").await;
     assert_eq!(answers[0]["payload"], payload);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_names_its_option_and_who_answers_an_agent_that_is_gone_is_told() {
+    let home = Home::new();
+    let (server, engine) = home.start().await;
+    let (session, mut window) = Window::begin(&engine).await;
+    window.until("it is on the server", |w| w.is_settled()).await;
+    let option = |id: &str, kind: &str| json!({"optionId": id, "name": id, "kind": kind});
+    // No run of this server asks: nobody waits for the answer.
+    for chunk in [
+        json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "execute"}),
+        json!({"type": "CUSTOM", "name": "approval-requested", "value": {
+            "toolCallId": "c", "toolName": "execute", "input": {"command": "rm a"},
+            "approval": {"id": "r:1", "needsApproval": true},
+            "options": [option("once", "allow_once"), option("always", "allow_always"), option("no", "reject_once")],
+        }}),
+    ] {
+        let chunks = format!("v1/sessions/{}/chunks", there(&session));
+        let chunks = server.base_url().join(&chunks).expect("a URL");
+        let body =
+            json!({"messageId": "asks", "actorId": "bot", "role": "assistant", "chunk": chunk});
+        let sent = Client::new().post(chunks).json(&body).send().await.expect("the server answers");
+        assert!(sent.status().is_success(), "{sent:?}");
+    }
+    window.until("the request", |w| !w.meta().pending_approvals.is_empty()).await;
+    let options = window.meta().pending_approvals[0].options.clone().expect("it offers some");
+    assert_eq!(options.len(), 3);
+
+    let answer = async |option: &str| {
+        let option = Some(option.to_owned());
+        let answered = engine.respond_approval(&session, "asks", "r:1", true, None, option);
+        answered.await.expect("it is saved")
+    };
+    let entry = answer("sometimes").await;
+    window.until("it is refused", |w| refused(w).is_some()).await;
+    let (_, kind, reason) = refused(&window).expect("it is there");
+    assert_eq!(kind, OutboxKind::RespondApproval);
+    assert!(reason.contains("no such option"), "{reason}");
+    assert_eq!(window.meta().outbox[0].option_id.as_deref(), Some("sometimes"));
+    engine.discard_entry(&entry).await.expect("it waits");
+
+    answer("always").await;
+    window.until("it is over", |w| w.meta().outbox.is_empty() && w.approvals.is_empty()).await;
+    window.until("it is told", |w| w.notices.iter().any(|one| one.code == "answered-late")).await;
+    let answers = chunks_of(&server, &session, "approval-response").await;
+    assert_eq!(answers.len(), 1);
+    assert_eq!((&answers[0]["approved"], &answers[0]["reason"]), (&json!(false), &json!("lapsed")));
 }

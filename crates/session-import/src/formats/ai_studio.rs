@@ -27,11 +27,19 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
         let chunks = chunks.map(Vec::as_slice).unwrap_or_default();
         let model = value.pointer("/runSettings/model").and_then(Value::as_str);
         let mut turns = Turns::default();
+        // Each file of a prompt is a chunk of its own beside the prompt's words.
+        let mut asked = None;
         for chunk in chunks {
             let head = Head::new(None, time::at(chunk, "createTime"));
-            match text(chunk, "role") {
-                "user" => turns.user(head),
-                _ => turns.assistant(head.by(model)),
+            let speaks = named(chunk, "text").is_some();
+            if text(chunk, "role") != "user" {
+                turns.assistant(head.by(model));
+                asked = None;
+            } else if asked.is_none_or(|spoke| spoke && speaks) {
+                turns.user(head);
+                asked = Some(speaks);
+            } else {
+                asked = asked.map(|spoke| spoke || speaks);
             }
             say(chunk, &mut turns);
         }

@@ -354,7 +354,7 @@ impl<'a> Assets<'a> {
     fn of(tree: &'a Tree) -> Self {
         let by_name = tree.entries.iter().map(|entry| (entry.name().to_owned(), entry)).collect();
         let mut names = HashMap::new();
-        if let Some(entry) = tree.entries.iter().find(|entry| entry.name() == NAMES) {
+        if let Some(entry) = tree.named(NAMES).next() {
             let map = tree.whole(entry, MAX_NAMES).ok().and_then(|bytes| json::parse(&bytes));
             for (file, name) in map.as_ref().and_then(Value::as_object).into_iter().flatten() {
                 let name = name.as_str().or_else(|| named(name, "name")).unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::json::{self, is, list, named, text};
 use crate::media;
 use crate::model::{Branch, Call, Message};
 use crate::sink::Stop;
-use crate::source::{self, Input};
+use crate::source::{self, Input, MAX_OTHERS};
 use crate::text as words;
 use crate::time;
 use crate::tree::{Entry, Tree};
@@ -95,6 +95,7 @@ fn backup(input: &mut Input<'_>, entry: &Entry, backup: &Value) -> Result<(), St
             continue;
         };
         let (shown, others, leaf) = choose(&rows);
+        let chosen = shown.len();
         let mut flaws = Vec::new();
         let told = |path: &[&Value], flaws: &mut Vec<&'static str>| {
             let mut turns = Turns::default();
@@ -126,7 +127,7 @@ fn backup(input: &mut Input<'_>, entry: &Entry, backup: &Value) -> Result<(), St
         let branch = Branch {
             leaf,
             why: "of several models' answers the selected one",
-            other_leaves: others.len(),
+            other_leaves: rows.len() - chosen,
             continues: None,
         };
         input.session(Some(session.branched(branch, other_messages)))?;
@@ -136,7 +137,8 @@ fn backup(input: &mut Input<'_>, entry: &Entry, backup: &Value) -> Result<(), St
 
 type Rows<'a> = Vec<&'a Value>;
 
-/// Of several answers to one question the useful one, else the selected one, else the last; and the other paths.
+/// Of several answers to one question the useful one, else the selected one, else the last; and the other paths, of which
+/// there are at most 32.
 fn choose<'a>(rows: &[&'a Value]) -> (Rows<'a>, Vec<Rows<'a>>, Option<String>) {
     let asked = |row: &Value| {
         (text(row, "role") == "assistant").then(|| named(row, "askId")).flatten().map(str::to_owned)
@@ -147,22 +149,18 @@ fn choose<'a>(rows: &[&'a Value]) -> (Rows<'a>, Vec<Rows<'a>>, Option<String>) {
             answers.entry(ask).or_default().push(at);
         }
     }
-    let chosen = |group: &[usize]| {
+    let mut is_shown = vec![true; rows.len()];
+    for group in answers.values() {
         let by = |field| group.iter().rev().find(|at| is(rows[**at], field)).copied();
-        by("useful").or_else(|| by("foldSelected")).or(group.last().copied())
-    };
-    let is_shown = |at: usize| match asked(rows[at]) {
-        Some(ask) => chosen(&answers[&ask]) == Some(at),
-        None => true,
-    };
-    let shown: Rows<'a> = (0..rows.len()).filter(|at| is_shown(*at)).map(|at| rows[at]).collect();
+        let chosen = by("useful").or_else(|| by("foldSelected")).or(group.last().copied());
+        group.iter().filter(|at| Some(**at) != chosen).for_each(|at| is_shown[*at] = false);
+    }
+    let shown: Rows<'a> = (0..rows.len()).filter(|at| is_shown[*at]).map(|at| rows[at]).collect();
     let mut others = Vec::new();
-    for (at, row) in rows.iter().enumerate() {
-        if !is_shown(at) {
-            let before =
-                (0..at).filter(|before| is_shown(*before) && asked(rows[*before]) != asked(row));
-            others.push(before.map(|at| rows[at]).chain([*row]).collect());
-        }
+    for (at, row) in rows.iter().enumerate().filter(|(at, _)| !is_shown[*at]).take(MAX_OTHERS) {
+        let ask = asked(row);
+        let before = (0..at).filter(|before| is_shown[*before] && asked(rows[*before]) != ask);
+        others.push(before.map(|at| rows[at]).chain([*row]).collect());
     }
     let leaf = shown.iter().rev().find(|row| text(row, "type") != "clear");
     let leaf = leaf.and_then(|row| named(row, "id")).map(str::to_owned);
@@ -271,8 +269,7 @@ fn file(block: &Value, tree: &Tree) -> crate::model::File {
     };
     let name = named(file, "origin_name").or_else(|| named(file, "name"));
     let own = format!("{}{}", text(file, "id"), text(file, "ext"));
-    let entry =
-        tree.entries.iter().find(|entry| entry.name() == own && entry.path.contains("Files/"));
+    let entry = tree.named(&own).find(|entry| entry.path.contains("Files/"));
     let kind = name.and_then(media::type_of_name).or(kind);
     match entry.and_then(|entry| tree.whole(entry, media::MAX_FILE as u64).ok()) {
         Some(bytes) => media::of_bytes(name, kind, bytes),
@@ -318,49 +315,70 @@ pub(crate) fn read_direct(input: &mut Input<'_>) -> Result<(), Stop> {
 /// Reads databases of the second version, by the columns that they have.
 pub(crate) fn read_v2(input: &mut Input<'_>) -> Result<(), Stop> {
     for entry in input.entries.clone() {
-        input.sink.file(&entry.path, entry.size);
-        let Ok(db) = Db::open(input.tree, &entry) else {
-            input.problem(&*entry.path, "a database that cannot be opened");
-            continue;
-        };
-        if database(input, &entry, &db)?.is_none() {
-            input.problem(&*entry.path, "a database that is damaged");
-        }
+        db::read(input, &entry, &mut |input, db| database(input, &entry, db))?;
     }
     Ok(())
 }
 
-fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>, Stop> {
-    let order = if db.has("message", &["created_at"]) { "created_at, rowid" } else { "rowid" };
-    let sql = format!("SELECT * FROM message WHERE topic_id = ?1 ORDER BY {order}");
-    let Ok(mut topics) = db.connection.prepare("SELECT * FROM topic ORDER BY rowid") else {
-        return Ok(None);
+/// The columns of a table under the names that they have there: `created_at` or `createdAt`.
+struct Columns(Vec<String>);
+
+impl Columns {
+    /// The name of a column; `NULL` where there is no such column.
+    fn of(&self, name: &str) -> &str {
+        let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
+        let wanted = plain(name);
+        self.0.iter().find(|own| plain(own) == wanted).map_or("NULL", String::as_str)
+    }
+
+    /// `SELECT` of columns under our names, of rows that were not deleted.
+    fn select(&self, table: &str, names: &[&str]) -> String {
+        let columns: Vec<String> =
+            names.iter().map(|name| format!("{} AS {name}", self.of(name))).collect();
+        format!(
+            "SELECT {} FROM {table} WHERE {} IS NULL",
+            columns.join(", "),
+            self.of("deleted_at")
+        )
+    }
+}
+
+/// Whether a database is one of the second version: whatever the case of its columns.
+pub(crate) fn is_v2(db: &Db) -> bool {
+    let has = |table: &str, names: &[&str]| {
+        let columns = Columns(db.columns(table));
+        names.iter().all(|name| columns.of(name) != "NULL")
     };
+    has("topic", &["id"]) && has("message", &["id", "topic_id", "role", "data"])
+}
+
+fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> db::Rows {
+    let (topics, messages) = (Columns(db.columns("topic")), Columns(db.columns("message")));
+    let fields = ["id", "name", "active_node_id", "created_at", "updated_at"];
+    let sql = topics.select("topic", &fields) + " ORDER BY rowid";
+    let Ok(mut topics) = db.connection.prepare(&sql) else { return Ok(None) };
+    let fields = ["id", "parent_id", "role", "created_at", "model_id", "data"];
+    let (topic, created) = (messages.of("topic_id"), messages.of("created_at"));
+    let sql = messages.select("message", &fields)
+        + &format!(" AND {topic} = ?1 ORDER BY {created}, rowid");
     let Ok(mut messages) = db.connection.prepare(&sql) else { return Ok(None) };
-    let Ok(mut rows) = topics.query([]) else { return Ok(None) };
-    loop {
-        let topic = match rows.next() {
-            Ok(Some(topic)) => topic,
-            Ok(None) => return Ok(Some(())),
-            Err(_) => return Ok(None),
-        };
+    db::each(&mut topics, [], &mut |topic| {
         let id = db::text(topic, "id");
         let mut found: Vec<Value> = Vec::new();
-        let Ok(mut rows) = messages.query([&id]) else { return Ok(None) };
-        while let Ok(Some(row)) = rows.next() {
-            let Some(data) = db::value(row, "data") else {
-                input.problem(
-                    format!("{} message {}", entry.path, db::text(row, "id")),
-                    "it is not JSON",
-                );
-                continue;
-            };
-            found.push(json!({
-                "id": db::text(row, "id"), "parent": db::text(row, "parent_id"),
-                "role": db::text(row, "role"), "createdAt": db::plain(row, "created_at"),
-                "modelId": db::text(row, "model_id"), "data": data,
-            }));
-        }
+        let whole = db::each(&mut messages, [&id], &mut |row| {
+            let own = db::text(row, "id");
+            match db::value(row, "data") {
+                Some(data) => found.push(json!({
+                    "id": own, "parent": db::text(row, "parent_id"),
+                    "role": db::text(row, "role"), "createdAt": db::plain(row, "created_at"),
+                    "modelId": db::text(row, "model_id"), "data": data,
+                })),
+                None => {
+                    input.problem(format!("{} message {own}", entry.path), "it is not JSON");
+                }
+            }
+            Ok(Some(()))
+        })?;
         let node = |row: &Value| Node {
             id: text(row, "id").to_owned(),
             parent: named(row, "parent").map(str::to_owned),
@@ -370,7 +388,7 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>,
         let dag = Dag::new(found.iter().map(node).collect());
         let active = dag.find(&db::text(topic, "active_node_id")).map(|at| (at, "active_node_id"));
         let id_of = |at: usize| text(&found[at], "id").to_owned();
-        let Some(paths) = source::paths(&dag, active, &id_of) else { continue };
+        let Some(paths) = source::paths(&dag, active, &id_of) else { return Ok(whole) };
         let told = |path: &[usize]| {
             let mut turns = Turns::default();
             for at in path {
@@ -388,9 +406,10 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>,
         let session = source::session(Format::CherryV2, Some(&id), &[], told(&paths.shown));
         let created = time::of(&db::plain(topic, "created_at"));
         let session = session
-            .titled(Some(db::text(topic, "name").as_str()))
+            .titled(db::named(topic, "name").as_deref())
             .dated(created, time::of(&db::plain(topic, "updated_at")))
             .branched(paths.branch, others);
         input.session(Some(session))?;
-    }
+        Ok(whole)
+    })
 }

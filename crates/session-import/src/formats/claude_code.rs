@@ -283,11 +283,14 @@ fn typed(text: &str) -> Option<String> {
     let mut text = text.trim().to_owned();
     for name in CONTEXT {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-        while let Some(begin) = text.find(&open) {
-            let end =
-                text[begin..].find(&close).map_or(text.len(), |end| begin + end + close.len());
-            text.replace_range(begin..end, "");
+        let (mut said, mut rest) = (String::new(), text.as_str());
+        while let Some(begin) = rest.find(&open) {
+            said.push_str(&rest[..begin]);
+            let end = rest[begin..].find(&close);
+            rest = end.map_or("", |end| &rest[begin + end + close.len()..]);
         }
+        said.push_str(rest);
+        text = said;
     }
     let text = text.trim();
     if let Some(command) =

@@ -148,8 +148,7 @@ fn know(input: &Input<'_>, entry: &Entry) -> Option<Known> {
 /// Titles by session, of the index beside the logs.
 fn names(input: &Input<'_>) -> HashMap<String, String> {
     let mut names = HashMap::new();
-    let index = input.tree.entries.iter().filter(|entry| entry.name() == "session_index.jsonl");
-    for entry in index {
+    for entry in input.tree.named("session_index.jsonl") {
         for line in input.tree.read(entry).into_iter().flat_map(Lines::new) {
             let Some(row) = line.bytes.and_then(|bytes| json::parse(&bytes)) else { continue };
             let name = named(&row, "thread_name").or_else(|| named(&row, "title"));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::Format;
-use crate::db::{self, Db};
+use crate::db::{self, Db, Rows};
 use crate::json::{list, named, text};
 use crate::model::{Branch, Call};
 use crate::sink::Stop;
@@ -19,52 +19,40 @@ use crate::turns::{Head, Outcome, Turns};
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     let mut done = HashSet::new();
     for entry in input.entries.clone() {
-        input.sink.file(&entry.path, entry.size);
-        let Ok(db) = Db::open(input.tree, &entry) else {
-            input.problem(&*entry.path, "a database that cannot be opened");
-            continue;
-        };
-        if database(input, &entry, &db, &mut done)?.is_none() {
-            input.problem(&*entry.path, "a database that is damaged");
-        }
+        db::read(input, &entry, &mut |input, db| database(input, &entry, db, &mut done))?;
     }
     Ok(())
 }
 
-fn database(
-    input: &mut Input<'_>,
-    entry: &Entry,
-    db: &Db,
-    done: &mut HashSet<String>,
-) -> Result<Option<()>, Stop> {
+fn database(input: &mut Input<'_>, entry: &Entry, db: &Db, done: &mut HashSet<String>) -> Rows {
     let composers = db.connection.prepare(
         "SELECT key, value FROM cursorDiskKV WHERE key >= 'composerData:' AND key < 'composerData;' ORDER BY key",
     );
     let bubble = db.connection.prepare("SELECT value FROM cursorDiskKV WHERE key = ?1");
-    let (Ok(mut composers), Ok(mut bubble)) = (composers, bubble) else { return Ok(None) };
-    let Ok(mut rows) = composers.query([]) else { return Ok(None) };
-    loop {
-        let row = match rows.next() {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(Some(())),
-            Err(_) => return Ok(None),
-        };
+    let bubbles = db
+        .connection
+        .prepare("SELECT key, value FROM cursorDiskKV WHERE key >= ?1 AND key < ?2 ORDER BY rowid");
+    let (Ok(mut composers), Ok(mut bubble), Ok(mut bubbles)) = (composers, bubble, bubbles) else {
+        return Ok(None);
+    };
+    db::each(&mut composers, [], &mut |row| {
         let key = db::text(row, "key");
         let id = key.trim_start_matches("composerData:");
         let Some(about) = db::value(row, "value").filter(Value::is_object) else {
             if !db::bytes(row, "value").is_empty() {
                 input.problem(format!("{} conversation {id}", entry.path), "it is not JSON");
             }
-            continue;
+            return Ok(Some(()));
         };
         if !done.insert(id.to_owned()) {
-            continue;
+            return Ok(Some(()));
         }
         let mut turns = Turns::default();
         for inline in list(&about, "conversation") {
             say(inline, text(inline, "bubbleId"), &mut turns);
         }
-        for header in list(&about, "fullConversationHeadersOnly") {
+        let headers = list(&about, "fullConversationHeadersOnly");
+        for header in headers {
             let own = text(header, "bubbleId");
             let stored = bubble
                 .query_row([format!("bubbleId:{id}:{own}")], |row| Ok(db::value(row, "value")));
@@ -76,6 +64,18 @@ fn database(
                 ),
             }
         }
+        let mut whole = Some(());
+        if headers.is_empty() && list(&about, "conversation").is_empty() {
+            // Newer ones keep their headers elsewhere: bubbles stand in the order in which they were written.
+            let (from, upto) = (format!("bubbleId:{id}:"), format!("bubbleId:{id};"));
+            whole = db::each(&mut bubbles, [&from, &upto], &mut |row| {
+                if let Some(value) = db::value(row, "value").filter(Value::is_object) {
+                    let key = db::text(row, "key");
+                    say(&value, key.trim_start_matches(&from), &mut turns);
+                }
+                Ok(Some(()))
+            })?;
+        }
         let mut session = source::session(Format::Cursor, Some(id), &[], turns.finish())
             .titled(named(&about, "name"))
             .dated(time::at(&about, "createdAt"), time::at(&about, "lastUpdatedAt"));
@@ -86,7 +86,8 @@ fn database(
                 .branched(Branch { leaf: None, why, other_leaves: 0, continues }, Vec::new());
         }
         input.session(Some(session))?;
-    }
+        Ok(whole)
+    })
 }
 
 fn say(bubble: &Value, id: &str, turns: &mut Turns) {

@@ -76,7 +76,7 @@ fn inside_chat(entry: &Entry) -> bool {
 fn folder(input: &Input<'_>, entry: &Entry) -> Option<String> {
     let project = entry.folder().strip_suffix("chats")?;
     let path = format!("{project}.project_root");
-    let file = input.tree.entries.iter().find(|entry| entry.path == path)?;
+    let file = input.tree.named(".project_root").find(|entry| entry.path == path)?;
     let bytes = input.tree.whole(file, 4096).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Format;
-use crate::db::{self, Db};
+use crate::db::{self, Db, Rows};
 use crate::json::{self, Lines, list, named, text};
 use crate::media;
 use crate::model::Call;
@@ -17,18 +17,12 @@ use crate::turns::{COMPACTION, Head, Of, Outcome, Turns};
 /// Reads databases and logs.
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     for entry in input.entries.clone() {
-        input.sink.file(&entry.path, entry.size);
         let head = input.tree.head(&entry, 16).unwrap_or_default();
-        if !head.starts_with(b"SQLite format 3\0") {
+        if head.starts_with(b"SQLite format 3\0") {
+            db::read(input, &entry, &mut |input, db| database(input, &entry, db))?;
+        } else {
+            input.sink.file(&entry.path, entry.size);
             log(input, &entry)?;
-            continue;
-        }
-        let Ok(db) = Db::open(input.tree, &entry) else {
-            input.problem(&*entry.path, "a database that cannot be opened");
-            continue;
-        };
-        if database(input, &entry, &db)?.is_none() {
-            input.problem(&*entry.path, "a database that is damaged");
         }
     }
     Ok(())
@@ -39,21 +33,15 @@ fn is_listed(kind: &str) -> bool {
     !matches!(kind, "hidden" | "sub_agent" | "subagent" | "subAgent" | "SubAgent")
 }
 
-fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>, Stop> {
+fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Rows {
     let sessions = db.connection.prepare("SELECT * FROM sessions ORDER BY created_at, id");
     let messages = db.connection.prepare(
         "SELECT *, rowid AS place FROM messages WHERE session_id = ?1 ORDER BY created_timestamp, rowid",
     );
     let (Ok(mut sessions), Ok(mut messages)) = (sessions, messages) else { return Ok(None) };
-    let Ok(mut rows) = sessions.query([]) else { return Ok(None) };
-    loop {
-        let row = match rows.next() {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(Some(())),
-            Err(_) => return Ok(None),
-        };
+    db::each(&mut sessions, [], &mut |row| {
         if !is_listed(&db::text(row, "session_type")) {
-            continue;
+            return Ok(Some(()));
         }
         let id = db::text(row, "id");
         let about = json!({
@@ -64,23 +52,23 @@ fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Result<Option<()>,
         let model = db::value(row, "model_config_json");
         let model = model.as_ref().and_then(|model| named(model, "model_name"));
         let mut turns = Turns::default();
-        let Ok(mut rows) = messages.query([&id]) else { return Ok(None) };
-        while let Ok(Some(row)) = rows.next() {
-            let own = db::text(row, "message_id");
-            let own = if own.is_empty() { format!("row {}", db::text(row, "place")) } else { own };
+        let whole = db::each(&mut messages, [&id], &mut |row| {
+            let own = db::named(row, "message_id")
+                .unwrap_or_else(|| format!("row {}", db::text(row, "place")));
             let Some(Value::Array(content)) = db::value(row, "content_json") else {
                 input.problem(format!("{} message {own} of {id}", entry.path), "it is not JSON");
-                continue;
+                return Ok(Some(()));
             };
             let metadata = db::value(row, "metadata_json").unwrap_or_default();
-            if metadata.get("userVisible") == Some(&Value::Bool(false)) {
-                continue;
+            if metadata.get("userVisible") != Some(&Value::Bool(false)) {
+                let head = Head::new(Some(&own), time::of(&db::plain(row, "created_timestamp")));
+                say(&db::text(row, "role"), head.by(model), &content, &mut turns);
             }
-            let head = Head::new(Some(&own), time::of(&db::plain(row, "created_timestamp")));
-            say(&db::text(row, "role"), head.by(model), &content, &mut turns);
-        }
+            Ok(Some(()))
+        })?;
         input.session(Some(session(Some(&id), &about, turns)))?;
-    }
+        Ok(whole)
+    })
 }
 
 fn session(id: Option<&str>, about: &Value, turns: Turns) -> crate::Session {

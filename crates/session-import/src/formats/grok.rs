@@ -94,8 +94,8 @@ fn say(response: &Value, id: &str, tree: &Tree, turns: &mut Turns) {
         // What was uploaded lies beside, in a folder with its id.
         let own =
             file.as_str().or_else(|| named(file, "file_metadata_id")).or_else(|| named(file, "id"));
-        let beside = own.map(|id| format!("/{id}/content")).and_then(|end| {
-            tree.entries.iter().find(|entry| format!("/{}", entry.path).ends_with(&end))
+        let beside = own.and_then(|id| {
+            tree.named("content").find(|entry| entry.folder().rsplit('/').next() == Some(id))
         });
         let bytes = beside.and_then(|entry| tree.whole(entry, media::MAX_FILE as u64).ok());
         turns.file(match bytes {

@@ -1,4 +1,4 @@
-//! Jan: a folder for each thread, with `thread.json` and `messages.jsonl`.
+//! Jan: a folder for each thread, with `thread.json` and `messages.jsonl`; on phones the same JSON in a database.
 //!
 //! Jan itself refuses a thread with one bad line. Here a line costs itself.
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Format;
 use crate::dag::{Dag, Node};
+use crate::db::{self, Db};
 use crate::json::{self, Lines, list, named, text};
 use crate::media;
 use crate::model::Call;
@@ -25,10 +26,12 @@ const MAX_THREAD: u64 = 16 << 20;
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     let mut threads: BTreeMap<String, (Option<Entry>, Option<Entry>)> = BTreeMap::new();
     for entry in input.entries.clone() {
-        let is_lines = input
-            .tree
-            .head(&entry, source::HEAD)
-            .is_ok_and(|head| head.windows(16).any(|at| at == b"\"thread.message\""));
+        let head = input.tree.head(&entry, source::HEAD).unwrap_or_default();
+        if head.starts_with(b"SQLite format 3\0") {
+            db::read(input, &entry, &mut |input, db| database(input, &entry, db))?;
+            continue;
+        }
+        let is_lines = head.windows(16).any(|at| at == b"\"thread.message\"");
         // Files that lie side by side without folders are threads of their own.
         let known = threads.entry(entry.folder().to_owned()).or_default();
         let place = if is_lines { &mut known.1 } else { &mut known.0 };
@@ -72,6 +75,39 @@ fn thread(
             None => input.problem(format!("{} line {}", entry.path, line.number), "it is not JSON"),
         }
     }
+    tell(input, &about, &rows, entry)
+}
+
+fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> db::Rows {
+    let order = if db.has("messages", &["created_at"]) { "created_at, rowid" } else { "rowid" };
+    let sql = format!("SELECT data FROM messages WHERE thread_id = ?1 ORDER BY {order}");
+    let Ok(mut messages) = db.connection.prepare(&sql) else { return Ok(None) };
+    let Ok(mut threads) = db.connection.prepare("SELECT id, data FROM threads ORDER BY rowid")
+    else {
+        return Ok(None);
+    };
+    db::each(&mut threads, [], &mut |row| {
+        let id = db::text(row, "id");
+        let mut about = db::value(row, "data").filter(Value::is_object).unwrap_or_else(|| {
+            input.problem(format!("{} thread {id}", entry.path), "it is not JSON");
+            Value::Object(serde_json::Map::new())
+        });
+        about["id"] = id.clone().into();
+        let mut rows = Vec::new();
+        let whole = db::each(&mut messages, [&id], &mut |row| {
+            match db::value(row, "data").filter(Value::is_object) {
+                Some(data) => rows.push(data),
+                None => input.problem(format!("{} thread {id}", entry.path), "it is not JSON"),
+            }
+            Ok(Some(()))
+        })?;
+        tell(input, &about, &rows, entry)?;
+        Ok(whole)
+    })
+}
+
+/// Hands on a thread.
+fn tell(input: &mut Input<'_>, about: &Value, rows: &[Value], entry: &Entry) -> Result<(), Stop> {
     let id =
         |at: usize| named(&rows[at], "id").map_or_else(|| format!("message {at}"), str::to_owned);
     let nodes = rows.iter().enumerate().map(|(at, row)| Node {
@@ -94,17 +130,17 @@ fn thread(
         turns.finish()
     };
     let folder = Some(entry.folder().rsplit('/').next().unwrap_or_default());
-    let source_id = named(&about, "id")
+    let source_id = named(about, "id")
         .or_else(|| rows.iter().find_map(|row| named(row, "thread_id")))
         .or(folder.filter(|folder| !folder.is_empty()));
     let session = source::session(Format::Jan, source_id, &[&entry.path], told(&paths.shown));
-    let assistant = list(&about, "assistants").first().unwrap_or(&Value::Null);
+    let assistant = list(about, "assistants").first().unwrap_or(&Value::Null);
     let system = rows.iter().find(|row| text(row, "role") == "system");
     let system =
         system.and_then(|row| row.pointer("/content/0/text/value")).and_then(Value::as_str);
     let mut session = session
-        .titled(named(&about, "title"))
-        .dated(time::at(&about, "created"), time::at(&about, "updated"))
+        .titled(named(about, "title"))
+        .dated(time::at(about, "created"), time::at(about, "updated"))
         .prompted(named(assistant, "instructions").or(system));
     if paths.branch.other_leaves > 0 {
         let others = paths.others.iter().map(|path| told(path).messages).collect();

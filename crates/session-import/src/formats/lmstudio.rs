@@ -164,8 +164,7 @@ fn content(
                 _ => None,
             };
             let kind = name.and_then(media::type_of_name).or(kind);
-            let beside =
-                name.and_then(|name| tree.entries.iter().find(|entry| entry.name() == name));
+            let beside = name.and_then(|name| tree.named(name).next());
             let bytes = beside.and_then(|entry| tree.whole(entry, media::MAX_FILE as u64).ok());
             turns.file(match bytes {
                 Some(bytes) => media::of_bytes(name, kind, bytes),

@@ -4,7 +4,7 @@
 mod ai_studio;
 pub(crate) mod aider;
 mod chatgpt;
-mod cherry;
+pub(crate) mod cherry;
 mod citations;
 mod claude;
 mod claude_code;

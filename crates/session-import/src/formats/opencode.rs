@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::Format;
-use crate::db::{self, Db};
+use crate::db::{self, Db, Rows};
 use crate::json::{self, is, list, named, text};
 use crate::media;
 use crate::model::{Call, Role};
@@ -38,24 +38,12 @@ pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
             files.push(entry);
             continue;
         }
-        input.sink.file(&entry.path, entry.size);
-        let Ok(db) = Db::open(input.tree, &entry) else {
-            input.problem(&*entry.path, "a database that cannot be opened");
-            continue;
-        };
-        if database(input, &entry, &db, &mut done)?.is_none() {
-            input.problem(&*entry.path, "a database that is damaged");
-        }
+        db::read(input, &entry, &mut |input, db| database(input, &entry, db, &mut done))?;
     }
     stored(input, &files, &mut done)
 }
 
-fn database(
-    input: &mut Input<'_>,
-    entry: &Entry,
-    db: &Db,
-    done: &mut HashSet<String>,
-) -> Result<Option<()>, Stop> {
+fn database(input: &mut Input<'_>, entry: &Entry, db: &Db, done: &mut HashSet<String>) -> Rows {
     let sessions = db.connection.prepare("SELECT * FROM session ORDER BY time_created, id");
     let messages = db
         .connection
@@ -64,16 +52,10 @@ fn database(
     let (Ok(mut sessions), Ok(mut messages), Ok(mut parts)) = (sessions, messages, parts) else {
         return Ok(None);
     };
-    let Ok(mut rows) = sessions.query([]) else { return Ok(None) };
-    loop {
-        let row = match rows.next() {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(Some(())),
-            Err(_) => return Ok(None),
-        };
+    db::each(&mut sessions, [], &mut |row| {
         let id = db::text(row, "id");
-        if !db::text(row, "parent_id").is_empty() || !done.insert(id.clone()) {
-            continue;
+        if db::named(row, "parent_id").is_some() || !done.insert(id.clone()) {
+            return Ok(Some(()));
         }
         let about = json!({
             "id": id, "title": db::text(row, "title"), "directory": db::text(row, "directory"),
@@ -81,26 +63,28 @@ fn database(
             "time": {"created": db::plain(row, "time_created"), "updated": db::plain(row, "time_updated")},
         });
         let mut found = Vec::new();
-        let Ok(mut rows) = messages.query([&id]) else { return Ok(None) };
-        while let Ok(Some(row)) = rows.next() {
+        let whole = db::each(&mut messages, [&id], &mut |row| {
             let own = db::text(row, "id");
             let Some(data) = db::value(row, "data").filter(Value::is_object) else {
                 input.problem(format!("{} message {own}", entry.path), "it is not JSON");
-                continue;
+                return Ok(Some(()));
             };
             let mut pieces = Vec::new();
-            let Ok(mut rows) = parts.query([&own]) else { return Ok(None) };
-            while let Ok(Some(row)) = rows.next() {
+            let whole = db::each(&mut parts, [&own], &mut |row| {
                 let part = db::text(row, "id");
                 match db::value(row, "data").filter(Value::is_object) {
                     Some(data) => pieces.push((part, data)),
                     None => input.problem(format!("{} part {part}", entry.path), "it is not JSON"),
                 }
-            }
+                Ok(Some(()))
+            });
             found.push(Row { id: own, at: db::plain(row, "time_created"), data, parts: pieces });
-        }
+            whole
+        })?;
+        // What could be read of a damaged one is shown.
         input.session(Some(session(&about, found)))?;
-    }
+        Ok(whole)
+    })
 }
 
 /// Reads `session/PROJECT/SESSION.json`, `message/SESSION/MESSAGE.json`, `part/MESSAGE/PART.json`.

@@ -174,11 +174,7 @@ fn say(input: &Input<'_>, entry: &Entry, value: &Value, at: Option<Timestamp>, t
         let name = file.as_str().or_else(|| named(file, "name")).unwrap_or_default();
         if !name.is_empty() {
             let name = media::base_name(name);
-            let beside = input
-                .tree
-                .entries
-                .iter()
-                .find(|other| other.folder() == entry.folder() && other.name() == name);
+            let beside = input.tree.named(name).find(|other| other.folder() == entry.folder());
             let bytes = beside.and_then(|e| input.tree.whole(e, media::MAX_FILE as u64).ok());
             turns.file(match bytes {
                 Some(bytes) => media::of_bytes(Some(name), None, bytes),
@@ -233,6 +229,8 @@ fn read_html(input: &mut Input<'_>, entry: &Entry) -> Result<(), Stop> {
     };
     let page = String::from_utf8_lossy(&bytes);
     let mut cells: Vec<(Option<Timestamp>, String)> = Vec::new();
+    // In other languages nothing tells prompts from the rest: all of it is kept.
+    let is_english = page.contains(PROMPTED);
     for cell in page.split("outer-cell").skip(1) {
         let header = cell.split("header-cell").nth(1).and_then(|h| h.split("</div>").next());
         let header = header.map(|h| html::plain(&format!("<p {h}")));
@@ -254,8 +252,11 @@ fn read_html(input: &mut Input<'_>, entry: &Entry) -> Result<(), Stop> {
             continue;
         };
         let said = lines[..date].join("\n");
-        let Some(prompt) = said.trim().strip_prefix(PROMPTED) else { continue };
-        cells.push((date_in_words(&lines[date]), prompt.to_owned()));
+        let said = said.trim();
+        match said.strip_prefix(PROMPTED).or((!is_english).then_some(said)) {
+            Some(prompt) => cells.push((date_in_words(&lines[date]), prompt.to_owned())),
+            None => continue,
+        }
     }
     cells.reverse();
     cells.sort_by_key(|(at, _)| *at);
@@ -278,14 +279,17 @@ fn looks_dated(line: &str) -> bool {
     line.contains("GMT") || line.contains("UTC") || line.matches(':').count() >= 2
 }
 
-/// `May 3, 2026, 12:00:00 PM GMT+2:00`, in English.
+/// `May 3, 2026, 12:00:00 PM GMT+2:00` or `3 May 2026, 12:00:00 GMT+2`, in English.
 fn date_in_words(line: &str) -> Option<Timestamp> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = line.trim().split([' ', ',']).filter(|word| !word.is_empty());
-    let month = words.next()?;
+    let (mut month, mut day) = (words.next()?, words.next()?);
+    if day.starts_with(|c: char| c.is_alphabetic()) {
+        std::mem::swap(&mut month, &mut day);
+    }
     let month = MONTHS.iter().position(|name| month.starts_with(name))? + 1;
-    let day: u8 = words.next()?.parse().ok()?;
+    let day: u8 = day.parse().ok()?;
     let year: u16 = words.next()?.parse().ok()?;
     let clock = words.next()?;
     let mut parts = clock.split(':').map(|part| part.parse::<u32>().ok());
@@ -298,7 +302,7 @@ fn date_in_words(line: &str) -> Option<Timestamp> {
     }
     let offset = match zone.strip_prefix("GMT").filter(|rest| !rest.is_empty()) {
         Some(rest) => {
-            let (sign, rest) = rest.split_at(1);
+            let (sign, rest) = rest.split_at_checked(1)?;
             let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
             format!("{sign}{:02}:{:02}", hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?)
         }
@@ -316,6 +320,9 @@ mod tests {
         let want: Timestamp = "2026-05-03T10:00:05Z".parse().unwrap();
         assert_eq!(date_in_words("May 3, 2026, 12:00:05 PM GMT+2:00"), Some(want));
         assert_eq!(date_in_words("May 3, 2026, 10:00:05 AM UTC"), Some(want));
-        assert_eq!(date_in_words("3. Mai 2026"), None);
+        assert_eq!(date_in_words("3 May 2026, 12:00:05 GMT+2"), Some(want));
+        for none in ["3. Mai 2026", "May 3, 2026, 12:00:05 PM GMT\u{2212}2", "May", ""] {
+            assert_eq!(date_in_words(none), None);
+        }
     }
 }

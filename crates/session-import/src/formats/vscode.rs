@@ -141,7 +141,7 @@ fn place<'a>(mut at: &'a mut Value, path: &[Value]) -> Option<&'a mut Value> {
 fn folder(input: &Input<'_>, entry: &Entry) -> Option<String> {
     let above = entry.folder().strip_suffix("chatSessions")?;
     let path = format!("{above}workspace.json");
-    let file = input.tree.entries.iter().find(|entry| entry.path == path)?;
+    let file = input.tree.named("workspace.json").find(|entry| entry.path == path)?;
     let about = json::parse(&input.tree.whole(file, 64 << 10).ok()?)?;
     let folder = named(&about, "folder")?;
     Some(folder.strip_prefix("file://").unwrap_or(folder).replace("%20", " "))

@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use crate::Format;
-use crate::db::{self, Db};
+use crate::db::{self, Db, Rows};
 use crate::json::{self, is, list, named, text};
 use crate::media;
 use crate::model::Call;
@@ -13,6 +13,7 @@ use crate::sink::Stop;
 use crate::source::{self, Input};
 use crate::text as words;
 use crate::time;
+use crate::tree::Entry;
 use crate::turns::{Head, Of, Outcome, Told, Turns};
 
 /// Bytes that a thread unpacks to.
@@ -21,60 +22,41 @@ const MAX_THREAD: u64 = 256 << 20;
 /// Reads the databases.
 pub(crate) fn read(input: &mut Input<'_>) -> Result<(), Stop> {
     for entry in input.entries.clone() {
-        input.sink.file(&entry.path, entry.size);
-        let Ok(db) = Db::open(input.tree, &entry) else {
-            input.problem(&*entry.path, "a database that cannot be opened");
-            continue;
-        };
-        let is_main = if db.has("threads", &["parent_id"]) {
-            "parent_id IS NULL OR parent_id = ''"
-        } else {
-            "1"
-        };
-        let sql = format!("SELECT * FROM threads WHERE {is_main} ORDER BY rowid");
-        let statement = db.connection.prepare(&sql);
-        let Ok(mut statement) = statement else {
-            input.problem(&*entry.path, "a database that is damaged");
-            continue;
-        };
-        let Ok(mut rows) = statement.query([]) else { continue };
-        loop {
-            let row = match rows.next() {
-                Ok(Some(row)) => row,
-                Ok(None) => break,
-                Err(_) => {
-                    input.problem(&*entry.path, "a database that is damaged");
-                    break;
-                }
-            };
-            let id = db::text(row, "id");
-            let data = db::bytes(row, "data");
-            let unpacked = match db::text(row, "data_type").as_str() {
-                "zstd" => unpack(&data),
-                _ => Some(data),
-            };
-            let Some(thread) =
-                unpacked.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object)
-            else {
-                input.problem(format!("{} thread {id}", entry.path), "it is damaged, or too large");
-                continue;
-            };
-            let title = db::text(row, "summary");
-            let title = Some(title.as_str())
-                .filter(|title| !title.is_empty())
-                .or_else(|| named(&thread, "title"));
-            let updated =
-                time::of(&db::plain(row, "updated_at")).or_else(|| time::at(&thread, "updated_at"));
-            let created = time::of(&db::plain(row, "created_at")).or(updated);
-            let folders = db::text(row, "folder_paths");
-            let session = source::session(Format::Zed, Some(&id), &[], told(&thread))
-                .titled(title)
-                .dated(created, updated)
-                .working_in(folders.lines().next());
-            input.session(Some(session))?;
-        }
+        db::read(input, &entry, &mut |input, db| database(input, &entry, db))?;
     }
     Ok(())
+}
+
+fn database(input: &mut Input<'_>, entry: &Entry, db: &Db) -> Rows {
+    let has_parents = db.has("threads", &["parent_id"]);
+    let is_main = if has_parents { "parent_id IS NULL OR parent_id = ''" } else { "1" };
+    let sql = format!("SELECT * FROM threads WHERE {is_main} ORDER BY rowid");
+    let Ok(mut threads) = db.connection.prepare(&sql) else { return Ok(None) };
+    db::each(&mut threads, [], &mut |row| {
+        let id = db::text(row, "id");
+        let data = db::bytes(row, "data");
+        let unpacked = match db::text(row, "data_type").as_str() {
+            "zstd" => unpack(&data),
+            _ => Some(data),
+        };
+        let thread = unpacked.and_then(|bytes| json::parse(&bytes)).filter(Value::is_object);
+        let Some(thread) = thread else {
+            input.problem(format!("{} thread {id}", entry.path), "it is damaged, or too large");
+            return Ok(Some(()));
+        };
+        let title = db::named(row, "summary");
+        let title = title.as_deref().or_else(|| named(&thread, "title"));
+        let updated =
+            time::of(&db::plain(row, "updated_at")).or_else(|| time::at(&thread, "updated_at"));
+        let created = time::of(&db::plain(row, "created_at")).or(updated);
+        let folders = db::text(row, "folder_paths");
+        let session = source::session(Format::Zed, Some(&id), &[], told(&thread))
+            .titled(title)
+            .dated(created, updated)
+            .working_in(folders.lines().next());
+        input.session(Some(session))?;
+        Ok(Some(()))
+    })
 }
 
 fn unpack(data: &[u8]) -> Option<Vec<u8>> {

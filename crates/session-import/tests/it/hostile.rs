@@ -128,7 +128,7 @@ fn the_order_and_the_number_of_copies_of_files_change_nothing() {
     assert_eq!((one.len(), &one), (3, &other));
 }
 
-fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in entries {
         let options = zip::write::SimpleFileOptions::default();
@@ -138,7 +138,7 @@ fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-fn claude(text: &str) -> Vec<u8> {
+pub(crate) fn claude(text: &str) -> Vec<u8> {
     let message = json!({"uuid": "m", "sender": "human", "text": text, "content": []});
     json!([{"uuid": text, "name": "", "chat_messages": [message]}]).to_string().into_bytes()
 }

@@ -8,6 +8,8 @@
 
 mod cases;
 mod compare;
+mod files;
 mod hostile;
 mod import;
+mod unseen;
 mod variants;

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 
 use crate::import::report_of;
 
-fn session(name: &str, bytes: &str) -> Value {
+pub(crate) fn session(name: &str, bytes: &str) -> Value {
     let report = report_of(name, bytes.as_bytes());
     assert_eq!(report["sessions"].as_array().map(Vec::len), Some(1), "{report}");
     report["sessions"][0].clone()
 }
 
-fn jsonl(rows: &[Value]) -> String {
+pub(crate) fn jsonl(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
 /// The parts of all messages as short words: `user: text`, `assistant: reasoning tool-call`.
-fn told(session: &Value) -> Vec<String> {
+pub(crate) fn told(session: &Value) -> Vec<String> {
     let messages = session["messages"].as_array().unwrap();
     let part = |part: &Value| match part["type"].as_str().unwrap() {
         "text" => part["text"].as_str().unwrap().to_owned(),

@@ -23,7 +23,7 @@ impl Request for RegisterAgents {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Serialize, Deserialize)]
 pub struct AgentList {
-    /// What the stream says of each, with its `id`.
+    /// The row of each in the stream, with its `id`.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
     pub agents: Vec<Value>,
 }

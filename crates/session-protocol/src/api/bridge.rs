@@ -1,8 +1,8 @@
 //! Bridges: a program elsewhere runs an agent of a session, as if the server ran it.
 //!
 //! The agent is registered under an endpoint that begins with [`BRIDGE`]. Its bridge asks for work and hears of it in
-//! order: prompts, answers to what the agent asked, stops. It sends what the agent says. The server plans the runs, queues
-//! them, and says who may say what; it ends a run whose bridge is silent.
+//! order: prompts, answers to what the agent asked, stops. It sends what the agent says. The server plans the runs,
+//! queues them, and says who may say what; it ends a run whose bridge is silent.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl Request for AskForWork {
     const PATH: &'static str = path::BRIDGE_WORK;
 }
 
-/// What there is to do, in its order.
+/// Work of a bridged agent, in its order.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BridgeWork {
@@ -55,7 +55,7 @@ pub enum BridgeEvent {
         message_id: String,
         /// Why it begins: `message`, `again`, `reply` (of another agent) or `answers`.
         cause: String,
-        /// What was said, the newest that fit; the last one is to be answered.
+        /// The newest messages that fit; the last one is to be answered.
         messages: Vec<BridgeMessage>,
     },
     /// Somebody answered what the run asked.
@@ -99,14 +99,14 @@ pub struct BridgeMessage {
     pub actor_id: Option<String>,
     /// As what.
     pub role: Role,
-    /// Its words.
+    /// The words.
     pub text: String,
-    /// It was cut off before its end.
+    /// Whether it was cut off before its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }
 
-/// What a bridged agent says. Repeated with the same `number` it changes nothing.
+/// Words of a bridged agent. Repeated with the same `number` it changes nothing.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,7 +148,7 @@ pub struct BridgeEnd {
     /// Why it failed, as a stable code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The same in one sentence for people.
+    /// One sentence for people that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What people decide for agents: approvals, results of tools that run at a client, answers to questions.
+//! Decisions of people for agents: approvals, results of tools that run at a client, answers to questions.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,11 +15,12 @@ pub struct AnswerApproval {
     /// The answer in words or fields, where a question asks for more than yes or no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
-    /// The option that is chosen, of a request that offers some; it has to say the same as `approved`. Without it the one
-    /// is meant that holds once.
+    /// The option that is chosen, of a request that offers some; it has to say the same as `approved`. Without it the
+    /// one is meant that holds once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub option_id: Option<String>,
-    /// The message that asks, when agents ask under the same id in several; without it the only one that waits is meant.
+    /// The message that asks, when agents ask under the same id in several; without it the only one that waits is
+    /// meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// Who decides.
@@ -49,8 +50,8 @@ pub struct GiveToolResult {
     /// Why the tool failed, when it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The message that holds the call, when several hold one of this id. Anything else is taken for no hint: upstream's
-    /// clients send ids of their own.
+    /// The message that holds the call, when several hold one of this id. Anything else is taken for no hint:
+    /// upstream's clients send ids of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// Whose tool it was.

@@ -93,7 +93,7 @@ impl Request for PutLocalAgent {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalAgent {
-    /// Its name. Sessions have it under the endpoint `acp:NAME`.
+    /// The agent's name. Sessions have it under the endpoint `acp:NAME`.
     pub name: String,
     /// The program, without its arguments, which may hold keys.
     pub program: String,
@@ -118,7 +118,7 @@ pub struct LocalAgents {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownAgent {
-    /// Its short name, such as `claude`: a good name for a [`LocalAgent`].
+    /// The program's short name, such as `claude`: a good name for a [`LocalAgent`].
     pub id: String,
     /// The name that people know it by.
     pub name: String,
@@ -132,7 +132,7 @@ pub struct KnownAgent {
     pub version: Option<String>,
     /// The line that installs it, for a person to run. Nothing runs it unasked.
     pub install: String,
-    /// What else it needs, in a sentence, such as a newer Node.js than the one that was found.
+    /// More that it needs, in a sentence, such as a newer Node.js than the one that was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Request, nullable, path};
-use crate::{AgentSpec, Role};
+use crate::{AgentSpec, FilePart, Role};
 
 /// Says something in a session.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -14,15 +14,18 @@ pub struct SendMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub message_id: Option<String>,
-    /// What is said.
+    /// The words. None are needed where files are attached.
     pub content: String,
+    /// Files that are attached, each with its bytes in a `data:` URL: at most 8, of 256 KB each.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FilePart>,
     /// Who speaks; `user` when absent. Any other one needs the role `manage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// Who acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
-    /// What kind of actor acts: `user`. Written for upstream's proxies and never read.
+    /// The kind of the actor: `user`. Written for upstream's proxies and never read.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub actor_type: Option<String>,
     /// An agent that answers this message only.
@@ -32,7 +35,7 @@ pub struct SendMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub txid: Option<String>,
-    /// What happens to a run that is under way: `queue` (default) or `steer`.
+    /// The fate of a run that is under way: `queue` (default) or `steer`.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "SendMode::is_queue")]
     pub mode: SendMode,
 }
@@ -42,7 +45,7 @@ impl Request for SendMessage {
     const PATH: &'static str = path::MESSAGES;
 }
 
-/// What a message does to a run that is under way.
+/// The effect of a message on a run that is under way.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,7 +60,7 @@ pub enum SendMode {
 impl SendMode {
     /// Whether it is the default, which is not written.
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde gives a reference
-    fn is_queue(&self) -> bool {
+    pub(crate) fn is_queue(&self) -> bool {
         *self == Self::Queue
     }
 }
@@ -79,7 +82,7 @@ pub struct Regenerate {
     /// The message to answer again; upstream never used it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_message_id: Option<String>,
-    /// What is said anew. Without it the agents answer `fromMessageId` again.
+    /// The words that are said anew. Without it the agents answer `fromMessageId` again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// The wish's id. Without one, each request is a wish of its own.

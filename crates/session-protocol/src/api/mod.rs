@@ -4,8 +4,8 @@
 //! travels: a [`Request`] says by which [`Method`] and at which [`path`] it is sent, and what answers it.
 //!
 //! The routes are those of the session proxy that sessions on Durable Streams grew up with, in both of its generations,
-//! and some of our own. So bodies are read leniently: unknown fields are ignored, `null` is the same as an absent field,
-//! and an empty body is `{}`. Bodies are written strictly: a field without a value is left out.
+//! and some of our own. So bodies are read leniently: unknown fields are ignored, `null` is the same as an absent
+//! field, and an empty body is `{}`. Bodies are written strictly: a field without a value is left out.
 //!
 //! | what | where |
 //! | --- | --- |
@@ -17,6 +17,7 @@
 //! | what people decide for agents | [`AnswerApproval`], [`GiveToolResult`], [`AnswerQuestions`] |
 //! | who is here | [`LogIn`], [`LogOut`] |
 //! | chunks of agents that run elsewhere | [`WriteChunk`], [`WriteChunks`], [`FinishGeneration`] |
+//! | tool servers and rules about tools | [`SessionTools`], [`SwitchToolServer`], [`DecideTool`], [`ToolRules`], [`TestToolServer`] |
 //! | the server and the token | [`Me`], [`TokenRole`], [`Health`] |
 //! | a refusal | [`Problem`], [`ProblemCode`]; read by [`ProblemReport`] |
 //!
@@ -39,6 +40,7 @@ mod presence;
 mod problem;
 mod server;
 mod sessions;
+mod tools;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -60,6 +62,10 @@ pub use sessions::{
     CreateSession, ForkEntry, ForkPage, ForkSession, ForkedFrom, PageQuery, RenameSession,
     ResetSession, SessionEntry, SessionForked, SessionPage, SessionPlace, SessionRenamed,
     SessionReset,
+};
+pub use tools::{
+    DecideTool, SessionToolServer, SessionTools, SwitchToolServer, TestToolServer, ToolEntry,
+    ToolRule, ToolRules, ToolServerTested,
 };
 
 /// The body of a request, which knows its route.

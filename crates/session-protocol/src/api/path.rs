@@ -15,9 +15,9 @@ pub const OPENAPI: &str = "/openapi.json";
 pub const METRICS: &str = "/metrics";
 /// Whether the server answers.
 pub const HEALTH: &str = "/health";
-/// The same under the name that load balancers ask for.
+/// Health, under the name that load balancers ask for.
 pub const HEALTHZ: &str = "/healthz";
-/// The same under upstream's name.
+/// Health, under upstream's name.
 pub const HEALTH_LIVE: &str = "/health/live";
 /// Whether the server can do its work, under upstream's name.
 pub const HEALTH_READY: &str = "/health/ready";
@@ -53,6 +53,18 @@ pub const ANSWERS: &str = "/v1/sessions/{session}/answers/{tool_use}";
 pub const AGENTS: &str = "/v1/sessions/{session}/agents";
 /// One agent of a session.
 pub const AGENT: &str = "/v1/sessions/{session}/agents/{agent}";
+/// The tool servers that a session may have, and their tools.
+pub const SESSION_TOOLS: &str = "/v1/sessions/{session}/tools";
+/// One tool server in a session.
+pub const SESSION_TOOL_SERVER: &str = "/v1/sessions/{session}/tools/{server}";
+/// Deciding about a tool in a session.
+pub const SESSION_TOOL_RULES: &str = "/v1/sessions/{session}/tool-rules";
+/// The rules about tools, in all sessions.
+pub const TOOL_RULES: &str = "/v1/tool-rules";
+/// One rule about a tool.
+pub const TOOL_RULE: &str = "/v1/tool-rules/{rule}";
+/// Trying a tool server.
+pub const TEST_TOOL_SERVER: &str = "/v1/tool-servers/test";
 /// Choosing something of an agent: its mode, its model.
 pub const AGENT_OPTIONS: &str = "/v1/sessions/{session}/agents/{agent}/options";
 /// Asking for the work of an agent that a bridge runs.
@@ -89,8 +101,8 @@ pub fn stream_name(session: &str) -> String {
     format!("sessions/{session}")
 }
 
-/// The segments of a path, with an id in the place of each pair of braces. They are not escaped: ids may hold what a URL
-/// may not.
+/// The segments of a path, with an id in the place of each pair of braces. They are not escaped: ids may hold what a
+/// URL may not.
 ///
 /// # Panics
 ///

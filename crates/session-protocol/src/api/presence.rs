@@ -15,7 +15,7 @@ pub struct LogIn {
     pub actor_id: String,
     /// The device, without a colon.
     pub device_id: String,
-    /// What the person is called. Who has a named token is called by its name; this is then kept as `claimedName`.
+    /// The person's name. Who has a named token is called by its name; this is then kept as `claimedName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Seconds until the client says so again, 0.1 to 3600: readers then take silence for absence.
@@ -47,8 +47,8 @@ pub struct LoggedIn {
     pub status: PresenceStatus,
 }
 
-/// Says that somebody left with a device, or with all of them. Pages send it by `sendBeacon` as `text/plain`: the body is
-/// read as JSON whatever its type says.
+/// Says that somebody left with a device, or with all of them. Pages send it by `sendBeacon` as `text/plain`: the body
+/// is read as JSON whatever its type says.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -68,7 +68,7 @@ codes! {
     NoAgents = "NO_AGENTS",
     /// The server's disk is full.
     NoSpace = "NO_SPACE",
-    /// Nothing was asked under the id.
+    /// No question waits under the id.
     NotAsked = "NOT_ASKED",
     /// The stream holds something else than a session.
     NotASession = "NOT_A_SESSION",
@@ -132,12 +132,12 @@ codes! {
     Unauthorized = "UNAUTHORIZED",
 }
 
-/// The body of a refusal: upstream's `{error, details?}` with the fields of RFC 9457 beside them. Texts never carry what
-/// a person wrote (L11).
+/// The body of a refusal: upstream's `{error, details?}` with the fields of RFC 9457 beside them. Texts never carry
+/// what a person wrote (L11).
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What went wrong, as upstream's clients show it.
+    /// The sentence that upstream's clients show.
     pub error: String,
     /// `about:blank`: the status and `code` say all.
     pub r#type: String,
@@ -147,9 +147,9 @@ pub struct Problem {
     pub status: u16,
     /// `details`, or `error` without them.
     pub detail: String,
-    /// What programs decide by.
+    /// The code that programs decide by.
     pub code: ProblemCode,
-    /// What exactly is wrong, or what to do about it.
+    /// Details: what exactly is wrong, or what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
 }
@@ -162,7 +162,7 @@ const SENTENCES: [&str; 5] = ["message", "details", "detail", "error", "title"];
 /// Characters of a sentence that are shown.
 const MAX_SENTENCE: usize = 300;
 
-/// What a client makes of a refusal's body, whichever server or proxy wrote it.
+/// A client's reading of a refusal's body, whichever server or proxy wrote it.
 ///
 /// ```
 /// use session_protocol::api::{ProblemCode, ProblemReport};

@@ -19,7 +19,7 @@ pub struct Me {
     pub sessions: Option<Vec<String>>,
 }
 
-/// What a token allows. Each role may do everything that the ones before it may.
+/// The role of a token. Each role may do everything that the ones before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenRole {
     /// Read sessions.

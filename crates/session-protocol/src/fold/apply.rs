@@ -289,9 +289,12 @@ impl<'a> Run<'a> {
         if usual && !message.odd && !message.dirty && message.is_new_seq(seq) {
             message.log.push(entry.clone(), row_id, row);
             message.fold_row(&context, &body, &mut self.tracker);
+            let states = message.scratch.states;
             self.keep(id, entry);
             self.settle(id);
-            self.share(id, seq, fields);
+            if states {
+                self.share(id, seq, fields);
+            }
             return;
         }
         self.build_index(id);

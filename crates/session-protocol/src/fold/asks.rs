@@ -32,7 +32,7 @@ pub struct Ask {
     pub position: u64,
     /// The message that asks.
     pub message_id: String,
-    /// What is asked for.
+    /// The kind of the ask.
     pub kind: AskKind,
     /// The id that an answer names: the approval's, or the call's.
     pub id: String,
@@ -102,7 +102,7 @@ impl<'a> RequestView<'a> {
         end.is_some_and(|end| end <= now)
     }
 
-    /// True when nobody answered it in time, and no later run began since.
+    /// Whether nobody answered it in time, and no later run began since.
     fn is_withdrawn(&self, now: Timestamp) -> bool {
         let run = self.fold.scratch.steps.run;
         self.call.answer.is_none()
@@ -125,12 +125,12 @@ impl<'a> CallView<'a> {
         &self.fold.message.id
     }
 
-    /// Its id, as its agent chose it.
+    /// The call's id, as its agent chose it.
     pub fn id(&self) -> &'a str {
         call_id(self.key)
     }
 
-    /// True when it has a result that settles it.
+    /// Whether it has a result that settles it.
     pub fn is_settled(&self) -> bool {
         self.call.settled().is_some()
     }
@@ -140,7 +140,7 @@ impl<'a> CallView<'a> {
         self.call.is_open()
     }
 
-    /// True when its agent said that the client must run it.
+    /// Whether its agent said that the client must run it.
     pub fn is_for_client(&self) -> bool {
         self.call.is_for_client()
     }
@@ -185,7 +185,7 @@ impl SessionFold {
         all
     }
 
-    /// As [`Self::asks`], of one message, in no order.
+    /// Asks of one message, as [`Self::asks`] has them, in no order.
     pub fn asks_in<'a>(
         &'a self,
         message_id: &str,

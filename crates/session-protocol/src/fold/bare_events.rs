@@ -40,7 +40,7 @@ impl Run<'_> {
         self.bare_chunk(&id, raw, None, pos);
     }
 
-    /// True when a message is there and has not ended.
+    /// Whether a message is there and has not ended.
     fn is_open(&mut self, id: &str) -> bool {
         self.bring(id) && self.fold.message(id).is_some_and(|message| !message.is_complete)
     }
@@ -359,8 +359,8 @@ impl Run<'_> {
     }
 }
 
-/// Places for messages that a snapshot puts before others that are there: such as no message has. Where there is none, a
-/// message comes last.
+/// Places for messages that a snapshot puts before others that are there: such as no message has. Where there is none,
+/// a message comes last.
 fn free_places(
     groups: &[(String, Vec<Value>, bool)],
     places: &HashMap<String, u64>,

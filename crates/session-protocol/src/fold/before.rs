@@ -1,4 +1,4 @@
-//! What a message was before the snapshot that is being read.
+//! A message as it was before the snapshot that is being read.
 
 use super::call::Outcome;
 use super::cursor::TextCursor;

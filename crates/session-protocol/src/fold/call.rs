@@ -1,4 +1,4 @@
-//! What is known of one tool call, and what came of it.
+//! One tool call: what is known of it, and what came of it.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::encoding::present;
 use crate::row::ApprovalOption;
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(super) pos: u64,
@@ -29,7 +29,7 @@ impl Outcome {
         Self { preliminary, ..self }
     }
 
-    /// True when both say the same, wherever they stand.
+    /// Whether both say the same, wherever they stand.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.output == other.output
             && self.error == other.error
@@ -37,7 +37,7 @@ impl Outcome {
     }
 }
 
-/// What is said with an answer to a request that offers options. Most answers have none.
+/// The choice in an answer to a request that offers options. Most answers have none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chosen {
     /// The option that was chosen.
@@ -55,10 +55,10 @@ impl Chosen {
 
 /// A person's answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct ApprovalAnswer {
     pub(crate) pos: u64,
     pub(crate) approved: bool,
-    /// What else was said.
+    /// More that was said.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub(crate) payload: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,9 +67,18 @@ pub(crate) struct Answer {
     pub(crate) at: Option<String>,
 }
 
+impl ApprovalAnswer {
+    /// Words that were said with it; where no person answered, why.
+    pub(crate) fn words(&self) -> Option<String> {
+        let words = self.payload.as_ref().and_then(Value::as_str);
+        let reason = || self.chosen.as_deref()?.reason.as_deref();
+        words.or_else(reason).map(str::to_owned)
+    }
+}
+
 /// A call's request for approval.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
+pub(crate) struct ApprovalRequest {
     pub(crate) approval: String,
     pub(crate) name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
@@ -81,7 +90,7 @@ pub(crate) struct Request {
     pub(crate) at: Option<String>,
     /// Why it is asked, as the agent claims.
     pub(crate) reason: Option<String>,
-    /// What a question asks, which is about no call.
+    /// The words of a question, which is about no call.
     pub(crate) question: Option<String>,
     /// When it is withdrawn.
     pub(crate) expires_at: Option<String>,
@@ -90,7 +99,7 @@ pub(crate) struct Request {
     pub(crate) options: Option<Vec<ApprovalOption>>,
 }
 
-impl Request {
+impl ApprovalRequest {
     pub(crate) fn new(approval: &str, name: Option<Cow<'_, str>>, input: Option<Value>) -> Self {
         Self {
             approval: approval.to_owned(),
@@ -124,12 +133,12 @@ impl Request {
     }
 }
 
-/// What is known of a call beside its part.
+/// A call, beside its part.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Call {
     pub(crate) part: usize,
     pub(crate) pos: u64,
-    /// Its number among the calls of the message, in the order in which they were made.
+    /// The call's number among the calls of the message, in the order in which they were made.
     pub(super) number: u32,
     /// The run of the message that it began in, counted from 0 by the marks of runs.
     pub(super) run: u32,
@@ -137,9 +146,9 @@ pub(crate) struct Call {
     pub(super) step: u32,
     pub(super) half: Option<u16>,
     pub(super) ready: bool,
-    /// Its writer said its input whole.
+    /// Whether the call's writer said its input whole.
     pub(super) given: bool,
-    /// Its arguments are plain text.
+    /// Whether the call's arguments are plain text.
     pub(super) takes_text: bool,
     /// The writer says that arguments are coming, though none has come.
     pub(super) streaming: bool,
@@ -147,11 +156,11 @@ pub(crate) struct Call {
     pub(super) result: Option<Outcome>,
     pub(super) end_result: Option<Outcome>,
     pub(super) foreign: Option<Outcome>,
-    pub(crate) request: Option<Request>,
-    pub(crate) answer: Option<Answer>,
+    pub(crate) request: Option<ApprovalRequest>,
+    pub(crate) answer: Option<ApprovalAnswer>,
     /// The first answer to its request that stands in its own message.
     pub(super) answered_here: Option<bool>,
-    /// What came behind a second start of it, until that is complete.
+    /// The pieces behind a second start of it, until that is complete.
     pub(super) repeated: Option<Repetition>,
     /// The run of the message in which its agent said last that the client must run it.
     pub(super) client_run: Option<u32>,
@@ -230,7 +239,7 @@ impl Call {
         !refused && self.settled().is_none()
     }
 
-    /// Nothing more will come of it, as its message says: it has a result or was refused.
+    /// Whether nothing more will come of it, as its message says: it has a result or was refused.
     pub(super) fn is_over(&self) -> bool {
         self.result.as_ref().is_some_and(|result| !result.preliminary)
             || self.end_result.is_some()

@@ -3,8 +3,8 @@
 //! Agents choose the ids of their calls, and some use one id again: a counter that begins anew in every step or run, a
 //! fixed word, the tool's name. A call whose arguments were complete and that starts again is another call, with a part
 //! of its own, unless its arguments are the same: then the agent repeats what it said before. So is a call that is
-//! repeated and then has another result. Inside the message a later call is known by its [key](super::table); the session
-//! matches answers and results by id and place.
+//! repeated and then has another result. Inside the message a later call is known by its [key](super::table); the
+//! session matches answers and results by id and place.
 //!
 //! A result is for the oldest call of its id in the newest run or step that has none yet, and for one that waits for a
 //! person only where nothing else is left. A result that is older than a request never settles it.
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::call::{Call, Outcome, Repetition, Request};
+use super::call::{ApprovalRequest, Call, Outcome, Repetition};
 use super::message::IndexEvent;
 use super::short::{self, short_text, short_value};
 use super::signal::SignalKind;
@@ -22,14 +22,14 @@ use super::table::call_id;
 use crate::row::{Part, ToolCallPart};
 use crate::text::Delta;
 
-/// What it means that a dialect names a call.
+/// The meaning of a dialect's naming a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     /// A piece of its arguments, which may be the first: the dialect has no starts.
     Piece,
-    /// It starts.
+    /// The call starts.
     Whole,
-    /// It starts, and ids hold within a step: the same id in a later step is another call.
+    /// The call starts, and ids hold within a step: the same id in a later step is another call.
     InStep,
 }
 
@@ -123,8 +123,8 @@ impl Step<'_> {
         }
     }
 
-    /// The client must run the call; one that nobody announced is announced by that. One that a later run asks for again
-    /// waits again.
+    /// The client must run the call; one that nobody announced is announced by that. One that a later run asks for
+    /// again waits again.
     pub(crate) fn client_call(&mut self, call_id: &str, name: &str, interrupt: Option<&str>) {
         if !self.has_call(call_id) {
             self.fold.scratch.stage.content();
@@ -151,7 +151,7 @@ impl Step<'_> {
         }
     }
 
-    /// Its arguments are plain text, not JSON.
+    /// Takes note that a call's arguments are plain text, not JSON.
     pub(crate) fn tool_takes_text(&mut self, call_id: &str) {
         let key = self.fold.scratch.calls.key(call_id);
         if let Some(call) = self.fold.scratch.calls.get_mut(&key) {
@@ -159,7 +159,7 @@ impl Step<'_> {
         }
     }
 
-    /// What to show instead of its name.
+    /// Sets the words to show instead of a call's name.
     pub(crate) fn tool_title(&mut self, call_id: &str, title: Option<Cow<'_, str>>) {
         let Some(title) = title.filter(|title| !title.is_empty()) else { return };
         if self.drops() {
@@ -377,7 +377,7 @@ impl Step<'_> {
         }
     }
 
-    /// What was said of the calls of this id so far is all there will be.
+    /// Settles the calls of this id: what was said of them so far is all there will be.
     fn settle_starts(&mut self, call_id: &str) {
         let key = self.fold.scratch.calls.key(call_id).into_owned();
         if self.fold.scratch.calls.get(&key).is_some_and(|call| call.repeated.is_some()) {
@@ -504,7 +504,7 @@ impl Step<'_> {
 
     /// The call waits for a person. A request for a call nobody announced announces it; one for a call that is over or
     /// is another one, or that a later run asks again, is for another call of the same id.
-    pub(crate) fn request(&mut self, call_id: &str, mut request: Request) {
+    pub(crate) fn request(&mut self, call_id: &str, mut request: ApprovalRequest) {
         request.input = self.short_input(request.input);
         request.name = request.name.map(|name| self.short_words(name));
         request.reason = request.reason.filter(|_| !self.drops());
@@ -559,7 +559,7 @@ impl Step<'_> {
     }
 
     /// Which of the calls under these keys, the newest first, a request is for; `None` when it is for another one.
-    fn asked_key(&self, keys: &[String], request: &Request) -> Option<String> {
+    fn asked_key(&self, keys: &[String], request: &ApprovalRequest) -> Option<String> {
         let run = self.fold.scratch.steps.run;
         let can_be = |key: &&String| {
             let (Some(call), Some(part)) = (self.fold.call(key), self.fold.call_part(key)) else {
@@ -587,7 +587,7 @@ impl Step<'_> {
     }
 
     /// Another call of this id, which is asked for: like the newest one, as far as the request does not say otherwise.
-    fn ask_again(&mut self, call_id: &str, request: &Request) -> String {
+    fn ask_again(&mut self, call_id: &str, request: &ApprovalRequest) -> String {
         let key = self.fold.scratch.calls.key(call_id).into_owned();
         let (name, arguments, input) = self.copied(&key);
         let other = request.name.as_ref().is_some_and(|new| *new != name)
@@ -599,8 +599,8 @@ impl Step<'_> {
         self.another_call(call_id, &name, arguments, input)
     }
 
-    /// Name, arguments and input of a call, for another one. A message copies in proportion to what it was told: what is
-    /// too long is left out.
+    /// Name, arguments and input of a call, for another one. A message copies in proportion to what it was told: what
+    /// is too long is left out.
     fn copied(&self, key: &str) -> (String, String, Option<Value>) {
         let Some(part) = self.fold.call_part(key) else { return Default::default() };
         if !self.fold.scratch.budget.may_copy(part.arguments.len()) {

@@ -1,4 +1,4 @@
-//! What one application of items changed.
+//! Changes of one application of items.
 
 use std::fmt;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl fmt::Debug for LogEntry {
     }
 }
 
-/// What one application of items changed, and what to store of it.
+/// Changes of one application of items, and what to store of them.
 ///
 /// To store it: when `reset`, delete every message, log entry and state row of the session; delete
 /// message and log of every id in `removed`; append `log`; write the rows of the messages named in
@@ -125,7 +125,7 @@ pub struct ChangeSet {
     pub presence_changed: bool,
     /// An agent was registered, changed or removed.
     pub agents_changed: bool,
-    /// What an agent shares changed.
+    /// Whether the state that an agent shares changed.
     pub shared_changed: bool,
     /// The set of incomplete messages changed.
     pub active_changed: bool,
@@ -142,7 +142,7 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// True when nothing visible changed (there may still be log entries, rows and txids to store).
+    /// Whether nothing visible changed (there may still be log entries, rows and txids to store).
     pub fn is_quiet(&self) -> bool {
         !self.reset
             && self.messages.is_empty()

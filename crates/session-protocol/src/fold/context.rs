@@ -1,4 +1,4 @@
-//! What comes into the fold of one message: a row, with where it stands and who wrote it.
+//! The input of the fold of one message: a row, with where it stands and who wrote it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -30,7 +30,7 @@ pub(crate) struct RowContext<'a> {
     pub(crate) run: Option<&'a RunMark>,
 }
 
-/// What a row holds.
+/// The content of a row.
 pub(crate) enum RowBody<'a> {
     /// JSON text of an inner chunk.
     Chunk(&'a str),

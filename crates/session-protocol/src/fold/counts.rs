@@ -1,4 +1,4 @@
-//! What is counted of one message: its rows, runs and steps, tokens, and the bytes that it may cost.
+//! Counts of one message: its rows, runs and steps, tokens, and the bytes that it may cost.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ impl Order {
         self.rows == 1
     }
 
-    /// True when a row with this number, at this position, comes after all rows so far.
+    /// Whether a row with this number, at this position, comes after all rows so far.
     pub(super) fn is_after(&self, seq: i64, pos: u64) -> bool {
         self.last.is_none_or(|last| (seq, pos) > last)
     }
@@ -84,7 +84,7 @@ const COMPARED: usize = 16;
 /// Bytes that are compared at any rate.
 const COMPARED_AT_LEAST: usize = 4 << 20;
 
-/// What the message may cost beside its rows, which is in proportion to these.
+/// The cost that the message may have beside its rows, which is in proportion to these.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Budget {
     /// Bytes of the rows so far.
@@ -96,7 +96,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// So many bytes came.
+    /// Counts bytes that came.
     pub(super) fn tell(&mut self, bytes: usize) {
         self.told = self.told.saturating_add(bytes);
     }
@@ -106,7 +106,7 @@ impl Budget {
         self.copied.saturating_add(bytes) <= self.told.saturating_mul(4).saturating_add(1 << 20)
     }
 
-    /// So many bytes were copied.
+    /// Counts bytes that were copied.
     pub(super) fn copy(&mut self, bytes: usize) {
         self.copied = self.copied.saturating_add(bytes);
     }

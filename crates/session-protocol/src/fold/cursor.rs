@@ -50,7 +50,7 @@ pub(super) struct Segment {
     pub(super) part: usize,
     /// Half a character that waits for its other half.
     pub(super) half: Option<u16>,
-    /// How much of the writer's cumulative text stands before this part, once known.
+    /// Number of bytes of the writer's cumulative text that stand before this part, once known.
     pub(super) base: Option<usize>,
     /// Text goes to this part whatever came between (AI SDK ids).
     pub(super) pinned: bool,
@@ -178,7 +178,7 @@ impl TextCursor {
         });
     }
 
-    /// How much of a cumulative text stands in the parts that are closed.
+    /// Number of bytes of a cumulative text that stand in the parts that are closed.
     pub(super) fn said_before(&mut self, parts: &[Part], content: &str) -> usize {
         let mut rest = content;
         for part in &self.closed {
@@ -200,7 +200,7 @@ impl TextCursor {
         self.thoughts = Segments::default();
     }
 
-    /// As [`Self::forget`], and also what was closed.
+    /// Forgets as [`Self::forget`] does, and also what was closed.
     pub(super) fn forget_all(&mut self) {
         self.forget();
         self.closed = Vec::new();
@@ -219,7 +219,7 @@ impl TextCursor {
         self.group_start = self.group_start.min(start);
     }
 
-    /// What was open stays open behind a snapshot, at its new place; of what the snapshot opened, the texts whose keys
+    /// Keeps open behind a snapshot what was open, at its new place; of what the snapshot opened, the texts whose keys
     /// are not open. `parts` is their number now.
     pub(super) fn behind(
         self,
@@ -245,8 +245,8 @@ impl TextCursor {
     }
 }
 
-/// What is new in a cumulative text, given what is there: nothing when less is said than is there, all of it when it says
-/// something else.
+/// The new end of a cumulative text, given what is there: nothing when less is said than is there, all of it when it
+/// says something else.
 pub(super) fn news<'c>(so_far: &str, said: &'c str) -> Option<&'c str> {
     match said.strip_prefix(so_far) {
         Some(new) => Some(new),

@@ -1,4 +1,4 @@
-//! What an agent says of a call beside its arguments and its result, and cards of its own.
+//! Details that an agent says of a call beside its arguments and its result, and cards of its own.
 //!
 //! Who leads runs needs none of it: a fold that drops its texts keeps nothing here.
 

@@ -11,7 +11,7 @@ use super::step::Step;
 use crate::row::{Part, plain_text};
 
 impl Outcome {
-    /// What tells it from another one.
+    /// The short form, which tells it from another one.
     pub(super) fn short(self) -> Self {
         let (output, error) = (self.output.map(short_value), self.error.map(short_text));
         Self { output, error, ..self }
@@ -19,7 +19,7 @@ impl Outcome {
 }
 
 impl SignalKind {
-    /// What of it counts beside what is shown.
+    /// The short form, with what counts beside what is shown.
     fn short(self) -> Self {
         match self {
             Self::Result { call, output, error } => {
@@ -41,7 +41,7 @@ impl SignalKind {
 }
 
 impl MessageFold {
-    /// True when texts are not kept.
+    /// Whether texts are not kept.
     pub(super) fn drops(&self) -> bool {
         self.texts == Texts::Dropped
     }
@@ -85,7 +85,7 @@ impl SessionFold {
         }
     }
 
-    /// What was said in a message since [`Self::listen`], as plain text.
+    /// The words said in a message since [`Self::listen`], as plain text.
     pub fn heard(&self, message_id: &str) -> String {
         self.messages.get(message_id).map(MessageFold::heard).unwrap_or_default()
     }
@@ -104,7 +104,7 @@ impl Step<'_> {
         self.fold.drops()
     }
 
-    /// True when somebody listens to the words of the message, and not to more than they can hear.
+    /// Whether somebody listens to the words of the message, and not to more than they can hear.
     pub(super) fn is_heard(&self) -> bool {
         self.fold.heard.is_some_and(|heard| heard.left > 0)
     }
@@ -142,7 +142,7 @@ impl Step<'_> {
         self.place(None, Part::text(if is_blank { "" } else { "." }));
     }
 
-    /// As [`Self::drop_words`], of what is no text: words that are heard do not go on behind it.
+    /// Drops as [`Self::drop_words`] does, of what is no text: words that are heard do not go on behind it.
     pub(super) fn drop_other(&mut self) {
         if !self.is_heard() {
             self.drop_words(".");

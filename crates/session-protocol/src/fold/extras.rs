@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::call::{Call, Request};
+use super::call::{ApprovalRequest, Call};
 use super::message::IndexEvent;
 use super::step::Step;
 use super::table::question_key;
@@ -14,11 +14,11 @@ const CARD_BYTES: usize = 256 << 10;
 
 /// How a subagent ended.
 pub(crate) enum SubagentEnd {
-    /// It is done, with what it returned.
+    /// The subagent is done, with what it returned.
     Done(Option<Value>),
-    /// It waits for a person.
+    /// The subagent waits for a person.
     Suspended,
-    /// It failed.
+    /// The subagent failed.
     Failed(String),
 }
 
@@ -115,7 +115,7 @@ impl Step<'_> {
         if known.is_some_and(|request| request.run == run) {
             return;
         }
-        let mut request = Request::new(&question.approval.id, None, None);
+        let mut request = ApprovalRequest::new(&question.approval.id, None, None);
         request.pos = self.row.pos;
         request.run = run;
         request.by =
@@ -150,5 +150,5 @@ impl Step<'_> {
 
 /// The approval of a question that nobody has answered.
 pub(crate) fn unanswered(id: &str) -> PartApproval {
-    PartApproval { id: id.to_owned(), approved: None, responded_by: None, reason: None }
+    PartApproval { id: id.to_owned(), ..PartApproval::default() }
 }

@@ -66,26 +66,40 @@ impl MessageFold {
 
     fn fold_chunk(&mut self, row: &RowContext<'_>, chunk: &str, tracker: &mut Tracker) {
         self.scratch.budget.tell(chunk.len());
+        let inner = Inner::parse(chunk);
         // What people say is never a repetition of what an agent said, and a run that the server begins is new.
         if row.role == Some(Role::User) {
-            self.fold_told(row, chunk, tracker);
+            self.fold_read(row, chunk, inner.as_ref(), tracker);
             return;
         }
+        let kind = inner.as_ref().map(Inner::kind);
+        self.scratch.states = kind.is_none_or(|kind| kind.starts_with("STATE_"));
         let most = if self.drops() { AGAIN } else { usize::MAX };
-        let Told { again, now } = self.scratch.replays.hear(row, chunk, most);
+        let Told { again, now } = self.scratch.replays.hear(row, chunk, kind, most);
         for Held { row, chunk } in again {
             self.scratch.nth = 0;
             self.fold_told(&row.context(), &chunk, tracker);
         }
         if now {
             self.scratch.nth = 0;
-            self.fold_told(row, chunk, tracker);
+            self.fold_read(row, chunk, inner.as_ref(), tracker);
         }
     }
 
     fn fold_told(&mut self, row: &RowContext<'_>, chunk: &str, tracker: &mut Tracker) {
-        if let Some(inner) = Inner::parse(chunk) {
-            self.fold_inner(row, &inner, tracker);
+        self.fold_read(row, chunk, Inner::parse(chunk).as_ref(), tracker);
+    }
+
+    /// Folds a chunk that was read already; `inner` is `None` where it could not be read at once.
+    fn fold_read(
+        &mut self,
+        row: &RowContext<'_>,
+        chunk: &str,
+        inner: Option<&Inner<'_>>,
+        tracker: &mut Tracker,
+    ) {
+        if let Some(inner) = inner {
+            self.fold_inner(row, inner, tracker);
             return;
         }
         // Twice the same field, or a text that is no JSON at all.

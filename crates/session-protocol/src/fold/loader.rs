@@ -17,18 +17,18 @@ impl fmt::Debug for StoredMessage {
     }
 }
 
-/// What the statistics need to know of a stored message.
+/// A stored message, as the statistics need it.
 #[derive(Clone, Debug)]
 pub struct StoredBrief {
     /// The message.
     pub id: String,
-    /// Its `Message::position`.
+    /// The message's `Message::position`.
     pub position: u64,
-    /// Its `Message::created_at`.
+    /// The message's `Message::created_at`.
     pub created_at: Option<String>,
-    /// Its role.
+    /// The message's role.
     pub role: Role,
-    /// Its `Message::hidden`.
+    /// The message's `Message::hidden`.
     pub hidden: bool,
 }
 
@@ -48,7 +48,8 @@ pub trait MessageLoader {
         None
     }
 
-    /// What [`folded`](Self::folded) gave of this message cannot be read: another version wrote it, or it is damaged.
+    /// Takes note that what [`folded`](Self::folded) gave of this message cannot be read: another version wrote it, or
+    /// it is damaged.
     fn unreadable(&mut self, _message_id: &str) {}
 
     /// All stored messages of the session, in any order. Asked for only when a deletion or a late

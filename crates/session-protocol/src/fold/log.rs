@@ -16,7 +16,7 @@ use super::short::Texts;
 use crate::event::{ChunkFields, RunMark, split_key};
 use crate::text::lenient_value;
 
-/// What a row is known by inside its message.
+/// The identity of a row inside its message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RowId {
     /// `<messageId>:<seq>`, the usual key.
@@ -43,11 +43,11 @@ impl RowId {
 /// A row as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveRow {
-    /// Its place in the message.
+    /// The row's place in the message.
     pub(crate) seq: i64,
     /// Position of its first item.
     pub(crate) pos: u64,
-    /// Its merged value, JSON text.
+    /// The row's merged value, JSON text.
     pub(crate) raw: Arc<str>,
     /// The run that the server begins with it.
     pub(crate) run: Option<Arc<RunMark>>,
@@ -78,7 +78,7 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// What an upsert did.
+/// The effect of an upsert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upsert {
     /// A row that was not there.
@@ -142,10 +142,12 @@ pub(crate) fn entry(
     raw: Option<&str>,
     run: Option<&RunMark>,
 ) -> Arc<str> {
-    use std::fmt::Write;
     out.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(out, "[{pos},\"{}\",", kind.code());
+    out.push('[');
+    out.push_str(itoa::Buffer::new().format(pos));
+    out.push_str(",\"");
+    out.push(kind.code());
+    out.push_str("\",");
     match key {
         Some(key) if key.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') => {
             out.push('"');
@@ -174,16 +176,16 @@ pub(crate) struct RowLog {
     /// Entries since the last release.
     #[serde(skip)]
     entries: Vec<Arc<str>>,
-    /// True when earlier entries are only with the loader.
+    /// Whether earlier entries are only with the loader.
     released: bool,
     /// The rows, once somebody had to look.
     #[serde(skip)]
     index: Option<HashMap<RowId, LiveRow>>,
-    /// True when the index must survive a release.
+    /// Whether the index must survive a release.
     keep_index: bool,
     /// Which rows there are, where texts are not kept.
     pub(super) keys: Keys,
-    /// True when the rows are not kept: none can be folded again.
+    /// Whether the rows are not kept: none can be folded again.
     pub(super) is_bare: bool,
 }
 
@@ -198,7 +200,7 @@ impl RowLog {
         Self { is_bare: true, ..Self::default() }
     }
 
-    /// It comes back without its rows, which are elsewhere, or nowhere where texts are not kept.
+    /// Comes back without its rows, which are elsewhere, or nowhere where texts are not kept.
     pub(crate) fn come_back(&mut self, texts: Texts) {
         self.released = texts == Texts::Kept;
         self.is_bare = texts == Texts::Dropped;
@@ -237,12 +239,12 @@ impl RowLog {
         self.keep_index = true;
     }
 
-    /// True when the index can be used.
+    /// Whether the index can be used.
     pub(crate) fn is_indexed(&self) -> bool {
         self.index.is_some()
     }
 
-    /// True when the loader is needed to build the index.
+    /// Whether the loader is needed to build the index.
     pub(crate) fn needs_stored(&self) -> bool {
         self.released
     }
@@ -291,7 +293,7 @@ impl RowLog {
         chunk_id(self.rows(), key, message_id, seq)
     }
 
-    /// What the rows are.
+    /// The shape of the rows.
     pub(crate) fn shape(&self) -> Shape {
         match self.index.as_ref().and_then(|rows| rows.keys().next()) {
             Some(RowId::Entity(_)) => Shape::Entity,
@@ -300,7 +302,7 @@ impl RowLog {
         }
     }
 
-    /// True when no row is left.
+    /// Whether no row is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.index.as_ref().is_some_and(HashMap::is_empty)
     }

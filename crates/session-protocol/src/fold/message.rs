@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::before::Before;
-use super::call::{Answer, Call, Outcome};
+use super::call::{ApprovalAnswer, Call, Outcome};
 use super::context::Shape;
 use super::counts::{Budget, Order, Steps, Tokens};
 use super::cursor::TextCursor;
@@ -20,7 +20,7 @@ use super::table::CallTable;
 use super::track::Tracker;
 use crate::row::{Message, Part, PartApproval, Role, ToolCallPart, ToolState, Usage};
 
-/// What the session must know of what a row did.
+/// News of a row for the session.
 pub(crate) enum IndexEvent {
     /// A call is new.
     Call(String),
@@ -55,6 +55,9 @@ pub(super) struct Scratch {
     pub(super) bad: u64,
     /// Something other than the parts changed.
     pub(super) meta_dirty: bool,
+    /// Whether the last row of an agent may say something of the state that it shares.
+    #[serde(skip)]
+    pub(super) states: bool,
     /// The message as it was, while a snapshot of it is read.
     #[serde(skip)]
     pub(super) before: Option<Box<Before>>,
@@ -62,7 +65,7 @@ pub(super) struct Scratch {
     pub(super) outbox: Vec<IndexEvent>,
 }
 
-/// What a message counts for in the statistics.
+/// The weight of a message in the statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Weight {
     pub(crate) shown: bool,
@@ -75,7 +78,7 @@ pub(crate) struct Weight {
 /// One message being folded.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct MessageFold {
-    /// What is kept of it.
+    /// The part of its texts that is kept.
     #[serde(skip)]
     pub(super) texts: Texts,
     /// Where the words begin that are kept although texts are not, and how many bytes more.
@@ -84,7 +87,7 @@ pub(crate) struct MessageFold {
     pub(crate) message: Message,
     pub(crate) log: RowLog,
     pub(crate) shape: Shape,
-    /// What the statistics count for it now.
+    /// The weight that the statistics count for it now.
     pub(crate) counted: Weight,
     /// The `createdAt` the statistics count for it now.
     pub(crate) counted_at: Option<String>,
@@ -118,12 +121,12 @@ impl MessageFold {
         self.dirty = false;
     }
 
-    /// True when a row with this number comes after all rows so far.
+    /// Whether a row with this number comes after all rows so far.
     pub(crate) fn is_after(&self, seq: i64, pos: u64) -> bool {
         self.scratch.order.is_after(seq, pos)
     }
 
-    /// True when a row with this sequence number cannot exist yet.
+    /// Whether a row with this sequence number cannot exist yet.
     pub(crate) fn is_new_seq(&self, seq: i64) -> bool {
         self.last_seq().is_none_or(|last| seq > last)
     }
@@ -142,7 +145,7 @@ impl MessageFold {
         }
     }
 
-    /// True when somebody stopped its last run.
+    /// Whether somebody stopped its last run.
     pub(crate) fn is_stopped(&self) -> bool {
         self.scratch.runs.lifecycle() == Lifecycle::Stopped
     }
@@ -191,7 +194,7 @@ impl MessageFold {
     pub(crate) fn set_answer(
         &mut self,
         call_id: &str,
-        answer: Option<Answer>,
+        answer: Option<ApprovalAnswer>,
         tracker: &mut Tracker,
     ) {
         if let Some(call) = self.scratch.calls.get_mut(call_id)
@@ -241,11 +244,16 @@ impl MessageFold {
         } else {
             ToolState::Streaming
         };
+        let answer = call.answer.as_ref();
         let approval = call.request.as_ref().map(|request| PartApproval {
             id: request.approval.clone(),
             approved: answered,
-            responded_by: call.answer.as_ref().and_then(|answer| answer.by.clone()),
+            responded_by: answer.and_then(|answer| answer.by.clone()),
             reason: request.reason.clone(),
+            responded_at: answer.and_then(|answer| answer.at.clone()),
+            options: request.options.clone(),
+            option_id: answer.and_then(|answer| answer.chosen.as_deref()?.option.clone()),
+            said: answer.and_then(|answer| answer.words()),
         });
         let (output, error) = match outcome {
             Some(outcome) => (outcome.output.as_ref(), outcome.error.as_ref()),

@@ -1,7 +1,7 @@
 //! The runs of one message, as whoever leads them sees them, and the answers that its agent must be told.
 
 use super::message::MessageFold;
-use super::runs::{Event, Lifecycle, Runs};
+use super::runs::{Lifecycle, RunChange, Runs};
 use super::table::call_id;
 use crate::chunk::Dialect;
 use crate::row::Role;
@@ -22,8 +22,8 @@ pub struct Deliveries {
     pub undelivered: Vec<AnswerRef>,
     /// Number of them that the present run tells.
     pub told: usize,
-    /// Answers that a run was told which then failed: the next one is told again, but none begins by itself, because the
-    /// agent may have acted on them.
+    /// Answers that a run was told which then failed: the next one is told again, but none begins by itself, because
+    /// the agent may have acted on them.
     pub owed: Vec<AnswerRef>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> MessageRun<'a> {
         self.fold.message.position
     }
 
-    /// True when nobody is shown it: an answer, a setting.
+    /// Whether nobody is shown it: an answer, a setting.
     pub fn is_hidden(&self) -> bool {
         self.fold.message.hidden
     }
@@ -78,17 +78,17 @@ impl<'a> MessageRun<'a> {
         self.lifecycle() == Lifecycle::Open
     }
 
-    /// True when its last run failed.
+    /// Whether its last run failed.
     pub fn has_failed(&self) -> bool {
         self.lifecycle() == Lifecycle::Failed
     }
 
-    /// True when its run may be over: nothing came since an end but what belongs to it.
+    /// Whether its run may be over: nothing came since an end but what belongs to it.
     pub fn is_at_end(&self) -> bool {
         self.runs().at_end
     }
 
-    /// True when its last end gave a reason, and not that the run waits for tools.
+    /// Whether its last end gave a reason, and not that the run waits for tools.
     pub fn is_for_good(&self) -> bool {
         self.runs().for_good
     }
@@ -108,7 +108,7 @@ impl<'a> MessageRun<'a> {
         self.runs().mark.as_ref().map(|mark| mark.id.as_str())
     }
 
-    /// How many agents reacted to agents before that run.
+    /// Number of agents that reacted to agents before that run.
     pub fn depth(&self) -> u32 {
         self.runs().mark.as_ref().map_or(0, |mark| mark.depth)
     }
@@ -128,7 +128,7 @@ impl<'a> MessageRun<'a> {
         self.runs().open.first().map(String::as_str).or(self.last_run())
     }
 
-    /// True when its last turn ended for calls of which nobody said who runs them: the agent itself, which then goes on
+    /// Whether its last turn ended for calls of which nobody said who runs them: the agent itself, which then goes on
     /// in the same response, or the client.
     pub fn has_open_calls(&self) -> bool {
         let runs = self.runs();
@@ -140,11 +140,11 @@ impl<'a> MessageRun<'a> {
             })
     }
 
-    /// The answers that its agent must be told, as far as the stream goes. Costs in proportion to the answers and runs of
-    /// the message.
+    /// The answers that its agent must be told, as far as the stream goes. Costs in proportion to the answers and runs
+    /// of the message.
     pub fn deliveries(&self) -> Deliveries {
         enum What {
-            Run(Event),
+            Run(RunChange),
             /// The agent acted on it.
             Known(String),
             Answer(AnswerRef, bool),
@@ -179,16 +179,16 @@ impl<'a> MessageRun<'a> {
         let (mut lifecycle, mut is_done) = (runs.first, false);
         for (_, what) in all {
             match what {
-                What::Run(Event::Begin { told }) => {
+                What::Run(RunChange::Begin { told }) => {
                     found.told = told.min(found.undelivered.len());
                     lifecycle = Lifecycle::Open;
                 }
-                What::Run(Event::Turn) => {
+                What::Run(RunChange::Turn) => {
                     found.told = found.undelivered.len();
                     lifecycle = Lifecycle::Open;
                 }
-                What::Run(Event::Reopen) => lifecycle = Lifecycle::Open,
-                What::Run(Event::End { kind, done }) => {
+                What::Run(RunChange::Reopen) => lifecycle = Lifecycle::Open,
+                What::Run(RunChange::End { kind, done }) => {
                     (lifecycle, is_done) = (kind, done);
                     found.end(kind);
                 }

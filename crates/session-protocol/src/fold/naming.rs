@@ -1,10 +1,10 @@
-//! What the writer of one message named last, and later chunks leave out.
+//! Names that the writer of one message named last, and later chunks leave out.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What an AG-UI chunk is a piece of.
+/// The thing that an AG-UI chunk is a piece of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chunk {
     Text,
@@ -12,11 +12,11 @@ pub(crate) enum Chunk {
     Call,
 }
 
-/// What the last chunks of one writer named.
+/// Names in the last chunks of one writer.
 #[derive(Default, Serialize, Deserialize)]
-struct Named([Option<String>; 3]);
+struct NamesOfWriter([Option<String>; 3]);
 
-impl Named {
+impl NamesOfWriter {
     fn of(&self, kind: Chunk) -> &Option<String> {
         &self.0[kind as usize]
     }
@@ -26,11 +26,11 @@ impl Named {
     }
 }
 
-/// What was named, and not yet given up.
+/// Names that were not given up yet.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Naming {
     /// By subagent what the last chunks named.
-    chunks: HashMap<String, Named>,
+    chunks: HashMap<String, NamesOfWriter>,
     /// The step whose thoughts come.
     pub(super) thinking_step: Option<String>,
     /// Thoughts came as such.
@@ -38,7 +38,7 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    /// What the last chunk of this kind named that named something. The agent itself is no subagent, `""`.
+    /// The name in the last chunk of this kind that named something. The agent itself is no subagent, `""`.
     pub(super) fn chunk_of(&self, subagent: &str, kind: Chunk) -> Option<&str> {
         self.chunks.get(subagent).and_then(|named| named.of(kind).as_deref())
     }

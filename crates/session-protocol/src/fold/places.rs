@@ -13,7 +13,7 @@ use crate::row::Part;
 pub(super) struct Origin {
     /// The writer's own id of the message it is part of.
     pub(super) key: Option<Box<str>>,
-    /// It was not only in a snapshot.
+    /// Whether it was not only in a snapshot.
     pub(super) streamed: bool,
 }
 
@@ -40,7 +40,7 @@ impl Places {
         }
     }
 
-    /// What was known before a snapshot and in it, at its new place. Origins are laid with the parts.
+    /// The origins from before a snapshot and from it, at their new places. Origins are laid with the parts.
     pub(super) fn behind(
         self,
         before: Self,

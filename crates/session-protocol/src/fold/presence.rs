@@ -13,7 +13,7 @@ use crate::row::{Presence, PresenceRow, PresenceStatus, parse_time};
 const SILENCE_SECONDS: i64 = 90;
 /// Repetitions further apart than this are no heartbeat.
 const BEAT_SECONDS: i64 = 60;
-/// So many repetitions in a row make a heartbeat.
+/// Number of repetitions in a row that make a heartbeat.
 const BEATS: u32 = 3;
 
 /// One device's row as merged so far.
@@ -95,7 +95,7 @@ impl Device {
         }
     }
 
-    /// Its status at `now`: a writer that heartbeats and falls silent is gone.
+    /// The status at `now`: a writer that heartbeats and falls silent is gone.
     fn status_at(&self, now: Timestamp) -> PresenceStatus {
         let status = self.status();
         if status == PresenceStatus::Online

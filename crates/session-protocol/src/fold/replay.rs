@@ -1,4 +1,4 @@
-//! What an agent says once more.
+//! Repetitions: what an agent says once more.
 //!
 //! Who loses the connection to an agent and asks again, or reads a log from its beginning, appends what stands in the
 //! message already. The rows have new places, so nothing but the words tells. A repetition begins with a chunk that
@@ -8,8 +8,7 @@
 //!
 //! A chunk costs its own bytes and four more (L12).
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
@@ -53,7 +52,7 @@ pub(super) struct Held {
     pub(super) chunk: String,
 }
 
-/// What a chunk means for what was held back.
+/// The meaning of a chunk for what was held back.
 pub(super) struct Told {
     /// No repetition after all: to be folded first.
     pub(super) again: Vec<Held>,
@@ -66,7 +65,7 @@ pub(super) struct Told {
 struct Replay {
     /// The place of what comes next, if it is one.
     at: usize,
-    /// What was heard when it began.
+    /// The length of what was heard when it began.
     end: usize,
     /// A run is named again, and not only a message in it.
     of_run: bool,
@@ -75,7 +74,7 @@ struct Replay {
     bytes: usize,
 }
 
-/// What was heard in a message.
+/// Words that were heard in a message.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Replays {
     /// Half of the fingerprints of the chunks, in order: what begins a repetition is told by the whole.
@@ -86,8 +85,15 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Hears a chunk, and says what is to be folded. So many chunks are known again at most.
-    pub(super) fn hear(&mut self, row: &RowContext<'_>, chunk: &str, most: usize) -> Told {
+    /// Hears a chunk of a type, `None` where it could not be read at once. Returns what is to be folded. At most `most`
+    /// chunks are known again.
+    pub(super) fn hear(
+        &mut self,
+        row: &RowContext<'_>,
+        chunk: &str,
+        kind: Option<&str>,
+        most: usize,
+    ) -> Told {
         let print = fingerprint(chunk);
         let mut again = Vec::new();
         if chunk == AGAIN {
@@ -133,14 +139,14 @@ impl Replays {
         if self.heard.len() >= most {
             return Told { again, now: true };
         }
-        if can_begin(chunk) {
+        if can_begin(chunk, kind) {
             self.anchors.entry(print).or_insert(self.heard.len());
         }
         self.heard.push(half(print));
         Told { again, now: true }
     }
 
-    /// It was no repetition: what is held back was said now.
+    /// Ends a repetition that was none: what is held back was said now.
     fn stop(&mut self) -> Vec<Held> {
         let held = self.replay.take().map(|replay| replay.held).unwrap_or_default();
         self.heard.extend(held.iter().map(|held| half(fingerprint(&held.chunk))));
@@ -180,14 +186,18 @@ fn half(print: u64) -> u32 {
 }
 
 /// Whether a chunk names a run or a message, so that it is said once.
-fn can_begin(chunk: &str) -> bool {
-    // Nearly all chunks are told apart without reading them (L12).
-    if !chunk.contains("START") && !chunk.contains("\"start\"") {
-        return false;
-    }
-    let id = match chunk_kind(chunk).as_deref() {
-        Some("RUN_STARTED") => "\"runId\"",
-        Some("start" | "TEXT_MESSAGE_START" | "REASONING_MESSAGE_START") => "\"messageId\"",
+fn can_begin(chunk: &str, kind: Option<&str>) -> bool {
+    let read;
+    let kind = match kind {
+        Some(kind) => kind,
+        None => {
+            read = chunk_kind(chunk).unwrap_or_default();
+            &*read
+        }
+    };
+    let id = match kind {
+        "RUN_STARTED" => "\"runId\"",
+        "start" | "TEXT_MESSAGE_START" | "REASONING_MESSAGE_START" => "\"messageId\"",
         _ => return false,
     };
     chunk.contains(id)

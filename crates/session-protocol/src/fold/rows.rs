@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// Greatest sequence number that counts: what a program's numbers can hold. A greater one is somebody's mistake, and the
-/// next row does not follow it.
+/// Greatest sequence number that counts: what a program's numbers can hold. A greater one is somebody's mistake, and
+/// the next row does not follow it.
 const MAX_SEQ: u64 = 1 << 53;
 
 /// The rows of a message by their keys, without what is in them.

@@ -1,13 +1,13 @@
 //! Runs: whether a message is still being written, what its agent was told, and what it must still be told.
 //!
-//! The state of a message's runs follows from its rows alone, what the dialects say of each chunk: that the message goes
-//! on, that words or a call came, that a run ended and why. What people answered is matched by id over the whole session
-//! and has positions of its own, so [`MessageRun::deliveries`](super::MessageRun::deliveries) lays the two side by side, in the order of the stream.
-//! Nothing depends on the order of discovery (L3): a fold that goes on from a store, and one that reads the stream whole,
-//! owe an agent the same answers.
+//! The state of a message's runs follows from its rows alone, what the dialects say of each chunk: that the message
+//! goes on, that words or a call came, that a run ended and why. What people answered is matched by id over the whole
+//! session and has positions of its own, so [`MessageRun::deliveries`](super::MessageRun::deliveries) lays the two side
+//! by side, in the order of the stream. Nothing depends on the order of discovery (L3): a fold that goes on from a
+//! store, and one that reads the stream whole, owe an agent the same answers.
 //!
-//! A run that a server begins carries a mark on its first row ([`RunMark`]). Its answers are delivered when it ends well.
-//! Where no server marks runs, a turn counts as one.
+//! A run that a server begins carries a mark on its first row ([`RunMark`]). Its answers are delivered when it ends
+//! well. Where no server marks runs, a turn counts as one.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ const MAX_EVENTS: usize = 4096;
 const MAX_NESTED: usize = 64;
 
 /// The names of an AG-UI run, and what is said of it.
-pub(super) enum Named {
+pub(super) enum NamedRun {
     Begins { run: Option<String>, thread: Option<String> },
     Ends { run: Option<String> },
 }
@@ -49,13 +49,13 @@ pub(super) struct Ending {
     pub(super) reason: Option<FinishReason>,
     /// The chunk ends a run, not only a message.
     pub(super) of_run: bool,
-    /// It says what is waited for, or that nothing is.
+    /// Whether it says what is waited for, or that nothing is.
     pub(super) is_clear: bool,
-    /// It says that the run went well.
+    /// Whether it says that the run went well.
     pub(super) success: bool,
 }
 
-/// What one chunk says of its run.
+/// The word of one chunk about its run.
 #[derive(Default)]
 pub(super) struct Said {
     /// The message goes on.
@@ -68,15 +68,15 @@ pub(super) struct Said {
     pub(super) word: bool,
     /// A call starts.
     pub(super) calls: bool,
-    /// It may come behind the end of a turn and still belongs to that.
+    /// Whether it may come behind the end of a turn and still belongs to that.
     pub(super) afterthought: bool,
-    pub(super) named: Option<Named>,
+    pub(super) named: Option<NamedRun>,
     pub(super) end: Option<Ending>,
 }
 
 /// A change of a message's runs.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum Event {
+pub(super) enum RunChange {
     /// A run begins that a server marked, and tells so many answers.
     Begin { told: usize },
     /// A turn begins where no server marks runs.
@@ -98,11 +98,11 @@ pub(super) struct Runs {
     pub(super) lifecycle: Lifecycle,
     /// The last run said that it waits for tools, or ended with calls that nobody has answered.
     pub(super) wants_tools: bool,
-    /// Nothing but afterthoughts came since an end.
+    /// Whether only afterthoughts came since an end.
     pub(super) at_end: bool,
     /// The end gave a reason, and not that the run waits for tools.
     pub(super) for_good: bool,
-    /// Nothing was said since the last tool call.
+    /// Whether no word was said since the last tool call.
     pub(super) calls_last: bool,
     /// Words came since the last call.
     pub(super) spoke: bool,
@@ -119,7 +119,7 @@ pub(super) struct Runs {
     pub(super) open: Vec<String>,
     pub(super) last_run: Option<String>,
     pub(super) last_thread: Option<String>,
-    pub(super) events: Vec<(u64, Event)>,
+    pub(super) events: Vec<(u64, RunChange)>,
     /// Calls of which somebody else said something.
     pub(super) answered: BTreeSet<String>,
 }
@@ -135,7 +135,7 @@ impl Runs {
     /// A run begins with the next chunk. What it tells its agent is delivered when it ends well; what is answered while
     /// it goes is for the next one.
     pub(super) fn begin(&mut self, mark: &RunMark, pos: u64) {
-        self.note(pos, Event::Begin { told: mark.told });
+        self.note(pos, RunChange::Begin { told: mark.told });
         self.mark = Some(mark.clone());
         self.open.clear();
         self.begin_turn();
@@ -164,7 +164,7 @@ impl Runs {
         self.lifecycle
     }
 
-    fn note(&mut self, pos: u64, event: Event) {
+    fn note(&mut self, pos: u64, event: RunChange) {
         if self.events.len() >= MAX_EVENTS {
             self.events.drain(..MAX_EVENTS / 4);
         }
@@ -192,9 +192,9 @@ impl Runs {
             }
             // Where no server marks the beginning of runs, a turn counts as one; so does an end alone.
             if self.mark.is_none() && (!said.afterthought || after != Lifecycle::Open) {
-                self.note(pos, Event::Turn);
+                self.note(pos, RunChange::Turn);
             } else if after == Lifecycle::Open {
-                self.note(pos, Event::Reopen);
+                self.note(pos, RunChange::Reopen);
             }
         }
         self.at_end = after != Lifecycle::Open || (self.at_end && said.afterthought);
@@ -228,24 +228,24 @@ impl Runs {
         }
         let done = kind == Lifecycle::Finished && self.for_good;
         self.lifecycle = kind;
-        self.note(pos, Event::End { kind, done });
+        self.note(pos, RunChange::End { kind, done });
     }
 
     /// Whoever stopped it does not want it to go on.
     pub(super) fn stop(&mut self, pos: u64) {
         self.at_end = true;
         self.lifecycle = Lifecycle::Stopped;
-        self.note(pos, Event::End { kind: Lifecycle::Stopped, done: false });
+        self.note(pos, RunChange::End { kind: Lifecycle::Stopped, done: false });
     }
 
     /// Takes the beginning or the end of an AG-UI run by its name. Says whether it is inside another one, so that it
     /// ends nothing.
-    fn nests(&mut self, named: Named) -> bool {
+    fn nests(&mut self, named: NamedRun) -> bool {
         let place = |open: &[String], id: &Option<String>| {
             id.as_ref().and_then(|id| open.iter().position(|run| run == id))
         };
         match named {
-            Named::Begins { run, thread } => {
+            NamedRun::Begins { run, thread } => {
                 if let (None, Some(id)) = (place(&self.open, &run), &run)
                     && self.open.len() < MAX_NESTED
                 {
@@ -255,7 +255,7 @@ impl Runs {
                 self.last_run = run.or(self.last_run.take());
                 false
             }
-            Named::Ends { run } => {
+            NamedRun::Ends { run } => {
                 self.open.truncate(place(&self.open, &run).unwrap_or(0));
                 self.last_run = run.or(self.last_run.take());
                 !self.open.is_empty()
@@ -331,12 +331,12 @@ mod tests {
 
     #[test]
     fn the_end_of_a_run_inside_another_one_ends_nothing() {
-        let named = |name: fn(Option<String>) -> Named, run: &str, said: Said| Said {
+        let named = |name: fn(Option<String>) -> NamedRun, run: &str, said: Said| Said {
             named: Some(name(Some(run.to_owned()))),
             ..said
         };
-        let begin = |run| Named::Begins { run, thread: None };
-        let end = |run| Named::Ends { run };
+        let begin = |run| NamedRun::Begins { run, thread: None };
+        let end = |run| NamedRun::Ends { run };
         let mut runs = Runs::default();
         runs.first(Role::Assistant);
         for run in ["outer", "inner"] {

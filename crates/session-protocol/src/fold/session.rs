@@ -50,7 +50,7 @@ pub struct SessionFold {
     pub(super) active: BTreeMap<String, ActiveGeneration>,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) agents: BTreeMap<String, Map<String, Value>>,
-    /// What agents share, by agent.
+    /// States that agents share, by agent.
     pub(super) shared: BTreeMap<String, SharedState>,
     /// Rows of entity streams: `type/key` to message.
     pub(super) entities: HashMap<String, String>,
@@ -64,9 +64,9 @@ pub struct SessionFold {
     pub(super) malformed: u64,
     /// Stored log entries before this position are void: the session was reset there.
     pub(super) floor: u64,
-    /// The same per message, until the store has deleted them.
+    /// The position per message, until the store has deleted them.
     pub(super) dead: HashMap<String, u64>,
-    /// What is kept of what is said.
+    /// The part of the texts that is kept.
     pub(super) texts: Texts,
     /// Messages whose rows are kept although texts are not.
     pub(super) whole: HashSet<String>,
@@ -88,8 +88,8 @@ impl SessionFold {
         Self { session_id: session_id.to_owned(), ..Self::default() }
     }
 
-    /// An empty session that keeps no texts, for who runs its agents ([`Texts::Dropped`]). Of the messages in `whole` it
-    /// keeps the rows, so that none of these is [torn](Self::torn).
+    /// An empty session that keeps no texts, for who runs its agents ([`Texts::Dropped`]). Of the messages in `whole`
+    /// it keeps the rows, so that none of these is [torn](Self::torn).
     pub fn without_texts(session_id: &str, whole: HashSet<String>) -> Self {
         Self { texts: Texts::Dropped, whole, ..Self::new(session_id) }
     }
@@ -105,7 +105,7 @@ impl SessionFold {
         &self.session_id
     }
 
-    /// True when a message of this id was deleted, and there is none now.
+    /// Whether a message of this id was deleted, and there is none now.
     pub fn was_deleted(&self, message_id: &str) -> bool {
         self.dead.contains_key(message_id) && !self.messages.contains_key(message_id)
     }
@@ -158,7 +158,7 @@ impl SessionFold {
         self.dead.clear();
     }
 
-    /// As [`release_logs`](Self::release_logs), for those messages only whose ids are picked.
+    /// Releases logs as [`release_logs`](Self::release_logs) does, of those messages only whose ids are picked.
     pub fn release_logs_where(&mut self, which: impl Fn(&str) -> bool) {
         for (id, fold) in &mut self.messages {
             if which(id) {
@@ -265,7 +265,7 @@ impl SessionFold {
             .collect()
     }
 
-    /// What agents share, by agent: only those that have said something.
+    /// States that agents share, by agent: only those that have said something.
     pub fn shared(&self) -> impl Iterator<Item = (&str, &SharedState)> {
         let said = self.shared.iter().filter(|(_, state)| state.row().is_some());
         said.map(|(agent, state)| (agent.as_str(), state))
@@ -287,13 +287,13 @@ impl SessionFold {
         &self.settings
     }
 
-    /// How many items were left out: malformed ones ever, and unreadable chunks of the messages
+    /// Number of items that were left out: malformed ones ever, and unreadable chunks of the messages
     /// that are there.
     pub fn skipped(&self) -> u64 {
         self.malformed.saturating_add(self.totals.bad)
     }
 
-    /// How many positions were given out: the position the next item gets.
+    /// Number of positions that were given out: the position the next item gets.
     pub fn position(&self) -> u64 {
         self.next
     }
@@ -323,7 +323,7 @@ impl SessionFold {
     }
 }
 
-/// True when a generation's last chunk is recent.
+/// Whether a generation's last chunk is recent.
 fn is_fresh(active: &ActiveGeneration, now: Timestamp) -> bool {
     match active.last_chunk_at.as_deref().and_then(parse_time) {
         Some(last) => now.as_second() - last.as_second() < STALE_AFTER_SECONDS,

@@ -30,8 +30,8 @@ struct Said {
 }
 
 impl SharedState {
-    /// Takes a chunk of the agent, in stream order. `first` is what a change changes that comes before any state. Returns
-    /// whether the state is another one. Costs in proportion to the chunk, as [`Patched::apply`] does.
+    /// Takes a chunk of the agent, in stream order. `first` is what a change changes that comes before any state.
+    /// Returns whether the state is another one. Costs in proportion to the chunk, as [`Patched::apply`] does.
     pub fn take(&mut self, message_id: &str, seq: i64, chunk: &str, first: &Value) -> bool {
         let was_taken = |said: &Said| said.message_id == message_id && seq <= said.seq;
         // Nearly all chunks are something else, which need not be read for that.

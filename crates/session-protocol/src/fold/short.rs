@@ -1,15 +1,16 @@
-//! What a fold keeps that has no readers.
+//! Short forms of what a fold without readers keeps.
 //!
 //! A session server must know what its session waits for and where its runs stand, and nothing of what was said. Its
 //! fold is the same one, with [`Texts::Dropped`]: words are not kept at all, arguments and results by what tells two of
 //! them apart, and rows by their numbers. The policy is a value and not a type parameter: the operations of a step are
-//! the same code for both, so that they cannot drift, and a parameter would double seventy methods to save one branch in
-//! ten of them. Law L17 holds the two together.
+//! the same code for both, so that they cannot drift, and a parameter would double seventy methods to save one branch
+//! in ten of them. Law L17 holds the two together.
 //!
-//! Without texts four things are known less well. Arguments of more than 16 KiB are compared by their bytes. Of a run that
-//! is said once more the first 65,536 chunks are known again. Rows that are late, changed or deleted cannot be folded
-//! again: their message is [torn](super::SessionFold::torn), and whoever has the stream reads it again with the rows of
-//! that message kept, of which there may be 16 MiB. Items that are no rows (bare events, entities) are for readers only.
+//! Without texts four things are known less well. Arguments of more than 16 KiB are compared by their bytes. Of a run
+//! that is said once more the first 65,536 chunks are known again. Rows that are late, changed or deleted cannot be
+//! folded again: their message is [torn](super::SessionFold::torn), and whoever has the stream reads it again with the
+//! rows of that message kept, of which there may be 16 MiB. Items that are no rows (bare events, entities) are for
+//! readers only.
 
 use std::hash::Hasher;
 
@@ -17,13 +18,13 @@ use serde_json::Value;
 
 use crate::text::Delta;
 
-/// What a fold keeps of what was said.
+/// The part of the texts that a fold keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Texts {
     /// Everything, for readers.
     #[default]
     Kept,
-    /// Nothing but what tells things apart.
+    /// Only what tells things apart.
     Dropped,
 }
 
@@ -44,7 +45,7 @@ pub(super) const OPEN: usize = 16 << 10;
 pub(super) const KEPT: usize = 16 << 20;
 /// Chunks of a run that are known again when they are said once more, where texts are not kept.
 pub(super) const AGAIN: usize = 1 << 16;
-/// What a fingerprint begins with.
+/// The beginning of a fingerprint.
 const MARK: char = '\u{1f}';
 /// Settings that count for more than what is shown.
 pub(super) const SETTINGS: [&str; 2] = ["title", "forkedFrom"];

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::call::{Answer, Outcome};
+use super::call::{ApprovalAnswer, Outcome};
 use super::keys::row_key;
 use super::log::merge_into;
 use super::signal::{Signal, SignalKind};
@@ -42,11 +42,11 @@ pub(crate) struct Signals {
     places: HashMap<SignalAt, Place>,
 }
 
-/// What was said about one id.
+/// Signals about one id.
 #[derive(Default)]
 struct Told {
     all: BTreeMap<SignalAt, Signal>,
-    /// The same by the message that it stands in.
+    /// Signals by the message that they stand in.
     by_message: HashMap<String, BTreeSet<SignalAt>>,
 }
 
@@ -66,7 +66,7 @@ impl Told {
         }
     }
 
-    /// What belongs to the site of this call in this message, oldest first.
+    /// Signals that belong to the site of this call in this message, oldest first.
     fn about(&self, sites: &[Site], message: &str, call: &str) -> Vec<&Signal> {
         let Some((from, to)) = window(sites.iter(), message, call) else { return Vec::new() };
         let within =
@@ -94,7 +94,7 @@ enum Place {
     Config,
 }
 
-/// What a change of the index may have changed elsewhere.
+/// The ids that a change of the index may have changed elsewhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Affected {
     /// Calls of this id.
@@ -236,12 +236,12 @@ impl Signals {
         }
     }
 
-    /// True when somebody said something about a call of this id.
+    /// Whether somebody said something about a call of this id.
     pub(crate) fn has_results(&self, call: &str) -> bool {
         self.results.contains_key(call)
     }
 
-    /// True when somebody answered an approval of this id.
+    /// Whether somebody answered an approval of this id.
     pub(crate) fn has_answers(&self, approval: &str) -> bool {
         self.answers.contains_key(approval)
     }
@@ -294,11 +294,16 @@ impl Signals {
     }
 
     /// The answer to the request of this id in this message: the first wins.
-    pub(crate) fn answer(&self, approval: &str, message: &str, call: &str) -> Option<Answer> {
+    pub(crate) fn answer(
+        &self,
+        approval: &str,
+        message: &str,
+        call: &str,
+    ) -> Option<ApprovalAnswer> {
         let sites = self.requests_of(approval);
         let signal = *self.answers.get(approval)?.about(sites, message, call).first()?;
         match &signal.kind {
-            SignalKind::Answer { approved, payload, chosen, .. } => Some(Answer {
+            SignalKind::Answer { approved, payload, chosen, .. } => Some(ApprovalAnswer {
                 pos: signal.pos,
                 approved: *approved,
                 payload: payload.clone(),

@@ -2,8 +2,8 @@
 //!
 //! A snapshot says what its writer keeps, which is less than what people saw: thoughts, the place of a call between two
 //! texts, cards, who was asked and what was answered are often not in it. So it is laid over the message: what it names
-//! is as it says, in the place where it stood; what it does not carry stays, unless it had come from an earlier snapshot
-//! only, or is a call that nothing came of; what is new in it stands behind what is before it there.
+//! is as it says, in the place where it stood; what it does not carry stays, unless it had come from an earlier
+//! snapshot only, or is a call that nothing came of; what is new in it stands behind what is before it there.
 //!
 //! Texts and thoughts are known again by their writer's id of them, else by their words; calls by id and arguments. A
 //! text that is cut short in the snapshot is longer here already.
@@ -22,7 +22,7 @@ use super::table::{CallTable, call_id};
 use super::track::Tracker;
 use crate::row::{Part, ToolCallPart};
 
-/// The same texts, or thoughts, of one message of the writer.
+/// Texts, or thoughts, of one message of the writer.
 struct Group {
     parts: Vec<usize>,
     text: String,
@@ -171,7 +171,7 @@ impl Step<'_> {
         (old_at, new_at)
     }
 
-    /// What was open stays open, at its new place.
+    /// Keeps open what was open, at its new place.
     fn take_segments(
         &mut self,
         before: &mut Before,
@@ -186,7 +186,7 @@ impl Step<'_> {
         scratch.structured = before.structured.moved(old_at);
     }
 
-    /// What was known of calls holds where the snapshot is poorer. The calls that may look different now.
+    /// Keeps what was known of calls where the snapshot is poorer. Returns the calls that may look different now.
     fn take_calls(
         &mut self,
         before: Before,
@@ -524,7 +524,7 @@ impl Merge {
         }
     }
 
-    /// What the snapshot takes back by not naming it.
+    /// Takes back what the snapshot does not name.
     fn leave_out(&mut self, before: &Before, new_parts: &[Part]) {
         let named: HashSet<usize> = self.is.values().copied().collect();
         let cards = new_parts.iter().any(|part| matches!(part, Part::Activity(_)));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a message carries.
+/// The content of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Carries {
     #[default]
@@ -11,7 +11,7 @@ enum Carries {
     Signals,
     /// Something to show.
     Contents,
-    /// It is never shown, whatever it carries.
+    /// Something that is never shown, whatever it is.
     Hidden,
 }
 
@@ -33,7 +33,7 @@ enum Telling {
 pub(super) struct Stage {
     carries: Carries,
     telling: Telling,
-    /// Its last event was an end.
+    /// Whether the message's last event was an end.
     ended: bool,
     /// An entity's status says whether it is complete, whatever else comes.
     locked: Option<bool>,
@@ -42,14 +42,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// It carries an answer, a result or a setting.
+    /// Takes note that the message carries an answer, a result or a setting.
     pub(super) fn signal(&mut self) {
         if self.carries == Carries::Nothing {
             self.carries = Carries::Signals;
         }
     }
 
-    /// It carries something to show.
+    /// Takes note that the message carries something to show.
     pub(super) fn content(&mut self) {
         if self.carries != Carries::Hidden {
             self.carries = Carries::Contents;
@@ -61,13 +61,13 @@ impl Stage {
         self.carries = Carries::Hidden;
     }
 
-    /// It goes on; whether it had ended.
+    /// Goes on. Returns whether the message had ended.
     pub(super) fn resume(&mut self) -> bool {
         self.content();
         std::mem::take(&mut self.ended)
     }
 
-    /// It ends.
+    /// Ends the message.
     pub(super) fn end(&mut self) {
         self.ended = true;
     }
@@ -86,7 +86,7 @@ impl Stage {
         };
     }
 
-    /// True when it was told as a whole message.
+    /// Whether it was told as a whole message.
     pub(super) fn is_whole(self) -> bool {
         matches!(self.telling, Telling::Whole | Telling::WholeAndMore)
     }
@@ -111,17 +111,17 @@ impl Stage {
         self.stating
     }
 
-    /// True when its last event was an end.
+    /// Whether its last event was an end.
     pub(super) fn has_ended(self) -> bool {
         self.ended
     }
 
-    /// True when nobody is shown it.
+    /// Whether nobody is shown it.
     pub(super) fn is_hidden(self) -> bool {
         matches!(self.carries, Carries::Hidden | Carries::Signals)
     }
 
-    /// True when it is complete.
+    /// Whether it is complete.
     pub(super) fn is_complete(self) -> bool {
         self.locked.unwrap_or(self.ended || self.is_hidden())
     }

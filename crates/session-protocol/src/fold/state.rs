@@ -1,4 +1,4 @@
-//! What must be kept of a fold beside its messages.
+//! State of a fold that must be kept beside its messages.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ pub enum Collection {
     Agents,
     /// Rows of entity streams.
     Entities,
-    /// What agents share, by agent.
+    /// States that agents share, by agent.
     Shared,
 }
 
@@ -72,7 +72,7 @@ pub struct StateRow {
     pub collection: Collection,
     /// The row's key, unique in the collection.
     pub key: String,
-    /// Its JSON, `None` when the row is gone.
+    /// The row's JSON, `None` when the row is gone.
     pub json: Option<String>,
     /// Whether the session cannot be shown without it. Calls, answers and requests that are settled,
     /// of which there may be very many, are read when the fold goes on.

@@ -1,4 +1,4 @@
-//! What the dialects call: the operations that fold one row into one message.
+//! The operations that the dialects call: those that fold one row into one message.
 
 use std::borrow::Cow;
 
@@ -55,7 +55,7 @@ impl<'a> Step<'a> {
             .map(str::to_owned)
     }
 
-    /// True when an agent wrote the row: what people say and decide does not count in it (L15).
+    /// Whether an agent wrote the row: what people say and decide does not count in it (L15).
     ///
     /// A session server writes every agent's output as role `assistant` and every person's wish as `user`. The writers
     /// of bare streams and entity streams do not say who they are.
@@ -70,7 +70,7 @@ impl<'a> Step<'a> {
         self.fold.scratch.meta_dirty = true;
     }
 
-    /// True when the message is made of chunk rows, not of a bare stream's events.
+    /// Whether the message is made of chunk rows, not of a bare stream's events.
     pub(crate) fn in_rows(&self) -> bool {
         self.fold.shape == Shape::Rows
     }
@@ -83,7 +83,7 @@ impl<'a> Step<'a> {
         self.resume();
     }
 
-    /// As [`Self::reopen`], where that says nothing about the run.
+    /// Goes on as [`Self::reopen`] does, where that says nothing about the run.
     pub(super) fn resume(&mut self) {
         let scratch = &mut self.fold.scratch;
         if scratch.stage.resume() {
@@ -114,7 +114,7 @@ impl<'a> Step<'a> {
         self.fold.scratch.meta_dirty = true;
     }
 
-    /// It ended well.
+    /// Ends the message well.
     pub(crate) fn finish(&mut self, reason: Option<FinishReason>) {
         self.ends(Lifecycle::Finished, reason);
         self.end();
@@ -123,7 +123,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// It failed.
+    /// Ends the message, which failed.
     pub(crate) fn fail(&mut self, error: MessageError) {
         self.ends(Lifecycle::Failed, None);
         let dropped = || MessageError { message: String::new(), code: None };
@@ -147,7 +147,7 @@ impl<'a> Step<'a> {
         self.fold.scratch.stage.lock(complete);
     }
 
-    /// It is never shown.
+    /// Hides the message for good.
     pub(crate) fn hide(&mut self) {
         self.fold.scratch.stage.hide();
     }
@@ -567,7 +567,7 @@ impl<'a> Step<'a> {
         self.fold.scratch.naming.saw_reasoning
     }
 
-    /// What the last chunk of this kind that named something named.
+    /// The name in the last chunk of this kind that named something.
     pub(crate) fn chunk_of(&self, kind: Chunk) -> Option<&str> {
         let by = self.subagent.as_deref().unwrap_or_default();
         self.fold.scratch.naming.chunk_of(by, kind)
@@ -723,7 +723,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// It ended without its object.
+    /// Ends the structured output without its object.
     pub(crate) fn structured_failed(&mut self) {
         if let Some(at) = std::mem::take(&mut self.fold.scratch.structured).part()
             && let Some(Part::StructuredOutput { status, .. }) = self.fold.message.parts.get_mut(at)

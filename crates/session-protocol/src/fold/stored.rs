@@ -1,8 +1,9 @@
 //! A fold that is stored and goes on: a head, and a text for each message.
 //!
-//! The head is everything that is not of a single message. A message that is settled is needed again only when a row or a
-//! signal is about it, so whoever goes on reads the head and the messages that are [standing](SessionFold::is_standing),
-//! and brings the others through [`MessageLoader::folded`](super::MessageLoader::folded) one by one.
+//! The head is everything that is not of a single message. A message that is settled is needed again only when a row or
+//! a signal is about it, so whoever goes on reads the head and the messages that are
+//! [standing](SessionFold::is_standing), and brings the others through
+//! [`MessageLoader::folded`](super::MessageLoader::folded) one by one.
 //!
 //! What is stored is the state itself and not the rows that led to it, so it is good for the version of the fold that
 //! wrote it and for no other: [`SessionFold::FORMAT`].
@@ -33,7 +34,7 @@ struct Head {
 impl SessionFold {
     /// The number of the form in which this version stores a fold. Another number is another fold: what it wrote cannot
     /// be read.
-    pub const FORMAT: u32 = 3;
+    pub const FORMAT: u32 = 4;
 
     /// Everything that is not of a single message, as text.
     pub fn head(&self) -> String {
@@ -78,8 +79,8 @@ impl SessionFold {
         self.messages.insert(id, message);
     }
 
-    /// True while something is expected of a message: it is being written, waits for somebody, or its agent must be told
-    /// something. Of a message that is not, only what comes later can tell anything new.
+    /// True while something is expected of a message: it is being written, waits for somebody, or its agent must be
+    /// told something. Of a message that is not, only what comes later can tell anything new.
     pub fn is_standing(&self, id: &str) -> bool {
         let Some(fold) = self.messages.get(id) else { return false };
         let run = MessageRun { fold };
@@ -93,12 +94,13 @@ impl SessionFold {
             || !told.owed.is_empty()
     }
 
-    /// True when a fold of the message can be stored: it consists of rows with keys.
+    /// Whether a fold of the message can be stored: it consists of rows with keys.
     pub fn is_of_rows(&self, id: &str) -> bool {
         self.messages.get(id).is_some_and(|fold| fold.shape == Shape::Rows)
     }
 
-    /// Messages that were brought, made, changed or deleted since [`Self::forget_touched`]. Only where texts are not kept.
+    /// Messages that were brought, made, changed or deleted since [`Self::forget_touched`]. Only where texts are not
+    /// kept.
     pub fn touched(&self) -> &BTreeSet<String> {
         &self.touched
     }
@@ -303,7 +305,7 @@ mod tests {
         let print = XxHash3_64::oneshot(Value::from(values).to_string().as_bytes());
         assert_eq!(
             (SessionFold::FORMAT, print),
-            (3, 950_929_372_788_367_207),
+            (4, 14_324_523_491_377_637_013),
             "another thing is stored: FORMAT wants another number, and this test both"
         );
     }

@@ -12,7 +12,7 @@ pub(super) enum Structured {
     None,
     /// One is announced: the text that follows is its.
     Begun,
-    /// Its text goes to this part.
+    /// Output whose text goes to this part.
     Writing {
         part: usize,
         /// Half a character that waits for its other half.

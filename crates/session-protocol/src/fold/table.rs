@@ -13,7 +13,7 @@ use super::call::Call;
 /// Separates the id of a call from its number among the calls of this id in the message.
 const NTH: char = '\u{1f}';
 
-/// So many calls of one id are looked at, the newest.
+/// Number of calls of one id that are looked at, the newest.
 const LOOK: u32 = 32;
 
 /// The key of a call inside its message: its id, and behind it its number when it is not the first of that id.
@@ -74,7 +74,7 @@ impl OpenCalls {
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct CallTable {
     by_key: HashMap<String, Call>,
-    /// How many of them are questions that are about no call.
+    /// Number of them that are questions about no call.
     questions: usize,
     /// Ids that calls have in common.
     same: HashMap<String, Same>,
@@ -241,7 +241,7 @@ impl CallTable {
         calls
     }
 
-    /// These are open, as far as their arguments are not complete.
+    /// Sets the calls that are open, as far as their arguments are not complete.
     pub(super) fn set_open(&mut self, keys: impl Iterator<Item = String>) {
         self.open = OpenCalls::default();
         for key in keys {

@@ -1,4 +1,4 @@
-//! What a session's fold takes in, and whom it brings into memory for that.
+//! Items that a session's fold takes in, and the messages that it brings into memory for them.
 
 use super::apply::Run;
 use super::message::MessageFold;

@@ -1,10 +1,10 @@
-//! What a row says of the run of its message.
+//! The word of a row about the run of its message.
 
 use std::borrow::Cow;
 
 use super::context::RowContext;
 use super::message::MessageFold;
-use super::runs::{Ending, Lifecycle, Named, Said};
+use super::runs::{Ending, Lifecycle, NamedRun, Said};
 use super::step::Step;
 use crate::authority::is_peoples;
 use crate::chunk::Dialect;
@@ -95,11 +95,11 @@ impl Step<'_> {
     /// An AG-UI run begins under this name.
     pub(crate) fn run_named(&mut self, run: Option<Cow<'_, str>>, thread: Option<Cow<'_, str>>) {
         let (run, thread) = (run.map(Cow::into_owned), thread.map(Cow::into_owned));
-        self.said().named = Some(Named::Begins { run, thread });
+        self.said().named = Some(NamedRun::Begins { run, thread });
     }
 
     /// The AG-UI run of this name ends.
     pub(crate) fn named_ends(&mut self, run: Option<Cow<'_, str>>) {
-        self.said().named = Some(Named::Ends { run: run.map(Cow::into_owned) });
+        self.said().named = Some(NamedRun::Ends { run: run.map(Cow::into_owned) });
     }
 }

@@ -14,11 +14,11 @@ const MOST: (usize, usize, usize) = (64, 500, 500);
 pub struct Agent {
     /// The agent's id, the key of its row.
     pub agent_id: String,
-    /// Its display name.
+    /// The agent's display name.
     pub name: Option<String>,
     /// Where it is called: a URL, or `builtin:…` for agents inside the session server.
     pub endpoint: Option<String>,
-    /// What it reacts to: `all` or `user-messages`.
+    /// The messages that it reacts to: `all` or `user-messages`.
     pub triggers: Option<String>,
     /// The model it says it uses.
     pub model: Option<String>,
@@ -26,7 +26,7 @@ pub struct Agent {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub guest: bool,
-    /// What can be chosen of it: its mode, its model and others, in its own order.
+    /// Options that can be chosen of it: its mode, its model and others, in its own order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[ts(as = "Option<Vec<AgentOption>>", optional)]
     pub options: Vec<AgentOption>,
@@ -56,7 +56,7 @@ pub struct AgentOption {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub description: Option<String>,
-    /// What it is about: `mode` (what the agent asks about), `model`, `thought_level`, or any other word.
+    /// The subject of the option: `mode` (what the agent asks about), `model`, `thought_level`, or any other word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub category: Option<String>,
@@ -66,11 +66,11 @@ pub struct AgentOption {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub wanted: Option<String>,
-    /// It is on or off: the values are `true` and `false`, and there are no choices.
+    /// Whether it is on or off: the values are `true` and `false`, and there are no choices.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub switch: bool,
-    /// What can be chosen, in the agent's order.
+    /// Choices, in the agent's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<AgentChoice>,
 }
@@ -103,13 +103,13 @@ pub struct AgentChoice {
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct AgentCommand {
-    /// Its name, without the `/`.
+    /// The command's name, without the `/`.
     pub name: String,
-    /// What it does.
+    /// The command's effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub description: Option<String>,
-    /// What may be written behind it.
+    /// Words that may be written behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub hint: Option<String>,

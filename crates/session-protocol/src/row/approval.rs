@@ -24,7 +24,7 @@ pub enum ApprovalStatus {
 pub struct ApprovalOption {
     /// The id that an answer names.
     pub option_id: String,
-    /// What to show: the agent's own words, which say how far it reaches.
+    /// The words to show: the agent's own words, which say how far it reaches.
     pub name: String,
     /// `allow_once`, `allow_always`, `reject_once`, `reject_always`, or another word of the agent's.
     pub kind: String,
@@ -73,7 +73,7 @@ pub struct Approval {
     pub responded_by: Option<String>,
     /// When it was answered, as on the wire.
     pub responded_at: Option<String>,
-    /// What a question asks, which is about no call.
+    /// The words of a question, which is about no call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub question: Option<String>,
@@ -81,8 +81,8 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub expires_at: Option<String>,
-    /// The answers that the agent offers, in its order. A request that has them is answered inside the run that asks, and
-    /// by one of them.
+    /// The answers that the agent offers, in its order. A request that has them is answered inside the run that asks,
+    /// and by one of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub options: Option<Vec<ApprovalOption>>,

@@ -36,9 +36,9 @@ pub enum FinishReason {
     ContentFilter,
     /// The model waits for tool results.
     ToolCalls,
-    /// It failed.
+    /// The run failed.
     Error,
-    /// It was stopped, or went on with other words of a person.
+    /// The run was stopped, or went on with other words of a person.
     Interrupted,
     /// Anything else.
     Other,
@@ -84,11 +84,11 @@ pub struct Message {
     pub role: Role,
     /// The person or agent; `None` in streams that do not name actors.
     pub actor_id: Option<String>,
-    /// True when its last lifecycle event was terminal.
+    /// Whether its last lifecycle event was terminal.
     pub is_complete: bool,
     /// RFC 3339 as on the wire; for display, never for order.
     pub created_at: Option<String>,
-    /// What it says, in order.
+    /// The message's content, in order.
     pub parts: Vec<Part>,
     /// The error it ended with.
     pub error: Option<MessageError>,

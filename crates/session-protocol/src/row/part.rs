@@ -11,7 +11,7 @@ use super::{PartApproval, ToolCallPart};
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Part {
-    /// What is said: Markdown.
+    /// Words: Markdown.
     Text {
         /// The text so far.
         text: String,
@@ -24,7 +24,7 @@ pub enum Part {
         #[ts(optional)]
         subagent: Option<String>,
     },
-    /// What the model thinks aloud.
+    /// Thoughts of the model.
     Reasoning {
         /// The text so far.
         text: String,
@@ -43,7 +43,7 @@ pub enum Part {
     Data {
         /// The name behind `data-`, or the unknown part's type.
         name: String,
-        /// Its id; a later part with the same name and id replaces it.
+        /// The part's id; a later part with the same name and id replaces it.
         id: Option<String>,
         /// The payload.
         data: Value,
@@ -64,9 +64,9 @@ pub enum Part {
     SteeringMessage {
         /// The writer's id of it.
         id: String,
-        /// What was said.
+        /// The words.
         text: String,
-        /// What was attached.
+        /// The attachments.
         files: Vec<FilePart>,
     },
     /// An agent that this one called. Its work is in parts of the same message that name it.
@@ -124,17 +124,18 @@ impl fmt::Debug for Part {
 }
 
 /// A file in a message.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct FilePart {
     /// Where it is; may be a `data:` URL.
     pub url: String,
-    /// Its media type.
+    /// The file's media type.
     pub media_type: Option<String>,
-    /// Its name.
+    /// The file's name.
     pub filename: Option<String>,
-    /// It belongs to what the model thinks.
+    /// Whether it belongs to the model's thoughts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub reasoning: bool,
@@ -146,7 +147,7 @@ impl fmt::Debug for FilePart {
     }
 }
 
-/// What a source is.
+/// The kind of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
 #[ts(export)]
@@ -168,11 +169,11 @@ pub struct SourcePart {
     pub id: String,
     /// Where it is.
     pub url: Option<String>,
-    /// Its title.
+    /// The source's title.
     pub title: Option<String>,
-    /// Its media type, for documents.
+    /// The source's media type, for documents.
     pub media_type: Option<String>,
-    /// Its file name, for documents.
+    /// The source's file name, for documents.
     pub filename: Option<String>,
 }
 
@@ -191,7 +192,7 @@ pub enum StructuredStatus {
     Streaming,
     /// The object is there.
     Complete,
-    /// It ended without an object.
+    /// The output ended without an object.
     Error,
 }
 
@@ -223,13 +224,13 @@ impl fmt::Debug for Citation {
 #[serde(rename_all = "lowercase")]
 #[ts(export)]
 pub enum SubagentState {
-    /// It works.
+    /// The subagent works.
     Running,
-    /// It is done.
+    /// The subagent is done.
     Done,
-    /// It waits for a person.
+    /// The subagent waits for a person.
     Suspended,
-    /// It failed.
+    /// The subagent failed.
     Failed,
 }
 
@@ -240,9 +241,9 @@ pub enum SubagentState {
 pub struct SubagentPart {
     /// The id that its parts name.
     pub id: String,
-    /// Its name.
+    /// The subagent's name.
     pub name: String,
-    /// What it is for.
+    /// The subagent's purpose.
     pub description: Option<String>,
     /// The subagent that called it; `None` when the message's own agent did.
     pub parent: Option<String>,
@@ -250,7 +251,7 @@ pub struct SubagentPart {
     pub tool_call_id: Option<String>,
     /// How far it is.
     pub state: SubagentState,
-    /// What it returned.
+    /// The subagent's result.
     pub result: Option<Value>,
     /// Why it failed.
     pub error: Option<String>,
@@ -270,9 +271,9 @@ impl fmt::Debug for SubagentPart {
 pub struct ActivityPart {
     /// The writer's id of it.
     pub id: String,
-    /// What kind of card it is, in the writer's words.
+    /// The kind of the card, in the writer's words.
     pub kind: String,
-    /// What is on it.
+    /// The card's content.
     pub content: Value,
     /// The subagent whose card it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,13 +294,13 @@ impl fmt::Debug for ActivityPart {
 pub struct QuestionPart {
     /// Why the agent waits, in its words.
     pub reason: String,
-    /// What it asks.
+    /// The question.
     pub message: Option<String>,
     /// JSON Schema of the answer, for a form.
     pub response_schema: Option<Value>,
     /// When it is withdrawn, as on the wire.
     pub expires_at: Option<String>,
-    /// Its id, and whether it was answered or given up.
+    /// The question's id, and whether it was answered or given up.
     pub approval: PartApproval,
     /// The answer in words or fields, where there is more than yes or no.
     #[serde(default, skip_serializing_if = "Option::is_none")]

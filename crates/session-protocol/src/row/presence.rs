@@ -39,7 +39,7 @@ pub struct PresenceRow {
     pub status: PresenceStatus,
     /// When the writer last said so.
     pub last_seen_at: Option<String>,
-    /// True when the writer repeats itself, so that silence means gone.
+    /// Whether the writer repeats itself, so that silence means gone.
     pub heartbeats: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct Presence {
     pub name: Option<String>,
     /// Devices that are online.
     pub device_ids: Vec<String>,
-    /// How many devices are online.
+    /// Number of devices that are online.
     #[ts(type = "number")]
     pub device_count: usize,
     /// The best status of its devices.

@@ -36,10 +36,10 @@ pub struct SessionStats {
     /// Messages that are shown.
     #[ts(type = "number")]
     pub message_count: u64,
-    /// Those of people.
+    /// Number of messages of people.
     #[ts(type = "number")]
     pub user_message_count: u64,
-    /// Those of agents.
+    /// Number of messages of agents.
     #[ts(type = "number")]
     pub assistant_message_count: u64,
     /// Tool calls.

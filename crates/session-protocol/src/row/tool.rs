@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
+use super::ApprovalOption;
+
 /// How far a tool call is. The states of all dialects as one.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS,
@@ -31,7 +33,7 @@ pub enum ToolState {
 }
 
 /// The approval of a call, as shown on the call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct PartApproval {
@@ -45,6 +47,34 @@ pub struct PartApproval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub reason: Option<String>,
+    /// When it was answered, as on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub responded_at: Option<String>,
+    /// The answers that the agent offers, in its order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub options: Option<Vec<ApprovalOption>>,
+    /// The id of the option that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub option_id: Option<String>,
+    /// Words of the answer. Where no person answered: `cancelled` or `lapsed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub said: Option<String>,
+}
+
+impl fmt::Debug for PartApproval {
+    // L11: what was said is a person's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartApproval")
+            .field("id", &self.id)
+            .field("approved", &self.approved)
+            .field("responded_by", &self.responded_by)
+            .field("option_id", &self.option_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A tool call inside a message.
@@ -66,9 +96,9 @@ pub struct ToolCallPart {
     pub output: Option<Value>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Its approval, when one was asked for.
+    /// The call's approval, when one was asked for.
     pub approval: Option<PartApproval>,
-    /// What to show instead of its name, as the agent claims.
+    /// The words to show instead of its name, as the agent claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub title: Option<String>,
@@ -76,8 +106,8 @@ pub struct ToolCallPart {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(type = "boolean", optional)]
     pub preliminary: bool,
-    /// What its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
-    /// `output`.
+    /// Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it
+    /// runs its `output`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub details: Option<Value>,
@@ -110,7 +140,7 @@ pub struct ToolCall {
     pub message_id: String,
     /// The actor of that message.
     pub actor_id: Option<String>,
-    /// That message's `createdAt`.
+    /// The message's `createdAt`.
     pub created_at: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use session_protocol::{
-    ApprovalOption, ApprovalStatus, Lifecycle, Part, SessionFold, Texts, ToolState,
+    ApprovalOption, ApprovalStatus, Lifecycle, Part, PartApproval, SessionFold, Texts, ToolState,
 };
 
 use crate::support::{assistant, chunk};
@@ -63,6 +63,37 @@ fn options_come_in_the_agents_words_and_the_one_that_was_chosen_is_kept() {
         (approval.status, approval.option_id.as_deref()),
         (ApprovalStatus::Approved, Some("always"))
     );
+}
+
+fn call_approval(fold: &SessionFold) -> PartApproval {
+    let message = fold.messages().find(|message| message.id == "m").expect("it is there");
+    let call = message.parts.iter().find_map(|part| match part {
+        Part::ToolCall(call) => call.approval.clone(),
+        _ => None,
+    });
+    call.expect("the call asks")
+}
+
+#[test]
+fn a_call_shows_the_options_who_chose_which_when_and_what_was_said() {
+    let mut rows = asked();
+    let asks = call_approval(&folded(&rows, Texts::Kept));
+    assert_eq!((asks.approved, asks.options.map(|options| options.len())), (None, Some(3)));
+    rows.push(answer(true, &json!({"optionId": "always"})));
+    let chosen = call_approval(&folded(&rows, Texts::Kept));
+    assert_eq!(chosen.option_id.as_deref(), Some("always"));
+    assert_eq!(chosen.responded_by.as_deref(), Some("ann"));
+    assert!(chosen.responded_at.is_some() && chosen.said.is_none());
+    for (extra, said) in [
+        (json!({"payload": "Not in this folder."}), "Not in this folder."),
+        (json!({"reason": "Not in this folder."}), "Not in this folder."),
+        (json!({"reason": "lapsed"}), "lapsed"),
+    ] {
+        rows.pop();
+        rows.push(answer(false, &extra));
+        let denied = call_approval(&folded(&rows, Texts::Kept));
+        assert_eq!((denied.approved, denied.said.as_deref()), (Some(false), Some(said)));
+    }
 }
 
 #[test]

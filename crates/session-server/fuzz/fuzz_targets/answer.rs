@@ -12,9 +12,9 @@ mod lenient;
 #[path = "../../src/agent/lines.rs"]
 mod lines;
 
-use lines::{Event, Lines};
+use lines::{AgentEvent, Lines};
 
-fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, u64) {
+fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<AgentEvent>, u64) {
     let mut lines = Lines::new(4 << 20);
     let mut events = Vec::new();
     for piece in pieces {
@@ -34,8 +34,8 @@ fuzz_target!(|input: (u8, &[u8])| {
     let mut fold = SessionFold::new("s");
     for (seq, event) in whole.0.iter().enumerate() {
         let chunk = match event {
-            Event::Chunk(chunk) => chunk,
-            Event::Error(said) => {
+            AgentEvent::Chunk(chunk) => chunk,
+            AgentEvent::Error(said) => {
                 let said = lenient::said(&Value::String(said.clone()));
                 assert!(said.is_none_or(|said| said.chars().count() <= 300));
                 continue;

@@ -4,7 +4,7 @@
 //! at every new id, keep all turns of a run in one.
 
 use serde_json::{Value, json};
-use session_protocol::authority::RETHOUGHT;
+use session_protocol::authority::{RETHOUGHT, TOOL_INFO, TOOL_PROGRESS};
 
 use super::RunRequest;
 use crate::{
@@ -32,6 +32,16 @@ impl AskFor {
     pub(crate) fn approval_id(&self) -> String {
         format!("approval_{}", self.tool_call_id)
     }
+}
+
+/// A question to people, about no approval.
+pub(crate) struct Question {
+    pub(crate) id: String,
+    pub(crate) message: String,
+    /// JSON Schema of the answer.
+    pub(crate) schema: Option<Value>,
+    /// The call whose tool asks.
+    pub(crate) about: String,
 }
 
 /// Writes one run as AG-UI events, keeping track of what is open.
@@ -150,6 +160,18 @@ impl Writer {
         self.out.emit(&chunk).await
     }
 
+    /// Says whose tool a call is of.
+    pub(crate) async fn tool_info(&mut self, id: &str, mut info: Value) -> Result<(), Stopped> {
+        info["toolCallId"] = id.into();
+        self.out.emit(&json!({"type": "CUSTOM", "name": TOOL_INFO, "value": info})).await
+    }
+
+    /// Says how far a call is.
+    pub(crate) async fn progress(&mut self, id: &str, said: &Value) -> Result<(), Stopped> {
+        let value = json!({"toolCallId": id, "progress": said});
+        self.out.emit(&json!({"type": "CUSTOM", "name": TOOL_PROGRESS, "value": value})).await
+    }
+
     /// Says that the text since the last call or thought was a thought.
     pub(crate) async fn rethink(&mut self) -> Result<(), Stopped> {
         self.enter(Section::None).await?;
@@ -187,15 +209,16 @@ impl Writer {
         self.out.emit(&chunk).await
     }
 
-    /// Asks for approvals and ends the run until they are answered. Written both as the custom event that older
-    /// readers know and as the run's interrupts.
+    /// Asks for approvals, and questions, and ends the run until they are answered. Approvals are written both as the
+    /// custom event that older readers know and as the run's interrupts.
     pub(crate) async fn ask_and_finish(
         &mut self,
         asks: &[AskFor],
+        questions: &[Question],
         usage: Option<Value>,
     ) -> Result<(), Stopped> {
         self.enter(Section::None).await?;
-        let mut interrupts = Vec::with_capacity(asks.len());
+        let mut interrupts = Vec::with_capacity(asks.len() + questions.len());
         for ask in asks {
             let id = ask.approval_id();
             let value = json!({
@@ -209,6 +232,16 @@ impl Writer {
                 "id": id, "reason": "approval_required", "toolCallId": ask.tool_call_id,
                 "metadata": {"kind": "approval"},
             }));
+        }
+        for question in questions {
+            let mut interrupt = json!({
+                "id": question.id, "reason": "input_required", "message": question.message,
+                "metadata": {"about": question.about},
+            });
+            if let Some(schema) = &question.schema {
+                interrupt["responseSchema"] = schema.clone();
+            }
+            interrupts.push(interrupt);
         }
         let mut chunk = json!({
             "type": "RUN_FINISHED", "threadId": self.thread_id, "runId": self.run_id,

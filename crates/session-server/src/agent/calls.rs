@@ -1,8 +1,8 @@
 //! The tool calls of one answer, put together from pieces.
 //!
 //! Servers number calls in many ways: all with 0, from 1, from -1, with words, not at all, anew in each chunk; and they
-//! give ids once, in each piece, twice or never. So a number is only a name, and places go by first appearance. A new id
-//! under a number that has one is a new call. A call without an id of its own is new when it has a name and the one
+//! give ids once, in each piece, twice or never. So a number is only a name, and places go by first appearance. A new
+//! id under a number that has one is a new call. A call without an id of its own is new when it has a name and the one
 //! before is complete, or stands in the same list.
 
 use std::collections::BTreeMap;

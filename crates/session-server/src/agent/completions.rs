@@ -16,7 +16,7 @@ use url::Url;
 use super::{
     dialogue::{Dialogue, Messages},
     lenient,
-    lines::Event,
+    lines::AgentEvent,
     pieces::{Complete, Failure, Piece, Pieces, cut_off, malformed, too_large},
     reading::{Reading, Unreadable},
     ways::{Findings, Sent, Way, Ways, after},
@@ -38,8 +38,8 @@ const AFTER_END: Duration = Duration::from_secs(5);
 /// Redirects within the provider's origin that are followed.
 const REDIRECTS: usize = 5;
 
-/// Asks for an answer, in the ways that are known of the endpoint and the model. What a refusal names is left out then, and
-/// kept as a finding when that helped.
+/// Asks for an answer, in the ways that are known of the endpoint and the model. What a refusal names is left out then,
+/// and kept as a finding when that helped.
 pub(crate) async fn ask(
     http: &Client,
     config: &ModelConfig,
@@ -49,7 +49,11 @@ pub(crate) async fn ask(
 ) -> Result<Response, Failure> {
     let known = findings.of(&config.base_url, &config.model);
     let (mut ways, mut tried) = (known.clone(), known.clone());
-    let sent = Sent { calls: dialogue.has_calls(), system: dialogue.has_system() };
+    let sent = Sent {
+        calls: dialogue.has_calls(),
+        system: dialogue.has_system(),
+        pictures: dialogue.has_pictures(),
+    };
     let mut last: Option<(Way, StatusCode, String)> = None;
     for asked in 1.. {
         let (status, text) = match post(http, config, &ways, dialogue, tools).await? {
@@ -85,7 +89,7 @@ pub(crate) async fn ask(
     unreachable!("the loop ends by itself")
 }
 
-type Answered = Result<Response, (StatusCode, String)>;
+type Attempt = Result<Response, (StatusCode, String)>;
 
 async fn post(
     http: &Client,
@@ -93,7 +97,7 @@ async fn post(
     ways: &Ways,
     dialogue: &Dialogue,
     tools: &Value,
-) -> Result<Answered, Failure> {
+) -> Result<Attempt, Failure> {
     let has = |way| ways.contains(&way);
     let stream = !has(Way::NoStream);
     let asked = Asked {
@@ -138,8 +142,8 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// Posts to the provider. Redirects are followed within its origin only, by us: the conversation and the key are for the
-/// server whose address a person typed, and for nobody that it names.
+/// Posts to the provider. Redirects are followed within its origin only, by us: the conversation and the key are for
+/// the server whose address a person typed, and for nobody that it names.
 async fn send(http: &Client, config: &ModelConfig, body: Bytes) -> Result<Response, Failure> {
     let redirected = || {
         Failure::new(
@@ -210,15 +214,15 @@ fn refused(status: StatusCode, text: &str) -> Failure {
 }
 
 /// An answer, read piece by piece.
-pub(crate) struct Answer {
+pub(crate) struct ModelAnswer {
     reading: Reading,
     /// Events that were read and not looked at.
-    waiting: VecDeque<Event>,
+    waiting: VecDeque<AgentEvent>,
     pieces: Pieces,
     over: bool,
 }
 
-impl Answer {
+impl ModelAnswer {
     pub(crate) fn new(response: Response, limits: &Limits, sink: RunSink) -> Self {
         Self {
             reading: Reading::new(response, limits, sink),
@@ -255,7 +259,8 @@ impl Answer {
         }
     }
 
-    /// Pieces that were held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an error.
+    /// Pieces that were held until the answer was over. Rubbish in a complete answer cost only itself, unless it is an
+    /// error.
     fn end(&mut self) -> Result<Vec<Piece>, Failure> {
         let words = self.reading.words().unwrap_or_default();
         let is_odd = !self.pieces.is_finished() && self.reading.dropped() > 0;

@@ -2,8 +2,8 @@
 //!
 //! - A greeting gets a short answer.
 //! - A message with the word "long" gets a long one; a number in it says how many chunks.
-//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits; a message with
-//!   the word "two" gets two of them, and waits for both answers.
+//! - Anything else gets reasoning, Markdown, a harmless tool, and a tool that asks for approval and waits; a message
+//!   with the word "two" gets two of them, and waits for both answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     Agent, RunRequest,
     agui::{AskFor, Writer},
 };
-use crate::run::{Answer, Cause, RunEnd, RunSink, Stopped};
+use crate::run::{Cause, RunEnd, RunSink, Stopped, ToldAnswer};
 
 const LONG_DEFAULT: usize = 400;
 const LONG_MAX: usize = 100_000;
@@ -137,13 +137,13 @@ impl Demo {
             self.call(writer, &ask.tool_call_id, &ask.tool_name, &ask.input).await?;
             asks.push(ask);
         }
-        writer.ask_and_finish(&asks, None).await
+        writer.ask_and_finish(&asks, &[], None).await
     }
 
     async fn go_on(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
         writer.start().await?;
         for answer in &request.answers {
-            let Answer::Approval { tool_call_id: Some(call), approved, .. } = answer else {
+            let ToldAnswer::Approval { tool_call_id: Some(call), approved, .. } = answer else {
                 self.say(writer, "Thank you, I have the result.").await?;
                 continue;
             };

@@ -1,11 +1,11 @@
 //! The conversation as a chat-completions endpoint is told it.
 //!
-//! Templates of models want turns: so the system speaks once and first, neighbouring messages of one role are one message,
-//! and a person begins. Every call has a result, because endpoints insist on it. What another agent asked is told as a
-//! user's words: an assistant does not answer itself.
+//! Templates of models want turns: so the system speaks once and first, neighbouring messages of one role are one
+//! message, and a person begins. Every call has a result, because endpoints insist on it. What another agent asked is
+//! told as a user's words: an assistant does not answer itself.
 //!
-//! What a model gave goes back to it: the ids of its calls, their signatures, and its reasoning with what it called then,
-//! under the names that it came with; see [`Keepsake`].
+//! What a model gave goes back to it: the ids of its calls, their signatures, and its reasoning with what it called
+//! then, under the names that it came with; see [`Keepsake`].
 
 use std::{
     borrow::Cow,
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::history::{self, History};
 
-/// Data that a model gave with one answer, as the log keeps it: opaque to others, by AG-UI's `REASONING_ENCRYPTED_VALUE`.
+/// Data that a model gave with one answer, as the log keeps it: opaque to others, by AG-UI's
+/// `REASONING_ENCRYPTED_VALUE`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Keepsake {
     /// A digest of the endpoint and the model: nobody else gets it.
@@ -67,9 +68,16 @@ pub(crate) struct Turn {
     pub(crate) calls: Vec<ToldCall>,
 }
 
+/// Words of people, and pictures that they attached, as `data:` URLs.
+#[derive(Clone, Default)]
+struct Said {
+    text: String,
+    pictures: Vec<String>,
+}
+
 #[derive(Clone)]
 enum Told {
-    User(String),
+    User(Said),
     Assistant(Turn),
 }
 
@@ -81,8 +89,8 @@ pub(crate) struct Dialogue {
 }
 
 impl Dialogue {
-    /// The session as it was until now. `results` are of calls that this run carried out, `asked` is the message of another
-    /// agent that is answered, `owner` whose keepsakes are given back.
+    /// The session as it was until now. `results` are of calls that this run carried out, `asked` is the message of
+    /// another agent that is answered, `owner` whose keepsakes are given back.
     pub(crate) fn of(
         history: &History,
         results: &HashMap<String, String>,
@@ -96,7 +104,10 @@ impl Dialogue {
         for message in &history.messages {
             match message.role {
                 Role::System => join(&mut dialogue.system, &message.plain_text()),
-                Role::User => dialogue.user(&message.plain_text()),
+                Role::User => {
+                    dialogue.user(&history::words_of(message));
+                    dialogue.show(history::pictures(message));
+                }
                 Role::Assistant if asked == Some(message.id.as_str()) => {
                     dialogue.user(&message.plain_text());
                 }
@@ -117,7 +128,7 @@ impl Dialogue {
 
     fn past(
         &mut self,
-        said: history::Turn<'_>,
+        said: history::HistoryTurn<'_>,
         message_id: &str,
         results: &HashMap<String, String>,
         keepsake: impl Fn(&str) -> Option<Keepsake>,
@@ -152,8 +163,15 @@ impl Dialogue {
 
     fn user(&mut self, text: &str) {
         match self.told.last_mut() {
-            Some(Told::User(before)) => join(before, text),
-            _ => self.told.push(Told::User(text.to_owned())),
+            Some(Told::User(before)) => join(&mut before.text, text),
+            _ => self.told.push(Told::User(Said { text: text.to_owned(), ..Said::default() })),
+        }
+    }
+
+    /// Adds pictures to what was said last.
+    fn show<'a>(&mut self, pictures: impl Iterator<Item = &'a str>) {
+        if let Some(Told::User(said)) = self.told.last_mut() {
+            said.pictures.extend(pictures.map(str::to_owned));
         }
     }
 
@@ -183,6 +201,10 @@ impl Dialogue {
         self.turns().any(|turn| !turn.calls.is_empty())
     }
 
+    pub(crate) fn has_pictures(&self) -> bool {
+        self.told.iter().any(|told| matches!(told, Told::User(said) if !said.pictures.is_empty()))
+    }
+
     pub(crate) fn has_system(&self) -> bool {
         !self.system.is_empty()
     }
@@ -202,7 +224,10 @@ impl Dialogue {
         let mut plain = Self { system: self.system.clone(), told: Vec::new() };
         for told in &self.told {
             match told {
-                Told::User(text) => plain.user(text),
+                Told::User(said) => {
+                    plain.user(&said.text);
+                    plain.show(said.pictures.iter().map(String::as_str));
+                }
                 Told::Assistant(turn) => {
                     let mut text = turn.text.clone();
                     for call in &turn.calls {
@@ -262,10 +287,19 @@ impl Serialize for Messages<'_> {
             .then(|| json!({"role": "user", "content": std::mem::take(&mut before)}));
         let ids = self.ids();
         let messages = told.iter().flat_map(|told| match told {
-            Told::User(text) => {
+            Told::User(said) => {
                 let mut words = std::mem::take(&mut before);
-                join(&mut words, text);
-                vec![json!({"role": "user", "content": words})]
+                join(&mut words, &said.text);
+                if said.pictures.is_empty() || has(Way::NoPictures) {
+                    return vec![json!({"role": "user", "content": words})];
+                }
+                let words = (!words.is_empty()).then(|| json!({"type": "text", "text": words}));
+                let pictures = said
+                    .pictures
+                    .iter()
+                    .map(|url| json!({"type": "image_url", "image_url": {"url": url}}));
+                let content: Vec<Value> = words.into_iter().chain(pictures).collect();
+                vec![json!({"role": "user", "content": content})]
             }
             Told::Assistant(turn) => self.turn(turn, &ids),
         });

@@ -11,8 +11,8 @@ const MAX_SAID: usize = 300;
 /// Half a character of UTF-16 stands in a parsed text as the character this far above it, in the last private plane.
 const HALVES: u32 = 0x10_0000;
 
-/// Parses JSON. Halves of UTF-16 characters become marks that [`whole`] joins, numbers that JSON does not have `null`, and
-/// what is nested too deeply for a value is left out. `None` when it is no JSON.
+/// Parses JSON. Halves of UTF-16 characters become marks that [`whole`] joins, numbers that JSON does not have `null`,
+/// and what is nested too deeply for a value is left out. `None` when it is no JSON.
 pub(crate) fn parse(raw: &str) -> Option<Value> {
     if let Ok(value) = serde_json::from_str(raw) {
         return Some(value);
@@ -93,8 +93,8 @@ pub(crate) fn whole(text: String, half: &mut Option<u32>) -> String {
     out
 }
 
-/// JSON text without what other languages write for JSON: `NaN`, `Infinity`, `None`, `True`, `False`, control characters
-/// and needless escapes in strings.
+/// JSON text without what other languages write for JSON: `NaN`, `Infinity`, `None`, `True`, `False`, control
+/// characters and needless escapes in strings.
 pub(crate) fn mended(raw: &str) -> String {
     const WORDS: [(&str, &str); 7] = [
         ("-Infinity", "null"),
@@ -224,8 +224,8 @@ pub(crate) fn is_error(value: &Value) -> bool {
     }
 }
 
-/// The error that an object is about, when it is one and says nothing else: an error field, an object that calls itself an
-/// error, or words beside a code.
+/// The error that an object is about, when it is one and says nothing else: an error field, an object that calls itself
+/// an error, or words beside a code.
 pub(crate) fn error_in(chunk: &Value) -> Option<Value> {
     let fields = chunk.as_object()?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str);

@@ -1,16 +1,16 @@
 //! Cuts an answer of an agent or a model into chunks: Server-Sent Events, JSON lines, one JSON text, or a mixture.
 //!
-//! This is the one reader of foreign answers. More is accepted than the SSE standard has, because servers in the wild send
-//! more: `data:` with or without a space or twice, events that no blank line parts, JSON without a field name on one line
-//! or many, several JSON texts on a line, lists of objects, `[DONE]` anywhere, CRLF, a lone CR, a BOM, comments, a last line
-//! without an end, and numbers that JSON does not have. A payload spread over several `data:` lines is joined. Bytes that
-//! are no UTF-8 cost themselves only. What is no JSON object is counted and dropped (L9).
+//! This is the one reader of foreign answers. More is accepted than the SSE standard has, because servers in the wild
+//! send more: `data:` with or without a space or twice, events that no blank line parts, JSON without a field name on
+//! one line or many, several JSON texts on a line, lists of objects, `[DONE]` anywhere, CRLF, a lone CR, a BOM,
+//! comments, a last line without an end, and numbers that JSON does not have. A payload spread over several `data:`
+//! lines is joined. Bytes that are no UTF-8 cost themselves only. What is no JSON object is counted and dropped (L9).
 //!
 //! An error that the framing names, by `event: error` or a field `error:`, is told apart from a chunk.
 //!
-//! A reader that keeps to the standard, such as `durable_stream`'s [`SseDecoder`](durable_stream::SseDecoder), cannot take
-//! its place: it drops a bare line of JSON, the field `error:` (which is where servers say what went wrong) and whatever
-//! no blank line ends, and it parts events where the standard does, not where a JSON text ends.
+//! A reader that keeps to the standard, such as `durable_stream`'s [`SseDecoder`](durable_stream::SseDecoder), cannot
+//! take its place: it drops a bare line of JSON, the field `error:` (which is where servers say what went wrong) and
+//! whatever no blank line ends, and it parts events where the standard does, not where a JSON text ends.
 
 use serde_json::value::RawValue;
 
@@ -27,7 +27,7 @@ pub(crate) struct TooLong;
 
 /// One event of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum AgentEvent {
     /// JSON text of an object.
     Chunk(String),
     /// An error by its framing, as it was said: JSON text, words or nothing.
@@ -42,7 +42,8 @@ enum Origin {
     ErrorField,
 }
 
-/// The decoder. Feed it bytes as they come; any split gives the same events, and the work is in proportion to the bytes.
+/// The decoder. Feed it bytes as they come; any split gives the same events, and the work is in proportion to the
+/// bytes.
 pub(crate) struct Lines {
     /// Bytes that a chunk, or what may become one, can have.
     limit: usize,
@@ -59,7 +60,7 @@ pub(crate) struct Lines {
     brackets: Brackets,
     /// `event: error` came, and whether anything was said under it.
     failing: Option<bool>,
-    events: Vec<Event>,
+    events: Vec<AgentEvent>,
     words: Option<String>,
     dropped: u64,
     /// `[DONE]` came.
@@ -86,7 +87,7 @@ impl Lines {
     }
 
     /// Takes bytes and gives the events that they completed.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<AgentEvent>, TooLong> {
         let mut rest = bytes;
         while let Some(&first) = rest.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
@@ -114,7 +115,7 @@ impl Lines {
     }
 
     /// The answer is over: gives what an unended last line holds.
-    pub(crate) fn finish(&mut self) -> Vec<Event> {
+    pub(crate) fn finish(&mut self) -> Vec<AgentEvent> {
         let line = std::mem::take(&mut self.line);
         self.end_of_line(&line);
         self.drop_text();
@@ -165,7 +166,7 @@ impl Lines {
                 if said.starts_with(['{', '[']) {
                     self.json(said, Origin::ErrorField);
                 } else if !said.is_empty() {
-                    self.events.push(Event::Error(said.to_owned()));
+                    self.events.push(AgentEvent::Error(said.to_owned()));
                 }
             }
             Some((Field::Other, _)) => {}
@@ -182,7 +183,7 @@ impl Lines {
 
     fn end_of_event(&mut self) {
         if self.failing.take() == Some(false) {
-            self.events.push(Event::Error(String::new()));
+            self.events.push(AgentEvent::Error(String::new()));
         }
     }
 
@@ -261,7 +262,7 @@ impl Lines {
         if fails {
             self.failing = self.failing.map(|_| true);
         }
-        let event = if fails { Event::Error } else { Event::Chunk };
+        let event = if fails { AgentEvent::Error } else { AgentEvent::Chunk };
         self.events.extend(values.objects.into_iter().map(|object| event(object.to_owned())));
     }
 
@@ -283,7 +284,7 @@ impl Lines {
     fn drop_rubbish(&mut self, text: &str, from: Origin) {
         if from == Origin::ErrorField || self.failing.is_some() {
             self.failing = self.failing.map(|_| true);
-            self.events.push(Event::Error(text.to_owned()));
+            self.events.push(AgentEvent::Error(text.to_owned()));
             return;
         }
         self.drop_words(text);
@@ -410,7 +411,7 @@ mod tests {
     const LIMIT: usize = 4 << 20;
 
     /// The events of a text, at every cut into two and byte by byte.
-    fn read(text: &[u8]) -> (Vec<Event>, Lines) {
+    fn read(text: &[u8]) -> (Vec<AgentEvent>, Lines) {
         let all = |parts: &mut dyn Iterator<Item = &[u8]>| {
             let mut lines = Lines::new(LIMIT);
             let mut events = Vec::new();
@@ -436,8 +437,8 @@ mod tests {
         let events = read(text.as_bytes()).0.into_iter();
         events
             .map(|event| match event {
-                Event::Chunk(chunk) => chunk,
-                Event::Error(said) => panic!("an error: {said}"),
+                AgentEvent::Chunk(chunk) => chunk,
+                AgentEvent::Error(said) => panic!("an error: {said}"),
             })
             .collect()
     }
@@ -445,8 +446,8 @@ mod tests {
     fn errors(text: &str) -> Vec<String> {
         let events = read(text.as_bytes()).0.into_iter();
         let errors = events.filter_map(|event| match event {
-            Event::Error(said) => Some(said),
-            Event::Chunk(_) => None,
+            AgentEvent::Error(said) => Some(said),
+            AgentEvent::Chunk(_) => None,
         });
         errors.collect()
     }
@@ -589,7 +590,7 @@ mod tests {
     #[test]
     fn bad_utf8_costs_itself_only() {
         let (events, _) = read(b"data: {\"a\":\"\xff\"}\n\ndata: {\"b\":1}\n\n");
-        let chunk = |text: &str| Event::Chunk(text.to_owned());
+        let chunk = |text: &str| AgentEvent::Chunk(text.to_owned());
         assert_eq!(events, [chunk("{\"a\":\"\u{fffd}\"}"), chunk(r#"{"b":1}"#)]);
     }
 }

@@ -9,6 +9,7 @@ mod demo;
 mod dialogue;
 mod lenient;
 mod lines;
+pub(crate) mod mcp;
 mod model;
 mod pieces;
 mod public;
@@ -40,7 +41,7 @@ use crate::{
     error::ServerError,
     history::History,
     problem::{Problem, ProblemCode},
-    run::{Answer, Given, RunEnd, RunPlan, RunSink},
+    run::{Given, RunEnd, RunPlan, RunSink, ToldAnswer},
     ssrf::Outbound,
     store::Store,
 };
@@ -51,7 +52,7 @@ pub(crate) struct RunRequest {
     pub(crate) plan: RunPlan,
     pub(crate) spec: AgentSpec,
     /// Answers that people gave since the agent's last run; empty for a new turn.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<ToldAnswer>,
     pub(crate) history: History,
     /// Answers that people give while it runs, to requests with options; each when it is in the stream.
     pub(crate) given: mpsc::UnboundedReceiver<Given>,
@@ -85,15 +86,19 @@ pub(crate) struct Agents {
     webhook: Arc<webhook::Webhook>,
     acp: Arc<Acp>,
     bridges: Arc<Bridges>,
+    mcp: Arc<mcp::Mcp>,
 }
 
 impl Agents {
     pub(crate) fn new(config: &ServerConfig, store: &Store) -> Result<Self, ServerError> {
         let demo = Arc::new(demo::Demo::new(config.demo_pace)) as Arc<dyn Agent>;
+        let mcp = mcp::Mcp::new(Arc::clone(&config.tool_servers), &config.data_dir, store)?;
+        let mcp = Arc::new(mcp);
         let model = match &config.agents.model {
             Some(settings) => {
                 let model = model::Model::new(
                     Arc::clone(settings),
+                    Arc::clone(&mcp),
                     &config.data_dir,
                     config.limits.clone(),
                 )?;
@@ -108,6 +113,7 @@ impl Agents {
             webhook: Arc::new(webhook::Webhook::new(outbound, config.limits.clone())),
             acp: Arc::new(Acp::new(&config.acp, &config.data_dir, store)),
             bridges: Arc::default(),
+            mcp,
         })
     }
 
@@ -151,9 +157,14 @@ impl Agents {
         &self.bridges
     }
 
-    /// Ends the programs of agents. To be called when no run goes on any more.
+    /// Ends the programs of agents and of tools. To be called when no run goes on any more.
     pub(crate) async fn close(&self) {
-        self.acp.close().await;
+        tokio::join!(self.acp.close(), self.mcp.close());
+    }
+
+    /// The tool servers of the model agent.
+    pub(crate) fn mcp(&self) -> &Arc<mcp::Mcp> {
+        &self.mcp
     }
 
     /// The agent behind a spec's endpoint.

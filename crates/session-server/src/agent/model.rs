@@ -14,14 +14,16 @@ use async_trait::async_trait;
 use durable_stream::http_client;
 use reqwest::{Client, redirect};
 use serde_json::{Value, json};
+use session_protocol::{Part, QuestionPart, ToolCallPart};
 use uuid::Uuid;
 
 use super::{
     Agent, RunRequest,
-    agui::{AskFor, Writer},
+    agui::{AskFor, Question, Writer},
     calls::{Call, CallNews, input},
     completions,
     dialogue::{Dialogue, Keepsake, KeptCall, ToldCall, Turn},
+    mcp::{Calling, Decision, Mcp, Offer, Offers, Ran, Told, UNKNOWN},
     pieces::{self, Complete, Failure, Piece, Usage},
     tools::{Notes, Tool},
     ways::Findings,
@@ -43,6 +45,7 @@ const READ: Duration = Duration::from_secs(600);
 /// The agent at `builtin:model`.
 pub(crate) struct Model {
     settings: Arc<dyn ModelSettings>,
+    mcp: Arc<Mcp>,
     http: Client,
     notes: PathBuf,
     limits: Limits,
@@ -70,6 +73,7 @@ impl From<Failure> for Broken {
 impl Model {
     pub(crate) fn new(
         settings: Arc<dyn ModelSettings>,
+        mcp: Arc<Mcp>,
         data_dir: &Path,
         limits: Limits,
     ) -> Result<Self, ServerError> {
@@ -79,7 +83,7 @@ impl Model {
         };
         let http = http_client(client).map_err(ServerError::HttpClient)?;
         let findings = Findings::open(data_dir);
-        Ok(Self { settings, http, notes: data_dir.join("notes"), limits, findings })
+        Ok(Self { settings, mcp, http, notes: data_dir.join("notes"), limits, findings })
     }
 
     async fn turn(
@@ -95,12 +99,18 @@ impl Model {
             .await
             .map_err(|message| Failure { code: "model_not_configured".to_owned(), message })?;
         let notes = Notes::of(&self.notes, &request.session_id);
-        let results = self.run_approved(&request, &notes, writer).await?;
+        let offers = self.mcp.offers(&request.session_id).await;
+        let (mut results, asks) = self.go_on(&request, &offers, &notes, writer).await?;
+        if !asks.is_empty() {
+            return Ok(writer.ask_and_finish(&[], &asks, None).await?);
+        }
+        self.settle(&request, &mut results).await;
         let asked = match &request.plan.cause {
             Cause::Reply { id } => Some(id.as_str()),
             Cause::Message { .. } | Cause::Again { .. } | Cause::Answers { .. } => None,
         };
         let owner = owner(&config);
+        let session_id = request.session_id.clone();
         let mut dialogue = Dialogue::of(&request.history, &results, asked, &owner);
         // From here on the conversation is in memory as `dialogue` and as the body of one request.
         let told = request.history.bytes();
@@ -110,11 +120,13 @@ impl Model {
         }
         let mut room = self.limits.history_bytes;
         let mut usage: Option<Usage> = None;
-        let tools = Tool::described();
+        let mut tools = Tool::described();
+        offers.describe(&mut tools);
+        let tools = Value::Array(tools);
         for _ in 0..MAX_ROUNDS {
             let response =
                 completions::ask(&self.http, &config, &self.findings, &dialogue, &tools).await?;
-            let answer = completions::Answer::new(response, &self.limits, out.clone());
+            let answer = completions::ModelAnswer::new(response, &self.limits, out.clone());
             let (mut turn, ids, answer) = listen(answer, &mut room, writer).await?;
             usage = add(usage, answer.usage);
             let used = usage.map(|usage| {
@@ -144,45 +156,60 @@ impl Model {
             }
             for (id, call) in &calls {
                 writer.tool_end(id, call.meant().as_ref()).await?;
+                if let Some(offer) = offers.get(&call.name) {
+                    writer.tool_info(id, info(offer)).await?;
+                }
             }
             writer.keep(Some(&calls[0].0), text_of(&keepsake, &mut room)?).await?;
             turn.given = answer.given;
-            let mut asks = Vec::new();
+            let (mut asks, mut questions) = (Vec::new(), Vec::new());
             for ((id, call), given) in calls.into_iter().zip(keepsake.calls) {
                 let input = call.input();
                 let arguments = input.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string);
-                let (tool, is_half) = (Tool::by_name(&call.name), is_cut && !call.is_whole());
-                let result = match (tool, input) {
+                let tool = Tool::by_name(&call.name);
+                let offer = offers.get(&call.name).filter(|_| tool.is_none());
+                let asks_first = tool.is_some_and(Tool::needs_approval)
+                    || offer.is_some_and(|offer| offer.decision != Decision::Allow);
+                let result = match input {
                     // Half a call is never asked for and never runs, whatever its half means.
-                    _ if is_half => Err(HALF.to_owned()),
-                    (Some(tool), Some(input)) if tool.needs_approval() => {
+                    _ if is_cut && !call.is_whole() => Some(Told::failed(HALF)),
+                    _ if tool.is_none() && offer.is_none() => Some(Told::failed(NO_TOOL)),
+                    None => Some(Told::failed("the arguments are no JSON object")),
+                    Some(input) if asks_first => {
                         let tool_name = call.name.clone();
                         asks.push(AskFor { tool_call_id: id.clone(), tool_name, input });
-                        turn.calls.push(ToldCall {
-                            id,
-                            name: call.name,
-                            arguments,
-                            given,
-                            result: None,
-                        });
-                        continue;
+                        None
                     }
-                    (Some(tool), Some(input)) => tool.run(&input, &notes).await,
-                    (None, _) => Err("there is no such tool".to_owned()),
-                    (_, None) => Err("the arguments are no JSON object".to_owned()),
+                    Some(input) => match (tool, offer) {
+                        (Some(tool), _) => Some(plain(tool.run(&input, &notes).await)),
+                        (None, Some(offer)) => {
+                            let session_id = &session_id;
+                            let calling =
+                                Calling { session_id, call_id: &id, offer, input: &input };
+                            match self.mcp.call(&calling, writer).await? {
+                                Ran::Told(told) => Some(told),
+                                Ran::Asks(asks) => {
+                                    questions.extend(asks);
+                                    None
+                                }
+                            }
+                        }
+                        (None, None) => Some(Told::failed(NO_TOOL)),
+                    },
                 };
-                let content = tell(&id, result, writer).await?;
-                turn.calls.push(ToldCall {
-                    id,
-                    name: call.name,
-                    arguments,
-                    given,
-                    result: Some(content),
-                });
+                let result = match result {
+                    Some(result) => {
+                        let content = tell(&id, result, writer).await?;
+                        spend(&mut room, content.len())?;
+                        Some(content)
+                    }
+                    None => None,
+                };
+                turn.calls.push(ToldCall { id, name: call.name, arguments, given, result });
             }
             dialogue.assistant(turn);
-            if !asks.is_empty() {
-                return Ok(writer.ask_and_finish(&asks, used).await?);
+            if !asks.is_empty() || !questions.is_empty() {
+                return Ok(writer.ask_and_finish(&asks, &questions, used).await?);
             }
         }
         Err(Broken::Failed(Failure {
@@ -191,29 +218,98 @@ impl Model {
         }))
     }
 
-    /// Runs the tools that were approved since the last run; gives their results by call.
-    async fn run_approved(
+    /// Runs the tools that were approved since the last run, and goes on with those that asked something; gives their
+    /// results by call, and what is asked now.
+    async fn go_on(
         &self,
         request: &RunRequest,
+        offers: &Offers,
         notes: &Notes,
         writer: &mut Writer,
-    ) -> Result<HashMap<String, String>, Stopped> {
-        let mut results = HashMap::new();
-        for call in request.history.tool_calls(&request.plan.message_id) {
-            let approved =
-                call.approval.as_ref().is_some_and(|approval| approval.approved == Some(true));
-            if !approved || call.output.is_some() || call.error.is_some() {
+    ) -> Result<(HashMap<String, String>, Vec<Question>), Stopped> {
+        let message_id = &request.plan.message_id;
+        let questions: HashMap<&str, &QuestionPart> =
+            request.history.questions(message_id).map(|q| (q.approval.id.as_str(), q)).collect();
+        let (mut results, mut asks) = (HashMap::new(), Vec::new());
+        for call in request.history.tool_calls(message_id) {
+            let approved = call.approval.as_ref().and_then(|approval| approval.approved);
+            if approved == Some(false) || call.output.is_some() || call.error.is_some() {
                 continue;
             }
-            let input = call.input.clone().or_else(|| input(&call.arguments));
-            let result = match (Tool::by_name(&call.name), input) {
-                (Some(tool), Some(input)) => tool.run(&input, notes).await,
-                _ => Err("there is no such tool".to_owned()),
+            let input = call.input.clone().or_else(|| input(&call.arguments)).unwrap_or_default();
+            let told = match (Tool::by_name(&call.name), offers.get(&call.name)) {
+                (Some(tool), _) if approved == Some(true) => {
+                    Some(plain(tool.run(&input, notes).await))
+                }
+                (None, Some(offer)) => {
+                    let session_id = &request.session_id;
+                    let calling = Calling { session_id, call_id: &call.id, offer, input: &input };
+                    let resumed = self.mcp.resume(&calling, &questions, writer).await?;
+                    let ran = match resumed {
+                        Some(ran) => Some(ran),
+                        // What was allowed is what is called.
+                        None if approved == Some(true) && is_another(call, offer) => {
+                            Some(Ran::Told(Told::failed(ANOTHER)))
+                        }
+                        None if approved == Some(true) => {
+                            Some(self.mcp.call(&calling, writer).await?)
+                        }
+                        None => None,
+                    };
+                    match ran {
+                        Some(Ran::Told(told)) => Some(told),
+                        Some(Ran::Asks(more)) => {
+                            asks.extend(more);
+                            None
+                        }
+                        None => None,
+                    }
+                }
+                (None, None) if approved == Some(true) => Some(Told::failed(NO_TOOL)),
+                _ => None,
             };
-            let content = tell(&call.id, result, writer).await?;
-            results.insert(call.id.clone(), content);
+            if let Some(told) = told {
+                results.insert(call.id.clone(), tell(&call.id, told, writer).await?);
+            }
         }
-        Ok(results)
+        Ok((results, asks))
+    }
+
+    /// Forgets calls that have a result in the log, and says of the others that they may have happened. Calls whose
+    /// questions were decided without a run, by a stop, are given up.
+    async fn settle(&self, request: &RunRequest, results: &mut HashMap<String, String>) {
+        let session_id = &request.session_id;
+        let Ok(begun) = self.mcp.table().all_begun(session_id).await else { return };
+        if begun.is_empty() {
+            return;
+        }
+        let parts = request.history.messages.iter().flat_map(|message| &message.parts);
+        let (mut calls, mut questions) = (HashMap::new(), HashMap::new());
+        for part in parts {
+            match part {
+                Part::ToolCall(call) => {
+                    calls.insert(call.id.as_str(), call);
+                }
+                Part::Question(question) => {
+                    questions.insert(question.approval.id.as_str(), question);
+                }
+                _ => {}
+            }
+        }
+        let mut settled = Vec::new();
+        for id in begun {
+            match calls.get(id.as_str()) {
+                Some(call) if call.output.is_some() || call.error.is_some() => settled.push(id),
+                Some(_) => {
+                    results.entry(id).or_insert_with(|| format!("Error: {UNKNOWN}"));
+                }
+                None => {}
+            }
+        }
+        self.mcp.give_up(session_id, |question| {
+            questions.get(question).is_some_and(|question| question.approval.approved.is_some())
+        });
+        self.mcp.table().forget(session_id, settled).await.ok(); // the next run forgets them
     }
 }
 
@@ -228,10 +324,10 @@ impl Agent for Model {
     }
 }
 
-/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got a
-/// name, and the rest of the answer.
+/// Hears an answer to its end and writes what it says. Gives what was said, the id in the session of each call that got
+/// a name, and the rest of the answer.
 async fn listen(
-    mut answer: completions::Answer,
+    mut answer: completions::ModelAnswer,
     room: &mut usize,
     writer: &mut Writer,
 ) -> Result<(Turn, Vec<Option<String>>, Complete), Broken> {
@@ -279,6 +375,9 @@ async fn listen(
     Ok((turn, ids, answer))
 }
 
+const NO_TOOL: &str = "there is no such tool";
+/// The error of a call of a tool that changed after it was allowed.
+const ANOTHER: &str = "the tool has changed since the call was allowed, and was not called; call it again to ask anew";
 /// The error of half a call.
 const HALF: &str =
     "the call was cut off by the limit of the answer and was not carried out; say it shorter";
@@ -310,21 +409,41 @@ fn spend(room: &mut usize, bytes: usize) -> Result<(), Failure> {
 }
 
 /// Writes a tool's result; gives the text that the model is told.
-async fn tell(
-    id: &str,
-    result: Result<String, String>,
-    writer: &mut Writer,
-) -> Result<String, Stopped> {
+async fn tell(id: &str, told: Told, writer: &mut Writer) -> Result<String, Stopped> {
+    writer.tool_result(id, &told.shown, told.failed).await?;
+    Ok(if told.failed { format!("Error: {}", told.words) } else { told.words })
+}
+
+fn plain(result: Result<String, String>) -> Told {
     match result {
-        Ok(content) => {
-            writer.tool_result(id, &content, false).await?;
-            Ok(content)
-        }
-        Err(error) => {
-            writer.tool_result(id, &error, true).await?;
-            Ok(format!("Error: {error}"))
-        }
+        Ok(words) => Told { shown: words.clone(), words, failed: false },
+        Err(why) => Told::failed(&why),
     }
+}
+
+/// What the log says of a call of a tool server.
+fn info(offer: &Offer) -> Value {
+    let traits = offer.tool.traits;
+    let mut info = json!({
+        "server": offer.server.name, "tool": offer.tool.name, "digest": offer.digest,
+        "traits": {
+            "readOnly": traits.read_only, "destructive": traits.destructive,
+            "idempotent": traits.idempotent, "openWorld": traits.open_world,
+        },
+    });
+    if let Some(title) = &offer.tool.title {
+        info["title"] = title.clone().into();
+    }
+    if offer.decision == Decision::Changed {
+        info["changed"] = true.into();
+    }
+    info
+}
+
+/// Whether the tool is not what it was when the call was allowed.
+fn is_another(call: &ToolCallPart, offer: &Offer) -> bool {
+    let digest = call.details.as_ref().and_then(|details| details.get("digest")?.as_str());
+    digest.is_some_and(|digest| digest != offer.digest)
 }
 
 fn add(sum: Option<Usage>, more: Option<Usage>) -> Option<Usage> {

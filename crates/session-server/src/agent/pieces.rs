@@ -1,17 +1,17 @@
 //! The pieces of a chat completion: what its chunks say, whatever the server.
 //!
-//! Nothing that is odd costs more than itself: a field of another type than it should have is read for what it may mean, or
-//! not at all. Which servers send what is a table in ARCHITECTURE.md.
+//! Nothing that is odd costs more than itself: a field of another type than it should have is read for what it may
+//! mean, or not at all. Which servers send what is a table in ARCHITECTURE.md.
 //!
-//! An error is never a part of an answer, in whatever shape it comes; and an answer without a reason for its end was cut
-//! off.
+//! An error is never a part of an answer, in whatever shape it comes; and an answer without a reason for its end was
+//! cut off.
 
 use serde_json::{Map, Value};
 
 use super::{
     calls::{Call, CallNews, Calls},
     lenient,
-    lines::Event,
+    lines::AgentEvent,
     thoughts::{Said, Thoughts},
 };
 
@@ -128,10 +128,10 @@ impl Pieces {
     /// # Errors
     ///
     /// It is no chunk, reports an error, or the answer is too large.
-    pub(crate) fn read(&mut self, event: &Event) -> Result<Vec<Piece>, Failure> {
+    pub(crate) fn read(&mut self, event: &AgentEvent) -> Result<Vec<Piece>, Failure> {
         let chunk = match event {
-            Event::Error(said) => return Err(failed(&Value::String(said.clone()))),
-            Event::Chunk(chunk) => lenient::parse(chunk).ok_or_else(malformed)?,
+            AgentEvent::Error(said) => return Err(failed(&Value::String(said.clone()))),
+            AgentEvent::Chunk(chunk) => lenient::parse(chunk).ok_or_else(malformed)?,
         };
         self.chunk(chunk)?;
         if self.calls.bytes() > self.limit {
@@ -448,8 +448,8 @@ impl Reason {
     }
 }
 
-/// The texts of a content, with whether they are thoughts. A content is a text, a part or a list of parts, each of which
-/// may hold such a list.
+/// The texts of a content, with whether they are thoughts. A content is a text, a part or a list of parts, each of
+/// which may hold such a list.
 fn parts(content: Value, is_thought: bool) -> Vec<(bool, String)> {
     let mut out = Vec::new();
     collect(content, is_thought, 4, &mut out);
@@ -476,7 +476,8 @@ fn collect(content: Value, is_thought: bool, depth: usize, out: &mut Vec<(bool, 
     }
 }
 
-/// Adds an item of a list that comes in pieces: the next piece of a text goes on with the last item of its kind and place.
+/// Adds an item of a list that comes in pieces: the next piece of a text goes on with the last item of its kind and
+/// place.
 fn join(known: &mut Vec<Value>, item: Value) {
     const GROWS: [&str; 3] = ["text", "summary", "thinking"];
     let (Some(Value::Object(last)), Value::Object(more)) = (known.last_mut(), &item) else {

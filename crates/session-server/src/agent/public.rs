@@ -1,4 +1,4 @@
-//! What everybody may see of an agent.
+//! The fields of an agent that everybody may see.
 
 use serde_json::{Map, Value};
 use session_protocol::{AgentSpec, Triggers};
@@ -20,7 +20,7 @@ pub(crate) fn public_fields(spec: &AgentSpec) -> Value {
     Value::Object(fields)
 }
 
-/// What is left of an agent whose secrets are lost: its public fields from the stream.
+/// The rest of an agent whose secrets are lost: its public fields from the stream.
 pub(crate) fn from_public_fields(id: &str, fields: &Value) -> Option<AgentSpec> {
     let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
     Some(AgentSpec {

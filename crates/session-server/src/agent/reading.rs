@@ -7,7 +7,7 @@ use futures::{StreamExt, stream::BoxStream};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::lines::{Event, Lines, TooLong};
+use super::lines::{AgentEvent, Lines, TooLong};
 use crate::{
     budget::Hold,
     config::Limits,
@@ -17,8 +17,8 @@ use crate::{
 
 /// Bytes that are decoded in one step.
 const SLICE: usize = 64 << 10;
-/// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that nothing
-/// is held while room for the finished one is waited for.
+/// Bytes of an unfinished chunk that are not worth counting: what is behind a finished one in its slice, so that
+/// nothing is held while room for the finished one is waited for.
 const SMALL: usize = 2 * SLICE;
 
 /// Time in which something may follow behind `[DONE]`: some send their usage there, and leave the connection open.
@@ -88,7 +88,7 @@ impl Reading {
     }
 
     /// The next events, one or more, or `None` when the answer is over.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, Unreadable> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<AgentEvent>>, Unreadable> {
         while !self.over {
             let slice = match self.ends_by {
                 Some(at) => match timeout_at(at, self.slice()).await {

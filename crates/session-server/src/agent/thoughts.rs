@@ -1,10 +1,10 @@
 //! Tells thoughts in tags from what is said: `<think>…</think>` and its kin, cut anywhere.
 //!
 //! A tag at the beginning of an answer, or behind another thought, opens a thought at once. One in the middle opens one
-//! only at the beginning of a line, outside of code, and when it is closed later: it is held until then, because a model may
-//! talk about tags. Some templates give the model the opening tag, so that an answer begins inside a thought and only the
-//! closing tag is seen; some models think again in the middle without a tag that opens. Then what was said since the last
-//! thought was one ([`Said::Rethought`]), unless the tag stands in code or inside of a sentence.
+//! only at the beginning of a line, outside of code, and when it is closed later: it is held until then, because a
+//! model may talk about tags. Some templates give the model the opening tag, so that an answer begins inside a thought
+//! and only the closing tag is seen; some models think again in the middle without a tag that opens. Then what was said
+//! since the last thought was one ([`Said::Rethought`]), unless the tag stands in code or inside of a sentence.
 
 /// Opening and closing tags. Letters may be small or capital.
 const TAGS: [(&str, &str); 7] = [
@@ -29,8 +29,8 @@ pub(crate) enum Said {
 }
 
 #[derive(Default)]
-enum Mode {
-    /// Nothing was said, or only a thought.
+enum ThoughtState {
+    /// The start: no word was said, or only a thought.
     #[default]
     Start,
     Text,
@@ -45,7 +45,7 @@ enum Mode {
 /// The reader of one answer's text. Any split of the text gives the same stretches.
 #[derive(Default)]
 pub(crate) struct Thoughts {
-    mode: Mode,
+    mode: ThoughtState,
     /// The beginning of what may be a tag.
     tag: String,
     /// Spaces and line ends that belong to what follows.
@@ -69,19 +69,19 @@ impl Thoughts {
     pub(crate) fn flush(&mut self, out: &mut Vec<Said>) {
         self.release(out);
         match std::mem::take(&mut self.mode) {
-            Mode::Perhaps(tag, text) => {
+            ThoughtState::Perhaps(tag, text) => {
                 self.say(TAGS[tag].0, out);
                 self.say(&text, out);
-                self.mode = Mode::Text;
+                self.mode = ThoughtState::Text;
             }
-            Mode::Stray(tag) => {
+            ThoughtState::Stray(tag) => {
                 self.say(&tag, out);
-                self.mode = Mode::Text;
+                self.mode = ThoughtState::Text;
             }
             mode => self.mode = mode,
         }
         let space = std::mem::take(&mut self.space);
-        if !matches!(self.mode, Mode::Thought(..)) {
+        if !matches!(self.mode, ThoughtState::Thought(..)) {
             add(out, Said::Text(space));
         }
     }
@@ -96,8 +96,8 @@ impl Thoughts {
         let mut may_be = false;
         for (n, (open, close)) in TAGS.iter().enumerate() {
             let (opens, closes) = match &self.mode {
-                Mode::Start | Mode::Text | Mode::Stray(_) => (true, true),
-                Mode::Thought(tag, _) | Mode::Perhaps(tag, _) => (false, *tag == n),
+                ThoughtState::Start | ThoughtState::Text | ThoughtState::Stray(_) => (true, true),
+                ThoughtState::Thought(tag, _) | ThoughtState::Perhaps(tag, _) => (false, *tag == n),
             };
             for (is_wanted, is_open, tag) in [(opens, true, open), (closes, false, close)] {
                 if is_wanted && begins_with(tag, &self.tag) {
@@ -129,19 +129,19 @@ impl Thoughts {
     }
 
     fn open(&mut self, n: usize, out: &mut Vec<Said>) {
-        if let Mode::Stray(tag) = &mut self.mode {
+        if let ThoughtState::Stray(tag) = &mut self.mode {
             let tag = std::mem::take(tag);
-            self.mode = Mode::Text;
+            self.mode = ThoughtState::Text;
             self.say(&tag, out);
         }
         match self.mode {
-            Mode::Start => {
-                (self.mode, self.thought) = (Mode::Thought(n, false), true);
+            ThoughtState::Start => {
+                (self.mode, self.thought) = (ThoughtState::Thought(n, false), true);
                 self.tag.clear();
                 self.space.clear();
             }
             _ if self.prose.begins_line() && !self.prose.is_code() => {
-                self.mode = Mode::Perhaps(n, String::new());
+                self.mode = ThoughtState::Perhaps(n, String::new());
                 self.tag.clear();
             }
             _ => {
@@ -154,23 +154,23 @@ impl Thoughts {
     fn close(&mut self, out: &mut Vec<Said>) {
         match std::mem::take(&mut self.mode) {
             // What is left of a tag whose thought came by itself.
-            Mode::Start => self.after_thought(),
-            Mode::Thought(..) => {
+            ThoughtState::Start => self.after_thought(),
+            ThoughtState::Thought(..) => {
                 self.space.clear();
                 self.after_thought();
             }
-            Mode::Perhaps(_, text) => {
+            ThoughtState::Perhaps(_, text) => {
                 add(out, Said::Thought(text.trim().to_owned()));
                 self.after_thought();
             }
-            Mode::Text if self.spoken > 0 && !self.prose.is_code() => {
+            ThoughtState::Text if self.spoken > 0 && !self.prose.is_code() => {
                 self.spoken -= 1;
-                self.mode = Mode::Text;
+                self.mode = ThoughtState::Text;
                 self.release(out);
             }
-            Mode::Text if !self.prose.is_code() => {
+            ThoughtState::Text if !self.prose.is_code() => {
                 if self.prose.is_in_sentence() {
-                    self.mode = Mode::Stray(std::mem::take(&mut self.tag));
+                    self.mode = ThoughtState::Stray(std::mem::take(&mut self.tag));
                     return;
                 }
                 self.rethink(out);
@@ -189,26 +189,26 @@ impl Thoughts {
     }
 
     fn after_thought(&mut self) {
-        (self.mode, self.thought) = (Mode::Start, true);
+        (self.mode, self.thought) = (ThoughtState::Start, true);
         self.tag.clear();
         self.prose = Prose::default();
     }
 
     fn plain(&mut self, c: char, out: &mut Vec<Said>) {
         match &mut self.mode {
-            Mode::Start if c.is_whitespace() => {
+            ThoughtState::Start if c.is_whitespace() => {
                 if !self.thought {
                     self.space.push(c);
                     self.prose.read(c);
                 }
             }
-            Mode::Start => {
-                self.mode = Mode::Text;
+            ThoughtState::Start => {
+                self.mode = ThoughtState::Text;
                 self.say(c.encode_utf8(&mut [0; 4]), out);
             }
-            Mode::Text => self.say(c.encode_utf8(&mut [0; 4]), out),
-            Mode::Thought(..) if c.is_whitespace() => self.space.push(c),
-            Mode::Thought(_, begun) => {
+            ThoughtState::Text => self.say(c.encode_utf8(&mut [0; 4]), out),
+            ThoughtState::Thought(..) if c.is_whitespace() => self.space.push(c),
+            ThoughtState::Thought(_, begun) => {
                 if !std::mem::replace(begun, true) {
                     self.space.clear();
                 }
@@ -219,19 +219,19 @@ impl Thoughts {
                 }
                 self.space.clear();
             }
-            Mode::Perhaps(tag, held) => {
+            ThoughtState::Perhaps(tag, held) => {
                 held.push(c);
                 if held.len() > MAX_HELD {
                     let (tag, held) = (*tag, std::mem::take(held));
-                    self.mode = Mode::Text;
+                    self.mode = ThoughtState::Text;
                     self.say(TAGS[tag].0, out);
                     self.say(&held, out);
                 }
             }
-            Mode::Stray(_) if c == '\n' => self.rethink(out),
-            Mode::Stray(tag) => {
+            ThoughtState::Stray(_) if c == '\n' => self.rethink(out),
+            ThoughtState::Stray(tag) => {
                 let tag = std::mem::take(tag);
-                self.mode = Mode::Text;
+                self.mode = ThoughtState::Text;
                 self.say(&tag, out);
                 self.plain(c, out);
             }

@@ -36,7 +36,7 @@ impl Tool {
     }
 
     /// All tools, as chat completions want them described.
-    pub(crate) fn described() -> Value {
+    pub(crate) fn described() -> Vec<Value> {
         let tools = Self::ALL.map(|tool| {
             let (description, parameters) = match tool {
                 Self::CurrentTime => (
@@ -67,7 +67,7 @@ impl Tool {
                 },
             })
         });
-        Value::Array(tools.into())
+        tools.into()
     }
 
     /// Runs the tool. Both results are told to the model.
@@ -102,8 +102,8 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// The notes of a session, in a folder below `all`. Its name begins like the session's id, as far as that is a name,
-    /// and ends with a digest of it: ids that differ in anything have different folders, on every file system.
+    /// The notes of a session, in a folder below `all`. Its name begins like the session's id, as far as that is a
+    /// name, and ends with a digest of it: ids that differ in anything have different folders, on every file system.
     pub(crate) fn of(all: &Path, session_id: &str) -> Self {
         let digest = blake3::hash(session_id.as_bytes()).to_hex();
         let name = plain(session_id, 40);

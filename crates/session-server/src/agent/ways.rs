@@ -1,8 +1,8 @@
-//! What an endpoint and its model do not take, found by being refused.
+//! Ways that an endpoint and its model do not take, found by being refused.
 //!
 //! Endpoints refuse what they do not know: tools, `stream_options`, reasoning that is sent back. A refusal that names
-//! something that was sent is answered by asking again without it. What was found is kept for the endpoint and the model, so
-//! that the next run does not try again, and is forgotten after a week, because servers are updated.
+//! something that was sent is answered by asking again without it. What was found is kept for the endpoint and the
+//! model, so that the next run does not try again, and is forgotten after a week, because servers are updated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,6 +43,8 @@ pub(crate) enum Way {
     /// A message that only calls has an empty text instead of none.
     EmptyText,
     NoTools,
+    /// Pictures are told by their names.
+    NoPictures,
 }
 
 /// The ways to ask one model.
@@ -53,10 +55,11 @@ pub(crate) type Ways = BTreeSet<Way>;
 pub(crate) struct Sent {
     pub(crate) calls: bool,
     pub(crate) system: bool,
+    pub(crate) pictures: bool,
 }
 
-/// The next way to try after a refusal; `None` when it names nothing that was sent and could be left out. `text` is what
-/// the endpoint said, `tried` are the ways that are in use or did not help.
+/// The next way to try after a refusal; `None` when it names nothing that was sent and could be left out. `text` is
+/// what the endpoint said, `tried` are the ways that are in use or did not help.
 pub(crate) fn after(status: u16, text: &str, model: &str, sent: Sent, tried: &Ways) -> Option<Way> {
     let text = text.to_lowercase();
     let model = model.to_lowercase();
@@ -80,7 +83,11 @@ pub(crate) fn after(status: u16, text: &str, model: &str, sent: Sent, tried: &Wa
         says(&["reasoning", "thinking", "extra_content", "provider_specific", "signature"]);
     let id = says(&["tool_call_id", "tool call id", "tool_calls", "tool_use.id", "call id"])
         && says(&["length", "pattern", "too long", "characters", "a-z"]);
-    let refused: [(Way, bool); 11] = [
+    let refused: [(Way, bool); 13] = [
+        (
+            Way::NoPictures,
+            sent.pictures && says(&["image", "picture", "vision", "multimodal", "multi-modal"]),
+        ),
         (
             Way::AnySignature,
             sent.calls && says(&["thought_signature", "thought signature", "thoughtsignature"]),
@@ -97,6 +104,8 @@ pub(crate) fn after(status: u16, text: &str, model: &str, sent: Sent, tried: &Wa
             sent.calls && says(&["content"]) && says(&["null", "none", "string", "nil"]),
         ),
         (Way::NoTools, tools),
+        // A server of texts wants the content as one.
+        (Way::NoPictures, sent.pictures && says(&["content"]) && says(&["string", "str type"])),
         // Something that is not named is too much.
         (
             Way::NoStreamOptions,
@@ -131,6 +140,7 @@ impl Way {
             Self::NoSystem => "It takes no system messages: they are told as a user's.",
             Self::Developer => "It takes system messages as a developer's.",
             Self::EmptyText => "It wants a text with every message.",
+            Self::NoPictures => "It looks at no pictures: they are told by their names.",
             Self::NoTools => "It takes no tools: the model cannot look up the time or save notes.",
         }
     }
@@ -151,8 +161,8 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Findings of earlier runs, from the data folder. A file that cannot be read counts as none: everything in it is found
-    /// again.
+    /// Findings of earlier runs, from the data folder. A file that cannot be read counts as none: everything in it is
+    /// found again.
     pub(crate) fn open(folder: &Path) -> Self {
         let path = folder.join(FILE);
         Self { known: Mutex::new(read(&path)), path }
@@ -222,7 +232,7 @@ pub fn model_findings(data_dir: &Path, base_url: &Url, model: &str) -> Vec<&'sta
 mod tests {
     use super::*;
 
-    const ALL: Sent = Sent { calls: true, system: true };
+    const ALL: Sent = Sent { calls: true, system: true, pictures: true };
 
     #[test]
     fn a_refusal_is_understood_however_it_is_said() {

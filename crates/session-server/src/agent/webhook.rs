@@ -14,13 +14,13 @@ use session_protocol::{Dialect, Message, Role, ToolCallPart, authority::chunk_ki
 
 use super::{
     Agent, RunRequest, lenient,
-    lines::Event,
+    lines::AgentEvent,
     reading::{Reading, Unreadable},
 };
 use crate::{
     config::Limits,
     history,
-    run::{Answer, Cause, RunEnd, RunSink},
+    run::{Cause, RunEnd, RunSink, ToldAnswer},
     ssrf::{Outbound, Unanswered},
 };
 
@@ -106,10 +106,10 @@ impl Agent for Webhook {
 
 /// The chunk that an event brings, or what the agent's error says. A chunk with a type is one of a dialect, which has
 /// errors of its own; without a type, or with one that is a name of errors, it is an error when it is about one.
-fn chunk_of(event: Event) -> Result<String, String> {
+fn chunk_of(event: AgentEvent) -> Result<String, String> {
     let (chunk, fails) = match event {
-        Event::Chunk(chunk) => (chunk, false),
-        Event::Error(said) => (said, true),
+        AgentEvent::Chunk(chunk) => (chunk, false),
+        AgentEvent::Error(said) => (said, true),
     };
     let kind = chunk_kind(&chunk).unwrap_or_default();
     let is_known = Dialect::of(&kind).is_some();
@@ -176,8 +176,8 @@ fn headers(request: &RunRequest) -> Option<HeaderMap> {
     parsed.collect()
 }
 
-/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins over
-/// the template; what says nothing gives way to it.
+/// The body of the request: upstream's and AG-UI's at once, over the agent's own template. What the server says wins
+/// over the template; what says nothing gives way to it.
 struct Body<'a> {
     fields: Map<String, Value>,
     request: &'a RunRequest,
@@ -248,10 +248,10 @@ impl Serialize for Conversation<'_> {
     }
 }
 
-fn resumed(answer: &Answer, request: &RunRequest) -> Value {
+fn resumed(answer: &ToldAnswer, request: &RunRequest) -> Value {
     match answer {
         // A question is answered in its own words, or given up.
-        Answer::Approval { id, approved, .. }
+        ToldAnswer::Approval { id, approved, .. }
             if request.history.asks(&request.plan.message_id, id) =>
         {
             if !approved {
@@ -261,23 +261,27 @@ fn resumed(answer: &Answer, request: &RunRequest) -> Value {
             let payload = said.cloned().unwrap_or_else(|| json!({"approved": true}));
             json!({"interruptId": id, "status": "resolved", "payload": payload})
         }
-        Answer::Approval { id, tool_call_id, approved } => {
+        ToldAnswer::Approval { id, tool_call_id, approved } => {
             let mut answer = json!({
                 "interruptId": id, "status": "resolved", "payload": {"approved": approved},
             });
             if let Some(call) = tool_call_id {
                 answer["toolCallId"] = call.clone().into();
+                let said = request.history.said_to(&request.plan.message_id, call);
+                if let Some(said) = said.filter(|_| !approved) {
+                    answer["payload"]["reason"] = said.into();
+                }
             }
             answer
         }
-        Answer::Withdrawn { id, tool_call_id } => {
+        ToldAnswer::Withdrawn { id, tool_call_id } => {
             let mut answer = json!({"interruptId": id, "status": "cancelled"});
             if let Some(call) = tool_call_id {
                 answer["toolCallId"] = call.clone().into();
             }
             answer
         }
-        Answer::ToolResult { tool_call_id, interrupt_id } => {
+        ToldAnswer::ToolResult { tool_call_id, interrupt_id } => {
             let call = request
                 .history
                 .tool_calls(&request.plan.message_id)
@@ -303,7 +307,7 @@ fn said(message: &Message) -> Vec<Value> {
         Role::System => "system",
         Role::Assistant => return turns(message),
     };
-    vec![json!({"id": message.id, "role": role, "content": message.plain_text()})]
+    vec![json!({"id": message.id, "role": role, "content": history::words_of(message)})]
 }
 
 fn turns(message: &Message) -> Vec<Value> {

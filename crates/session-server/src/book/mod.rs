@@ -1,4 +1,4 @@
-//! What the server must know about a session to write to it: the fold of the stream without its text, and beside it
+//! The server's knowledge of a session that it writes to: the fold of the stream without its text, and beside it
 //! what no fold has.
 //!
 //! The fold is the one that windows show ([`SessionFold::without_texts`], law L17): what a chunk means is written down
@@ -30,7 +30,7 @@ pub(crate) use self::shelf::{Damaged, Grant, Shelf};
 pub(crate) use self::wish::{TxidUsed, Wish};
 use self::{shelf::Away, wish::Wishes};
 
-/// What is known of one session.
+/// The book of one session.
 pub(crate) struct RunBook {
     fold: SessionFold,
     wishes: Wishes,
@@ -45,13 +45,13 @@ pub(crate) struct RunBook {
     last: Vec<u8>,
     /// The last item, counted from 1, by which something was deleted.
     deleted: u64,
-    /// It began anew since it was stored: what is stored is not of it.
+    /// Whether it began anew since it was stored: then nothing that is stored is of it.
     is_anew: bool,
     /// The stored messages in front of this position were brought, as far as they are not deleted.
     brought: u64,
 }
 
-/// What is stored of a book beside its messages and wishes.
+/// The stored part of a book beside its messages and wishes.
 #[derive(Serialize, Deserialize)]
 struct Head {
     fold: String,
@@ -77,7 +77,8 @@ impl RunBook {
         Self::with_rows_of(HashSet::new())
     }
 
-    /// The same, which keeps the rows of these messages: what is late or changed among them is folded anew.
+    /// The book of an empty session that keeps the rows of these messages: what is late or changed among them is folded
+    /// anew.
     pub(crate) fn with_rows_of(messages: HashSet<String>) -> Self {
         Self {
             fold: SessionFold::without_texts("", messages),
@@ -111,12 +112,12 @@ impl RunBook {
         Some(Self { fold, wishes, agents, agent_order, presence, away, is_anew, ..stored })
     }
 
-    /// True when it can be stored: nobody listens, and none of it may be wrong.
+    /// Whether it can be stored: nobody listens, and none of it may be wrong.
     pub(crate) fn is_storable(&self) -> bool {
         !self.is_damaged() && !self.fold.is_listening() && self.fold.torn().next().is_none()
     }
 
-    /// What is stored of it beside its messages and wishes; `None` when it cannot be written.
+    /// The part that is stored beside its messages and wishes; `None` when it cannot be written.
     pub(crate) fn head(&self) -> Option<String> {
         let head = Head {
             fold: self.fold.head(),
@@ -151,7 +152,7 @@ impl RunBook {
         self.is_anew = false;
     }
 
-    /// Nothing that is stored is of it.
+    /// Whether nothing that is stored is of it.
     pub(crate) fn is_anew(&self) -> bool {
         self.is_anew
     }
@@ -257,7 +258,7 @@ impl RunBook {
         self.fold.listen(message_id, most);
     }
 
-    /// What was said in a message since [`Self::listen`].
+    /// Words of an agent in a message since [`Self::listen`].
     pub(crate) fn heard(&self, message_id: &str) -> String {
         self.fold.heard(message_id)
     }

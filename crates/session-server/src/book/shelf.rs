@@ -1,4 +1,4 @@
-//! What of a book is stored and not in memory.
+//! The part of a book that is stored and not in memory.
 
 use session_protocol::MessageLoader;
 
@@ -31,7 +31,7 @@ pub(crate) trait Shelf: Send {
     fn granted(&self, txid: &str) -> Result<Vec<Grant>, Damaged>;
 }
 
-/// What is not in memory, where anything is stored.
+/// The part that is not in memory, where anything is stored.
 #[derive(Default)]
 pub(super) struct Away {
     shelf: Option<Box<dyn Shelf>>,

@@ -1,4 +1,4 @@
-//! What the log says of runs, answers and numbers.
+//! Runs, answers and numbers, as the log says them.
 
 use serde_json::json;
 use session_protocol::{AnswerRef, Lifecycle};

@@ -10,7 +10,7 @@ use session_protocol::{
     event::ChunkEvent,
 };
 
-/// What a transaction id was used for.
+/// The wish that a transaction id was used for.
 #[derive(Debug, Clone)]
 struct Granted {
     /// Where it was written.
@@ -45,7 +45,7 @@ impl Wish {
         }
     }
 
-    /// What a wish is about, in the words of the chunk that grants it.
+    /// The thing that a wish is about, in the words of the chunk that grants it.
     fn about_of(self, message_id: &str, chunk: &Value) -> String {
         let id = |field| text(chunk, field).unwrap_or_default();
         match self {
@@ -81,7 +81,7 @@ pub(crate) struct TxidUsed;
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     txids: HashMap<(Wish, String), Granted>,
-    /// Those of them that are not stored.
+    /// The wishes that are not stored.
     unsaved: Vec<(Wish, String)>,
     /// Hashes of wishes that others had had before, by transaction id.
     acks: HashMap<String, Vec<u64>>,

@@ -15,7 +15,7 @@ use super::Wanted;
 /// The state of one agent, as its run is told of it.
 pub(super) struct AgentState {
     agent_id: Option<String>,
-    /// What it begins with.
+    /// The state that it begins with.
     first: Arc<Value>,
     shared: SharedState,
 }

@@ -1,10 +1,10 @@
-//! What agents are told, from where it was stored and not from the stream.
+//! Histories for agents from what was stored, and not from the stream.
 //!
-//! The fold of a session with its texts is stored message by message ([`Kind::Told`]), and goes on from there: a run costs
-//! the items since, and the messages that its agent is given. The fold that is stored is the one that reads a whole
-//! stream, so that nothing here decides what a message is. What cannot be told so (`None` everywhere here) is read from
-//! the stream: messages that are no rows, a state that began with what an agent's template says, and whatever was not
-//! stored or cannot be read.
+//! The fold of a session with its texts is stored message by message ([`Kind::Told`]), and goes on from there: a run
+//! costs the items since, and the messages that its agent is given. The fold that is stored is the one that reads a
+//! whole stream, so that nothing here decides what a message is. What cannot be told so (`None` everywhere here) is
+//! read from the stream: messages that are no rows, a state that began with what an agent's template says, and whatever
+//! was not stored or cannot be read.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -40,7 +40,7 @@ struct Shown {
     kept: HashMap<String, String>,
 }
 
-/// What a run is given, or one message.
+/// Loads the history of a run, or one message.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub(super) async fn load(
 enum Read {
     Done(Box<Reading>),
     Late(HashSet<String>),
-    /// It has to be read otherwise.
+    /// The stream has to be read.
     Elsewhere,
 }
 
@@ -82,7 +82,7 @@ struct Rows {
     session_id: String,
     /// There is a stored part.
     is_stored: bool,
-    /// What models gave with the messages that were brought.
+    /// Keepsakes of the messages that were brought.
     kept: Keepsakes,
     brought: Vec<String>,
     /// The message that was looked for last and is not there.
@@ -275,7 +275,7 @@ impl Reading {
         self.fold.release_logs_where(|id| !late.contains(id));
     }
 
-    /// What an agent is given of a message in memory; `None` when it is shown to nobody.
+    /// The part of a message in memory that an agent is given; `None` when it is shown to nobody.
     fn told(&self, id: &str) -> Option<Told> {
         let message = self.fold.message(id).filter(|message| !message.hidden)?;
         let by_agent = message.role == Role::Assistant;
@@ -339,7 +339,7 @@ impl Reading {
         self.total <= limit / 2
     }
 
-    /// What is wanted, of what is in memory and what is stored.
+    /// The wanted history, of what is in memory and what is stored.
     async fn history(
         self,
         source: &Source<'_>,
@@ -546,7 +546,7 @@ impl View {
         Ok(Some(Chosen { positions, size, is_cut }))
     }
 
-    /// These messages, in order; `None` when one cannot be read.
+    /// Fetches these messages, in order; `None` when one cannot be read.
     fn fetch(&self, db: &Connection, positions: &[u64]) -> rusqlite::Result<Option<Vec<Shown>>> {
         let here: HashMap<u64, &Told> = self
             .here

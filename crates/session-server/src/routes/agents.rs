@@ -18,7 +18,7 @@ use crate::{
     config::Limits,
     names::{Looks, is_id, is_label, is_plain_id},
     problem::Problem,
-    session::{MAX_AGENTS, too_many_agents},
+    session::{Input, MAX_AGENTS, Refusal},
     sessions::Open,
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn checked(
     agents: Vec<AgentSpec>,
 ) -> Result<Vec<AgentSpec>, Problem> {
     if agents.len() > MAX_AGENTS {
-        return Err(too_many_agents()); // before any of their names is looked up
+        return Err(Refusal::TooManyAgents.into()); // before any of their names is looked up
     }
     for spec in &agents {
         if !is_builtin(spec) {
@@ -107,9 +107,9 @@ fn fits(spec: &AgentSpec, limits: &Limits) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks that no agent is brought along under what is, or looks like, the name of a token: people would take it for who
-/// has that token. Who manages all sessions may, for a program that has a token and speaks for its agent; who manages
-/// some may for his own token.
+/// Checks that no agent is brought along under what is, or looks like, the name of a token: people would take it for
+/// who has that token. Who manages all sessions may, for a program that has a token and speaks for its agent; who
+/// manages some may for his own token.
 async fn not_a_persons(
     app: &App,
     session: &str,
@@ -172,13 +172,7 @@ pub(super) async fn register(
 ) -> Result<Json<Done>, Problem> {
     let agents = checked(&app, &session, &acting.caller, body.agents).await?;
     let manages = acting.caller.has(TokenRole::Manage);
-    app.sessions
-        .with(&session, Open::New, move |session| {
-            session.register(agents, manages)?;
-            session.go_on_where_decided();
-            Ok(())
-        })
-        .await?;
+    app.sessions.apply(&session, Open::New, Input::Register { agents, manages }).await?;
     Ok(Json(Done::DONE))
 }
 
@@ -219,15 +213,9 @@ pub(super) async fn unregister(
     SessionId(session): SessionId,
     AgentId(agent): AgentId,
 ) -> Result<Response, Problem> {
-    let removed = app
-        .sessions
-        .with(&session, Open::Existing, move |session| {
-            session.unregister(&agent);
-            Ok(())
-        })
-        .await;
-    match removed {
-        Ok(()) => Ok(no_content()),
+    let unregister = Input::Unregister { agent_id: agent };
+    match app.sessions.apply(&session, Open::Existing, unregister).await {
+        Ok(_) => Ok(no_content()),
         Err(problem) if problem == Problem::session_not_found() => Ok(no_content()),
         Err(problem) => Err(problem),
     }

@@ -1,4 +1,4 @@
-//! What people decide for agents: approvals, results of tools that run at the client, answers to questions.
+//! Decisions of people for agents: approvals, results of tools that run at the client, answers to questions.
 
 use axum::{
     extract::{FromRequestParts, State},
@@ -13,7 +13,7 @@ use crate::{
     access::Acting,
     names::is_name,
     problem::Problem,
-    session::{NewToolResult, Said},
+    session::{Decision, Input, NewToolResult},
     sessions::Open,
 };
 
@@ -41,16 +41,16 @@ pub(super) async fn approval(
     acting: Acting,
     Body(body): Body<AnswerApproval>,
 ) -> Result<Response, Problem> {
-    let actor = acting.actor(body.actor_id)?;
-    let txid = uuid("txid", body.txid)?;
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            let message_id = body.message_id.as_deref();
-            let said =
-                Said { payload: body.payload.as_ref(), option_id: body.option_id.as_deref() };
-            session.respond(&approval, message_id, body.approved, said, &actor, txid.as_deref())
-        })
-        .await?;
+    let decision = Decision {
+        approval_id: approval,
+        message_id: body.message_id,
+        approved: body.approved,
+        payload: body.payload,
+        option_id: body.option_id,
+        actor_id: acting.actor(body.actor_id)?,
+        txid: uuid("txid", body.txid)?,
+    };
+    app.sessions.apply(&session, Open::Existing, Input::Decide(decision)).await?;
     Ok(no_content())
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn tool_result(
         actor_id: acting.actor(body.actor_id)?,
         txid: uuid("txid", body.txid)?,
     };
-    app.sessions.with(&session, Open::Existing, move |session| session.tool_result(&new)).await?;
+    app.sessions.apply(&session, Open::Existing, Input::GiveResult(new)).await?;
     Ok(no_content())
 }
 
@@ -94,6 +94,6 @@ pub(super) async fn answers(
         actor_id: acting.actor(body.actor_id)?,
         txid: None,
     };
-    app.sessions.with(&session, Open::Existing, move |session| session.tool_result(&new)).await?;
+    app.sessions.apply(&session, Open::Existing, Input::GiveResult(new)).await?;
     Ok(no_content())
 }

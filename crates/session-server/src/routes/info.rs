@@ -1,4 +1,4 @@
-//! What this server is and how it is.
+//! The server: what it is and how it is.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -98,7 +98,7 @@ pub(super) async fn me(Extension(caller): Extension<Caller>) -> Json<Me> {
     })
 }
 
-/// This document.
+/// Returns the document of this API.
 #[utoipa::path(get, path = path::OPENAPI, responses((status = 200, body = Object)))]
 pub(super) async fn openapi(Extension(Document(json)): Extension<Document>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()

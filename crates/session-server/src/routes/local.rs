@@ -5,16 +5,13 @@ use std::path::PathBuf;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
     response::Response,
 };
-use session_protocol::{
-    AgentOption,
-    api::{
-        AskForWork, BRIDGE, BridgeOutput, BridgeWork, ChooseFolder, KnownAgents, LocalAgent,
-        LocalAgents, ProblemCode, PutLocalAgent, RecentFolders, SessionFolder, SetAgentOption,
-        TokenRole, path,
-    },
+use session_protocol::api::{
+    AskForWork, BRIDGE, BridgeOutput, BridgeWork, ChooseFolder, KnownAgents, LocalAgent,
+    LocalAgents, ProblemCode, PutLocalAgent, RecentFolders, SessionFolder, SetAgentOption,
+    TokenRole, path,
 };
 
 use super::{App, Body, Param, SessionId, agents::AgentId, no_content, uuid};
@@ -24,7 +21,7 @@ use crate::{
     config::AcpAgent,
     names::is_id,
     problem::Problem,
-    session::Session,
+    session::{Choice, Input, Session},
     sessions::Open,
 };
 
@@ -45,31 +42,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
-fn owner_needed() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        ProblemCode::OwnerNeeded,
-        "Only the owner of the server's computer may do this",
-    )
-}
-
 fn owner(caller: &Caller) -> Result<(), Problem> {
     match caller {
         Caller::Owner => Ok(()),
-        Caller::Named(_) => Err(owner_needed()),
-    }
-}
-
-/// Whether somebody may choose this: what an agent asks about is for who decides, and that it asks nobody any more for the
-/// owner.
-fn may_choose(caller: &Caller, option: &AgentOption, value: &str) -> Result<(), Problem> {
-    if option.category.as_deref() == Some("mode") {
-        caller.require(TokenRole::Approve)?;
-    }
-    let mut choices = option.choices.iter();
-    match choices.any(|choice| choice.never_asks && choice.value == value) {
-        true => owner(caller),
-        false => Ok(()),
+        Caller::Named(_) => Err(Problem::owner_needed()),
     }
 }
 
@@ -83,23 +59,22 @@ pub(super) async fn set_option(
     Body(body): Body<SetAgentOption>,
 ) -> Result<Response, Problem> {
     let txid = uuid("txid", body.txid)?;
-    let (id, caller) = (agent.clone(), acting.caller);
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            let may = |option: &AgentOption, value: &str| may_choose(&caller, option, value);
-            session.choose(&id, &body.option_id, &body.value, txid.as_deref(), may)
-        })
-        .await?;
+    let choice = Choice {
+        agent_id: agent.clone(),
+        option_id: body.option_id,
+        value: body.value,
+        txid,
+        decides: acting.caller.has(TokenRole::Approve),
+        owns: owner(&acting.caller).is_ok(),
+    };
+    app.sessions.apply(&session, Open::Existing, Input::Choose(choice)).await?;
     // An agent that rests hears of it now; who asked does not wait for that.
     let sessions = app.sessions.clone();
     app.sessions.shared().tasks.spawn(async move {
         let face = sessions.shared().agents.local().settle(&session, &agent).await;
         if let Some(face) = face {
-            let told = sessions.with(&session, Open::Existing, move |session| {
-                session.face(&agent, &face);
-                Ok(())
-            });
-            told.await.ok(); // its next run says it again
+            let shown = Input::Face { agent_id: agent, face };
+            sessions.apply(&session, Open::Existing, shown).await.ok(); // its next run says it again
         }
     });
     Ok(no_content())
@@ -114,7 +89,7 @@ pub(super) async fn work(
     Body(body): Body<AskForWork>,
 ) -> Result<Json<BridgeWork>, Problem> {
     let id = agent.clone();
-    let is_bridged = move |session: &mut Session| {
+    let is_bridged = move |session: &Session| {
         let row = session.book().agent(&id).and_then(|row| row.get("endpoint")?.as_str());
         match row.is_some_and(|endpoint| endpoint.starts_with(BRIDGE)) {
             true => Ok(()),

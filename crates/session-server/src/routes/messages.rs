@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use session_protocol::{
-    Message, Role,
+    FilePart, Message, Role,
     api::{Done, MessageSent, Regenerate, SendMessage, SendMode, Stop, TokenRole, path},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     access::Acting,
     history::{self, Unread, Wanted},
     problem::{Problem, ProblemCode},
-    session::NewMessage,
+    session::{Input, NewMessage, Refusal},
     sessions::Open,
 };
 
@@ -45,6 +45,7 @@ pub(super) async fn send(
     let new = NewMessage {
         message_id: uuid("messageId", body.message_id)?,
         content: body.content,
+        files: attached(body.files)?,
         role,
         actor_id: acting.actor(body.actor_id)?,
         agent: agents::checked(&app, &session, &acting.caller, body.agent.into_iter().collect())
@@ -54,8 +55,8 @@ pub(super) async fn send(
         txid: uuid("txid", body.txid)?,
         mode: body.mode,
     };
-    let message_id = app.sessions.with(&session, open, |session| session.send(new)).await?;
-    Ok(Json(MessageSent { message_id }))
+    let reply = app.sessions.apply(&session, open, Input::Send(new)).await?;
+    Ok(Json(MessageSent { message_id: reply.message_id }))
 }
 
 /// Upstream answers when the whole generation is over; ours when it is sure to happen.
@@ -68,43 +69,48 @@ pub(super) async fn regenerate(
 ) -> Result<Json<Done>, Problem> {
     let actor_id = acting.actor(body.actor_id)?;
     let (txid, message_id) = (uuid("txid", body.txid)?, uuid("messageId", body.message_id)?);
-    let again = match (&body.content, &body.from_message_id) {
-        (Some(_), _) => None,
-        (None, Some(from)) => {
-            let said = text_of(&app, &session, from).await?;
-            Some(said.ok_or(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"))?)
-        }
-        (None, None) => return Err(Problem::bad_request("content or fromMessageId is needed")),
-    };
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            if session.book().agents().next().is_none() {
-                return Err(Problem::bad_request("no agent is registered")
-                    .titled(ProblemCode::NoAgents, "No agents registered for regeneration"));
-            }
-            if let Some(from) = &body.from_message_id
-                && !session.has_message(from)
-            {
-                return Err(Problem::not_found(ProblemCode::MessageNotFound, "Message not found"));
-            }
-            if let (Some(text), Some(from)) = (again, &body.from_message_id) {
-                return session.retry(from, &text, &actor_id, txid.as_deref());
-            }
-            session.hang_up_over();
-            let sent = session.send(NewMessage {
+    let input = match (body.content, body.from_message_id) {
+        (Some(content), instead_of) => {
+            let new = NewMessage {
                 message_id,
-                content: body.content.unwrap_or_default(),
+                content,
+                files: Vec::new(),
                 role: Role::User,
                 actor_id,
                 agent: None,
                 manages: false,
                 txid,
                 mode: SendMode::Queue,
-            });
-            sent.map(drop)
-        })
-        .await?;
+            };
+            Input::SendAnew { instead_of, new }
+        }
+        (None, Some(message_id)) => {
+            let text = text_of(&app, &session, &message_id).await?;
+            let text = text.ok_or(Refusal::MessageNotFound)?;
+            Input::AnswerAgain { message_id, text, actor_id, txid }
+        }
+        (None, None) => return Err(Problem::bad_request("content or fromMessageId is needed")),
+    };
+    app.sessions.apply(&session, Open::Existing, input).await?;
     Ok(Json(Done::DONE))
+}
+
+/// Files of a message, and the bytes of one as its URL has them: base64 takes 4 letters for 3 bytes.
+const MAX_FILES: usize = 8;
+const MAX_URL: usize = (256 << 10) * 4 / 3 + 256;
+
+/// The files of a message: bounded, and with their bytes in them. An address would be fetched by whoever reads it.
+fn attached(files: Vec<FilePart>) -> Result<Vec<FilePart>, Problem> {
+    if files.len() > MAX_FILES {
+        return Err(Problem::bad_request("A message has at most 8 files"));
+    }
+    if files.iter().any(|file| file.url.len() > MAX_URL) {
+        return Err(Problem::bad_request("A file has at most 256 KB"));
+    }
+    if files.iter().any(|file| !file.url.starts_with("data:")) {
+        return Err(Problem::bad_request("A file is sent as a data: URL"));
+    }
+    Ok(files)
 }
 
 /// The text of a message. Nothing else of the session is kept in memory.
@@ -134,13 +140,8 @@ pub(super) async fn stop(
     Body(body): Body<Stop>,
 ) -> Result<Response, Problem> {
     let actor = acting.actor(body.actor_id)?;
-    let stopped = app
-        .sessions
-        .with(&session, Open::Existing, move |session| {
-            Ok(session.stop(body.message_id.as_deref(), &actor))
-        })
-        .await;
-    match stopped {
+    let stop = Input::Stop { message_id: body.message_id, actor_id: actor };
+    match app.sessions.apply(&session, Open::Existing, stop).await {
         // Nothing runs in a session that does not exist.
         Ok(_) => Ok(no_content()),
         Err(problem) if problem == Problem::session_not_found() => Ok(no_content()),

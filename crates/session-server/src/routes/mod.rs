@@ -1,16 +1,19 @@
 //! The HTTP API: upstream's session proxy (both of its generations) with our own routes beside it.
 //!
-//! Bodies are [`session_protocol::api`]'s, read and written by these handlers. Success bodies are upstream's. Where upstream answers a client's mistake with 500 or 204, the answer is 4xx.
+//! Bodies are [`session_protocol::api`]'s, read and written by these handlers. Success bodies are upstream's. Where
+//! upstream answers a client's mistake with 500 or 204, the answer is 4xx.
 
 mod agents;
 mod human;
 mod info;
 mod local;
+mod memory;
 mod messages;
 mod openapi;
 mod room;
 mod sessions;
 mod stream;
+mod tools;
 
 use std::sync::Arc;
 
@@ -83,6 +86,13 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(human::tool_result))
         .routes(routes!(human::approval))
         .routes(routes!(human::answers))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::switch))
+        .routes(routes!(tools::decide))
+        .routes(routes!(tools::rules))
+        .routes(routes!(tools::forget))
+        .routes(routes!(tools::test))
+        .routes(routes!(memory::answer))
         .routes(routes!(room::login))
         .routes(routes!(room::logout))
         .routes(routes!(room::reset))

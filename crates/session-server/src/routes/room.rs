@@ -21,7 +21,7 @@ use crate::{
     forking,
     names::{MAX_ID, is_label, is_name},
     problem::{Problem, ProblemCode},
-    session::{Called, Found, Origin, RawChunk},
+    session::{Called, Found, Input, Origin, RawChunk},
     sessions::Open,
     streams::stream_name,
 };
@@ -90,23 +90,16 @@ pub(super) async fn login(
     };
     // A heartbeat that comes late must not make a deleted session again.
     let open = if body.heartbeat_seconds.is_some() { Open::Existing } else { Open::New };
-    app.sessions
-        .with(&session, open, move |session| {
-            if session.book().agents().next().is_none() {
-                session.register(agents, manages)?;
-            }
-            let heartbeat = body.heartbeat_seconds.as_ref();
-            let given = body.name.as_deref();
-            let called = match token.as_deref() {
-                None => Called { name: given, claimed: None },
-                token => {
-                    Called { name: token, claimed: given.filter(|given| token != Some(given)) }
-                }
-            };
-            session.log_in(&actor_id, &body.device_id, called, heartbeat);
-            Ok(())
-        })
-        .await?;
+    let called = match token {
+        None => Called { name: body.name, claimed: None },
+        token => {
+            let claimed = body.name.filter(|claimed| token.as_ref() != Some(claimed));
+            Called { name: token, claimed }
+        }
+    };
+    let (device_id, heartbeat) = (body.device_id, body.heartbeat_seconds);
+    let log_in = Input::LogIn { actor_id, device_id, called, heartbeat, agents, manages };
+    app.sessions.apply(&session, open, log_in).await?;
     Ok(Json(answer))
 }
 
@@ -127,19 +120,14 @@ pub(super) async fn logout(
         }
         (None, false) => return Err(Problem::bad_request("deviceId or allDevices is needed")),
     };
-    let actor = actor_id.clone();
-    let count = app
-        .sessions
-        .with(&session, Open::Existing, move |session| {
-            Ok(session.log_out(&actor, device.as_deref()))
-        })
-        .await?;
+    let log_out = Input::LogOut { actor_id: actor_id.clone(), device_id: device };
+    let reply = app.sessions.apply(&session, Open::Existing, log_out).await?;
     Ok(Json(LoggedOut {
         success: true,
         actor_id,
         device_id: body.device_id,
         status: PresenceStatus::Offline,
-        devices_logged_out: count,
+        devices_logged_out: reply.devices,
     }))
 }
 
@@ -155,13 +143,10 @@ pub(super) async fn reset(
     // What was there when it began, a part at a time.
     let mut until = None;
     loop {
-        let actor = actor.clone();
-        let left = app.sessions.with(&session, Open::Existing, move |session| {
-            Ok(session.clear(until, body.clear_presence, &actor))
-        });
-        match left.await? {
-            None => break,
-            left => until = left,
+        let clear = Input::Clear { until, presence: body.clear_presence, actor_id: actor.clone() };
+        until = app.sessions.apply(&session, Open::Existing, clear).await?.left;
+        if until.is_none() {
+            break;
         }
     }
     Ok(Json(SessionReset {
@@ -240,7 +225,7 @@ pub(super) async fn fork(
             return Err(problem);
         }
     }
-    app.sessions.with(&new, Open::Create, move |session| session.adopt(company, &origin)).await?;
+    app.sessions.apply(&new, Open::Create, Input::Adopt { company, origin }).await?;
     let answer = Json(SessionForked { session_id: new, offset: "-1".to_owned() });
     Ok((axum::http::StatusCode::CREATED, answer))
 }
@@ -278,12 +263,7 @@ async fn write(
     chunks: Vec<RawChunk>,
 ) -> Result<Json<ChunksWritten>, Problem> {
     let count = chunks.len();
-    app.sessions
-        .with(session, Open::Existing, move |session| {
-            session.write_raw(&chunks);
-            Ok(())
-        })
-        .await?;
+    app.sessions.apply(session, Open::Existing, Input::Write(chunks)).await?;
     Ok(Json(ChunksWritten { ok: true, count }))
 }
 
@@ -324,6 +304,6 @@ pub(super) async fn finish(
     SessionId(session): SessionId,
     Body(_): Body<FinishGeneration>,
 ) -> Result<Json<GenerationFinished>, Problem> {
-    app.sessions.with(&session, Open::Existing, |_| Ok(())).await?;
+    app.sessions.recover(&session).await?;
     Ok(Json(GenerationFinished { ok: true }))
 }

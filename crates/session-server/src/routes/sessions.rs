@@ -17,6 +17,7 @@ use crate::{
     access::Acting,
     problem::{Problem, ProblemCode},
     reading::MOUNT,
+    session::Input,
     sessions::Open,
     store::{ForkRow, SessionRow},
     streams::stream_name,
@@ -163,17 +164,8 @@ pub(super) async fn create(
     let title = body.title.as_deref().map(title).transpose()?;
     let agents = agents::checked(&app, &session, &acting.caller, body.agents).await?;
     let manages = acting.caller.has(TokenRole::Manage);
-    app.sessions
-        .with(&session, Open::Create, move |session| {
-            session.register(agents, manages)?;
-            if let Some(title) = title
-                && session.book().title() != Some(&title)
-            {
-                session.rename(&title, &actor, None);
-            }
-            Ok(())
-        })
-        .await?;
+    let create = Input::Create { agents, manages, title, actor_id: actor };
+    app.sessions.apply(&session, Open::Create, create).await?;
     Ok(place(&session))
 }
 
@@ -202,11 +194,8 @@ pub(super) async fn rename(
     let title = title(&body.title)?;
     let txid = uuid("txid", body.txid)?;
     let answer = SessionRenamed { session_id: session.clone(), title: title.clone() };
-    app.sessions
-        .with(&session, Open::Existing, move |session| {
-            session.name(&title, &actor, txid.as_deref())
-        })
-        .await?;
+    let rename = Input::Rename { title, actor_id: actor, txid };
+    app.sessions.apply(&session, Open::Existing, rename).await?;
     Ok(Json(answer))
 }
 

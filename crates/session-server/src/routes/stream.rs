@@ -15,7 +15,7 @@ use crate::{
     budget::Owner,
     delivery::{AnswerRoom, largest_page},
     event,
-    limits::Client,
+    limits::ClientKey,
     problem::{Problem, ProblemCode},
     reading::{self, ReadRequest},
     store::Op,
@@ -29,8 +29,8 @@ const KEPT: [&str; 4] =
 /// More than an error of the router's has.
 const MAX_PROBLEM: usize = 64 << 10;
 
-/// A stream that is no session's. Its path is read as the storage reads it: what stands for a session's stream there has
-/// one way to be asked for, on which the session is told.
+/// A stream that is no session's. Its path is read as the storage reads it: what stands for a session's stream there
+/// has one way to be asked for, on which the session is told.
 pub(super) struct Elsewhere;
 
 impl<S: Send + Sync> FromRequestParts<S> for Elsewhere {
@@ -57,7 +57,7 @@ async fn read(State(app): State<App>, request: Request) -> Response {
         reading::of(&request).is_some_and(|read| read.as_ref().is_ok_and(ReadRequest::is_from_now));
     let known = single_tag(request.headers()).cloned();
     let shared = app.sessions.shared();
-    let client = request.extensions().get::<Client>().cloned();
+    let client = request.extensions().get::<ClientKey>().cloned();
     let owner = Owner::Client(client.expect("the guard knows who asks"));
     let room =
         AnswerRoom { budget: &shared.budget, owner: &owner, bytes: largest_page(&app.limits) };

@@ -1,4 +1,4 @@
-//! What each registered agent is doing, for everybody to see: `status` in its row of the stream.
+//! The activity of each registered agent, for everybody to see: `status` in its row of the stream.
 //!
 //! `thinking` from the start of a run, `streaming` from its first word, `blocked` while a message of the agent waits
 //! for a person, else `idle`. A row without a status is idle: an agent that was never called is written as upstream
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Session, face::without_face};
 use crate::event;
 
-/// What an agent does.
+/// The activity of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Activity {
     Idle,
@@ -65,7 +65,7 @@ impl Session {
         self.show(agent_id, if blocked { Activity::Blocked } else { Activity::Idle });
     }
 
-    /// As [`Self::rest`], for all agents.
+    /// Writes what all agents do, as [`Self::rest`] does for one.
     pub(super) fn rest_all(&mut self) {
         let agents: Vec<String> = self.book.agents().map(|(id, _)| id.clone()).collect();
         for agent_id in agents {

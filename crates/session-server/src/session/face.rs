@@ -1,18 +1,17 @@
-//! What an agent shows of itself: options and commands in its row of the stream, and what people choose of them.
+//! Faces of agents: options and commands in their rows of the stream, and what people choose of them.
 //!
-//! The agent's word holds. What a person chose stands beside it (`wanted`) until the agent has heard of it; what is really
-//! told to the agent is in the database, where nobody writes who may only write streams.
+//! The agent's word holds. What a person chose stands beside it (`wanted`) until the agent has heard of it; what is
+//! really told to the agent is in the database, where nobody writes who may only write streams.
 
 use serde_json::Value;
 use session_protocol::AgentOption;
 
 use super::Session;
-use crate::{
-    event,
-    problem::{Problem, ProblemCode},
-    run::Face,
-    store::Op,
-};
+use super::input::Choice;
+use super::refusal::Refusal;
+use crate::event;
+use crate::run::Face;
+use crate::store::Op;
 
 /// Fields of an agent's row that it fills itself.
 const FACE: [&str; 2] = ["options", "commands"];
@@ -32,7 +31,7 @@ pub(super) fn without_face(row: &Value) -> Value {
 
 impl Session {
     /// Writes what an agent shows of itself, when that is new. Agents that are not registered have no row.
-    pub(crate) fn face(&mut self, agent_id: &str, face: &Face) {
+    pub(super) fn face(&mut self, agent_id: &str, face: &Face) {
         let Some(old) = self.book.agent(agent_id) else { return };
         let known = old.as_object().map(AgentOption::of_row).unwrap_or_default();
         let mut row = old.clone();
@@ -61,52 +60,46 @@ impl Session {
         }
     }
 
-    /// Chooses something of an agent. Asking again changes nothing; with a `txid` the row that says so is written again.
-    /// `may` says whether the caller may choose this.
+    /// Chooses something of an agent. Asking again changes nothing; with a `txid` the row is written again.
     ///
     /// # Errors
     ///
-    /// There is no such agent, option or choice, or the caller may not choose it.
-    pub(crate) fn choose(
-        &mut self,
-        agent_id: &str,
-        option_id: &str,
-        value: &str,
-        txid: Option<&str>,
-        may: impl FnOnce(&AgentOption, &str) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
-        let unknown = |what: &str| {
-            Problem::not_found(ProblemCode::NotFound, "Not found").details(what.to_owned())
-        };
-        let Some(old) = self.book.agent(agent_id) else {
-            return Err(unknown("the session has no such agent"));
-        };
+    /// There is no such agent, option or choice, or the caller may not choose it: what an agent asks about is for who
+    /// decides, and that it asks nobody any more for the owner.
+    pub(super) fn choose(&mut self, choice: &Choice) -> Result<(), Refusal> {
+        let Choice { agent_id, option_id, value, txid, decides, owns } = choice;
+        let old = self.book.agent(agent_id).ok_or(Refusal::OptionNotFound)?;
         let options = old.as_object().map(AgentOption::of_row).unwrap_or_default();
-        let Some(option) = options.iter().find(|option| option.id == option_id) else {
-            return Err(unknown("the agent offers no such option"));
-        };
+        let option = options.iter().find(|option| option.id == *option_id);
+        let option = option.ok_or(Refusal::OptionNotFound)?;
+        let chosen = option.choices.iter().find(|choice| choice.value == *value);
         let offers = match option.switch {
-            true => ["true", "false"].contains(&value),
-            false => option.choices.iter().any(|choice| choice.value == value),
+            true => ["true", "false"].contains(&value.as_str()),
+            false => chosen.is_some(),
         };
         if !offers {
-            return Err(Problem::bad_request("value: the option has no such choice"));
+            return Err(Refusal::NoSuchChoice);
         }
-        may(option, value)?;
+        if option.category.as_deref() == Some("mode") && !decides {
+            return Err(Refusal::ApproveNeeded);
+        }
+        if chosen.is_some_and(|choice| choice.never_asks) && !owns {
+            return Err(Refusal::OwnerNeeded);
+        }
         let mut row = old.clone();
         for told in row.get_mut("options").and_then(Value::as_array_mut).into_iter().flatten() {
             if told.get("id").and_then(Value::as_str) == Some(option_id) {
-                told["wanted"] = value.into();
+                told["wanted"] = value.as_str().into();
             }
         }
         if row != *old || txid.is_some() {
-            self.push(event::granted("agent", agent_id, &row, txid));
+            self.push(event::granted("agent", agent_id, &row, txid.as_deref()));
         }
-        self.batch.before.push(Op::Choose {
+        self.effects.before.push(Op::Choose {
             session_id: self.id.clone(),
-            agent_id: agent_id.to_owned(),
-            option_id: option_id.to_owned(),
-            value: value.to_owned(),
+            agent_id: agent_id.clone(),
+            option_id: option_id.clone(),
+            value: value.clone(),
         });
         Ok(())
     }

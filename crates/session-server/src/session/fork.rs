@@ -1,10 +1,10 @@
 //! Forks: a session that begins with the history of another, up to and including a message.
 //!
 //! The stream server branches off where something begins that the fork must not hold: a row of a later message, which
-//! may stand before the last row of an earlier one. What belongs to the history behind that place is copied, a page at a
-//! time (`forking`); who was there is deleted in the fork. Where the server cannot fork, all of it is copied. Nothing is
-//! remembered in between: a request that is repeated after a crash finds a stream that holds the beginning of the same
-//! items, and goes on from there.
+//! may stand before the last row of an earlier one. What belongs to the history behind that place is copied, a page at
+//! a time (`forking`); who was there is deleted in the fork. Where the server cannot fork, all of it is copied. Nothing
+//! is remembered in between: a request that is repeated after a crash finds a stream that holds the beginning of the
+//! same items, and goes on from there.
 //!
 //! Which session is a fork of which is in the server's database and not in the streams: who may read one fork does not
 //! learn of the others. The fork's stream holds a mark that says nothing to anybody but this server.
@@ -12,14 +12,15 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use session_protocol::{AgentSpec, Event, authority::chunk_value, decode, event::Operation};
+use session_protocol::authority::chunk_value;
+use session_protocol::event::Operation;
+use session_protocol::{AgentSpec, Event, decode};
 
-use super::Session;
-use crate::{
-    book::RunBook,
-    problem::{Problem, ProblemCode},
-    store::Op,
-};
+use super::room::MAX_AGENTS;
+use super::{Refusal, Session};
+use crate::book::RunBook;
+use crate::run::RunPlan;
+use crate::store::Op;
 
 /// Where a fork comes from.
 pub(crate) struct Origin {
@@ -29,7 +30,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// What says in a fork's stream that this is where it comes from, to who knows the server's `secret`: what a fork
+    /// The mark in a fork's stream that says where it comes from, to whoever knows the server's `secret`: what a fork
     /// inherits may hold the mark of an earlier one.
     fn mark(&self, into: &str, secret: &str) -> Value {
         let from = json!([secret, into, self.session_id, self.message_id]);
@@ -42,15 +43,15 @@ impl Origin {
         known == Some(&self.mark(into, secret)) || known == Some(&self.open_mark(into))
     }
 
-    /// The same as an earlier version wrote it.
+    /// The mark as an earlier version wrote it.
     fn open_mark(&self, into: &str) -> Value {
         json!({"sessionId": self.session_id, "messageId": self.message_id, "into": into})
     }
 }
 
-/// What is there under a fork's id, by the index of its stream.
+/// The session that is there under a fork's id, by the index of its stream.
 pub(crate) struct Found {
-    /// It is the fork.
+    /// Whether it is the fork.
     pub(crate) done: bool,
     /// Items of the stream, while nobody has said anything.
     pub(crate) unspoken: Option<u64>,
@@ -89,9 +90,9 @@ const NAMES: u32 = u32::MAX - 2;
 
 /// The part of a session that a fork takes over.
 pub(crate) struct Cut {
-    /// So many items from the beginning hold all of it.
+    /// Number of items from the beginning that hold all of it.
     pub(crate) items: usize,
-    /// So many items from the beginning hold nothing that the fork must not hold.
+    /// Number of items from the beginning that hold nothing that the fork must not hold.
     pub(crate) branch: usize,
     owners: Vec<u32>,
     /// By message.
@@ -99,11 +100,11 @@ pub(crate) struct Cut {
 }
 
 /// Where a message stands in the stream.
-struct Place {
+struct MessagePlace {
     first: usize,
     last: usize,
     rows: u64,
-    /// It does nothing but name other sessions.
+    /// Whether it does nothing but name other sessions.
     names: bool,
 }
 
@@ -111,7 +112,7 @@ struct Place {
 #[derive(Default)]
 pub(crate) struct Survey {
     messages: HashMap<String, u32>,
-    places: Vec<Place>,
+    places: Vec<MessagePlace>,
     owners: Vec<u32>,
 }
 
@@ -135,7 +136,7 @@ impl Survey {
         let new = u32::try_from(self.places.len()).ok().filter(|new| *new < NAMES)?;
         let message = *self.messages.entry(name).or_insert(new);
         if message == new {
-            self.places.push(Place { first: at, last: at, rows: 0, names });
+            self.places.push(MessagePlace { first: at, last: at, rows: 0, names });
         }
         let place = &mut self.places[message as usize];
         place.last = at;
@@ -148,15 +149,13 @@ impl Survey {
     /// # Errors
     ///
     /// The message is not in the session.
-    pub(crate) fn cut(mut self, message_id: Option<&str>) -> Result<Cut, Problem> {
+    pub(crate) fn cut(mut self, message_id: Option<&str>) -> Result<Cut, Refusal> {
         let chosen = match message_id {
             None => usize::MAX,
             Some(id) => {
                 let place = self.messages.get(id).map(|message| &self.places[*message as usize]);
                 let place = place.filter(|place| place.rows > 0);
-                let unknown =
-                    || Problem::not_found(ProblemCode::MessageNotFound, "Message not found");
-                place.ok_or_else(unknown)?.first
+                place.ok_or(Refusal::MessageNotFound)?.first
             }
         };
         let before = self.places.iter().filter(|place| place.first <= chosen);
@@ -206,32 +205,33 @@ impl Session {
         }
     }
 
-    /// Becomes a fork, now that its stream holds what it takes over: drops what does not belong to it. Repeating it with
-    /// the same origin changes nothing.
+    /// Becomes a fork, now that its stream holds what it takes over: drops what does not belong to it. Repeating it
+    /// with the same origin changes nothing.
     ///
     /// # Errors
     ///
-    /// It is a fork of something else, or has been used since its stream was compared with the original's.
-    pub(crate) fn adopt(&mut self, company: Company, origin: &Origin) -> Result<(), Problem> {
+    /// It is a fork of something else, has been used since its stream was compared with the original's, or would have
+    /// too many agents.
+    pub(super) fn adopt(&mut self, company: Company, origin: &Origin) -> Result<(), Refusal> {
         let name = Op::NameFork {
             session_id: self.id.clone(),
             source: origin.session_id.clone(),
             message_id: origin.message_id.clone(),
         };
         if origin.is_of(&self.book, &self.id, &self.surroundings.instance) {
-            self.batch.after.push(name);
+            self.effects.after.push(name);
             return Ok(());
         }
         let mark = origin.mark(&self.id, &self.surroundings.instance);
         let into = self.book.origin().and_then(|known| known.get("into"));
         let is_fork = into.is_some_and(|into| *into == mark["into"] || *into == self.id.as_str());
         if is_fork || self.book.items() != self.opened_at {
-            return Err(Problem::conflict(
-                ProblemCode::SessionExists,
-                "The new session exists already",
-            ));
+            return Err(Refusal::SessionExists);
         }
-        self.batch.after.push(name);
+        if company.registered.len() > MAX_AGENTS {
+            return Err(Refusal::TooManyAgents);
+        }
+        self.effects.after.push(name);
         self.forget_presence();
         let gone: Vec<String> = self
             .book
@@ -242,11 +242,16 @@ impl Session {
         for agent in gone {
             self.unregister(&agent);
         }
-        self.register(company.registered, true)?;
+        self.register_checked(company.registered, true);
         company.inline.into_iter().for_each(|agent| self.keep_inline(agent));
         // What runs in the original, or is about to go on there, does not run here: it would act twice.
-        let open = self.unfinished(|_, _, _| true);
-        for plan in open.iter().chain(&self.decided()) {
+        let mut plans = self.unfinished(|_, _, _| true);
+        for message_id in self.decided() {
+            let told = self.undelivered(&message_id);
+            let plan = self.resuming_run(&message_id, None);
+            plans.extend(plan.map(|plan| RunPlan { told, ..plan }));
+        }
+        for plan in &plans {
             let message = "This went on in the session that this one was forked from.";
             self.push_failure(plan, "forked", message);
         }
@@ -254,7 +259,7 @@ impl Session {
         let config = json!({"type": "config", "forkedFrom": mark});
         self.push_signal(&config, &origin.actor_id, None);
         if let Some(title) = self.book.title().map(str::to_owned) {
-            self.batch.after.push(Op::Title { session_id: self.id.clone(), title });
+            self.effects.after.push(Op::Title { session_id: self.id.clone(), title });
         }
         self.touch();
         Ok(())
@@ -284,7 +289,7 @@ mod tests {
         chunk(message, seq, "{}")
     }
 
-    fn cut(items: &[Bytes], message_id: Option<&str>) -> Result<Cut, Problem> {
+    fn cut(items: &[Bytes], message_id: Option<&str>) -> Result<Cut, Refusal> {
         let mut survey = Survey::default();
         items.iter().for_each(|item| survey.take(item));
         survey.cut(message_id)

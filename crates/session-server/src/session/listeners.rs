@@ -11,7 +11,7 @@ use crate::run::{Cause, RunPlan};
 /// Bytes of words of a run, and of words before it, that others hear: who is to react is mentioned before that.
 pub(super) const MAX_HEARD: usize = 1 << 20;
 
-/// What an agent said in the message of a run before that run, where another agent may want to hear it. What it says
+/// Words of an agent in the message of a run before that run, where another agent may want to hear them. What it says
 /// meanwhile is in the book.
 #[derive(Default)]
 pub(super) struct Hearing {
@@ -75,8 +75,8 @@ impl Session {
                 let plan = waiting.clone();
                 self.store_plan(plan);
             } else {
-                let asked_by = plan.asked_by.clone();
-                self.plan(RunPlan { depth, ..RunPlan::new(&agent_id, cause, asked_by) });
+                let new = self.new_run(&agent_id, cause, plan.asked_by.as_deref());
+                self.plan(RunPlan { depth, ..new });
             }
         }
     }

@@ -1,55 +1,52 @@
-//! One session's state and what each intent does to it.
+//! One session's state, and what each [`Input`] does to it.
 //!
-//! A session is a state machine. What comes in is an intent, an agent's word, or the time ([`Session::tick`]); a method
-//! checks it against the [`RunBook`], and either refuses it or puts effects into the current [`Batch`]: events, changes of
-//! the database, runs to start. It reads no clock, waits for nothing and knows of other sessions only what is in its
-//! [`Surroundings`]; when time alone changes something, [`Session::due_at`] says so. The task in `sessions` tells it the
-//! time and commits its batches, and a test drives it through thousands of lives ([`tests`]).
-//! State is ahead of the stream by what is not committed; when a commit fails the whole state is thrown away and read
+//! A session is a pure state machine. What comes in is an [`Input`]: what somebody asks, what an agent says, or that
+//! time has passed. [`Session::apply`] is the one way in. It checks the input against the [`RunBook`], and either
+//! refuses it and leaves everything as it was, or returns [`Effects`]: events, changes of the database, runs to start
+//! and to end, answers to hand on, numbers to count. Effects are data, and the task in `sessions` carries them out.
+//! When time alone changes something, [`Session::due_at`] says so.
+//!
+//! The same inputs have the same effects: a session reads no clock, waits for nothing, shares nothing, and draws its
+//! ids from the seed that it was opened with. Two things stand behind it and are read only: the [`Surroundings`], which
+//! do not change, and the shelf of its book, which holds what the stream said before.
+//!
+//! State is ahead of the stream by what is not committed. When a commit fails, the whole state is thrown away and read
 //! again from the stream (L1).
 
 mod activity;
+mod effects;
 mod face;
 mod fork;
+mod ids;
+mod input;
 mod intents;
 mod listeners;
 mod options;
 mod presence;
+mod refusal;
 mod room;
 mod runs;
 
+pub(crate) use effects::{Effects, Reply};
 pub(crate) use fork::{Cut, Found, Origin, Survey};
-pub(crate) use options::Said;
-pub(crate) use presence::{Called, Signs};
-pub(crate) use room::{MAX_AGENTS, RawChunk, too_many_agents};
+pub(crate) use input::{Called, Choice, Decision, Input, NewMessage, NewToolResult, RawChunk};
+pub(crate) use refusal::Refusal;
+pub(crate) use room::MAX_AGENTS;
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use listeners::{Hearing, MAX_HEARD};
-use presence::Attendance;
 use serde_json::{Value, json};
-use session_protocol::{AgentSpec, Dialect, RunMark, api::SendMode};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use session_protocol::{AgentSpec, Dialect, RunMark};
 
-use crate::{
-    book::{RunBook, Wish},
-    budget::Hold,
-    event::{self, Role, Row},
-    metrics::Metrics,
-    problem::Problem,
-    run::{Given, RunPlan, Start},
-    store::{Op, StoredRun},
-};
-
-/// Told when the batch is in the stream, or why it is not.
-pub(crate) type Waiter = Box<dyn FnOnce(Result<(), Problem>) + Send>;
+use self::ids::Ids;
+use self::listeners::{Hearing, MAX_HEARD};
+use self::presence::Attendance;
+use crate::book::{RunBook, Wish};
+use crate::event::{self, Role, Row};
+use crate::run::RunPlan;
+use crate::store::{Op, StoredRun};
 
 /// A time, by the clock that people read and by the one that only goes on.
 #[derive(Debug, Clone, Copy)]
@@ -59,121 +56,80 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// This time. Whoever leads sessions asks for it; a session is told.
+    /// The time now. Whoever leads sessions asks for it; a session is told.
     pub(crate) fn now() -> Self {
         Self { time: jiff::Timestamp::now(), clock: Instant::now() }
     }
 }
 
-/// What a session has from its server.
-#[derive(Clone)]
+/// Settings that a session has from its server.
+#[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
-    /// This server as a producer of streams.
+    /// The server's name as a producer of streams.
     pub(crate) instance: String,
     /// Number of times in a row that agents may react to agents.
     pub(crate) agent_depth: u32,
     /// Time that a device which does not heartbeat may be silent.
     pub(crate) silence: Duration,
-    /// Signs of life that are in no stream.
-    pub(crate) signs: Arc<Signs>,
-    /// What is counted.
-    pub(crate) metrics: Metrics,
-    /// Ends the runs when the server stops.
-    pub(crate) shutdown_runs: CancellationToken,
 }
 
-/// What the next commit writes, and what happens after it.
-#[derive(Default)]
-pub(crate) struct Batch {
-    /// Database changes that must be there before the events are.
-    pub(crate) before: Vec<Op>,
-    pub(crate) events: Vec<Bytes>,
-    /// Database changes that may only happen when the events are there.
-    pub(crate) after: Vec<Op>,
-    pub(crate) starts: Vec<Start>,
-    pub(crate) waiters: Vec<Waiter>,
-    /// Room that is taken for the events.
-    pub(crate) holds: Vec<Hold>,
-    /// Somebody says something in it. Ends, answers and deletions have room in a session that is full.
-    pub(crate) grows: bool,
+/// Everything that a session is opened with.
+pub(crate) struct Opening {
+    pub(crate) id: String,
+    pub(crate) surroundings: Surroundings,
+    /// The seed of its ids, which no other opening has.
+    pub(crate) seed: [u8; 32],
+    /// The index of its stream.
+    pub(crate) book: RunBook,
+    /// The agents that the database knows.
+    pub(crate) specs: Vec<AgentSpec>,
+    /// Runs that were planned, or went when its server died.
+    pub(crate) runs: Vec<StoredRun>,
+    /// Whether the list of sessions has it. Where not, it may be about to become a fork.
+    pub(crate) is_listed: bool,
+    /// The title in the list of sessions.
+    pub(crate) title: Option<String>,
 }
 
-impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.before.is_empty()
-            && self.events.is_empty()
-            && self.after.is_empty()
-            && self.starts.is_empty()
-            && self.waiters.is_empty()
-    }
-}
-
+/// A run that goes, as its session knows it.
 struct Live {
     plan: RunPlan,
-    cancel: CancellationToken,
-    /// Where it is told answers to requests with options.
-    given: mpsc::UnboundedSender<Given>,
-    /// Its agent was called, or is about to be; see [`Start::called`].
-    called: Arc<AtomicBool>,
     /// When the agent said something last in this run.
     wrote_at: Option<Instant>,
-    /// What it said, where another agent may react to it.
+    /// Words of the run, where another agent may react to them.
     heard: Option<Hearing>,
-    /// It said its first word.
+    /// Whether it said its first word.
     streaming: bool,
-    /// What it may not say and said.
-    refused: Refused,
+    /// Chunks that it sent and may not say.
+    refused: RefusedChunks,
 }
 
 /// Chunks of a run that were not written, because only people may say such a thing (L15).
 #[derive(Debug, Default)]
-struct Refused {
+struct RefusedChunks {
     /// Their types, each once.
     kinds: BTreeSet<String>,
-    /// So many of them are not told in the log yet.
+    /// Number of them that are not told in the log yet.
     untold: u64,
 }
 
-impl Refused {
-    /// Counts one; says whether it is the first of its type. Few types are refused.
+impl RefusedChunks {
+    /// Counts one. Returns whether it is the first of its type; few types are refused.
     fn count(&mut self, kind: &str) -> bool {
         self.untold = self.untold.saturating_add(1);
         !self.kinds.contains(kind) && self.kinds.insert(kind.to_owned())
     }
 }
 
-/// A message that a client posts.
-pub(crate) struct NewMessage {
-    pub(crate) message_id: Option<String>,
-    pub(crate) content: String,
-    pub(crate) role: Role,
-    pub(crate) actor_id: String,
-    pub(crate) agent: Option<AgentSpec>,
-    /// Whoever sends it may replace agents.
-    pub(crate) manages: bool,
-    pub(crate) txid: Option<String>,
-    pub(crate) mode: SendMode,
-}
-
-/// A tool result that a client posts.
-pub(crate) struct NewToolResult {
-    /// The message that holds the call, when two have calls of the same id; else the newest is meant.
-    pub(crate) message_id: Option<String>,
-    pub(crate) tool_call_id: String,
-    pub(crate) output: Value,
-    pub(crate) error: Option<String>,
-    pub(crate) actor_id: String,
-    pub(crate) txid: Option<String>,
-}
-
 /// The state of one session, owned by its task (L5).
 pub(crate) struct Session {
     id: String,
     surroundings: Surroundings,
+    ids: Ids,
     now: Moment,
     book: RunBook,
-    specs: HashMap<String, AgentSpec>,
-    runs: HashMap<String, Live>,
+    specs: BTreeMap<String, AgentSpec>,
+    runs: BTreeMap<String, Live>,
     /// Runs that wait until their agent is free.
     queued: VecDeque<RunPlan>,
     attendance: Attendance,
@@ -181,52 +137,129 @@ pub(crate) struct Session {
     is_closing: bool,
     /// Items of the stream when it was opened, with what the opening wrote.
     opened_at: u64,
-    pub(crate) batch: Batch,
+    /// Effects of the input that is being applied.
+    effects: Effects,
 }
 
 /// Longest wait for a question to be withdrawn before the clock is read again: it may be set.
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Session {
-    /// Rebuilds a session from the index of its stream and the server's database, then ends or starts what a crash left over.
-    pub(crate) fn open(
-        id: &str,
-        surroundings: Surroundings,
-        now: Moment,
-        mut book: RunBook,
-        specs: Vec<AgentSpec>,
-        runs: Vec<StoredRun>,
-        is_known: bool,
-    ) -> Self {
+    /// Rebuilds a session from the index of its stream and the server's database, then ends or starts what a crash left
+    /// over.
+    pub(crate) fn open(opening: Opening, now: Moment) -> (Self, Effects) {
+        let Opening { id, surroundings, seed, mut book, specs, runs, is_listed, title } = opening;
         book.tick(now.time);
         let mut session = Self {
-            id: id.to_owned(),
+            id,
             surroundings,
+            ids: Ids::of(seed),
             now,
             book,
             specs: specs.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
-            runs: HashMap::new(),
+            runs: BTreeMap::new(),
             queued: VecDeque::new(),
             attendance: Attendance::default(),
             is_closing: false,
             opened_at: 0,
-            batch: Batch::default(),
+            effects: Effects::default(),
         };
+        if !is_listed {
+            let (session_id, at) = (session.id.clone(), event::at(now.time));
+            session.effects.before.push(Op::AddSession { session_id, at });
+        }
         // What was withdrawn by now is nothing new: the recovery sees it so.
         session.book.take_expired(now.time);
-        session.recover(runs, is_known);
+        session.recover(runs, is_listed);
         session.rest_all();
         session.open_attendance();
         session.opened_at = session.book.items();
-        session
+        if let (None, Some(known)) = (title, session.book.title()) {
+            // Only the stream knows it.
+            let op = Op::Title { session_id: session.id.clone(), title: known.to_owned() };
+            session.effects.after.push(op);
+        }
+        let effects = std::mem::take(&mut session.effects);
+        (session, effects)
     }
 
-    /// Takes over what somebody else wrote to the stream, of which `book` is the index. No commit may be under way.
-    pub(crate) fn refresh(&mut self, mut book: RunBook) {
-        book.tick(self.now.time);
-        for item in &self.batch.events {
-            book.apply(item);
+    /// Takes one input, at a time that is not before the last one. What it changes is in the session's state at once,
+    /// and must reach the stream.
+    ///
+    /// # Errors
+    ///
+    /// The input is refused, and nothing has changed.
+    pub(crate) fn apply(&mut self, input: Input, now: Moment) -> Result<Effects, Refusal> {
+        self.now = now;
+        self.book.tick(now.time);
+        let reply = self.decide(input);
+        let mut effects = std::mem::take(&mut self.effects);
+        match reply {
+            Ok(reply) => {
+                effects.reply = reply;
+                Ok(effects)
+            }
+            Err(refusal) => {
+                assert!(effects.is_empty(), "a refusal changes nothing");
+                Err(refusal)
+            }
         }
+    }
+
+    fn decide(&mut self, input: Input) -> Result<Reply, Refusal> {
+        match input {
+            Input::Send(new) => return Ok(Reply::sent(self.send(new)?)),
+            Input::SendAnew { instead_of, new } => self.send_anew(instead_of.as_deref(), new)?,
+            Input::AnswerAgain { message_id, text, actor_id, txid } => {
+                self.retry(&message_id, &text, &actor_id, txid.as_deref())?;
+            }
+            Input::Decide(decision) => self.respond(&decision)?,
+            Input::GiveResult(new) => self.tool_result(&new)?,
+            Input::Stop { message_id, actor_id } => self.stop(message_id.as_deref(), &actor_id),
+            Input::Create { agents, manages, title, actor_id } => {
+                self.register(agents, manages)?;
+                if let Some(title) = title
+                    && self.book.title() != Some(&title)
+                {
+                    self.rename(&title, &actor_id, None);
+                }
+            }
+            Input::Register { agents, manages } => {
+                self.register(agents, manages)?;
+                self.go_on_where_decided();
+            }
+            Input::Unregister { agent_id } => self.unregister(&agent_id),
+            Input::Rename { title, actor_id, txid } => {
+                self.name(&title, &actor_id, txid.as_deref())?;
+            }
+            Input::Clear { until, presence, actor_id } => {
+                return Ok(Reply::left(self.clear(until, presence, &actor_id)));
+            }
+            Input::Write(chunks) => self.write_raw(&chunks),
+            Input::LogIn { actor_id, device_id, called, heartbeat, agents, manages } => {
+                if self.book.agents().next().is_none() {
+                    self.register(agents, manages)?;
+                }
+                self.log_in(&actor_id, &device_id, &called, heartbeat.as_ref());
+            }
+            Input::LogOut { actor_id, device_id } => {
+                return Ok(Reply::devices(self.log_out(&actor_id, device_id.as_deref())));
+            }
+            Input::Adopt { company, origin } => self.adopt(company, &origin)?,
+            Input::Choose(choice) => self.choose(&choice)?,
+            Input::Face { agent_id, face } => self.face(&agent_id, &face),
+            Input::Output { run_id, what } => self.output(run_id, what),
+            Input::Elapse { signs } => self.elapse(&signs),
+            Input::Reread(book) => self.reread(*book),
+            Input::CloseStream => self.close_stream(),
+            Input::Interrupt { uncalled } => self.interrupt_all(&uncalled),
+        }
+        Ok(Reply::default())
+    }
+
+    /// Takes over what somebody else wrote to the stream, of which `book` is the index, with what is on its way to it.
+    fn reread(&mut self, mut book: RunBook) {
+        book.tick(self.now.time);
         for live in self.runs.values_mut() {
             if let Some(heard) = &mut live.heard {
                 heard.keep(&self.book.heard(&live.plan.message_id));
@@ -238,52 +271,25 @@ impl Session {
         self.opened_at = self.book.items();
     }
 
-    /// Gives up what the opening wants to write and start: the stream is closed, and stays as it is.
-    pub(crate) fn settle_for_reading(&mut self) {
+    /// Gives up every run, because the stream is closed and stays as it is.
+    fn close_stream(&mut self) {
         self.is_closing = true;
-        self.batch.events.clear();
-        self.batch.holds.clear();
-        self.batch.starts.clear();
         let led = std::mem::take(&mut self.runs).into_values().map(|live| live.plan);
         let given_up: Vec<RunPlan> = led.chain(std::mem::take(&mut self.queued)).collect();
-        for plan in given_up {
-            self.batch.after.push(Op::DropRun { run_id: plan.run_id });
+        for RunPlan { run_id, .. } in given_up {
+            self.effects.end(&run_id);
+            self.effects.after.push(Op::DropRun { run_id });
         }
     }
 
-    /// Brings a title that only the stream knows into the list of sessions.
-    pub(crate) fn keep_title(&mut self, listed: Option<&str>) {
-        if let (None, Some(title)) = (listed, self.book.title()) {
-            let op = Op::Title { session_id: self.id.clone(), title: title.to_owned() };
-            self.batch.after.push(op);
-        }
-    }
-
-    /// Gives the state up: stops its runs and answers whoever waits.
-    pub(crate) fn abandon(mut self, problem: &Problem) {
-        for waiter in std::mem::take(&mut self.batch.waiters) {
-            waiter(Err(problem.clone()));
-        }
-    }
-
+    /// The index of its stream.
     pub(crate) fn book(&self) -> &RunBook {
         &self.book
     }
 
+    /// The index of its stream, for whoever stores it.
     pub(crate) fn book_mut(&mut self) -> &mut RunBook {
         &mut self.book
-    }
-
-    /// Whether there is a message with this id.
-    pub(crate) fn has_message(&mut self, message_id: &str) -> bool {
-        self.book.bring(message_id);
-        self.book.message(message_id).is_some()
-    }
-
-    /// Takes the time. Whatever is asked next is asked now.
-    pub(crate) fn tick(&mut self, now: Moment) {
-        self.now = now;
-        self.book.tick(now.time);
     }
 
     /// When time alone changes something: somebody is missed, a run is over because its agent says nothing more, or a
@@ -296,9 +302,9 @@ impl Session {
         self.absence_at().into_iter().chain(self.over_at()).chain(withdrawn).min()
     }
 
-    /// Does what is due.
-    pub(crate) fn elapse(&mut self) {
-        self.expire();
+    /// Does what is due. `signs` has when the actors were heard of last who are [missed](Self::missed).
+    fn elapse(&mut self, signs: &HashMap<String, Instant>) {
+        self.expire(signs);
         self.end_silent();
         if self.book.take_expired(self.now.time) && !self.is_closing {
             self.go_on_where_decided();
@@ -308,15 +314,12 @@ impl Session {
 
     /// No agent runs and none is about to, and nobody who is here could be missed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.runs.is_empty()
-            && self.queued.is_empty()
-            && self.batch.is_empty()
-            && self.absence_at().is_none()
+        self.runs.is_empty() && self.queued.is_empty() && self.absence_at().is_none()
     }
 
     fn push(&mut self, item: Bytes) {
         self.book.apply(&item);
-        self.batch.events.push(item);
+        self.effects.events.push(item);
     }
 
     fn push_row(&mut self, row: Row<'_>) -> Bytes {
@@ -331,7 +334,7 @@ impl Session {
     /// Writes a signal: a message of its own that nobody is shown. It has an end, because upstream's readers take a
     /// message without one for an answer that is still being written.
     fn push_signal(&mut self, chunk: &Value, actor_id: &str, txid: Option<&str>) {
-        let message_id = Uuid::new_v4().to_string();
+        let message_id = self.ids.message();
         for (chunk, txid) in [(chunk, txid), (&json!({"type": "stop"}), None)] {
             let (message_id, chunk) = (message_id.as_str(), &*chunk.to_string());
             let row = Row { message_id, actor_id, role: Role::User, chunk, txid, run: None };
@@ -369,21 +372,12 @@ impl Session {
 
     fn touch(&mut self) {
         let op = Op::Touch { session_id: self.id.clone(), at: event::at(self.now.time) };
-        self.batch.after.push(op);
+        self.effects.after.push(op);
     }
 
     fn dialect(&self, message_id: &str) -> Dialect {
         let known = self.book.message(message_id).and_then(|run| run.dialect());
         known.unwrap_or(Dialect::AgUi)
-    }
-}
-
-/// Nobody leads its runs any more, also when its task fell.
-impl Drop for Session {
-    fn drop(&mut self) {
-        for live in self.runs.values() {
-            live.cancel.cancel();
-        }
     }
 }
 

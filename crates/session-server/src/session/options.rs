@@ -3,30 +3,18 @@
 //! The agent waits for the answer in the middle of its work, so an answer is for the run that goes and for no other.
 //! When that run is over, nobody waits any more: what is open is denied, never granted, and says why.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use session_protocol::ApprovalOption;
 
-use super::Session;
-use crate::{
-    event::{Role, Row},
-    problem::{Problem, ProblemCode},
-    run::Given,
-};
+use super::{Refusal, Session};
+use crate::event::{Role, Row};
+use crate::run::Given;
 
 /// Who takes a request back where no person does.
 const SERVER: &str = "server";
 
-/// What is said beside yes and no.
-#[derive(Clone, Copy)]
-pub(crate) struct Said<'a> {
-    /// In words or fields.
-    pub(crate) payload: Option<&'a Value>,
-    /// The option that is chosen.
-    pub(crate) option_id: Option<&'a str>,
-}
-
-/// What an answer means: the chosen option, or for a plain yes or no the one that holds once. Nothing that lasts is ever
-/// chosen for somebody.
+/// The meaning of an answer: the chosen option, or for a plain yes or no the one that holds once. Nothing that lasts is
+/// ever chosen for somebody.
 ///
 /// # Errors
 ///
@@ -36,40 +24,33 @@ pub(super) fn choose(
     offered: &[ApprovalOption],
     approved: bool,
     option_id: Option<&str>,
-) -> Result<Given, Problem> {
+) -> Result<Given, Refusal> {
     let names = || {
         let names = offered.iter().map(|option| option.option_id.as_str());
-        format!("the options are: {}", names.collect::<Vec<_>>().join(", "))
+        names.collect::<Vec<_>>().join(", ")
     };
     let chosen = match option_id {
         Some(id) => {
             let Some(option) = offered.iter().find(|option| option.option_id == id) else {
-                return Err(Problem::bad_request("optionId: the request offers no such option")
-                    .details(names()));
+                return Err(Refusal::NotOffered(names()));
             };
             if option.allows() != approved {
-                return Err(Problem::bad_request(
-                    "optionId: the option says the opposite of approved",
-                ));
+                return Err(Refusal::OppositeOption);
             }
             Some(option)
         }
         None => ApprovalOption::plain(offered, approved),
     };
     if chosen.is_none() && approved {
-        return Err(Problem::conflict(
-            ProblemCode::Ambiguous,
-            "No option says yes for this time only; choose one in optionId",
-        )
-        .details(names()));
+        return Err(Refusal::SeveralOptions(names()));
     }
     let option_id = chosen.map(|option| option.option_id.clone());
     Ok(Given { approval_id: approval_id.to_owned(), approved, option_id })
 }
 
 impl Session {
-    /// Writes an answer to a request with options. The run that asks is told when it is in the stream; where no run goes
-    /// any more, the request is denied instead.
+    /// Writes an answer to a request with options. The run that asks is told when it is in the stream; where no run
+    /// goes any more, the request is denied instead.
     pub(super) fn give(
         &mut self,
         message_id: &str,
@@ -78,8 +59,8 @@ impl Session {
         txid: Option<&str>,
     ) {
         let live = self.runs.values().find(|live| live.plan.message_id == message_id);
-        let found = live.map(|live| (live.given.clone(), live.plan.agent_id.clone()));
-        let Some((to, agent_id)) = found else {
+        let found = live.map(|live| (live.plan.run_id.clone(), live.plan.agent_id.clone()));
+        let Some((run_id, agent_id)) = found else {
             self.write_denial(message_id, &given.approval_id, "lapsed", SERVER, txid);
             return;
         };
@@ -95,11 +76,7 @@ impl Session {
             self.show_now(&agent_id);
         }
         self.touch();
-        self.batch.waiters.push(Box::new(move |committed| {
-            if committed.is_ok() {
-                to.send(given).ok(); // a run that ended meanwhile has no use for it
-            }
-        }));
+        self.effects.given.push((run_id, given));
     }
 
     /// Denies a request with options that is open, because its agent takes it back.

@@ -6,77 +6,37 @@
 //! [`ServerConfig::silence`](crate::ServerConfig::silence). Whoever was taken for gone and does something is back.
 //!
 //! Clocks are set, and rows that others wrote may hold any time: a row's time is looked at once, when it is read, and
-//! never gives more than the silence from then on. What happens in this process is measured by the monotonic clock. Each
-//! device has one deadline in an ordered set, so that a login costs the same however many devices there are.
+//! never gives more than the silence from then on. What happens in this process is measured by the monotonic clock.
+//! Each device has one deadline in an ordered set, so that a login costs the same however many devices there are.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Number, Value, json};
 
-use super::Session;
-use crate::{event, store::Op};
+use super::{Called, Session};
+use crate::event;
+use crate::store::Op;
 
 /// Silence of this many beats means absence; readers count the same.
 const BEATS: f64 = 3.0;
 /// After the server was away, clients get this many beats to come back.
 const GRACE_BEATS: f64 = 1.5;
-/// Signs that are remembered at least; there may be twice as many.
-const REMEMBERED: usize = 10_000;
 /// No silence is longer than this.
 const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Devices that are written offline at once.
 const GONE_AT_ONCE: usize = 1_000;
 
-/// When actors last gave a sign of life that is in no stream, by session and actor.
-#[derive(Default)]
-pub(crate) struct Signs(Mutex<Remembered>);
-
-#[derive(Default)]
-struct Remembered {
-    new: HashMap<(String, String), Instant>,
-    old: HashMap<(String, String), Instant>,
-}
-
-impl Signs {
-    /// The actor follows the session's stream, or did something in it.
-    pub(crate) fn note(&self, session_id: &str, actor_id: &str, now: Instant) {
-        let mut signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.new.insert((session_id.to_owned(), actor_id.to_owned()), now);
-        if signs.new.len() >= REMEMBERED {
-            signs.old = std::mem::take(&mut signs.new);
-        }
-    }
-
-    fn last(&self, session_id: &str, actor_id: &str) -> Option<Instant> {
-        let signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (session_id.to_owned(), actor_id.to_owned());
-        signs.new.get(&key).or_else(|| signs.old.get(&key)).copied()
-    }
-}
-
-/// What somebody is called.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Called<'a> {
-    /// The name that is shown: a token's, or, under the owner, who may act for anybody, the one that is given.
-    pub(crate) name: Option<&'a str>,
-    /// Another name that the holder of a token gives himself.
-    pub(crate) claimed: Option<&'a str>,
-}
-
-/// What is known of absences beyond the rows themselves.
+/// Knowledge of absences beyond the rows themselves.
 #[derive(Default)]
 pub(super) struct Attendance {
     /// The device that was taken for gone last, by actor.
     gone: HashMap<String, String>,
     /// When the session was opened: who was here before may still come back.
     opened: Option<Instant>,
-    /// What the database was told last.
+    /// The answer that the database was told last.
     noted: Option<bool>,
     /// Devices that are here, by the key of their row.
     expected: HashMap<String, Expected>,
@@ -104,12 +64,12 @@ impl Attendance {
     }
 }
 
-/// What a row of somebody who is here says about how long he may be silent.
+/// The silence that a row of somebody who is here allows.
 struct Pulse {
     silence: Duration,
-    /// How long he has after the server was away.
+    /// Time that he has after the server was away.
     grace: Duration,
-    /// What is left of the silence by the row's own time.
+    /// The rest of the silence by the row's own time.
     left: Duration,
     beats: bool,
 }
@@ -147,11 +107,11 @@ fn fingerprint(row: &Value) -> u64 {
 impl Session {
     /// Says that an actor is here with a device, or still is. `heartbeat`: it says so again after
     /// this many seconds.
-    pub(crate) fn log_in(
+    pub(super) fn log_in(
         &mut self,
         actor_id: &str,
         device_id: &str,
-        called: Called<'_>,
+        called: &Called,
         heartbeat: Option<&Number>,
     ) {
         self.attendance.gone.remove(actor_id);
@@ -165,8 +125,8 @@ impl Session {
         );
     }
 
-    /// Says that an actor left with one device, or with all of them. Gives the number of devices.
-    pub(crate) fn log_out(&mut self, actor_id: &str, device_id: Option<&str>) -> usize {
+    /// Says that an actor left with one device, or with all of them. Returns the number of devices.
+    pub(super) fn log_out(&mut self, actor_id: &str, device_id: Option<&str>) -> usize {
         let is_online = |row: &Value| row.get("status").and_then(Value::as_str) != Some("offline");
         let is_his = |row: &Value| row.get("actorId").and_then(Value::as_str) == Some(actor_id);
         let device_of =
@@ -197,7 +157,7 @@ impl Session {
 
     /// The actor does something here: a device of his that was taken for gone is back.
     pub(super) fn sign_of_life(&mut self, actor_id: &str) {
-        self.surroundings.signs.note(&self.id, actor_id, self.now.clock);
+        self.effects.sign(actor_id);
         if let Some(device) = self.attendance.gone.remove(actor_id) {
             self.put_presence(actor_id, &device, None, "online", None, &event::at(self.now.time));
         }
@@ -209,8 +169,16 @@ impl Session {
         Some(*next)
     }
 
-    /// Writes `offline` for the devices that fell silent, some at once.
-    pub(super) fn expire(&mut self) {
+    /// The actors of devices that fell silent, some at once: whoever is one of them and was heard of elsewhere is
+    /// there.
+    pub(crate) fn missed(&self, now: Instant) -> Vec<String> {
+        let due = self.attendance.deadlines.iter().take_while(|(at, _)| *at <= now);
+        let rows = due.take(GONE_AT_ONCE).filter_map(|(_, key)| self.book.presence().get(key));
+        rows.filter_map(|row| Some(row.get("actorId")?.as_str()?.to_owned())).collect()
+    }
+
+    /// Writes `offline` for the devices that fell silent, some at once, unless there are later signs of their actors.
+    pub(super) fn expire(&mut self, signs: &HashMap<String, Instant>) {
         let now = self.now.clock;
         for _ in 0..GONE_AT_ONCE {
             let due = self.attendance.deadlines.first().filter(|(at, _)| *at <= now);
@@ -222,8 +190,8 @@ impl Session {
             };
             let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
             let (actor, device) = (text("actorId").to_owned(), text("deviceId").to_owned());
-            let sign = self.surroundings.signs.last(&self.id, &actor).filter(|_| !pulse.beats);
-            if let Some(later) = sign.map(|sign| sign + pulse.silence).filter(|later| *later > now)
+            let sign = signs.get(&actor).filter(|_| !pulse.beats);
+            if let Some(later) = sign.map(|sign| *sign + pulse.silence).filter(|later| *later > now)
             {
                 self.attendance.expect(&key, later, fingerprint(row));
                 continue;
@@ -291,7 +259,7 @@ impl Session {
         let noted = self.attendance.noted.replace(attended);
         if noted != Some(attended) && (attended || noted.is_some()) {
             let session_id = self.id.clone();
-            self.batch.before.push(Op::Attend { session_id, attended });
+            self.effects.before.push(Op::Attend { session_id, attended });
         }
     }
 
@@ -308,7 +276,7 @@ impl Session {
         &mut self,
         actor_id: &str,
         device_id: &str,
-        called: Option<Called<'_>>,
+        called: Option<&Called>,
         status: &str,
         heartbeat: Option<&Number>,
         last_seen_at: &str,
@@ -318,9 +286,10 @@ impl Session {
         let known = |field| known.and_then(|row| row.get(field));
         // Complete rows: readers that replace would lose the name of somebody who leaves.
         let text = |field| known(field).and_then(Value::as_str);
-        let name = called.and_then(|called| called.name).or_else(|| text("name"));
+        let name = called.and_then(|called| called.name.as_deref()).or_else(|| text("name"));
         let name = name.map(str::to_owned);
-        let claimed = called.map_or_else(|| text("claimedName"), |called| called.claimed);
+        let claimed =
+            called.map_or_else(|| text("claimedName"), |called| called.claimed.as_deref());
         // A claim of an earlier login would stay where readers merge.
         let unclaimed = claimed.is_none() && known("claimedName").is_some();
         let claimed = claimed.map(str::to_owned);
@@ -354,7 +323,9 @@ fn is_online(row: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
 
@@ -393,7 +364,8 @@ mod tests {
             let silence = *silences.choose(&mut random).unwrap();
             if let Some(pulse) = Pulse::of(&row, silence, Timestamp::now()) {
                 assert!(pulse.left <= pulse.silence && pulse.grace <= pulse.silence, "seed {seed}");
-                let _ = Instant::now() + pulse.silence; // it has a place on the clock
+                // It has a place on the clock.
+                std::hint::black_box(Instant::now() + pulse.silence);
             }
             fingerprint(&row);
         }

@@ -1,39 +1,19 @@
-//! What belongs to the session rather than to a turn: agents, title, clearing, chunks from outside.
+//! Matters of the session rather than of a run: agents, title, clearing, chunks from outside.
 
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
-use super::Session;
-use crate::{
-    agent,
-    book::Wish,
-    event::{self, Role, Row},
-    names::Looks,
-    problem::{Problem, ProblemCode},
-    store::Op,
-};
+use super::{RawChunk, Refusal, Session};
+use crate::agent;
+use crate::book::Wish;
+use crate::event::{self, Row};
+use crate::names::Looks;
+use crate::store::Op;
 
 /// Agents of one session. Each may run at the same time as the others.
 pub(crate) const MAX_AGENTS: usize = 64;
 /// Rows that one step of clearing deletes.
 const CLEARED_AT_ONCE: usize = 4096;
-
-pub(crate) fn too_many_agents() -> Problem {
-    Problem::conflict(ProblemCode::TooManyAgents, "The session has too many agents")
-        .details(format!("a session may have {MAX_AGENTS} agents"))
-}
-
-/// A chunk that a program outside writes as an agent.
-pub(crate) struct RawChunk {
-    pub(crate) message_id: String,
-    pub(crate) actor_id: String,
-    pub(crate) role: Role,
-    /// JSON text of the chunk, as it came.
-    pub(crate) chunk: String,
-    /// Its type.
-    pub(crate) kind: String,
-    pub(crate) txid: Option<String>,
-}
 
 impl Session {
     /// Registers agents; the same id replaces, for who `manages` the session. Only public fields reach the stream.
@@ -41,14 +21,20 @@ impl Session {
     /// # Errors
     ///
     /// Nothing is registered when one of them may not be.
-    pub(crate) fn register(&mut self, specs: Vec<AgentSpec>, manages: bool) -> Result<(), Problem> {
+    pub(super) fn register(&mut self, specs: Vec<AgentSpec>, manages: bool) -> Result<(), Refusal> {
         let new = specs.iter().filter(|spec| self.book.agent(&spec.id).is_none());
         if self.book.agents().count() + new.count() > MAX_AGENTS {
-            return Err(too_many_agents());
+            return Err(Refusal::TooManyAgents);
         }
         for spec in &specs {
             self.admit(spec, manages)?;
         }
+        self.register_checked(specs, manages);
+        Ok(())
+    }
+
+    /// Registers agents that may be here.
+    pub(super) fn register_checked(&mut self, specs: Vec<AgentSpec>, manages: bool) {
         for spec in specs {
             let known = self.book.agent(&spec.id);
             if known.is_some() && !manages {
@@ -72,23 +58,26 @@ impl Session {
                 self.push(event::upsert("agent", &spec.id, &public));
             }
             let session_id = self.id.clone();
-            self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: false });
+            self.effects.before.push(Op::PutAgent {
+                session_id,
+                spec: spec.clone(),
+                inline: false,
+            });
             let agent_id = spec.id.clone();
             self.specs.insert(agent_id.clone(), spec);
             self.show_now(&agent_id);
         }
-        Ok(())
     }
 
     /// Checks an agent that is brought along: it may not take the place of another one, which may have keys and a name
     /// that people trust, nor speak under the name of a person who is here.
-    pub(super) fn admit(&self, spec: &AgentSpec, manages: bool) -> Result<(), Problem> {
+    pub(super) fn admit(&self, spec: &AgentSpec, manages: bool) -> Result<(), Refusal> {
         let endpoint = match self.book.agent(&spec.id) {
             Some(row) => row.get("endpoint").and_then(Value::as_str),
             None => self.specs.get(&spec.id).map(|known| known.endpoint.as_str()),
         };
         if endpoint.is_some_and(|endpoint| endpoint != spec.endpoint) && !manages {
-            return Err(Problem::conflict(ProblemCode::AgentExists, "Another agent has this id"));
+            return Err(Refusal::AgentExists);
         }
         if endpoint.is_some() {
             return Ok(());
@@ -106,7 +95,7 @@ impl Session {
                     })
         };
         if self.book.presence().values().any(is_here) {
-            return Err(Problem::actor_exists());
+            return Err(Refusal::ActorExists);
         }
         Ok(())
     }
@@ -118,18 +107,18 @@ impl Session {
             return;
         }
         let session_id = self.id.clone();
-        self.batch.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: true });
+        self.effects.before.push(Op::PutAgent { session_id, spec: spec.clone(), inline: true });
         self.specs.insert(spec.id.clone(), spec);
     }
 
     /// Takes an agent off the session. Unknown ones are no error.
-    pub(crate) fn unregister(&mut self, agent_id: &str) {
+    pub(super) fn unregister(&mut self, agent_id: &str) {
         if self.book.agent(agent_id).is_some() {
             self.push(event::delete("agent", agent_id));
         }
         self.specs.remove(agent_id);
         let (session_id, agent_id) = (self.id.clone(), agent_id.to_owned());
-        self.batch.after.push(Op::DropAgent { session_id, agent_id });
+        self.effects.after.push(Op::DropAgent { session_id, agent_id });
     }
 
     /// Gives the session a title, unless the wish was granted before. Whoever gives it a `txid` waits for its echo, and
@@ -138,12 +127,12 @@ impl Session {
     /// # Errors
     ///
     /// The `txid` was used for another wish.
-    pub(crate) fn name(
+    pub(super) fn name(
         &mut self,
         title: &str,
         actor_id: &str,
         txid: Option<&str>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Refusal> {
         self.book.bring_wishes(txid);
         let granted = self.book.granted(Wish::Setting, txid, title)?;
         let is_new = match txid {
@@ -157,16 +146,16 @@ impl Session {
     }
 
     /// Gives the session a title.
-    pub(crate) fn rename(&mut self, title: &str, actor_id: &str, txid: Option<&str>) {
+    pub(super) fn rename(&mut self, title: &str, actor_id: &str, txid: Option<&str>) {
         self.push_signal(&json!({"type": "config", "title": title}), actor_id, txid);
         let (session_id, title) = (self.id.clone(), title.to_owned());
-        self.batch.after.push(Op::Title { session_id, title });
+        self.effects.after.push(Op::Title { session_id, title });
         self.touch();
     }
 
-    /// Clears the conversation by deleting every row, so many at once. Gives what to call it with again while there are
-    /// more; what is said meanwhile stays. A `reset` event would break upstream's readers.
-    pub(crate) fn clear(
+    /// Clears the conversation by deleting every row, some at once. Returns what to call it with again while there are
+    /// more. What is said meanwhile stays. A `reset` event would break upstream's readers.
+    pub(super) fn clear(
         &mut self,
         until: Option<u64>,
         presence: bool,
@@ -180,7 +169,7 @@ impl Session {
         let more = keys.len() == CLEARED_AT_ONCE;
         if !keys.is_empty() {
             let session_id = self.id.clone();
-            self.batch.after.push(Op::ForgetTold { session_id });
+            self.effects.after.push(Op::ForgetTold { session_id });
         }
         for key in keys {
             self.push(event::delete("chunk", &key));
@@ -197,7 +186,7 @@ impl Session {
     }
 
     /// Writes chunks for a program that runs its agent elsewhere, except those that an earlier request wrote.
-    pub(crate) fn write_raw(&mut self, chunks: &[RawChunk]) {
+    pub(super) fn write_raw(&mut self, chunks: &[RawChunk]) {
         for raw in chunks {
             self.book.bring_wishes(raw.txid.as_deref());
         }
@@ -209,7 +198,7 @@ impl Session {
         };
         // Looked at before the first of them is written: one request may carry one id.
         let new: Vec<&RawChunk> = chunks.iter().filter(is_new).collect();
-        self.batch.grows |= !new.is_empty();
+        self.effects.grows |= !new.is_empty();
         for raw in new {
             self.push_row(Row {
                 message_id: &raw.message_id,

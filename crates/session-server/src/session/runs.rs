@@ -1,46 +1,73 @@
 //! Planning, starting, ending and recovering runs.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use session_protocol::{
-    AgentSpec, AnswerRef, Lifecycle, MessageRun,
-    authority::{
-        REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
-    },
+use session_protocol::authority::{
+    REFUSED, call_of_result, chunk_kind, chunk_value, is_peoples, is_result, is_whole,
 };
-use tokio::sync::mpsc;
+use session_protocol::{AgentSpec, AnswerRef, Lifecycle, MessageRun};
 
-use super::{
-    Live, Refused, Session,
-    activity::Activity,
-    listeners::{Hearing, MAX_HEARD},
-};
-use crate::{
-    agent,
-    event::Role,
-    run::{Answer, Cause, Given, Output, RunEnd, RunOutput, RunPlan, Start},
-    store::{Op, StoredRun},
-    terminal::{self, RunName},
-};
+use super::activity::Activity;
+use super::listeners::{Hearing, MAX_HEARD};
+use super::{Live, RefusedChunks, Session};
+use crate::agent;
+use crate::event::Role;
+use crate::run::{Cause, Output, RunEnd, RunPlan, Start, ToldAnswer};
+use crate::store::{Op, StoredRun};
+use crate::terminal::{self, RunName};
 
-/// How long an agent that said its run is over, or asked for something and ended its turn, may still send something: an
+/// Time in which an agent that said its run is over, or asked for something and ended its turn, may send more: an
 /// open connection alone says nothing.
 const AFTER_END: Duration = Duration::from_secs(5);
-/// The same when its end gives no reason: another part may follow.
+/// Time behind an end without a reason: another part may follow.
 const AFTER_PART: Duration = Duration::from_secs(30);
-/// The same when everything it asked for is answered.
+/// Time when everything that it asked for is answered.
 const AFTER_ANSWERS: Duration = Duration::from_secs(1);
 
 impl Session {
+    /// A run with new ids, which answers something new in a message of its own.
+    pub(super) fn new_run(
+        &mut self,
+        agent_id: &str,
+        cause: Cause,
+        asked_by: Option<&str>,
+    ) -> RunPlan {
+        RunPlan {
+            run_id: self.ids.run(self.now),
+            message_id: self.ids.message(),
+            agent_id: agent_id.to_owned(),
+            cause,
+            depth: 0,
+            told: 0,
+            asked_by: asked_by.map(str::to_owned),
+        }
+    }
+
+    /// A run that goes on in the message that its agent wrote before. `None` where there is no such message.
+    pub(super) fn resuming_run(
+        &mut self,
+        message_id: &str,
+        asked_by: Option<&str>,
+    ) -> Option<RunPlan> {
+        let run = self.book.message(message_id)?;
+        let cause = Cause::Answers { parent_run_id: run.last_run().map(str::to_owned) };
+        Some(RunPlan {
+            run_id: self.ids.run(self.now),
+            message_id: message_id.to_owned(),
+            agent_id: run.actor_id().to_owned(),
+            cause,
+            depth: run.depth(),
+            told: 0,
+            asked_by: asked_by.map(str::to_owned),
+        })
+    }
+
     /// Puts a plan into the database before anything that depends on it is in the stream.
     pub(super) fn store_plan(&mut self, plan: RunPlan) {
         let session_id = self.id.clone();
-        self.batch.before.push(Op::PlanRun { session_id, plan });
+        self.effects.before.push(Op::PlanRun { session_id, plan });
     }
 
     pub(super) fn plan(&mut self, plan: RunPlan) {
@@ -73,7 +100,6 @@ impl Session {
     }
 
     fn start(&mut self, mut plan: RunPlan) {
-        let cancel = self.surroundings.shutdown_runs.child_token();
         let answers = match &plan.cause {
             Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => Vec::new(),
             Cause::Answers { .. } => {
@@ -87,40 +113,25 @@ impl Session {
             self.book.listen(&plan.message_id, MAX_HEARD);
         }
         self.show(&plan.agent_id, Activity::Thinking);
-        let called = Arc::default();
-        let (given, taken) = mpsc::unbounded_channel();
-        let start = Start { plan, spec, answers, given: taken, cancel, called, recalls: false };
-        self.lead(heard, given, start);
+        self.lead(heard, Start { plan, spec, answers, recalls: false });
     }
 
     /// Lets other agents react to a message that was finished just before its server died.
     fn recall(&mut self, plan: RunPlan) {
-        let (given, taken) = mpsc::unbounded_channel();
-        let start = Start {
-            plan,
-            spec: None,
-            answers: Vec::new(),
-            given: taken,
-            cancel: self.surroundings.shutdown_runs.child_token(),
-            called: Arc::default(),
-            recalls: true,
-        };
-        self.lead(Some(Hearing::default()), given, start);
+        let start = Start { plan, spec: None, answers: Vec::new(), recalls: true };
+        self.lead(Some(Hearing::default()), start);
     }
 
-    fn lead(&mut self, heard: Option<Hearing>, given: mpsc::UnboundedSender<Given>, start: Start) {
+    fn lead(&mut self, heard: Option<Hearing>, start: Start) {
         let live = Live {
             plan: start.plan.clone(),
-            cancel: start.cancel.clone(),
-            given,
-            called: Arc::clone(&start.called),
             wrote_at: None,
             heard,
             streaming: false,
-            refused: Refused::default(),
+            refused: RefusedChunks::default(),
         };
         self.runs.insert(start.plan.run_id.clone(), live);
-        self.batch.starts.push(start);
+        self.effects.starts.push(start);
     }
 
     pub(super) fn spec(&self, agent_id: &str) -> Option<AgentSpec> {
@@ -128,12 +139,12 @@ impl Session {
         known.or_else(|| agent::from_public_fields(agent_id, self.book.agent(agent_id)?))
     }
 
-    fn undelivered(&self, message_id: &str) -> usize {
+    pub(super) fn undelivered(&self, message_id: &str) -> usize {
         self.book.message(message_id).map_or(0, |run| run.deliveries().undelivered.len())
     }
 
-    fn answers(&self, message_id: &str) -> Vec<Answer> {
-        let withdrawn = self.book.withdrawn(message_id).map(|ask| Answer::Withdrawn {
+    fn answers(&self, message_id: &str) -> Vec<ToldAnswer> {
+        let withdrawn = self.book.withdrawn(message_id).map(|ask| ToldAnswer::Withdrawn {
             id: ask.approval_id().to_owned(),
             tool_call_id: ask.tool_call_id().map(str::to_owned),
         });
@@ -143,12 +154,12 @@ impl Session {
             AnswerRef::Approval(id) => {
                 let ask = self.book.approval(&id, Some(message_id))?;
                 let tool_call_id = ask.tool_call_id().map(str::to_owned);
-                Some(Answer::Approval { tool_call_id, approved: ask.approved()?, id })
+                Some(ToldAnswer::Approval { tool_call_id, approved: ask.approved()?, id })
             }
             AnswerRef::ToolCall(id) => {
                 let call = self.book.tool_call(&id, Some(message_id))?;
                 let interrupt_id = call.interrupt_id().map(str::to_owned);
-                Some(Answer::ToolResult { tool_call_id: id, interrupt_id })
+                Some(ToldAnswer::ToolResult { tool_call_id: id, interrupt_id })
             }
         })
         .chain(withdrawn)
@@ -162,8 +173,8 @@ impl Session {
         }
     }
 
-    /// Lets the run of a message go on with the answers that it has not been told, or was told when it failed. Not while
-    /// it goes or still waits.
+    /// Lets the run of a message go on with the answers that it has not been told, or was told when it failed. Not
+    /// while it goes or still waits.
     pub(super) fn resume(&mut self, message_id: &str, asked_by: Option<&str>) {
         let Some(entry) = self.book.message(message_id) else { return };
         if self.is_going_on(message_id)
@@ -173,8 +184,9 @@ impl Session {
         {
             return;
         }
-        let plan = RunPlan::resuming(&entry, asked_by.map(str::to_owned));
-        self.plan(plan);
+        if let Some(plan) = self.resuming_run(message_id, asked_by) {
+            self.plan(plan);
+        }
     }
 
     /// A run writes into the message, or is about to.
@@ -184,46 +196,44 @@ impl Session {
     }
 
     /// Takes what a run sent. Output of runs that were stopped is dropped.
-    pub(crate) fn output(&mut self, output: RunOutput) {
-        match output.what {
-            Output::Chunk(chunk, hold) => {
+    pub(super) fn output(&mut self, run_id: String, what: Output) {
+        match what {
+            Output::Chunk(chunk) => {
                 // It is put back below: nothing in between looks at the runs.
-                let Some(mut live) = self.runs.remove(&output.run_id) else { return };
+                let Some(mut live) = self.runs.remove(&run_id) else { return };
                 self.take_chunk(&mut live, &chunk);
                 if self.entry_of(&live.plan).is_some_and(|run| run.has_failed()) {
                     self.end_failed(&mut live, &chunk);
                 } else {
-                    self.runs.insert(output.run_id, live);
-                }
-                if !self.batch.events.is_empty() {
-                    self.batch.holds.push(hold); // until what it became is in the stream
+                    self.runs.insert(run_id, live);
                 }
             }
             Output::Before(text) => {
-                let live = self.runs.get_mut(&output.run_id);
+                let live = self.runs.get_mut(&run_id);
                 if let Some(heard) = live.and_then(|live| live.heard.as_mut()) {
                     heard.before(text);
                 }
             }
             Output::Withdraw { approval_id, reason } => {
-                let live = self.runs.get(&output.run_id);
+                let live = self.runs.get(&run_id);
                 if let Some(message_id) = live.map(|live| live.plan.message_id.clone()) {
                     self.withdraw(&message_id, &approval_id, &reason);
                 }
             }
             Output::Face(face) => {
-                let live = self.runs.get(&output.run_id);
+                let live = self.runs.get(&run_id);
                 if let Some(agent_id) = live.map(|live| live.plan.agent_id.clone()) {
                     self.face(&agent_id, &face);
                 }
             }
             Output::Title(title) => {
-                if self.runs.contains_key(&output.run_id) {
+                if self.runs.contains_key(&run_id) {
                     self.suggest_title(&title);
                 }
             }
             Output::End(end) => {
-                if let Some(mut live) = self.runs.remove(&output.run_id) {
+                if let Some(mut live) = self.runs.remove(&run_id) {
+                    self.effects.end(&run_id);
                     self.end(&mut live, &end);
                 }
             }
@@ -234,13 +244,13 @@ impl Session {
         let plan = &live.plan;
         let kind = chunk_kind(chunk).unwrap_or_default();
         if !self.may_say(plan, &kind, chunk) {
-            self.surroundings.metrics.refused_chunk();
+            self.effects.refused_chunks += 1;
             if live.refused.count(&kind) {
                 self.tell_refused(live);
             }
             return;
         }
-        self.batch.grows = true;
+        self.effects.grows = true;
         let words = |run: Option<MessageRun<'_>>| run.map_or(0, |run| run.words());
         let progress = |run: Option<MessageRun<'_>>| run.map(|run| (run.steps(), run.is_at_end()));
         let (before, said) = (progress(self.entry_of(plan)), words(self.entry_of(plan)));
@@ -323,21 +333,21 @@ impl Session {
     }
 
     /// Ends every run whose agent has ended it.
-    pub(crate) fn hang_up_over(&mut self) {
+    pub(super) fn hang_up_over(&mut self) {
         self.hang_up_where(|_, _| true);
     }
 
     /// Ends a run whose agent has ended it.
     pub(super) fn hang_up(&mut self, run_id: &str) {
         if let Some(mut live) = self.runs.remove(run_id) {
-            live.cancel.cancel();
+            self.effects.end(run_id);
             self.end(&mut live, &RunEnd::Finished);
         }
     }
 
     /// Ends a run whose agent said that it failed. What it still sends is not taken.
     fn end_failed(&mut self, live: &mut Live, error: &str) {
-        live.cancel.cancel();
+        self.effects.end(&live.plan.run_id);
         let says = |name| chunk_value(error).is_some_and(|chunk| chunk.get(name).is_some());
         if chunk_kind(error).as_deref() == Some("error") && says("errorText") {
             self.push_agent_chunk(&live.plan, &terminal::behind_error());
@@ -345,8 +355,8 @@ impl Session {
         self.end(live, &RunEnd::Finished);
     }
 
-    /// Says in the message how many chunks were refused, for who owns the agent: of each type the first at once, the rest
-    /// at the end.
+    /// Says in the message how many chunks were refused, for who owns the agent: of each type the first at once, the
+    /// rest at the end.
     pub(super) fn tell_refused(&mut self, live: &mut Live) {
         let chunks = std::mem::take(&mut live.refused.untold);
         if chunks == 0 {
@@ -390,7 +400,7 @@ impl Session {
                 self.push_failure(plan, code, message);
             }
         }
-        self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
+        self.effects.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
         // The next run in the message is heard by itself.
         let heard = live.heard.as_mut().map(|heard| heard.take(&self.book.heard(&plan.message_id)));
@@ -415,15 +425,14 @@ impl Session {
             .is_some_and(|entry| entry.is_open() || (entry.is_at_end() && entry.has_open_calls()))
     }
 
-    /// Ends all runs because the server stops; the log says so at once instead of after the next start. What comes after
-    /// them, and agents that were not called yet, are left to that.
-    pub(crate) fn interrupt_all(&mut self) {
+    /// Ends all runs because the server stops; the log says so at once instead of after the next start. What comes
+    /// after them, and agents that were not called yet, are left to that.
+    pub(super) fn interrupt_all(&mut self, uncalled: &HashSet<String>) {
         self.is_closing = true;
-        self.batch.starts.clear();
-        for mut live in std::mem::take(&mut self.runs).into_values() {
-            live.cancel.cancel();
-            if !live.called.swap(true, Ordering::AcqRel) {
-                continue; // and never will be
+        for (run_id, mut live) in std::mem::take(&mut self.runs) {
+            self.effects.end(&run_id);
+            if uncalled.contains(&run_id) {
+                continue;
             }
             if self.entry_of(&live.plan).is_none() || self.is_under_way(&live.plan) {
                 self.interrupt(&live.plan);
@@ -440,7 +449,7 @@ impl Session {
         self.lapse(&plan.message_id);
         let message = "The run was interrupted on the server. Send the message again to retry.";
         self.push_failure(plan, "interrupted", message);
-        self.batch.after.push(Op::DropRun { run_id: plan.run_id.clone() });
+        self.effects.after.push(Op::DropRun { run_id: plan.run_id.clone() });
         self.touch();
     }
 
@@ -464,11 +473,11 @@ impl Session {
     /// Drops a run that needs no event, before anything new is written: its cause may be written again with a run of
     /// its own, and must not have both after the next crash.
     fn forget(&mut self, run_id: String) {
-        self.batch.before.push(Op::DropRun { run_id });
+        self.effects.before.push(Op::DropRun { run_id });
     }
 
-    /// Ends, starts or lets go on what its server left over. In a session that this server does not know yet nothing goes
-    /// on: it may be about to become a fork.
+    /// Ends, starts or lets go on what its server left over. In a session that this server does not know yet nothing
+    /// goes on: it may be about to become a fork.
     pub(super) fn recover(&mut self, runs: Vec<StoredRun>, is_known: bool) {
         let mut known = Vec::new();
         let replies = runs.iter().filter_map(|run| match &run.plan.cause {
@@ -520,38 +529,34 @@ impl Session {
 
     /// Lets every message go on whose agent is owed an answer: one given while its run was about to end, which nobody
     /// saw, or before its agent was registered again.
-    pub(crate) fn go_on_where_decided(&mut self) {
-        for plan in self.decided() {
-            self.go_on(&plan.message_id, None);
+    pub(super) fn go_on_where_decided(&mut self) {
+        for message_id in self.decided() {
+            self.go_on(&message_id, None);
         }
     }
 
     /// Messages with answers that their agents have not been told.
-    pub(super) fn decided(&self) -> Vec<RunPlan> {
+    pub(super) fn decided(&self) -> Vec<String> {
         let ended = self.book.messages().filter(|run| !run.is_open());
-        ended
-            .filter_map(|run| {
-                let told = run.deliveries().undelivered.len();
-                let goes_on = told > 0 && !self.book.is_waiting(run.message_id());
-                goes_on.then(|| RunPlan { told, ..RunPlan::resuming(&run, None) })
-            })
-            .collect()
+        let goes_on = |run: &MessageRun<'_>| {
+            !run.deliveries().undelivered.is_empty() && !self.book.is_waiting(run.message_id())
+        };
+        ended.filter(goes_on).map(|run| run.message_id().to_owned()).collect()
     }
 
     /// Messages that look as if an agent were writing them, of those that `whose(message, agent)` picks.
-    pub(super) fn unfinished(&self, whose: impl Fn(&Self, &str, &str) -> bool) -> Vec<RunPlan> {
-        self.book
-            .messages()
-            .filter(|run| {
-                run.is_open()
-                    && run.role() == Role::Assistant
-                    && whose(self, run.message_id(), run.actor_id())
-            })
-            .map(|run| {
-                let plan = RunPlan::resuming(&run, None);
-                let run_id = run.run_id().or(run.last_run());
-                RunPlan { run_id: run_id.unwrap_or(&plan.run_id).to_owned(), ..plan }
-            })
-            .collect()
+    pub(super) fn unfinished(&mut self, whose: impl Fn(&Self, &str, &str) -> bool) -> Vec<RunPlan> {
+        let seem = self.book.messages().filter(|run| {
+            run.is_open()
+                && run.role() == Role::Assistant
+                && whose(self, run.message_id(), run.actor_id())
+        });
+        let said = |run: MessageRun<'_>| run.run_id().or(run.last_run()).map(str::to_owned);
+        let seem: Vec<_> = seem.map(|run| (run.message_id().to_owned(), said(run))).collect();
+        let plan = |(message_id, said): (String, Option<String>)| {
+            let plan = self.resuming_run(&message_id, None)?;
+            Some(RunPlan { run_id: said.unwrap_or(plan.run_id), ..plan })
+        };
+        seem.into_iter().filter_map(plan).collect()
     }
 }

@@ -1,19 +1,20 @@
-//! Thousands of lives of a session: intents, agents' words, kills and times in any order.
+//! Thousands of lives of a session: intents, agents' words, kills and times in any order, all through
+//! [`Session::apply`].
 //!
-//! A life keeps what survives a kill: the log, and the table of runs. A kill takes everything else, at each of the points
-//! between which a commit is not one step, and the session is opened again from what is left.
+//! A life keeps what survives a kill: the log, and the table of runs. A kill takes everything else, at each of the
+//! points between which a commit is not one step, and the session is opened again from what is left.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashSet;
 
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use serde_json::json;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::Number;
+use session_protocol::Lifecycle;
+use session_protocol::api::SendMode;
 
 use super::*;
-use crate::{
-    budget::{Budget, Owner},
-    config::Limits,
-    run::{Answer, Output, RunEnd, RunOutput},
-};
+use crate::run::{Given, Output, RunEnd, Start, ToldAnswer};
 
 /// Where a kill falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +29,86 @@ enum Kill {
     Committed,
 }
 
-/// What somebody asked for, as a client that asks until it is answered.
+/// An agent that this server does not lead.
+const ELSEWHERE: &str = "elsewhere";
+
+/// A wish of somebody, as a client that asks until it is answered.
 #[derive(Debug, Clone)]
 enum Wanted {
     Message { id: String, txid: String, mode: SendMode },
+    Anew { id: String, instead_of: String, txid: String },
     Decide { approval: String, message: String, yes: bool, txid: String },
     Result { call: String, message: String, txid: String },
     Again { message: String, txid: String },
+    Title { txid: String },
+    Chunk { message: String, txid: String },
 }
 
 impl Wanted {
     fn txid(&self) -> &str {
         match self {
             Self::Message { txid, .. }
+            | Self::Anew { txid, .. }
             | Self::Decide { txid, .. }
             | Self::Result { txid, .. }
-            | Self::Again { txid, .. } => txid,
+            | Self::Again { txid, .. }
+            | Self::Title { txid }
+            | Self::Chunk { txid, .. } => txid,
+        }
+    }
+
+    fn input(&self) -> Input {
+        let txid = Some(self.txid().to_owned());
+        let actor_id = "ann".to_owned();
+        let message = |id: &str, mode, txid| NewMessage {
+            message_id: Some(id.to_owned()),
+            content: "why".to_owned(),
+            files: vec![],
+            role: Role::User,
+            actor_id: "ann".to_owned(),
+            agent: None,
+            manages: true,
+            txid,
+            mode,
+        };
+        match self.clone() {
+            Self::Message { id, mode, .. } => Input::Send(message(&id, mode, txid)),
+            Self::Anew { id, instead_of, .. } => {
+                let new = message(&id, SendMode::Queue, txid);
+                Input::SendAnew { instead_of: Some(instead_of), new }
+            }
+            Self::Decide { approval: approval_id, message, yes: approved, .. } => {
+                let (message_id, payload, option_id) = (Some(message), None, None);
+                Input::Decide(Decision {
+                    approval_id,
+                    message_id,
+                    approved,
+                    payload,
+                    option_id,
+                    actor_id,
+                    txid,
+                })
+            }
+            Self::Result { call: tool_call_id, message, .. } => Input::GiveResult(NewToolResult {
+                message_id: Some(message),
+                tool_call_id,
+                output: json!("done"),
+                error: None,
+                actor_id,
+                txid,
+            }),
+            Self::Again { message: message_id, .. } => {
+                Input::AnswerAgain { message_id, text: "why".to_owned(), actor_id, txid }
+            }
+            Self::Title { .. } => Input::Rename { title: "Why".to_owned(), actor_id, txid },
+            Self::Chunk { message: message_id, .. } => Input::Write(vec![RawChunk {
+                message_id,
+                actor_id: ELSEWHERE.to_owned(),
+                role: Role::Assistant,
+                chunk: json!({"type": "content", "delta": "so"}).to_string(),
+                kind: "content".to_owned(),
+                txid,
+            }]),
         }
     }
 }
@@ -54,10 +119,19 @@ struct Life {
     log: Vec<Bytes>,
     /// The table of runs: plan, and whether its agent was called.
     runs: BTreeMap<String, StoredRun>,
+    /// The table of agents.
+    agents: BTreeMap<String, AgentSpec>,
     session: Session,
+    /// Effects that are not committed.
+    pending: Effects,
     /// Runs whose agents are called.
     called: Vec<Start>,
-    budget: Budget,
+    /// Runs that the session has let go of.
+    ended: HashSet<String>,
+    /// When each actor was heard of last, as the server remembers it.
+    signs: HashMap<String, Instant>,
+    /// Answers to requests with options that runs were told: run and approval.
+    given: Vec<(String, String)>,
     /// Wishes that were granted, as far as the client knows.
     granted: Vec<Wanted>,
     /// Answers that each run was told.
@@ -68,14 +142,7 @@ struct Life {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings {
-        instance: "test".to_owned(),
-        agent_depth: 2,
-        silence: Duration::from_secs(90),
-        signs: Arc::default(),
-        metrics: Metrics::new(),
-        shutdown_runs: CancellationToken::new(),
-    }
+    Surroundings { instance: "test".to_owned(), agent_depth: 2, silence: Duration::from_secs(90) }
 }
 
 fn specs() -> Vec<AgentSpec> {
@@ -91,24 +158,72 @@ impl Life {
     fn new(seed: u64) -> Self {
         let time = "2026-03-01T10:00:00Z".parse().expect("a time");
         let now = Moment { time, clock: Instant::now() };
-        let session =
-            Session::open("s", surroundings(), now, RunBook::new(), Vec::new(), Vec::new(), true);
+        let mut random = StdRng::seed_from_u64(seed);
+        let opening = Opening {
+            id: "s".to_owned(),
+            surroundings: surroundings(),
+            seed: random.random(),
+            book: RunBook::new(),
+            specs: Vec::new(),
+            runs: Vec::new(),
+            is_listed: true,
+            title: None,
+        };
+        let (session, pending) = Session::open(opening, now);
         let mut life = Self {
-            random: StdRng::seed_from_u64(seed),
+            random,
             now,
             log: Vec::new(),
             runs: BTreeMap::new(),
+            agents: BTreeMap::new(),
             session,
+            pending,
             called: Vec::new(),
-            budget: Budget::new(&Limits::default()),
+            ended: HashSet::new(),
+            signs: HashMap::new(),
+            given: Vec::new(),
             granted: Vec::new(),
             told: HashMap::new(),
             delivered: BTreeSet::new(),
             numbers: 0,
         };
-        life.session.register(specs(), true).expect("agents can be registered");
+        let register = Input::Register { agents: specs(), manages: true };
+        life.apply(register).expect("agents can be registered");
         life.commit(None);
         life
+    }
+
+    /// Applies an input. What is refused changes nothing.
+    fn apply(&mut self, input: Input) -> Result<Reply, Refusal> {
+        let items = self.session.book.items();
+        match self.session.apply(input, self.now) {
+            Ok(effects) => Ok(self.carry_out(effects)),
+            Err(refusal) => {
+                assert_eq!(self.session.book.items(), items, "{refusal:?} changed something");
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Applies what no session refuses.
+    fn happen(&mut self, input: Input) {
+        self.apply(input).expect("nobody asked for it");
+    }
+
+    fn carry_out(&mut self, effects: Effects) -> Reply {
+        for run_id in &effects.ended {
+            assert!(self.ended.insert(run_id.clone()), "run {run_id} ends twice");
+            self.pending.starts.retain(|start| start.plan.run_id != *run_id);
+        }
+        for actor_id in effects.signs {
+            self.signs.insert(actor_id, self.now.clock);
+        }
+        self.pending.before.extend(effects.before);
+        self.pending.events.extend(effects.events);
+        self.pending.after.extend(effects.after);
+        self.pending.given.extend(effects.given);
+        self.pending.starts.extend(effects.starts);
+        effects.reply
     }
 
     fn number(&mut self) -> u64 {
@@ -116,9 +231,11 @@ impl Life {
         self.numbers
     }
 
-    fn apply(&mut self, ops: Vec<Op>) {
+    fn store(&mut self, ops: Vec<Op>) {
         for op in ops {
             match op {
+                Op::PutAgent { spec, .. } => drop(self.agents.insert(spec.id.clone(), spec)),
+                Op::DropAgent { agent_id, .. } => drop(self.agents.remove(&agent_id)),
                 Op::PlanRun { plan, .. } => {
                     let run = StoredRun { plan, started: false };
                     self.runs.insert(run.plan.run_id.clone(), run);
@@ -137,9 +254,9 @@ impl Life {
         if kill == Some(Kill::First) {
             return self.open_again();
         }
-        let Batch { before, events, after, starts, waiters, .. } =
-            std::mem::take(&mut self.session.batch);
-        self.apply(before);
+        let Effects { before, events, after, given, starts, .. } =
+            std::mem::take(&mut self.pending);
+        self.store(before);
         if kill == Some(Kill::Planned) {
             return self.open_again();
         }
@@ -147,11 +264,12 @@ impl Life {
         if kill == Some(Kill::Written) {
             return self.open_again();
         }
-        self.apply(after);
+        self.store(after);
         if kill == Some(Kill::Committed) {
             return self.open_again();
         }
-        waiters.into_iter().for_each(|waiter| waiter(Ok(())));
+        let asks = |given: &(String, Given)| (given.0.clone(), given.1.approval_id.clone());
+        self.given.extend(given.iter().filter(|given| !self.ended.contains(&given.0)).map(asks));
         for start in starts {
             self.call(start);
         }
@@ -160,23 +278,24 @@ impl Life {
 
     /// A run's task: it calls the agent, unless it only wants to know what the message says.
     fn call(&mut self, start: Start) {
-        if start.cancel.is_cancelled()
-            || start.called.swap(true, std::sync::atomic::Ordering::AcqRel)
-        {
+        let run_id = start.plan.run_id.clone();
+        if self.ended.contains(&run_id) {
             return;
         }
-        let run_id = start.plan.run_id.clone();
         if start.recalls {
             self.say(&run_id, Output::Before("before".to_owned()));
-            self.say(&run_id, Output::End(RunEnd::Finished));
-            return;
+            return self.say(&run_id, Output::End(RunEnd::Finished));
         }
-        self.apply(vec![Op::StartRun { run_id: run_id.clone() }]);
+        if start.spec.is_none() {
+            let end = RunEnd::failed("agent_unknown", "This agent is not registered any more.");
+            return self.say(&run_id, Output::End(end));
+        }
+        self.store(vec![Op::StartRun { run_id: run_id.clone() }]);
         let message = &start.plan.message_id;
         let ids = start.answers.iter().filter_map(|answer| match answer {
-            Answer::Approval { id, .. } => Some(id.clone()),
-            Answer::ToolResult { tool_call_id, .. } => Some(tool_call_id.clone()),
-            Answer::Withdrawn { .. } => None,
+            ToldAnswer::Approval { id, .. } => Some(id.clone()),
+            ToldAnswer::ToolResult { tool_call_id, .. } => Some(tool_call_id.clone()),
+            ToldAnswer::Withdrawn { .. } => None,
         });
         let ids: Vec<String> = ids.collect();
         for id in &ids {
@@ -193,16 +312,17 @@ impl Life {
     /// Takes down what runs were told that have ended well by now.
     fn note_ends(&mut self) {
         let book = &self.session.book;
-        let over: Vec<Start> = self
-            .called
-            .extract_if(.., |start| !self.session.runs.contains_key(&start.plan.run_id))
-            .collect();
+        let is_over = |start: &mut Start| self.ended.contains(&start.plan.run_id);
+        let over: Vec<Start> = self.called.extract_if(.., is_over).collect();
+        for start in &self.called {
+            let is_led = self.session.runs.contains_key(&start.plan.run_id);
+            assert!(is_led, "an agent goes on, and its session does not know it");
+        }
         for start in over {
             let told = self.told.remove(&start.plan.run_id).unwrap_or_default();
             let run = book.message(&start.plan.message_id);
             let well = run.is_some_and(|run| {
-                run.run_id() == Some(&start.plan.run_id)
-                    && run.lifecycle() == session_protocol::Lifecycle::Finished
+                run.run_id() == Some(&start.plan.run_id) && run.lifecycle() == Lifecycle::Finished
             });
             if well {
                 let message = start.plan.message_id;
@@ -215,27 +335,65 @@ impl Life {
     fn open_again(&mut self) {
         self.note_ends();
         self.called.clear();
+        // What was finished just before may be looked at again under the same id.
+        self.ended.clear();
+        let opening = Opening {
+            id: "s".to_owned(),
+            surroundings: surroundings(),
+            seed: self.random.random(),
+            book: self.book(),
+            specs: self.agents.values().cloned().collect(),
+            runs: self.runs.values().cloned().collect(),
+            is_listed: true,
+            title: None,
+        };
+        (self.session, self.pending) = Session::open(opening, self.now);
+    }
+
+    /// The index of the log.
+    fn book(&self) -> RunBook {
         let mut book = RunBook::new();
         self.log.iter().for_each(|item| book.apply(item));
-        let runs = self.runs.values().cloned().collect();
-        self.session = Session::open("s", surroundings(), self.now, book, specs(), runs, true);
+        book
     }
 
     fn say(&mut self, run_id: &str, what: Output) {
-        self.session.output(RunOutput { run_id: run_id.to_owned(), what });
+        self.happen(Input::Output { run_id: run_id.to_owned(), what });
     }
 
     fn chunk(&mut self, run_id: &str, chunk: &Value) {
-        let hold = self.budget.take_anyway(&Owner::Session("s".to_owned()), 1);
-        self.say(run_id, Output::Chunk(chunk.to_string(), hold));
+        self.say(run_id, Output::Chunk(chunk.to_string()));
     }
 
     /// An agent that was called says something, or ends.
     fn speak(&mut self) {
         let Some(start) = self.called.choose(&mut self.random) else { return };
-        let run_id = start.plan.run_id.clone();
+        let (run_id, message_id) = (start.plan.run_id.clone(), start.plan.message_id.clone());
         let n = self.number();
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..13) {
+            10 => {
+                let options = json!([
+                    {"optionId": "once", "name": "Once", "kind": "allow_once"},
+                    {"optionId": "no", "name": "No", "kind": "reject_once"},
+                ]);
+                let approval = json!({"id": format!("o{n}"), "options": options});
+                let value = json!({"toolCallId": format!("d{n}"), "toolName": "t", "input": {}, "approval": approval});
+                self.chunk(
+                    &run_id,
+                    &json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),
+                );
+            }
+            11 => {
+                let asks = self.session.book.open_asks(&message_id);
+                if let Some(id) = asks.choose(&mut self.random).cloned() {
+                    let reason = "withdrawn".to_owned();
+                    self.say(&run_id, Output::Withdraw { approval_id: id, reason });
+                }
+            }
+            12 => self.chunk(
+                &run_id,
+                &json!({"type": "approval-response", "approvalId": format!("p{n}"), "approved": true}),
+            ),
             0..4 => {
                 let text = ["so ", "@a ", "@b "].choose(&mut self.random).copied();
                 self.chunk(
@@ -269,7 +427,13 @@ impl Life {
         let n = self.number();
         let txid = format!("tx{n}");
         let open = self.asks();
-        Some(match self.random.random_range(0..8) {
+        Some(match self.random.random_range(0..11) {
+            8 => Wanted::Title { txid },
+            9 => Wanted::Chunk { message: format!("e{}", n % 3), txid },
+            10 => {
+                let instead_of = self.questions().choose(&mut self.random)?.clone();
+                Wanted::Anew { id: format!("q{n}"), instead_of, txid }
+            }
             0..3 => {
                 let mode = if self.random.random_range(0..3) == 0 {
                     SendMode::Steer
@@ -293,19 +457,20 @@ impl Life {
             }
             6 => self.granted.choose(&mut self.random)?.clone(),
             _ => {
-                let questions = self
-                    .session
-                    .book
-                    .messages()
-                    .filter(|run| run.role() == Role::User && !run.is_hidden());
-                let questions: Vec<String> =
-                    questions.map(|run| run.message_id().to_owned()).collect();
-                Wanted::Again { message: questions.choose(&mut self.random)?.clone(), txid }
+                let message = self.questions().choose(&mut self.random)?.clone();
+                Wanted::Again { message, txid }
             }
         })
     }
 
-    /// What waits for a person or a client: message, id, and whether it is a call.
+    /// Messages of people.
+    fn questions(&self) -> Vec<String> {
+        let runs = self.session.book.messages();
+        let said = runs.filter(|run| run.role() == Role::User && !run.is_hidden());
+        said.map(|run| run.message_id().to_owned()).collect()
+    }
+
+    /// Everything that waits for a person or a client: message, id, and whether it is a call.
     fn asks(&self) -> Vec<(String, String, bool)> {
         let mut asks = Vec::new();
         for run in self.session.book.messages() {
@@ -325,45 +490,50 @@ impl Life {
 
     /// Asks for it, once or again; whether it is granted.
     fn ask(&mut self, wanted: &Wanted) -> bool {
-        let txid = Some(wanted.txid());
-        let session = &mut self.session;
-        match wanted {
-            Wanted::Message { id, mode, .. } => {
-                let new = NewMessage {
-                    message_id: Some(id.clone()),
-                    content: "why".to_owned(),
-                    role: Role::User,
-                    actor_id: "ann".to_owned(),
-                    agent: None,
-                    manages: true,
-                    txid: txid.map(str::to_owned),
-                    mode: *mode,
-                };
-                session.send(new).is_ok()
-            }
-            Wanted::Decide { approval, message, yes, .. } => {
-                let said = Said { payload: None, option_id: None };
-                session.respond(approval, Some(message), *yes, said, "ann", txid).is_ok()
-            }
-            Wanted::Result { call, message, .. } => session
-                .tool_result(&NewToolResult {
-                    message_id: Some(message.clone()),
-                    tool_call_id: call.clone(),
-                    output: json!("done"),
-                    error: None,
-                    actor_id: "ann".to_owned(),
-                    txid: txid.map(str::to_owned),
-                })
-                .is_ok(),
-            Wanted::Again { message, .. } => session.retry(message, "why", "ann", txid).is_ok(),
-        }
+        self.apply(wanted.input()).is_ok()
     }
 
     fn pass(&mut self, millis: u64) {
         let span = Duration::from_millis(millis);
         self.now.clock += span;
         self.now.time = self.now.time.checked_add(span).expect("a time");
-        self.session.tick(self.now);
+    }
+
+    /// Does what is due.
+    fn elapse(&mut self) {
+        let missed = self.session.missed(self.now.clock);
+        let known = |actor: String| self.signs.get(&actor).map(|at| (actor, *at));
+        let signs = missed.into_iter().filter_map(known).collect();
+        self.happen(Input::Elapse { signs });
+    }
+
+    /// Somebody comes, goes, or changes what the session is.
+    fn change(&mut self) {
+        let actor_id = "ann".to_owned();
+        let input = match self.random.random_range(0..8) {
+            0..3 => Input::LogIn {
+                actor_id,
+                device_id: "d".to_owned(),
+                called: Called { name: Some("Ann".to_owned()), claimed: None },
+                heartbeat: (self.random.random_range(0..2) == 0).then(|| Number::from(1)),
+                agents: specs(),
+                manages: true,
+            },
+            3 => Input::LogOut { actor_id, device_id: None },
+            4 => Input::Unregister { agent_id: "b".to_owned() },
+            5 | 6 => Input::Register { agents: specs(), manages: true },
+            _ => {
+                let mut until = None;
+                loop {
+                    let clear = Input::Clear { until, presence: false, actor_id: "ann".to_owned() };
+                    until = self.apply(clear).expect("it can be cleared").left;
+                    if until.is_none() {
+                        return;
+                    }
+                }
+            }
+        };
+        self.apply(input).expect("nobody else is here");
     }
 
     fn step(&mut self) {
@@ -372,7 +542,7 @@ impl Life {
             *kills.choose(&mut self.random).expect("there are some")
         });
         self.pass(1);
-        match self.random.random_range(0..12) {
+        match self.random.random_range(0..14) {
             0..4 => {
                 if let Some(wanted) = self.wanted()
                     && self.ask(&wanted)
@@ -394,15 +564,27 @@ impl Life {
                 let whose = self.session.runs.values().map(|live| live.plan.message_id.clone());
                 let whose: Vec<String> = whose.collect();
                 let message = whose.choose(&mut self.random).cloned();
-                self.session.stop(message.as_deref(), "ann");
+                self.happen(Input::Stop { message_id: message, actor_id: "ann".to_owned() });
             }
+            11 => {
+                // Somebody else wrote to the stream, or is thought to have.
+                let mut book = self.book();
+                self.pending.events.iter().for_each(|item| book.apply(item));
+                self.happen(Input::Reread(Box::new(book)));
+            }
+            12 => self.change(),
             10 => {
                 let millis = self.random.random_range(0..8_000);
                 self.pass(millis);
-                self.session.elapse();
+                self.elapse();
             }
             _ => {
-                self.session.interrupt_all();
+                let is_called = |run_id: &&String| {
+                    self.called.iter().any(|start| start.plan.run_id == **run_id)
+                };
+                let runs = self.session.runs.keys();
+                let uncalled = runs.filter(|run_id| !is_called(run_id)).cloned().collect();
+                self.happen(Input::Interrupt { uncalled });
                 self.commit(None);
                 self.open_again();
             }
@@ -411,7 +593,7 @@ impl Life {
         self.check();
     }
 
-    /// What holds at any time.
+    /// Checks what holds at any time.
     fn check(&self) {
         let book = &self.session.book;
         // The session knows what its log says, and nothing else.
@@ -420,7 +602,7 @@ impl Life {
         }
         let mut read = RunBook::new();
         read.tick(self.now.time);
-        self.log.iter().chain(&self.session.batch.events).for_each(|item| read.apply(item));
+        self.log.iter().chain(&self.pending.events).for_each(|item| read.apply(item));
         let says = |book: &RunBook| {
             let says = book.messages().map(|run| {
                 let id = run.message_id();
@@ -441,7 +623,7 @@ impl Life {
         }
         let planned = self.session.runs.values().map(|live| &live.plan).chain(&self.session.queued);
         let about_to_be = |plan: &RunPlan| {
-            let ops = self.session.batch.before.iter();
+            let ops = self.pending.before.iter();
             ops.into_iter()
                 .any(|op| matches!(op, Op::PlanRun { plan: new, .. } if new.run_id == plan.run_id))
         };
@@ -464,7 +646,7 @@ impl Life {
         }
         assert!(seen.values().all(|times| *times == 1), "{seen:?}");
         for wanted in &self.granted {
-            let here = self.session.batch.events.is_empty();
+            let here = self.pending.events.is_empty();
             assert!(
                 !here || seen.contains_key(wanted.txid()),
                 "{wanted:?} was granted and is gone"
@@ -476,10 +658,10 @@ impl Life {
     fn end(&mut self) {
         for _ in 0..400 {
             self.pass(60_000);
-            self.session.elapse();
+            self.elapse();
             self.commit(None);
             let Some(start) = self.called.first() else {
-                if self.session.batch.is_empty()
+                if self.pending.is_empty()
                     && self.session.queued.is_empty()
                     && self.session.runs.is_empty()
                 {
@@ -495,7 +677,7 @@ impl Life {
         self.check();
         assert!(self.runs.is_empty(), "runs that never ended");
         assert!(self.session.runs.is_empty() && self.session.queued.is_empty());
-        for run in self.session.book.messages() {
+        for run in self.session.book.messages().filter(|run| run.actor_id() != ELSEWHERE) {
             assert!(!run.is_open(), "{} is open, and nobody writes it", run.message_id());
         }
         // Whatever is asked can be answered, and is not asked any more then.
@@ -511,19 +693,70 @@ impl Life {
             self.commit(None);
         }
         assert_eq!(self.asks(), []);
+        self.fork();
+    }
+
+    /// A fork takes over what was said, and nothing goes on in it. Made again, it is the same.
+    fn fork(&mut self) {
+        let company = || self.session.company();
+        let origin =
+            || Origin { session_id: "s".to_owned(), message_id: None, actor_id: "ann".to_owned() };
+        let open = |log: &[Bytes], is_listed| {
+            let mut book = RunBook::new();
+            log.iter().for_each(|item| book.apply(item));
+            let opening = Opening {
+                id: "fork".to_owned(),
+                surroundings: surroundings(),
+                seed: [7; 32],
+                book,
+                specs: Vec::new(),
+                runs: Vec::new(),
+                is_listed,
+                title: None,
+            };
+            Session::open(opening, self.now)
+        };
+        let adopt = || Input::Adopt { company: company(), origin: origin() };
+        let mut log = self.log.clone();
+        let (mut fork, opened) = open(&log, false);
+        log.extend(opened.events);
+        let adopted = fork.apply(adopt(), self.now).expect("it was not used");
+        assert!(opened.starts.is_empty() && adopted.starts.is_empty(), "a fork acts twice");
+        log.extend(adopted.events);
+        assert!(fork.book.messages().all(|run| !run.is_open()));
+        assert!(fork.runs.is_empty() && fork.queued.is_empty());
+        let (mut again, opened) = open(&log, true);
+        let adopted = again.apply(adopt(), self.now).expect("it is the fork");
+        assert!(opened.events.is_empty() && adopted.events.is_empty(), "it is made twice");
     }
 }
 
 #[test]
 fn a_session_keeps_its_promises_in_any_order_of_things() {
-    for seed in 0..64 {
+    let mut given = 0;
+    for seed in 0..96 {
         let mut life = Life::new(seed);
         let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..40 {
+            for _ in 0..48 {
                 life.step();
             }
             life.end();
         }));
         assert!(lived.is_ok(), "seed {seed}");
+        given += life.given.len();
+    }
+    assert!(given > 0, "no run was told an answer while it went");
+}
+
+#[test]
+fn the_same_inputs_have_the_same_effects() {
+    for seed in 0..8 {
+        let lives = [0, 1].map(|_| {
+            let mut life = Life::new(seed);
+            (0..48).for_each(|_| life.step());
+            life.log
+        });
+        assert!(!lives[0].is_empty());
+        assert_eq!(lives[0], lives[1], "seed {seed}");
     }
 }

@@ -2,13 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    book::RunBook,
-    pace::Pace,
-    shared::Shared,
-    snapshots::{Base, BookShelf, FoldedMessage, Kind, Mark, Proof, Save, Stored, Tail},
-    streams::{StreamError, Streams, stream_name},
-};
+use crate::book::RunBook;
+use crate::pace::Pace;
+use crate::shared::Shared;
+use crate::snapshots::{Base, BookShelf, FoldedMessage, Kind, Mark, Proof, Save, Stored, Tail};
+use crate::streams::{StreamError, Streams, stream_name};
 
 /// Items that are read again rather than stored, when a session goes to rest.
 const AT_REST: u64 = 256;
@@ -25,7 +23,7 @@ pub(super) struct Kept {
     mark: Mark,
 }
 
-/// What is stored of a session's book.
+/// The stored part of a session's book.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shelved {
     base: Base,
@@ -43,8 +41,8 @@ impl Kept {
     }
 }
 
-/// The session as its stream says. What was stored of it is gone on from; a long tail is stored at once, so that whoever
-/// dies of it finds it shorter the next time.
+/// The session as its stream says. What was stored of it is gone on from; a long tail is stored at once, so that
+/// whoever dies of it finds it shorter the next time.
 pub(super) async fn read(shared: &Shared, session_id: &str) -> Result<Kept, StreamError> {
     let mut kept = match shared.snapshots.load(session_id, Kind::Book).await {
         None => read_whole(&*shared.streams, session_id).await?,
@@ -65,7 +63,8 @@ pub(super) async fn read(shared: &Shared, session_id: &str) -> Result<Kept, Stre
     Ok(kept)
 }
 
-/// What is stored of a session, and what its stream says since; `None` when that cannot be told from it.
+/// The book from what is stored of a session and from what its stream says since; `None` when that cannot be told from
+/// it.
 async fn go_on(
     shared: &Shared,
     session_id: &str,
@@ -81,7 +80,7 @@ async fn go_on(
     Ok(is_whole.then_some(Kept { book, shelved, mark }))
 }
 
-/// What is known of a stream, read from its beginning, page by page. Where rows of a message are late, changed or
+/// The book of a stream, read from its beginning, page by page. Where rows of a message are late, changed or
 /// deleted, it is read again with the rows of that message kept.
 pub(super) async fn read_whole(
     streams: &dyn Streams,

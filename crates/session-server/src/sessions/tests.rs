@@ -1,28 +1,29 @@
 //! Sessions whose tasks fall.
 
 use async_trait::async_trait;
-use axum::{body::Body, http::Request, response::Response};
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use serde_json::json;
 use sqlite_line::Terms;
 use tempfile::TempDir;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::{
-    ServerConfig,
-    agent::Agents,
-    book::Wish,
-    budget::Budget,
-    event::Role,
-    forking::Making,
-    metrics::Metrics,
-    session::RawChunk,
-    snapshots::Snapshots,
-    store::Store,
-    streams::{Embedded, Listed, Pages, Place, Streams},
-};
+use crate::ServerConfig;
+use crate::agent::Agents;
+use crate::book::Wish;
+use crate::budget::Budget;
+use crate::event::Role;
+use crate::forking::Making;
+use crate::metrics::Metrics;
+use crate::session::{Input, RawChunk};
+use crate::snapshots::Snapshots;
+use crate::store::Store;
+use crate::streams::{Embedded, Listed, Pages, Place, Streams};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
@@ -165,13 +166,7 @@ async fn say(
         chunk: chunk.to_string(),
     });
     let raw: Vec<RawChunk> = raw.collect();
-    sessions
-        .with(id, Open::Create, move |session| {
-            session.write_raw(&raw);
-            Ok(())
-        })
-        .await
-        .unwrap();
+    sessions.apply(id, Open::Create, Input::Write(raw)).await.unwrap();
 }
 
 /// Messages that ended, and one that asks.

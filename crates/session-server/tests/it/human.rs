@@ -101,7 +101,8 @@ async fn a_run_goes_on_when_all_is_decided_also_across_restarts() {
         let third = second.crashed_copy(|_| {}).await;
         assert_eq!(fake.asked().len(), 1, "{dialect}: one answer is missing");
         let talk = third.talk(&talk.id);
-        assert_eq!(talk.approve("a2", false).await, 204);
+        let no = json!({"approved": false, "payload": "Not that one.", "actorId": "ann"});
+        assert_eq!(third.post(&talk.path("/approvals/a2"), no).await.0, 204);
         let log = talk.until("the end", |log| log.ended() == ends + 1).await;
         log.assert_gapless();
 
@@ -112,7 +113,8 @@ async fn a_run_goes_on_when_all_is_decided_also_across_restarts() {
             resume.iter().find(|answer| answer["interruptId"] == id).unwrap()["payload"].clone()
         };
         assert_eq!(payload("a1"), json!({"approved": true}), "{dialect}");
-        assert_eq!(payload("a2"), json!({"approved": false}), "{dialect}");
+        let no = json!({"approved": false, "reason": "Not that one."});
+        assert_eq!(payload("a2"), no, "{dialect}: what was said goes with a no");
         assert_eq!(
             payload(if dialect == "ag-ui" { "i3" } else { "c3" }),
             json!({"seen": 3}),
@@ -129,7 +131,8 @@ async fn a_run_goes_on_when_all_is_decided_also_across_restarts() {
             of.map(|message| message["content"].as_str().unwrap().to_owned())
         };
         assert_eq!(result("c1"), None, "{dialect}: the agent runs it now");
-        assert!(result("c2").unwrap().contains("denied"), "{dialect}");
+        let told = result("c2").unwrap();
+        assert!(told.contains("denied") && told.contains("Not that one."), "{dialect}: {told}");
         assert_eq!(result("c3").unwrap(), r#"{"seen":3}"#, "{dialect}");
     }
 }

@@ -37,6 +37,7 @@ mod secrets;
 mod stop;
 mod streams;
 mod tidy;
+mod tools;
 mod upstream;
 mod webhook;
 mod writers;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use session_server::{ModelConfig, Secret};
 
@@ -226,4 +227,65 @@ async fn the_model_goes_on_when_all_of_its_questions_are_answered_also_across_a_
     assert!(
         results[0].contains("denied") && results[1].contains("N1") && results[2].contains("N2")
     );
+}
+
+#[tokio::test]
+async fn files_of_a_message_reach_the_model_texts_as_words_and_pictures_as_pictures() {
+    let refusal = json!({"error": {"message": "this model does not support image input"}});
+    let answer = |text: &str| stream(&[delta(&json!({"content": text})), finish("stop")]);
+    let fake = Fake::new([
+        answer("A cat."),
+        Reply::Whole(400, "application/json", refusal.to_string()),
+        answer("I cannot see it."),
+    ])
+    .await;
+    let rig = rig(&fake).await;
+    let talk = rig.session("builtin:model").await;
+    let picture = "data:image/png;base64,iVBORw0KGgo=";
+    let body = |content: &str| {
+        json!({"content": content, "actorId": "ann", "files": [
+            {"url": picture, "mediaType": "image/png", "filename": "cat.png"},
+            {"url": "data:text/plain;base64,b25lCnR3bw==", "mediaType": "text/plain", "filename": "notes.txt"},
+        ]})
+    };
+    let (status, _) = rig.post(&talk.path("/messages"), body("Look:")).await;
+    assert_eq!(status, StatusCode::OK);
+    let log = talk.until("the answer", |log| log.ended() == 1).await;
+    let (_, said) = log.find("whole-message").unwrap();
+    assert_eq!(said["message"]["parts"][1]["filename"], "cat.png");
+    let words = "Look:\n\n[File: cat.png, image/png]\n\n```notes.txt\none\ntwo\n```";
+    assert_eq!(
+        fake.asked()[0]["messages"][0]["content"],
+        json!([{"type": "text", "text": words}, {"type": "image_url", "image_url": {"url": picture}}])
+    );
+
+    // A message without words, and a model that looks at nothing.
+    let (status, _) = rig.post(&talk.path("/messages"), body("")).await;
+    assert_eq!(status, StatusCode::OK);
+    talk.until("the second answer", |log| log.ended() == 2).await;
+    let asked = fake.asked();
+    assert_eq!(asked.len(), 3, "it was asked again without the picture");
+    let last = asked[2]["messages"].as_array().unwrap().last().unwrap();
+    assert!(last["content"].as_str().unwrap().starts_with("[File: cat.png"));
+}
+
+#[tokio::test]
+async fn files_that_are_too_many_too_large_or_elsewhere_are_refused() {
+    let fake = Fake::new([]).await;
+    let rig = rig(&fake).await;
+    let talk = rig.session("builtin:model").await;
+    let file = |url: &str| json!({"url": url, "mediaType": "image/png", "filename": "a.png"});
+    let large = format!("data:image/png;base64,{}", "A".repeat(360_000));
+    for files in [
+        vec![file("https://example.org/a.png")],
+        vec![file("file:///etc/passwd")],
+        vec![file(&large)],
+        vec![file("data:,"); 9],
+    ] {
+        let body = json!({"content": "Look", "actorId": "ann", "files": files});
+        let (status, problem) = rig.post(&talk.path("/messages"), body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    }
+    assert_eq!(talk.items().await.iter().filter(|item| item["type"] == "chunk").count(), 0);
+    assert!(fake.asked().is_empty());
 }

@@ -134,7 +134,7 @@ describe('a long text', { timeout: 30_000 }, () => {
     once.close();
     while (hand.frame() !== null);
     expect(seen(root.textContent)).toBe(seen(whole.textContent));
-    expect(root.querySelectorAll('ul, h4, .md-code')).toHaveLength(whole.querySelectorAll('ul, h4, .md-code').length);
+    expect(root.querySelectorAll('ul, .md-heading, .md-code')).toHaveLength(whole.querySelectorAll('ul, .md-heading, .md-code').length);
   });
 
   it('has all of its words in the end', () => {

@@ -32,6 +32,10 @@ const ADDED = [
   'Inline \\(a_1\\), $x*y*z$ and\n\n\\[\nE = mc^2\n- 1\n\\]\n\nat $5 to $10.\n',
   '$$\n\\begin{align}\na &= b \\\\\n= c\n\\end{align}\n$$\n',
   '**「強調」**は、https://example.org/a（説明）。3~5天。\n',
+  '<details>\n<summary>More **of** it</summary>\n\n- one\n- two\n\n```\ncode\n```\n\n</details>\n\nEnd.\n',
+  '<details open>\n\nInside\n\n<details><summary>b</summary>deep</details>\n\nstill\n\n</details>\n',
+  '<details>\nnever closed\n\n> quote\n',
+  '- a\n\n  <details>\n  <summary>x</summary>\n\n  in a list\n\n  </details>\n- b\n',
   'a<br>b\n\n<br>\n\n| a<br>b |\n| --- |\n| c<br/> |\n',
 ];
 const EXAMPLES = [...tests.map(({ markdown }) => markdown.replaceAll('→', '\t')), ...ADDED];
@@ -39,7 +43,7 @@ const EXAMPLES = [...tests.map(({ markdown }) => markdown.replaceAll('→', '\t'
 /** Pieces that Markdown is made of, and that are added to it. */
 const FRAGMENTS = [
   'a', 'b ', '中', '（', '。', 'א', '**', '*', '_', '~~', '~', '$', '$$', '\\(', '\\)', '\\[', '\\]', 'x_1', '= ', '5', '[^1]', '[^1]: ', '[', '](u)', ']: /u', '[a]', '\n', '\n',
-  '\n\n', '\r', '\r\n', ' ', '  ', '    ', '\t', '- ', '1. ', '> ', '# ', '|', '\n|-|-|\n', '```', '~~~', '<br>', '<div>', '&amp;', 'https://example.org/a', '`', '\\', '\\begin{align}',
+  '\n\n', '\r', '\r\n', ' ', '  ', '    ', '\t', '- ', '1. ', '> ', '# ', '|', '\n|-|-|\n', '```', '~~~', '<br>', '<div>', '<details>', '</details>', '<summary>', '</summary>', '&amp;', 'https://example.org/a', '`', '\\', '\\begin{align}',
   '\\end{align}', '---', '===',
 ];
 

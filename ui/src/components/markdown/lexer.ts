@@ -1,5 +1,6 @@
 import { Lexer, Marked, Tokenizer, type Links, type Token, type Tokens } from 'marked';
 
+import { DETAILS } from './details';
 import { DELIMITERS } from './emphasis';
 import { BLOCK_MATH, emStrongMask, INLINE_MATH, mathStart } from './math';
 import { NOTE, NOTE_REFERENCE } from './notes';
@@ -9,7 +10,7 @@ import { addressEnd } from './urls';
 /** The lexer calls itself to this depth, twice for a quote in a quote; what is deeper is plain text. */
 const DEEPEST = 48;
 
-const marked = new Marked({ extensions: [NOTE, BLOCK_MATH, NOTE_REFERENCE, INLINE_MATH] });
+const marked = new Marked({ extensions: [DETAILS, NOTE, BLOCK_MATH, NOTE_REFERENCE, INLINE_MATH] });
 const OPTIONS = marked.defaults;
 
 /** Marked's inline grammar, for scripts without spaces too. */

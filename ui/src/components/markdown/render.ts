@@ -1,6 +1,7 @@
 import { decodeHTMLStrict } from 'entities/decode';
 import type { Token, Tokens } from 'marked';
 
+import type { Details } from './details';
 import { formulaOf } from './math';
 import type { Note } from './notes';
 import { allowedUrl, hostOf } from './urls';
@@ -9,7 +10,7 @@ import { allowedUrl, hostOf } from './urls';
  * Marked's tokens as DOM.
  *
  * Safe by construction: elements are created by name from the fixed set below and text goes in as text. Nothing here
- * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, but for `<br>` and a few tags without
+ * reads HTML, so there is nothing to sanitise. Raw HTML is shown as the text it is, but for `<br>`, `<details>` and a few tags without
  * attributes that only say how a word looks (`<kbd>`, `<sub>`, …), an image as a link
  * that says so, a formula as its source, which `formulas.ts` sets in type later.
  */
@@ -36,8 +37,9 @@ export function renderBlock(token: Token): Node | null {
       return null;
     case 'heading': {
       const { depth, tokens } = token as Tokens.Heading;
-      // A message is not a page: its headings begin below the window's own.
-      const heading = element('h' + String(Math.min(6, depth + 2)), 'md-heading');
+      // A message is not a page: its headings stand below the window's own, and all at one level, because what an agent
+      // begins with is any of the six.
+      const heading = element('h3', 'md-heading');
       heading.dataset['depth'] = String(depth);
       heading.dir = 'auto';
       heading.append(...renderInlines(tokens));
@@ -97,6 +99,17 @@ export function renderBlock(token: Token): Node | null {
       const block = element('div', 'md-formula');
       block.append(formula(text), after);
       return block;
+    }
+    case 'details': {
+      const { open, summary, tokens } = token as Tokens.Generic & Details;
+      const details = element('details', 'md-details');
+      if (open) details.setAttribute('open', '');
+      const head = element('summary');
+      head.dir = 'auto';
+      head.append(...(summary.length > 0 ? renderInlines(summary) : ['Details']));
+      const blocks = renderBlocks(tokens);
+      details.append(head, ...(blocks.length > 0 ? [gap()] : []), ...blocks);
+      return details;
     }
     case 'note': {
       const { label, tokens } = token as Tokens.Generic & Note;
@@ -227,7 +240,6 @@ function renderInline(token: Token): Node {
       return formula(token.raw);
     case 'noteReference': {
       const reference = element('sup', 'md-note-reference');
-      reference.setAttribute('role', 'doc-noteref');
       reference.textContent = `[${(token as Tokens.Generic & Note).label}]`;
       return reference;
     }
@@ -326,7 +338,7 @@ export function tableShell(table: Tokens.Table): { root: HTMLElement; body: HTML
   const root = element('div', 'md-table');
   // Wide tables scroll in their own box, which must be reachable by keyboard.
   root.tabIndex = 0;
-  root.setAttribute('role', 'region');
+  root.setAttribute('role', 'group');
   root.setAttribute('aria-label', 'Table');
   root.dir = directionOf(table.raw);
   const inner = element('table');

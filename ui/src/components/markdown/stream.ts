@@ -1,5 +1,6 @@
 import type { Links, Token, Tokens } from 'marked';
 
+import { opensDetails } from './details';
 import { lexBlocks } from './lexer';
 import { opensMath } from './math';
 import { pieceEnd } from './pieces';
@@ -714,6 +715,9 @@ function firstOpen(tokens: Token[]): number {
   // A formula over several lines reads as other blocks until it is closed.
   const math = tokens.findIndex((token, at) => at < last && token.type === 'paragraph' && opensMath(token.raw, rawFrom(tokens, at)));
   if (math !== -1) return math;
+  // What is to be opened reads as other blocks until it is closed.
+  const details = tokens.findIndex((token, at) => token.type === 'html' && at < last && opensDetails(token.raw, rawFrom(tokens, at)));
+  if (details !== -1) return details;
   // A fence that was closed, with its line ended, is whole.
   if (token?.type === 'code' && last < tokens.length - 1) {
     const marker = /^ {0,3}(`{3,}|~{3,})/.exec(token.raw)?.[1];

@@ -10,11 +10,11 @@ export type ActivityPart = {
  */
 id: string, 
 /**
- * What kind of card it is, in the writer's words.
+ * The kind of the card, in the writer's words.
  */
 kind: string, 
 /**
- * What is on it.
+ * The card's content.
  */
 content: JsonValue, 
 /**

@@ -11,7 +11,7 @@ export type Agent = {
  */
 agentId: string, 
 /**
- * Its display name.
+ * The agent's display name.
  */
 name: string | null, 
 /**
@@ -19,7 +19,7 @@ name: string | null,
  */
 endpoint: string | null, 
 /**
- * What it reacts to: `all` or `user-messages`.
+ * The messages that it reacts to: `all` or `user-messages`.
  */
 triggers: string | null, 
 /**
@@ -31,7 +31,7 @@ model: string | null,
  */
 guest?: boolean, 
 /**
- * What can be chosen of it: its mode, its model and others, in its own order.
+ * Options that can be chosen of it: its mode, its model and others, in its own order.
  */
 options?: Array<AgentOption>, 
 /**

@@ -5,14 +5,14 @@
  */
 export type AgentCommand = { 
 /**
- * Its name, without the `/`.
+ * The command's name, without the `/`.
  */
 name: string, 
 /**
- * What it does.
+ * The command's effect.
  */
 description?: string, 
 /**
- * What may be written behind it.
+ * Words that may be written behind it.
  */
 hint?: string, };

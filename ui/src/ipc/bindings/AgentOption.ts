@@ -18,7 +18,7 @@ name: string,
  */
 description?: string, 
 /**
- * What it is about: `mode` (what the agent asks about), `model`, `thought_level`, or any other word.
+ * The subject of the option: `mode` (what the agent asks about), `model`, `thought_level`, or any other word.
  */
 category?: string, 
 /**
@@ -30,10 +30,10 @@ value: string,
  */
 wanted?: string, 
 /**
- * It is on or off: the values are `true` and `false`, and there are no choices.
+ * Whether it is on or off: the values are `true` and `false`, and there are no choices.
  */
 switch?: boolean, 
 /**
- * What can be chosen, in the agent's order.
+ * Choices, in the agent's order.
  */
 choices?: Array<AgentChoice>, };

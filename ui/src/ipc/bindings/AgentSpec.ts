@@ -11,7 +11,7 @@ export type AgentSpec = {
  */
 id: string, 
 /**
- * Its display name.
+ * The agent's display name.
  */
 name?: string, 
 /**
@@ -27,7 +27,7 @@ method?: string,
  */
 headers?: { [key in string]: string }, 
 /**
- * What it reacts to; absent means messages of people.
+ * The messages that it reacts to; absent means messages of people.
  */
 triggers?: Triggers, 
 /**

@@ -48,7 +48,7 @@ respondedBy: string | null,
  */
 respondedAt: string | null, 
 /**
- * What a question asks, which is about no call.
+ * The words of a question, which is about no call.
  */
 question?: string, 
 /**
@@ -56,8 +56,8 @@ question?: string,
  */
 expiresAt?: string, 
 /**
- * The answers that the agent offers, in its order. A request that has them is answered inside the run that asks, and
- * by one of them.
+ * The answers that the agent offers, in its order. A request that has them is answered inside the run that asks,
+ * and by one of them.
  */
 options?: Array<ApprovalOption>, 
 /**

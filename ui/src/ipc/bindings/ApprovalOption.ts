@@ -9,7 +9,7 @@ export type ApprovalOption = {
  */
 optionId: string, 
 /**
- * What to show: the agent's own words, which say how far it reaches.
+ * The words to show: the agent's own words, which say how far it reaches.
  */
 name: string, 
 /**

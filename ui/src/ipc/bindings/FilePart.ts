@@ -9,14 +9,14 @@ export type FilePart = {
  */
 url: string, 
 /**
- * Its media type.
+ * The file's media type.
  */
 mediaType: string | null, 
 /**
- * Its name.
+ * The file's name.
  */
 filename: string | null, 
 /**
- * It belongs to what the model thinks.
+ * Whether it belongs to the model's thoughts.
  */
 reasoning?: boolean, };

@@ -23,7 +23,7 @@ role: Role,
  */
 actorId: string | null, 
 /**
- * True when its last lifecycle event was terminal.
+ * Whether its last lifecycle event was terminal.
  */
 isComplete: boolean, 
 /**
@@ -31,7 +31,7 @@ isComplete: boolean,
  */
 createdAt: string | null, 
 /**
- * What it says, in order.
+ * The message's content, in order.
  */
 parts: Array<Part>, 
 /**

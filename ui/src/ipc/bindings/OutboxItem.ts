@@ -36,6 +36,10 @@ messageId: string | null,
  */
 approved: boolean | null, 
 /**
+ * The option that was chosen, for an answer to a request that offers some.
+ */
+optionId?: string, 
+/**
  * Time at which the person asked, RFC 3339.
  */
 createdAt: string, };

@@ -3,4 +3,4 @@
 /**
  * The kinds of outbox entries.
  */
-export type OutboxKind = "createSession" | "forkSession" | "sendMessage" | "respondApproval" | "regenerate" | "stop" | "rename" | "deleteSession";
+export type OutboxKind = "createSession" | "forkSession" | "sendMessage" | "respondApproval" | "regenerate" | "setAgentOption" | "stop" | "rename" | "deleteSession";

@@ -38,7 +38,7 @@ subagent?: string, } | { "type": "tool-call" } & ToolCallPart | { "type": "file"
  */
 name: string, 
 /**
- * Its id; a later part with the same name and id replaces it.
+ * The part's id; a later part with the same name and id replaces it.
  */
 id: string | null, 
 /**
@@ -62,10 +62,10 @@ object: JsonValue | null, } | { "type": "step-start" } | { "type": "steering-mes
  */
 id: string, 
 /**
- * What was said.
+ * The words.
  */
 text: string, 
 /**
- * What was attached.
+ * The attachments.
  */
 files: Array<FilePart>, } | { "type": "subagent" } & SubagentPart | { "type": "activity" } & ActivityPart | { "type": "question" } & QuestionPart;

@@ -22,7 +22,7 @@ name: string | null,
  */
 deviceIds: Array<string>, 
 /**
- * How many devices are online.
+ * Number of devices that are online.
  */
 deviceCount: number, 
 /**

@@ -34,6 +34,6 @@ status: PresenceStatus,
  */
 lastSeenAt: string | null, 
 /**
- * True when the writer repeats itself, so that silence means gone.
+ * Whether the writer repeats itself, so that silence means gone.
  */
 heartbeats: boolean, };

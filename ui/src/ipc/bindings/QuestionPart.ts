@@ -11,7 +11,7 @@ export type QuestionPart = {
  */
 reason: string, 
 /**
- * What it asks.
+ * The question.
  */
 message: string | null, 
 /**
@@ -23,7 +23,7 @@ responseSchema: JsonValue | null,
  */
 expiresAt: string | null, 
 /**
- * Its id, and whether it was answered or given up.
+ * The question's id, and whether it was answered or given up.
  */
 approval: PartApproval, 
 /**

@@ -13,11 +13,11 @@ sessionId: string,
  */
 messageCount: number, 
 /**
- * Those of people.
+ * Number of messages of people.
  */
 userMessageCount: number, 
 /**
- * Those of agents.
+ * Number of messages of agents.
  */
 assistantMessageCount: number, 
 /**

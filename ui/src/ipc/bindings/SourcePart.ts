@@ -18,14 +18,14 @@ id: string,
  */
 url: string | null, 
 /**
- * Its title.
+ * The source's title.
  */
 title: string | null, 
 /**
- * Its media type, for documents.
+ * The source's media type, for documents.
  */
 mediaType: string | null, 
 /**
- * Its file name, for documents.
+ * The source's file name, for documents.
  */
 filename: string | null, };

@@ -11,11 +11,11 @@ export type SubagentPart = {
  */
 id: string, 
 /**
- * Its name.
+ * The subagent's name.
  */
 name: string, 
 /**
- * What it is for.
+ * The subagent's purpose.
  */
 description: string | null, 
 /**
@@ -31,7 +31,7 @@ toolCallId: string | null,
  */
 state: SubagentState, 
 /**
- * What it returned.
+ * The subagent's result.
  */
 result: JsonValue | null, 
 /**

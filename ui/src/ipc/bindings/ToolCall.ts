@@ -16,7 +16,7 @@ messageId: string,
  */
 actorId: string | null, 
 /**
- * That message's `createdAt`.
+ * The message's `createdAt`.
  */
 createdAt: string | null, 
 /**
@@ -48,11 +48,11 @@ output: JsonValue | null,
  */
 error: string | null, 
 /**
- * Its approval, when one was asked for.
+ * The call's approval, when one was asked for.
  */
 approval: PartApproval | null, 
 /**
- * What to show instead of its name, as the agent claims.
+ * The words to show instead of its name, as the agent claims.
  */
 title?: string, 
 /**
@@ -60,8 +60,8 @@ title?: string,
  */
 preliminary?: boolean, 
 /**
- * What its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
- * `output`.
+ * Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it
+ * runs its `output`.
  */
 details?: JsonValue, 
 /**

@@ -36,11 +36,11 @@ output: JsonValue | null,
  */
 error: string | null, 
 /**
- * Its approval, when one was asked for.
+ * The call's approval, when one was asked for.
  */
 approval: PartApproval | null, 
 /**
- * What to show instead of its name, as the agent claims.
+ * The words to show instead of its name, as the agent claims.
  */
 title?: string, 
 /**
@@ -48,8 +48,8 @@ title?: string,
  */
 preliminary?: boolean, 
 /**
- * What its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it runs its
- * `output`.
+ * Details that its agent says beside: `kind`, `status`, `locations`, `content` (patches), `exit`, and while it
+ * runs its `output`.
  */
 details?: JsonValue, 
 /**

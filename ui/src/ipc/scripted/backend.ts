@@ -1,4 +1,4 @@
-import type { ApprovalRef, Backend, NewSession } from '../backend';
+import type { ApprovalRef, Backend, NewSession, SendMode } from '../backend';
 import { BackendError } from '../backend';
 import type {
   Approval,
@@ -9,14 +9,17 @@ import type {
   DiskUse,
   FeedBatch,
   FeedChange,
+  FilePart,
   Item,
   ItemMeta,
   JsonValue,
   ListQuery,
   ModelCheck,
+  SaidPage,
   Notice,
   OutboxItem,
   Part,
+  PartApproval,
   SearchHit,
   SearchPage,
   SearchRequest,
@@ -155,6 +158,15 @@ export class ScriptedBackend implements Backend {
     for (const change of this.#opening(session)) this.#publish(change);
   }
 
+  async showStart(sessionId: string): Promise<void> {
+    await pause(4);
+    if (this.#shown !== sessionId) return;
+    const session = this.#get(sessionId);
+    session.base = 0;
+    session.end = session.items.length > PAGE / 2 ? PAGE / 2 : null;
+    for (const change of this.#opening(session)) this.#publish(change);
+  }
+
   async page(sessionId: string, direction: Direction): Promise<void> {
     await pause(this.pace);
     if (this.#shown !== sessionId) return;
@@ -243,7 +255,7 @@ export class ScriptedBackend implements Backend {
       model: null,
     }));
     this.lastServer = server;
-    this.#say(session, first.id, first.text);
+    this.#say(session, first.id, first.text, first.files);
     return Promise.resolve(session.summary.id);
   }
 
@@ -270,6 +282,16 @@ export class ScriptedBackend implements Backend {
     const seq = (session.meta.shared.find((by) => by.agentId === agentId)?.seq ?? 0) + 1;
     session.meta = { ...session.meta, shared: [...others, { agentId, messageId: 'shared', seq }] };
     this.#changed(session);
+  }
+
+  said(sessionId: string, from: number): Promise<SaidPage> {
+    const { items } = this.#get(sessionId);
+    const next = from + PAGE < items.length ? from + PAGE : null;
+    const said = items.slice(from, from + PAGE).flatMap(({ role, actorId, parts }) => {
+      const words = parts.flatMap((part) => (part.type === 'text' ? [part.text] : part.type === 'tool-call' ? [`\`${part.name}\``] : []));
+      return words.length === 0 ? [] : [{ role, actorId, text: words.join('\n\n') }];
+    });
+    return Promise.resolve({ said, next });
   }
 
   diskUse(): Promise<DiskUse> {
@@ -308,15 +330,18 @@ export class ScriptedBackend implements Backend {
     return Promise.resolve();
   }
 
-  sendMessage(sessionId: string, value: string, messageId = newId('entry')): Promise<string> {
-    this.#say(this.#get(sessionId), messageId, value);
+  sendMessage(sessionId: string, value: string, messageId = newId('entry'), mode: SendMode = 'queue', files: FilePart[] = []): Promise<string> {
+    const session = this.#get(sessionId);
+    if (mode === 'steer') session.abort?.abort();
+    this.#say(session, messageId, value, files);
     return Promise.resolve(messageId);
   }
 
-  #say(session: ScriptedSession, entryId: string, value: string): void {
+  #say(session: ScriptedSession, entryId: string, value: string, files: FilePart[]): void {
     if (session.said.has(entryId)) return;
     session.said.add(entryId);
-    const message = item('user', [text(value)], Date.now(), {
+    const said = value === '' && files.length > 0 ? [] : [text(value)];
+    const message = item('user', [...said, ...files.map((file) => ({ type: 'file' as const, ...file }))], Date.now(), {
       delivery: { state: 'queued', entryId, reason: null },
     });
     this.#insert(session, message);
@@ -329,7 +354,7 @@ export class ScriptedBackend implements Backend {
     return this.online && home?.connection.state === 'live';
   }
 
-  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean): Promise<void> {
+  respondApproval(sessionId: string, { messageId, approvalId }: ApprovalRef, approved: boolean, payload?: JsonValue, optionId?: string): Promise<void> {
     const session = this.#get(sessionId);
     const entry: OutboxItem = {
       entryId: newId('entry'),
@@ -339,16 +364,17 @@ export class ScriptedBackend implements Backend {
       approvalId,
       messageId,
       approved,
+      ...(optionId === undefined ? {} : { optionId }),
       createdAt: new Date().toISOString(),
     };
     session.answers = [...session.answers, entry];
     this.#changed(session);
-    if (this.online) void this.#decide(session, entry);
+    if (this.online) void this.#decide(session, entry, typeof payload === 'string' ? payload : undefined);
     return Promise.resolve();
   }
 
-  async #decide(session: ScriptedSession, entry: OutboxItem): Promise<void> {
-    const { approvalId, messageId, approved } = entry;
+  async #decide(session: ScriptedSession, entry: OutboxItem, said?: string): Promise<void> {
+    const { approvalId, messageId, approved, optionId } = entry;
     if (approvalId === null || approved === null) return;
     await pause(this.pace * 10);
     session.answers = session.answers.filter((one) => one !== entry);
@@ -363,7 +389,15 @@ export class ScriptedBackend implements Backend {
       ...part,
       state: approved ? 'done' : 'denied',
       output: approved ? { deleted: true } : null,
-      approval: { id: approvalId, approved, respondedBy: 'ana' },
+      approval: {
+        ...part.approval,
+        id: approvalId,
+        approved,
+        respondedBy: 'ana',
+        respondedAt: new Date().toISOString(),
+        ...(optionId === undefined ? {} : { optionId }),
+        ...(said === undefined ? {} : { said }),
+      },
     });
     this.#publish({ type: 'approvals', approvals: this.#approvals() });
     session.abort = new AbortController();
@@ -393,6 +427,17 @@ export class ScriptedBackend implements Backend {
     session.answers = session.answers.filter((one) => one !== entry);
     this.#changed(session);
     void this.#answer(session, textOf(message));
+  }
+
+  setAgentOption(sessionId: string, agentId: string, optionId: string, value: string): Promise<void> {
+    const session = this.#get(sessionId);
+    session.meta.agents = session.meta.agents.map((agent) =>
+      agent.agentId === agentId && agent.options !== undefined
+        ? { ...agent, options: agent.options.map((option) => (option.id === optionId ? { ...option, wanted: value } : option)) }
+        : agent,
+    );
+    this.#changed(session);
+    return Promise.resolve();
   }
 
   stopRun(sessionId: string): Promise<void> {
@@ -587,6 +632,14 @@ export class ScriptedBackend implements Backend {
   /** Tells the window something that is no answer. */
   notify(notice: Notice): void {
     this.#publish({ type: 'notice', notice });
+  }
+
+  /** Files that were saved, by name. */
+  readonly saved = new Map<string, Uint8Array>();
+
+  saveFile(name: string, bytes: Uint8Array): Promise<string> {
+    this.saved.set(name, bytes);
+    return Promise.resolve(`/home/ana/Downloads/${name}`);
   }
 
   openLink(url: string): Promise<void> {
@@ -901,7 +954,7 @@ function titleFrom(said: string): string {
   return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }
 
-function approvalOf(part: Part): { id: string; approved: boolean | null } | null {
+function approvalOf(part: Part): PartApproval | null {
   return part.type === 'tool-call' ? part.approval : null;
 }
 
@@ -920,6 +973,7 @@ function pendingOf(message: Item, part: Part): Approval[] {
       requestedAt: message.createdAt,
       respondedBy: null,
       respondedAt: null,
+      ...(approval.options === undefined ? {} : { options: approval.options }),
     },
   ];
 }

@@ -3,7 +3,7 @@ import { refused, type ScriptedBackend } from './backend';
 import { ANSWER, call, conversation, item, text, waitingApproval } from './content';
 
 /** Situations to look at, chosen by `?scene=`. */
-export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'servers' | 'gone' | 'long' | 'fast' | 'work';
+export type SceneName = 'first' | 'chat' | 'approval' | 'offline' | 'errors' | 'many' | 'notices' | 'odd' | 'people' | 'servers' | 'gone' | 'long' | 'fast' | 'work' | 'local';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -159,6 +159,9 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
     case 'work':
       work(backend, now);
       return;
+    case 'local':
+      local(backend, now);
+      return;
     case 'fast':
       backend.pace = 0;
       applyScene(backend, 'chat');
@@ -174,6 +177,68 @@ export function applyScene(backend: ScriptedBackend, scene: SceneName): void {
 /** A small chart. */
 const CHART =
   'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAKAAAABQCAIAAAARP+ljAAAA2UlEQVR42u3csQ2AMAxFwQzAmHQslSEDNTVdLKREtg699je+Cgra/QwVrjkBYAEWYAEWYAEWYMACrC0d1xkKMGABFmABFmABBgx4x6EBAwYMGDBgwIAFWH+AV24BAxZgwIABAwYMOO/rCmDAgAEDBgwYMGDAXlcAAwYMGDBgwIABAwYMGDBgwIABZwX2yRAwYMCAAQMGDBgwYIcGDBiwQwO2BWwL2HYG2LEAOzRgW8C2gG0B2wK2BQzYsQDbArYFbAvYFrDtF7h7Sj/+VVk8wIAFWIAFWIAV7QW5iuk5oH3fQQAAAABJRU5ErkJggg==';
+
+/** What a program of this computer does and asks, with answers of its own. */
+function local(backend: ScriptedBackend, now: number): void {
+  const patch = '@@ -1,3 +1,4 @@\n const first = 0;\n-const last = 10;\n+const last = 12;\n+export const step = 2;\n export { first, last };\n';
+  const done = item(
+    'assistant',
+    [
+      { type: 'reasoning', text: 'First I read the file, then I change it.' },
+      call('read', { filePath: 'src/offsets.ts' }, { title: 'src/offsets.ts', output: 'const first = 0;', details: { kind: 'read', status: 'completed', locations: [{ path: 'src/offsets.ts', line: 2 }] } }),
+      call('edit', { filePath: 'src/offsets.ts' }, { title: 'Edit src/offsets.ts', output: 'ok', details: { kind: 'edit', status: 'completed', locations: [{ path: 'src/offsets.ts' }], content: [{ type: 'diff', path: 'src/offsets.ts', patch, added: 2, removed: 1 }] } }),
+      call('bash', { command: 'npm test' }, { title: 'npm test', output: '1 failed', details: { kind: 'execute', status: 'failed', exit: { code: 1 }, output: { text: '\u001b[32m✓\u001b[39m offsets\n\u001b[31m✗\u001b[39m index' } }, state: 'failed', error: 'exit code 1' }),
+      call('think', {}, { title: 'Is the index one short, too?', output: 'Yes.', details: { kind: 'think', status: 'completed' } }),
+      { type: 'data', name: 'acp.usage', id: 'main', data: { used: 41_200, size: 200_000, cost: { amount: 0.12, currency: 'USD' } } },
+      text('The last offset was one short; the index is next.'),
+    ],
+    now - 8 * MINUTE,
+    { endedAt: new Date(now - 7 * MINUTE).toISOString(), usage: { promptTokens: 12_004, completionTokens: 812, totalTokens: 12_816 } },
+  );
+  const entries = [
+    { content: 'Mend the last offset', priority: 'high', status: 'completed' },
+    { content: 'Mend the **index**', priority: 'medium', status: 'in_progress' },
+    { content: 'Run all tests', priority: 'low', status: 'pending' },
+  ];
+  const options = [
+    { optionId: 'once', name: 'Allow once', kind: 'allow_once' },
+    { optionId: 'always', name: 'Always allow', kind: 'allow_always' },
+    { optionId: 'proceed_always', name: 'Allow for this session', kind: 'allow_always' },
+    { optionId: 'reject', name: 'Reject', kind: 'reject_once' },
+  ];
+  const asks = item(
+    'assistant',
+    [
+      { type: 'data', name: 'acp.plan', id: 'main', data: { planId: 'main', entries } },
+      call('bash', { command: 'npm run index' }, { title: 'npm run index', state: 'answered', details: { kind: 'execute', status: 'in_progress', output: { text: Array.from({ length: 40 }, (_, at) => `file ${String(at + 1)} of 40`).join('\n') } } }),
+      call('bash', { command: 'rm -r index', cwd: '/home/ana/project' }, {
+        title: 'rm -r index',
+        state: 'waiting',
+        details: { kind: 'execute', status: 'pending', locations: [{ path: '/home/ana/project/index' }] },
+        approval: { id: 'run:1', approved: null, respondedBy: null, options },
+      }),
+    ],
+    now - MINUTE,
+    { isComplete: false },
+  );
+  const main = backend.add('Mend the offsets', [item('user', [text('The tests of offsets fail. Why?')], now - 9 * MINUTE), done, item('user', [text('Go on.')], now - 2 * MINUTE), asks], now - MINUTE);
+  const choice = (value: string, name: string, more: { neverAsks?: boolean; group?: string } = {}): { value: string; name: string; neverAsks?: boolean; group?: string } => ({ value, name, ...more });
+  main.meta.agents = main.meta.agents.map((agent) => ({
+    ...agent,
+    options: [
+      { id: 'mode', name: 'Mode', category: 'mode', value: 'ask', choices: [choice('ask', 'Ask'), choice('plan', 'Plan'), choice('yolo', 'Do everything', { neverAsks: true })] },
+      { id: 'model', name: 'Model', category: 'model', value: 'small', choices: [choice('small', 'Small', { group: 'Fast' }), choice('large', 'Large', { group: 'Thorough' })] },
+      { id: 'web', name: 'Search the web', value: 'false', switch: true },
+    ],
+    commands: [
+      { name: 'init', description: 'Write notes about this project' },
+      { name: 'review', description: 'Look at changes', hint: 'branch' },
+    ],
+  }));
+  main.meta.activeGenerations = [{ messageId: asks.id, actorId: 'demo', startedAt: asks.createdAt, lastChunkAt: asks.createdAt, lastChunkSeq: 0 }];
+  backend.first = main.summary.id;
+  others(backend, now);
+}
 
 /** What agents do with files and commands, and twenty-two requests of theirs, in several sessions. */
 function work(backend: ScriptedBackend, now: number): void {

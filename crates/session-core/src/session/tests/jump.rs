@@ -29,6 +29,26 @@ fn ids(window: &Window) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn a_window_goes_to_the_first_message_and_on_from_there() {
+    let dir = folder();
+    let log = long_log();
+    let mut session = open(dir.path()).await;
+    take_in(&mut session, &log, 0, log.len());
+    commit(&mut session).await;
+    let mut window = Window::new();
+    window.show(&mut session, None);
+    window.pull(&mut session);
+    assert!(window.has_more_before);
+    window.show_start(&mut session);
+    window.pull(&mut session);
+    assert_eq!(ids(&window), (0..30).map(|n| format!("m{n}")).collect::<Vec<_>>());
+    assert!(!window.has_more_before && window.has_more_after);
+    window.page(&mut session, Direction::After);
+    window.pull(&mut session);
+    assert_eq!(ids(&window).last(), Some(&"m89"));
+}
+
+#[tokio::test]
 async fn a_window_opens_around_a_message_and_moves_both_ways_back_to_the_end() {
     let dir = folder();
     let mut log = long_log();

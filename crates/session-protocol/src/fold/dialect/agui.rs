@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::super::call::ApprovalRequest;
 use super::super::call::Outcome;
-use super::super::call::Request;
 use super::super::calls::Start;
 use super::super::cursor::SegmentKey;
 use super::super::extras::{SubagentEnd, unanswered};
@@ -356,7 +356,7 @@ fn ask(interrupt: &Map<String, Value>, step: &mut Step<'_>) {
     if let Some(call_id) = string("toolCallId") {
         let name = metadata.and_then(|m| m.get("toolName")).and_then(Value::as_str);
         let input = metadata.and_then(|m| m.get("input")).cloned();
-        let request = Request::new(approval_id, name.map(Cow::Borrowed), input);
+        let request = ApprovalRequest::new(approval_id, name.map(Cow::Borrowed), input);
         step.request(
             call_id,
             request.because(string("message").map(Cow::Borrowed)).until(expires_at),
@@ -415,7 +415,8 @@ fn custom(inner: &Inner<'_>, step: &mut Step<'_>) {
             let approval_id = approval.and_then(|a| a.get("id")).and_then(Value::as_str);
             if let (Some(call_id), Some(approval_id)) = (string("toolCallId"), approval_id) {
                 let name = string("toolName").map(Cow::Borrowed);
-                let request = Request::new(approval_id, name, payload.get("input").cloned());
+                let request =
+                    ApprovalRequest::new(approval_id, name, payload.get("input").cloned());
                 step.request(call_id, request.offering(super::local::options(&payload)));
             }
         }

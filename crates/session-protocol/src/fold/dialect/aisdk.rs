@@ -18,8 +18,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::super::call::ApprovalRequest;
 use super::super::call::Outcome;
-use super::super::call::Request;
 use super::super::calls::Start;
 use super::super::cursor::SegmentKey;
 use super::super::step::Step;
@@ -205,7 +205,7 @@ fn tool(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             if !is_true(inner.is_automatic)
                 && let Some(approval_id) = id(inner.approval_id)
             {
-                let request = Request::new(&approval_id, text(inner.tool_name), None);
+                let request = ApprovalRequest::new(&approval_id, text(inner.tool_name), None);
                 step.request(&call_id, request.because(text(inner.reason)));
             }
         }

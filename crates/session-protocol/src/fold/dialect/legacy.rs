@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::call::ApprovalRequest;
 use super::super::call::Outcome;
-use super::super::call::Request;
 use super::super::calls::Start;
 use super::super::cursor::SegmentKey;
 use super::super::step::Step;
@@ -14,7 +14,7 @@ use crate::row::{FinishReason, MessageError};
 use crate::text::Delta;
 
 #[derive(Deserialize)]
-struct ToolCall<'a> {
+struct LegacyCall<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -44,7 +44,7 @@ pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
         "tool_call" => {
             let Some(call) = inner
                 .tool_call
-                .and_then(|raw| serde_json::from_str::<ToolCall<'_>>(raw.get()).ok())
+                .and_then(|raw| serde_json::from_str::<LegacyCall<'_>>(raw.get()).ok())
             else {
                 return true;
             };
@@ -91,7 +91,7 @@ pub(super) fn fold(inner: &Inner<'_>, step: &mut Step<'_>) -> bool {
             };
             step.request(
                 &call_id,
-                Request::new(&approval_id, text(inner.tool_name), value(inner.input)),
+                ApprovalRequest::new(&approval_id, text(inner.tool_name), value(inner.input)),
             );
         }
         "done" => {

@@ -1,9 +1,10 @@
-//! What agents that speak the Agent Client Protocol say beside AG-UI: `CUSTOM` events named `acp.…`, and the options of a
-//! request for approval. Names that nobody knows say nothing.
+//! Words of agents of this computer and of their tools beside AG-UI: `CUSTOM` events named `acp.…` and `tool.…`, and the
+//! options of a request for approval. Names that nobody knows say nothing.
 
 use serde_json::{Map, Value};
 
 use super::super::step::Step;
+use crate::authority::{TOOL_INFO, TOOL_PROGRESS};
 use crate::row::{ApprovalOption, FilePart, Part};
 
 /// Options of one request that are kept.
@@ -30,10 +31,10 @@ pub(super) fn custom(name: &str, mut payload: Map<String, Value>, step: &mut Ste
         payload.get(name).and_then(Value::as_str).map(str::to_owned)
     };
     match name {
-        "acp.tool" | "acp.terminal" => {
+        "acp.tool" | "acp.terminal" | TOOL_INFO | TOOL_PROGRESS => {
             let Some(call_id) = text(&payload, "toolCallId") else { return };
             step.goes_on();
-            if name == "acp.tool" {
+            if name != "acp.terminal" {
                 payload.shift_remove("toolCallId");
                 step.tool_details(&call_id, payload);
             } else {

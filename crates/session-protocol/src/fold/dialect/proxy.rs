@@ -1,4 +1,4 @@
-//! What session proxies write themselves: whole messages, wrappers, stops and signals.
+//! Chunks that session proxies write themselves: whole messages, wrappers, stops and signals.
 
 use std::borrow::Cow;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::super::call::ApprovalRequest;
 use super::super::call::Outcome;
-use super::super::call::Request;
 use super::super::calls::Start;
 use super::super::cursor::SegmentKey;
 use super::super::step::Step;
@@ -175,7 +175,7 @@ fn tanstack_call(part: &Map<String, Value>, step: &mut Step<'_>) {
     if let Some(Value::Object(approval)) = part.get("approval")
         && let Some(approval_id) = string(approval, "id")
     {
-        step.request(call_id, Request::new(approval_id, None, None));
+        step.request(call_id, ApprovalRequest::new(approval_id, None, None));
     }
     if let Some(output) = part.get("output").filter(|v| !v.is_null()) {
         let output = parse_result(output.clone());
@@ -202,7 +202,7 @@ fn aisdk_call(name: &str, part: &Map<String, Value>, step: &mut Step<'_>) {
         && approval.get("isAutomatic") != Some(&Value::Bool(true))
     {
         let reason = string(approval, "requestReason").map(Into::into);
-        step.request(call_id, Request::new(approval_id, None, None).because(reason));
+        step.request(call_id, ApprovalRequest::new(approval_id, None, None).because(reason));
     }
     match state {
         "output-available" => {

@@ -19,7 +19,7 @@ use super::{failure::Failure, memory::Remembered};
 
 /// Time for the answer to `initialize`. A program that is fetched first takes a minute.
 const GREETING: Duration = Duration::from_secs(90);
-/// The same once it has said something else.
+/// The time after it has said something else.
 const FOREIGN: Duration = Duration::from_secs(20);
 /// Time for opening a session.
 const OPENING: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const OPENING: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(300);
 /// Time for setting an option.
 const SETTING: Duration = Duration::from_secs(10);
-/// What came outside of prompts, at most: updates and their bytes.
+/// Most updates that are kept from outside of prompts, and their bytes.
 const LATE: (usize, usize) = (1_000, 256 << 10);
 
 /// How the agent's session came to be.
@@ -125,7 +125,7 @@ impl Connection {
         })
     }
 
-    /// What the agent shows of itself.
+    /// The agent's face.
     pub(super) fn face(&self) -> &Face {
         &self.face
     }
@@ -156,7 +156,7 @@ impl Connection {
         self.told.get(option).is_none_or(|told| told != value)
     }
 
-    /// Sets an option, in a session that rests. A choice that the agent refuses, or does not have any more, is told too.
+    /// Sets an option, in a session that rests. A choice that the agent refuses, or has no more, is told too.
     ///
     /// # Errors
     ///
@@ -418,7 +418,7 @@ impl Connection {
         self.phase == Phase::Idle
     }
 
-    /// What was said outside of prompts since the last one.
+    /// Takes the updates that came outside of prompts since the last one.
     pub(super) fn take_late(&mut self) -> VecDeque<Value> {
         self.late_bytes = 0;
         std::mem::take(&mut self.late)

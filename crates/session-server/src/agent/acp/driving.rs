@@ -16,8 +16,8 @@ use crate::{
     run::{Face, Given, Output, RunSink, Stopped},
 };
 
-/// Time that an agent has to end a prompt that was cancelled. Then it is ended itself, so that five seconds after a stop
-/// nothing goes on.
+/// Time that an agent has to end a prompt that was cancelled. Then it is ended itself, so that five seconds after a
+/// stop nothing goes on.
 const CANCEL: Duration = Duration::from_secs(4);
 
 /// A request for permission that nobody has answered.
@@ -278,7 +278,7 @@ pub(super) fn local(folder: &Path) -> Local {
     Local::new(&folder.to_string_lossy(), home.as_deref())
 }
 
-/// What is said before a run whose agent could not be reached ends.
+/// Tells what is to be known of a run whose agent could not be reached, before its end.
 pub(super) async fn lament(
     failure: &Failure,
     folder: &Path,
@@ -293,7 +293,7 @@ pub(super) async fn lament(
     out.emit(&card).await
 }
 
-/// What is shown of a failure beside its sentence: the ways to sign in.
+/// The card that stands beside a failure's sentence: the ways to sign in.
 fn card(failure: &Failure, local: &Local) -> Option<Value> {
     let Failure::Login { name, methods } = failure else { return None };
     let title = format!("{name} wants you to sign in");

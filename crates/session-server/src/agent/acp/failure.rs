@@ -13,12 +13,12 @@ const WORDS: usize = 300;
 pub(super) enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It ended before it spoke.
+    /// The agent ended before it spoke.
     #[error(
         "{name} ended at once{code}. Run its command by hand on the server's computer to see why."
     )]
     AtOnce { name: String, code: String },
-    /// What it says is something else.
+    /// The program speaks something else.
     #[error(
         "{name} does not speak the Agent Client Protocol. Check its command: most agents need a word such as acp or --acp."
     )]
@@ -29,7 +29,7 @@ pub(super) enum Failure {
     Version { name: String },
     #[error("{name} did not answer for {seconds} s and was ended. Send the message again.")]
     Silent { name: String, seconds: u64 },
-    /// It wants a key or an account.
+    /// The agent wants a key or an account.
     #[error(
         "{name} wants you to sign in. Sign in with its own command in a terminal of the server's computer, or give its key, then send the message again."
     )]
@@ -39,7 +39,7 @@ pub(super) enum Failure {
     NotOffered { name: String, value: String },
     #[error("{name} refused: {said}")]
     Refused { name: String, said: String },
-    /// It ended in the middle of an answer.
+    /// The agent ended in the middle of an answer.
     #[error(
         "{name} ended in the middle of its answer{code}. What it was doing may have happened. Send a message to go on."
     )]
@@ -56,7 +56,8 @@ impl Failure {
         Self::Exited { name: name.to_owned(), code: code(ended) }
     }
 
-    /// What an agent answered instead of a result. Its words are shown, without the home of this computer's user.
+    /// The error that an agent answered instead of a result. Its words are shown, without the home of this computer's
+    /// user.
     /// `methods` are its ways to sign in.
     pub(super) fn refused(name: &str, program: &str, error: &RpcError, methods: &[Value]) -> Self {
         if error.wants_login() {

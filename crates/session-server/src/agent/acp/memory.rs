@@ -1,5 +1,5 @@
-//! What must be known of this computer's agents after a restart, and is nobody else's business: their own sessions, what
-//! people chose of them, the folders they work in, and the programs that the owner added.
+//! Memory of this computer's agents, for after a restart: their own sessions, what people chose of them, the folders
+//! they work in, and the programs that the owner added. It is nobody else's business.
 
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ impl Memory {
         Ok(self.line.write(terms, move |tx: &Transaction<'_>, (): &mut ()| work(tx)).await?)
     }
 
-    /// What cannot be read is not known.
+    /// Reads something. A failure is the same as an absence.
     async fn look<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -101,7 +101,7 @@ impl Memory {
         Ok(())
     }
 
-    /// What people chose of an agent, by option.
+    /// The choices that people made of an agent, by option.
     pub(super) async fn choices(&self, session_id: &str, agent_id: &str) -> Vec<(String, String)> {
         let key = [session_id.to_owned(), agent_id.to_owned()];
         let found = self.look(move |db| {

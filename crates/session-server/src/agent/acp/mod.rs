@@ -6,10 +6,11 @@
 //!             └───────────── wind_down ◀────────────────────────┘
 //! ```
 //!
-//! - A place holds the connection of one agent in one session. Who runs the agent holds the place; a run that is stopped
-//!   hands it to a task that cancels the prompt, and gives it back when the agent has ended it or was ended. So a prompt
-//!   never meets the cancel of the one before.
-//! - A request for permission is told first, as a row, and answered by what a person chose of its options, inside the run.
+//! - A place holds the connection of one agent in one session. Who runs the agent holds the place; a run that is
+//!   stopped hands it to a task that cancels the prompt, and gives it back when the agent has ended it or was ended. So
+//!   a prompt never meets the cancel of the one before.
+//! - A request for permission is told first, as a row, and answered by what a person chose of its options, inside the
+//!   run.
 //! - The agent's own id of the session is kept in the database (`memory`). After a restart its session is resumed, else
 //!   loaded, and what it says again is dropped: the log is the truth. Else it gets a new one, with the conversation.
 //! - What is this computer's alone (process ids, standard error, whole outputs, absolute paths) enters no stream and no
@@ -185,7 +186,7 @@ impl Acp {
         folders
     }
 
-    /// Tells an agent that rests what was chosen of it, where its program runs; what it shows then. `None` when there is
+    /// Tells an agent that rests what was chosen of it, where its program runs; its face then. `None` when there is
     /// nothing to say now: it is told with its next prompt.
     ///
     /// # Cancel safety

@@ -1,11 +1,14 @@
-//! What an agent is told: the message that it answers, and what was said since it was told something last.
+//! The prompt of an agent: the message that it answers, and what was said since it was told something last.
 //!
 //! The agent remembers only its own session. Others' words come with their names, the newest that fit.
 
 use serde_json::{Value, json};
 use session_protocol::{Message, Role};
 
-use crate::run::{Cause, RunPlan};
+use crate::{
+    history,
+    run::{Cause, RunPlan},
+};
 
 /// Bytes of what others said.
 const OTHERS: usize = 32 << 10;
@@ -46,7 +49,7 @@ pub(super) fn blocks(messages: &[Message], plan: &RunPlan, told: Option<&str>) -
     }
     let words = match &plan.cause {
         Cause::Answers { .. } => "Go on.".to_owned(),
-        _ => last.plain_text(),
+        _ => history::words_of(last),
     };
     let name = last.actor_id.as_deref().filter(|_| matches!(plan.cause, Cause::Reply { .. }));
     let words = match name {
@@ -70,7 +73,7 @@ fn said<'a>(messages: impl DoubleEndedIterator<Item = &'a Message>) -> String {
     let mut kept = Vec::new();
     let mut left = OTHERS;
     for message in messages.rev() {
-        let words = message.plain_text();
+        let words = history::words_of(message);
         if words.trim().is_empty() {
             continue;
         }

@@ -36,7 +36,7 @@ const BYTES: usize = 256 << 10;
 /// Why an agent of this computer cannot be bridged.
 #[derive(Debug, thiserror::Error)]
 pub enum FarError {
-    /// Its folder cannot be used.
+    /// The bridge's folder cannot be used.
     #[error(transparent)]
     Folder(#[from] ServerError),
     /// Another bridge has the folder.
@@ -70,8 +70,8 @@ pub struct FarAgent {
 }
 
 impl FarAgent {
-    /// Prepares an agent, which has the id `own_id` in the session. Nothing is started. What it remembers of the session is
-    /// kept in `folder`.
+    /// Prepares an agent, which has the id `own_id` in the session. Nothing is started. What it remembers of the session
+    /// is kept in `folder`.
     ///
     /// # Errors
     ///
@@ -140,9 +140,15 @@ impl FarAgent {
             "answers" => Cause::Answers { parent_run_id: None },
             _ => Cause::Message { id },
         };
-        let mut plan = RunPlan::new(&self.own_id, cause, None);
-        plan.run_id.clone_from(&run_id);
-        plan.message_id = message_id;
+        let plan = RunPlan {
+            run_id: run_id.clone(),
+            message_id,
+            agent_id: self.own_id.clone(),
+            cause,
+            depth: 0,
+            told: 0,
+            asked_by: None,
+        };
         let spec = AgentSpec {
             id: self.own_id.clone(),
             name: None,
@@ -177,11 +183,11 @@ impl FarAgent {
                 () = cancel.cancelled() => return,
                 end = acp.run(request, sink) => end,
             };
-            to.send(RunOutput { run_id, what: Output::End(end) }).await.ok(); // nobody listens any more
+            to.send(RunOutput { run_id, what: Output::End(end), hold: None }).await.ok(); // nobody listens any more
         });
     }
 
-    /// What the agent says next: as much as is there, of one run.
+    /// The agent's next words: as much as is there, of one run.
     ///
     /// # Cancel safety
     ///
@@ -259,7 +265,7 @@ fn identity(folder: &Path) -> Result<(String, fs::File), FarError> {
 /// Whether a word goes into an output: in it, chunks stand before what is withdrawn, which stands before the end.
 fn fits(word: &RunOutput, output: &BridgeOutput, bytes: usize) -> bool {
     match &word.what {
-        Output::Chunk(chunk, _) => {
+        Output::Chunk(chunk) => {
             output.withdrawn.is_empty()
                 && output.title.is_none()
                 && output.chunks.len() < CHUNKS
@@ -274,7 +280,7 @@ fn fits(word: &RunOutput, output: &BridgeOutput, bytes: usize) -> bool {
 /// Puts a word into an output; its bytes.
 fn put(word: Output, output: &mut BridgeOutput) -> usize {
     match word {
-        Output::Chunk(chunk, _hold) => {
+        Output::Chunk(chunk) => {
             output.chunks.extend(serde_json::from_str(&chunk).ok());
             return chunk.len();
         }

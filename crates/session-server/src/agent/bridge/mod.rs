@@ -58,7 +58,7 @@ struct Seat {
 struct State {
     /// Who sits there, and when that was heard of last.
     bridge: Option<(String, Instant)>,
-    /// What it has not heard, the number of the last among them.
+    /// Events that it has not heard.
     events: VecDeque<BridgeEvent>,
     last: u64,
     going: Option<Going>,
@@ -143,7 +143,7 @@ impl Bridges {
         Arc::clone(seat.or_insert_with(|| Arc::new(new())))
     }
 
-    /// What a bridge has to do, behind the events that it has heard. Waits for something, for a while.
+    /// The work of a bridge, behind the events that it has heard. Waits for something, for a while.
     ///
     /// # Errors
     ///
@@ -309,7 +309,7 @@ async fn take(output: BridgeOutput, out: &RunSink) -> Result<Option<RunEnd>, Sto
     }))
 }
 
-/// What a bridge is told of a run: the newest of what was said, as far as it fits.
+/// The prompt that a bridge is told: the newest of what was said, as far as it fits.
 fn prompt(plan: &RunPlan, messages: &[Message]) -> BridgeEvent {
     let mut left = TOLD.0;
     let mut told = Vec::new();

@@ -94,7 +94,7 @@ fn end(_: &Noted) -> bool {
 }
 
 #[cfg(unix)]
-pub(crate) fn group(pid: u32) -> Option<rustix::process::Pid> {
+fn group(pid: u32) -> Option<rustix::process::Pid> {
     // 0 and 1 would be our own group, and everybody's.
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 1)?;
     rustix::process::Pid::from_raw(pid)
@@ -113,7 +113,7 @@ pub(crate) fn group_runs(_: u32) -> bool {
 
 /// When a process started, in words that no other process of this id has; `None` when it does not run.
 #[cfg(target_os = "linux")]
-pub(crate) fn started(pid: u32) -> Option<String> {
+fn started(pid: u32) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let ticks = stat(pid)?.nth(19)?; // field 22, behind the name
     Some(format!("{} {ticks}", boot.trim()))
@@ -132,7 +132,7 @@ fn stat(pid: u32) -> Option<std::vec::IntoIter<String>> {
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
-pub(crate) fn started(pid: u32) -> Option<String> {
+fn started(pid: u32) -> Option<String> {
     let told = std::process::Command::new("ps")
         .env("LC_ALL", "C")
         .args(["-o", "lstart=", "-p", &pid.to_string()])
@@ -143,7 +143,7 @@ pub(crate) fn started(pid: u32) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn started(_: u32) -> Option<String> {
+fn started(_: u32) -> Option<String> {
     None
 }
 

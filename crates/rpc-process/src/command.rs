@@ -5,7 +5,7 @@ use std::{ffi::OsString, fmt, io, path::PathBuf, process::Stdio};
 use tokio::process::Command as Tokio;
 
 /// Variables that begin so are this host's own: tokens and keys among them. No agent gets them.
-pub(crate) const OURS: &str = "THREADKEEP_";
+const OURS: &str = "THREADKEEP_";
 
 /// A program with its arguments.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acp::{Command, Ended, Incoming, Message, Peer, Pids, StartError};
+use rpc_process::{Command, Ended, Incoming, Message, Peer, Pids, StartError};
 use serde_json::json;
 
 fn script(text: &str, folder: &Path) -> Command {

@@ -48,7 +48,7 @@ const UNREAD: usize = 256;
 /// Messages that are read and not taken.
 const UNTAKEN: usize = 1024;
 /// Bytes of its standard error that are kept, the last ones.
-const STDERR: usize = 16 << 10;
+const STDERR: usize = 64 << 10;
 /// Lines of noise that are kept, and bytes of each.
 const NOISE: (usize, usize) = (5, 200);
 /// Time that what is left on its standard output may take to be read after its end.

@@ -6,13 +6,19 @@ use serde_json::Value;
 use session_protocol::Intent;
 use tokio::sync::{mpsc, oneshot};
 
-use super::intents::ForkPoint;
 use crate::diff::Direction;
 use crate::error::EngineError;
 use crate::feed::FeedShared;
+use crate::said::SaidPage;
 
 /// The way back of a command's answer.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// The end of a copy of a session, and the name of the original.
+pub(crate) struct ForkPoint {
+    pub(crate) at_message_id: Option<String>,
+    pub(crate) title: String,
+}
 
 /// A request to a session's task.
 pub(crate) enum Command {
@@ -32,6 +38,8 @@ pub(crate) enum Command {
     ForkPoint { at: Option<String>, reply: Reply<ForkPoint> },
     /// Read the state that an agent shares.
     SharedState { agent_id: String, reply: Reply<Option<Value>> },
+    /// Read what was said from this position on, by the page.
+    Said { from: u64, reply: Reply<SaidPage> },
     /// Stop what runs now.
     Stop { reply: Reply<String> },
     /// Keep unsent text.
@@ -72,7 +80,7 @@ impl SessionHandle {
     }
 
     /// The place for the task's reason why it could not begin.
-    pub(super) fn failed(&self) -> Arc<OnceLock<EngineError>> {
+    pub(crate) fn failed(&self) -> Arc<OnceLock<EngineError>> {
         Arc::clone(&self.failed)
     }
 

@@ -1,0 +1,4 @@
+//! Real programs, started and ended.
+
+#[cfg(unix)]
+mod peer;
