@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     ("session-import", "crates/session-import", &["session-protocol"]),
     ("session-export", "crates/session-export", &["session-protocol"]),
+    ("secret-store", "crates/secret-store", &[]),
     (
         "threadkeep-cli",
         "crates/threadkeep-cli",
@@ -30,6 +31,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
             "session-server",
             "session-import",
             "session-export",
+            "secret-store",
         ],
     ),
     (

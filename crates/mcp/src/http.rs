@@ -96,16 +96,16 @@ impl Http {
         let number = request.number;
         let from = this.ears.listen(number);
         let http = Arc::clone(this);
+        // The task takes itself out again, which waits for this.
+        let mut state = this.state();
         let task = tokio::spawn(async move {
             let answer = http.ask(&request).await;
             let last = answer.map_or_else(Heard::Failed, Heard::Answer);
             http.ears.end(number, last);
             http.state().tasks.remove(&number);
         });
-        let mut state = this.state();
-        if !task.is_finished() {
-            state.tasks.insert(number, task.abort_handle());
-        }
+        state.tasks.insert(number, task.abort_handle());
+        drop(state);
         from
     }
 

@@ -12,7 +12,7 @@ use session_protocol::{AgentSpec, Triggers};
 use session_server::{AcpAgent, FarAgent};
 use tokio::sync::mpsc;
 
-use crate::send::remote::{Remote, ServerArgs};
+use crate::remote::{Remote, ServerArgs};
 
 /// The backoff while the server cannot be reached.
 const AGAIN: RetryPolicy =
