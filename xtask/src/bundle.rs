@@ -1,7 +1,7 @@
 //! `cargo xtask bundle`: packages that install.
 
 use crate::packages::{self, Need};
-use crate::step::{Failure, root, step, target_dir};
+use crate::step::{Failure, cargo, root, step, target_dir};
 use crate::ui;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +13,11 @@ use std::process::Command;
 pub(crate) fn run() -> Result<(), Failure> {
     packages::ensure(&[Need::Build])?;
     ui::install()?;
+    // It runs the agents, and is the command line: the packages hold both programs.
+    step(
+        "Build the program that runs the agents",
+        &mut cargo(&["build", "--release", "-p", "threadkeep-cli"]),
+    )?;
     let tauri = ui::folder().join("node_modules/.bin/tauri");
     // Tauri's own command builds the page (`beforeBuildCommand`), the release binary and packs
     // both.

@@ -6,6 +6,7 @@
 mod approve;
 mod export;
 mod foreign;
+mod host;
 mod import;
 mod materialize;
 mod remote;
@@ -54,11 +55,13 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Token(token::Args),
+    #[command(hide = true)]
+    Host(host::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Serve(_)) {
+    if matches!(cli.command, Command::Serve(_) | Command::Host(_)) {
         serve::allocator::set_up();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Token(args) => token::run(args).await,
+            Command::Host(args) => host::run(args).await,
         }
     });
     match result {
