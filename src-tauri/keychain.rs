@@ -4,9 +4,8 @@
 //! so they run on a blocking thread. The store is chosen once per process: a keychain that starts
 //! later is seen after a restart of the app, and the message says so.
 
+use host_link::{KEYCHAIN_SERVICE, MODEL_KEY};
 use thiserror::Error;
-
-const SERVICE: &str = "dev.threadkeep.desktop";
 
 /// Name of a secret in the keychain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub(crate) enum Name {
 impl Name {
     fn user(&self) -> String {
         match self {
-            Self::ModelKey => "model-key".to_owned(),
+            Self::ModelKey => MODEL_KEY.to_owned(),
             Self::ServerToken(server) => format!("server-token:{server}"),
             Self::TokenBefore => "server-token".to_owned(),
         }
@@ -34,8 +33,8 @@ impl Name {
 pub(crate) enum KeychainError {
     /// No keychain runs here.
     #[error(
-        "No keychain was found on this computer, so the key cannot be kept. Start one (for example \
-         GNOME Keyring or KWallet), then restart Threadkeep."
+        "No keychain was found on this computer, so the key is not kept and is used only until the agents of this computer \
+         end. Start one (for example GNOME Keyring or KWallet), then restart Threadkeep."
     )]
     Missing,
     /// The keychain refused.
@@ -98,7 +97,7 @@ async fn on_thread<T: Send + 'static>(
 }
 
 fn entry(name: &Name) -> Result<keyring::Entry, KeychainError> {
-    keyring::Entry::new(SERVICE, &name.user()).map_err(|_| KeychainError::Missing)
+    keyring::Entry::new(KEYCHAIN_SERVICE, &name.user()).map_err(|_| KeychainError::Missing)
 }
 
 fn refused(error: &keyring::Error) -> KeychainError {

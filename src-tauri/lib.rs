@@ -15,9 +15,11 @@ mod error;
 mod files;
 mod keychain;
 mod notify;
+mod quiet;
 mod server;
 mod settings;
 mod state;
+mod tray;
 mod window;
 
 use session_core::{Actor, Engine, EngineConfig};
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
             commands::sessions::show_start,
             commands::settings::check_model,
             commands::settings::get_settings,
+            commands::settings::answer_quit,
             commands::settings::open_link,
             commands::settings::reconnect,
             commands::settings::set_model_key,
@@ -116,10 +119,15 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = app.run_return(|app, event| {
-        if let RunEvent::Exit = event {
-            tauri::async_runtime::block_on(close(app));
+    let code = app.run_return(|app, event| match event {
+        RunEvent::Exit => tauri::async_runtime::block_on(close(app)),
+        // The last window was closed; who quits gives a code.
+        RunEvent::ExitRequested { code: None, api, .. } if window::stays_without(app) => {
+            api.prevent_exit();
         }
+        #[cfg(target_os = "macos")]
+        RunEvent::Reopen { .. } => window::focus(app),
+        _ => {}
     });
     u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
 }
@@ -176,7 +184,7 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
             device_id: identity.device_id,
             inherit: server::inherit(&settings, folder.join("server")),
         })?;
-        let host = Host::new(engine, settings, server::Server::new(folder.join("server")));
+        let host = Host::new(engine, settings, server::Here::new(&folder));
         if let Some(path) = set_aside {
             host.notice(
                 "settings-damaged",
@@ -192,7 +200,9 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
         let first = serde_json::to_string(&bootstrap::read(&host).await)?;
         window::open(&handle, &first)?;
         tauri::async_runtime::spawn(bridge::watch(handle.clone(), host.clone()));
-        tauri::async_runtime::spawn(notify::watch(handle, host.clone()));
+        tauri::async_runtime::spawn(notify::watch(handle.clone(), host.clone()));
+        tauri::async_runtime::spawn(tray::watch(handle, host.clone()));
+        tauri::async_runtime::spawn(server::stay_attached(host.clone()));
         tauri::async_runtime::spawn(async move { server::connect_all(&host).await });
         Ok(())
     })
@@ -202,7 +212,9 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
 async fn close(app: &AppHandle) {
     if let Some(host) = app.try_state::<Arc<Host>>() {
         host.engine.clone().close().await;
-        host.server.stop().await;
+        let stops = host.settings.load().stop_agents_on_quit
+            || host.stops_agents.load(std::sync::atomic::Ordering::Acquire);
+        host.here.leave(stops).await;
     }
 }
 

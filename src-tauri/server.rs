@@ -1,60 +1,136 @@
-//! The session servers the engine speaks to: the one in this process, and those that were joined.
+//! The session servers the engine speaks to: the one of this computer, and those that were joined.
+//!
+//! The server of this computer runs in a process of its own, which outlives the app (`host-link`).
+//! The app attaches to it, and again whenever it is gone.
 
 use crate::keychain::{self, KeychainError, Name};
 use crate::settings::SettingsFile;
 use crate::state::Host;
-use session_core::{Endpoint, Inherit, Inherited, NoToken, TokenProvider, address_of};
-use session_server::{
-    Auth, BoxFuture, ModelConfig, ModelSettings, RunningServer, ServerConfig, ServerError,
+use host_link::{AttachError, Attached, Starter, api, files};
+use session_core::{
+    Endpoint, Inherit, Inherited, NoToken, THIS_COMPUTER, TokenProvider, address_of,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tauri::Url;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
-/// The session server inside the app: started when it is first needed, on a free loopback port.
-pub(crate) struct Server {
-    folder: PathBuf,
-    /// The token of the embedded server. A new one is made at every start and kept in memory only:
-    /// no other program on this computer can use the server.
-    token: session_server::Secret,
-    running: Mutex<Option<RunningServer>>,
+/// Shortest life of a host process that is started again at once.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// Longest wait before it is tried again.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The session server of this computer, and the app's hold on the process that runs it.
+pub(crate) struct Here {
+    starter: Starter,
+    held: Mutex<Option<Arc<Attached>>>,
+    /// Signal that it is to be tried again now.
+    again: Notify,
+    /// The app ends: nothing is attached to any more.
+    ended: AtomicBool,
 }
 
-impl Server {
-    /// A server that will keep its streams in `folder`.
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        Self { folder, token: session_server::Secret::new(token), running: Mutex::new(None) }
+impl Here {
+    /// The server of the data folder; its program lies beside the app's.
+    pub(crate) fn new(data: &Path) -> Self {
+        let name = format!("threadkeep{}", std::env::consts::EXE_SUFFIX);
+        let app = std::env::current_exe().unwrap_or_default();
+        Self {
+            starter: Starter::new(data, app.with_file_name(name)),
+            held: Mutex::default(),
+            again: Notify::new(),
+            ended: AtomicBool::new(false),
+        }
     }
 
-    /// The running server's base URL and token; starts it when it does not run.
-    async fn endpoint(&self, settings: &SettingsFile) -> Result<Endpoint, ServerError> {
-        let mut running = self.running.lock().await;
-        if running.is_none() {
-            let mut config = ServerConfig::new(&self.folder);
-            config.auth = Auth::Token(self.token.clone());
-            // The person who types an agent's address owns this server, so it may be on this
-            // computer or in the same network.
-            config.allow_private_agents = true;
-            config.agents.model = Some(Arc::new(Model { settings: settings.clone() }));
-            *running = Some(session_server::start(config).await?);
+    /// The process that runs it, which is started where it does not run.
+    pub(crate) async fn attached(&self) -> Result<Arc<Attached>, AttachError> {
+        let mut held = self.held.lock().await;
+        if let Some(attached) = held.as_ref().filter(|attached| !attached.is_gone()) {
+            return Ok(Arc::clone(attached));
         }
-        let server = running.as_ref().expect("it was started above");
-        let token = session_core::Secret::new(self.token.expose());
-        Ok(Endpoint { base_url: server.base_url(), token: Arc::new(move || Some(token.clone())) })
+        let attached = Arc::new(self.starter.attach().await?);
+        *held = Some(Arc::clone(&attached));
+        Ok(attached)
+    }
+
+    /// The process that runs it, when the app is attached now.
+    pub(crate) async fn held(&self) -> Option<Arc<Attached>> {
+        self.held.lock().await.clone().filter(|attached| !attached.is_gone())
+    }
+
+    /// Number of runs of this computer's agents, as far as it is known now.
+    pub(crate) fn running(&self) -> usize {
+        let held = self.held.try_lock();
+        held.ok().and_then(|held| Some(held.as_ref()?.hello().running)).unwrap_or(0)
+    }
+
+    /// Tries again what waits.
+    pub(crate) fn retry(&self) {
+        self.again.notify_one();
     }
 
     /// Findings of the model agent about what the endpoint does not take, one sentence each.
     pub(crate) fn model_findings(&self, base_url: &Url, model: &str) -> Vec<&'static str> {
-        session_server::model_findings(&self.folder, base_url, model)
+        session_server::model_findings(&files::server(self.starter.data()), base_url, model)
     }
 
-    /// Stops the server when it runs; what it wrote is on disk.
-    pub(crate) async fn stop(&self) {
-        if let Some(server) = self.running.lock().await.take() {
-            server.shutdown().await;
+    /// Lets the process go. It ends when nothing runs in it; at once when the person wants it so.
+    pub(crate) async fn leave(&self, stops: bool) {
+        self.ended.store(true, Ordering::Release);
+        if let Some(attached) = self.held.lock().await.take()
+            && stops
+        {
+            attached.stop(api::Stop::ForGood).await;
         }
+    }
+}
+
+/// Stays attached to the process that runs the server of this computer, for as long as the app
+/// runs.
+pub(crate) async fn stay_attached(host: Arc<Host>) {
+    let mut failures = 0_u32;
+    let mut told = None;
+    while !host.here.ended.load(Ordering::Acquire) {
+        let since = Instant::now();
+        match host.here.attached().await {
+            Ok(attached) => {
+                told = None;
+                connect_here(&host, &attached);
+                attached.ended().await;
+                tracing::info!("the process that runs the agents is gone");
+                failures = if since.elapsed() > HEALTHY { 0 } else { failures + 1 };
+                if failures < 2 {
+                    continue;
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                // The same again is no news.
+                if told != Some(error.to_string()) {
+                    told = Some(error.to_string());
+                    host.notice(error.code(), error.to_string());
+                }
+            }
+        }
+        let wait = Duration::from_millis(100 << failures.min(10)).min(LONGEST);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = host.here.again.notified() => {}
+        }
+    }
+}
+
+/// Tells the engine where the server of this computer is.
+fn connect_here(host: &Host, attached: &Attached) {
+    let endpoint = Endpoint {
+        base_url: attached.server().clone(),
+        token: provider(attached.server_token().to_owned()),
+    };
+    if let Err(error) = host.engine.connect(THIS_COMPUTER, Some(endpoint)) {
+        host.notice(error.code(), error.to_string());
     }
 }
 
@@ -75,13 +151,8 @@ pub(crate) async fn connect(host: &Host, id: &str) {
     let server = host.engine.servers().borrow().iter().find(|server| server.id == id).cloned();
     let endpoint = match server.map(|server| server.url) {
         None => return,
-        Some(None) => match host.server.endpoint(&host.settings).await {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                host.notice("server-not-started", error.to_string());
-                None
-            }
-        },
+        // `stay_attached` says where that is.
+        Some(None) => return host.here.retry(),
         // The engine keeps addresses that it has read.
         Some(Some(url)) => match Url::parse(&url) {
             Ok(base_url) => {
@@ -165,31 +236,5 @@ pub(crate) async fn join_before(host: &Host) {
     let url = address_of(&url);
     if let Some(server) = servers.iter().find(|server| server.url.as_ref() == Some(&url)) {
         host.settings.set_last_server(&server.id);
-    }
-}
-
-/// The model agent's settings, read at the start of each run.
-struct Model {
-    settings: SettingsFile,
-}
-
-impl ModelSettings for Model {
-    fn load(&self) -> BoxFuture<'_, Result<ModelConfig, String>> {
-        Box::pin(async {
-            let settings = self.settings.load();
-            if settings.model_name.is_empty() {
-                return Err(
-                    "No model is set. Open Settings, enter the model's name, then try again."
-                        .into(),
-                );
-            }
-            let base_url = Url::parse(&settings.model_base_url).map_err(|_| {
-                "The model address is not a web address. Open Settings and correct it.".to_owned()
-            })?;
-            // Without a keychain there is no key; a local model needs none, so go on.
-            let key = keychain::read(Name::ModelKey).await.ok().flatten();
-            let api_key = key.map(session_server::Secret::new);
-            Ok(ModelConfig { base_url, model: settings.model_name, api_key })
-        })
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::error::{CommandError, CommandResult};
 use crate::keychain::{self, Name};
+use crate::quiet::QuietHours;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,18 +43,34 @@ pub(crate) struct Settings {
     pub user_name: String,
     /// Whether a waiting approval raises a notification of the system.
     pub notifications: bool,
+    /// Whether an answer that ended, or failed, raises one too.
+    pub notify_ends: bool,
+    /// Hours in which none is raised; null for never.
+    pub quiet_hours: Option<QuietHours>,
+    /// Sessions that raise none, by their ids.
+    pub muted_sessions: Vec<String>,
+    /// Whether the app goes on when its last window is closed, to notify and to send what waits.
+    pub keep_in_background: bool,
+    /// Whether agents of this computer stop when the app quits. Else they go on until they have
+    /// nothing more to do.
+    pub stop_agents_on_quit: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            model_base_url: "http://127.0.0.1:11434/v1".to_owned(),
+            model_base_url: host_link::MODEL_BASE_URL.to_owned(),
             model_name: String::new(),
             has_model_key: false,
             default_agent: DefaultAgent::Demo,
             webhook_url: String::new(),
             user_name: account_name(),
             notifications: true,
+            notify_ends: true,
+            quiet_hours: None,
+            muted_sessions: Vec::new(),
+            keep_in_background: false,
+            stop_agents_on_quit: false,
         }
     }
 }
@@ -115,6 +132,12 @@ impl SettingsFile {
     pub(crate) fn save(&self, settings: &Settings) -> CommandResult<()> {
         check_url("model address", &settings.model_base_url)?;
         check_url("webhook address", &settings.webhook_url)?;
+        if settings.quiet_hours.as_ref().is_some_and(|hours| !hours.is_valid()) {
+            return Err(CommandError::new(
+                "bad-time",
+                "The quiet hours are no times of a day. Write them like 22:00.",
+            ));
+        }
         if let Some(url) = self.server_before() {
             // It is gone from the settings; its token is still to be found.
             self.put(BEFORE, url.into())?;

@@ -1,6 +1,6 @@
 //! State of the host while the app runs: handles only. The truth is the engine's (L8).
 
-use crate::server::Server;
+use crate::server::Here;
 use crate::settings::SettingsFile;
 use session_core::{Engine, EngineError, Feed, Notice};
 use std::sync::Mutex;
@@ -13,27 +13,34 @@ pub(crate) struct Host {
     /// The main window's feed.
     pub(crate) feed: Feed,
     pub(crate) settings: SettingsFile,
-    pub(crate) server: Server,
+    /// The session server of this computer.
+    pub(crate) here: Here,
     /// Signal that the window shows another session, or gains or loses the focus.
     pub(crate) screen_changed: Notify,
     /// Whether the page is pulling its feed right now: then it needs no wake-up event.
     pub(crate) pulling: AtomicBool,
     /// Number of pulls that have been answered.
     pub(crate) pulls: AtomicU64,
+    /// Whether the person is being asked if the app is to quit although agents work.
+    pub(crate) asked_to_quit: AtomicBool,
+    /// Whether the person said that agents stop with the app, this time.
+    pub(crate) stops_agents: AtomicBool,
     notices: Mutex<Vec<Notice>>,
 }
 
 impl Host {
-    pub(crate) fn new(engine: Engine, settings: SettingsFile, server: Server) -> Self {
+    pub(crate) fn new(engine: Engine, settings: SettingsFile, here: Here) -> Self {
         let feed = engine.feed();
         Self {
             engine,
             feed,
             settings,
-            server,
+            here,
             screen_changed: Notify::new(),
             pulling: AtomicBool::new(false),
             pulls: AtomicU64::new(0),
+            asked_to_quit: AtomicBool::new(false),
+            stops_agents: AtomicBool::new(false),
             notices: Mutex::default(),
         }
     }

@@ -23,8 +23,15 @@ pub(crate) async fn set_settings(host: State<'_>, settings: Settings) -> Command
 }
 
 #[tauri::command]
-pub(crate) async fn set_model_key(key: Option<String>) -> CommandResult<()> {
-    Ok(keychain::write(Name::ModelKey, key.filter(|key| !key.is_empty())).await?)
+pub(crate) async fn set_model_key(host: State<'_>, key: Option<String>) -> CommandResult<()> {
+    let key = key.filter(|key| !key.is_empty());
+    let kept = keychain::write(Name::ModelKey, key.clone()).await;
+    // What no keychain keeps is used for as long as the agents' process lives.
+    let given = key.filter(|_| kept.is_err());
+    if let Some(attached) = host.here.held().await {
+        attached.set_model_key(given).await;
+    }
+    Ok(kept?)
 }
 
 /// Whether the model endpoint answers.
@@ -87,7 +94,7 @@ pub(crate) async fn check_model(host: State<'_>) -> CommandResult<ModelCheck> {
         no("The endpoint answers. Now enter the name of one of its models.")
     } else if known || models.is_empty() {
         // What it was seen to refuse, so that nobody wonders what the model does not do.
-        let found = host.server.model_findings(&base_url, &settings.model_name);
+        let found = host.here.model_findings(&base_url, &settings.model_name);
         let ready = std::iter::once("The endpoint answers and is ready.").chain(found);
         Ok(ModelCheck { ok: true, message: ready.collect::<Vec<_>>().join(" ") })
     } else {
@@ -100,6 +107,38 @@ pub(crate) async fn check_model(host: State<'_>) -> CommandResult<ModelCheck> {
 pub(crate) async fn reconnect(host: State<'_>) -> CommandResult<()> {
     server::connect_all(&host).await;
     host.engine.reconnect();
+    Ok(())
+}
+
+/// The wish of a person who is told that agents still work.
+#[derive(Debug, Clone, Copy, serde::Deserialize, ts_rs::TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub(crate) enum QuitAnswer {
+    /// Quit, and let them go on.
+    Quit,
+    /// Stop them, and quit.
+    Stop,
+    /// Stay.
+    Stay,
+}
+
+/// Answers the question that a person is asked who quits while agents work.
+#[tauri::command]
+pub(crate) async fn answer_quit(
+    app: tauri::AppHandle,
+    host: State<'_>,
+    answer: QuitAnswer,
+) -> CommandResult<()> {
+    use std::sync::atomic::Ordering;
+    match answer {
+        QuitAnswer::Stay => host.asked_to_quit.store(false, Ordering::Release),
+        QuitAnswer::Quit => app.exit(0),
+        QuitAnswer::Stop => {
+            host.stops_agents.store(true, Ordering::Release);
+            app.exit(0);
+        }
+    }
     Ok(())
 }
 

@@ -8,10 +8,23 @@ pub(super) use linux::Desktop;
 #[cfg(not(target_os = "linux"))]
 pub(super) use other::Desktop;
 
+use super::plan::{Ask, Offer};
+
+/// An act of a person on a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Press {
+    /// Its session is wanted.
+    Open,
+    /// Its request is decided: approved or not.
+    Decide(Ask, bool),
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
+    use super::{Ask, Offer, Press};
     use futures::StreamExt;
     use std::collections::HashMap;
+    use std::sync::Arc;
     use tokio::sync::{Mutex, mpsc};
     use zbus::zvariant::Value;
 
@@ -39,18 +52,26 @@ mod linux {
         fn action_invoked(&self, id: u32, action_key: &str) -> zbus::Result<()>;
     }
 
+    /// A notification on the desktop.
+    struct Standing {
+        /// The id that the service gave to it.
+        id: u32,
+        /// The request that can be decided by it.
+        ask: Option<Ask>,
+    }
+
     /// The session bus's notification service, or nothing where there is no bus.
     pub(in crate::notify) struct Desktop {
         service: Option<NotificationsProxy<'static>>,
-        /// The id that the service gave to each session's notification.
-        ids: std::sync::Arc<Mutex<HashMap<String, u32>>>,
+        /// The notification of each session.
+        standing: Arc<Mutex<HashMap<String, Standing>>>,
     }
 
     impl Desktop {
-        /// Connects; the receiver gets the session of each clicked notification.
-        pub(in crate::notify) async fn connect() -> (Self, mpsc::Receiver<String>) {
+        /// Connects; the receiver gets what is pressed, with its session.
+        pub(in crate::notify) async fn connect() -> (Self, mpsc::Receiver<(String, Press)>) {
             let (clicked, clicks) = mpsc::channel(8);
-            let ids = std::sync::Arc::new(Mutex::new(HashMap::new()));
+            let standing: Arc<Mutex<HashMap<String, Standing>>> = Arc::default();
             let service = match connect().await {
                 Ok(service) => Some(service),
                 Err(error) => {
@@ -58,21 +79,25 @@ mod linux {
                     None
                 }
             };
-            let desktop = Self { service: service.clone(), ids: ids.clone() };
+            let desktop = Self { service: service.clone(), standing: Arc::clone(&standing) };
             if let Some(service) = service {
                 tauri::async_runtime::spawn(async move {
                     let Ok(mut invoked) = service.receive_action_invoked().await else { return };
                     while let Some(signal) = invoked.next().await {
                         let Ok(arguments) = signal.args() else { continue };
-                        let session = ids
+                        let found = standing
                             .lock()
                             .await
                             .iter()
-                            .find(|(_, id)| **id == arguments.id)
-                            .map(|(session, _)| session.clone());
-                        if let Some(session) = session
-                            && clicked.send(session).await.is_err()
-                        {
+                            .find(|(_, one)| one.id == arguments.id)
+                            .map(|(session, one)| (session.clone(), one.ask.clone()));
+                        let Some((session, ask)) = found else { continue };
+                        let press = match (arguments.action_key, ask) {
+                            ("approve", Some(ask)) => Press::Decide(ask, true),
+                            ("deny", Some(ask)) => Press::Decide(ask, false),
+                            _ => Press::Open,
+                        };
+                        if clicked.send((session, press)).await.is_err() {
                             return;
                         }
                     }
@@ -82,17 +107,29 @@ mod linux {
         }
 
         /// Shows a notification for `session` in place of the one it has.
-        pub(in crate::notify) async fn show(&self, session: &str, title: &str, body: &str) {
+        pub(in crate::notify) async fn show(
+            &self,
+            session: &str,
+            title: &str,
+            body: &str,
+            offer: Offer,
+        ) {
             let Some(service) = &self.service else { return };
-            let mut ids = self.ids.lock().await;
-            let replaces = ids.get(session).copied().unwrap_or(0);
+            let mut standing = self.standing.lock().await;
+            let replaces = standing.get(session).map_or(0, |one| one.id);
             let hints = HashMap::from([
                 ("desktop-entry", Value::from("Threadkeep")),
                 ("urgency", Value::from(1_u8)),
             ]);
             // The body may hold markup by the specification: escape what comes from a stream.
             let body = body.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            let actions = ["default", "Open", "open", "Review"];
+            let (actions, ask): (&[&str], _) = match offer {
+                Offer::Open => (&["default", "Open"], None),
+                Offer::Review => (&["default", "Open", "open", "Review"], None),
+                Offer::Decide(ask) => {
+                    (&["default", "Open", "approve", "Approve", "deny", "Deny"], Some(ask))
+                }
+            };
             match service
                 .notify(
                     "Threadkeep",
@@ -100,14 +137,14 @@ mod linux {
                     "threadkeep-desktop",
                     title,
                     &body,
-                    &actions,
+                    actions,
                     hints,
                     0,
                 )
                 .await
             {
                 Ok(id) => {
-                    ids.insert(session.to_owned(), id);
+                    standing.insert(session.to_owned(), Standing { id, ask });
                 }
                 Err(error) => tracing::warn!(%error, "a notification could not be shown"),
             }
@@ -116,8 +153,8 @@ mod linux {
         /// Takes the session's notification away.
         pub(in crate::notify) async fn withdraw(&self, session: &str) {
             let Some(service) = &self.service else { return };
-            if let Some(id) = self.ids.lock().await.remove(session)
-                && let Err(error) = service.close_notification(id).await
+            if let Some(one) = self.standing.lock().await.remove(session)
+                && let Err(error) = service.close_notification(one.id).await
             {
                 tracing::debug!(%error, "a notification was already gone");
             }
@@ -132,6 +169,7 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod other {
+    use super::{Offer, Press};
     use tokio::sync::mpsc;
 
     /// The system's notifications. They cannot be withdrawn or replaced here; a click on one brings
@@ -139,11 +177,17 @@ mod other {
     pub(in crate::notify) struct Desktop;
 
     impl Desktop {
-        pub(in crate::notify) async fn connect() -> (Self, mpsc::Receiver<String>) {
+        pub(in crate::notify) async fn connect() -> (Self, mpsc::Receiver<(String, Press)>) {
             (Self, mpsc::channel(1).1)
         }
 
-        pub(in crate::notify) async fn show(&self, _session: &str, title: &str, body: &str) {
+        pub(in crate::notify) async fn show(
+            &self,
+            _session: &str,
+            title: &str,
+            body: &str,
+            _offer: Offer,
+        ) {
             let (title, body) = (title.to_owned(), body.to_owned());
             let shown = tauri::async_runtime::spawn_blocking(move || {
                 notify_rust::Notification::new().summary(&title).body(&body).show().map(drop)

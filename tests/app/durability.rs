@@ -118,36 +118,6 @@ async fn get(url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn killed_with_its_own_server_the_answer_ends_in_the_log_and_the_session_goes_on() {
-    let computer = Computer::new();
-    let app = computer.start().await;
-    app.say("long 2000").await;
-    app.messages_until("the answer is on its way", |messages| {
-        answer(messages).is_some_and(|answer| count(&answer.text).len() > 40)
-    })
-    .await;
-    app.kill();
-
-    let app = computer.start().await;
-    let opened = words(&app).await;
-    assert!(count(&opened).len() > 10, "the answer so far is in the first paint: {opened}");
-    let messages = app
-        .messages_until("the interrupted answer ends", |messages| {
-            answer(messages).is_some_and(|answer| answer.complete)
-        })
-        .await;
-    let numbers = count(&answer(&messages).unwrap().text);
-    assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>(), "none lost, none twice");
-    app.save("interrupted").await;
-
-    app.say("hello").await;
-    app.messages_until("the session goes on", |messages| {
-        messages.iter().filter(|m| m.role == "assistant" && m.complete).count() == 2
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn what_is_sent_before_a_kill_offline_is_sent_after_it_once() {
     let computer = Computer::new();
     let server = Server::start(&computer.folder("server"), &[]);

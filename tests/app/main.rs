@@ -12,6 +12,7 @@ mod bad_input;
 mod drawing;
 mod durability;
 mod far;
+mod host;
 mod keychain;
 mod local;
 mod main_job;

@@ -37,6 +37,8 @@ Usage: cargo xtask <command> [options]
                                 and meets every mix of failures (minutes)
              --server-kills     the session server and its agents are killed 500 times while
                                 20 sessions chat, and agents that are programs 300 times (minutes)
+             --host-kills[=N]   the window, the process that runs the agents, and both are killed N times
+                                (300) while a model works and approvals wait (minutes)
              --conformance      upstream's conformance tests against the embedded streams, through
                                 our authentication, and two hundred kills (minutes)
              --attack[=S]       the release binary is attacked for S seconds (480): nobody decides, speaks

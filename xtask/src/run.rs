@@ -64,6 +64,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         build.push("--release");
     }
     step("Build the app (the first time takes 5 to 15 minutes)", &mut cargo(&build))?;
+    build[2] = "threadkeep-cli";
+    step("Build what runs the agents beside it", &mut cargo(&build))?;
 
     let profile = if options.release { "release" } else { "debug" };
     let binary = format!("threadkeep-desktop{}", std::env::consts::EXE_SUFFIX);

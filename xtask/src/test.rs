@@ -17,6 +17,7 @@ pub(crate) struct Options {
     servers: bool,
     kills: Option<u32>,
     server_kills: bool,
+    host_kills: Option<u32>,
     conformance: bool,
     schemathesis: bool,
     live: bool,
@@ -45,6 +46,12 @@ impl Options {
                     options.kills = Some(count);
                 }
                 "--server-kills" => options.server_kills = true,
+                "--host-kills" => options.host_kills = Some(300),
+                kills if kills.starts_with("--host-kills=") => {
+                    let count = kills.trim_start_matches("--host-kills=");
+                    let count = count.parse().map_err(|_| format!("{count} is no number"))?;
+                    options.host_kills = Some(count);
+                }
                 "--schemathesis" => options.schemathesis = true,
                 "--live" => options.live = true,
                 "--agents" => options.agents = true,
@@ -108,6 +115,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             cargo(&["test", "-p", "session-server", "--test", "it", "--"])
                 .args(["--ignored", "--nocapture", "--test-threads", "1"])
                 .args(["five_hundred_kills", "three_hundred_kills"]),
+        );
+    }
+    if let Some(kills) = options.host_kills {
+        return step(
+            &format!(
+                "{kills} kills of the window, the agents' host and both, while a model works and approvals wait"
+            ),
+            cargo(&["test", "-p", "threadkeep-cli", "--test", "host", "--"])
+                .args(["--ignored", "--nocapture", "hundreds_of_kills"])
+                .env("THREADKEEP_KILLS", kills.to_string()),
         );
     }
     if options.conformance {

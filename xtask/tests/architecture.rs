@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("rpc-process", "crates/rpc-process", &[]),
     ("acp", "crates/acp", &["rpc-process"]),
     ("mcp", "crates/mcp", &["rpc-process"]),
+    ("host-link", "crates/host-link", &["durable-stream"]),
     ("session-core", "crates/session-core", &["durable-stream", "session-protocol", "sqlite-line"]),
     (
         "session-server",
@@ -32,12 +33,13 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
             "session-import",
             "session-export",
             "secret-store",
+            "host-link",
         ],
     ),
     (
         "threadkeep-desktop",
         "src-tauri",
-        &["durable-stream", "session-protocol", "session-core", "session-server"],
+        &["durable-stream", "session-protocol", "session-core", "session-server", "host-link"],
     ),
 ];
 

@@ -19,6 +19,7 @@ const CRATES: &[(&str, &str)] = &[
     ("sqlite-line", "crates/sqlite-line/src/lib.rs"),
     ("rpc-process", "crates/rpc-process/src/lib.rs"),
     ("acp", "crates/acp/src/lib.rs"),
+    ("host-link", "crates/host-link/src/lib.rs"),
     ("mcp", "crates/mcp/src/lib.rs"),
     ("session-core", "crates/session-core/src/lib.rs"),
     ("session-server", "crates/session-server/src/lib.rs"),
@@ -37,7 +38,7 @@ const KNOWN: &[(&str, &str, &[&str])] = &[("threadkeep-desktop", "", &["server",
 /// The session server from the lowest floor up. A module imports its own floor and those below.
 const SERVER: &[&[&str]] = &[
     // Ids, words and times; what a session's log says, and what is refused.
-    &["config", "error", "event", "names", "pace", "signs", "terminal"],
+    &["busy", "config", "error", "event", "names", "pace", "signs", "terminal"],
     &["book"],
     &["problem"],
     &["access", "limits", "reading", "ssrf", "tls"],

@@ -402,6 +402,9 @@ pub struct ServerConfig {
     pub silence: Duration,
     /// Time that the demo agent waits between two chunks.
     pub demo_pace: Duration,
+    /// Lets built-in agents go on by themselves, once, with a run that the end of the server interrupted, where the log says
+    /// everything that happened in it. Else a person asks them again.
+    pub continue_runs: bool,
 }
 
 impl ServerConfig {
@@ -427,6 +430,7 @@ impl ServerConfig {
             agent_depth: 3,
             silence: Duration::from_secs(90), // three missed beats of the usual 30 s
             demo_pace: Duration::from_millis(15),
+            continue_runs: false,
         }
     }
 }

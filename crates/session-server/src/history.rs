@@ -428,6 +428,16 @@ impl History {
     /// meanwhile. Another answer to a message gets what was there before the first one. A run that goes on gets
     /// everything, its own message last. What other agents have not finished is left out.
     pub(crate) fn for_run(mut self, plan: &RunPlan) -> Self {
+        let place = self.messages.iter().position(|message| message.id == plan.message_id);
+        // A run that goes on with its message has that last, whatever came behind it.
+        let begun = place.filter(|_| plan.continues);
+        let begun = begun.and_then(|at| self.messages.split_off(at).into_iter().next());
+        let mut history = self.told(plan);
+        history.messages.extend(begun);
+        history
+    }
+
+    fn told(mut self, plan: &RunPlan) -> Self {
         let is_given = |message: &Message| message.is_complete || message.id == plan.message_id;
         let (id, goes_back) = match &plan.cause {
             Cause::Message { id } | Cause::Reply { id } => (id, false),

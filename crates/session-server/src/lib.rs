@@ -24,6 +24,7 @@ mod access;
 mod agent;
 mod book;
 mod budget;
+mod busy;
 mod config;
 mod delivery;
 mod error;
@@ -58,6 +59,7 @@ mod tls;
 mod tokens;
 
 pub use agent::{FarAgent, FarError, known_agents, model_findings};
+pub use busy::Activity;
 pub use config::{
     AcpAgent, Auth, BoxFuture, BuiltinAgents, CommandLine, Limits, ModelConfig, ModelSettings,
     Secret, ServerConfig, StreamLimits, StreamsBackend, TlsFiles, ToolServer, ToolServerTarget,

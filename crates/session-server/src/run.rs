@@ -1,5 +1,10 @@
 //! A run of an agent: its plan, what it hands to its session, and how it ends.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use session_protocol::AgentSpec;
@@ -40,6 +45,10 @@ pub(crate) struct RunPlan {
     /// The person at the beginning of it, when known.
     #[serde(default)]
     pub(crate) asked_by: Option<String>,
+    /// It goes on in its message by itself, where the end of a server interrupted a run with the same cause. That is done
+    /// once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) continues: bool,
 }
 
 #[cfg(test)]
@@ -54,7 +63,27 @@ impl RunPlan {
             depth: 0,
             told: 0,
             asked_by,
+            continues: false,
         }
+    }
+}
+
+/// Whether runs that the end of the server interrupts go on by themselves at its next start. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Continues(Arc<AtomicBool>);
+
+impl Continues {
+    pub(crate) fn new(on: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(on)))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// From now on none does.
+    pub(crate) fn switch_off(&self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -3,12 +3,14 @@
 use std::{collections::HashSet, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use sqlite_line::owner_only;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use crate::{
     agent::Agents,
     budget::Budget,
+    busy::{Activity, Busy},
     config::{Auth, ServerConfig, StreamsBackend},
     error::ServerError,
     following::Following,
@@ -17,6 +19,7 @@ use crate::{
     metrics::Metrics,
     problem::Problem,
     routes::{self, App, Readiness},
+    run::Continues,
     serve,
     sessions::{RECOVERY, Sessions},
     shared::Shared,
@@ -38,9 +41,26 @@ pub struct RunningServer {
     scheme: &'static str,
     stop: CancellationToken,
     done: Option<tokio::task::JoinHandle<()>>,
+    continues: Continues,
+    activity: watch::Receiver<Activity>,
 }
 
 impl RunningServer {
+    /// What goes on in it, whenever that changes. Ends with the server.
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.activity.clone()
+    }
+
+    /// As [`Self::shutdown`], and no run goes on at the next start, whatever the configuration says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the server stopping by itself.
+    pub async fn shutdown_for_good(self) {
+        self.continues.switch_off();
+        self.shutdown().await;
+    }
+
     /// The URL for clients, such as `http://127.0.0.1:4000`.
     pub fn base_url(&self) -> Url {
         let mut addr = self.addr;
@@ -152,6 +172,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         signs: Arc::default(),
         making: Making::default(),
         shutdown_runs: CancellationToken::new(),
+        continues: Continues::new(config.continue_runs),
+        busy: Busy::new(),
         tasks: TaskTracker::new(),
     });
     let sessions = Sessions::new(Arc::clone(&shared));
@@ -173,6 +195,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         readiness: Readiness::default(),
         tokens,
     };
+    let (continues, activity) = (shared.continues.clone(), shared.busy.watch());
     let (metrics, router) = (shared.metrics.clone(), routes::router(app, guard));
     let serving = serve::serve(listener, tls, router, limits, metrics, stop.clone());
 
@@ -199,7 +222,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         }
     });
     tracing::info!(%addr, "session server listens");
-    Ok(RunningServer { addr, scheme, stop, done: Some(done) })
+    Ok(RunningServer { addr, scheme, stop, done: Some(done), continues, activity })
 }
 
 /// Makes the folder, readable by its owner only, and takes its lock: two servers would write the same sessions.

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use self::batch::{Batch, Led, Means, Waiter};
 use self::keeping::{Kept, Shelved};
 use crate::book::RunBook;
+use crate::busy::Activity;
 use crate::problem::Problem;
 use crate::run::{Given, RunOutput};
 use crate::runner::{self, PlannedRun};
@@ -52,6 +53,8 @@ const TAKE_OVERS: u32 = 3;
 const MAX_EPOCH: u64 = (1 << 53) - 1;
 /// A deletion waits so long for the room that it made itself.
 const FORGET_WITHIN: Duration = Duration::from_secs(2);
+/// Time after which what goes on in a session is told.
+const TELL: Duration = Duration::from_millis(100);
 /// A session without runs and jobs is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
 /// With more open sessions than [`MANY`] it is closed after this: memory follows what is used, not what was.
@@ -286,6 +289,10 @@ impl Task {
             Some(ended) => ended,
             None => self.fall(&mut jobs).await,
         };
+        if !matches!(ended, Ended::Idle) {
+            // Whoever opens it again says what goes on then.
+            self.shared.busy.note(&self.id, Activity::default());
+        }
         jobs.close();
         {
             let mut open = self.sessions.lock();
@@ -330,7 +337,13 @@ impl Task {
         let mut under_way: Option<UnderWay> = None;
         let mut last_commit = Instant::now();
         let mut stale = false;
+        // When what goes on here is told next: not with every chunk, because it is counted.
+        let mut tell_at = Some(Instant::now());
         loop {
+            if tell_at.is_some_and(|at| at <= Instant::now()) {
+                tell_at = None;
+                self.tell(&loaded);
+            }
             if stale && under_way.is_none() {
                 stale = false;
                 if let Err(problem) = self.refresh(&mut loaded).await {
@@ -360,8 +373,10 @@ impl Task {
             let idle = under_way.is_none() && loaded.as_ref().is_none_or(Loaded::is_idle);
             let many = self.sessions.count_open() > MANY;
             let idle_for = if many { IDLE_AMONG_MANY } else { IDLE };
+            let tells = tell_at;
             tokio::select! {
                 biased;
+                () = tokio::time::sleep_until(tells.unwrap_or(last_commit)), if tells.is_some() => continue,
                 committed = async {
                     match &mut under_way {
                         Some(under_way) => (&mut under_way.commit).await,
@@ -454,9 +469,18 @@ impl Task {
                 }
                 () = tokio::time::sleep(idle_for), if idle => {
                     self.store(&mut loaded, true).await;
+                    self.tell(&loaded);
                     return Ended::Idle;
                 }
             }
+            tell_at = tell_at.or_else(|| Some(Instant::now() + TELL));
+        }
+    }
+
+    /// Tells the server what goes on in the session.
+    fn tell(&self, loaded: &Option<Loaded>) {
+        if let Some(loaded) = loaded {
+            self.shared.busy.note(&self.id, loaded.session.activity());
         }
     }
 
@@ -625,6 +649,7 @@ impl Task {
     /// Deletes the stream and what the database knows. An error means that nothing was done.
     async fn delete(&self) -> Result<(), Problem> {
         self.shared.streams.delete(&stream_name(&self.id)).await?;
+        self.shared.busy.note(&self.id, Activity::default());
         self.sessions.troubled().unforgotten.insert(self.id.clone());
         self.sessions.troubled().fallen.remove(&self.id);
         // On a full disk the room that the stream gave back is there in a moment.
@@ -686,7 +711,11 @@ impl Task {
         }
         if let Some(mut loaded) = loaded {
             let uncalled = loaded.led.forestall();
-            self.happen(&mut loaded, Input::Interrupt { uncalled }, Moment::now());
+            self.happen(
+                &mut loaded,
+                Input::Interrupt { uncalled, continues: self.shared.continues.is_on() },
+                Moment::now(),
+            );
             settle(Some(self.commit(&mut loaded))).await.ok();
         }
     }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::Agents, budget::Budget, config::Limits, forking::Making, history, metrics::Metrics,
-    session::Surroundings, signs::Signs, snapshots::Snapshots, store::Store, streams::Streams,
+    agent::Agents, budget::Budget, busy::Busy, config::Limits, forking::Making, history,
+    metrics::Metrics, run::Continues, session::Surroundings, signs::Signs, snapshots::Snapshots,
+    store::Store, streams::Streams,
 };
 
 /// The state that all sessions share.
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) making: Making,
     /// Ends runs, before the sessions themselves end.
     pub(crate) shutdown_runs: CancellationToken,
+    pub(crate) continues: Continues,
+    pub(crate) busy: Busy,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -38,6 +41,7 @@ impl Shared {
             instance: self.instance.clone(),
             agent_depth: self.agent_depth,
             silence: self.silence,
+            continues: self.continues.is_on(),
         }
     }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod export;
 mod folders;
 mod foreign;
+mod host;
 mod import;
 mod materialize;
 mod open;
@@ -67,6 +68,8 @@ enum Command {
     Open(open::Args),
     Secrets(secrets::Args),
     Token(token::Args),
+    #[command(hide = true)]
+    Host(host::Args),
     Agents(agents::Args),
     Agent(agent::Args),
     Doctor(doctor::Args),
@@ -84,7 +87,7 @@ async fn blocking(
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Serve(_)) {
+    if matches!(cli.command, Command::Serve(_) | Command::Host(_)) {
         serve::allocator::set_up();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
             Command::Open(args) => open::run(args).await,
             Command::Secrets(args) => blocking(move || secrets::run(args)).await,
             Command::Token(args) => token::run(args).await,
+            Command::Host(args) => host::run(args).await,
             Command::Agents(args) => agents::run(args).await,
             Command::Agent(args) => agent::run(args).await,
             Command::Doctor(args) => return doctor::run(args).await,

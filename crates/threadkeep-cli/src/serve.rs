@@ -295,6 +295,11 @@ fn usage(message: &str) -> ! {
     crate::Cli::command().error(ErrorKind::ValueValidation, message).exit()
 }
 
+/// Logs for people on standard error.
+pub(crate) fn logs_as_text() {
+    logs(LogFormat::Text);
+}
+
 fn logs(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         tracing_subscriber::EnvFilter::new(
@@ -313,7 +318,7 @@ fn logs(format: LogFormat) {
 }
 
 /// Each connection is an open file, and systems allow few unless asked for more.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     #[cfg(unix)]
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => tracing::debug!(files, "files that may be open"),

@@ -24,8 +24,8 @@ impl Computer {
 
     /// A new computer with an unlocked keychain.
     pub async fn with_keychain() -> Self {
-        let Self { home, bus } = Self::new();
-        let bus = bus.with_keychain(home.path()).await;
+        let home = TempDir::with_prefix("threadkeep-test-").unwrap();
+        let bus = Bus::start(home.path()).with_keychain(home.path()).await;
         Self { home, bus }
     }
 
@@ -140,6 +140,38 @@ impl Computer {
     }
 }
 
+impl Computer {
+    /// The process that runs the agents, as its address says.
+    pub fn host(&self) -> Option<u32> {
+        let text = std::fs::read(self.data().join("host.json")).ok()?;
+        let address: Value = serde_json::from_slice(&text).ok()?;
+        let pid = u32::try_from(address["pid"].as_u64()?).ok()?;
+        lives(pid).then_some(pid)
+    }
+
+    /// Kills the process that runs the agents, at once and without a word.
+    pub fn kill_host(&self) {
+        let pid = self.host().expect("it runs");
+        let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    }
+}
+
+/// What a test leaves behind is ended with it.
+impl Drop for Computer {
+    fn drop(&mut self) {
+        if let Some(pid) = self.host() {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+    }
+}
+
+/// Whether a process is there. One that nobody has waited for is gone.
+pub fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}
+
 /// The running app.
 pub struct App<'a> {
     driver: Child,
@@ -173,6 +205,11 @@ impl App<'_> {
             }
         }
         found
+    }
+
+    /// Whether the app's process is gone.
+    pub fn has_ended(&self) -> bool {
+        !children(self.driver.id()).into_iter().any(lives)
     }
 
     /// Quits as closing the window does.

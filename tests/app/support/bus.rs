@@ -78,6 +78,15 @@ impl Bus {
         Notifications { bus, shown, closed }
     }
 
+    /// Takes the place of the desktop's tray.
+    pub async fn tray(&self) -> Tray {
+        let (tell, items) = mpsc::unbounded_channel();
+        let bus = self.connect().await;
+        bus.object_server().at("/StatusNotifierWatcher", Watcher(tell)).await.unwrap();
+        bus.request_name("org.kde.StatusNotifierWatcher").await.unwrap();
+        Tray { bus, items }
+    }
+
     async fn connect(&self) -> zbus::Connection {
         zbus::connection::Builder::address(self.address.as_str()).unwrap().build().await.unwrap()
     }
@@ -129,8 +138,18 @@ impl Notifications {
 
     /// Clicks a notification.
     pub async fn click(&self, id: u32) {
+        self.press(id, "default").await;
+    }
+
+    /// Presses a button of a notification.
+    pub async fn press(&self, id: u32, action: &str) {
         let emitter = SignalEmitter::new(&self.bus, PATH).unwrap();
-        Service::action_invoked(&emitter, id, "default").await.unwrap();
+        Service::action_invoked(&emitter, id, action).await.unwrap();
+    }
+
+    /// The notifications that came and were not looked at.
+    pub fn rest(&mut self) -> Vec<Shown> {
+        std::iter::from_fn(|| self.shown.try_recv().ok()).collect()
     }
 }
 
@@ -182,4 +201,54 @@ impl Service {
         id: u32,
         action_key: &str,
     ) -> zbus::Result<()>;
+}
+
+/// The tray: the icons that were registered, and a hand to use them with.
+pub struct Tray {
+    bus: zbus::Connection,
+    items: mpsc::UnboundedReceiver<String>,
+}
+
+impl Tray {
+    /// The next icon, by its owner's name on the bus.
+    pub async fn next(&mut self) -> String {
+        tokio::time::timeout(super::DEADLINE, self.items.recv())
+            .await
+            .expect("an icon in time")
+            .unwrap()
+    }
+
+    /// The labels of an icon's menu, by their ids.
+    pub async fn menu(&self, owner: &str) -> Vec<(i32, String)> {
+        let path = "/StatusNotifierItem/Menu";
+        let interface = Some("com.canonical.dbusmenu");
+        let body = (Vec::<i32>::new(), Vec::<String>::new());
+        let answer =
+            self.bus.call_method(Some(owner), path, interface, "GetGroupProperties", &body);
+        let answer = answer.await.unwrap();
+        type Entries = Vec<(i32, HashMap<String, OwnedValue>)>;
+        let entries: Entries = answer.body().deserialize().unwrap();
+        let label = |mut all: HashMap<String, OwnedValue>| {
+            all.remove("label").and_then(|label| String::try_from(label).ok()).unwrap_or_default()
+        };
+        entries.into_iter().map(|(id, properties)| (id, label(properties))).collect()
+    }
+
+    /// Chooses an entry of an icon's menu.
+    pub async fn choose(&self, owner: &str, id: i32) {
+        let body = (id, "clicked", zbus::zvariant::Value::from(0_i32), 0_u32);
+        let interface = Some("com.canonical.dbusmenu");
+        let path = "/StatusNotifierItem/Menu";
+        // An app that quits does not answer.
+        let _ = self.bus.call_method(Some(owner), path, interface, "Event", &body).await;
+    }
+}
+
+struct Watcher(mpsc::UnboundedSender<String>);
+
+#[zbus::interface(name = "org.kde.StatusNotifierWatcher")]
+impl Watcher {
+    fn register_status_notifier_item(&self, service: String) {
+        let _ = self.0.send(service);
+    }
 }

@@ -58,16 +58,28 @@ impl Server {
 
     /// An agent from outside asks in a session whether it may delete a file.
     pub async fn ask(&self, session: &str) {
+        self.ask_for(session, "delete_file").await;
+    }
+
+    /// An agent from outside asks in a session whether it may use a tool on a file.
+    pub async fn ask_for(&self, session: &str, tool: &str) {
         let input = json!({ "path": "/tmp/report.txt" });
         for chunk in [
-            json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "delete_file"}),
+            json!({"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": tool}),
             json!({"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": input.to_string()}),
             json!({"type": "CUSTOM", "name": "approval-requested", "value": {
-                "toolCallId": "c", "toolName": "delete_file", "input": input,
+                "toolCallId": "c", "toolName": tool, "input": input,
                 "approval": {"id": "a", "needsApproval": true}}}),
         ] {
             self.chunk(session, "asks", chunk).await;
         }
+    }
+
+    /// Whether a session's stream has a word.
+    pub async fn says(&self, session: &str, word: &str) -> bool {
+        let url = format!("{}/v1/stream/sessions/{session}", self.url());
+        let items = reqwest::get(url).await.unwrap().text().await.unwrap();
+        items.contains(word)
     }
 
     /// The server's base URL.

@@ -8,11 +8,13 @@ import type {
   JsonValue,
   ListQuery,
   ModelCheck,
+  QuitAnswer,
   SaidPage,
   SearchPage,
   SearchRequest,
   ServerCheck,
   Settings,
+  StillRuns,
 } from './contract';
 
 /** An approval as an answer names it: agents choose ids, and two messages may ask under the same. */
@@ -51,6 +53,9 @@ export interface Backend {
   onWake(wake: () => void): void;
   /** Calls `open` when the person asked for a session from outside the window, as by a notification. */
   onOpenSession(open: (sessionId: string) => void): void;
+  /** Calls `ask` when the person wants to quit while agents of this computer work; {@link Backend.answerQuit} answers. */
+  onQuitAsked(ask: (still: StillRuns) => void): void;
+  answerQuit(answer: QuitAnswer): Promise<void>;
 
   /** Tells the host that the window has painted, and with how many rows. */
   painted(rows: number): void;

@@ -11,11 +11,13 @@ import type {
   JsonValue,
   ListQuery,
   ModelCheck,
+  QuitAnswer,
   SaidPage,
   SearchPage,
   SearchRequest,
   ServerCheck,
   Settings,
+  StillRuns,
 } from './contract';
 
 declare global {
@@ -53,6 +55,16 @@ export class TauriBackend implements Backend {
     void listen<{ sessionId: string }>('open-session', (event) => {
       open(event.payload.sessionId);
     });
+  }
+
+  onQuitAsked(ask: (still: StillRuns) => void): void {
+    void listen<StillRuns>('quit-asked', (event) => {
+      ask(event.payload);
+    });
+  }
+
+  answerQuit(answer: QuitAnswer): Promise<void> {
+    return call('answer_quit', { answer });
   }
 
   painted(rows: number): void {

@@ -65,6 +65,9 @@ export class AppState {
     this.composer.open(shown, null);
     this.#feed = new FeedLoop(backend, this);
     this.#feed.begin(boot.batch);
+    backend.onQuitAsked((still) => {
+      this.shell.dialog = { kind: 'quit', still };
+    });
     backend.onOpenSession((sessionId) => {
       // Who comes from a notification comes to answer.
       const waiting = this.sessions.approvals.find((one) => one.sessionId === sessionId);

@@ -29,6 +29,17 @@ export class SettingsState {
     this.value = await this.#backend.setSettings(settings);
   }
 
+  /** Whether a session raises no notifications. */
+  isMuted(sessionId: string): boolean {
+    return this.value.mutedSessions.includes(sessionId);
+  }
+
+  async toggleMuted(sessionId: string): Promise<void> {
+    const others = this.value.mutedSessions.filter((id) => id !== sessionId);
+    const mutedSessions = this.isMuted(sessionId) ? others : [...others, sessionId];
+    await this.save({ ...this.value, mutedSessions });
+  }
+
   async saveModelKey(key: string | null): Promise<void> {
     await this.#backend.setModelKey(key);
     await this.refresh();

@@ -1,6 +1,6 @@
 import { bytesIn } from './bytes';
 import { BackendError, type Backend } from '../ipc/backend';
-import type { Notice } from '../ipc/contract';
+import type { Notice, StillRuns } from '../ipc/contract';
 import type { Appearance } from './appearance.svelte';
 import { readStored, writeStored } from './stored';
 
@@ -20,9 +20,15 @@ export interface ServerDialog {
   server: string;
 }
 
+/** The question whether to quit while agents work. */
+export interface QuitDialog {
+  kind: 'quit';
+  still: StillRuns;
+}
+
 /** The window itself: its dialog, its sidebar, its short words, and whether it has the person's attention. */
 export class Shell {
-  dialog = $state.raw<'delete' | 'search' | 'add-server' | 'shortcuts' | ServerDialog | null>(null);
+  dialog = $state.raw<'delete' | 'search' | 'add-server' | 'shortcuts' | ServerDialog | QuitDialog | null>(null);
   /** What the middle of the window shows: the session, or something that stands in its place. */
   view = $state.raw<'session' | 'inbox' | 'settings'>('session');
   toast = $state<string | null>(null);

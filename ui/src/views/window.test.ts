@@ -27,6 +27,38 @@ describe('the window', () => {
     expect(one('connection').dataset['state']).toBe('live');
   });
 
+  it('says what still runs when it is closed, and does what the person wants about it', async () => {
+    const { backend } = await open('chat');
+    backend.askToQuit({ running: 2, stops: false });
+    flushSync();
+    expect(one('quit-dialog').textContent).toContain('2 answers');
+    expect(one('quit-dialog').textContent).toContain('go on without the window');
+    click(one('quit-stop'));
+    expect(backend.quitAnswers).toEqual(['stop']);
+    expect(all('quit-dialog')).toHaveLength(0);
+    backend.askToQuit({ running: 1, stops: true });
+    flushSync();
+    expect(one('quit-dialog').textContent).toContain('stops what they do');
+    expect(all('quit-stop')).toHaveLength(0);
+    click(one('quit-confirm'));
+    expect(backend.quitAnswers).toEqual(['stop', 'quit']);
+  });
+
+  it('keeps quiet about a session that is muted from its menu, until it is to notify again', async () => {
+    const { app } = await open('chat');
+    const id = app.current.id ?? '';
+    const choose = async (label: string): Promise<void> => {
+      const row = all('session-row').find((row) => row.dataset['sessionId'] === id || row.getAttribute('aria-current') === 'true');
+      row?.dispatchEvent(new MouseEvent('contextmenu', { bubbles: true, cancelable: true, clientX: 5, clientY: 5 }));
+      flushSync();
+      click(button(label));
+      await vi.waitFor(() => expect(app.settings.isMuted(id)).toBe(label === 'Do not notify'));
+    };
+    await choose('Do not notify');
+    await choose('Notify again');
+    expect(app.settings.value.mutedSessions).toEqual([]);
+  });
+
   it('shows what an agent shares, as it is now, once it is asked for', async () => {
     let share: (state: JsonValue) => void = () => undefined;
     const { app } = await opened([item('user', [text('Plan my trip')], 1)], (session, backend) => {

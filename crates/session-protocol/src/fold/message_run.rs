@@ -140,6 +140,11 @@ impl<'a> MessageRun<'a> {
             })
     }
 
+    /// True when a call of it has neither a result nor a refusal: whether its tool acted is not in the stream.
+    pub fn lacks_results(&self) -> bool {
+        self.fold.calls().any(|(_, call)| call.is_open())
+    }
+
     /// The answers that its agent must be told, as far as the stream goes. Costs in proportion to the answers and runs
     /// of the message.
     pub fn deliveries(&self) -> Deliveries {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use session_protocol::Part;
 
 use super::{
     Agent, RunRequest,
@@ -58,16 +59,16 @@ impl Demo {
         }
     }
 
-    async fn say(&self, writer: &mut Writer, text: &str) -> Result<(), Stopped> {
-        for piece in pieces(text) {
+    async fn say(&self, writer: &mut Writer, text: &str, said: &mut Said) -> Result<(), Stopped> {
+        for piece in pieces(unsaid(text, &mut said.words)) {
             writer.text(piece).await?;
             self.pause().await;
         }
         Ok(())
     }
 
-    async fn think(&self, writer: &mut Writer, text: &str) -> Result<(), Stopped> {
-        for piece in pieces(text) {
+    async fn think(&self, writer: &mut Writer, text: &str, said: &mut Said) -> Result<(), Stopped> {
+        for piece in pieces(unsaid(text, &mut said.thoughts)) {
             writer.reasoning(piece).await?;
             self.pause().await;
         }
@@ -93,12 +94,13 @@ impl Demo {
         &self,
         request: &RunRequest,
         text: &str,
+        mut said: Said,
         writer: &mut Writer,
     ) -> Result<(), Stopped> {
         writer.start().await?;
         let text = text.to_lowercase();
         if let Some(chunks) = long(&text) {
-            for n in 1..=chunks {
+            for n in said.counted() + 1..=chunks {
                 let end = if n % 20 == 0 { "\n\n" } else { " " };
                 writer.text(&format!("word {n}{end}")).await?;
                 self.pause().await;
@@ -109,20 +111,24 @@ impl Demo {
             self.say(
                 writer,
                 "Hello! I am the demo agent. Ask me anything to see tools and an approval.",
+                &mut said,
             )
             .await?;
             return writer.finish("stop", None).await;
         }
-        self.think(writer, REASONING).await?;
-        self.say(writer, ANSWER).await?;
+        self.think(writer, REASONING, &mut said).await?;
+        self.say(writer, ANSWER, &mut said).await?;
         let run = &request.plan.run_id;
-        let clock = format!("call_clock_{run}");
-        self.call(writer, &clock, "clock", &json!({"zone": "UTC"})).await?;
-        let now = json!({"time": jiff::Timestamp::now().to_string()}).to_string();
-        writer.tool_result(&clock, &now, false).await?;
+        if !said.called {
+            let clock = format!("call_clock_{run}");
+            self.call(writer, &clock, "clock", &json!({"zone": "UTC"})).await?;
+            let now = json!({"time": jiff::Timestamp::now().to_string()}).to_string();
+            writer.tool_result(&clock, &now, false).await?;
+        }
         self.say(
             writer,
             "That worked without asking. The next tool would delete a file, so I need your approval.",
+            &mut said,
         )
         .await?;
         let files = ["/tmp/threadkeep-demo.txt", "/tmp/threadkeep-demo-2.txt"];
@@ -140,25 +146,32 @@ impl Demo {
         writer.ask_and_finish(&asks, &[], None).await
     }
 
-    async fn go_on(&self, request: &RunRequest, writer: &mut Writer) -> Result<(), Stopped> {
+    async fn go_on(
+        &self,
+        request: &RunRequest,
+        mut said: Said,
+        writer: &mut Writer,
+    ) -> Result<(), Stopped> {
         writer.start().await?;
         for answer in &request.answers {
             let ToldAnswer::Approval { tool_call_id: Some(call), approved, .. } = answer else {
-                self.say(writer, "Thank you, I have the result.").await?;
+                self.say(writer, "Thank you, I have the result.", &mut said).await?;
                 continue;
             };
             if *approved {
                 let result = json!({"deleted": true, "note": "a demo: no file was touched"});
-                writer.tool_result(call, &result.to_string(), false).await?;
-                self.say(
-                    writer,
-                    "Thank you. The file is **deleted** (not really: this is a demo, and nothing was touched).",
-                )
-                .await?;
-            } else {
-                self.say(writer, "All right, you said **no**, so the file stays where it is.")
-                    .await?;
+                // Where it goes on, it has said so.
+                if !request.plan.continues {
+                    writer.tool_result(call, &result.to_string(), false).await?;
+                }
             }
+            let text = if *approved {
+                "Thank you. The file is **deleted** (not really: this is a demo, and nothing was touched)."
+            } else {
+                "All right, you said **no**, so the file stays where it is."
+            };
+            said.words = tail(&said.words, text);
+            self.say(writer, text, &mut said).await?;
         }
         writer.finish("stop", None).await
     }
@@ -168,6 +181,7 @@ impl Demo {
 impl Agent for Demo {
     async fn run(&self, mut request: RunRequest, out: RunSink) -> RunEnd {
         let mut writer = Writer::new(&request, out);
+        let said = Said::of(&request);
         // It answers for minutes, and nothing else of the conversation matters to it.
         let mut text = std::mem::take(&mut request.history).last_user_text();
         text.truncate(text.floor_char_boundary(MAX_TEXT));
@@ -175,12 +189,57 @@ impl Agent for Demo {
         // Being stopped is no failure: the session has written so already.
         let _stopped = match request.plan.cause {
             Cause::Message { .. } | Cause::Again { .. } | Cause::Reply { .. } => {
-                self.turn(&request, &text, &mut writer).await
+                self.turn(&request, &text, said, &mut writer).await
             }
-            Cause::Answers { .. } => self.go_on(&request, &mut writer).await,
+            Cause::Answers { .. } => self.go_on(&request, said, &mut writer).await,
         };
         RunEnd::Finished
     }
+}
+
+/// What of its answer the log has already, when it goes on with one.
+#[derive(Default)]
+struct Said {
+    words: String,
+    thoughts: String,
+    /// It looked at the clock.
+    called: bool,
+}
+
+impl Said {
+    fn of(request: &RunRequest) -> Self {
+        let mut said = Self::default();
+        let own = request.history.message(&request.plan.message_id);
+        for part in own.filter(|_| request.plan.continues).into_iter().flat_map(|own| &own.parts) {
+            match part {
+                Part::Text { text, .. } => said.words.push_str(text),
+                Part::Reasoning { text, .. } => said.thoughts.push_str(text),
+                Part::ToolCall(_) => said.called = true,
+                _ => {}
+            }
+        }
+        said
+    }
+
+    /// The number that a long answer had counted to.
+    fn counted(&self) -> usize {
+        words(&self.words).filter_map(|word| word.parse().ok()).last().unwrap_or(0)
+    }
+}
+
+/// The longest end of `words` that `text` begins with.
+fn tail(words: &str, text: &str) -> String {
+    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]).rev();
+    let same = ends.into_iter().find(|at| words.ends_with(&text[..*at])).unwrap_or(0);
+    text[..same].to_owned()
+}
+
+/// What of `text` is not in `said`, of which it takes what it finds.
+fn unsaid<'a>(text: &'a str, said: &mut String) -> &'a str {
+    let same = text.bytes().zip(said.bytes()).take_while(|(a, b)| a == b).count();
+    let same = text.floor_char_boundary(same);
+    said.drain(..said.floor_char_boundary(same));
+    &text[same..]
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -229,6 +288,17 @@ mod tests {
         assert_eq!(long("a long 40 please"), Some(40));
         assert_eq!(long("long"), Some(LONG_DEFAULT));
         assert_eq!(long("along the way"), None);
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let mut said = "# A durable".to_owned();
+        assert_eq!(unsaid("# A durable session", &mut said), " session");
+        assert_eq!(said, "");
+        let mut said = "onetw".to_owned();
+        assert_eq!((unsaid("one", &mut said), unsaid("two", &mut said)), ("", "o"));
+        assert_eq!(tail("before. Thank y", "Thank you"), "Thank y");
+        assert_eq!(tail("before.", "Thank you"), "");
     }
 
     #[test]

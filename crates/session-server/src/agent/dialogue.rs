@@ -175,6 +175,17 @@ impl Dialogue {
         }
     }
 
+    /// Asks for the rest of an answer that was cut off, where the last words are the model's. Few endpoints go on with an
+    /// answer by themselves, and every one hears its user.
+    pub(crate) fn go_on(&mut self) {
+        let begun = |told: &Told| matches!(told, Told::Assistant(turn) if turn.calls.is_empty() && !turn.text.trim().is_empty());
+        if self.told.last().is_some_and(begun) {
+            self.user(
+                "[Your answer was cut off here. Go on exactly where it ends: repeat nothing of it, and say nothing about this.]",
+            );
+        }
+    }
+
     /// Adds a turn of the model.
     pub(crate) fn assistant(&mut self, turn: Turn) {
         match self.told.last_mut() {

@@ -112,6 +112,9 @@ impl Model {
         let owner = owner(&config);
         let session_id = request.session_id.clone();
         let mut dialogue = Dialogue::of(&request.history, &results, asked, &owner);
+        if request.plan.continues {
+            dialogue.go_on();
+        }
         // From here on the conversation is in memory as `dialogue` and as the body of one request.
         let told = request.history.bytes();
         let mut hold = request.history.into_hold();

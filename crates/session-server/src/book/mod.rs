@@ -358,6 +358,11 @@ impl RunBook {
         self.fold.is_asking(message_id, self.now)
     }
 
+    /// Number of messages in memory that wait for a person or a client. Costs in proportion to the messages in memory.
+    pub(crate) fn count_asking(&self) -> usize {
+        self.messages().filter(|run| self.is_asking(run.message_id())).count()
+    }
+
     /// Approvals of a message that nobody has answered, in the order in which they were asked for.
     pub(crate) fn open_asks(&self, message_id: &str) -> Vec<String> {
         let asks = self.fold.asks_in(message_id, self.now);

@@ -71,7 +71,7 @@ pub(crate) enum Input {
     /// The stream turned out to be closed.
     CloseStream,
     /// The server stops. The agents of these runs were not called, and never will be.
-    Interrupt { uncalled: HashSet<String> },
+    Interrupt { uncalled: HashSet<String>, continues: bool },
 }
 
 /// A message that a client posts.

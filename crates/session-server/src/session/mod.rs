@@ -14,6 +14,7 @@
 //! again from the stream (L1).
 
 mod activity;
+mod continuing;
 mod effects;
 mod face;
 mod fork;
@@ -70,6 +71,8 @@ pub(crate) struct Surroundings {
     pub(crate) agent_depth: u32,
     /// Time that a device which does not heartbeat may be silent.
     pub(crate) silence: Duration,
+    /// Whether interrupted runs of built-in agents go on by themselves, once.
+    pub(crate) continues: bool,
 }
 
 /// Everything that a session is opened with.
@@ -251,7 +254,10 @@ impl Session {
             Input::Elapse { signs } => self.elapse(&signs),
             Input::Reread(book) => self.reread(*book),
             Input::CloseStream => self.close_stream(),
-            Input::Interrupt { uncalled } => self.interrupt_all(&uncalled),
+            Input::Interrupt { uncalled, continues } => {
+                self.surroundings.continues &= continues;
+                self.interrupt_all(&uncalled);
+            }
         }
         Ok(Reply::default())
     }
@@ -314,6 +320,12 @@ impl Session {
     /// No agent runs and none is about to, and nobody who is here could be missed.
     pub(crate) fn is_idle(&self) -> bool {
         self.runs.is_empty() && self.queued.is_empty() && self.absence_at().is_none()
+    }
+
+    /// What goes on in it. Costs in proportion to the messages in memory.
+    pub(crate) fn activity(&self) -> crate::busy::Activity {
+        let running = self.runs.len() + self.queued.len();
+        crate::busy::Activity { running, waiting: self.book.count_asking() }
     }
 
     fn push(&mut self, item: Bytes) {

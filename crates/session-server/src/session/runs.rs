@@ -42,6 +42,7 @@ impl Session {
             depth: 0,
             told: 0,
             asked_by: asked_by.map(str::to_owned),
+            continues: false,
         }
     }
 
@@ -61,6 +62,7 @@ impl Session {
             depth: run.depth(),
             told: 0,
             asked_by: asked_by.map(str::to_owned),
+            continues: false,
         })
     }
 
@@ -429,13 +431,16 @@ impl Session {
     /// after them, and agents that were not called yet, are left to that.
     pub(super) fn interrupt_all(&mut self, uncalled: &HashSet<String>) {
         self.is_closing = true;
+        if !self.surroundings.continues {
+            self.give_up_continuing();
+        }
         for (run_id, mut live) in std::mem::take(&mut self.runs) {
             self.effects.end(&run_id);
             if uncalled.contains(&run_id) {
                 continue;
             }
             if self.entry_of(&live.plan).is_none() || self.is_under_way(&live.plan) {
-                self.interrupt(&live.plan);
+                self.interrupt_and_continue(&live.plan, &HashSet::new());
                 self.go_on(&live.plan.message_id, live.plan.asked_by.as_deref());
             } else {
                 self.end(&mut live, &RunEnd::Finished);
@@ -485,6 +490,7 @@ impl Session {
             _ => None,
         });
         let heard: HashSet<String> = replies.collect();
+        let planned = Self::planned_to_continue(&runs);
         for StoredRun { mut plan, started } in runs {
             self.book.bring(&plan.message_id);
             if let Cause::Message { id } | Cause::Again { id } | Cause::Reply { id } = &plan.cause {
@@ -498,11 +504,12 @@ impl Session {
                 }
                 Cause::Answers { .. } => self.undelivered(&plan.message_id) > 0,
             };
+            let caused = if plan.continues { self.is_interrupted(&plan) } else { caused };
             if started {
                 let silent = self.entry_of(&plan).is_none();
                 if self.is_under_way(&plan) || (silent && caused) {
                     plan.told = self.undelivered(&plan.message_id);
-                    self.interrupt(&plan);
+                    self.interrupt_and_continue(&plan, &planned);
                 } else if !silent && !heard.contains(&plan.message_id) && self.may_be_heard(&plan) {
                     self.recall(plan);
                 } else {

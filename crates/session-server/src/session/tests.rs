@@ -142,7 +142,12 @@ struct Life {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings { instance: "test".to_owned(), agent_depth: 2, silence: Duration::from_secs(90) }
+    Surroundings {
+        instance: "test".to_owned(),
+        agent_depth: 2,
+        silence: Duration::from_secs(90),
+        continues: false,
+    }
 }
 
 fn specs() -> Vec<AgentSpec> {
@@ -584,7 +589,7 @@ impl Life {
                 };
                 let runs = self.session.runs.keys();
                 let uncalled = runs.filter(|run_id| !is_called(run_id)).cloned().collect();
-                self.happen(Input::Interrupt { uncalled });
+                self.happen(Input::Interrupt { uncalled, continues: true });
                 self.commit(None);
                 self.open_again();
             }

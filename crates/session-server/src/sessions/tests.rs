@@ -17,9 +17,11 @@ use crate::ServerConfig;
 use crate::agent::Agents;
 use crate::book::Wish;
 use crate::budget::Budget;
+use crate::busy::Busy;
 use crate::event::Role;
 use crate::forking::Making;
 use crate::metrics::Metrics;
+use crate::run::Continues;
 use crate::session::{Input, RawChunk};
 use crate::snapshots::Snapshots;
 use crate::store::Store;
@@ -105,6 +107,8 @@ fn sessions() -> (TempDir, Sessions) {
         signs: Arc::default(),
         making: Making::default(),
         shutdown_runs: CancellationToken::new(),
+        continues: Continues::new(false),
+        busy: Busy::new(),
         tasks: TaskTracker::new(),
     };
     (dir, Sessions::new(Arc::new(shared)))

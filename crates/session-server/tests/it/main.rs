@@ -11,6 +11,7 @@ mod border;
 mod cases;
 mod conformance;
 mod connections;
+mod continuing;
 mod defects;
 mod edge;
 mod ends;

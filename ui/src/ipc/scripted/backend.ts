@@ -20,6 +20,7 @@ import type {
   OutboxItem,
   Part,
   PartApproval,
+  QuitAnswer,
   SearchHit,
   SearchPage,
   SearchRequest,
@@ -28,6 +29,7 @@ import type {
   SessionMeta,
   SessionSummary,
   Settings,
+  StillRuns,
   TitleHit,
   WaitingApproval,
 } from '../contract';
@@ -79,6 +81,11 @@ export class ScriptedBackend implements Backend {
     webhookUrl: '',
     userName: 'Ana',
     notifications: true,
+    notifyEnds: true,
+    quietHours: null,
+    mutedSessions: [],
+    keepInBackground: false,
+    stopAgentsOnQuit: false,
   };
   servers: ServerSummary[] = [{ id: 'local', name: 'This computer', url: null, me: null, forgotten: false, connection: connected() }];
   /** The server that the last new session was made on. */
@@ -89,6 +96,9 @@ export class ScriptedBackend implements Backend {
   online = true;
   keychain = true;
   pace = PACE;
+  /** Asks the window as the host does when it is closed while agents work. */
+  askToQuit: (still: StillRuns) => void = () => undefined;
+  readonly quitAnswers: QuitAnswer[] = [];
 
   readonly #epoch = 1 + Math.floor(Math.random() * 1_000_000);
   #queue: { seq: number; change: FeedChange }[] = [];
@@ -140,6 +150,15 @@ export class ScriptedBackend implements Backend {
 
   onOpenSession(): void {
     // There are no notifications to click.
+  }
+
+  onQuitAsked(ask: (still: StillRuns) => void): void {
+    this.askToQuit = ask;
+  }
+
+  answerQuit(answer: QuitAnswer): Promise<void> {
+    this.quitAnswers.push(answer);
+    return Promise.resolve();
   }
 
   painted(): void {

@@ -148,6 +148,7 @@ impl FarAgent {
             depth: 0,
             told: 0,
             asked_by: None,
+            continues: false,
         };
         let spec = AgentSpec {
             id: self.own_id.clone(),
