@@ -4,6 +4,7 @@
 //! at once. Every step says what it does, what it waits for and how long it took; a step whose
 //! result is already there is skipped and says so.
 
+mod agents;
 mod bundle;
 mod live;
 mod mcp;
@@ -43,6 +44,8 @@ Usage: cargo xtask <command> [options]
              --live             the model agent against llama.cpp's own server with a tiny model
              --mcp              tools of published MCP servers (npm, PyPI), over stdio and HTTP
                                 (installs it from PyPI the first time)
+             --agents           OpenCode and Qwen Code against a model server without a model: asked,
+                                answered, stopped, killed (installs them from npm the first time)
              --schemathesis     requests made up from the server's OpenAPI document: none gets a 5xx
                                 (installs it from PyPI the first time)
   bench stream

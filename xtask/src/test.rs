@@ -3,7 +3,7 @@
 use crate::packages::{self, Need};
 use crate::step::{Failure, cargo, on_path, root, skip, step, target_dir};
 use crate::xvfb::Xvfb;
-use crate::{bundle, live, mcp, schemathesis, servers, ui};
+use crate::{agents, bundle, live, mcp, schemathesis, servers, ui};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -20,6 +20,7 @@ pub(crate) struct Options {
     conformance: bool,
     schemathesis: bool,
     live: bool,
+    agents: bool,
     mcp: bool,
     attack: Option<u32>,
 }
@@ -46,6 +47,7 @@ impl Options {
                 "--server-kills" => options.server_kills = true,
                 "--schemathesis" => options.schemathesis = true,
                 "--live" => options.live = true,
+                "--agents" => options.agents = true,
                 "--mcp" => options.mcp = true,
                 "--attack" => options.attack = Some(480),
                 attack if attack.starts_with("--attack=") => {
@@ -79,6 +81,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.schemathesis {
         return schemathesis::run();
+    }
+    if options.agents {
+        return agents::run();
     }
     if options.live {
         return live::run();

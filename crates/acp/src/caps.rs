@@ -6,10 +6,10 @@
 use serde_json::Value;
 
 /// Marks that something was left out.
-pub(super) const CUT: char = '…';
+pub(crate) const CUT: char = '…';
 
 /// Bytes of a character in a stream.
-pub(super) fn width(c: char) -> usize {
+pub(crate) fn width(c: char) -> usize {
     match c {
         '"' | '\\' => 4,
         '\n' | '\r' | '\t' => 3,
@@ -19,12 +19,12 @@ pub(super) fn width(c: char) -> usize {
 }
 
 /// Bytes of a text in a stream.
-pub(super) fn cost(text: &str) -> usize {
+pub(crate) fn cost(text: &str) -> usize {
     text.chars().map(width).sum()
 }
 
 /// The beginning of a text that costs no more than `limit`.
-pub(super) fn head(text: &str, limit: usize) -> &str {
+pub(crate) fn head(text: &str, limit: usize) -> &str {
     let mut spent = 0;
     let end = text.char_indices().find(|(_, c)| {
         spent += width(*c);
@@ -34,7 +34,7 @@ pub(super) fn head(text: &str, limit: usize) -> &str {
 }
 
 /// The end of a text that costs no more than `limit`.
-pub(super) fn tail(text: &str, limit: usize) -> &str {
+pub(crate) fn tail(text: &str, limit: usize) -> &str {
     let mut spent = 0;
     let begin = text.char_indices().rev().find(|(_, c)| {
         spent += width(*c);
@@ -44,13 +44,13 @@ pub(super) fn tail(text: &str, limit: usize) -> &str {
 }
 
 /// A text of at most `limit`, with a mark where it was cut.
-pub(super) fn short(text: &str, limit: usize) -> String {
+pub(crate) fn short(text: &str, limit: usize) -> String {
     let kept = head(text, limit);
     if kept.len() == text.len() { kept.to_owned() } else { format!("{kept}{CUT}") }
 }
 
 /// Beginning and end of a text that is too long: a third and two thirds.
-pub(super) fn middle_out(text: &str, limit: usize) -> String {
+pub(crate) fn middle_out(text: &str, limit: usize) -> String {
     if text.len() <= limit && cost(text) <= limit {
         return text.to_owned();
     }
@@ -63,7 +63,7 @@ pub(super) fn middle_out(text: &str, limit: usize) -> String {
 }
 
 /// A value that costs no more than about `limit`: long texts and lists are cut, what is too deep is left out.
-pub(super) fn shrink(value: &Value, limit: usize, change: &impl Fn(&str) -> String) -> Value {
+pub(crate) fn shrink(value: &Value, limit: usize, change: &impl Fn(&str) -> String) -> Value {
     fn go(value: &Value, left: &mut usize, depth: u32, change: &impl Fn(&str) -> String) -> Value {
         const EACH: usize = 8;
         *left = left.saturating_sub(EACH);

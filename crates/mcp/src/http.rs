@@ -122,7 +122,7 @@ impl Http {
 
     pub(crate) fn notify(this: &Arc<Self>, method: &str, params: &Value) {
         let body = json!({"jsonrpc": "2.0", "method": method, "params": params});
-        Self::tell(this, body);
+        Self::tell(this, &body);
     }
 
     pub(crate) fn answer(this: &Arc<Self>, id: &Value, answer: &Result<Value, RpcError>) {
@@ -131,12 +131,12 @@ impl Http {
             Err(error) => json!({"jsonrpc": "2.0", "id": id,
                 "error": {"code": error.code, "message": error.said}}),
         };
-        Self::tell(this, body);
+        Self::tell(this, &body);
     }
 
     /// Posts what has no answer.
-    fn tell(this: &Arc<Self>, body: Value) {
-        let request = this.post(&body, body["method"].as_str().unwrap_or_default());
+    fn tell(this: &Arc<Self>, body: &Value) {
+        let request = this.post(body, body["method"].as_str().unwrap_or_default());
         tokio::spawn(async move { request.timeout(Duration::from_secs(30)).send().await });
     }
 

@@ -17,9 +17,10 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session_protocol::api::{
-    AnswerApproval, CreateSession, ForkSession, LogIn, LogOut, Me, PageQuery, ProblemReport,
-    Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionPage, SetAgentOption,
-    Stop, WriteChunks, header, path,
+    AnswerApproval, AskForWork, BridgeOutput, BridgeWork, ChooseFolder, CreateSession, ForkSession,
+    KnownAgents, LocalAgents, LogIn, LogOut, Me, PageQuery, ProblemReport, PutLocalAgent,
+    RecentFolders, Regenerate, RegisterAgents, RenameSession, Request, SendMessage, SessionFolder,
+    SessionPage, SetAgentOption, Stop, WriteChunks, header, path,
 };
 
 use crate::endpoint::{Endpoint, Secret};
@@ -404,6 +405,145 @@ impl SessionClient {
         body: &AnswerApproval,
     ) -> Result<(), ClientError> {
         self.send(&[session, approval], body).await
+    }
+
+    /// Asks for what an agent has to do that a bridge runs, and waits for it some 20 s. Needs the
+    /// role `manage`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. While another bridge runs the agent it is refused with 409.
+    ///
+    /// # Cancel safety
+    ///
+    /// An event that is not heard is told again.
+    pub async fn bridge_work(
+        &self,
+        session: &str,
+        agent: &str,
+        body: &AskForWork,
+    ) -> Result<BridgeWork, ClientError> {
+        self.read(self.with_body(&[session, agent], body)).await
+    }
+
+    /// Gives what such an agent says.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. For a run that is over, or was stopped, it is refused with 409.
+    ///
+    /// # Cancel safety
+    ///
+    /// The output may be written; giving it again with the same number writes it once.
+    pub async fn bridge_output(
+        &self,
+        session: &str,
+        agent: &str,
+        body: &BridgeOutput,
+    ) -> Result<(), ClientError> {
+        self.send(&[session, agent], body).await
+    }
+
+    /// The folder that the local agents of a session work in. Needs the role `manage`, as all that
+    /// is about programs of the server's computer.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed anywhere.
+    pub async fn folder(&self, session: &str) -> Result<SessionFolder, ClientError> {
+        self.read(self.request(Method::GET, path::FOLDER, &[session])).await
+    }
+
+    /// Chooses that folder.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. A folder that is not there is refused with 400, another one than an
+    /// agent works in with 409.
+    ///
+    /// # Cancel safety
+    ///
+    /// The choice may be made; making it again changes nothing.
+    pub async fn choose_folder(
+        &self,
+        session: &str,
+        body: &ChooseFolder,
+    ) -> Result<SessionFolder, ClientError> {
+        self.read(self.with_body(&[session], body)).await
+    }
+
+    /// Folders that were chosen lately.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed anywhere.
+    pub async fn recent_folders(&self) -> Result<RecentFolders, ClientError> {
+        self.read(self.request(Method::GET, path::FOLDERS, &[])).await
+    }
+
+    /// The agents that the server runs as programs of its computer.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed anywhere.
+    pub async fn local_agents(&self) -> Result<LocalAgents, ClientError> {
+        self.read(self.request(Method::GET, path::LOCAL_AGENTS, &[])).await
+    }
+
+    /// Adds a program to them, or replaces it. Only the owner may.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. A command or a folder that cannot be is refused with 400.
+    ///
+    /// # Cancel safety
+    ///
+    /// The program may be there; adding it again replaces it by itself.
+    pub async fn put_local_agent(
+        &self,
+        name: &str,
+        body: &PutLocalAgent,
+    ) -> Result<(), ClientError> {
+        self.send(&[name], body).await
+    }
+
+    /// Takes a program away from them. Only the owner may.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The program may be gone; taking it away again changes nothing.
+    pub async fn remove_local_agent(&self, name: &str) -> Result<(), ClientError> {
+        self.granted(self.request(Method::DELETE, path::LOCAL_AGENT, &[name])).await.map(drop)
+    }
+
+    /// The agents that could be, and which of them are installed on the server's computer. Takes
+    /// seconds.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed anywhere.
+    pub async fn known_agents(&self) -> Result<KnownAgents, ClientError> {
+        self.read(self.request(Method::GET, path::KNOWN_AGENTS, &[])).await
     }
 
     /// Reports that somebody is in a session, or still is.

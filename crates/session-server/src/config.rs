@@ -135,6 +135,71 @@ pub struct AcpAgent {
     pub folder: PathBuf,
 }
 
+impl AcpAgent {
+    /// Reads `NAME=COMMAND`, the command as a shell reads it: variables may stand in front, quotes hold words together.
+    /// The folder is empty.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, command) =
+            text.split_once('=').ok_or("give NAME=COMMAND, as in qwen='qwen --acp'")?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err("the name has letters, digits, - . and _ only".to_owned());
+        }
+        let CommandLine { program, arguments, environment } = CommandLine::parse(command)?;
+        let name = name.to_owned();
+        Ok(Self { name, program, arguments, environment, folder: PathBuf::new() })
+    }
+}
+
+/// A command as a shell has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The variables in front of it.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+// L11: arguments and variables may hold keys.
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandLine").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+impl CommandLine {
+    /// Reads a command as a shell does: variables, the program, its arguments.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says what is wrong.
+    pub fn parse(command: &str) -> Result<Self, String> {
+        let words = shlex::split(command).ok_or("a quote in the command has no end")?;
+        let mut words = words.into_iter().peekable();
+        let mut environment = Vec::new();
+        while let Some((variable, value)) = words.peek().and_then(|word| assignment(word)) {
+            environment.push((variable.into(), value.into()));
+            words.next();
+        }
+        let program = words.next().ok_or("there is no command behind the name")?;
+        let (program, arguments) = (program.into(), words.map(Into::into).collect());
+        Ok(Self { program, arguments, environment })
+    }
+}
+
+fn assignment(word: &str) -> Option<(String, String)> {
+    let (name, value) = word.split_once('=')?;
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let is_name = begins && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then(|| (name.to_owned(), value.to_owned()))
+}
+
 // L11: arguments and variables may hold keys.
 impl fmt::Debug for AcpAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,11 +228,7 @@ pub enum ToolServerTarget {
     Program {
         /// A path, or a name that is looked for in `PATH`.
         program: OsString,
-<<<<<<< HEAD
-        /// The command's arguments.
-=======
         /// The program's arguments.
->>>>>>> mcp
         arguments: Vec<OsString>,
         /// Variables of its environment, over those of this process.
         environment: Vec<(OsString, OsString)>,
@@ -366,6 +427,40 @@ impl ServerConfig {
             agent_depth: 3,
             silence: Duration::from_secs(90), // three missed beats of the usual 30 s
             demo_pace: Duration::from_millis(15),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_as_a_shell_reads_it() {
+        let agent = AcpAgent::parse(r#"q=KEY=x A_B='two words' /opt/q --acp "it's" a=b"#)
+            .expect("it is one");
+        assert_eq!((agent.name.as_str(), agent.program.to_str()), ("q", Some("/opt/q")));
+        assert_eq!(agent.arguments, ["--acp", "it's", "a=b"]);
+        let variables: Vec<_> = agent
+            .environment
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+            .collect();
+        assert_eq!(variables, [("KEY", "x"), ("A_B", "two words")]);
+    }
+
+    #[test]
+    fn what_is_no_agent_is_told_in_one_sentence() {
+        for (text, says) in [
+            ("qwen", "NAME=COMMAND"),
+            ("=x", "letters"),
+            ("a b=x", "letters"),
+            ("a=", "no command"),
+            ("a='x", "quote"),
+            ("a=K=v", "no command"),
+        ] {
+            let error = AcpAgent::parse(text).expect_err("it is none");
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 }

@@ -71,11 +71,16 @@ pub(crate) fn chunk(row: Row<'_>, seq: u64, created_at: &str) -> Bytes {
 
 /// An `upsert` of an agent or a presence row. Always the complete row: readers merge, older ones replace.
 pub(crate) fn upsert(kind: &'static str, key: &str, value: &Value) -> Bytes {
+    granted(kind, key, value, None)
+}
+
+/// An `upsert` that grants a wish.
+pub(crate) fn granted(kind: &'static str, key: &str, value: &Value, txid: Option<&str>) -> Bytes {
     encode(&Change {
         r#type: kind,
         key,
         value: Some(value),
-        headers: Headers { operation: "upsert", txid: None, run: None },
+        headers: Headers { operation: "upsert", txid, run: None },
     })
 }
 

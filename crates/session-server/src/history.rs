@@ -418,6 +418,11 @@ fn json_size(value: &impl Serialize) -> usize {
 }
 
 impl History {
+    /// A history of these messages, of which the last one is to be answered.
+    pub(crate) fn of(messages: Vec<Message>) -> Self {
+        Self { messages, ..Self::default() }
+    }
+
     /// The history of a run, with what it answers as the last: the conversation up to the message that caused it, and
     /// what its agent has said since, before that message. So a queued message is answered by itself, whatever came in
     /// meanwhile. Another answer to a message gets what was there before the first one. A run that goes on gets
@@ -579,7 +584,9 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     }
     match &call.output {
         Some(Value::String(text)) => return Some(text.clone()),
-        Some(other) => return Some(words_beside_pictures(other).unwrap_or_else(|| other.to_string())),
+        Some(other) => {
+            return Some(words_beside_pictures(other).unwrap_or_else(|| other.to_string()));
+        }
         None => {}
     }
     let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;

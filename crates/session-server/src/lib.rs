@@ -57,10 +57,10 @@ mod terminal;
 mod tls;
 mod tokens;
 
-pub use agent::model_findings;
+pub use agent::{FarAgent, FarError, known_agents, model_findings};
 pub use config::{
-    AcpAgent, Auth, BoxFuture, BuiltinAgents, Limits, ModelConfig, ModelSettings, Secret,
-    ServerConfig, StreamLimits, StreamsBackend, TlsFiles, ToolServer, ToolServerTarget,
+    AcpAgent, Auth, BoxFuture, BuiltinAgents, CommandLine, Limits, ModelConfig, ModelSettings,
+    Secret, ServerConfig, StreamLimits, StreamsBackend, TlsFiles, ToolServer, ToolServerTarget,
     ToolServers,
 };
 pub use error::ServerError;

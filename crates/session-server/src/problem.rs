@@ -80,6 +80,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, error)
     }
 
+    /// Somebody asks for what is the owner's.
+    pub(crate) const fn owner_needed() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ProblemCode::OwnerNeeded,
+            "Only the owner of the server's computer may do this",
+        )
+    }
+
     pub(crate) const fn conflict(code: ProblemCode, error: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, code, error)
     }

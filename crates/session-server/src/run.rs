@@ -92,7 +92,20 @@ pub(crate) enum Output {
         approval_id: String,
         reason: String,
     },
+    /// The agent's face, when it is new.
+    Face(Face),
+    /// The agent's word for the session.
+    Title(String),
     End(RunEnd),
+}
+
+/// The face of an agent: all that it shows of itself.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Face {
+    /// `options` and `commands`, as they stand in its row.
+    pub(crate) fields: Value,
+    /// Choices that the agent was told, by option.
+    pub(crate) told: Vec<(String, String)>,
 }
 
 /// The run was stopped: write no more.

@@ -99,8 +99,11 @@ pub(crate) fn prepare(
 fn reseal(db: &mut Connection, seal: &Seal, earlier: Option<&Seal>) -> rusqlite::Result<()> {
     let tx = db.transaction()?;
     let mut changed = 0;
-    {
-        let mut all = tx.prepare("SELECT rowid, session_id, agent_id, spec FROM agents")?;
+    // Programs of this computer are sealed in the place of their name.
+    let tables = [("agents", "session_id, agent_id"), ("acp_commands", "'', name")];
+    for (table, place) in tables {
+        let mut all = tx.prepare(&format!("SELECT rowid, {place}, spec FROM {table}"))?;
+        let mut change = tx.prepare(&format!("UPDATE {table} SET spec = ?1 WHERE rowid = ?2"))?;
         let mut rows = all.query([])?;
         while let Some(row) = rows.next()? {
             let (session, agent): (String, String) = (row.get(1)?, row.get(2)?);
@@ -111,9 +114,8 @@ fn reseal(db: &mut Connection, seal: &Seal, earlier: Option<&Seal>) -> rusqlite:
                 Some(kept)
             };
             if let Some(clear) = clear {
-                let sealed = seal.seal(&session, &agent, &clear);
-                let change = params![sealed, row.get::<_, i64>(0)?];
-                tx.execute("UPDATE agents SET spec = ?1 WHERE rowid = ?2", change)?;
+                change
+                    .execute(params![seal.seal(&session, &agent, &clear), row.get::<_, i64>(0)?])?;
                 changed += 1;
             }
         }

@@ -127,6 +127,13 @@ pub(crate) enum Op {
     ForgetSession {
         session_id: String,
     },
+    /// Keeps what a person chose of an agent.
+    Choose {
+        session_id: String,
+        agent_id: String,
+        option_id: String,
+        value: String,
+    },
 }
 
 // L11: agents hold secrets.
@@ -167,6 +174,11 @@ impl Store {
         let is_new = !known.map_err(|error| failed(error.into()))?;
         let line = opened.start(()).map_err(|error| failed(error.into()))?;
         Ok(Self { line, seal, is_new })
+    }
+
+    /// The seal of texts that nobody but this server may read.
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// The database itself, for what reads other tables of it.
@@ -471,7 +483,12 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
         Op::DropAgent { session_id, agent_id } => db.execute(
             "DELETE FROM agents WHERE session_id = ?1 AND agent_id = ?2",
             params![session_id, agent_id],
-        ),
+        )
+        .and_then(|_| {
+            // One that comes back under this id begins anew.
+            let key = params![session_id, agent_id];
+            db.execute("DELETE FROM acp_choices WHERE session_id = ?1 AND agent_id = ?2", key)
+        }),
         Op::PlanRun { session_id, plan } => db.execute(
             "INSERT OR REPLACE INTO runs (run_id, session_id, plan, started) VALUES (?1, ?2, ?3, 0)",
             params![plan.run_id, session_id, json(plan)],
@@ -494,12 +511,18 @@ fn apply(db: &Connection, op: &Op, seal: &Seal) -> rusqlite::Result<()> {
             db.execute("DELETE FROM folds WHERE session_id = ?1 AND kind = 1", [session_id])?;
             db.execute("DELETE FROM folded WHERE session_id = ?1 AND kind = 1", [session_id])
         }
+        Op::Choose { session_id, agent_id, option_id, value } => db.execute(
+            "INSERT OR REPLACE INTO acp_choices VALUES (?1, ?2, ?3, ?4)",
+            params![session_id, agent_id, option_id, value],
+        ),
         Op::ForgetSession { session_id } => {
             // The epoch stays: a session made again under the same id must not reuse stamps.
             db.execute("DELETE FROM agents WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM runs WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM attended WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM acp_sessions WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM acp_choices WHERE session_id = ?1", [session_id])?;
+            db.execute("DELETE FROM acp_folders WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM tool_rules WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM tool_servers WHERE session_id = ?1", [session_id])?;
             db.execute("DELETE FROM tool_calls WHERE session_id = ?1", [session_id])?;

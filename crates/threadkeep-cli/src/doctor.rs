@@ -325,7 +325,7 @@ fn agents(path: &std::ffi::OsStr) -> Check {
                 .any(|end| is_program(&folder.join(format!("{program}{end}"))))
         })
     };
-    let there: Vec<&str> = AGENTS.iter().copied().filter(|program| found(&program)).collect();
+    let there: Vec<&str> = AGENTS.iter().copied().filter(|program| found(program)).collect();
     if there.is_empty() {
         return Check::warning(
             NAME,

@@ -3,6 +3,8 @@
 //! One command per file. Errors are one clear line on stderr; the exit code is 2 for wrong usage
 //! and 1 for everything else that fails.
 
+mod agent;
+mod agents;
 mod approve;
 mod backup;
 mod completions;
@@ -65,6 +67,8 @@ enum Command {
     Open(open::Args),
     Secrets(secrets::Args),
     Token(token::Args),
+    Agents(agents::Args),
+    Agent(agent::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -104,6 +108,8 @@ fn main() -> ExitCode {
             Command::Open(args) => open::run(args).await,
             Command::Secrets(args) => blocking(move || secrets::run(args)).await,
             Command::Token(args) => token::run(args).await,
+            Command::Agents(args) => agents::run(args).await,
+            Command::Agent(args) => agent::run(args).await,
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Completions(args) => blocking(move || completions::run(&args)).await,
             Command::Man(args) => blocking(move || completions::man(&args)).await,

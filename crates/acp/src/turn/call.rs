@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::caps::{middle_out, short, shrink};
-
 use super::{
     Local,
     output::{Output, PACE},
     patch::{self, Patch, patch},
 };
+use crate::caps::{cost, middle_out, short, shrink};
 
 /// What arguments may cost.
 const INPUT: usize = 16 << 10;
@@ -231,7 +230,7 @@ impl Call {
                         path: short(&local.path(path), TITLE),
                         patch: patch(old, new),
                     });
-                    let cost = crate::caps::cost(&diff.patch.text);
+                    let cost = cost(&diff.patch.text);
                     if cost > left {
                         diff.patch.text.clear();
                         diff.patch.truncated = true;

@@ -40,6 +40,8 @@ const RAW: usize = 4 << 10;
 const EACH: u32 = 100;
 /// What the plans of a turn may cost, each time that one is told.
 const PLAN: usize = 16 << 10;
+/// Methods of signing in that are told, and what each may cost.
+const METHODS: (usize, usize) = (12, 1_500);
 /// Plans of one turn.
 const PLANS: usize = 20;
 
@@ -80,7 +82,7 @@ impl Local {
     }
 
     /// A text with paths so.
-    fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         let text = replace(text, &self.folder, ".");
         let text = replace(&text, &self.home, "~");
         match text.strip_prefix("./") {
@@ -636,6 +638,17 @@ impl Turn {
     fn custom(&mut self, name: &str, value: &Value) {
         self.out.push(json!({"type": "CUSTOM", "name": name, "value": value}));
     }
+}
+
+/// The chunk that says that an agent wants somebody to sign in, and by which methods: each with its `id` and `name`, and
+/// where it has them its `description` and the `command` for a terminal.
+pub fn sign_in(title: &str, description: &str, methods: &[Value], local: &Local) -> Value {
+    let methods = methods.iter().take(METHODS.0);
+    let methods = methods.map(|method| shrink(method, METHODS.1, &|text| local.text(text)));
+    json!({"type": "CUSTOM", "name": "acp.notice", "value": {
+        "severity": "warning", "title": title, "description": description,
+        "signIn": {"methods": methods.collect::<Vec<_>>()},
+    }})
 }
 
 /// The options of a request: for who answers, and as they are told.

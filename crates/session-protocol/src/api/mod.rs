@@ -13,6 +13,7 @@
 //! | saying something, having it answered again, stopping | [`SendMessage`], [`Regenerate`], [`Stop`] |
 //! | agents of a session | [`RegisterAgents`], [`AgentList`] |
 //! | agents that are programs of the server's computer | [`SetAgentOption`], [`ChooseFolder`], [`LocalAgents`], [`PutLocalAgent`], [`KnownAgents`] |
+//! | agents that a bridge runs | [`AskForWork`], [`BridgeOutput`] |
 //! | what people decide for agents | [`AnswerApproval`], [`GiveToolResult`], [`AnswerQuestions`] |
 //! | who is here | [`LogIn`], [`LogOut`] |
 //! | chunks of agents that run elsewhere | [`WriteChunk`], [`WriteChunks`], [`FinishGeneration`] |
@@ -28,6 +29,7 @@
 //! - `messageId` names the message that is meant, where agents may use one id of theirs in several messages.
 
 mod agents;
+mod bridge;
 mod chunks;
 mod decisions;
 pub mod header;
@@ -43,6 +45,9 @@ mod tools;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use agents::{AgentList, RegisterAgents};
+pub use bridge::{
+    AskForWork, BRIDGE, BridgeEnd, BridgeEvent, BridgeMessage, BridgeOutput, BridgeWork,
+};
 pub use chunks::{ChunksWritten, FinishGeneration, GenerationFinished, WriteChunk, WriteChunks};
 pub use decisions::{AnswerApproval, AnswerQuestions, GiveToolResult};
 pub use local::{

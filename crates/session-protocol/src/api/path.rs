@@ -67,6 +67,10 @@ pub const TOOL_RULE: &str = "/v1/tool-rules/{rule}";
 pub const TEST_TOOL_SERVER: &str = "/v1/tool-servers/test";
 /// Choosing something of an agent: its mode, its model.
 pub const AGENT_OPTIONS: &str = "/v1/sessions/{session}/agents/{agent}/options";
+/// Asking for the work of an agent that a bridge runs.
+pub const BRIDGE_WORK: &str = "/v1/sessions/{session}/agents/{agent}/bridge/work";
+/// Giving what such an agent says.
+pub const BRIDGE_OUTPUT: &str = "/v1/sessions/{session}/agents/{agent}/bridge/output";
 /// The folder that the local agents of a session work in.
 pub const FOLDER: &str = "/v1/sessions/{session}/folder";
 /// Folders that were chosen lately.

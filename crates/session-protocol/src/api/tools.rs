@@ -25,11 +25,7 @@ pub struct SessionToolServer {
     pub name: String,
     /// Whether the session has the server.
     pub on: bool,
-<<<<<<< HEAD
-    /// Whether its claims about its tools are believed.
-=======
     /// Whether the server's claims about its tools are believed.
->>>>>>> mcp
     pub trusted: bool,
     /// Why its tools cannot be had, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,17 +43,10 @@ pub struct ToolEntry {
     pub name: String,
     /// The name of its calls in sessions.
     pub call_name: String,
-<<<<<<< HEAD
-    /// The words to show instead of its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The tool's description.
-=======
     /// Words to show instead of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The server's description of it.
->>>>>>> mcp
     pub description: String,
     /// Number of tokens, about, that telling a model of it costs.
     pub tokens: u32,
@@ -69,11 +58,7 @@ pub struct ToolEntry {
     pub idempotent: bool,
     /// `ask`, `allow` or `never`: what happens when a model calls it in this session. A newer server may know more.
     pub rule: String,
-<<<<<<< HEAD
-    /// Whether it was allowed, and has changed since: people are asked again.
-=======
     /// Whether it was allowed and has changed since: people are asked again.
->>>>>>> mcp
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
 }
@@ -187,20 +172,12 @@ impl Request for TestToolServer {
     const PATH: &'static str = path::TEST_TOOL_SERVER;
 }
 
-<<<<<<< HEAD
-/// Findings at a tool server.
-=======
 /// The findings about a tool server.
->>>>>>> mcp
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolServerTested {
-<<<<<<< HEAD
-    /// Whether the server works.
-=======
     /// Whether it works.
->>>>>>> mcp
     pub works: bool,
     /// The server's name for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,11 +190,7 @@ pub struct ToolServerTested {
     /// The last words of its program, for the owner of the host only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
-<<<<<<< HEAD
-    /// Whether the server wants somebody to sign in.
-=======
     /// Whether it wants somebody to sign in.
->>>>>>> mcp
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_login: bool,
 }

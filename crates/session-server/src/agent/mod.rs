@@ -2,6 +2,7 @@
 
 mod acp;
 mod agui;
+mod bridge;
 mod calls;
 mod completions;
 mod demo;
@@ -21,12 +22,20 @@ mod webhook;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use session_protocol::AgentSpec;
+use session_protocol::{AgentSpec, api::BRIDGE};
 use tokio::sync::mpsc;
 
+pub use self::{
+    acp::known_agents,
+    bridge::{FarAgent, FarError},
+};
 pub(crate) use public::{from_public_fields, public_fields};
 pub use ways::model_findings;
 
+use self::{
+    acp::{ACP, Acp},
+    bridge::Bridges,
+};
 use crate::{
     config::ServerConfig,
     error::ServerError,
@@ -75,7 +84,8 @@ pub(crate) struct Agents {
     demo: Option<Arc<dyn Agent>>,
     model: Option<Arc<dyn Agent>>,
     webhook: Arc<webhook::Webhook>,
-    acp: Arc<acp::Acp>,
+    acp: Arc<Acp>,
+    bridges: Arc<Bridges>,
     mcp: Arc<mcp::Mcp>,
 }
 
@@ -101,7 +111,8 @@ impl Agents {
             demo: config.agents.demo.then_some(demo),
             model,
             webhook: Arc::new(webhook::Webhook::new(outbound, config.limits.clone())),
-            acp: Arc::new(acp::Acp::new(&config.acp, &config.data_dir, store)),
+            acp: Arc::new(Acp::new(&config.acp, &config.data_dir, store)),
+            bridges: Arc::default(),
             mcp,
         })
     }
@@ -123,8 +134,9 @@ impl Agents {
             }
             DEMO | MODEL => Ok(()),
             other if other.starts_with(BUILTIN) => refused("there is no such agent".into()),
-            other if self.acp.knows(other) => Ok(()),
-            other if other.starts_with(acp::ACP) => refused(
+            other if self.acp.knows(other).await => Ok(()),
+            other if other.starts_with(BRIDGE) => Ok(()),
+            other if other.starts_with(ACP) => refused(
                 "this server does not run this agent; start the server with --acp NAME=COMMAND"
                     .into(),
             ),
@@ -133,6 +145,16 @@ impl Agents {
                 Err(refusal) => refused(refusal.to_string()),
             },
         }
+    }
+
+    /// The agents that run as programs of this computer.
+    pub(crate) fn local(&self) -> &Acp {
+        &self.acp
+    }
+
+    /// The agents that bridges run.
+    pub(crate) fn bridges(&self) -> &Bridges {
+        &self.bridges
     }
 
     /// Ends the programs of agents and of tools. To be called when no run goes on any more.
@@ -151,7 +173,8 @@ impl Agents {
         match spec.endpoint.as_str() {
             DEMO => self.demo.clone().ok_or_else(off),
             MODEL => self.model.clone().ok_or_else(off),
-            other if other.starts_with(acp::ACP) => Ok(Arc::clone(&self.acp) as Arc<dyn Agent>),
+            other if other.starts_with(ACP) => Ok(Arc::clone(&self.acp) as Arc<dyn Agent>),
+            other if other.starts_with(BRIDGE) => Ok(Arc::clone(&self.bridges) as Arc<dyn Agent>),
             _ => Ok(Arc::clone(&self.webhook) as Arc<dyn Agent>),
         }
     }

@@ -421,11 +421,7 @@ fn plain(result: Result<String, String>) -> Told {
     }
 }
 
-<<<<<<< HEAD
-/// Details of a call of a tool server, for the log.
-=======
 /// The words of the log about a call of a tool server.
->>>>>>> mcp
 fn info(offer: &Offer) -> Value {
     let traits = offer.tool.traits;
     let mut info = json!({

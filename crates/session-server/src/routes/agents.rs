@@ -26,7 +26,7 @@ use crate::{
 const MAX_ENDPOINT: usize = 2048;
 
 /// The agent named in the path.
-pub(super) struct AgentId(String);
+pub(super) struct AgentId(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for AgentId {
     type Rejection = Problem;

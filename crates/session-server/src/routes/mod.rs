@@ -6,6 +6,7 @@
 mod agents;
 mod human;
 mod info;
+mod local;
 mod memory;
 mod messages;
 mod openapi;
@@ -74,6 +75,14 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(messages::stop))
         .routes(routes!(agents::register, agents::list))
         .routes(routes!(agents::unregister))
+        .routes(routes!(local::set_option))
+        .routes(routes!(local::work))
+        .routes(routes!(local::output))
+        .routes(routes!(local::folder, local::choose_folder))
+        .routes(routes!(local::folders))
+        .routes(routes!(local::list))
+        .routes(routes!(local::put, local::remove))
+        .routes(routes!(local::known))
         .routes(routes!(human::tool_result))
         .routes(routes!(human::approval))
         .routes(routes!(human::answers))

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::Session;
+use super::{Session, face::without_face};
 use crate::event;
 
 /// The activity of an agent.
@@ -37,7 +37,8 @@ impl Session {
         if said.unwrap_or(Activity::Idle.word()) == activity.word() {
             return;
         }
-        let mut row = row.clone();
+        // What can be chosen of it is long, and readers merge.
+        let mut row = without_face(row);
         row["status"] = activity.word().into();
         self.push(event::upsert("agent", agent_id, &row));
     }

@@ -10,7 +10,7 @@ use session_protocol::{AgentSpec, FilePart};
 use super::fork::{Company, Origin};
 use crate::book::RunBook;
 use crate::event::Role;
-use crate::run::Output;
+use crate::run::{Face, Output};
 
 /// Something that happens to a session. Ids and names are checked before; whether it may be is the session's to say.
 pub(crate) enum Input {
@@ -54,7 +54,12 @@ pub(crate) enum Input {
     /// The session becomes a fork, now that its stream holds what it takes over.
     Adopt { company: Company, origin: Origin },
 
+    /// Something is chosen of an agent.
+    Choose(Choice),
+
     // Agents speak.
+    /// An agent that rests shows something else of itself.
+    Face { agent_id: String, face: Face },
     /// A run says something, or ends.
     Output { run_id: String, what: Output },
 
@@ -95,6 +100,18 @@ pub(crate) struct Decision {
     pub(crate) option_id: Option<String>,
     pub(crate) actor_id: String,
     pub(crate) txid: Option<String>,
+}
+
+/// A choice of an agent's option that a client posts.
+pub(crate) struct Choice {
+    pub(crate) agent_id: String,
+    pub(crate) option_id: String,
+    pub(crate) value: String,
+    pub(crate) txid: Option<String>,
+    /// Whether whoever chooses may decide for agents.
+    pub(crate) decides: bool,
+    /// Whether whoever chooses owns the server's computer.
+    pub(crate) owns: bool,
 }
 
 /// A tool result that a client posts.

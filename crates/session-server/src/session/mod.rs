@@ -15,6 +15,7 @@
 
 mod activity;
 mod effects;
+mod face;
 mod fork;
 mod ids;
 mod input;
@@ -28,7 +29,7 @@ mod runs;
 
 pub(crate) use effects::{Effects, Reply};
 pub(crate) use fork::{Cut, Found, Origin, Survey};
-pub(crate) use input::{Called, Decision, Input, NewMessage, NewToolResult, RawChunk};
+pub(crate) use input::{Called, Choice, Decision, Input, NewMessage, NewToolResult, RawChunk};
 pub(crate) use refusal::{MAX_AGENTS, Refusal};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -244,6 +245,8 @@ impl Session {
                 return Ok(Reply::devices(self.log_out(&actor_id, device_id.as_deref())));
             }
             Input::Adopt { company, origin } => self.adopt(company, &origin)?,
+            Input::Choose(choice) => self.choose(&choice)?,
+            Input::Face { agent_id, face } => self.face(&agent_id, &face),
             Input::Output { run_id, what } => self.output(run_id, what),
             Input::Elapse { signs } => self.elapse(&signs),
             Input::Reread(book) => self.reread(*book),

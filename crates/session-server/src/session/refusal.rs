@@ -1,5 +1,7 @@
 //! Why a session refuses what is asked, and what HTTP makes of it.
 
+use axum::http::StatusCode;
+
 use crate::book::TxidUsed;
 use crate::problem::{Problem, ProblemCode};
 
@@ -37,6 +39,14 @@ pub(crate) enum Refusal {
     OppositeOption,
     /// A plain yes could mean several of these options.
     SeveralOptions(String),
+    /// The session has no such agent, or the agent no such option.
+    OptionNotFound,
+    /// The option has no such choice.
+    NoSuchChoice,
+    /// Only who decides for agents may choose it.
+    ApproveNeeded,
+    /// Only the owner of the server's computer may choose it.
+    OwnerNeeded,
     /// The session has no agent that could answer.
     NoAgents,
     /// The session would have too many agents.
@@ -100,6 +110,14 @@ impl From<Refusal> for Problem {
                 "No option says yes for this time only; choose one in optionId",
             )
             .details(format!("the options are: {offered}")),
+            Refusal::OptionNotFound => Self::not_found(Code::NotFound, "Not found")
+                .details("the session has no such agent, or the agent offers no such option"),
+            Refusal::NoSuchChoice => Self::bad_request("value: the option has no such choice"),
+            Refusal::ApproveNeeded => {
+                Self::new(StatusCode::FORBIDDEN, Code::RoleTooLow, "This token may not do this")
+                    .details("the role approve is needed")
+            }
+            Refusal::OwnerNeeded => Self::owner_needed(),
             Refusal::NoAgents => Self::bad_request("no agent is registered")
                 .titled(Code::NoAgents, "No agents registered for regeneration"),
             Refusal::TooManyAgents => {

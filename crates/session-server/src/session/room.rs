@@ -44,7 +44,10 @@ impl Session {
             }
             // Readers merge: what is not said any more would stay unless the row is deleted first.
             let stale = known.is_some_and(|old| {
-                old.get("name").is_some() && spec.name.is_none() || old.get("guest").is_some()
+                let moves = old.get("endpoint").and_then(Value::as_str) != Some(&spec.endpoint);
+                old.get("name").is_some() && spec.name.is_none()
+                    || old.get("guest").is_some()
+                    || moves && old.get("options").is_some()
             });
             if stale {
                 self.push(event::delete("agent", &spec.id));

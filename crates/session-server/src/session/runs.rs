@@ -220,6 +220,17 @@ impl Session {
                     self.withdraw(&message_id, &approval_id, &reason);
                 }
             }
+            Output::Face(face) => {
+                let live = self.runs.get(&run_id);
+                if let Some(agent_id) = live.map(|live| live.plan.agent_id.clone()) {
+                    self.face(&agent_id, &face);
+                }
+            }
+            Output::Title(title) => {
+                if self.runs.contains_key(&run_id) {
+                    self.suggest_title(&title);
+                }
+            }
             Output::End(end) => {
                 if let Some(mut live) = self.runs.remove(&run_id) {
                     self.effects.end(&run_id);

@@ -30,7 +30,10 @@ use serde_json::{Value, json};
 use session_server::{ServerConfig, start};
 use uuid::Uuid;
 
-use crate::rig::{Log, config};
+use crate::{
+    acp::scripted,
+    rig::{Log, config},
+};
 
 /// How long anything may take: an answer between the kills, rest after the last one.
 const REST: Duration = Duration::from_secs(120);
@@ -122,17 +125,17 @@ impl Ordeal {
 }
 
 /// A process that is killed without warning and started again on the same port.
-struct Process {
+pub struct Process {
     test: &'static str,
     folder: PathBuf,
-    port: u16,
+    pub port: u16,
     child: Child,
     /// Kept open: a process that cannot write would end.
     _out: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
-    fn new(test: &'static str, dir: &Path, name: &str) -> Self {
+    pub fn new(test: &'static str, dir: &Path, name: &str) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -140,7 +143,8 @@ impl Process {
         Self { test, folder, port, child, _out }
     }
 
-    fn again(&mut self) {
+    /// Kills it, and starts it again.
+    pub fn again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         (self.child, self._out) = launch(self.test, &self.folder, self.port);
@@ -194,6 +198,10 @@ async fn server_process() {
     let Some((folder, port)) = started_as_process() else { return };
     let mut config: ServerConfig = config(&folder);
     config.listen.set_port(port);
+    let agent = folder.join("agent");
+    if agent.is_dir() {
+        config.acp = vec![scripted("it", "resume", &agent)];
+    }
     let _server = start(config).await.unwrap();
     stay().await;
     std::process::exit(0);

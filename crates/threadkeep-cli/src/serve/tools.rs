@@ -4,10 +4,8 @@ use std::env;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use session_server::{Secret, ToolServer, ToolServerTarget};
+use session_server::{CommandLine, Secret, ToolServer, ToolServerTarget};
 use url::Url;
-
-use super::agents::{CommandLine, command_line};
 
 /// Which tools the model agent has.
 #[derive(clap::Args)]
@@ -78,7 +76,7 @@ fn server(text: &str) -> Result<ToolServer, String> {
         }
         ToolServerTarget::Address { url, headers: Vec::new() }
     } else {
-        let CommandLine { program, arguments, environment } = command_line(place)?;
+        let CommandLine { program, arguments, environment } = CommandLine::parse(place)?;
         let folder = Path::new(".").to_owned();
         ToolServerTarget::Program { program, arguments, environment, folder }
     };

@@ -1,10 +1,15 @@
 //! One program with one session of its own: started, greeted, its session opened.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use acp::{
-    Aside, CANCELLED, Command, Ended, Event, How, Incoming, Message, NO_METHOD, Peer, Phase, Pids,
-    RpcError,
+    Aside, CANCELLED, Command, Ended, Event, Face, How, Incoming, Message, NO_METHOD, Peer, Phase,
+    Pids, RpcError,
 };
 use futures::FutureExt;
 use serde_json::{Value, json};
@@ -20,6 +25,8 @@ const FOREIGN: Duration = Duration::from_secs(20);
 const OPENING: Duration = Duration::from_secs(60);
 /// Some agents say what was once more behind the answer: it is over when so long nothing came.
 const QUIET: Duration = Duration::from_millis(300);
+/// Time for setting an option.
+const SETTING: Duration = Duration::from_secs(10);
 /// Most updates that are kept from outside of prompts, and their bytes.
 const LATE: (usize, usize) = (1_000, 256 << 10);
 
@@ -34,9 +41,48 @@ pub(super) enum Opened {
     Lost,
 }
 
+/// Programs that run, by the agent's name.
+#[derive(Clone, Default)]
+pub(super) struct Running(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Running {
+    /// Number of programs of an agent.
+    pub(super) fn of(&self, name: &str) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or(0)
+    }
+
+    fn one(&self, name: &str) -> Counted {
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name.to_owned())
+            .or_default() += 1;
+        Counted { running: self.clone(), name: name.to_owned() }
+    }
+}
+
+/// One of the programs that are counted, until it is dropped.
+struct Counted {
+    running: Running,
+    name: String,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut all = self.running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.name) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
 /// A program with a session.
 pub(super) struct Connection {
     name: String,
+    /// The program's name, for logins in a terminal.
+    program: String,
+    _counted: Counted,
     peer: Peer,
     phase: Phase,
     id: String,
@@ -46,14 +92,26 @@ pub(super) struct Connection {
     late: VecDeque<Value>,
     late_bytes: usize,
     turns: u64,
+    face: Face,
+    /// Choices that it was told, by option.
+    told: HashMap<String, String>,
+    /// Ways to sign in, as it says them.
+    methods: Vec<Value>,
 }
 
 impl Connection {
     /// Starts the program.
-    pub(super) fn start(name: &str, command: &Command, pids: &Pids) -> Result<Self, Failure> {
+    pub(super) fn start(
+        name: &str,
+        command: &Command,
+        pids: &Pids,
+        running: &Running,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             name: name.to_owned(),
+            program: command.name(),
             peer: Peer::start(command, pids)?,
+            _counted: running.one(name),
             phase: Phase::Greeting,
             id: String::new(),
             resumes: false,
@@ -61,7 +119,74 @@ impl Connection {
             late: VecDeque::new(),
             late_bytes: 0,
             turns: 0,
+            face: Face::default(),
+            told: HashMap::new(),
+            methods: Vec::new(),
         })
+    }
+
+    /// The agent's face.
+    pub(super) fn face(&self) -> &Face {
+        &self.face
+    }
+
+    /// Choices that it was told, by option.
+    pub(super) fn told(&self) -> Vec<(String, String)> {
+        self.told.iter().map(|(option, value)| (option.clone(), value.clone())).collect()
+    }
+
+    /// Takes what an update shows of the agent; true when that is new. What a session that is not its own shows is
+    /// another one's.
+    pub(super) fn shows(&mut self, params: &Value) -> bool {
+        let own = params.get("sessionId").and_then(Value::as_str).is_none_or(|id| id == self.id);
+        let Some(update) = params.get("update").filter(|_| own || self.id.is_empty()) else {
+            return false;
+        };
+        let kind = update.get("sessionUpdate").and_then(Value::as_str).unwrap_or_default();
+        if !kind.ends_with("_update") || kind.starts_with("tool_call") {
+            return false;
+        }
+        let before = self.face.clone();
+        self.face.update(update);
+        self.face != before
+    }
+
+    /// Whether a choice is still to be told.
+    pub(super) fn is_untold(&self, option: &str, value: &str) -> bool {
+        self.told.get(option).is_none_or(|told| told != value)
+    }
+
+    /// Sets an option, in a session that rests. A choice that the agent refuses, or has no more, is told too.
+    ///
+    /// # Errors
+    ///
+    /// The agent's own words for why it does not take the choice, or that it is gone.
+    pub(super) async fn choose(&mut self, option: &str, value: &str) -> Result<(), Failure> {
+        self.told.insert(option.to_owned(), value.to_owned());
+        if self.face.values().any(|(id, holds)| id == option && holds == value) {
+            return Ok(());
+        }
+        let Some((method, params)) = self.face.request(&self.id, option, value) else {
+            return Err(Failure::NotOffered { name: self.name.clone(), value: value.to_owned() });
+        };
+        let id = self.peer.request(method, &params);
+        let deadline = Instant::now() + SETTING;
+        let answer = loop {
+            match timeout_at(deadline, self.peer.next()).await {
+                Err(_) => {
+                    let (name, seconds) = (self.name.clone(), SETTING.as_secs());
+                    return Err(Failure::Silent { name, seconds });
+                }
+                Ok(Incoming::Gone(ended)) => return Err(self.exited(&ended)),
+                Ok(Incoming::Message(Message::Answer { id: of, answer })) if of == id => {
+                    break answer;
+                }
+                Ok(Incoming::Message(message)) => self.aside_of(message),
+            }
+        };
+        let answer = answer.map_err(|error| self.refused(&error))?;
+        self.face.set(option, value, &answer);
+        Ok(())
     }
 
     /// The agent's id of its session.
@@ -133,7 +258,9 @@ impl Connection {
                 Ok(Incoming::Gone(ended)) => return Err(Failure::at_once(&self.name, &ended)),
             }
         };
-        let answer = answer.map_err(|error| Failure::refused(&self.name, &error))?;
+        let answer = answer.map_err(|error| self.refused(&error))?;
+        let methods = answer.get("authMethods").and_then(Value::as_array);
+        self.methods = methods.cloned().unwrap_or_default();
         match answer.get("protocolVersion").and_then(Value::as_u64) {
             Some(1) => {}
             Some(_) => return Err(Failure::Version { name: self.name.clone() }),
@@ -164,8 +291,9 @@ impl Connection {
             for (can, how, method) in ways {
                 let mut params = params.clone();
                 params["sessionId"] = known.id.clone().into();
-                if can && self.try_open(how, method, &params).await?.is_some() {
+                if can && let Some(answer) = self.try_open(how, method, &params).await? {
                     known.id.clone_into(&mut self.id);
+                    self.face.opened(&answer);
                     return Ok(Opened::Same);
                 }
             }
@@ -174,6 +302,7 @@ impl Connection {
         let id = answer.get("sessionId").and_then(Value::as_str).filter(|id| !id.is_empty());
         let Some(id) = id else { return Err(Failure::Foreign { name: self.name.clone() }) };
         id.clone_into(&mut self.id);
+        self.face.opened(&answer);
         Ok(if known.is_some() { Opened::Lost } else { Opened::New })
     }
 
@@ -208,7 +337,7 @@ impl Connection {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if error.wants_login() || how == How::New => {
-                return Err(Failure::refused(&self.name, &error));
+                return Err(self.refused(&error));
             }
             Err(_) => {
                 self.on(Event::NotOpened);
@@ -234,6 +363,7 @@ impl Connection {
     fn dropped(&mut self, message: Message) -> usize {
         match message {
             Message::Notification { params, .. } => {
+                self.shows(&params);
                 let kind = params.get("update").and_then(|update| update.get("sessionUpdate"));
                 let kind = kind.and_then(Value::as_str).unwrap_or_default();
                 let said =
@@ -251,6 +381,7 @@ impl Connection {
     fn aside_of(&mut self, message: Message) {
         match message {
             Message::Notification { method, params } if method == "session/update" => {
+                self.shows(&params);
                 let size = params.to_string().len();
                 let fits = self.late.len() < LATE.0 && self.late_bytes + size <= LATE.1;
                 let words = params.get("update").and_then(|update| update.get("sessionUpdate"));
@@ -322,7 +453,7 @@ impl Connection {
     }
 
     pub(super) fn refused(&self, error: &RpcError) -> Failure {
-        Failure::refused(&self.name, error)
+        Failure::refused(&self.name, &self.program, error, &self.methods)
     }
 
     /// Ends the program, politely.

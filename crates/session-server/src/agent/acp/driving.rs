@@ -1,8 +1,8 @@
 //! One prompt of a run, from its first word to its end.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
-use acp::{Ask, End, Grants, Incoming, Local, Message, Names, Turn};
+use acp::{Ask, End, Grants, Incoming, Local, Message, Names, Turn, sign_in};
 use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
@@ -13,8 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{connection::Connection, failure::Failure};
 use crate::{
     agent::RunRequest,
-    config::AcpAgent,
-    run::{Given, Output, RunSink, Stopped},
+    run::{Face, Given, Output, RunSink, Stopped},
 };
 
 /// Time that an agent has to end a prompt that was cancelled. Then it is ended itself, so that five seconds after a
@@ -31,6 +30,7 @@ struct Asked {
 pub(super) struct Driving {
     slot: Option<OwnedMutexGuard<Option<Connection>>>,
     turn: Turn,
+    local: Local,
     /// The number of the prompt while it has no answer.
     under_way: Option<u64>,
     asked: HashMap<String, Asked>,
@@ -42,21 +42,16 @@ pub(super) struct Driving {
 impl Driving {
     pub(super) fn new(
         slot: OwnedMutexGuard<Option<Connection>>,
-        agent: &AcpAgent,
+        folder: &Path,
         request: &RunRequest,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let home = std::env::var("HOME").ok();
-        let turn = Turn::new(Names {
-            thread: request.session_id.clone(),
-            run: request.plan.run_id.clone(),
-            message: request.plan.message_id.clone(),
-            local: Local::new(&agent.folder.to_string_lossy(), home.as_deref()),
-        });
+        let local = local(folder);
         Self {
             slot: Some(slot),
-            turn,
+            turn: Turn::new(names(request, local.clone())),
+            local,
             under_way: None,
             asked: HashMap::new(),
             begun: Instant::now(),
@@ -98,6 +93,7 @@ impl Driving {
         given: &mut mpsc::UnboundedReceiver<Given>,
         out: &RunSink,
     ) -> Result<Result<(), Failure>, Stopped> {
+        self.show(out).await?;
         let Some(connection) = self.connection() else { return Ok(Ok(())) };
         let late = connection.take_late();
         if !late.is_empty() {
@@ -124,7 +120,16 @@ impl Driving {
                         let failure = answer.as_ref().err().map(|error| connection.refused(error));
                         let end = answer.map_or(End::Lost, End::Answered);
                         self.finish(&end, "cancelled", out).await?;
-                        return Ok(failure.map_or(Ok(()), Err));
+                        return match failure {
+                            Some(failure) => {
+                                self.explain(&failure, out).await?;
+                                Ok(Err(failure))
+                            }
+                            None => {
+                                self.name(out).await?;
+                                Ok(Ok(()))
+                            }
+                        };
                     }
                     Incoming::Message(message) => self.heard(message, out).await?,
                     Incoming::Gone(ended) => {
@@ -150,6 +155,9 @@ impl Driving {
         match message {
             Message::Notification { method, params } if method == "session/update" => {
                 self.update(&params);
+                if self.connection().is_some_and(|connection| connection.shows(&params)) {
+                    self.show(out).await?;
+                }
             }
             Message::Notification { method, params } if method == "$/cancel_request" => {
                 let wanted = params.get("requestId").or(params.get("id"));
@@ -171,6 +179,33 @@ impl Driving {
             Message::Notification { .. } | Message::Answer { .. } => {}
         }
         Ok(())
+    }
+
+    /// Tells what the agent shows of itself now.
+    async fn show(&mut self, out: &RunSink) -> Result<(), Stopped> {
+        let Some(connection) = self.slot.as_mut().and_then(|slot| slot.as_mut()) else {
+            return Ok(());
+        };
+        let face = Face { fields: connection.face().fields(&self.local), told: connection.told() };
+        out.send(Output::Face(face)).await
+    }
+
+    /// Tells the agent's word for the session.
+    async fn name(&mut self, out: &RunSink) -> Result<(), Stopped> {
+        let title = self.slot.as_ref().and_then(|slot| slot.as_ref()?.face().title(&self.local));
+        match title {
+            Some(title) => out.send(Output::Title(title)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// An agent that wants a login is started anew after it: what it knows of its keys it read at its start.
+    async fn explain(&mut self, failure: &Failure, out: &RunSink) -> Result<(), Stopped> {
+        let Some(card) = card(failure, &self.local) else { return Ok(()) };
+        if let Some(connection) = self.slot.as_mut().and_then(|slot| slot.take()) {
+            self.tasks.spawn(connection.close());
+        }
+        out.emit(&card).await
     }
 
     fn update(&mut self, params: &Value) {
@@ -225,6 +260,45 @@ impl Driving {
         }
         Ok(())
     }
+}
+
+/// The names of a run's turn.
+fn names(request: &RunRequest, local: Local) -> Names {
+    Names {
+        thread: request.session_id.clone(),
+        run: request.plan.run_id.clone(),
+        message: request.plan.message_id.clone(),
+        local,
+    }
+}
+
+/// The folders that nobody else is told.
+pub(super) fn local(folder: &Path) -> Local {
+    let home = std::env::var("HOME").ok();
+    Local::new(&folder.to_string_lossy(), home.as_deref())
+}
+
+/// Tells what is to be known of a run whose agent could not be reached, before its end.
+pub(super) async fn lament(
+    failure: &Failure,
+    folder: &Path,
+    request: &RunRequest,
+    out: &RunSink,
+) -> Result<(), Stopped> {
+    let local = local(folder);
+    let Some(card) = card(failure, &local) else { return Ok(()) };
+    for chunk in Turn::new(names(request, local)).take() {
+        out.emit(&chunk).await?;
+    }
+    out.emit(&card).await
+}
+
+/// The card that stands beside a failure's sentence: the ways to sign in.
+fn card(failure: &Failure, local: &Local) -> Option<Value> {
+    let Failure::Login { name, methods } = failure else { return None };
+    let title = format!("{name} wants you to sign in");
+    let next = "Sign in on the server's computer, then have the message answered again.";
+    Some(sign_in(&title, next, methods, local))
 }
 
 impl Drop for Driving {

@@ -1,6 +1,7 @@
 //! Why an agent of this computer could not answer, in one sentence that says what to do.
 
 use acp::{Ended, RpcError, StartError};
+use serde_json::{Value, json};
 
 use crate::run::RunEnd;
 
@@ -32,7 +33,10 @@ pub(super) enum Failure {
     #[error(
         "{name} wants you to sign in. Sign in with its own command in a terminal of the server's computer, or give its key, then send the message again."
     )]
-    Login { name: String },
+    Login { name: String, methods: Vec<Value> },
+    /// A choice that it does not have any more.
+    #[error("{name} does not offer {value} any more. Choose something else.")]
+    NotOffered { name: String, value: String },
     #[error("{name} refused: {said}")]
     Refused { name: String, said: String },
     /// The agent ended in the middle of an answer.
@@ -54,9 +58,11 @@ impl Failure {
 
     /// The error that an agent answered instead of a result. Its words are shown, without the home of this computer's
     /// user.
-    pub(super) fn refused(name: &str, error: &RpcError) -> Self {
+    /// `methods` are its ways to sign in.
+    pub(super) fn refused(name: &str, program: &str, error: &RpcError, methods: &[Value]) -> Self {
         if error.wants_login() {
-            return Self::Login { name: name.to_owned() };
+            let methods = methods.iter().filter_map(|method| way(program, method)).collect();
+            return Self::Login { name: name.to_owned(), methods };
         }
         let home = std::env::var("HOME").ok().filter(|home| home.len() > 3);
         let said = match home {
@@ -71,6 +77,11 @@ impl Failure {
         }
     }
 
+    /// Whether the agent refused the prompt: what it was told with it, it does not know.
+    pub(super) fn was_not_heard(&self) -> bool {
+        matches!(self, Self::Login { .. } | Self::Refused { .. })
+    }
+
     /// The end of the run. Codes are stable: pages and programs switch on them.
     pub(super) fn end(&self) -> RunEnd {
         let code = match self {
@@ -82,10 +93,39 @@ impl Failure {
             Self::Foreign { .. } | Self::Version { .. } => "acp_protocol",
             Self::Silent { .. } => "acp_silent",
             Self::Login { .. } => "acp_auth_required",
-            Self::Refused { .. } => "acp_refused",
+            Self::Refused { .. } | Self::NotOffered { .. } => "acp_refused",
         };
         RunEnd::failed(code, self.to_string())
     }
+}
+
+/// A way to sign in, as people are told it: a login in a terminal has a command, with the agent's program by its name.
+fn way(own: &str, method: &Value) -> Option<Value> {
+    let text = |value: &Value, name: &str| {
+        let text = value.get(name).and_then(Value::as_str).map(str::trim);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let id = text(method, "id")?;
+    let mut way = json!({"name": text(method, "name").unwrap_or_else(|| id.clone()), "id": id});
+    if let Some(description) = text(method, "description") {
+        way["description"] = description.into();
+    }
+    // Older agents say it beside the protocol, under a name of their own.
+    let beside = method.get("_meta").and_then(Value::as_object).into_iter().flatten();
+    let mut beside = beside.map(|(_, value)| value).filter(|value| value.get("args").is_some());
+    let terminal = match text(method, "type").as_deref() {
+        Some("terminal") => Some(method),
+        _ => beside.next(),
+    };
+    if let Some(terminal) = terminal {
+        let program = text(terminal, "command").unwrap_or_else(|| own.to_owned());
+        let program = program.rsplit(['/', '\\']).next().unwrap_or(own).to_owned();
+        let args = terminal.get("args").and_then(Value::as_array).into_iter().flatten();
+        let words =
+            std::iter::once(program).chain(args.filter_map(Value::as_str).map(str::to_owned));
+        way["command"] = words.collect::<Vec<_>>().join(" ").into();
+    }
+    Some(way)
 }
 
 fn code(ended: &Ended) -> String {

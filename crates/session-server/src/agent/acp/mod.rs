@@ -19,12 +19,13 @@
 mod connection;
 mod driving;
 mod failure;
+mod known;
 mod memory;
 mod prompt;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,17 +35,18 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::known::known_agents;
 use self::{
-    connection::{Connection, Opened},
-    driving::Driving,
+    connection::{Connection, Opened, Running},
+    driving::{Driving, lament, local},
     failure::Failure,
     memory::{Memory, Remembered},
 };
 use super::{Agent, RunRequest};
 use crate::{
     config::AcpAgent,
-    run::{RunEnd, RunSink},
-    store::Store,
+    run::{Face, RunEnd, RunSink},
+    store::{Store, StoreError},
 };
 
 /// Endpoints of these agents begin with this.
@@ -55,9 +57,13 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 /// The connection of an agent in a session, while it has one.
 type Place = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
-/// The agents that this server was told to run.
+/// The agents that run as programs of this computer: those that the server was started with, and those that its owner
+/// added.
 pub(crate) struct Acp {
     agents: HashMap<String, AcpAgent>,
+    /// Where programs work that have no folder of their own.
+    home: PathBuf,
+    running: Running,
     places: Arc<Mutex<HashMap<(String, String), Place>>>,
     pids: Pids,
     memory: Memory,
@@ -68,7 +74,7 @@ pub(crate) struct Acp {
 
 impl Acp {
     /// Ends what an earlier server left running.
-    pub(crate) fn new(agents: &[AcpAgent], data_dir: &std::path::Path, store: &Store) -> Self {
+    pub(crate) fn new(agents: &[AcpAgent], data_dir: &Path, store: &Store) -> Self {
         let folder = data_dir.join("acp");
         let pids = Pids::new(folder.join("running"));
         let swept = pids.sweep();
@@ -80,6 +86,8 @@ impl Acp {
         }
         Self {
             agents: agents.iter().map(|agent| (agent.name.clone(), agent.clone())).collect(),
+            home: std::env::home_dir().unwrap_or_else(|| data_dir.to_owned()),
+            running: Running::default(),
             places: Arc::default(),
             pids,
             memory: Memory::of(store),
@@ -90,12 +98,134 @@ impl Acp {
     }
 
     /// Whether the server runs an agent of this endpoint.
-    pub(crate) fn knows(&self, endpoint: &str) -> bool {
-        self.agent(endpoint).is_some()
+    pub(crate) async fn knows(&self, endpoint: &str) -> bool {
+        self.agent(endpoint).await.is_some()
     }
 
-    fn agent(&self, endpoint: &str) -> Option<&AcpAgent> {
-        self.agents.get(endpoint.strip_prefix(ACP)?)
+    async fn agent(&self, endpoint: &str) -> Option<AcpAgent> {
+        let name = endpoint.strip_prefix(ACP)?;
+        if let Some(agent) = self.agents.get(name) {
+            return Some(agent.clone());
+        }
+        self.memory.programs(&self.home).await.into_iter().find(|agent| agent.name == name)
+    }
+
+    /// The agents by name, with whether the server was started with each, and the number of its programs that run.
+    pub(crate) async fn list(&self) -> Vec<(AcpAgent, bool, usize)> {
+        let added = self.memory.programs(&self.home).await;
+        let added = added.into_iter().filter(|agent| !self.agents.contains_key(&agent.name));
+        let fixed = self.agents.values().map(|agent| (agent.clone(), true));
+        let all = fixed.chain(added.map(|agent| (agent, false)));
+        let mut all: Vec<_> = all
+            .map(|(agent, fixed)| {
+                let running = self.running.of(&agent.name);
+                (agent, fixed, running)
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        all
+    }
+
+    /// Whether the server was started with an agent of this name.
+    pub(crate) fn is_fixed(&self, name: &str) -> bool {
+        self.agents.contains_key(name)
+    }
+
+    /// Adds a program, in place of one of the same name. A variable without a value keeps the one that it has.
+    pub(crate) async fn add(
+        &self,
+        name: &str,
+        command: Vec<String>,
+        environment: Vec<(String, Option<String>)>,
+        folder: Option<PathBuf>,
+    ) -> Result<(), StoreError> {
+        let before = self.memory.programs(&self.home).await;
+        let before = before.into_iter().find(|agent| agent.name == name);
+        let known = |name: &str| {
+            let all = before.as_ref()?.environment.iter();
+            let value = all.rev().find(|(known, _)| known == name)?.1.to_str()?;
+            Some(value.to_owned())
+        };
+        let environment = environment
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let value = value.or_else(|| known(&name))?;
+                Some((name, value))
+            })
+            .collect();
+        self.memory.add_program(name, command, environment, folder).await
+    }
+
+    /// Takes a program away. What it is doing goes on.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.memory.drop_program(name).await
+    }
+
+    /// The folder that was chosen for a session, and whether an agent has begun to work in it.
+    pub(crate) async fn folder(&self, session_id: &str) -> (Option<PathBuf>, bool) {
+        (self.memory.folder(session_id).await, self.memory.works(session_id, None).await)
+    }
+
+    /// Chooses the folder of a session; false when an agent works in another one already.
+    pub(crate) async fn choose_folder(
+        &self,
+        session_id: &str,
+        folder: &Path,
+    ) -> Result<bool, StoreError> {
+        if self.memory.works(session_id, Some(folder)).await {
+            return Ok(false);
+        }
+        self.memory.choose_folder(session_id, folder).await?;
+        Ok(true)
+    }
+
+    /// Folders that were chosen lately and are still there, the newest first.
+    pub(crate) async fn recent_folders(&self) -> Vec<String> {
+        let mut folders = self.memory.recent().await;
+        folders.retain(|folder| Path::new(folder).is_dir());
+        folders
+    }
+
+    /// Tells an agent that rests what was chosen of it, where its program runs; its face then. `None` when there is
+    /// nothing to say now: it is told with its next prompt.
+    ///
+    /// # Cancel safety
+    ///
+    /// The agent may have heard it; it is told again with its next prompt.
+    pub(crate) async fn settle(&self, session_id: &str, agent_id: &str) -> Option<Face> {
+        let place = self.lock().get(&(session_id.to_owned(), agent_id.to_owned())).cloned()?;
+        let mut slot = place.try_lock().ok()?;
+        let connection = slot.as_mut()?;
+        if !connection.catch_up() {
+            slot.take();
+            return None;
+        }
+        self.tell(connection, session_id, agent_id).await;
+        let folder = self.memory.recall(session_id, agent_id).await?.folder;
+        Some(Face { fields: connection.face().fields(&local(&folder)), told: connection.told() })
+    }
+
+    /// Tells an agent what was chosen of it and not told yet; why it did not take some of it.
+    async fn tell(
+        &self,
+        connection: &mut Connection,
+        session_id: &str,
+        agent_id: &str,
+    ) -> Vec<Failure> {
+        let mut refused = Vec::new();
+        if connection.face().values().next().is_none() {
+            return refused; // it does not say what can be chosen
+        }
+        for (option, value) in self.memory.choices(session_id, agent_id).await {
+            if !connection.is_untold(&option, &value) {
+                continue;
+            }
+            if let Err(failure) = connection.choose(&option, &value).await {
+                self.memory.forget_choice(session_id, agent_id, &option).await;
+                refused.push(failure);
+            }
+        }
+        refused
     }
 
     /// Ends every agent. To be called when no run goes on any more.
@@ -124,21 +254,30 @@ impl Acp {
     async fn connect(
         &self,
         agent: &AcpAgent,
+        folder: &Path,
         request: &RunRequest,
     ) -> Result<(Connection, Opened), Failure> {
+        let mut environment = agent.environment.clone();
+        if !environment.iter().any(|(name, _)| name == "PATH")
+            && let Some(path) = acp::path_for(&agent.program).await
+        {
+            environment.push(("PATH".into(), path));
+        }
         let command = Command {
             program: agent.program.clone(),
             arguments: agent.arguments.clone(),
-            environment: agent.environment.clone(),
-            folder: agent.folder.clone(),
+            environment,
+            folder: folder.to_owned(),
         };
-        let mut connection = Connection::start(&agent.name, &command, &self.pids)?;
+        let mut connection = Connection::start(&agent.name, &command, &self.pids, &self.running)?;
         let opened = async {
             connection.greet().await?;
             let known = self.memory.recall(&request.session_id, &request.spec.id).await;
-            let known =
-                known.filter(|known| known.agent == agent.name && known.folder == agent.folder);
-            connection.open(&agent.folder, known.as_ref()).await
+            let had = known.is_some();
+            let known = known.filter(|known| known.agent == agent.name && known.folder == folder);
+            let opened = connection.open(folder, known.as_ref()).await?;
+            // What it knew under another name, or in another folder, it does not know here.
+            Ok(if opened == Opened::New && had { Opened::Lost } else { opened })
         };
         match opened.await {
             Ok(opened) => Ok((connection, opened)),
@@ -184,15 +323,17 @@ impl Acp {
 #[async_trait]
 impl Agent for Acp {
     async fn run(&self, mut request: RunRequest, out: RunSink) -> RunEnd {
-        let Some(agent) = self.agent(&request.spec.endpoint) else {
+        let Some(agent) = self.agent(&request.spec.endpoint).await else {
             return RunEnd::failed(
                 "agent_disabled",
-                "This server does not run this agent. Start it with --acp NAME=COMMAND.",
+                "This server does not run this agent. Add it again, or start the server with --acp NAME=COMMAND.",
             );
         };
-        let key = (request.session_id.clone(), request.spec.id.clone());
+        let (session, own) = (request.session_id.clone(), request.spec.id.clone());
+        let key = (session.clone(), own.clone());
         let place = Arc::clone(self.lock().entry(key.clone()).or_default());
         let mut slot = Arc::clone(&place).lock_owned().await;
+        let folder = self.memory.folder(&session).await.unwrap_or_else(|| agent.folder.clone());
         if let Some(connection) = slot.as_mut()
             && !connection.catch_up()
         {
@@ -200,41 +341,48 @@ impl Agent for Acp {
         }
         let opened = match slot.as_ref() {
             Some(_) => Opened::Same,
-            None => match self.connect(agent, &request).await {
+            None => match self.connect(&agent, &folder, &request).await {
                 Ok((connection, opened)) => {
                     *slot = Some(connection);
                     opened
                 }
-                Err(failure) => return failure.end(),
+                Err(failure) => {
+                    lament(&failure, &folder, &request, &out).await.ok(); // whoever stopped it has said so
+                    return failure.end();
+                }
             },
         };
-        let Some(connection) = slot.as_ref() else {
+        let Some(connection) = slot.as_mut() else {
             return RunEnd::failed("acp_lost", "The agent is not there. Try again.");
         };
-        let known = self.memory.recall(&request.session_id, &request.spec.id).await;
-        let told = known.filter(|known| known.id == connection.id()).and_then(|known| known.told);
+        let refused = self.tell(connection, &session, &own).await;
+        let before = self.memory.recall(&session, &own).await;
+        let before = before.filter(|known| known.id == connection.id());
+        let told = before.as_ref().and_then(|known| known.told.clone());
         let history = std::mem::take(&mut request.history);
         let blocks = prompt::blocks(&history.messages, &request.plan, told.as_deref());
         let remembered = Remembered {
             agent: agent.name.clone(),
-            folder: agent.folder.clone(),
+            folder: folder.clone(),
             id: connection.id().to_owned(),
             told: history.messages.last().map(|message| message.id.clone()),
         };
+        let before = before.unwrap_or_else(|| Remembered { told: None, ..remembered.clone() });
         drop(history);
-        if let Err(error) =
-            self.memory.keep(&request.session_id, &request.spec.id, remembered).await
-        {
+        if let Err(error) = self.memory.keep(&session, &own, remembered).await {
             tracing::warn!(%error, "what an agent was told could not be kept");
         }
         let (aside, turns) = (connection.aside(), connection.turns() + 1);
         let mut driving =
-            Driving::new(slot, agent, &request, self.tasks.clone(), self.stop.clone());
+            Driving::new(slot, &folder, &request, self.tasks.clone(), self.stop.clone());
         if opened == Opened::Lost {
             driving.notice(
                 "The agent's memory of this session is lost",
                 "It was given the conversation as it stands here, and goes on with a session of its own.",
             );
+        }
+        for failure in refused {
+            driving.notice("A choice was not taken", &failure.to_string());
         }
         let end = driving.prompt(json!(blocks), &mut request.given, &out).await;
         match end {
@@ -243,7 +391,11 @@ impl Agent for Acp {
                 RunEnd::Finished
             }
             Err(failure) => {
-                self.note(agent, &aside);
+                self.note(&agent, &aside);
+                // What it did not take it is told again.
+                if failure.was_not_heard() {
+                    self.memory.keep(&session, &own, before).await.ok();
+                }
                 failure.end()
             }
         }

@@ -43,11 +43,7 @@ struct Live {
 
 type Place = Arc<tokio::sync::Mutex<Option<Live>>>;
 
-<<<<<<< HEAD
-/// Findings about a server.
-=======
 /// The findings about a server.
->>>>>>> mcp
 struct Known {
     server: Arc<ToolServer>,
     era: Option<Era>,

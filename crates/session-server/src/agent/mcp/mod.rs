@@ -101,11 +101,7 @@ impl Offers {
 /// The outcome of a call.
 pub(crate) enum Ran {
     Told(Told),
-<<<<<<< HEAD
-    /// The call waits for people.
-=======
     /// Questions to people, for which the call waits.
->>>>>>> mcp
     Asks(Vec<Question>),
 }
 
@@ -414,19 +410,11 @@ impl Mcp {
 
 enum Driven {
     Over(Result<Outcome, Error>),
-<<<<<<< HEAD
-    /// The call waits for an answer, and is kept.
-    Parked(Question),
-}
-
-/// Words about a call of which nobody knows what became.
-=======
     /// A call that waits for an answer and is kept.
     Parked(Question),
 }
 
 /// The words about a call of which nobody knows what became.
->>>>>>> mcp
 pub(crate) const UNKNOWN: &str =
     "Nobody knows whether the call was carried out: it may have happened. It was not made again.";
 
@@ -447,11 +435,7 @@ fn question(call_id: &str, ask: &Elicitation) -> Question {
     Question { id, message, schema: ask.schema.clone(), about: call_id.to_owned() }
 }
 
-<<<<<<< HEAD
-/// The answer as the server is told it. Words are the value of the only field.
-=======
 /// The answer that the server is told. Words are the value of the only field.
->>>>>>> mcp
 fn answered(question: Option<&QuestionPart>) -> Value {
     let accepted = question.filter(|question| question.approval.approved == Some(true));
     let Some(question) = accepted else { return Elicitation::answer(None) };
@@ -486,13 +470,8 @@ fn typed(word: &Value, field: &Value) -> Value {
     read.unwrap_or_else(|| word.clone())
 }
 
-<<<<<<< HEAD
-/// The name by which a model calls a tool: letters, digits, `_` and `-`. One that had to be changed ends with a digest,
-/// so that no two tools have one name.
-=======
 /// The name by which a model calls a tool: letters, digits, `_` and `-`. One that had to be changed ends with a
 /// digest, so that no two tools have one name.
->>>>>>> mcp
 pub(crate) fn model_name(server: &str, tool: &str) -> String {
     let name = format!("{server}__{tool}");
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! Rules of people about tools: ask, allow, never.
-=======
 //! Decisions of people about tools: ask, allow, never.
->>>>>>> mcp
 
 use mcp::Tool;
 

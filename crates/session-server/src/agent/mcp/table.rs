@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! Tools in the database: rules, switches, and calls that were begun.
-=======
 //! The database's tables of tools: rules, switches, and calls that were begun.
->>>>>>> mcp
 
 use std::collections::HashMap;
 
@@ -15,20 +11,12 @@ use crate::{
     store::{Store, StoreError},
 };
 
-<<<<<<< HEAD
-/// The decision when a model calls a tool.
-=======
 /// The consequence when a model calls a tool.
->>>>>>> mcp
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// A person is asked each time.
     Ask,
-<<<<<<< HEAD
-    /// People are asked, because the tool is not any more what was allowed.
-=======
     /// A person is asked, because the tool is not any more what was allowed.
->>>>>>> mcp
     Changed,
     /// The tool is called.
     Allow,
@@ -71,11 +59,7 @@ pub(crate) struct StoredRule {
     pub(crate) set_at: String,
 }
 
-<<<<<<< HEAD
-/// Everything that a call is made again with when people have answered.
-=======
 /// The data that a call is made again with when people have answered.
->>>>>>> mcp
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wants {
     /// The server's own, unread.

@@ -51,6 +51,7 @@ fn an_agent() {
         next: AtomicU64::new(0),
         waiting: Mutex::default(),
         cancelled: AtomicBool::new(false),
+        chosen: (Mutex::new("ask".to_owned()), Mutex::new("small".to_owned())),
     });
     // Who wants to know which processes there were finds them here.
     let pids = agent.state.join("pids");
@@ -74,6 +75,8 @@ struct Scripted {
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, mpsc::Sender<Value>>>,
     cancelled: AtomicBool,
+    /// Its mode and its model.
+    chosen: (Mutex<String>, Mutex<String>),
 }
 
 fn say(message: &Value) {
@@ -99,7 +102,11 @@ impl Scripted {
                     "forgets" => json!({}),
                     _ => json!({"sessionCapabilities": {"resume": {}}}),
                 };
-                answer(json!({"protocolVersion": 1, "agentCapabilities": can}));
+                let login = json!([{"id": "key", "name": "API key"},
+                    {"id": "account", "name": "Account", "type": "terminal", "args": ["login", "--now"]}]);
+                answer(
+                    json!({"protocolVersion": 1, "agentCapabilities": can, "authMethods": login}),
+                );
             }
             Some("session/new") if self.mode == "login" => refuse(-32000, "sign in"),
             Some("session/new") if self.mode == "no-key" => {
@@ -113,7 +120,19 @@ impl Scripted {
                     &session,
                     &json!({"sessionUpdate": "available_commands_update", "availableCommands": []}),
                 );
-                answer(json!({"sessionId": session}));
+                let mut opened = self.options();
+                opened["sessionId"] = session.into();
+                answer(opened);
+            }
+            Some("session/set_config_option") => {
+                let (id, value) =
+                    (&params["configId"], params["value"].as_str().unwrap_or_default());
+                if value == "broken" {
+                    return refuse(-32603, "this model is broken");
+                }
+                let key = if id == "mode" { &self.chosen.0 } else { &self.chosen.1 };
+                value.clone_into(&mut key.lock().unwrap());
+                answer(self.options());
             }
             Some("session/resume" | "session/load") => {
                 let session = params["sessionId"].as_str().unwrap();
@@ -126,13 +145,18 @@ impl Scripted {
                             self.update(session, &json!({"sessionUpdate": "user_message_chunk", "content": {"type": "text", "text": prompt}}));
                             self.text(session, "said before");
                         }
-                        answer(Value::Null);
+                        answer(self.options());
                         self.text(session, "said before, and after the answer");
                     }
                 }
             }
             Some("session/cancel") => {
                 self.cancelled.store(true, Ordering::SeqCst);
+            }
+            Some("session/prompt")
+                if self.mode == "login-late" && !self.state.join("signed-in").exists() =>
+            {
+                refuse(-32000, "sign in");
             }
             Some("session/prompt") => {
                 self.cancelled.store(false, Ordering::SeqCst);
@@ -157,6 +181,16 @@ impl Scripted {
                 }
             }
         }
+    }
+
+    fn options(&self) -> Value {
+        let choice = |value: &str, name: &str| json!({"value": value, "name": name});
+        json!({"configOptions": [
+            {"id": "mode", "name": "Mode", "category": "mode", "type": "select", "currentValue": *self.chosen.0.lock().unwrap(),
+                "options": [choice("ask", "Ask"), choice("plan", "Plan"), choice("yolo", "YOLO")]},
+            {"id": "model", "name": "Model", "category": "model", "type": "select", "currentValue": *self.chosen.1.lock().unwrap(),
+                "options": [choice("small", "Small"), choice("large", "Large"), choice("broken", "Broken")]},
+        ]})
     }
 
     fn update(&self, session: &str, update: &Value) {
@@ -214,6 +248,30 @@ impl Scripted {
         }
         if does("count") {
             self.text(session, &format!("prompt {count} of {session}"));
+        }
+        if does("chosen") {
+            let (mode, model) = (self.chosen.0.lock().unwrap(), self.chosen.1.lock().unwrap());
+            self.text(session, &format!("{mode} {model} in {}", self.state.join("x").display()));
+            drop((mode, model));
+        }
+        if does("where") {
+            let folder = std::env::current_dir().unwrap();
+            self.text(session, &folder.file_name().unwrap().to_string_lossy());
+        }
+        if does("switch") {
+            "plan".clone_into(&mut self.chosen.0.lock().unwrap());
+            self.update(
+                session,
+                &json!({"sessionUpdate": "current_mode_update", "currentModeId": "plan"}),
+            );
+        }
+        if does("title") {
+            let commands = json!([{"name": "compact", "description": "Make it short", "input": {"hint": "how"}}]);
+            self.update(session, &json!({"sessionUpdate": "available_commands_update", "availableCommands": commands}));
+            self.update(
+                session,
+                &json!({"sessionUpdate": "session_info_update", "title": "The agent's title"}),
+            );
         }
         if does("huge") {
             let all: String = (1..=200_000).map(|n| format!("{n}\n")).collect();

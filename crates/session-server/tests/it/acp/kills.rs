@@ -1,14 +1,16 @@
-//! Kills of the agent, ends of the server and stops at any moment: whatever happens, the session is left in order.
+//! Kills of the agent and of the server, and stops, at any moment: whatever happens, the session is left in order.
 
 #![cfg(target_os = "linux")]
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use serde_json::json;
+use reqwest::Client;
+use serde_json::{Value, json};
 use session_protocol::{Lifecycle, SessionFold, ToolState};
 use uuid::Uuid;
 
-use super::{Log, Rig, Talk, gone, pids, rig, runs, talk, with};
+use super::{Log, gone, pids, rig, runs, talk, with};
+use crate::kills::Process;
 
 fn kill(pid: u32) {
     std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
@@ -69,8 +71,44 @@ async fn a_server_that_was_killed_while_its_agent_asked_ends_both() {
     assert_in_order(&after);
 }
 
-async fn settle(talk: &Talk<'_>, runs: usize) -> Log {
-    talk.until("every run ended", |log| log.ended() >= runs).await
+/// A server in a process of its own, and one session with the scripted agent.
+struct Far {
+    server: Process,
+    client: Client,
+}
+
+impl Far {
+    async fn new(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder.join("server/agent")).unwrap();
+        let server = Process::new("server_process", folder, "server");
+        let far = Self { server, client: Client::new() };
+        let agents = json!({"agents": [{"id": "agent", "endpoint": "acp:it"}]});
+        let made = far.client.put(far.at("/v1/sessions/s")).json(&agents).send().await.unwrap();
+        assert!(made.status().is_success());
+        far
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.server.port)
+    }
+
+    async fn post(&self, rest: &str, body: Value) {
+        let path = self.at(&format!("/v1/sessions/s{rest}"));
+        self.client.post(path).json(&body).send().await.unwrap();
+    }
+
+    async fn log(&self) -> Log {
+        let path = self.at("/v1/stream/sessions/s");
+        let text = self.client.get(path).send().await.unwrap().text().await.unwrap();
+        Log { items: serde_json::from_str(&text).unwrap() }
+    }
+
+    async fn answer_all(&self, log: &Log, mut approved: impl FnMut() -> bool) {
+        for approval in log.approvals() {
+            let body = json!({"approved": approved(), "actorId": "ann"});
+            self.post(&format!("/approvals/{approval}"), body).await;
+        }
+    }
 }
 
 async fn an_ordeal(kills: usize) {
@@ -81,45 +119,32 @@ async fn an_ordeal(kills: usize) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % n
     };
-    let (mut rig, state) = rig("resume").await;
-    let id = talk(&rig).await.id;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("server/agent");
+    let mut far = Far::new(folder.path()).await;
     let words = ["slow", "ask", "two", "count", "huge slow", "die asking", "withdraw slow", "deaf"];
     for n in 0..kills {
-        let talk = rig.talk(&id);
         let said = words[usize::try_from(below(words.len() as u64)).unwrap()];
-        talk.send(said).await;
+        far.post("/messages", json!({"content": said, "actorId": "ann"})).await;
         tokio::time::sleep(Duration::from_millis(below(250))).await;
         if below(3) == 0 {
-            let now = Log { items: talk.items().await };
-            for approval in now.approvals() {
-                let body = json!({"approved": below(2) == 0});
-                talk.rig.post(&talk.path(&format!("/approvals/{approval}")), body).await;
-            }
+            far.answer_all(&far.log().await, || below(2) == 0).await;
         }
         match below(3) {
-            0 => pids(state.path()).into_iter().filter(|pid| runs(*pid)).for_each(kill),
-            1 => {
-                let Rig { dir, server, .. } = rig;
-                server.shutdown().await;
-                rig = Rig::at(dir, with("resume", state.path())).await;
-            }
-            _ => {
-                talk.rig.post(&talk.path("/stop"), json!({"actorId": "ann"})).await;
-            }
+            0 => pids(&state).into_iter().filter(|pid| runs(*pid)).for_each(kill),
+            1 => far.server.again(),
+            _ => far.post("/stop", json!({"actorId": "ann"})).await,
         }
-        let talk = rig.talk(&id);
         // Whoever is asked now says no, until it rests.
         let rest = async {
             loop {
-                let log = Log { items: talk.items().await };
+                let log = far.log().await;
                 if log.ended() > n {
                     return log;
                 }
-                for approval in log.approvals() {
-                    talk.approve(&approval, false).await;
-                }
+                far.answer_all(&log, || false).await;
                 if log.text().contains("word") && !log.rests() {
-                    talk.rig.post(&talk.path("/stop"), json!({"actorId": "ann"})).await;
+                    far.post("/stop", json!({"actorId": "ann"})).await;
                 }
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
@@ -127,11 +152,9 @@ async fn an_ordeal(kills: usize) {
         let log = tokio::time::timeout(Duration::from_secs(40), rest).await;
         assert_in_order(&log.unwrap_or_else(|_| panic!("{said} does not come to an end")));
     }
-    let log = settle(&rig.talk(&id), kills).await;
-    assert_in_order(&log);
-    let Rig { server, .. } = rig;
-    server.shutdown().await;
-    gone(state.path()).await;
+    assert_in_order(&far.log().await);
+    drop(far);
+    gone(&state).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Agents that run on the server's computer, through the server's API.
 
 mod agent;
+mod chosen;
 mod kills;
 
 use std::{path::Path, time::Duration};
@@ -11,7 +12,7 @@ use session_server::{AcpAgent, ServerConfig};
 use uuid::Uuid;
 
 use crate::rig::{DEADLINE, Log, Rig, Talk};
-use agent::scripted;
+pub use agent::scripted;
 
 /// A server that runs the scripted agent in a mode, as `it`.
 async fn rig(mode: &str) -> (Rig, tempfile::TempDir) {
