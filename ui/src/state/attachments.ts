@@ -1,4 +1,3 @@
-import { size } from '../components/format';
 import type { FilePart } from '../ipc/contract';
 
 /** Bytes of one file: it travels inside its message, which everybody in the session keeps. */
@@ -58,7 +57,7 @@ function base64(bytes: Uint8Array): string {
 const SIDES = [2_048, 1_536, 1_024, 640];
 
 async function smaller(file: File): Promise<Blob> {
-  const tooLarge = new NotAttached(`“${file.name}” has ${size(file.size)}. A file may have ${size(MOST_BYTES)}.`);
+  const tooLarge = new NotAttached(`“${file.name}” is too large: a file may have ${String(MOST_BYTES / 1024)} KB.`);
   if (!/^image\/(?:png|jpeg|webp|gif|bmp|avif)$/.test(file.type) || typeof createImageBitmap !== 'function') throw tooLarge;
   const picture = await createImageBitmap(file).catch(() => null);
   if (picture === null) throw tooLarge;
