@@ -2,10 +2,12 @@
 //
 // Usage: node views.mjs PAGE FOLDER [NAME…]. PAGE is the built page, FOLDER takes the pictures and an index.html of
 // them; names choose views. What axe finds, what the page's policy refuses and what scripts throw is a failure.
+import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deflateSync } from 'node:zlib';
 
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
@@ -47,6 +49,8 @@ const views = [
   { name: 'delete', scene: 'chat', act: async (p) => (await command(p, 'delete'), p.locator(at('delete-confirm')).waitFor()) },
   { name: 'add-server', scene: 'servers', act: async (p) => (await command(p, 'server'), p.locator(at('add-server-form')).waitFor()) },
   { name: 'mention', scene: 'people', act: (p) => p.locator(at('composer')).pressSequentially('@') },
+  { name: 'attached', scene: 'chat', act: attach },
+  { name: 'command', scene: 'chat', act: (p) => p.locator(at('composer')).pressSequentially('/') },
   { name: 'queue', scene: 'chat', act: async (p) => (await say(p, 'long 500'), p.locator(at('stop')).waitFor(), say(p, 'And then?')) },
 ];
 
@@ -70,6 +74,43 @@ async function command(p, words) {
 async function say(p, words) {
   await p.locator(at('composer')).fill(words);
   await p.keyboard.press('Enter');
+}
+
+/** A text, and a picture that is too large until the page makes it smaller. */
+async function attach(p) {
+  await p.locator(at('file-picker')).setInputFiles([
+    { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('one\ntwo\n') },
+    { name: 'noise.png', mimeType: 'image/png', buffer: noise(700) },
+  ]);
+  await p.locator(at('attached-file')).nth(1).waitFor();
+  const bytes = await p.locator(`${at('attached-file')} img`).evaluate((image) => image.src.length * 0.75);
+  if (bytes > 257 * 1024) throw new Error(`a picture of ${bytes} bytes is attached`);
+}
+
+/** A PNG of `side` × `side` px in grey noise: hardly smaller than its pixels. */
+function noise(side) {
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type), data]);
+    const ends = Buffer.alloc(8);
+    ends.writeUInt32BE(data.length, 0);
+    ends.writeUInt32BE(crc32(body), 4);
+    return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(side, 0);
+  head.writeUInt32BE(side, 4);
+  head.set([8, 0], 8);
+  const rows = Buffer.concat(Array.from({ length: side }, () => Buffer.concat([Buffer.from([0]), randomBytes(side)])));
+  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
+}
+
+function crc32(bytes) {
+  let sum = ~0;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) sum = (sum >>> 1) ^ (0xedb88320 & -(sum & 1));
+  }
+  return ~sum >>> 0;
 }
 
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.woff2': 'font/woff2' };

@@ -64,6 +64,9 @@ Usage: cargo xtask <command> [options]
            Measure the page of the app in a real window (Linux): its frames while long answers are
            drawn for the first time.
   bundle   Make a .deb and an .rpm under target/release/bundle (Linux).
+             --only tree|deb --app FILE --cli FILE [--out DIR]
+                                only the files of the package, or only the .deb, of programs that
+                                were built before
   screenshots [NAME…]
            Draw every view of the page in Chromium, light, dark, narrow, German, from right to left,
            with large text and high contrast, into target/views, and ask axe about each; names choose
@@ -79,7 +82,9 @@ fn main() -> ExitCode {
         Some("run") => run::Options::parse(&mut rest).and_then(|options| run::run(&options)),
         Some("test") => test::Options::parse(&mut rest).and_then(|options| test::run(&options)),
         Some("bench") => bench(rest.next(), rest.next()),
-        Some("bundle") => bundle::run(),
+        Some("bundle") => {
+            bundle::Options::parse(&mut rest).and_then(|options| bundle::run(&options))
+        }
         Some("screenshots") => screenshots::run(&mut rest),
         Some("types") => test::regenerate_types(),
         None | Some("help" | "--help" | "-h") => {

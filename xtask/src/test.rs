@@ -330,7 +330,7 @@ pub(crate) fn install(what: &str, folder: &str) -> Result<(), Failure> {
 /// Builds the packages, installs the .deb by apt and does the main job in the installed app.
 fn installed() -> Result<(), Failure> {
     packages::ensure(&[Need::Build, Need::Headless, Need::Test])?;
-    bundle::run()?;
+    bundle::run(&bundle::Options::default())?;
     let deb = bundle::package("deb")?;
     let prefix = packages::privilege().ok_or("installing the .deb needs root or sudo")?;
     let mut install = packages::elevated(prefix);

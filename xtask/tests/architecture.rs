@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     ("session-import", "crates/session-import", &["session-protocol"]),
     ("session-export", "crates/session-export", &["session-protocol"]),
+    ("secret-store", "crates/secret-store", &[]),
     (
         "threadkeep-cli",
         "crates/threadkeep-cli",
@@ -32,6 +33,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
             "session-import",
             "session-export",
             "host-link",
+            "secret-store",
         ],
     ),
     (

@@ -72,7 +72,8 @@ impl CallResult {
             _ => Vec::new(),
         };
         let all = content.len();
-        let mut blocks: Vec<Block> = content.into_iter().take(BLOCKS).map(block).collect();
+        let mut blocks: Vec<Block> =
+            content.into_iter().take(BLOCKS).map(|one| block(&one)).collect();
         let is_told = blocks.iter().any(|block| matches!(block, Block::Text(_)));
         if let Some(structured) = map.shift_remove("structuredContent")
             && !structured.is_null()
@@ -84,17 +85,17 @@ impl CallResult {
     }
 }
 
-fn block(value: Value) -> Block {
+fn block(value: &Value) -> Block {
     let text = |from: &Value, name: &str| from.get(name).and_then(Value::as_str).map(str::to_owned);
-    let kind = text(&value, "type").unwrap_or_default();
+    let kind = text(value, "type").unwrap_or_default();
     let mime = |from: &Value| text(from, "mimeType").unwrap_or_default();
     match kind.as_str() {
-        "text" => text(&value, "text").map(Block::Text),
+        "text" => text(value, "text").map(Block::Text),
         "image" | "audio" => {
-            text(&value, "data").map(|data| Block::Media { mime: cut(&mime(&value), NAME), data })
+            text(value, "data").map(|data| Block::Media { mime: cut(&mime(value), NAME), data })
         }
-        "resource_link" => text(&value, "uri").map(|uri| Block::Link {
-            name: cut(&text(&value, "name").unwrap_or_default(), NAME),
+        "resource_link" => text(value, "uri").map(|uri| Block::Link {
+            name: cut(&text(value, "name").unwrap_or_default(), NAME),
             uri: cut(&uri, NAME),
         }),
         "resource" => value.get("resource").and_then(|resource| {

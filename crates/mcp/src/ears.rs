@@ -117,8 +117,8 @@ impl Ears {
                     None => None,
                 };
                 let request = Heard::Request { id: id.clone(), method, params };
-                match asked.map(|to| to.try_send(request)) {
-                    Some(Ok(())) => None,
+                match asked.map(|to| to.try_send(request).is_ok()) {
+                    Some(true) => None,
                     _ => Some((id, Err(RpcError::new(NO_METHOD, "not offered here")))),
                 }
             }

@@ -96,16 +96,16 @@ impl Http {
         let number = request.number;
         let from = this.ears.listen(number);
         let http = Arc::clone(this);
+        // The task takes itself out again, which waits for this.
+        let mut state = this.state();
         let task = tokio::spawn(async move {
             let answer = http.ask(&request).await;
             let last = answer.map_or_else(Heard::Failed, Heard::Answer);
             http.ears.end(number, last);
             http.state().tasks.remove(&number);
         });
-        let mut state = this.state();
-        if !task.is_finished() {
-            state.tasks.insert(number, task.abort_handle());
-        }
+        state.tasks.insert(number, task.abort_handle());
+        drop(state);
         from
     }
 
@@ -122,7 +122,7 @@ impl Http {
 
     pub(crate) fn notify(this: &Arc<Self>, method: &str, params: &Value) {
         let body = json!({"jsonrpc": "2.0", "method": method, "params": params});
-        Self::tell(this, body);
+        Self::tell(this, &body);
     }
 
     pub(crate) fn answer(this: &Arc<Self>, id: &Value, answer: &Result<Value, RpcError>) {
@@ -131,12 +131,12 @@ impl Http {
             Err(error) => json!({"jsonrpc": "2.0", "id": id,
                 "error": {"code": error.code, "message": error.said}}),
         };
-        Self::tell(this, body);
+        Self::tell(this, &body);
     }
 
     /// Posts what has no answer.
-    fn tell(this: &Arc<Self>, body: Value) {
-        let request = this.post(&body, body["method"].as_str().unwrap_or_default());
+    fn tell(this: &Arc<Self>, body: &Value) {
+        let request = this.post(body, body["method"].as_str().unwrap_or_default());
         tokio::spawn(async move { request.timeout(Duration::from_secs(30)).send().await });
     }
 

@@ -4,17 +4,19 @@
 //! before any form is made of them ([`without_secrets`]): nothing that comes later can forget one. Nothing that is written
 //! runs or is fetched when it is opened.
 
+mod choice;
 mod html;
 mod markdown;
+mod name;
 mod secrets;
-
-use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use session_protocol::Message;
 
+pub use choice::{Choice, Found, Hit};
 pub use html::html;
 pub use markdown::markdown;
+pub use name::file_name;
 pub use secrets::{Secret, find, hidden, hide, shown};
 
 /// The name of the JSON form.
@@ -42,24 +44,17 @@ impl Default for Options {
     }
 }
 
-/// The secrets that were found: what each is and how it is shown, and how often it was there. `true`: it is hidden.
-pub type Found = BTreeMap<(&'static str, String, bool), usize>;
-
-/// The messages with their secrets hidden, and what was found. With `keep` they are only told.
-pub fn without_secrets(messages: &[Message], keep: bool) -> (Vec<Message>, Found) {
-    let mut found = Found::new();
-    let mut tell = |secret: &Secret, text: &str| {
-        let hides = secret.definite && !keep;
-        *found.entry((secret.kind, shown(text), hides)).or_default() += 1;
-    };
+/// The messages with their secrets hidden as `choice` says, and what was found.
+pub fn without_secrets(messages: &[Message], choice: &Choice) -> (Vec<Message>, Found) {
+    let mut found = Found::default();
     let hidden = messages.iter().map(|message| {
         let mut value = serde_json::to_value(message).expect("a message is JSON");
-        hide(&mut value, &mut tell);
+        hide(&mut value, &mut |secret, text| found.take(secret, text, choice));
         // A hidden secret leaves a string a string, so this is the same kind of message.
         serde_json::from_value(value).expect("it was a message")
     });
-    let hidden: Vec<Message> = hidden.collect();
-    (if keep { messages.to_vec() } else { hidden }, found)
+    let hidden = hidden.collect();
+    (hidden, found)
 }
 
 /// The session as JSON: the messages as the fold gives them, under [`FORMAT`].

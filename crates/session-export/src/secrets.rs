@@ -235,14 +235,14 @@ pub fn shown(secret: &str) -> String {
     format!("{}…{end}", &secret[..prefix])
 }
 
-/// The text with definite secrets hidden. Each secret that was found is given to `told`.
-pub fn hidden(text: &str, told: &mut dyn FnMut(&Secret, &str)) -> Option<String> {
+/// The text with secrets hidden: those of which `hides` says so, which is given each that was found and the text that it
+/// stands in. `None` when there is none.
+pub fn hidden(text: &str, hides: &mut dyn FnMut(&Secret, &str) -> bool) -> Option<String> {
     let found = find(text);
     let (mut out, mut from) = (String::new(), 0);
     for secret in &found {
         let own = &text[secret.range.clone()];
-        told(secret, own);
-        if secret.definite {
+        if hides(secret, text) {
             out.push_str(&text[from..secret.range.start]);
             out.push_str(&shown(own));
             from = secret.range.end;
@@ -255,22 +255,21 @@ pub fn hidden(text: &str, told: &mut dyn FnMut(&Secret, &str)) -> Option<String>
     Some(out)
 }
 
-/// Hides the definite secrets in every string of a value, also in names of fields and in JSON inside strings.
-pub fn hide(value: &mut Value, told: &mut dyn FnMut(&Secret, &str)) {
+/// Hides secrets as [`hidden`] does in every string of a value, also in names of fields and in JSON inside strings.
+pub fn hide(value: &mut Value, hides: &mut dyn FnMut(&Secret, &str) -> bool) {
     match value {
         Value::String(text) => {
-            if let Some(hidden) = hidden(text, told) {
+            if let Some(hidden) = hidden(text, hides) {
                 *text = hidden;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, told)),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, hides)),
         Value::Object(fields) => {
-            let dirty = fields.keys().any(|name| find(name).iter().any(|secret| secret.definite));
-            if dirty {
+            if fields.keys().any(|name| !find(name).is_empty()) {
                 let own = std::mem::take(fields);
                 fields.extend(
                     own.into_iter()
-                        .map(|(name, value)| (hidden(&name, told).unwrap_or(name), value)),
+                        .map(|(name, value)| (hidden(&name, hides).unwrap_or(name), value)),
                 );
             }
             for (name, value) in fields.iter_mut() {
@@ -280,17 +279,13 @@ pub fn hide(value: &mut Value, told: &mut dyn FnMut(&Secret, &str)) {
                 {
                     let pair = format!("{name}={text}");
                     for secret in find(&pair) {
-                        let own = &pair[secret.range.clone()];
-                        if secret.range.start > name.len() {
-                            told(&secret, own);
-                            if secret.definite {
-                                *text = shown(own);
-                                break;
-                            }
+                        if secret.range.start > name.len() && hides(&secret, &pair) {
+                            *text = shown(&pair[secret.range.clone()]);
+                            break;
                         }
                     }
                 }
-                hide(value, told);
+                hide(value, hides);
             }
         }
         _ => {}
@@ -353,6 +348,11 @@ mod tests {
         ]
     }
 
+    /// Hides what is definite.
+    fn definite(secret: &Secret, _: &str) -> bool {
+        secret.definite
+    }
+
     #[test]
     fn a_secret_is_hidden_wherever_it_stands() {
         for secret in samples() {
@@ -364,12 +364,12 @@ mod tests {
                 format!("https://x.example/?key={secret}"),
             ] {
                 let hidden =
-                    hidden(&text, &mut |_, _| {}).unwrap_or_else(|| panic!("not found: {text}"));
+                    hidden(&text, &mut definite).unwrap_or_else(|| panic!("not found: {text}"));
                 let inner: String = secret.chars().skip(secret.len() / 2).take(8).collect();
                 assert!(!hidden.contains(&inner), "{hidden}");
             }
             let mut value = json!({"a": [{"b": secret.clone()}], secret.clone(): 1});
-            hide(&mut value, &mut |_, _| {});
+            hide(&mut value, &mut definite);
             assert!(!value.to_string().contains(&secret), "{value}");
         }
     }
@@ -385,7 +385,7 @@ mod tests {
             format!("Cookie: session={secret}"),
         ] {
             let hidden =
-                hidden(&text, &mut |_, _| {}).unwrap_or_else(|| panic!("not found: {text}"));
+                hidden(&text, &mut definite).unwrap_or_else(|| panic!("not found: {text}"));
             assert!(!hidden.contains(&secret), "{hidden}");
         }
         let candidates = find(&format!("api_token: {secret}"));

@@ -44,6 +44,7 @@ pub mod patch;
 pub mod row;
 
 mod chunk;
+mod spec;
 mod text;
 
 pub use chunk::Dialect;
@@ -52,7 +53,7 @@ pub use fold::{
     AnswerRef, Ask, AskKind, CallView, ChangeSet, Deliveries, FoldState, Lifecycle, MessageChange,
     MessageLoader, MessageRun, RequestView, SessionFold, SharedState, StoredMessage, Texts,
 };
-pub use intent::{AgentSpec, Intent, Triggers};
+pub use intent::Intent;
 pub use materialize::{MaterializedSession, materialize};
 pub use row::{
     ActiveGeneration, ActivityPart, Agent, AgentChoice, AgentCommand, AgentOption, Approval,
@@ -61,3 +62,4 @@ pub use row::{
     SourceKind, SourcePart, Stopped, StructuredStatus, SubagentPart, SubagentState, ToolCall,
     ToolCallPart, ToolState, Usage, canonical_time,
 };
+pub use spec::{AgentSpec, Triggers};

@@ -145,14 +145,14 @@ impl fmt::Debug for AcpAgent {
 /// A server of tools (MCP) for the model agent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolServer {
-    /// Its name: letters, digits, `-` and `_`. Its tools are called `NAME__TOOL`.
+    /// The server's name: letters, digits, `-` and `_`. Its tools are called `NAME__TOOL`.
     pub name: String,
     /// Where it is.
     pub target: ToolServerTarget,
-    /// What it claims about its tools is believed: those that only look run unasked, and those that may be done twice are
-    /// done again where nobody knows what became of the first time.
+    /// Whether its claims about its tools are believed: those that only look run unasked, and those that may be done
+    /// twice are done again where nobody knows what became of the first time.
     pub is_trusted: bool,
-    /// Sessions have it that were not told otherwise.
+    /// Whether sessions have it that were not told otherwise.
     pub is_on: bool,
 }
 
@@ -163,7 +163,7 @@ pub enum ToolServerTarget {
     Program {
         /// A path, or a name that is looked for in `PATH`.
         program: OsString,
-        /// Its arguments.
+        /// The program's arguments.
         arguments: Vec<OsString>,
         /// Variables of its environment, over those of this process.
         environment: Vec<(OsString, OsString)>,

@@ -589,7 +589,9 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     }
     match &call.output {
         Some(Value::String(text)) => return Some(text.clone()),
-        Some(other) => return Some(words_of(other).unwrap_or_else(|| other.to_string())),
+        Some(other) => {
+            return Some(words_beside_pictures(other).unwrap_or_else(|| other.to_string()));
+        }
         None => {}
     }
     let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;
@@ -600,7 +602,7 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
 }
 
 /// The words of a result that has pictures, each of which is named; `None` of what has none.
-fn words_of(output: &Value) -> Option<String> {
+fn words_beside_pictures(output: &Value) -> Option<String> {
     let blocks = output.get("content")?.as_array()?;
     let is = |block: &Value, kind: &str| block.get("type").and_then(Value::as_str) == Some(kind);
     if !blocks.iter().any(|block| is(block, "image")) {

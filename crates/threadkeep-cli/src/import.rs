@@ -219,7 +219,7 @@ async fn write(
         if too_large {
             cut.push(Problem {
                 place: session.title.clone(),
-                reason: "a message is too large and was cut",
+                reason: "a message or one of its files is too large and was cut",
             });
         }
         let id = id_of(&session.key, 0);

@@ -4,13 +4,20 @@
 //! and 1 for everything else that fails.
 
 mod approve;
+mod backup;
+mod completions;
+mod doctor;
 mod export;
+mod folders;
 mod foreign;
 mod host;
 mod import;
 mod materialize;
+mod open;
+mod passphrase;
 mod remote;
 mod seconds;
+mod secrets;
 mod send;
 mod serve;
 mod tail;
@@ -53,10 +60,25 @@ enum Command {
     Approve(approve::Args),
     Materialize(materialize::Args),
     Import(import::Args),
-    Export(export::Args),
+    Export(Box<export::Args>),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Open(open::Args),
+    Secrets(secrets::Args),
     Token(token::Args),
     #[command(hide = true)]
     Host(host::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(completions::ManArgs),
+}
+
+/// Runs what waits for disks and people on a thread of its own.
+async fn blocking(
+    work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(work).await?
 }
 
 fn main() -> ExitCode {
@@ -79,13 +101,23 @@ fn main() -> ExitCode {
             Command::Approve(args) => approve::run(args).await,
             Command::Materialize(args) => materialize::run(args).await,
             Command::Import(args) => import::run(args).await,
-            Command::Export(args) => export::run(args).await,
+            Command::Export(args) => export::run(*args).await,
+            Command::Backup(args) => blocking(move || backup::backup(&args)).await,
+            Command::Restore(args) => blocking(move || backup::restore(&args)).await,
+            Command::Open(args) => open::run(args).await,
+            Command::Secrets(args) => blocking(move || secrets::run(args)).await,
             Command::Token(args) => token::run(args).await,
             Command::Host(args) => host::run(args).await,
+            Command::Doctor(args) => return doctor::run(args).await,
+            Command::Completions(args) => blocking(move || completions::run(&args)).await,
+            Command::Man(args) => blocking(move || completions::man(&args)).await,
         }
+        .map(|()| true)
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What was looked at is not as it should be; it was said.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // `{:#}` puts the causes on the same line.
             eprintln!("threadkeep: {}", clean(&format!("{error:#}")));

@@ -47,6 +47,13 @@ pub(crate) struct ServerArgs {
     timeout: Seconds,
 }
 
+impl ServerArgs {
+    /// The server's address.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
 /// A session on a server.
 pub(crate) struct Remote {
     base: Url,
@@ -59,6 +66,24 @@ pub(crate) struct Remote {
 impl Remote {
     /// Prepares to talk to a session. Nothing is sent.
     pub(crate) fn new(server: ServerArgs, session: &str) -> anyhow::Result<Self> {
+        let token = token()?;
+        Self::build(server, session, token)
+    }
+
+    /// Prepares to talk to a session of the server at `url`. The token of the environment is for
+    /// the server of the arguments: it goes to no other (L16).
+    pub(crate) fn at(mut server: ServerArgs, url: Url, session: &str) -> anyhow::Result<Self> {
+        let same = url.origin() == server.url.origin();
+        let token: Arc<dyn TokenProvider> = if same { token()? } else { Arc::new(NoToken) };
+        server.url = url;
+        Self::build(server, session, token)
+    }
+
+    fn build(
+        server: ServerArgs,
+        session: &str,
+        token: Arc<dyn TokenProvider>,
+    ) -> anyhow::Result<Self> {
         if !matches!(server.url.scheme(), "http" | "https") {
             bail!("{} is no http or https URL", server.url);
         }
@@ -68,7 +93,7 @@ impl Remote {
         let actor = server.actor.or_else(|| env::var("USER").ok()).filter(|name| !name.is_empty());
         let actor = actor.unwrap_or_else(|| "cli".to_owned());
         let Seconds(patience) = server.timeout;
-        let endpoint = Endpoint { base_url: server.url.clone(), token: token()? };
+        let endpoint = Endpoint { base_url: server.url.clone(), token };
         let client = SessionClient::new(endpoint, CONNECT.min(patience))?;
         Ok(Self {
             base: server.url,

@@ -19,6 +19,9 @@ use session_server::{
 };
 use url::Url;
 
+use crate::passphrase::PassphraseArgs;
+use crate::secrets;
+
 const TOKEN: &str = "THREADKEEP_TOKEN";
 const STREAMS_TOKEN: &str = "THREADKEEP_STREAMS_TOKEN";
 const MODEL_KEY: &str = "THREADKEEP_MODEL_KEY";
@@ -58,7 +61,8 @@ enum LogFormat {
     THREADKEEP_TOKEN          with --auth token: one more token, which may do everything under any\n  \
                             name (or use --token-file)\n  \
     THREADKEEP_STREAMS_TOKEN  the token for --streams-url (or use --streams-token-file)\n  \
-    THREADKEEP_MODEL_KEY      the API key of the model's server, if it needs one")]
+    THREADKEEP_MODEL_KEY      the API key of the model's server, if it needs one (or keep it by\n  \
+                            `threadkeep secrets`, or use --ask-model-key)")]
 pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDR:PORT")]
@@ -125,6 +129,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "model_url")]
     model: Option<String>,
 
+    /// Ask for the model's API key at the terminal, and keep it for this run only.
+    #[arg(long, requires = "model_url")]
+    ask_model_key: bool,
+
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+
     #[command(flatten)]
     acp: agents::AcpArgs,
 
@@ -167,7 +178,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     logs(args.log_format);
-    let config = config(args)?;
+    let config = tokio::task::spawn_blocking(move || config(args)).await??;
     raise_open_files();
     let server = match session_server::start(config).await {
         Ok(server) => server,
@@ -194,6 +205,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn config(args: Args) -> anyhow::Result<ServerConfig> {
+    let kept = secrets::of_folder(&args.data_dir, &args.passphrase)?;
+    let kept = |name: &str| kept.as_ref().and_then(|kept| kept.read(name)).map(Secret::new);
     let mut config = ServerConfig::new(args.data_dir);
     config.listen = args.listen;
     config.allowed_agent_origins = args.allow_agent_origin;
@@ -204,7 +217,8 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
     config.tool_servers = Arc::new(args.tools.resolve()?);
     if let Some(url) = args.streams_url {
         config.streams = StreamsBackend::Remote(url);
-        config.streams_token = secret(args.streams_token_file.as_deref(), STREAMS_TOKEN)?;
+        let given = secret(args.streams_token_file.as_deref(), STREAMS_TOKEN)?;
+        config.streams_token = given.or_else(|| kept(secrets::STREAMS_TOKEN));
     }
     config.tls = match (args.tls_cert, args.tls_key) {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
@@ -222,7 +236,14 @@ fn config(args: Args) -> anyhow::Result<ServerConfig> {
         (AuthMode::Token, file) => Auth::Named(secret(file.as_deref(), TOKEN)?),
     };
     if let (Some(base_url), Some(model)) = (args.model_url, args.model) {
-        let api_key = env::var(MODEL_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
+        let api_key = if args.ask_model_key {
+            let key = rpassword::prompt_password("API key of the model: ");
+            Some(key.context("cannot read the key: is there a terminal?")?)
+        } else {
+            env::var(MODEL_KEY).ok()
+        };
+        let api_key = api_key.filter(|key| !key.is_empty()).map(Secret::new);
+        let api_key = api_key.or_else(|| kept(secrets::MODEL_KEY));
         config.agents.model = Some(Arc::new(ModelConfig { base_url, model, api_key }));
     }
     Ok(config)

@@ -30,6 +30,8 @@ export class ComposerState {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Drafts of sessions visited since the page loaded: newer than what any list says. */
   readonly #drafts = new Map<string | null, string>();
+  /** Files attached since the page loaded: the page's storage may be too small for them. */
+  readonly #files = new Map<string | null, readonly FilePart[]>();
   readonly #ids = new Map<string | null, { text: string; files: readonly FilePart[]; ids: Ids }>();
 
   constructor(backend: Backend) {
@@ -43,7 +45,9 @@ export class ComposerState {
     this.lastSent = null;
     this.error = null;
     const known = this.#drafts.get(sessionId);
-    this.files = readStored<FilePart[]>(filesOf(sessionId), []);
+    const files = this.#files.get(sessionId) ?? readStored<FilePart[]>(filesOf(sessionId), []);
+    this.#files.set(sessionId, files);
+    this.files = files;
     this.text = known ?? (sessionId === null ? readStored(NEW_SESSION, '') : (draft ?? ''));
     this.#saved = this.text;
   }
@@ -79,7 +83,7 @@ export class ComposerState {
         // The person may have gone on to another session.
         if (sessionId !== this.#sessionId) return;
         if (this.files.length >= MOST_FILES) throw new NotAttached(`A message has at most ${String(MOST_FILES)} files. Send the others with the next one.`);
-        this.#hold([...this.files, part]);
+        this.#keep(sessionId, [...this.files, part]);
       } catch (cause) {
         if (sessionId !== this.#sessionId) return;
         this.error = cause instanceof NotAttached ? cause.message : `“${file.name}” could not be read.`;
@@ -88,12 +92,13 @@ export class ComposerState {
   }
 
   detach(file: FilePart): void {
-    this.#hold(this.files.filter((one) => one !== file));
+    this.#keep(this.#sessionId, this.files.filter((one) => one !== file));
   }
 
-  #hold(files: readonly FilePart[]): void {
-    this.files = files;
-    writeStored(filesOf(this.#sessionId), files.length === 0 ? null : files);
+  #keep(sessionId: string | null, files: readonly FilePart[]): void {
+    if (sessionId === this.#sessionId) this.files = files;
+    this.#files.set(sessionId, files);
+    writeStored(filesOf(sessionId), files.length === 0 ? null : files);
   }
 
   /** Puts words of somebody before what is written, marked as theirs. */
@@ -125,8 +130,7 @@ export class ComposerState {
   /** A text is where it is safe: it is no draft of that session any more, wherever the person is by now. */
   sent(sessionId: string | null, text: string, files: readonly FilePart[]): void {
     this.#ids.delete(sessionId);
-    if (sessionId !== this.#sessionId) writeStored(filesOf(sessionId), null);
-    else if (this.files === files) this.#hold([]);
+    if (sessionId === this.#sessionId ? this.files === files : this.#files.get(sessionId) === files) this.#keep(sessionId, []);
     if (sessionId === this.#sessionId) {
       if (this.text !== text) return;
       this.lastSent = text;

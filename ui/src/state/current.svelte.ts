@@ -1,4 +1,4 @@
-import { contextIn, plansIn, type ContextUse, type Plan } from '../components/cards';
+import { contextIn, plansIn, type ContextUse, type Plan } from './cards';
 import { BackendError, type ApprovalRef, type Backend } from '../ipc/backend';
 import type { Agent, JsonValue, Part, Role, SaidPage, SessionMeta, SessionSummary } from '../ipc/contract';
 import type { Actors } from './actors';

@@ -1,7 +1,6 @@
 import { SvelteMap } from 'svelte/reactivity';
 
 import type { ApprovalRef } from '../ipc/backend';
-import { parseTime } from '../components/format';
 import type { Approval, JsonValue, OutboxItem } from '../ipc/contract';
 
 /** A decision given and not yet seen in the log. */
@@ -30,8 +29,8 @@ const STALE = 5 * 60_000;
 
 /** Whether a yes to it is to be given twice: it was asked long ago, and the answer has to wait for a connection. */
 export function mayBeStale(requestedAt: string | null | undefined, now: number, offline: boolean): boolean {
-  const at = parseTime(requestedAt);
-  return offline && at !== null && now - at > STALE;
+  // What is no time compares as nothing.
+  return offline && now - Date.parse(requestedAt ?? '') > STALE;
 }
 
 /** Decisions on approvals, from the click until the log says so. The outbox tells of them once it has them. */

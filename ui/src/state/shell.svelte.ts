@@ -1,4 +1,4 @@
-import { bytesIn } from '../components/bytes';
+import { bytesIn } from './bytes';
 import { BackendError, type Backend } from '../ipc/backend';
 import type { Notice, StillRuns } from '../ipc/contract';
 import type { Appearance } from './appearance.svelte';

@@ -101,7 +101,7 @@ describe('an answer that broke off', { timeout: 40_000 }, () => {
   it('was stopped, and offers the same; one without a word has nothing to go on from', async () => {
     const { app, backend } = await opened([item('user', [text('Tell me')], NOW), item('assistant', [text('Half')], NOW, { stopped: { by: 'ana', reason: 'steered' } })]);
     const again = vi.spyOn(backend, 'regenerate');
-    expect(one('message').parentElement?.textContent).toContain('Ended for a newer message by you');
+    expect(all('message').at(-1)?.parentElement?.textContent).toContain('Ended for a newer message by you');
     click(one('try-again'));
     expect(again).toHaveBeenCalledExactlyOnceWith(app.current.id, app.current.transcript?.rows[0]?.id);
     await closeWindow();
@@ -146,11 +146,11 @@ describe('a file in a message', { timeout: 40_000 }, () => {
     const [first, second, third] = all('save-file');
     click(first);
     await eventually(() => expect(new TextDecoder().decode(backend.saved.get('notes.txt'))).toBe('grüße'));
-    expect(app.shell.toast).toContain('Downloads/notes.txt');
+    await eventually(() => expect(app.shell.toast ?? '').toContain('Downloads/notes.txt'));
     click(second);
     await eventually(() => expect(new TextDecoder().decode(backend.saved.get('file.json'))).toBe('{}'));
     click(third);
-    await eventually(() => expect(app.shell.toast).toContain('damaged'));
+    await eventually(() => expect(app.shell.toast ?? '').toContain('damaged'));
     expect(backend.saved.size).toBe(2);
   });
 });

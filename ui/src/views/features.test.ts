@@ -136,7 +136,7 @@ describe('the inspector', () => {
     click(go);
     const message = app.current.transcript?.rows.find(({ parts }) => parts.some(({ value }) => value.type === 'tool-call' && value.name === 'grep'));
     expect(goes).toHaveBeenCalledWith({ messageId: message?.id, approvalId: null });
-  });
+  }, 30_000);
 });
 
 describe('the palette', { timeout: 30_000 }, () => {

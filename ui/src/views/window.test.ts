@@ -342,7 +342,7 @@ describe('a question with a form', () => {
     expect(app.current.transcript?.apply({ op: 'set', index: 0, item: again })).toBe(true);
     flushSync();
     click(one('confirm'));
-    expect(answered).toHaveBeenCalledWith(app.current.id, { messageId, approvalId: 'q' }, true, { name: 'Ada', age: 36 });
+    expect(answered).toHaveBeenCalledWith(app.current.id, { messageId, approvalId: 'q' }, true, { name: 'Ada', age: 36 }, undefined);
   });
 });
 

@@ -58,7 +58,7 @@ fn a_log_that_was_torn_or_ends_in_zeros_costs_its_last_line() {
     let row = |id: &str, parent: Option<&str>, text: &str| json!({"type": "user", "uuid": id, "parentUuid": parent, "sessionId": "s", "timestamp": "2026-01-01T00:00:00Z", "message": {"role": "user", "content": text}});
     let whole = jsonl(&[row("1", None, "One"), row("2", Some("1"), "Two")]);
     let third = row("3", Some("2"), "Three").to_string();
-    for tail in [third[..third.len() / 2].as_bytes().to_vec(), vec![0; 4096], b"\n\n".to_vec()] {
+    for tail in [third.as_bytes()[..third.len() / 2].to_vec(), vec![0; 4096], b"\n\n".to_vec()] {
         let report = report_of("x", &[whole.as_bytes(), &tail].concat());
         assert_eq!(told(&report["sessions"][0]), ["user: One", "user: Two"]);
         assert!(report["problems"].as_u64() <= Some(1), "{report}");

@@ -1,7 +1,7 @@
 //! Servers of tools (MCP): which a session has, what they offer, and what people decided about their tools.
 //!
-//! Names and descriptions are the tool servers' own words. Where a server is, its command, its variables and its headers
-//! are in no answer.
+//! Names and descriptions are the tool servers' own words. Where a server is, its command, its variables and its
+//! headers are in no answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,16 +21,16 @@ pub struct SessionTools {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionToolServer {
-    /// Its name.
+    /// The server's name.
     pub name: String,
-    /// The session has it.
+    /// Whether the session has the server.
     pub on: bool,
-    /// What it claims about its tools is believed.
+    /// Whether the server's claims about its tools are believed.
     pub trusted: bool,
     /// Why its tools cannot be had, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Its tools. Empty while it is off or being started.
+    /// The server's tools. Empty while it is off or being started.
     pub tools: Vec<ToolEntry>,
 }
 
@@ -39,26 +39,26 @@ pub struct SessionToolServer {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolEntry {
-    /// Its name at its server.
+    /// The tool's name at its server.
     pub name: String,
     /// The name of its calls in sessions.
     pub call_name: String,
-    /// What to show instead of its name.
+    /// Words to show instead of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// What it does.
+    /// The server's description of it.
     pub description: String,
     /// Number of tokens, about, that telling a model of it costs.
     pub tokens: u32,
-    /// The server says that it changes nothing.
+    /// Whether the server says that it changes nothing.
     pub read_only: bool,
-    /// The server says that it may destroy something.
+    /// Whether the server says that it may destroy something.
     pub destructive: bool,
-    /// The server says that twice is the same as once.
+    /// Whether the server says that twice is the same as once.
     pub idempotent: bool,
     /// `ask`, `allow` or `never`: what happens when a model calls it in this session. A newer server may know more.
     pub rule: String,
-    /// It was allowed, and has changed since: people are asked again.
+    /// Whether it was allowed and has changed since: people are asked again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
 }
@@ -74,7 +74,7 @@ impl std::fmt::Debug for ToolEntry {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchToolServer {
-    /// The session has it.
+    /// Whether the session has the server.
     pub on: bool,
 }
 
@@ -92,7 +92,8 @@ pub struct DecideTool {
     pub server: String,
     /// The tool's name at its server.
     pub tool: String,
-    /// `ask`: people are asked each time. `allow`: it is called, until the tool changes. `never`: no model is told of it.
+    /// `ask`: people are asked each time. `allow`: it is called, until the tool changes. `never`: no model is told of
+    /// it.
     pub rule: String,
     /// The person, without a named token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,8 +137,8 @@ pub struct ToolRule {
     pub set_at: String,
 }
 
-/// Connects to a tool server and lists its tools: one of the settings by its `name`, or, for the owner of the host only, one
-/// that is not in them yet.
+/// Connects to a tool server and lists its tools: one of the settings by its `name`, or, for the owner of the host
+/// only, one that is not in them yet.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -171,17 +172,17 @@ impl Request for TestToolServer {
     const PATH: &'static str = path::TEST_TOOL_SERVER;
 }
 
-/// What was found at a tool server.
+/// The findings about a tool server.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolServerTested {
-    /// It works.
+    /// Whether it works.
     pub works: bool,
-    /// Its name for itself.
+    /// The server's name for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Its tools.
+    /// The server's tools.
     pub tools: Vec<ToolEntry>,
     /// Why it does not work, in a sentence with what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,7 +190,7 @@ pub struct ToolServerTested {
     /// The last words of its program, for the owner of the host only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
-    /// It wants somebody to sign in.
+    /// Whether it wants somebody to sign in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_login: bool,
 }

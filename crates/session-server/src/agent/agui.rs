@@ -166,7 +166,7 @@ impl Writer {
         self.out.emit(&json!({"type": "CUSTOM", "name": TOOL_INFO, "value": info})).await
     }
 
-    /// Says how far a call is.
+    /// Writes how far a call is.
     pub(crate) async fn progress(&mut self, id: &str, said: &Value) -> Result<(), Stopped> {
         let value = json!({"toolCallId": id, "progress": said});
         self.out.emit(&json!({"type": "CUSTOM", "name": TOOL_PROGRESS, "value": value})).await

@@ -424,7 +424,7 @@ fn plain(result: Result<String, String>) -> Told {
     }
 }
 
-/// What the log says of a call of a tool server.
+/// The words of the log about a call of a tool server.
 fn info(offer: &Offer) -> Value {
     let traits = offer.tool.traits;
     let mut info = json!({

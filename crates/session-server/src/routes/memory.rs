@@ -1,7 +1,7 @@
 //! Our own tool server (MCP): any agent may read the sessions that its token may, and ask people in them.
 //!
-//! One route answers one request at a time, as JSON, without a session of the protocol: whoever calls brings a token, and
-//! that is all that is known of it. What a tool may do is what the routes for the same let the token do.
+//! One route answers one request at a time, as JSON, without a session of the protocol: whoever calls brings a token,
+//! and that is all that is known of it. What a tool may do is what the routes for the same let the token do.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use session_protocol::{Message, Part, api::TokenRole};
+use session_protocol::{Message, Part, QuestionPart, api::TokenRole};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ use crate::{
     names::is_id,
     problem::Problem,
     run::{Cause, RunPlan},
-    session::RawChunk,
+    session::{Input, RawChunk},
     sessions::Open,
 };
 
@@ -44,7 +44,7 @@ const WORDS: usize = 48 << 10;
 const EACH: usize = 8 << 10;
 /// Time that an answer of a person is waited for; then the tool says how to wait on.
 const ANSWER: Duration = Duration::from_secs(50);
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a question.
 const QUESTION: usize = 8 << 10;
 
@@ -166,7 +166,16 @@ async fn messages(app: &App, session: &str) -> Result<Vec<Message>, Problem> {
     if !app.sessions.shared().store.is_listed(session).await? {
         return Err(Problem::session_not_found());
     }
-    let plan = RunPlan::new("", Cause::Answers { parent_run_id: None }, None);
+    // The history of a run that answers nobody: all that there is.
+    let plan = RunPlan {
+        run_id: String::new(),
+        message_id: String::new(),
+        agent_id: String::new(),
+        cause: Cause::Answers { parent_run_id: None },
+        depth: 0,
+        told: 0,
+        asked_by: None,
+    };
     let wanted = Wanted::Run(plan.into(), json!({}).into());
     match history::load(&app.sessions.shared().histories(), session, &wanted).await {
         Ok(history) => Ok(history.messages),
@@ -274,60 +283,54 @@ async fn ask(app: &App, acting: &Acting, input: &Value) -> Result<String, Proble
                 chunk: chunk.to_string(),
                 txid: None,
             });
-            app.sessions
-                .with(&session, Open::Existing, move |session| {
-                    session.write_raw(&chunks);
-                    Ok(())
-                })
-                .await?;
+            app.sessions.apply(&session, Open::Existing, Input::Write(chunks.into())).await?;
             id
         }
     };
-    let approval = format!("ask_{message_id}");
     let until = Instant::now() + ANSWER;
     loop {
-        let (asked, message) = (approval.clone(), message_id.clone());
-        let answered = app
-            .sessions
-            .with(&session, Open::Existing, move |session| {
-                session.has_message(&message);
-                let ask = session.book().approval(&asked, Some(&message));
-                Ok(ask.map(|ask| ask.approved()))
-            })
-            .await?;
-        match answered {
-            None => return Err(Problem::bad_request("waiting: there is no such question")),
-            Some(Some(false)) => return Ok("The question was declined.".to_owned()),
-            Some(Some(true)) => return answer_of(app, &session, &message_id).await,
-            Some(None) if Instant::now() >= until => {
+        let Some(question) = question(app, &session, &message_id).await? else {
+            return Err(Problem::bad_request("waiting: there is no such question"));
+        };
+        match question.approval.approved {
+            Some(false) => return Ok("The question was declined.".to_owned()),
+            Some(true) => return Ok(answered(&question)),
+            None if Instant::now() >= until => {
                 return Ok(format!(
                     "Nobody has answered yet. The question stays: call ask_person with waiting = {message_id} to wait on."
                 ));
             }
-            Some(None) => sleep(LOOK).await,
+            None => sleep(LOOK).await,
         }
     }
 }
 
-async fn answer_of(app: &App, session: &str, message_id: &str) -> Result<String, Problem> {
+/// Reads the question that a message asks.
+async fn question(
+    app: &App,
+    session: &str,
+    message_id: &str,
+) -> Result<Option<QuestionPart>, Problem> {
     let wanted = Wanted::Message(message_id.to_owned());
-    let history = history::load(&app.sessions.shared().histories(), session, &wanted).await;
-    let history = match history {
+    let history = match history::load(&app.sessions.shared().histories(), session, &wanted).await {
         Ok(history) => history,
-        Err(Unread::TooLong) => return Err(Problem::bad_request("the answer is too long")),
+        Err(Unread::TooLong) => return Ok(None),
         Err(Unread::Stream(error)) => return Err(error.into()),
     };
-    let parts = history.messages.iter().filter(|message| message.id == message_id);
-    let mut parts = parts.flat_map(|message| &message.parts);
-    let question = parts.find_map(|part| match part {
-        Part::Question(question) => Some(question),
+    let messages = history.messages.iter().filter(|message| message.id == message_id);
+    let mut parts = messages.flat_map(|message| &message.parts);
+    Ok(parts.find_map(|part| match part {
+        Part::Question(question) => Some(question.clone()),
         _ => None,
-    });
-    let who = question.and_then(|question| question.approval.responded_by.as_deref());
-    let said = match question.and_then(|question| question.answer.as_ref()) {
+    }))
+}
+
+fn answered(question: &QuestionPart) -> String {
+    let who = question.approval.responded_by.as_deref().unwrap_or("Somebody");
+    let said = match &question.answer {
         Some(Value::String(words)) => words.clone(),
         Some(fields) => fields.to_string(),
         None => "yes".to_owned(),
     };
-    Ok(format!("{} answered: {said}", who.unwrap_or("Somebody")))
+    format!("{who} answered: {said}")
 }

@@ -16,8 +16,7 @@ use session_protocol::authority::chunk_value;
 use session_protocol::event::Operation;
 use session_protocol::{AgentSpec, Event, decode};
 
-use super::room::MAX_AGENTS;
-use super::{Refusal, Session};
+use super::{MAX_AGENTS, Refusal, Session};
 use crate::book::RunBook;
 use crate::run::RunPlan;
 use crate::store::Op;

@@ -30,8 +30,7 @@ mod runs;
 pub(crate) use effects::{Effects, Reply};
 pub(crate) use fork::{Cut, Found, Origin, Survey};
 pub(crate) use input::{Called, Decision, Input, NewMessage, NewToolResult, RawChunk};
-pub(crate) use refusal::Refusal;
-pub(crate) use room::MAX_AGENTS;
+pub(crate) use refusal::{MAX_AGENTS, Refusal};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -3,7 +3,8 @@
 use crate::book::TxidUsed;
 use crate::problem::{Problem, ProblemCode};
 
-use super::room::MAX_AGENTS;
+/// Agents of one session. Each may run at the same time as the others.
+pub(crate) const MAX_AGENTS: usize = 64;
 
 /// Why an input changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

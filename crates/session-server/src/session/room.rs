@@ -3,15 +3,13 @@
 use serde_json::{Value, json};
 use session_protocol::AgentSpec;
 
-use super::{RawChunk, Refusal, Session};
+use super::{MAX_AGENTS, RawChunk, Refusal, Session};
 use crate::agent;
 use crate::book::Wish;
 use crate::event::{self, Row};
 use crate::names::Looks;
 use crate::store::Op;
 
-/// Agents of one session. Each may run at the same time as the others.
-pub(crate) const MAX_AGENTS: usize = 64;
 /// Rows that one step of clearing deletes.
 const CLEARED_AT_ONCE: usize = 4096;
 

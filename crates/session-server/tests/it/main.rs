@@ -25,6 +25,7 @@ mod limits;
 mod listeners;
 mod listing;
 mod matrix;
+mod memory;
 mod model;
 mod names;
 mod observe;

@@ -1,5 +1,5 @@
-//! Words of agents of this computer and of their tools beside AG-UI: `CUSTOM` events named `acp.…` and `tool.…`, and the
-//! options of a request for approval. Names that nobody knows say nothing.
+//! Words of agents of this computer and of their tools beside AG-UI: `CUSTOM` events named `acp.…` and `tool.…`, and
+//! the options of a request for approval. Names that nobody knows say nothing.
 
 use serde_json::{Map, Value};
 

@@ -43,7 +43,7 @@ struct Live {
 
 type Place = Arc<tokio::sync::Mutex<Option<Live>>>;
 
-/// What was found out about a server.
+/// The findings about a server.
 struct Known {
     server: Arc<ToolServer>,
     era: Option<Era>,
@@ -53,7 +53,7 @@ struct Known {
 
 /// A server that was looked at.
 pub(crate) struct Tested {
-    /// Its name for itself.
+    /// The server's name for itself.
     pub(crate) name: String,
     pub(crate) tools: Vec<Tool>,
 }

@@ -3,15 +3,16 @@
 //! ```text
 //!   run ─▶ offers: servers that are on ─▶ tools ─▶ rules
 //!       ─▶ call: noted ─▶ connection (one per session and server) ─▶ result
-//!                                                            └─▶ questions: the run ends, and the next one answers them
+//!                                      └─▶ questions: the run ends, and the next one answers them
 //! ```
 //!
-//! - A session has a connection of its own to each server: what a server remembers of one session is not for another, and a
-//!   question over stdio is about the one call that waits.
-//! - A call is noted in the database before it is made (`table`). One that is noted and has no result in the log may have
-//!   happened: it is said so, and made again only where the server is trusted and says that twice is the same as once.
-//! - What a tool asks people is a question of the run, answered like every other. A server with a handshake waits for it
-//!   in its open call, which is kept here; one without gives a state that is kept in the database.
+//! - A session has a connection of its own to each server: what a server remembers of one session is not for another,
+//!   and a question over stdio is about the one call that waits.
+//! - A call is noted in the database before it is made (`table`). One that is noted and has no result in the log may
+//!   have happened: it is said so, and made again only where the server is trusted and says that twice is the same as
+//!   once.
+//! - What a tool asks people is a question of the run, answered like every other. A server with a handshake waits for
+//!   it in its open call, which is kept here; one without gives a state that is kept in the database.
 //! - What a server says is hostile input: results are cut (`result`), and only names, words and results enter a stream.
 
 mod connections;
@@ -72,7 +73,7 @@ pub(crate) struct Offer {
 pub(crate) struct Seen {
     pub(crate) server: Arc<ToolServer>,
     pub(crate) is_on: bool,
-    /// Its tools, or why there are none; `None` while it is off or being started.
+    /// The server's tools, or why there are none; `None` while it is off or being started.
     pub(crate) tools: Option<Result<Vec<Offer>, String>>,
 }
 
@@ -97,10 +98,10 @@ impl Offers {
     }
 }
 
-/// What came of a call.
+/// The outcome of a call.
 pub(crate) enum Ran {
     Told(Told),
-    /// It waits for people.
+    /// Questions to people, for which the call waits.
     Asks(Vec<Question>),
 }
 
@@ -409,11 +410,11 @@ impl Mcp {
 
 enum Driven {
     Over(Result<Outcome, Error>),
-    /// It waits for an answer, and is kept.
+    /// A call that waits for an answer and is kept.
     Parked(Question),
 }
 
-/// What is said of a call of which nobody knows what became.
+/// The words about a call of which nobody knows what became.
 pub(crate) const UNKNOWN: &str =
     "Nobody knows whether the call was carried out: it may have happened. It was not made again.";
 
@@ -434,7 +435,7 @@ fn question(call_id: &str, ask: &Elicitation) -> Question {
     Question { id, message, schema: ask.schema.clone(), about: call_id.to_owned() }
 }
 
-/// What the server is told of an answer. Words are the value of the only field.
+/// The answer that the server is told. Words are the value of the only field.
 fn answered(question: Option<&QuestionPart>) -> Value {
     let accepted = question.filter(|question| question.approval.approved == Some(true));
     let Some(question) = accepted else { return Elicitation::answer(None) };
@@ -469,8 +470,8 @@ fn typed(word: &Value, field: &Value) -> Value {
     read.unwrap_or_else(|| word.clone())
 }
 
-/// The name by which a model calls a tool: letters, digits, `_` and `-`. One that had to be changed ends with a digest, so
-/// that no two tools have one name.
+/// The name by which a model calls a tool: letters, digits, `_` and `-`. One that had to be changed ends with a
+/// digest, so that no two tools have one name.
 pub(crate) fn model_name(server: &str, tool: &str) -> String {
     let name = format!("{server}__{tool}");
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -507,7 +508,7 @@ mod tests {
             message: None,
             response_schema: Some(schema),
             expires_at: None,
-            approval: PartApproval { id: "q".into(), approved, responded_by: None, reason: None },
+            approval: PartApproval { id: "q".into(), approved, ..PartApproval::default() },
             answer: Some(answer),
             subagent: None,
         };

@@ -1,7 +1,7 @@
-//! What a call gave, as the log shows it and as the model is told it.
+//! The result of a call, as the log shows it and as the model is told it.
 //!
-//! Pictures are shown as pictures and named to the model. What is long is cut in the middle, and kept whole in a file of
-//! the data folder, which only the owner of the host reaches.
+//! Pictures are shown as pictures and named to the model. What is long is cut in the middle, and kept whole in a file
+//! of the data folder, which only the owner of the host reaches.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What people decided about tools: ask, allow, never.
+//! Decisions of people about tools: ask, allow, never.
 
 use mcp::Tool;
 
@@ -10,8 +10,8 @@ pub(crate) fn digest(tool: &Tool) -> String {
     blake3::hash(tool.identity().as_bytes()).to_hex()[..32].to_owned()
 }
 
-/// What holds for a tool. Never wins wherever it is said; then what is said in the session counts, then for all, and then
-/// that a trusted server says that the tool only looks.
+/// The rule that holds for a tool. Never wins wherever it is said; then what is said in the session counts, then for
+/// all, and then that a trusted server says that the tool only looks.
 pub(super) fn decide(
     rules: &[StoredRule],
     server: &ToolServer,

@@ -1,4 +1,4 @@
-//! What the database knows of tools: rules, switches, and calls that were begun.
+//! The database's tables of tools: rules, switches, and calls that were begun.
 
 use std::collections::HashMap;
 
@@ -11,14 +11,14 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// What happens when a model calls a tool.
+/// The consequence when a model calls a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// A person is asked each time.
     Ask,
-    /// The same, because the tool is not any more what was allowed.
+    /// A person is asked, because the tool is not any more what was allowed.
     Changed,
-    /// It is called.
+    /// The tool is called.
     Allow,
     /// The model is not told of it.
     Never,
@@ -59,7 +59,7 @@ pub(crate) struct StoredRule {
     pub(crate) set_at: String,
 }
 
-/// What a call is made again with when people have answered.
+/// The data that a call is made again with when people have answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wants {
     /// The server's own, unread.
@@ -200,7 +200,7 @@ impl Table {
         .map(drop)
     }
 
-    /// What is known of a call that was begun: what it wants, where it asked people something.
+    /// The knowledge of a call that was begun: what it wants, where it asked people something.
     pub(super) async fn begun(
         &self,
         session_id: &str,

@@ -95,11 +95,11 @@ async fn decide(talk: &Talk<'_>, tool: &str, rule: &str) -> StatusCode {
 fn question(log: &Log) -> Value {
     let seen = session_protocol::materialize(&log.items);
     let parts = seen.messages.iter().flat_map(|message| &message.parts);
-    let questions = parts.filter_map(|part| match part {
+    let mut questions = parts.filter_map(|part| match part {
         session_protocol::Part::Question(question) => Some(json!(question)),
         _ => None,
     });
-    questions.last().expect("a question")
+    questions.next_back().expect("a question")
 }
 
 #[tokio::test]
