@@ -175,6 +175,7 @@ async fn messages(app: &App, session: &str) -> Result<Vec<Message>, Problem> {
         depth: 0,
         told: 0,
         asked_by: None,
+        continues: false,
     };
     let wanted = Wanted::Run(plan.into(), json!({}).into());
     match history::load(&app.sessions.shared().histories(), session, &wanted).await {
