@@ -56,7 +56,8 @@ const PASSING: [&str; 4] =
     ["acp/running", "server/acp/running", "mcp/running", "server/mcp/running"];
 
 /// The files that are held open by who works in a data folder.
-pub(crate) const LOCKS: [(&str, &str); 4] = [
+pub(crate) const LOCKS: [(&str, &str); 5] = [
+    ("host.lock", "the process that runs the agents of this computer"),
     ("server.lock", "a session server"),
     ("server/server.lock", "the session server of the app"),
     ("threadkeep.lock", "the app"),
