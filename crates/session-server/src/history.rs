@@ -579,7 +579,9 @@ pub(crate) fn result_text(call: &ToolCallPart) -> Option<String> {
     }
     match &call.output {
         Some(Value::String(text)) => return Some(text.clone()),
-        Some(other) => return Some(words_beside_pictures(other).unwrap_or_else(|| other.to_string())),
+        Some(other) => {
+            return Some(words_beside_pictures(other).unwrap_or_else(|| other.to_string()));
+        }
         None => {}
     }
     let denied = call.approval.as_ref().filter(|approval| approval.approved == Some(false))?;

@@ -17,7 +17,9 @@ async fn world() -> World {
     let rig = Rig::with(|config| config.auth = Auth::Named(Some(Secret::new("owner")))).await;
     let tokens = Tokens::open(rig.dir.path()).unwrap();
     let world = World { rig, tokens };
-    for (session, words) in [("tea", "We drink Darjeeling."), ("secret", "Nobody knows Darjeeling.")] {
+    for (session, words) in
+        [("tea", "We drink Darjeeling."), ("secret", "Nobody knows Darjeeling.")]
+    {
         let body = json!({"content": words, "actorId": "ann"});
         world.owner(Method::PUT, &format!("/v1/sessions/{session}"), json!({})).await;
         world.owner(Method::POST, &format!("/v1/sessions/{session}/messages"), body).await;
@@ -92,7 +94,8 @@ async fn an_agent_lists_reads_and_searches_what_its_token_may_and_nothing_else()
 async fn a_question_of_an_agent_waits_in_the_session_until_a_person_answers() {
     let world = world().await;
     let client = world.client(TokenRole::Manage).await;
-    let asking = call(&client, "ask_person", json!({"session": "tea", "question": "Milk or lemon?"}));
+    let asking =
+        call(&client, "ask_person", json!({"session": "tea", "question": "Milk or lemon?"}));
     let answering = async {
         let asked = async {
             loop {
