@@ -32,6 +32,8 @@ use crate::{
 const MODERN: &str = "2026-07-28";
 /// The newest version with one.
 const LEGACY: &str = "2025-11-25";
+/// The error of a server that does not speak this version.
+const WRONG_VERSION: i64 = -32022;
 /// Time for an answer to the question which era it is.
 const PROBE: Duration = Duration::from_secs(10);
 /// Time for the handshake: a program that is fetched first takes a minute.
@@ -131,7 +133,7 @@ impl Client {
         let silent = |error: Error| Unconnected { error, said: String::new() };
         let mut client = Self::open(target, pids, http).map_err(silent)?;
         if known != Some(Era::Legacy) {
-            match client.discover().await {
+            match client.discover(PROBE).await {
                 Ok(true) => return Ok(client),
                 Ok(false) => {}
                 // Some programs end at a request that they do not expect.
@@ -143,6 +145,14 @@ impl Client {
         }
         match client.greet().await {
             Ok(()) => Ok(client),
+            // One that was slow to say that it needs no handshake.
+            Err(Error::Refused(error)) if error.code == WRONG_VERSION => {
+                match client.discover(GREETING).await {
+                    Ok(true) => Ok(client),
+                    Ok(false) => Err(client.unconnected(Error::Refused(error))),
+                    Err(error) => Err(client.unconnected(error)),
+                }
+            }
             Err(error) => Err(client.unconnected(error)),
         }
     }
@@ -170,12 +180,12 @@ impl Client {
     }
 
     /// Asks whether the server needs no handshake; any error means that it does.
-    async fn discover(&mut self) -> Result<bool, Error> {
+    async fn discover(&mut self, patience: Duration) -> Result<bool, Error> {
         self.era = Era::Modern;
         if let Line::Http(http) = &self.line {
             http.speaks(MODERN, true);
         }
-        let found = match self.request("server/discover", Map::new(), PROBE).await {
+        let found = match self.request("server/discover", Map::new(), patience).await {
             Ok(found) => found,
             Err(error @ (Error::Unreachable | Error::Certificate | Error::Unauthorized(_))) => {
                 return Err(error);
