@@ -84,8 +84,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         triggers: Some(Triggers::UserMessages),
         body_template: None,
     };
-    let registered =
-        remote.client().register_agents(remote.session(), &RegisterAgents { agents: vec![spec] });
+    let agents = RegisterAgents { agents: vec![spec] };
+    let registered = remote.client().register_agents(remote.session(), &agents);
     remote.granted(registered.await)?;
     eprintln!("threadkeep: {name} answers in {} now; Ctrl-C ends it", remote.session());
     let ended = tokio::select! {
