@@ -105,7 +105,9 @@ async fn decide(app: &AppHandle, host: &Host, session: &str, ask: &Ask, approved
         return; // somebody was faster
     }
     let (message, approval) = (&ask.message_id, &ask.approval_id);
-    let decided = host.engine.respond_approval(session, message, approval, approved, None).await;
+    let engine = &host.engine;
+    let decided =
+        engine.respond_approval(session, message, approval, approved, None, None).await;
     if let Err(error) = decided {
         tracing::warn!(code = error.code(), "an answer to a notification was not taken");
         open(app, host, session);

@@ -250,7 +250,7 @@ async fn window_process() {
                 tokio::time::sleep(Duration::from_millis(150)).await;
                 let (session, approval) = (&one.session_id, &one.approval);
                 let (message, id) = (&approval.message_id, &approval.id);
-                approver.respond_approval(session, message, id, true, None).await.ok();
+                approver.respond_approval(session, message, id, true, None, None).await.ok();
             }
             if approvals.changed().await.is_err() {
                 return;
