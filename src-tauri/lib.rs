@@ -13,6 +13,7 @@ mod bridge;
 mod commands;
 mod error;
 mod files;
+mod here;
 mod keychain;
 mod notify;
 mod quiet;
@@ -184,7 +185,7 @@ fn setup(app: &mut App) -> anyhow::Result<()> {
             device_id: identity.device_id,
             inherit: server::inherit(&settings, folder.join("server")),
         })?;
-        let host = Host::new(engine, settings, server::Here::new(&folder));
+        let host = Host::new(engine, settings, here::Here::new(&folder));
         if let Some(path) = set_aside {
             host.notice(
                 "settings-damaged",

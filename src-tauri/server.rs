@@ -6,94 +6,26 @@
 use crate::keychain::{self, KeychainError, Name};
 use crate::settings::SettingsFile;
 use crate::state::Host;
-use host_link::{AttachError, Attached, Starter, api, files};
+use host_link::Attached;
 use session_core::{
     Endpoint, Inherit, Inherited, NoToken, THIS_COMPUTER, TokenProvider, address_of,
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tauri::Url;
-use tokio::sync::{Mutex, Notify};
 
 /// Shortest life of a host process that is started again at once.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// Longest wait before it is tried again.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The session server of this computer, and the app's hold on the process that runs it.
-pub(crate) struct Here {
-    starter: Starter,
-    held: Mutex<Option<Arc<Attached>>>,
-    /// Signal that it is to be tried again now.
-    again: Notify,
-    /// The app ends: nothing is attached to any more.
-    ended: AtomicBool,
-}
-
-impl Here {
-    /// The server of the data folder; its program lies beside the app's.
-    pub(crate) fn new(data: &Path) -> Self {
-        let name = format!("threadkeep{}", std::env::consts::EXE_SUFFIX);
-        let app = std::env::current_exe().unwrap_or_default();
-        Self {
-            starter: Starter::new(data, app.with_file_name(name)),
-            held: Mutex::default(),
-            again: Notify::new(),
-            ended: AtomicBool::new(false),
-        }
-    }
-
-    /// The process that runs it, which is started where it does not run.
-    pub(crate) async fn attached(&self) -> Result<Arc<Attached>, AttachError> {
-        let mut held = self.held.lock().await;
-        if let Some(attached) = held.as_ref().filter(|attached| !attached.is_gone()) {
-            return Ok(Arc::clone(attached));
-        }
-        let attached = Arc::new(self.starter.attach().await?);
-        *held = Some(Arc::clone(&attached));
-        Ok(attached)
-    }
-
-    /// The process that runs it, when the app is attached now.
-    pub(crate) async fn held(&self) -> Option<Arc<Attached>> {
-        self.held.lock().await.clone().filter(|attached| !attached.is_gone())
-    }
-
-    /// Number of runs of this computer's agents, as far as it is known now.
-    pub(crate) fn running(&self) -> usize {
-        let held = self.held.try_lock();
-        held.ok().and_then(|held| Some(held.as_ref()?.hello().running)).unwrap_or(0)
-    }
-
-    /// Tries again what waits.
-    pub(crate) fn retry(&self) {
-        self.again.notify_one();
-    }
-
-    /// Findings of the model agent about what the endpoint does not take, one sentence each.
-    pub(crate) fn model_findings(&self, base_url: &Url, model: &str) -> Vec<&'static str> {
-        session_server::model_findings(&files::server(self.starter.data()), base_url, model)
-    }
-
-    /// Lets the process go. It ends when nothing runs in it; at once when the person wants it so.
-    pub(crate) async fn leave(&self, stops: bool) {
-        self.ended.store(true, Ordering::Release);
-        if let Some(attached) = self.held.lock().await.take()
-            && stops
-        {
-            attached.stop(api::Stop::ForGood).await;
-        }
-    }
-}
-
 /// Stays attached to the process that runs the server of this computer, for as long as the app
 /// runs.
 pub(crate) async fn stay_attached(host: Arc<Host>) {
     let mut failures = 0_u32;
     let mut told = None;
-    while !host.here.ended.load(Ordering::Acquire) {
+    while !host.here.has_ended() {
         let since = Instant::now();
         match host.here.attached().await {
             Ok(attached) => {
@@ -118,7 +50,7 @@ pub(crate) async fn stay_attached(host: Arc<Host>) {
         let wait = Duration::from_millis(100 << failures.min(10)).min(LONGEST);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = host.here.again.notified() => {}
+            () = host.here.again() => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! State of the host while the app runs: handles only. The truth is the engine's (L8).
 
-use crate::server::Here;
+use crate::here::Here;
 use crate::settings::SettingsFile;
 use session_core::{Engine, EngineError, Feed, Notice};
 use std::sync::Mutex;
