@@ -13,9 +13,9 @@ use super::plan::{Ask, Offer};
 /// An act of a person on a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Press {
-    /// Its session is wanted.
+    /// The notice's session is wanted.
     Open,
-    /// Its request is decided: approved or not.
+    /// The notice's request is decided: approved or not.
     Decide(Ask, bool),
 }
 

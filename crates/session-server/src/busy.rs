@@ -1,4 +1,4 @@
-//! What goes on in a server: for whoever has to decide whether it may be ended.
+//! Activity of a server: for whoever has to decide whether it may be ended.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-/// What goes on in a server now.
+/// Activity of a server now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Activity {
     /// Runs that go on, or wait until their agent is free.
@@ -16,7 +16,7 @@ pub struct Activity {
     pub waiting: usize,
 }
 
-/// What each session that is not at rest does. Cloning shares it.
+/// Activity of each session that is not at rest. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Busy {
     sessions: Arc<Mutex<HashMap<String, Activity>>>,

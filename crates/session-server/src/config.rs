@@ -160,7 +160,7 @@ impl AcpAgent {
 pub struct CommandLine {
     /// The program.
     pub program: OsString,
-    /// Its arguments.
+    /// The command's arguments.
     pub arguments: Vec<OsString>,
     /// The variables in front of it.
     pub environment: Vec<(OsString, OsString)>,
@@ -402,8 +402,8 @@ pub struct ServerConfig {
     pub silence: Duration,
     /// Time that the demo agent waits between two chunks.
     pub demo_pace: Duration,
-    /// Lets built-in agents go on by themselves, once, with a run that the end of the server interrupted, where the log says
-    /// everything that happened in it. Else a person asks them again.
+    /// Lets built-in agents go on by themselves, once, with a run that the end of the server interrupted, where the log
+    /// says everything that happened in it. Else a person asks them again.
     pub continue_runs: bool,
 }
 

@@ -45,8 +45,8 @@ pub(crate) struct RunPlan {
     /// The person at the beginning of it, when known.
     #[serde(default)]
     pub(crate) asked_by: Option<String>,
-    /// It goes on in its message by itself, where the end of a server interrupted a run with the same cause. That is done
-    /// once.
+    /// Whether it goes on in its message by itself, where the end of a server interrupted a run with the same cause.
+    /// That is done once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) continues: bool,
 }

@@ -46,12 +46,12 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// What goes on in it, whenever that changes. Ends with the server.
+    /// Watches what goes on in the server. Ends with the server.
     pub fn activity(&self) -> watch::Receiver<Activity> {
         self.activity.clone()
     }
 
-    /// As [`Self::shutdown`], and no run goes on at the next start, whatever the configuration says.
+    /// Shuts down as [`Self::shutdown`] does, and no run goes on at the next start, whatever the configuration says.
     ///
     /// # Cancel safety
     ///

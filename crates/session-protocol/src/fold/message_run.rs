@@ -140,7 +140,7 @@ impl<'a> MessageRun<'a> {
             })
     }
 
-    /// True when a call of it has neither a result nor a refusal: whether its tool acted is not in the stream.
+    /// Whether a call of it has neither a result nor a refusal: whether its tool acted is not in the stream.
     pub fn lacks_results(&self) -> bool {
         self.fold.calls().any(|(_, call)| call.is_open())
     }

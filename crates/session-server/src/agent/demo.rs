@@ -197,12 +197,12 @@ impl Agent for Demo {
     }
 }
 
-/// What of its answer the log has already, when it goes on with one.
+/// The part of its answer that the log has already, when it goes on with one.
 #[derive(Default)]
 struct Said {
     words: String,
     thoughts: String,
-    /// It looked at the clock.
+    /// Whether it looked at the clock.
     called: bool,
 }
 
@@ -234,7 +234,7 @@ fn tail(words: &str, text: &str) -> String {
     text[..same].to_owned()
 }
 
-/// What of `text` is not in `said`, of which it takes what it finds.
+/// The part of `text` that is not in `said`, of which it takes what it finds.
 fn unsaid<'a>(text: &'a str, said: &mut String) -> &'a str {
     let same = text.bytes().zip(said.bytes()).take_while(|(a, b)| a == b).count();
     let same = text.floor_char_boundary(same);

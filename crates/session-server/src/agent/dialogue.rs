@@ -175,8 +175,8 @@ impl Dialogue {
         }
     }
 
-    /// Asks for the rest of an answer that was cut off, where the last words are the model's. Few endpoints go on with an
-    /// answer by themselves, and every one hears its user.
+    /// Asks for the rest of an answer that was cut off, where the last words are the model's. Few endpoints go on with
+    /// an answer by themselves, and every one hears its user.
     pub(crate) fn go_on(&mut self) {
         let begun = |told: &Told| matches!(told, Told::Assistant(turn) if turn.calls.is_empty() && !turn.text.trim().is_empty());
         if self.told.last().is_some_and(begun) {

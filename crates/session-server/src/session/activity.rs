@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use super::{Session, face::without_face};
+use super::Session;
+use super::face::without_face;
 use crate::event;
 
 /// The activity of an agent.

@@ -45,7 +45,7 @@ impl Session {
             && self.book.message(&plan.message_id).is_none_or(|run| !run.lacks_results())
     }
 
-    /// What was planned to go on is given up: the person ended the server for good.
+    /// Gives up what was planned to go on: the person ended the server for good.
     pub(super) fn give_up_continuing(&mut self) {
         let (given_up, kept): (VecDeque<RunPlan>, _) =
             std::mem::take(&mut self.queued).into_iter().partition(|plan| plan.continues);

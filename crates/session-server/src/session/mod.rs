@@ -322,7 +322,7 @@ impl Session {
         self.runs.is_empty() && self.queued.is_empty() && self.absence_at().is_none()
     }
 
-    /// What goes on in it. Costs in proportion to the messages in memory.
+    /// Activity of the session. Costs in proportion to the messages in memory.
     pub(crate) fn activity(&self) -> crate::busy::Activity {
         let running = self.runs.len() + self.queued.len();
         crate::busy::Activity { running, waiting: self.book.count_asking() }

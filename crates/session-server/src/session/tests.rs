@@ -381,8 +381,8 @@ impl Life {
                     {"optionId": "once", "name": "Once", "kind": "allow_once"},
                     {"optionId": "no", "name": "No", "kind": "reject_once"},
                 ]);
-                let approval = json!({"id": format!("o{n}"), "options": options});
-                let value = json!({"toolCallId": format!("d{n}"), "toolName": "t", "input": {}, "approval": approval});
+                let approval = json!({"id": format!("o{n}")});
+                let value = json!({"toolCallId": format!("d{n}"), "toolName": "t", "input": {}, "approval": approval, "options": options});
                 self.chunk(
                     &run_id,
                     &json!({"type": "CUSTOM", "name": "approval-requested", "value": value}),

@@ -6,7 +6,8 @@
 //! whole or ended in the log, what was interrupted went on once at most, nothing was asked twice,
 //! and no process is left.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -70,8 +70,8 @@ pub struct FarAgent {
 }
 
 impl FarAgent {
-    /// Prepares an agent, which has the id `own_id` in the session. Nothing is started. What it remembers of the session
-    /// is kept in `folder`.
+    /// Prepares an agent, which has the id `own_id` in the session. Nothing is started. What it remembers of the
+    /// session is kept in `folder`.
     ///
     /// # Errors
     ///
