@@ -39,11 +39,11 @@ describe('a message while an answer is written', { timeout: 40_000 }, () => {
     expect(one('steer').textContent.trim()).toBe('Steer now');
     press('Enter', one('composer'));
     await eventually(() => expect(app.composer.text).toBe(''));
-    expect(said).toHaveBeenLastCalledWith(app.current.id, 'And then?', expect.any(String), 'queue');
+    expect(said).toHaveBeenLastCalledWith(app.current.id, 'And then?', expect.any(String), 'queue', []);
     type('Stop that');
     press('Enter', one('composer'), { ctrlKey: true });
     await eventually(() => expect(app.composer.text).toBe(''));
-    expect(said).toHaveBeenLastCalledWith(app.current.id, 'Stop that', expect.any(String), 'steer');
+    expect(said).toHaveBeenLastCalledWith(app.current.id, 'Stop that', expect.any(String), 'steer', []);
   });
 
   it('is never steered where nothing is written', async () => {
@@ -52,7 +52,7 @@ describe('a message while an answer is written', { timeout: 40_000 }, () => {
     type('Again');
     press('Enter', one('composer'), { ctrlKey: true });
     await eventually(() => expect(app.composer.text).toBe(''));
-    expect(said).toHaveBeenCalledExactlyOnceWith(app.current.id, 'Again', expect.any(String), 'queue');
+    expect(said).toHaveBeenCalledExactlyOnceWith(app.current.id, 'Again', expect.any(String), 'queue', []);
     expect(one('send').getAttribute('aria-label')).toBe('Send');
   });
 

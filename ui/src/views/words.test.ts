@@ -42,9 +42,9 @@ describe('marks of the rail', () => {
 
 describe('a name behind an @', () => {
   it.each([
-    ['Hi @pl', 6, { from: 3, typed: 'pl' }],
-    ['@', 1, { from: 0, typed: '' }],
-    ['(@נו', 4, { from: 1, typed: 'נו' }],
+    ['Hi @pl', 6, { sign: '@', from: 3, typed: 'pl' }],
+    ['@', 1, { sign: '@', from: 0, typed: '' }],
+    ['(@נו', 4, { sign: '@', from: 1, typed: 'נו' }],
     ['me@example', 10, null],
     ['@pl an', 6, null],
     ['Hi @pl', 3, null],
