@@ -22,6 +22,8 @@ pub(crate) enum Need {
     InSession(TokenRole),
     /// The role, by a token that is not for listed sessions only.
     Everywhere(TokenRole),
+    /// The owner of the server's computer: no token that was made, whatever its role.
+    Owner,
 }
 
 /// The path of our own tool server, which is MCP's and no part of the API.
@@ -29,7 +31,7 @@ pub(crate) const MCP: &str = "/mcp";
 
 /// The table. A route that is not in it is for [`TokenRole::Manage`] only, and a test fails.
 pub(crate) const ROUTES: &[(&str, &str, Need)] = {
-    use Need::{Everywhere, InSession, Nothing, Token};
+    use Need::{Everywhere, InSession, Nothing, Owner, Token};
     use TokenRole::{Approve, Chat, Manage, View};
     &[
         ("GET", path::ABOUT, Token),
@@ -66,8 +68,8 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = {
         ("PUT", path::FOLDER, InSession(Manage)),
         ("GET", path::FOLDERS, Everywhere(Manage)),
         ("GET", path::LOCAL_AGENTS, Everywhere(Manage)),
-        ("PUT", path::LOCAL_AGENT, Everywhere(Manage)),
-        ("DELETE", path::LOCAL_AGENT, Everywhere(Manage)),
+        ("PUT", path::LOCAL_AGENT, Owner),
+        ("DELETE", path::LOCAL_AGENT, Owner),
         ("GET", path::KNOWN_AGENTS, Everywhere(Manage)),
         // Each tool asks for what it needs.
         ("POST", MCP, Token),
@@ -160,6 +162,10 @@ impl Caller {
             Need::Everywhere(role) => match self {
                 Self::Named(grant) if grant.sessions.is_some() => Err(other_session()),
                 _ => self.require(role),
+            },
+            Need::Owner => match self {
+                Self::Owner => Ok(()),
+                Self::Named(_) => Err(Problem::owner_needed()),
             },
         }
     }

@@ -245,9 +245,12 @@ impl Writer {
         }
         let mut chunk = json!({
             "type": "RUN_FINISHED", "threadId": self.thread_id, "runId": self.run_id,
-            "finishReason": "tool_calls",
             "outcome": {"type": "interrupt", "interrupts": interrupts},
         });
+        // A call that a question is about waits for the answer, and for no result of a client.
+        if questions.is_empty() {
+            chunk["finishReason"] = "tool_calls".into();
+        }
         if let Some(usage) = usage {
             chunk["usage"] = usage;
         }

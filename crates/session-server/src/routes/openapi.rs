@@ -70,6 +70,7 @@ fn describe(path: &str, method: &str, operation: &mut Map<String, Value>) {
         Need::InSession(role) | Need::Everywhere(role) => {
             (TokenRole::as_str(role), json!([{"token": []}]))
         }
+        Need::Owner => ("owner", json!([{"token": []}])),
     };
     operation.insert("x-role".to_owned(), role.into());
     operation.insert("x-all-sessions".to_owned(), matches!(need, Need::Everywhere(_)).into());
