@@ -236,6 +236,25 @@ assert(asked.at(-1).messages.some((message) => message.content === 'from upstrea
 const head = await stream.head()
 assert(head.exists && head.offset && head.contentType === 'application/json')
 
+// What upstream does not have: tools, and agents of the server's computer. Nobody offers any here.
+assert.deepEqual(await expect(200, 'GET', `${session}/tools`), { servers: [] })
+await expect(404, 'PUT', `${session}/tools/none`, { on: false })
+await expect(404, 'PUT', `${session}/tool-rules`, { server: 'none', tool: 'x', rule: 'never' })
+assert.deepEqual(await expect(200, 'GET', '/v1/tool-rules'), { rules: [] })
+await expect(404, 'DELETE', '/v1/tool-rules/1')
+await expect(404, 'POST', '/v1/tool-servers/test', { name: 'none' })
+assert.deepEqual((await expect(200, 'POST', '/mcp', { jsonrpc: '2.0', id: 1, method: 'ping' })).result, {})
+assert.deepEqual(await expect(200, 'GET', `${session}/folder`), { fixed: false })
+await expect(400, 'PUT', `${session}/folder`, { folder: 'relative' })
+assert.deepEqual(await expect(200, 'GET', '/v1/folders'), { folders: [] })
+await expect(204, 'PUT', '/v1/local-agents/mine', { command: 'true' })
+assert.equal((await expect(200, 'GET', '/v1/local-agents')).agents.length, 1)
+await expect(204, 'DELETE', '/v1/local-agents/mine')
+assert((await expect(200, 'GET', '/v1/known-agents')).agents.length > 0)
+await expect(404, 'POST', `${session}/agents/helper/options`, { optionId: 'mode', value: 'x' })
+await expect(400, 'POST', `${session}/agents/helper/bridge/work`, {})
+await expect(400, 'POST', `${session}/agents/helper/bridge/output`, {})
+
 // Leaving, as a closing page does: a beacon.
 await expect(204, 'DELETE', `${session}/agents/helper`)
 await until('no agent', () => view.rows('agents').length === 0)

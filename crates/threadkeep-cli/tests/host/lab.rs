@@ -205,7 +205,11 @@ async fn complete(
     let counted = so_far.filter(|_| goes_on).map_or(0, |text| text.split_whitespace().count());
     let key = headers.get("authorization").and_then(|key| key.to_str().ok()).unwrap_or_default();
     asked.lock().unwrap().push((question, key.to_owned()));
-    let words = (counted + 1..=WORDS).map(|n| json!({"content": format!("w{n} ")}));
+    // As a model does: the blank comes with the word behind it.
+    let words = (counted + 1..=WORDS).map(|n| match n {
+        1 => json!({"content": "w1"}),
+        n => json!({"content": format!(" w{n}")}),
+    });
     let chunk = |delta: Value, end: Value| {
         let choice = json!({"choices": [{"index": 0, "delta": delta, "finish_reason": end}]});
         format!("data: {choice}\n\n")

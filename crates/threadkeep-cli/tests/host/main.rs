@@ -304,7 +304,8 @@ async fn it_moves_to_a_scope_of_its_own() {
     let config = lab.data().join("bus.conf");
     let text = format!(
         "<busconfig><type>session</type><listen>unix:dir={}</listen><policy context='default'>\
-         <allow send_destination='*'/><allow own='*'/></policy></busconfig>",
+         <allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/></policy>\
+         </busconfig>",
         lab.data().display()
     );
     fs::write(&config, text).unwrap();
