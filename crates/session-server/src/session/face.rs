@@ -29,6 +29,9 @@ pub(super) fn without_face(row: &Value) -> Value {
     row
 }
 
+/// Categories of options that change a model and no right (Agent Client Protocol, "Session Config Options").
+const OF_MODELS: [&str; 3] = ["model", "model_config", "thought_level"];
+
 impl Session {
     /// Writes what an agent shows of itself, when that is new. Agents that are not registered have no row.
     pub(super) fn face(&mut self, agent_id: &str, face: &Face) {
@@ -83,7 +86,10 @@ impl Session {
         if option.category.as_deref() == Some("mode") && !decides {
             return Err(Refusal::ApproveNeeded);
         }
-        if chosen.is_some_and(|choice| choice.never_asks) && !owns {
+        // Nothing says what a switch does, and "ask first" may be one: only those of models are anybody's.
+        let is_bold = option.switch
+            && !option.category.as_deref().is_some_and(|kind| OF_MODELS.contains(&kind));
+        if (is_bold || chosen.is_some_and(|choice| choice.never_asks)) && !owns {
             return Err(Refusal::OwnerNeeded);
         }
         let mut row = old.clone();

@@ -190,6 +190,7 @@ impl Scripted {
                 "options": [choice("ask", "Ask"), choice("plan", "Plan"), choice("yolo", "YOLO")]},
             {"id": "model", "name": "Model", "category": "model", "type": "select", "currentValue": *self.chosen.1.lock().unwrap(),
                 "options": [choice("small", "Small"), choice("large", "Large"), choice("broken", "Broken")]},
+            {"id": "ask-first", "name": "Ask first", "type": "boolean", "currentValue": true},
         ]})
     }
 

@@ -126,6 +126,8 @@ async fn a_mode_is_for_who_approves_and_one_that_never_asks_for_the_owner() {
         (&approve, "mode", "plan", 204),
         (&manage, "mode", "yolo", 403),
         ("owner", "mode", "yolo", 204),
+        (&manage, "ask-first", "false", 403),
+        ("owner", "ask-first", "false", 204),
     ] {
         let body = json!({"optionId": option, "value": value});
         let (status, body) = call(who, Method::POST, path, body).await;
