@@ -370,7 +370,7 @@ mod tests {
     use super::*;
 
     fn told(face: &Face) -> Value {
-        face.fields(&Local::new("/work/it", Some("/home/ann")))
+        face.fields(&Local::new("/srv/it", Some("/home/ann")))
     }
 
     #[test]
@@ -462,7 +462,7 @@ mod tests {
         face.opened(&json!({"configOptions": (0..100).map(|n| json!({"id": n.to_string(), "type": "select",
             "currentValue": "199", "description": "in /home/ann/x", "options": choices})).collect::<Vec<_>>()}));
         let commands: Vec<Value> = (0..5_000)
-            .map(|n| json!({"name": format!("c{n}"), "description": format!("/work/it/{words}")}))
+            .map(|n| json!({"name": format!("c{n}"), "description": format!("/srv/it/{words}")}))
             .collect();
         face.update(
             &json!({"sessionUpdate": "available_commands_update", "availableCommands": commands}),
@@ -470,7 +470,7 @@ mod tests {
         let fields = told(&face);
         assert!(cost(&fields.to_string()) < 3 * TOTAL, "{}", cost(&fields.to_string()));
         assert_eq!(fields["options"][0]["description"], "in ~/x");
-        assert!(!fields.to_string().contains("/work/it"));
+        assert!(!fields.to_string().contains("/srv/it"));
         let last = fields["options"][23]["choices"].as_array().expect("it has some");
         assert!(last.iter().any(|choice| choice["value"] == "199"), "what holds is told");
     }

@@ -113,10 +113,10 @@ mod linux {
     fn keychain(bus: &Bus) -> Check {
         const NAME: &str = "keychain";
         const SERVICE: &str = "/org/freedesktop/secrets";
-        const TODO: &str = "Install and start one (GNOME Keyring, KWallet, KeePassXC), or keep keys in a file with a \
+        const ADVICE: &str = "Install and start one (GNOME Keyring, KWallet, KeePassXC), or keep keys in a file with a \
             passphrase: `threadkeep secrets`.";
         match bus.knows(KEYS) {
-            (false, false) => return Check::warning(NAME, "there is none", TODO),
+            (false, false) => return Check::warning(NAME, "there is none", ADVICE),
             (false, true) => return Check::ok(NAME, "there, and starts when it is asked"),
             (true, _) => {}
         }
@@ -136,7 +136,7 @@ mod linux {
             Ok(answer) if answer.contains("boolean false") => {
                 Check::ok(NAME, "there, and unlocked")
             }
-            _ => Check::warning(NAME, "it does not say whether it is locked", TODO),
+            _ => Check::warning(NAME, "it does not say whether it is locked", ADVICE),
         }
     }
 
